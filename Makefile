@@ -1,0 +1,64 @@
+# The house's commands. Needs Python 3.11+, make and (for `make test`) Debian's packages; installs the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.ONESHELL:
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TESTS ?= tests
+DEMO_ARGS ?=
+PATHS := $(wildcard src tests bench examples scripts)
+
+.PHONY: help demo test check bench docs lock fmt clean venv
+
+help: ## say what there is
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+demo: $(READY) ## move the short-video service's data home, prove it, erase it, certify it (two minutes)
+	@$(BIN)/domicile demo $(DEMO_ARGS)
+
+test: $(READY) ## run every test against real servers (TESTS=path narrows)
+	@scripts/debian.sh test
+	$(BIN)/python scripts/majors.py .cache/postgres
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(READY) ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check $(PATHS)
+	$(BIN)/ruff check $(PATHS)
+	$(BIN)/mypy $(PATHS)
+	PYTHONPATH=src $(BIN)/lint-imports
+
+bench: $(READY) ## measure copy and verify against the raw pipe and reladiff, as ratios
+	@scripts/debian.sh bench
+	$(BIN)/python -m bench
+
+docs: $(READY) ## check the documents: links, anchors, commands
+	@$(BIN)/python scripts/docs.py
+
+lock: $(BIN)/uv ## resolve requirements.lock again
+	@$(BIN)/uv pip compile pyproject.toml --group dev --group bench --generate-hashes --universal \
+	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	  --upgrade --quiet --output-file requirements.lock
+	if grep -nE '^--|https?://' requirements.lock; then echo 'requirements.lock holds an address' >&2; exit 1; fi
+
+fmt: $(READY) ## format the code, mend what can be mended
+	@$(BIN)/ruff format $(PATHS)
+	$(BIN)/ruff check --fix-only $(PATHS)
+
+clean: ## remove what make made
+	@rm -rf $(VENV) .cache build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+venv: $(READY) ## make the virtual environment only
+
+$(BIN)/uv:
+	@PYTHON='$(PYTHON)' scripts/debian.sh venv '$(VENV)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+
+$(READY): requirements.lock pyproject.toml | $(BIN)/uv
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# What the machine itself must have. As root on Debian it is installed; elsewhere a message says what is missing.
+#
+#   scripts/debian.sh venv DIR   make a virtual environment with pip in DIR from $PYTHON
+#   scripts/debian.sh test       the servers and programs that the tests run against
+#   scripts/debian.sh bench      psql and a server for the measurements
+set -euo pipefail
+
+main() {
+  case "${1-}" in
+    venv) make_venv "${PYTHON:-python3}" "$2" ;;
+    test) need "$(missing_for_tests)" 'make test' ;;
+    bench) need "$(missing_for_bench)" 'make bench' ;;
+    *) sed -n '2,7p' "$0" >&2; exit 2 ;;
+  esac
+}
+
+make_venv() {
+  local python=$1 folder=$2
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+    fail "$python is not Python 3.11 or newer; say PYTHON=/path/to/python3.11"
+  # Debian's python3 has the venv module but not ensurepip: making the environment then fails half way.
+  "$python" -c 'import venv, ensurepip' 2>/dev/null || need 'python3-venv' 'the virtual environment'
+  "$python" -m venv --clear "$folder" || fail "$python could not make a virtual environment in $folder"
+}
+
+# One package a line, only those that are not there: a second run asks nobody.
+missing_for_tests() {
+  has_server || echo postgresql-15 postgresql-contrib
+  has chromium || echo chromium
+  has openssl || echo openssl
+  has npm || echo npm
+}
+
+missing_for_bench() {
+  has_server || echo postgresql-15
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+has_server() { [ -x /usr/lib/postgresql/15/bin/postgres ]; }
+
+need() {
+  local packages purpose=$2
+  read -r -a packages <<<"$(tr '\n' ' ' <<<"$1")"
+  [ ${#packages[@]} -gt 0 ] || return 0
+  has apt-get || fail "$purpose needs these programs, and this is no Debian: ${packages[*]}"
+  [ "$(id -u)" = 0 ] || fail "$purpose needs Debian packages; run: sudo apt-get install ${packages[*]}"
+  keep_debian_from_starting_a_cluster
+  echo "installing ${packages[*]}" >&2
+  install_quietly "${packages[@]}" || { apt-get update -qq && install_quietly "${packages[@]}"; } ||
+    fail "apt-get could not install ${packages[*]}; install them and run again"
+}
+
+install_quietly() {
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>"$errors" ||
+    { tail -n 3 "$errors" >&2; return 1; }
+}
+
+# The tests start their own clusters; Debian's would take a port and stay.
+keep_debian_from_starting_a_cluster() {
+  [ -d /usr/lib/postgresql ] && return 0
+  local file=/etc/postgresql-common/createcluster.conf
+  [ -e "$file" ] && return 0
+  mkdir -p "${file%/*}"
+  echo 'create_main_cluster = false' >"$file"
+}
+
+fail() { echo "domicile: $1" >&2; exit 1; }
+
+errors=$(mktemp)
+trap 'rm -f "$errors"' EXIT
+main "$@"

@@ -1,0 +1,1 @@
+"""Fetch the PostgreSQL majors that the tests run against."""
