@@ -1,1 +1,1 @@
-"""Domicile: brings a market's private data home, keeps it there, erases it elsewhere, and lets anyone check."""
+"""Brings a market's private data home, keeps it there, erases it elsewhere, and lets anyone check."""
