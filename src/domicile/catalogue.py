@@ -1,0 +1,199 @@
+"""What a store says of itself: tables, keys, edges, triggers, sequences. Pure nouns, no SQL.
+
+Filled by a store's introspection, read by `map` (to draft), `plan` (to resolve and to refuse) and by the stores
+themselves. `Catalogue.digest_text` is the part that a plan is bound to: a new column or table changes it (P4).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class TableName:
+    """A relation's qualified name, as the catalogue spells it (never folded, never quoted)."""
+
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{quote_part(self.schema)}.{quote_part(self.name)}"
+
+
+def quote_part(part: str) -> str:
+    """Spell one part of a dotted name: in double quotes when it holds a dot, a quote or a blank."""
+    if part and not any(sign in part for sign in '."\n\t '):
+        return part
+    return '"' + part.replace('"', '""') + '"'
+
+
+class RelationKind(StrEnum):
+    """What kind of relation holds rows."""
+
+    TABLE = "table"
+    PARTITIONED = "partitioned"
+    FOREIGN = "foreign"
+
+
+class OnDelete(StrEnum):
+    """What a foreign key does to the child when its parent row goes."""
+
+    NO_ACTION = "no action"
+    RESTRICT = "restrict"
+    CASCADE = "cascade"
+    SET_NULL = "set null"
+    SET_DEFAULT = "set default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column: `type` is `format_type()` text; `base` the type under a domain; `binary` says whether its
+    binary COPY form is the same on every server (built-in scalar and array types only)."""
+
+    name: str
+    position: int
+    type: str
+    base: str
+    category: str
+    not_null: bool
+    binary: bool
+    generated: bool = False
+    identity: str | None = None
+    default: str | None = None
+    collatable: bool = False
+    length_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKey:
+    """A declared edge child → parent. For a partitioned child, keys on single partitions are folded into one edge
+    of the root, with the partitions that lack it in `missing_on`."""
+
+    name: str
+    child: TableName
+    columns: tuple[str, ...]
+    parent: TableName
+    parent_columns: tuple[str, ...]
+    on_delete: OnDelete = OnDelete.NO_ACTION
+    deferrable: bool = False
+    validated: bool = True
+    missing_on: tuple[TableName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """A trigger of the application (not PostgreSQL's own); `enabled` is pg_trigger.tgenabled (O, D, R, A)."""
+
+    name: str
+    events: tuple[str, ...]
+    timing: str
+    per_row: bool
+    function: str
+    enabled: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A rewrite rule on a table; `enabled` is pg_rewrite.ev_enabled (O, D, R, A)."""
+
+    name: str
+    event: str
+    instead: bool
+    enabled: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A relation that holds rows: a plain table, or the root of a partition tree (its leaves in `leaves`)."""
+
+    name: TableName
+    kind: RelationKind
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...] = ()
+    unique_keys: tuple[tuple[str, ...], ...] = ()
+    leaves: tuple[TableName, ...] = ()
+    inherits: tuple[TableName, ...] = ()
+    children: tuple[TableName, ...] = ()
+    rows_estimate: int = 0
+    bytes: int = 0
+    unlogged: bool = False
+    row_security: bool = False
+    triggers: tuple[Trigger, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    comment: str | None = None
+
+    def column(self, name: str) -> Column | None:
+        """Return the column of that name, or None."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that name a row: primary key, else a unique key without nulls, else none at all."""
+        return self.primary_key or (self.unique_keys[0] if self.unique_keys else ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A view or materialised view and the tables it reads, also through other views."""
+
+    name: TableName
+    materialised: bool
+    reads: tuple[TableName, ...]
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequence:
+    """A sequence, its bounds and what draws from it (`owner` is the table and column, when one owns it)."""
+
+    name: TableName
+    last_value: int | None
+    increment: int
+    minimum: int
+    maximum: int
+    cycles: bool
+    owner: tuple[TableName, str] | None = None
+    identity: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """All that one database says of itself. Partitions are listed with their root only."""
+
+    version: int
+    database: str
+    system_id: str
+    encoding: str
+    tables: tuple[Table, ...]
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    views: tuple[View, ...] = ()
+    sequences: tuple[Sequence, ...] = ()
+    extensions: tuple[str, ...] = ()
+    publications: tuple[str, ...] = ()
+    subscriptions: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
+    event_triggers: tuple[str, ...] = ()
+    large_objects: int = 0
+    notes: tuple[str, ...] = field(default=())
+
+    def table(self, name: TableName) -> Table | None:
+        """Return the table of that name, or None."""
+        return next((table for table in self.tables if table.name == name), None)
+
+    def digest_text(self) -> str:
+        """The shape that a plan is bound to: tables, columns, keys, edges, triggers and rules, never sizes or rows."""
+        shape = {
+            "tables": [_shape(table) for table in sorted(self.tables, key=lambda table: table.name)],
+            "edges": sorted(json.dumps(asdict(key), sort_keys=True, default=str) for key in self.foreign_keys),
+            "views": sorted(f"{view.name} {view.materialised}" for view in self.views),
+        }
+        return json.dumps(shape, sort_keys=True, ensure_ascii=False)
+
+
+def _shape(table: Table) -> dict[str, object]:
+    described = asdict(table)
+    for volatile in ("rows_estimate", "bytes", "comment"):
+        described.pop(volatile)
+    return described

@@ -1,0 +1,58 @@
+"""The one door to clock, entropy and environment, so that one seed reproduces a test (STYLE rule 13)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from domicile.errors import BadFile
+
+SECRET_BYTES_MAX = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The machine as the engine sees it; tests hand in their own."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def now(self) -> datetime:
+        """Return the time, aware, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic_s(self) -> float:
+        """Return seconds that never run backwards, for rates."""
+        return time.monotonic()
+
+    def entropy(self, size: int) -> bytes:
+        """Return `size` bytes nobody can guess."""
+        return secrets.token_bytes(size)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, for a poll whose number of rounds the caller bounds."""
+        time.sleep(seconds)
+
+    def secret(self, reference: str, *, base: Path) -> str:
+        """Resolve `env:NAME` or `file:PATH` (relative to `base`); raise BadFile when it isn't there.
+
+        The value never appears in the error.
+        """
+        scheme, _, rest = reference.partition(":")
+        if scheme == "env" and rest:
+            value = self.environment.get(rest)
+            if not value:
+                raise BadFile(f"environment variable {rest} is not set; set it, or use file:PATH in domicile.yaml")
+            return value
+        if scheme == "file" and rest:
+            path = base / rest
+            try:
+                with path.open("rb") as handle:
+                    return handle.read(SECRET_BYTES_MAX).decode().strip()
+            except (OSError, UnicodeDecodeError) as fault:
+                raise BadFile(f"secret file {path} can't be read: {type(fault).__name__}; check path and rights") from fault
+        raise BadFile(f"a secret is given as env:NAME or file:PATH, not as a value ({scheme or 'empty'}:…)")
