@@ -1,0 +1,435 @@
+"""`domicile.yaml`: bytes → typed models, strict and bounded; every refusal names line, key and remedy.
+
+Only what can be said without a store is checked here; that a column or an edge exists is `plan`'s business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+
+from domicile.catalogue import TableName
+from domicile.errors import BadFile
+
+FILE_BYTES_MAX = 4 * 1024 * 1024
+NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
+
+
+class FieldClass(StrEnum):
+    """Whose business a field's value is."""
+
+    PRIVATE = "private"
+    PUBLIC = "public"
+    EXCEPTED = "excepted"
+
+
+class Disposition(StrEnum):
+    """What happens to a dataset's rows."""
+
+    MOVE = "move"
+    SPLIT = "split"
+    PUBLIC = "public"
+    NONE = "none"
+
+
+class Shared(StrEnum):
+    """Whose a row is that leads to several subjects: everyone's, the first path's, or any mover's."""
+
+    EACH = "each"
+    FIRST = "first"
+    ANY = "any"
+
+
+class HomeRows(StrEnum):
+    """Which rows of a dataset without owner go to a home."""
+
+    ALL = "all"
+    NEEDED = "needed"
+    NOTHING = "nothing"
+
+
+class Apart(StrEnum):
+    """What becomes of a private parent row where its child is and its owner is not."""
+
+    REFUSE = "refuse"
+    SKELETON = "skeleton"
+    WHOLE = "whole"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+def _names(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1, max_length=32)]
+
+
+class Hop(_Model):
+    """One step of a path. `via` → `to` follows a key upward; `from` + `via` goes down to the rows that refer here."""
+
+    via: Names
+    to: str | None = None
+    key: Names | None = None
+    from_: str | None = Field(default=None, alias="from")
+    when: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"via": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Hop:
+        if self.to and self.from_:
+            raise ValueError("a hop has either `to` or `from`, not both")
+        return self
+
+
+def _hops(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.split(".")
+    return [value] if isinstance(value, Mapping) else value
+
+
+PathHops = Annotated[tuple[Hop, ...], BeforeValidator(_hops), Field(min_length=1, max_length=16)]
+
+
+class FieldRule(_Model):
+    """The class of one field; `outside` is the value that stands for it where the row is a skeleton."""
+
+    cls: FieldClass = Field(alias="class")
+    category: str | None = None
+    outside: str | int | float | bool | None = None
+    exception: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"class": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _named(self) -> FieldRule:
+        if (self.cls is FieldClass.EXCEPTED) != (self.exception is not None):
+            raise ValueError("`class: excepted` names its exception in `exception:` (an id of policy.exceptions)")
+        return self
+
+
+class Subjects(_Model):
+    """Several paths to subjects, and whose the row is when they lead to different ones."""
+
+    by: Annotated[tuple[PathHops, ...], Field(min_length=1, max_length=8)]
+    shared: Shared | None = None
+
+
+class ApartRule(_Model):
+    """The rule of an edge whose two ends land apart, on either side."""
+
+    home: Apart = Apart.REFUSE
+    source: Apart = Apart.REFUSE
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"home": value, "source": value} if isinstance(value, str) else value
+
+
+class EdgeRule(_Model):
+    """An edge of a dataset: declared by the database, or by `to` here (virtual)."""
+
+    to: str | None = None
+    key: Names | None = None
+    apart: ApartRule = ApartRule()
+
+
+class DatasetRule(_Model):
+    """What the file says of one dataset."""
+
+    rows: Disposition
+    reason: str | None = None
+    home: HomeRows | None = None
+    fields: dict[str, FieldRule] = Field(default_factory=dict)
+    path: PathHops | None = None
+    subjects: Subjects | None = None
+    shared: Shared | None = None
+    ownerless: Literal["stay"] | None = None
+    unenforced: Literal["follow"] | None = None
+    edges: dict[str, EdgeRule] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _whole(self) -> DatasetRule:
+        if self.rows is Disposition.NONE and not self.reason:
+            raise ValueError("`rows: none` needs a `reason`")
+        if self.path and self.subjects:
+            raise ValueError("give `path` or `subjects`, not both")
+        if self.home and self.rows in (Disposition.MOVE, Disposition.SPLIT):
+            raise ValueError("`home` is for `public` and `none`; the rows of `move` and `split` follow their owners")
+        return self
+
+    @property
+    def paths(self) -> tuple[tuple[Hop, ...], ...]:
+        """All paths to subjects, in the order in which `first` asks them."""
+        if self.subjects:
+            return self.subjects.by
+        return (self.path,) if self.path else ()
+
+    @property
+    def sharing(self) -> Shared | None:
+        """The rule for rows of several subjects, or None when the file gives none."""
+        return self.subjects.shared if self.subjects else self.shared
+
+
+class Location(_Model):
+    """Country and operator of a place where stores stand."""
+
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+    operator: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class StoreRule(_Model):
+    """One system that holds data; `data_directory` (or `sql`, or nothing) says how its files can be searched."""
+
+    kind: Literal["postgresql"]
+    location: str
+    dsn: str
+    home_of: str | None = None
+    data_directory: str | None = None
+
+
+class Market(_Model):
+    """How a subject's market is found: a path (none: the subject's own row), a field, and what its values mean."""
+
+    field: str
+    path: PathHops | None = None
+    values: dict[str, str] | None = None
+
+
+class SubjectRule(_Model):
+    """The person: dataset, key, and how the market is found."""
+
+    dataset: str
+    key: str
+    market: Market
+
+
+class Approvals(_Model):
+    """k of n keys must sign before anything is erased."""
+
+    threshold: Annotated[int, Field(ge=1, le=32)]
+    of: Annotated[tuple[str, ...], Field(min_length=1, max_length=32)]
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Approvals:
+        if len(set(self.of)) != len(self.of):
+            raise ValueError("an approver is named twice")
+        if self.threshold > len(self.of):
+            raise ValueError(f"threshold {self.threshold} can't be reached by {len(self.of)} approvers")
+        return self
+
+
+class ApprovalRules(_Model):
+    """Which step needs whose approval."""
+
+    erase: Approvals
+
+
+class ExceptionRule(_Model):
+    """A named, dated, approved exception."""
+
+    id: str
+    fields: tuple[str, ...] = ()
+    purpose: str
+    recipient: str
+    max_volume: str | None = None
+    approvers: tuple[str, ...]
+    until: date
+
+
+class Policy(_Model):
+    """The rules that people signed."""
+
+    homes: Annotated[dict[str, str], Field(min_length=1, max_length=256)]
+    approvals: ApprovalRules
+    keys: dict[str, str] = Field(default_factory=dict)
+    unknown_market: str = "in-scope"
+    exceptions: tuple[ExceptionRule, ...] = ()
+    canaries: str | None = None
+
+
+class Programme(_Model):
+    """Name and date of the whole undertaking."""
+
+    name: Annotated[str, Field(pattern=NAME.pattern)]
+    deadline: date | None = None
+
+
+class Config(_Model):
+    """The whole file."""
+
+    version: Literal[1]
+    programme: Programme
+    policy: Policy
+    locations: Annotated[dict[str, Location], Field(min_length=1)]
+    stores: Annotated[dict[str, StoreRule], Field(min_length=1)]
+    subject: SubjectRule
+    datasets: dict[str, DatasetRule]
+
+    @model_validator(mode="after")
+    def _joined(self) -> Config:
+        for problem in _dangling(self):
+            raise ValueError(problem)
+        return self
+
+    @property
+    def source(self) -> str:
+        """The name of the store that data leaves."""
+        return self.subject.dataset.split(".", 1)[0]
+
+    @property
+    def home_stores(self) -> dict[str, str]:
+        """Home location → the store there that takes the source's data, for the homes that the policy names."""
+        wanted = set(self.policy.homes.values())
+        return {
+            store.location: name
+            for name, store in self.stores.items()
+            if store.home_of == self.source and store.location in wanted
+        }
+
+
+def _dangling(config: Config) -> Iterator[str]:
+    for name in (*config.stores, *config.locations):
+        if not NAME.match(name):
+            yield f"{name!r}: names of stores and locations are letters, digits, - and _"
+    for name, store in config.stores.items():
+        if store.location not in config.locations:
+            yield f"stores.{name}.location: {store.location} is not in `locations`"
+        if store.home_of and store.home_of not in config.stores:
+            yield f"stores.{name}.home_of: {store.home_of} is not in `stores`"
+    if config.source not in config.stores:
+        yield f"subject.dataset: {config.source} is not in `stores`"
+    elif config.stores[config.source].home_of:
+        yield f"subject.dataset: {config.source} is a home; the subject dataset lies at the source"
+    homes = config.home_stores
+    for market, location in config.policy.homes.items():
+        if location not in config.locations:
+            yield f"policy.homes.{market}: {location} is not in `locations`"
+        elif location not in homes:
+            yield f"policy.homes.{market}: no store at {location} has `home_of: {config.source}`"
+    taken = [store.location for store in config.stores.values() if store.home_of == config.source]
+    for location in {place for place in taken if taken.count(place) > 1}:
+        yield f"stores: two stores at {location} have `home_of: {config.source}`"
+    if config.source in config.stores and config.stores[config.source].location in config.policy.homes.values():
+        yield "policy.homes: the source's own location can't be a home"
+    unknown = config.policy.unknown_market
+    if unknown not in ("in-scope", "stay") and unknown not in config.policy.homes:
+        yield f"policy.unknown_market: {unknown} is neither `in-scope`, `stay`, nor a market of policy.homes"
+    exceptions = {rule.id for rule in config.policy.exceptions}
+    for name, rule in config.datasets.items():
+        for column, field in rule.fields.items():
+            if field.exception and field.exception not in exceptions:
+                yield f"datasets.{name}.fields.{column}: exception {field.exception} is not in policy.exceptions"
+
+
+def dataset_id(store: str, table: TableName) -> str:
+    """Spell the id of a table's dataset, as `domicile.yaml` does."""
+    return f"{store}.{table}"
+
+
+def split_dataset_id(text: str) -> tuple[str, TableName]:
+    """Split `store.schema.table`, parts in double quotes when they hold dots; raise BadFile otherwise."""
+    parts = re.findall(r'(?:"((?:[^"]|"")*)"|([^."]+))(?:\.|$)', text)
+    names = [quoted.replace('""', '"') or plain for quoted, plain in parts]
+    if len(names) != 3 or dataset_id(names[0], TableName(schema=names[1], name=names[2])) != text:  # noqa: PLR2004
+        raise BadFile(f'{text!r} is not a dataset id: write store.schema.table, "quoting" a part that holds a dot')
+    return names[0], TableName(schema=names[1], name=names[2])
+
+
+def load(data: bytes, *, origin: str = "domicile.yaml") -> Config:
+    """Parse the file's bytes; raise BadFile with line, key and remedy."""
+    if len(data) > FILE_BYTES_MAX:
+        raise BadFile(f"{origin} is larger than {FILE_BYTES_MAX} bytes; split the programme")
+    reader = YAML(typ="rt", pure=True)
+    reader.allow_duplicate_keys = False
+    try:
+        tree = reader.load(data.decode())
+    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as fault:
+        raise BadFile(f"{origin} is not YAML: {_first_line(fault)}") from None
+    if not isinstance(tree, CommentedMap):
+        raise BadFile(f"{origin} holds no mapping; start with `domicile init` or `version: 1`")
+    try:
+        return Config.model_validate(_plain(tree, 0))
+    except ValidationError as fault:
+        raise BadFile("\n".join(_explain(tree, error, origin) for error in fault.errors()[:20])) from None
+
+
+def read(path: Path) -> tuple[Config, bytes]:
+    """Read the file at `path`; return the model and the exact bytes that are hashed."""
+    try:
+        with path.open("rb") as handle:
+            data = handle.read(FILE_BYTES_MAX + 1)
+    except OSError as fault:
+        raise BadFile(f"{path} can't be read ({fault.strerror}); run `domicile init` or name it with --file") from None
+    return load(data, origin=path.name), data
+
+
+DEPTH_MAX = 32
+
+
+def _plain(node: Any, depth: int) -> Any:
+    if depth > DEPTH_MAX:
+        raise BadFile(f"domicile.yaml nests deeper than {DEPTH_MAX} levels")
+    if isinstance(node, Mapping):
+        return {_text(key): _plain(value, depth + 1) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value, depth + 1) for value in node]
+    return node
+
+
+def _text(key: Any) -> Any:
+    return key if isinstance(key, str) else str(key)
+
+
+def _explain(tree: CommentedMap, error: Any, origin: str) -> str:
+    keys = [str(part) for part in error["loc"] if part not in ("function-after", "function-before")]
+    line = _line(tree, keys)
+    where = ".".join(keys) or "the file"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "no such key here; see docs/domicile-yaml.md"
+    return f"{origin}:{line}: {where}: {message}"
+
+
+def _line(tree: Any, keys: list[str]) -> int:
+    node, line = tree, 1
+    for key in keys:
+        if isinstance(node, CommentedMap) and key in node:
+            line = node.lc.key(key)[0] + 1
+            node = node[key]
+        elif isinstance(node, CommentedSeq) and key.isdigit() and int(key) < len(node):
+            line = node.lc.item(int(key))[0] + 1
+            node = node[int(key)]
+        else:
+            break
+    return int(line)
+
+
+def _first_line(fault: Exception) -> str:
+    mark = getattr(fault, "problem_mark", None)
+    problem = getattr(fault, "problem", None) or type(fault).__name__
+    return f"line {mark.line + 1}: {problem}" if mark is not None else str(problem)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the file."""
+    return Config.model_json_schema(by_alias=True)
