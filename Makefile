@@ -11,7 +11,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?= tests
 DEMO_ARGS ?=
-PATHS := $(wildcard src tests bench examples scripts)
+# Folders that hold Python now; ruff and mypy refuse a folder without any.
+PATHS := $(foreach folder,src tests bench examples scripts,$(if $(shell find $(folder) -name '*.py' -print -quit 2>/dev/null),$(folder)))
 
 .PHONY: help demo test check bench docs lock fmt clean venv
 
