@@ -1,1 +1,58 @@
-"""What every test may use: real servers for the session, a fresh database for the test."""
+"""What every test may use: real servers for the session, a fresh database for the test.
+
+def test_it(pg18, database, sample):
+    dsn = database(pg18)              # an empty database, dropped after the test
+    dsn = sample(pg18, "pagila")      # a fresh copy of a sample: pagila, chinook, chinook_identity, northwind
+    server = servers.of(13)           # any major from 13 to 18
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from domicile.stores.postgres.server import EmbeddedServer
+from tests.databases import sample_template
+from tests.servers import Databases, Servers
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Every major: `servers.of(13)`."""
+    running = Servers()
+    yield running
+    running.end()
+
+
+@pytest.fixture(scope="session")
+def pg18(servers: Servers) -> EmbeddedServer:
+    """The embedded server, PostgreSQL 18."""
+    return servers.of(18)
+
+
+@pytest.fixture(scope="session")
+def pg15(servers: Servers) -> EmbeddedServer:
+    """Debian's server, PostgreSQL 15."""
+    return servers.of(15)
+
+
+@pytest.fixture
+def database() -> Iterator[Databases]:
+    """Make fresh databases: `database(pg18)` returns the DSN of an empty one."""
+    databases = Databases()
+    yield databases
+    databases.drop()
+
+
+@pytest.fixture
+def sample(database: Databases) -> Callable[[EmbeddedServer, str], str]:
+    """Make fresh copies of a sample: `sample(pg18, "pagila")` returns a DSN."""
+    return lambda server, name: database(server, sample_template(server, name))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the seed of the random order also where `-q` hides the header."""
+    terminalreporter.write_line(
+        f"random order: repeat with --randomly-seed={config.getoption('randomly_seed')}"
+    )

