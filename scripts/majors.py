@@ -102,7 +102,7 @@ def pack(version: str, folder: Path) -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack, make the links that the package lists, make its programs runnable; return its `native` folder."""
+    """Unpack, make the links that the package lists, make its programs runnable; return `native`."""
     folder.mkdir()
     # Debian 12's Python has no `tarfile` filters yet, so the system's tar unpacks; the digest was checked.
     subprocess.run(

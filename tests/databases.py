@@ -1,6 +1,6 @@
 """Databases that nobody here wrote, loaded by the real psql: Pagila, Chinook (both variants), Northwind.
 
-`tests/data/*/README.md` says where each is from and how it is loaded; `tests/data/ANSWERS.md` holds the counts.
+`tests/data/*/README.md` says where each is from and how it is loaded; `tests/data/ANSWERS.md` has the counts.
 Loading takes a second, copying a loaded database 0.1 s: `sample` loads once a session and server.
 """
 

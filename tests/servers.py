@@ -1,7 +1,7 @@
 """Real servers for the tests: one a session and version, started when first asked for, stopped at the end.
 
-Speed before durability: these servers never write through to the disk. A test that kills a server takes its own
-(`own_server`), which does.
+Speed before durability: these servers never write through to the disk. A test that kills a server takes its
+own (`own_server`), which does.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ def _drop_slots(admin: psycopg.Connection, name: str) -> None:
         [name],
     )
     admin.execute(
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s AND NOT active",
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+        "WHERE database = %s AND NOT active",
         [name],
     )

@@ -47,10 +47,11 @@ def count_rows(dsn: str) -> int:
     """Count every table's rows, partitions once."""
     with psycopg.connect(dsn) as connection:
         tables = connection.execute(
-            "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "SELECT format('%I.%I', n.nspname, c.relname) "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
         ).fetchall()
         union = " UNION ALL ".join(f"SELECT count(*) AS n FROM {table}" for (table,) in tables)
-        row = connection.execute(f"SELECT sum(n)::bigint FROM ({union}) AS counts").fetchone()  # type: ignore[arg-type]
+        row = connection.execute(f"SELECT sum(n)::bigint FROM ({union}) AS counts").fetchone()
     assert row is not None
     return int(row[0])
