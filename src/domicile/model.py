@@ -44,7 +44,7 @@ class Outside(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blank:
-    """The stand-in of one private column in a skeleton row."""
+    """The stand-in of one private column in a skeleton row; for a token, `literal` is what is appended to it."""
 
     column: str
     outside: Outside
@@ -64,10 +64,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """How a row leads to its subject: steps that end in the subject's table (none: the row is the subject)."""
+    """How a row leads to its subject: steps that end in the subject's table (none: the row is the subject).
+
+    `certain` when the database itself makes every row reach somebody: enforced keys that are never null.
+    """
 
     steps: tuple[Step, ...]
     text: str
+    certain: bool = False
 
     @property
     def many(self) -> bool:
@@ -90,6 +94,7 @@ class DatasetScope:
     shared: Shared | None = None
     ownerless_stay: bool = False
     blanks: tuple[Blank, ...] = ()
+    unenforced_follow: bool = False
     binary: bool = False
     bytes: int = 0
     private: tuple[str, ...] = ()
@@ -115,6 +120,7 @@ class Edge:
     parent: DatasetId
     parent_columns: tuple[str, ...]
     enforced: bool
+    missing_on: tuple[TableName, ...] = ()
     apart_home: Apart = Apart.REFUSE
     apart_source: Apart = Apart.REFUSE
 

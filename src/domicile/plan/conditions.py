@@ -1,0 +1,51 @@
+"""`when:` of a hop: a comparison on the row's own columns, parsed, never pasted.
+
+Allowed: columns, literals, comparisons, `in`, `is null`, `like`, `and`, `or`, `not`, `->>` and casts. Anything else
+(functions, subqueries, other relations) is refused, so that a condition can neither write nor look elsewhere.
+"""
+
+from __future__ import annotations
+
+import sqlglot
+from sqlglot import expressions as exp
+from sqlglot.errors import SqlglotError
+
+from domicile.errors import BadFile
+
+LENGTH_MAX = 2_000
+ALLOWED = (
+    exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE,
+    exp.In, exp.Is, exp.Like, exp.ILike, exp.And, exp.Or, exp.Not, exp.Paren, exp.Neg, exp.Tuple, exp.Cast,
+    exp.DataType, exp.JSONExtractScalar, exp.JSONPath, exp.JSONPathRoot, exp.JSONPathKey, exp.JSONExtract,
+)  # fmt: skip
+
+
+def parse_condition(text: str, *, columns: frozenset[str], where: str) -> None:
+    """Refuse the condition unless it is a plain comparison on `columns`; raise BadFile naming `where`."""
+    tree = _parse(text, where)
+    for node in tree.walk():
+        if not isinstance(node, ALLOWED):
+            raise BadFile(f"{where}: `when` may not hold {type(node).__name__.lower()}; compare the row's own columns")
+    for column in tree.find_all(exp.Column):
+        if column.table or column.name not in columns:
+            raise BadFile(f"{where}: `when` names {column.sql()}, which is not a column of the dataset")
+
+
+def qualify_condition(text: str, alias: str) -> str:
+    """Return the condition as SQL with every column qualified by `alias`. The text was parsed before."""
+    tree = _parse(text, "when")
+    for column in list(tree.find_all(exp.Column)):
+        column.replace(exp.column(exp.to_identifier(column.name, quoted=True), exp.to_identifier(alias, quoted=True)))
+    return tree.sql(dialect="postgres")
+
+
+def _parse(text: str, where: str) -> exp.Expression:
+    if len(text) > LENGTH_MAX:
+        raise BadFile(f"{where}: `when` is longer than {LENGTH_MAX} characters")
+    try:
+        statements = sqlglot.parse(text, dialect="postgres")
+    except (SqlglotError, RecursionError):
+        raise BadFile(f"{where}: `when` is not a condition; write e.g. \"kind = 'Video'\"") from None
+    if len(statements) != 1 or statements[0] is None:
+        raise BadFile(f"{where}: `when` must be one condition")
+    return exp.paren(statements[0], copy=False)

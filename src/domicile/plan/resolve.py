@@ -1,0 +1,397 @@
+"""`domicile.yaml` + catalogue → `Scope`, or a refusal that lists all that is missing with the lines to add (P4).
+
+Pure. The world is closed: every table of the source is a dataset of the file, every field of a dataset whose rows are
+not private as a whole has a class, every hop is an edge that the database or the file declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import networkx as nx
+
+from domicile.catalogue import Catalogue, Column, ForeignKey, RelationKind, Table, TableName
+from domicile.config import (
+    Apart,
+    ApartRule,
+    Config,
+    DatasetRule,
+    Disposition,
+    EdgeRule,
+    FieldClass,
+    FieldRule,
+    Hop,
+    HomeRows,
+    dataset_id,
+    split_dataset_id,
+)
+from domicile.errors import BadFile, Unclassed
+from domicile.model import (
+    Blank,
+    DatasetId,
+    DatasetScope,
+    Edge,
+    MarketRule,
+    Outside,
+    Path,
+    Scope,
+    Step,
+)
+from domicile.plan.conditions import parse_condition
+
+LISTED_MAX = 200
+
+
+def resolve(config: Config, catalogue: Catalogue) -> Scope:
+    """Bind the file to the source's catalogue.
+
+    Raises:
+        Unclassed: tables or fields without a class, with the lines to add.
+        BadFile: the file names what the store doesn't hold, or a hop that is no edge.
+    """
+    missing = list(missing_lines(config, catalogue))
+    if missing:
+        shown = "\n".join(missing[:LISTED_MAX])
+        more = f"\n… and {len(missing) - LISTED_MAX} more" if len(missing) > LISTED_MAX else ""
+        raise Unclassed(
+            f"{config.source}: not everything is classed; add to domicile.yaml and decide each line:\n{shown}{more}"
+        )
+    return _Resolver(config, catalogue).scope()
+
+
+def missing_lines(config: Config, catalogue: Catalogue) -> Iterator[str]:
+    """Yield the YAML lines that would class what the file doesn't: whole tables first, then fields, then stand-ins."""
+    for table in catalogue.tables:
+        name = dataset_id(config.source, table.name)
+        rule = config.datasets.get(name)
+        if rule is None:
+            yield f"datasets:\n  {name}: {{rows: ?}}   # move | split | public | none (about {table.rows_estimate} rows)"
+            continue
+        for column in _unclassed(rule, table):
+            yield f"datasets.{name}.fields:\n    {column.name}: ?   # private | public ({column.type})"
+        for column in _without_stand_in(rule, table):
+            yield (
+                f"datasets.{name}.fields:\n    {column.name}: {{class: private, outside: ?}}"
+                f"   # {column.type}, NOT NULL: what stands for it in a skeleton (a value, or token for text)"
+            )
+
+
+def _unclassed(rule: DatasetRule, table: Table) -> Iterator[Column]:
+    if rule.rows is Disposition.MOVE or (rule.rows is Disposition.NONE and not rule.fields):
+        return
+    yield from (column for column in table.columns if column.name not in rule.fields)
+
+
+def _without_stand_in(rule: DatasetRule, table: Table) -> Iterator[Column]:
+    if rule.rows is Disposition.MOVE:
+        return
+    for column in table.columns:
+        field = rule.fields.get(column.name)
+        if field and field.cls is FieldClass.PRIVATE and field.outside is None and column.not_null:
+            if column.name not in table.key and not column.generated:
+                yield column
+
+
+class _Resolver:
+    def __init__(self, config: Config, catalogue: Catalogue) -> None:
+        self.config = config
+        self.catalogue = catalogue
+        self.source = config.source
+        self.subject_store, self.subject_table = split_dataset_id(config.subject.dataset)
+        self.edges = {name: self._edges_of(name) for name in config.datasets if self._here(name)}
+
+    def scope(self) -> Scope:
+        subject = self._table(self.config.subject.dataset, "subject.dataset")
+        self._column(subject, self.config.subject.key, "subject.key")
+        if (self.config.subject.key,) not in (subject.primary_key, *subject.unique_keys):
+            raise BadFile(f"subject.key: {self.config.subject.key} is not a unique key of {subject.name}")
+        datasets = [self._dataset(name, rule) for name, rule in self.config.datasets.items() if self._here(name)]
+        edges = [edge for edges in self.edges.values() for edge in edges]
+        scope = Scope(
+            subject=DatasetId(self.config.subject.dataset),
+            subject_key=self.config.subject.key,
+            market=self._market(subject),
+            datasets=_parents_first(datasets, edges),
+            edges=tuple(edges),
+        )
+        _check_skeletons(scope)
+        return scope
+
+    def _here(self, name: str) -> bool:
+        store, table = split_dataset_id(name)
+        if store not in self.config.stores:
+            raise BadFile(f"datasets.{name}: store {store} is not in `stores`")
+        if store != self.source:
+            raise BadFile(f"datasets.{name}: lies in store {store}; datasets are those of the source, {self.source}")
+        if self.catalogue.table(table) is None:
+            raise BadFile(f"datasets.{name}: the store holds no such table; remove it, or see `domicile map`")
+        return True
+
+    def _table(self, name: str, where: str) -> Table:
+        store, table_name = split_dataset_id(name)
+        table = self.catalogue.table(table_name) if store == self.source else None
+        if table is None:
+            raise BadFile(f"{where}: {name} is not a table of {self.source}")
+        return table
+
+    def _column(self, table: Table, name: str, where: str) -> Column:
+        column = table.column(name)
+        if column is None:
+            raise BadFile(f"{where}: {table.name} has no column {name}")
+        return column
+
+    def _edges_of(self, name: str) -> tuple[Edge, ...]:
+        table = self._table(name, f"datasets.{name}")
+        rules = dict(self.config.datasets[name].edges)
+        edges = [self._declared(name, key, rules) for key in self.catalogue.foreign_keys if key.child == table.name]
+        virtual = [self._virtual(name, table, columns, rule) for columns, rule in rules.items()]
+        return (*(edge for edge in edges if edge is not None), *virtual)
+
+    def _declared(self, name: str, key: ForeignKey, rules: dict[str, EdgeRule]) -> Edge | None:
+        parent = dataset_id(self.source, key.parent)
+        rule = self.config.datasets[name].edges.get(",".join(key.columns))
+        if rule is not None and (rule.to is None or rule.to == parent):
+            rules.pop(",".join(key.columns), None)
+        elif rule is not None:
+            rule = None
+        return Edge(
+            name=key.name,
+            child=DatasetId(name),
+            columns=key.columns,
+            parent=DatasetId(parent),
+            parent_columns=key.parent_columns,
+            enforced=key.validated and not key.missing_on,
+            missing_on=key.missing_on,
+            apart_home=(rule.apart if rule else ApartRule()).home,
+            apart_source=(rule.apart if rule else ApartRule()).source,
+        )
+
+    def _virtual(self, name: str, table: Table, columns: str, rule: EdgeRule) -> Edge:
+        where = f"datasets.{name}.edges.{columns}"
+        if rule.to is None:
+            raise BadFile(f"{where}: the database declares no such foreign key; name its parent with `to:`")
+        parent = self._table(rule.to, where)
+        names = tuple(columns.split(","))
+        for column in names:
+            self._column(table, column, where)
+        key = rule.key or parent.key
+        if len(key) != len(names):
+            raise BadFile(f"{where}: {len(names)} columns can't refer to {len(key)}; give `key:`")
+        for column in key:
+            self._column(parent, column, where)
+        return Edge(
+            name=f"virtual {columns}", child=DatasetId(name), columns=names, parent=DatasetId(rule.to),
+            parent_columns=tuple(key), enforced=False, missing_on=table.leaves or (table.name,),
+            apart_home=rule.apart.home, apart_source=rule.apart.source,
+        )  # fmt: skip
+
+    def _dataset(self, name: str, rule: DatasetRule) -> DatasetScope:
+        where = f"datasets.{name}"
+        table = self._table(name, where)
+        if table.kind is RelationKind.FOREIGN and rule.rows is not Disposition.NONE:
+            raise BadFile(f"{where}: a foreign table holds another store's rows; map that store, or `rows: none`")
+        for column in rule.fields:
+            self._column(table, column, f"{where}.fields")
+        columns = tuple(column for column in table.columns if not column.generated)
+        is_subject = name == self.config.subject.dataset
+        paths = tuple(self._path(table, hops, where) for hops in rule.paths)
+        if is_subject:
+            if paths or rule.rows not in (Disposition.MOVE, Disposition.SPLIT):
+                raise BadFile(f"{where}: the subject's own dataset is `move` or `split` and has no path")
+            paths = (Path(steps=(), text="itself", certain=True),)
+        private = tuple(column.name for column in table.columns if _class_of(rule, column.name) is FieldClass.PRIVATE)
+        self._need_path(where, rule, paths, private)
+        home_rows = rule.home or (HomeRows.NEEDED if rule.rows is Disposition.NONE else HomeRows.ALL)
+        blanks = tuple(_blanks(rule, table, self._structural(name, table)))
+        if blanks and not table.key and rule.rows is not Disposition.MOVE:
+            raise BadFile(f"{where}: {table.name} has no key, so private fields can't be told apart; use `rows: move`")
+        return DatasetScope(
+            id=DatasetId(name), table=table.name, partitioned=table.kind is RelationKind.PARTITIONED,
+            rows=rule.rows, home_rows=home_rows, columns=columns, key=table.key, paths=paths, shared=rule.sharing,
+            ownerless_stay=rule.ownerless is not None, blanks=blanks, private=private,
+            unenforced_follow=rule.unenforced is not None,
+            binary=all(column.binary for column in columns), bytes=table.bytes,
+        )  # fmt: skip
+
+    def _need_path(self, where: str, rule: DatasetRule, paths: tuple[Path, ...], private: tuple[str, ...]) -> None:
+        if paths and rule.rows is Disposition.NONE:
+            raise BadFile(f"{where}: `rows: none` holds nobody's data and has no path")
+        if not paths and rule.rows in (Disposition.MOVE, Disposition.SPLIT):
+            raise BadFile(f"{where}: `rows: {rule.rows}` needs a `path` to the subject")
+        if not paths and private and rule.rows is Disposition.PUBLIC:
+            raise BadFile(f"{where}: private fields ({', '.join(private)}) need a `path` to whose they are")
+
+    def _structural(self, name: str, table: Table) -> frozenset[str]:
+        """Columns a skeleton keeps unless the file blanks them by name: the key and the edges."""
+        kept = set(table.key)
+        for edge in self.edges[name]:
+            kept.update(edge.columns)
+        for edges in self.edges.values():
+            for edge in edges:
+                if edge.parent == name:
+                    kept.update(edge.parent_columns)
+        return frozenset(kept)
+
+    def _market(self, subject: Table) -> MarketRule:
+        rule = self.config.subject.market
+        steps: tuple[Step, ...] = ()
+        text, end = "itself", subject
+        if rule.path:
+            steps, end = self._steps(subject, rule.path, "subject.market.path")
+            text = _spell(rule.path)
+        self._column(end, rule.field, "subject.market.field")
+        if any(step.many for step in steps):
+            raise BadFile("subject.market.path: a hop with `from` may lead to several markets; use forward hops")
+        values = tuple(rule.values.items()) if rule.values is not None else None
+        return MarketRule(
+            path=Path(steps=steps, text=text), field=rule.field, values=values,
+            homes=tuple(self.config.policy.homes.items()), unknown=self.config.policy.unknown_market,
+        )  # fmt: skip
+
+    def _path(self, table: Table, hops: tuple[Hop, ...], where: str) -> Path:
+        steps, end = self._steps(table, hops, f"{where}.path")
+        if end.name != self.subject_table:
+            raise BadFile(f"{where}.path: {_spell(hops)} ends at {end.name}, not at the subject {self.subject_table}")
+        return Path(steps=steps, text=_spell(hops), certain=self._certain(table, steps))
+
+    def _certain(self, table: Table, steps: tuple[Step, ...]) -> bool:
+        here = table
+        for step in steps:
+            edge = self._edge(here, step.columns, step.table)
+            if step.many or step.when or edge is None or not edge.enforced or edge.parent_columns != step.to_columns:
+                return False
+            if not all((column := here.column(name)) and column.not_null for name in step.columns):
+                return False
+            here = self._table(dataset_id(self.source, step.table), "path")
+        return True
+
+    def _steps(self, table: Table, hops: tuple[Hop, ...], where: str) -> tuple[tuple[Step, ...], Table]:
+        steps: list[Step] = []
+        here = table
+        for hop in hops:
+            step = self._down(here, hop, where) if hop.from_ else self._up(here, hop, where)
+            steps.append(step)
+            here = self._table(dataset_id(self.source, step.table), where)
+        return tuple(steps), here
+
+    def _up(self, here: Table, hop: Hop, where: str) -> Step:
+        for column in hop.via:
+            self._column(here, column, where)
+        self._check_when(here, hop, where)
+        if hop.to is None:
+            edge = self._edge(here, hop.via, None)
+            if edge is None:
+                raise BadFile(
+                    f"{where}: {here.name}.{','.join(hop.via)} is no foreign key; write {{via: …, to: …}}, "
+                    "or declare it under `edges`"
+                )
+            table, key = split_dataset_id(edge.parent)[1], edge.parent_columns
+        else:
+            parent = self._table(hop.to, where)
+            edge = self._edge(here, hop.via, parent.name)
+            table, key = parent.name, hop.key or (edge.parent_columns if edge else parent.key)
+            for column in key:
+                self._column(parent, column, where)
+        if len(key) != len(hop.via):
+            raise BadFile(f"{where}: {','.join(hop.via)} can't refer to {table} ({','.join(key) or 'no key'})")
+        return Step(columns=hop.via, table=table, to_columns=tuple(key), when=hop.when)
+
+    def _down(self, here: Table, hop: Hop, where: str) -> Step:
+        child = self._table(str(hop.from_), where)
+        for column in hop.via:
+            self._column(child, column, where)
+        if hop.when:
+            raise BadFile(f"{where}: `when` goes with `via … to`, not with `from`")
+        edge = self._edge(child, hop.via, here.name)
+        key = hop.key or (edge.parent_columns if edge else here.key)
+        if len(key) != len(hop.via):
+            raise BadFile(f"{where}: {child.name}.{','.join(hop.via)} doesn't refer to {here.name}; give `key:`")
+        return Step(columns=tuple(key), table=child.name, to_columns=hop.via, many=True)
+
+    def _edge(self, child: Table, columns: tuple[str, ...], parent: TableName | None) -> Edge | None:
+        for edge in self.edges.get(dataset_id(self.source, child.name), ()):
+            if edge.columns == columns and (parent is None or edge.parent == dataset_id(self.source, parent)):
+                return edge
+        return None
+
+    def _check_when(self, here: Table, hop: Hop, where: str) -> None:
+        if hop.when is not None:
+            parse_condition(hop.when, columns=frozenset(column.name for column in here.columns), where=where)
+
+
+def _class_of(rule: DatasetRule, column: str) -> FieldClass:
+    field = rule.fields.get(column)
+    if field is not None:
+        return field.cls
+    return FieldClass.PRIVATE if rule.rows is Disposition.MOVE else FieldClass.PUBLIC
+
+
+def _blanks(rule: DatasetRule, table: Table, structural: frozenset[str]) -> Iterator[Blank]:
+    for column in table.columns:
+        if column.generated or _class_of(rule, column.name) is not FieldClass.PRIVATE:
+            continue
+        field = rule.fields.get(column.name)
+        if column.name in structural and (field is None or field.outside is None):
+            continue
+        yield _blank(column, field)
+
+
+def _blank(column: Column, field: FieldRule | None) -> Blank:
+    outside = field.outside if field else None
+    if outside == "token":
+        email = bool(field and field.category and "email" in field.category)
+        return Blank(column=column.name, outside=Outside.TOKEN, literal="@outside.invalid" if email else None)
+    if outside is not None:
+        text = str(outside).lower() if isinstance(outside, bool) else str(outside)
+        return Blank(column=column.name, outside=Outside.LITERAL, literal=text)
+    if column.not_null and column.category == "S":
+        return Blank(column=column.name, outside=Outside.TOKEN)
+    return Blank(column=column.name, outside=Outside.NULL)
+
+
+def _check_skeletons(scope: Scope) -> None:
+    """Refuse a skeleton rule on a dataset in which a NOT NULL private field has nothing to stand for it."""
+    lines: list[str] = []
+    for dataset in scope.datasets:
+        if not _may_be_skeleton(scope, dataset):
+            continue
+        columns = {column.name: column for column in dataset.columns}
+        for blank in dataset.blanks:
+            column = columns[blank.column]
+            if blank.outside is Outside.NULL and column.not_null:
+                lines.append(
+                    f"datasets.{dataset.id}.fields:\n    {column.name}: {{class: private, outside: ?}}   # {column.type}"
+                )
+    if lines:
+        shown = "\n".join(dict.fromkeys(lines))
+        raise Unclassed(f"skeletons need a value for private fields that can't be null; add:\n{shown}")
+
+
+def _may_be_skeleton(scope: Scope, dataset: DatasetScope) -> bool:
+    if not dataset.moves:
+        return dataset.home_rows is not HomeRows.NOTHING
+    return any(
+        edge.parent == dataset.id and Apart.SKELETON in (edge.apart_home, edge.apart_source) for edge in scope.edges
+    )
+
+
+def _parents_first(datasets: list[DatasetScope], edges: list[Edge]) -> tuple[DatasetScope, ...]:
+    """Order datasets so that parents precede children; the members of a cycle stand together, by name."""
+    by_id = {dataset.id: dataset for dataset in datasets}
+    graph: nx.DiGraph[DatasetId] = nx.DiGraph()
+    graph.add_nodes_from(by_id)
+    graph.add_edges_from((edge.parent, edge.child) for edge in edges if edge.parent in by_id)
+    groups = nx.condensation(graph)
+    names = {number: sorted(groups.nodes[number]["members"]) for number in groups.nodes}
+    order = nx.lexicographical_topological_sort(groups, key=lambda number: names[number][0])
+    return tuple(by_id[name] for number in order for name in names[number])
+
+
+def _spell(hops: tuple[Hop, ...]) -> str:
+    parts = []
+    for hop in hops:
+        via = ",".join(hop.via)
+        parts.append(f"from {hop.from_}.{via}" if hop.from_ else via)
+    return " → ".join(parts)
+
+
