@@ -1,0 +1,145 @@
+"""The certificate: verdicts rolled up to the worst, and counts taken from the statements, never from memory.
+
+Pure. `docs/evidence.md` gives the order of verdicts; `domicile_audit` computes all of it again in its own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from domicile.errors import EvidenceFault
+from domicile.model import CopyVerdict, Verdict
+from domicile.predicates import (
+    CertificatePredicate,
+    Counts,
+    EqualityPredicate,
+    ErasurePredicate,
+    JudgedCopy,
+    Phase,
+    PlannedSlice,
+    PlanPredicate,
+    Predicate,
+    SweepPredicate,
+)
+
+WORST_LAST = tuple(Verdict)  # the order in which model.py declares them
+_MAY_HOLD_RESIDUE = frozenset({Verdict.BLOCKED_UNTIL, Verdict.HELD, Verdict.PRESENT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What the statements say, in the order of the log."""
+
+    equal: Mapping[str, int]
+    erased: Mapping[str, tuple[int, int]]
+    sweep: SweepPredicate | None
+
+
+def roll_up(verdicts: Iterable[Verdict]) -> Verdict:
+    """The worst of the verdicts; nothing judged is `unknown`."""
+    return max(verdicts, key=WORST_LAST.index, default=Verdict.UNKNOWN)
+
+
+def certify(
+    statements: Sequence[Predicate],
+    verdicts: Sequence[CopyVerdict],
+    *,
+    not_proven: Sequence[str],
+    issued_at: datetime,
+) -> CertificatePredicate:
+    """Make the certificate of a run, or `EvidenceFault` where a verdict says more than the statements do.
+
+    `statements` are all predicates of the log in order, the plan first; `not_proven` is added to the plan's own.
+    """
+    plan = next(iter(statements), None)
+    if not isinstance(plan, PlanPredicate):
+        raise EvidenceFault("certificate: the log does not begin with a plan; begin a new run")
+    facts = _gather(statements)
+    judged = _judge(plan, verdicts, facts)
+    return CertificatePredicate(
+        plan=plan.plan,
+        verdict=roll_up(copy.verdict for copy in judged),
+        copies=judged,
+        counts=_count(plan.slices, facts),
+        not_proven=tuple(dict.fromkeys([*plan.not_proven, *not_proven])),
+        issued_at=issued_at,
+    )
+
+
+def _gather(statements: Sequence[Predicate]) -> _Facts:
+    equal: dict[str, int] = {}
+    erased: dict[str, tuple[int, int]] = {}
+    sweep: SweepPredicate | None = None
+    for statement in statements:
+        if isinstance(statement, EqualityPredicate) and statement.fenced:
+            equal.update({s.id: s.rows for s in statement.slices if s.source == s.home})
+        elif isinstance(statement, ErasurePredicate) and statement.phase is Phase.OUTCOME:
+            erased.update({s.id: (s.deleted, s.blanked) for s in statement.slices})
+            sweep = None  # a search before the last erasure says nothing about what is left after it
+        elif isinstance(statement, SweepPredicate):
+            sweep = statement
+    return _Facts(equal=equal, erased=erased, sweep=sweep)
+
+
+def _judge(plan: PlanPredicate, verdicts: Sequence[CopyVerdict], facts: _Facts) -> tuple[JudgedCopy, ...]:
+    given = {verdict.copy: verdict for verdict in verdicts}
+    missing = sorted({copy.id for copy in plan.copies} ^ given.keys())
+    if missing or len(given) != len(verdicts):
+        raise EvidenceFault(
+            f"certificate: copies without exactly one verdict: {missing}; judge each planned copy once"
+        )
+    judged = tuple(_judged(given[copy.id]) for copy in plan.copies)
+    for copy in judged:
+        _require_backed(copy, facts)
+    if roll_up(copy.verdict for copy in judged) is not Verdict.PRESENT:
+        _require_all_erased(plan.slices, facts)
+    return judged
+
+
+def _judged(verdict: CopyVerdict) -> JudgedCopy:
+    if (verdict.until is not None) is not (verdict.verdict is Verdict.BLOCKED_UNTIL):
+        raise EvidenceFault(
+            f"certificate: copy {verdict.copy}: a date goes with blocked-until and only with it"
+        )
+    return JudgedCopy(id=verdict.copy, verdict=verdict.verdict, why=verdict.why, until=verdict.until)
+
+
+def _require_backed(copy: JudgedCopy, facts: _Facts) -> None:
+    swept = {s.id: s for s in facts.sweep.copies} if facts.sweep else {}
+    found = swept.get(copy.id)
+    if found and found.residue and copy.verdict not in _MAY_HOLD_RESIDUE:
+        raise EvidenceFault(f"certificate: copy {copy.id} holds residue, so it can't be {copy.verdict.value}")
+    if copy.verdict is not Verdict.ERASED_VERIFIED:
+        return
+    if facts.sweep is None or found is None or not facts.sweep.tokens.searched:
+        raise EvidenceFault(
+            f"certificate: copy {copy.id} was not swept since the erasure; run `domicile sweep`"
+        )
+
+
+def _require_all_erased(slices: Sequence[PlannedSlice], facts: _Facts) -> None:
+    for planned in slices:
+        if facts.erased.get(planned.id, (0, 0)) != (planned.erase.delete, planned.erase.blank):
+            raise EvidenceFault(
+                f"certificate: slice {planned.id} is not erased as planned, so a copy is `present`; erase it"
+            )
+    if facts.sweep is not None and facts.sweep.rows.hits:
+        raise EvidenceFault("certificate: the sweep found rows by query, so a copy is `present`; erase them")
+
+
+def _count(slices: Sequence[PlannedSlice], facts: _Facts) -> Mapping[str, Mapping[str, Counts]]:
+    counts: dict[str, dict[str, Counts]] = {}
+    for planned in slices:
+        moved = facts.equal.get(planned.id, 0)
+        deleted, blanked = facts.erased.get(planned.id, (0, 0))
+        homes = counts.setdefault(planned.dataset, {})
+        old = homes.get(planned.home, Counts(moved=0, deleted=0, blanked=0, kept=0))
+        homes[planned.home] = Counts(
+            moved=old.moved + moved,
+            deleted=old.deleted + deleted,
+            blanked=old.blanked + blanked,
+            kept=old.kept + moved - deleted - blanked,
+        )
+    return counts

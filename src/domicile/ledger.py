@@ -1,0 +1,190 @@
+"""The ledger: states, signs and appends in one step, and reads back what a log holds.
+
+A detached predicate is on the disk before the entry that names it (`detached/SHA256.json` beside the log), so
+a kill between the two leaves a file that nothing names. The same statement twice is one entry.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from domicile.codec import JSON_BYTES_MAX
+from domicile.errors import EvidenceFault, HostFault
+from domicile.keys import Signer, Verifier, parse_vkey
+from domicile.predicates import ApprovalPredicate, PlanPredicate, Predicate
+from domicile.statement import Sealed, detached_name, read_unverified, seal, unseal
+from domicile.tlog.log import Log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A statement in the log: its place, and the SHA-256 by which others name it."""
+
+    index: int
+    sha256: str
+    predicate: Predicate
+
+
+class Ledger:
+    """A folder: the log in `log/`, detached predicates in `detached/`; `open` makes or continues one."""
+
+    def __init__(self, directory: Path, log: Log, signer: Signer | None) -> None:
+        self.log: Final = log
+        self._directory = directory
+        self._signer = signer
+
+    @classmethod
+    def open(cls, directory: Path, key: Signer | Verifier, *, size_min: int = 0) -> Ledger:
+        """Open the ledger, checking all of its log; a `Signer` begins one where there is none yet.
+
+        `size_min` is how many entries the caller's journal remembers; fewer are a rollback and refused.
+        """
+        signer = key if isinstance(key, Signer) else None
+        place = directory / "log"
+        if signer is not None and size_min == 0 and not (place / "checkpoint").exists():
+            return cls(directory, Log.create(place, signer), signer)
+        return cls(directory, Log.open(place, key, size_min=size_min), signer)
+
+    @property
+    def size(self) -> int:
+        """How many statements there are; what a journal should remember."""
+        return self.log.size
+
+    def record(self, predicate: Predicate) -> Recorded:
+        """State one thing with the engine's key; on return it is on the disk."""
+        return self.record_all([predicate])[0]
+
+    def record_all(self, predicates: Iterable[Predicate]) -> list[Recorded]:
+        """State several things under one checkpoint; all or none. One already stated keeps its place."""
+        if self._signer is None:
+            raise EvidenceFault(
+                f"ledger {self._directory}: opened for reading only; open it with the engine's key"
+            )
+        stated = list(predicates)
+        return self._append([(predicate, seal(predicate, self._signer)) for predicate in stated])
+
+    def admit(self, envelope: bytes) -> Recorded:
+        """Take an approver's signed approval into the log, if the plan in the log names that approver and key."""
+        sealed = Sealed(envelope=envelope, detached=None)
+        approval = read_unverified(sealed)
+        if not isinstance(approval, ApprovalPredicate):
+            raise EvidenceFault(
+                "approval: this is another statement; give the file that `domicile approve` wrote"
+            )
+        plan = self.plan()
+        if approval.plan != plan.plan:
+            raise EvidenceFault("approval: given for another plan; approve the present one")
+        vkey = {key.name: key.vkey for key in plan.approvals.of}.get(approval.approver)
+        if vkey is None:
+            raise EvidenceFault(
+                f"approval: the plan names no approver {approval.approver}; ask one of the named"
+            )
+        unseal(sealed, parse_vkey(vkey))
+        self.named(approval.equality)
+        return self._append([(approval, sealed)])[0]
+
+    def plan(self) -> PlanPredicate:
+        """The plan, which is the first statement."""
+        if not self.size:
+            raise EvidenceFault(f"ledger {self._directory}: holds no plan yet; run `domicile apply`")
+        predicate = self.statement(0).predicate
+        if not isinstance(predicate, PlanPredicate):
+            raise EvidenceFault(f"ledger {self._directory}: does not begin with a plan; begin a new one")
+        return predicate
+
+    def statement(self, index: int) -> Recorded:
+        """One statement, its signature checked; an approval's against the key the plan names."""
+        sealed = self.sealed(index)
+        predicate = read_unverified(sealed)
+        verifier = self.log.verifier
+        if isinstance(predicate, ApprovalPredicate):
+            keys = {key.name: key.vkey for key in self.plan().approvals.of}
+            verifier = parse_vkey(keys.get(predicate.approver, ""))
+        unseal(sealed, verifier)
+        return Recorded(index=index, sha256=sealed.sha256, predicate=predicate)
+
+    def statements(self) -> Iterator[Recorded]:
+        """All statements in their order."""
+        return (self.statement(index) for index in range(self.size))
+
+    def named(self, sha256: str) -> Recorded:
+        """The statement of this SHA-256; `EvidenceFault` if the log has none."""
+        index = self.log.find(sha256)
+        if index is None:
+            raise EvidenceFault(
+                "ledger: holds no statement of that SHA-256; give the digest that `status` prints"
+            )
+        return self.statement(index)
+
+    def sealed(self, index: int) -> Sealed:
+        """One entry's bytes, and those of its detached predicate."""
+        envelope = self.log.entry(index)
+        name = detached_name(envelope)
+        return Sealed(envelope=envelope, detached=None if name is None else self._read_detached(name))
+
+    def detached(self) -> Mapping[str, bytes]:
+        """The predicates that entries left outside, by SHA-256."""
+        names = {name for entry in self.log.entries() if (name := detached_name(entry)) is not None}
+        return {name: self._read_detached(name) for name in sorted(names)}
+
+    def receipt(self, index: int) -> bytes:
+        """The bytes of a `.tlog-proof` for one statement under the present checkpoint."""
+        return self.log.receipt(index)
+
+    def _append(self, stated: list[tuple[Predicate, Sealed]]) -> list[Recorded]:
+        fresh = {sealed.sha256: sealed for _, sealed in stated if self.log.find(sealed.sha256) is None}
+        for sealed in fresh.values():
+            self._write_detached(sealed)
+        self.log.append([sealed.envelope for sealed in fresh.values()])
+        return [self._recorded(predicate, sealed.sha256) for predicate, sealed in stated]
+
+    def _recorded(self, predicate: Predicate, sha256: str) -> Recorded:
+        index = self.log.find(sha256)
+        if index is None:
+            raise RuntimeError("an appended entry is not in the log")
+        return Recorded(index=index, sha256=sha256, predicate=predicate)
+
+    def _detached_path(self, name: str) -> Path:
+        return self._directory / "detached" / f"{name}.json"
+
+    def _write_detached(self, sealed: Sealed) -> None:
+        name = detached_name(sealed.envelope)
+        if name is None or sealed.detached is None:
+            return
+        path = self._detached_path(name)
+        fresh = path.with_suffix(".tmp")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with fresh.open("wb") as out:
+                out.write(sealed.detached)
+                out.flush()
+                os.fsync(out.fileno())
+            fresh.replace(path)
+            for folder in (path.parent, self._directory):
+                _sync_folder(folder)
+        except OSError as error:
+            raise HostFault(
+                f"ledger: {path} can't be written ({error.strerror}); check space and rights"
+            ) from error
+
+    def _read_detached(self, name: str) -> bytes:
+        path = self._detached_path(name)
+        try:
+            with path.open("rb") as source:
+                return source.read(JSON_BYTES_MAX + 1)
+        except OSError as error:
+            raise EvidenceFault(
+                f"ledger: {path} can't be read ({error.strerror}); restore it from a copy"
+            ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
