@@ -114,6 +114,7 @@ class Table:
     primary_key: tuple[str, ...] = ()
     unique_keys: tuple[tuple[str, ...], ...] = ()
     leaves: tuple[TableName, ...] = ()
+    partition_key: tuple[str, ...] = ()
     inherits: tuple[TableName, ...] = ()
     children: tuple[TableName, ...] = ()
     rows_estimate: int = 0
@@ -186,7 +187,9 @@ class Catalogue:
         """The shape that a plan is bound to: tables, columns, keys, edges, triggers and rules, never sizes or rows."""
         shape = {
             "tables": [_shape(table) for table in sorted(self.tables, key=lambda table: table.name)],
-            "edges": sorted(json.dumps(asdict(key), sort_keys=True, default=str) for key in self.foreign_keys),
+            "edges": sorted(
+                json.dumps(asdict(key), sort_keys=True, default=str) for key in self.foreign_keys
+            ),
             "views": sorted(f"{view.name} {view.materialised}" for view in self.views),
         }
         return json.dumps(shape, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,45 @@
+-- Every type that a column may have: what lies under its domains, and whether its binary form is portable.
+-- Not portable: forms that hold object numbers (reg*, composites, arrays of anything not built in), that depend on
+-- settings (money, xml), and types of the user or of an extension, whose form may differ between two versions.
+WITH RECURSIVE under (oid, base, typmod, not_null) AS (
+    SELECT t.oid, t.oid, -1, false
+    FROM pg_catalog.pg_type t
+    WHERE t.typtype <> 'd'
+    UNION ALL
+    SELECT d.oid, u.base, CASE WHEN d.typtypmod <> -1 THEN d.typtypmod ELSE u.typmod END, d.typnotnull OR u.not_null
+    FROM under u
+    JOIN pg_catalog.pg_type d ON d.typtype = 'd' AND d.typbasetype = u.oid
+),
+portable (oid) AS (
+    SELECT t.oid
+    FROM pg_catalog.pg_type t
+    WHERE t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+      AND t.typname IN (
+          'bool', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric', 'text', 'varchar', 'bpchar', 'bytea',
+          'date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval', 'uuid', 'json', 'jsonb',
+          'inet', 'cidr', 'macaddr', 'macaddr8', 'bit', 'varbit', 'tsvector',
+          'point', 'line', 'lseg', 'box', 'path', 'polygon', 'circle',
+          'int4range', 'int8range', 'numrange', 'daterange', 'tsrange', 'tstzrange',
+          'int4multirange', 'int8multirange', 'nummultirange', 'datemultirange', 'tsmultirange', 'tstzmultirange')
+    UNION
+    -- a range of the user's own over a built-in type: its binary form holds the bounds only
+    SELECT r.rngtypid
+    FROM pg_catalog.pg_range r
+    JOIN pg_catalog.pg_type s ON s.oid = r.rngsubtype
+    WHERE s.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+      AND s.typname IN ('int4', 'int8', 'numeric', 'float8', 'text', 'date', 'time', 'timestamp', 'timestamptz',
+                        'uuid', 'inet')
+),
+arrays (oid) AS (
+    SELECT e.typarray
+    FROM pg_catalog.pg_type e
+    JOIN portable p ON p.oid = e.oid
+    WHERE e.typarray <> 0 AND e.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+)
+SELECT u.oid::bigint AS oid, pg_catalog.format_type(u.base, NULL) AS base, u.typmod, u.not_null,
+       b.typcategory::text AS category,
+       EXISTS (SELECT FROM portable p WHERE p.oid = u.base) OR EXISTS (SELECT FROM arrays a WHERE a.oid = u.base)
+           AS portable
+FROM under u
+JOIN pg_catalog.pg_type b ON b.oid = u.base
+WHERE EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.atttypid = u.oid);
