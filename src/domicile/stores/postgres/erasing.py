@@ -1,0 +1,223 @@
+"""One slice leaves the source: lock, read again, compare, delete or blank, prove that nothing else was touched.
+
+All in one transaction, in the order that makes each step safe:
+
+1. the row locks make later writers wait, and the guard refuses them;
+2. the slice is read again and compared with what home proved and with what home holds now (P1);
+3. the erasure runs with the application's triggers, rules and cascades switched off (`session_replication_role`);
+4. what foreign keys would have said is asked outright: no surviving row may refer to a deleted one. A writer who comes
+   in between waits for our lock in its own foreign-key check and then fails, so asking after the delete is enough;
+5. PostgreSQL's own counters of this transaction must show exactly these rows and not one more in any table;
+6. the mark is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from domicile.errors import Collateral, NotEqual
+from domicile.model import DatasetScope, Digest, Edge, Erased, Fate, Form, Scope, Slice, SliceId
+from domicile.stores.postgres.copying import Meter, copy_out
+from domicile.stores.postgres.fence import admit
+from domicile.stores.postgres.names import (
+    STAGING,
+    column,
+    key_match,
+    row_expressions,
+    source_of,
+    staged,
+    stand_in,
+)
+from domicile.stores.postgres.reading import slice_lines, slice_rows
+from domicile.stores.postgres.session import number, run
+
+
+def erase(
+    connection: psycopg.Connection[Any],
+    scope: Scope,
+    piece: Slice,
+    *,
+    key: bytes,
+    proven: Digest,
+    read_home: Callable[[], Digest],
+) -> Erased:
+    """Erase one slice; see the module's order. Raises NotEqual or Collateral, and then nothing has changed."""
+    done = erased(connection).get(piece.id)
+    if done is not None:
+        return done
+    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    try:
+        result = _in_transaction(connection, scope, piece, key, proven, read_home)
+        connection.execute("COMMIT")
+    except BaseException:
+        if not connection.closed:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def erased(connection: psycopg.Connection[Any]) -> dict[SliceId, Erased]:
+    """The marks of what was erased."""
+    rows = run(
+        connection, sql.SQL("SELECT slice, deleted, blanked, digest FROM {}").format(sql.Identifier(STAGING, "erased"))
+    )
+    return {
+        SliceId(name): Erased(slice=SliceId(name), deleted=deleted, blanked=blanked, digest=Digest(digest))
+        for name, deleted, blanked, digest in rows
+    }
+
+
+def _in_transaction(
+    connection: psycopg.Connection[Any],
+    scope: Scope,
+    piece: Slice,
+    key: bytes,
+    proven: Digest,
+    read_home: Callable[[], Digest],
+) -> Erased:
+    dataset = scope.dataset(piece.dataset)
+    connection.execute("SET LOCAL session_replication_role = replica")
+    connection.execute("SET LOCAL track_counts = on")
+    admit(connection)
+    _lock(connection, dataset, piece)
+    _compare(connection, dataset, piece, key, proven, read_home)
+    before = _touched(connection)
+    deleted = _delete(connection, dataset, piece)
+    blanked = _blank(connection, dataset, piece)
+    if (deleted, blanked) != (piece.delete, piece.blank):
+        raise Collateral(
+            f"{piece.id}: {deleted} deleted and {blanked} blanked, where the manifest says {piece.delete} and "
+            f"{piece.blank}; rolled back, run `domicile verify`"
+        )
+    for edge in scope.edges:
+        if edge.parent == dataset.id and piece.delete:
+            _refuse_orphans(connection, scope, edge, piece)
+    _refuse_collateral(connection, piece, before, deleted + blanked)
+    digest = proven
+    run(
+        connection,
+        sql.SQL("INSERT INTO {} VALUES ({}, {}, {}, {})").format(
+            sql.Identifier(STAGING, "erased"), sql.Literal(piece.id), sql.Literal(deleted), sql.Literal(blanked),
+            sql.Literal(digest),
+        ),
+    )  # fmt: skip
+    return Erased(slice=piece.id, deleted=deleted, blanked=blanked, digest=digest)
+
+
+def _lock(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice) -> None:
+    number(
+        connection,
+        sql.SQL("SELECT count(*) FROM (SELECT FROM {} FOR UPDATE OF d) AS locked").format(slice_rows(dataset, piece)),
+    )
+
+
+def _compare(
+    connection: psycopg.Connection[Any],
+    dataset: DatasetScope,
+    piece: Slice,
+    key: bytes,
+    proven: Digest,
+    read_home: Callable[[], Digest],
+) -> None:
+    if piece.form is not Form.WHOLE:
+        raise RuntimeError(f"{piece.id}: only whole slices are erased")
+    meter = Meter(key)
+    query = sql.SQL("SELECT {} FROM {} ORDER BY m.n").format(
+        row_expressions(dataset, "d", blanked=False), slice_rows(dataset, piece)
+    )
+    rows = copy_out(connection, query, meter, binary=dataset.binary)
+    now = meter.measure(piece.id, rows).digest
+    if now != proven:
+        raise NotEqual(f"{piece.id}: the source changed since home was proven equal; run `domicile verify` again")
+    if read_home() != proven:
+        raise NotEqual(f"{piece.id}: home no longer holds what it proved; run `domicile verify --repair`")
+
+
+def _delete(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice) -> int:
+    if not piece.delete:
+        return 0
+    return run(
+        connection,
+        sql.SQL("DELETE FROM {} AS d USING {} AS m WHERE {} AND {} AND m.fate = {}").format(
+            source_of(dataset), staged("m", dataset.id), key_match(dataset, "d", "m"), slice_lines(piece),
+            sql.Literal(Fate.DELETE.value),
+        ),
+    ).rowcount  # fmt: skip
+
+
+def _blank(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice) -> int:
+    if not piece.blank:
+        return 0
+    types = {item.name: item.type for item in dataset.columns}
+    changes = sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(
+            sql.Identifier(blank.column), stand_in(dataset, blank, types[blank.column], "d")
+        )
+        for blank in dataset.blanks
+    )
+    return run(
+        connection,
+        sql.SQL("UPDATE {} AS d SET {} FROM {} AS m WHERE {} AND {} AND m.fate = {}").format(
+            source_of(dataset), changes, staged("m", dataset.id), key_match(dataset, "d", "m"), slice_lines(piece),
+            sql.Literal(Fate.BLANK.value),
+        ),
+    ).rowcount  # fmt: skip
+
+
+def _refuse_orphans(connection: psycopg.Connection[Any], scope: Scope, edge: Edge, piece: Slice) -> None:
+    """Raise Collateral when a row that stays still refers to one just deleted."""
+    child, parent = scope.dataset(edge.child), scope.dataset(edge.parent)
+    if edge.parent_columns != parent.key:
+        return
+    match = sql.SQL(" AND ").join(
+        sql.SQL("{} = {}").format(column("c", one), column("m", other))
+        for one, other in zip(edge.columns, edge.parent_columns, strict=True)
+    )
+    leaving = sql.SQL("EXISTS (SELECT FROM {} AS g WHERE g.fate = {} AND {})").format(
+        staged("m", child.id), sql.Literal(Fate.DELETE.value), key_match(child, "c", "g")
+    )
+    orphans = number(
+        connection,
+        sql.SQL(
+            "SELECT count(*) FROM {} AS c JOIN {} AS m ON {} WHERE {} AND m.fate = {} AND NOT {}"
+        ).format(
+            source_of(child), staged("m", parent.id), match, slice_lines(piece), sql.Literal(Fate.DELETE.value),
+            leaving,
+        ),
+    )  # fmt: skip
+    if orphans:
+        raise Collateral(
+            f"{piece.id}: {orphans} rows of {child.id} that stay refer to rows about to be erased ({edge.name}); "
+            f"rolled back. Decide them under {edge.where}.apart.source, then run `domicile plan` again"
+        )
+
+
+def _touched(connection: psycopg.Connection[Any]) -> dict[int, tuple[int, int, int]]:
+    """Rows inserted, updated and deleted by this transaction, per table, by PostgreSQL's own count."""
+    rows = connection.execute(
+        "SELECT relid, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_xact_user_tables WHERE schemaname <> %s",
+        (STAGING,),
+    )
+    return {int(relid): (int(ins), int(upd), int(gone)) for relid, ins, upd, gone in rows}
+
+
+def _refuse_collateral(
+    connection: psycopg.Connection[Any], piece: Slice, before: dict[int, tuple[int, int, int]], expected: int
+) -> None:
+    """Raise Collateral unless exactly the slice's rows were touched, and nothing in any other table."""
+    total = 0
+    for relid, counts in _touched(connection).items():
+        old = before.get(relid, (0, 0, 0))
+        inserted, updated, deleted = (now - then for now, then in zip(counts, old, strict=True))
+        if inserted:
+            raise Collateral(f"{piece.id}: something inserted {inserted} rows during the erasure; rolled back")
+        total += updated + deleted
+    if total != expected:
+        raise Collateral(
+            f"{piece.id}: {total} rows were touched where {expected} are cleared (a cascade, trigger or rule); "
+            "rolled back"
+        )

@@ -1,0 +1,214 @@
+"""The fence: a guard in the source database that refuses writes to movers' rows, whoever writes (P6: others go on).
+
+A row trigger on every dataset whose rows are owned asks, over the same paths as the closure, whether the old or the
+new row leads to a mover; on the subject's own dataset also whether the new row would *become* one. It stands ALWAYS,
+so also for replicated writes, and last in name order, so that it sees what other triggers made of the row. The engine
+passes it by a line in `domicile.pass` for its own transaction, which only the owner of the schema can write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from domicile.model import DatasetScope, Fate, Scope
+from domicile.stores.postgres.closure import home_of, market_of, market_query, movers_query
+from domicile.stores.postgres.names import (
+    STAGING,
+    column,
+    leads_to_mover,
+    relation,
+    source_of,
+    staged,
+    tag,
+)
+from domicile.stores.postgres.session import FENCED_STATE, run
+
+GUARD = "zzzz_domicile_guard"
+LOCK_TIMEOUT_MS = 2_000
+MESSAGE = "domicile: this row belongs to a person who is being moved home; write there"
+
+
+def create_staging(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> None:
+    """Make the schema, the secret of the tokens, and the (still open) list of movers."""
+    name = sql.Identifier(schema)
+    run(connection, sql.SQL("CREATE SCHEMA {}").format(name))
+    run(connection, sql.SQL("REVOKE ALL ON SCHEMA {} FROM PUBLIC").format(name))
+    run(connection, sql.SQL("CREATE TABLE {} (secret text NOT NULL)").format(sql.Identifier(schema, "token")))
+    run(
+        connection,
+        sql.SQL("CREATE TABLE {} AS {}").format(sql.Identifier(schema, "subject"), movers_query(scope)),
+    )
+    run(connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (key)").format(sql.Identifier(schema, "subject")))
+    run(connection, sql.SQL("ANALYZE {}").format(sql.Identifier(schema, "subject")))
+
+
+def late_movers(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Bring the list of movers up to this moment, once the tables are locked."""
+    subject = sql.Identifier(STAGING, "subject")
+    run(
+        connection,
+        sql.SQL("INSERT INTO {} SELECT * FROM ({}) AS q ON CONFLICT (key) DO NOTHING").format(
+            subject, movers_query(scope)
+        ),
+    )
+    run(
+        connection,
+        sql.SQL("DELETE FROM {} AS s WHERE NOT EXISTS (SELECT FROM ({}) AS q WHERE q.key = s.key)").format(
+            subject, movers_query(scope)
+        ),
+    )
+
+
+def guarded(scope: Scope) -> tuple[DatasetScope, ...]:
+    """The datasets that need a guard: those whose rows, or fields in them, are somebody's."""
+    return tuple(dataset for dataset in scope.datasets if dataset.owned)
+
+
+def lock_for_guard(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Wait for the writers under way, in name order, and not longer than the lock time-out."""
+    run(connection, sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT_MS)))
+    tables = sorted(guarded(scope), key=lambda dataset: dataset.table)
+    names = sql.SQL(", ").join(source_of(dataset) for dataset in tables)
+    run(connection, sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))
+
+
+def install(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Make guard functions and triggers; the caller holds the locks in an open transaction."""
+    run(
+        connection,
+        sql.SQL("CREATE TABLE {} (transaction text PRIMARY KEY)").format(sql.Identifier(STAGING, "pass")),
+    )
+    for dataset in guarded(scope):
+        replace_guard(connection, scope, dataset, frozen=False)
+        _attach(connection, dataset)
+
+
+def replace_guard(
+    connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, *, frozen: bool
+) -> None:
+    """Write the guard function of one dataset; `frozen` adds that nobody may hang a new row on a leaving one."""
+    new = [leads_to_mover(scope, path, "new") for path in dataset.paths]
+    if dataset.id == scope.subject:
+        new.append(_becomes_mover(scope))
+    if frozen:
+        new.extend(_hangs_on_leaving(scope, dataset))
+    old = [leads_to_mover(scope, path, "old") for path in dataset.paths]
+    body = sql.SQL(
+        "BEGIN"
+        " IF current_setting('domicile.pass', true) = 'on' AND EXISTS (SELECT FROM {passes} AS p"
+        " WHERE p.transaction = pg_current_xact_id()::text) THEN"
+        " IF TG_OP = 'DELETE' THEN RETURN old; END IF; RETURN new; END IF;"
+        " IF TG_OP <> 'INSERT' THEN IF {old} THEN"
+        " RAISE EXCEPTION USING ERRCODE = {state}, MESSAGE = {message}; END IF; END IF;"
+        " IF TG_OP <> 'DELETE' THEN IF {new} THEN"
+        " RAISE EXCEPTION USING ERRCODE = {state}, MESSAGE = {message}; END IF; END IF;"
+        " IF TG_OP = 'DELETE' THEN RETURN old; END IF; RETURN new;"
+        " END"
+    ).format(
+        passes=sql.Identifier(STAGING, "pass"), old=sql.SQL(" OR ").join(old), new=sql.SQL(" OR ").join(new),
+        state=sql.Literal(FENCED_STATE), message=sql.Literal(MESSAGE),
+    )  # fmt: skip
+    run(
+        connection,
+        sql.SQL(
+            "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
+            " SET search_path = pg_catalog, pg_temp SET row_security = off AS {}"
+        ).format(_function(dataset), sql.Literal(body.as_string(connection))),
+    )
+
+
+def _becomes_mover(scope: Scope) -> sql.Composable:
+    market = market_of(scope, sql.SQL("r.value"))
+    row = sql.SQL("(SELECT (new).*)")
+    return sql.SQL("EXISTS (SELECT FROM ({rows}) AS r WHERE {home} IS NOT NULL)").format(
+        rows=market_query(scope, row=row), home=home_of(scope, market)
+    )
+
+
+def _hangs_on_leaving(scope: Scope, dataset: DatasetScope) -> Iterator[sql.Composable]:
+    for edge in scope.edges:
+        parent = scope.dataset(edge.parent)
+        if edge.child != dataset.id or not parent.moves or edge.parent_columns != parent.key:
+            continue
+        match = sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(column("m", one), column("new", other))
+            for one, other in zip(edge.parent_columns, edge.columns, strict=True)
+        )
+        yield sql.SQL("EXISTS (SELECT FROM {} AS m WHERE m.fate = {} AND {})").format(
+            staged("m", parent.id), sql.Literal(Fate.DELETE.value), match
+        )
+
+
+def _function(dataset: DatasetScope) -> sql.Identifier:
+    return sql.Identifier(STAGING, f"guard_{tag(dataset.id)}")
+
+
+def _attach(connection: psycopg.Connection[Any], dataset: DatasetScope) -> None:
+    name, table = sql.Identifier(GUARD), relation(dataset.table)
+    run(
+        connection,
+        sql.SQL("CREATE TRIGGER {} BEFORE INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
+            name, table, _function(dataset)
+        ),
+    )
+    truncate = sql.Identifier(f"{GUARD}_truncate")
+    run(
+        connection,
+        sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
+            truncate, table, _refusal(connection)
+        ),
+    )
+    for tree in _tree(connection, dataset):
+        run(connection, sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(tree, name))
+    run(connection, sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(table, truncate))
+
+
+def _refusal(connection: psycopg.Connection[Any]) -> sql.Identifier:
+    name = sql.Identifier(STAGING, "guard_truncate")
+    body = sql.SQL("BEGIN RAISE EXCEPTION USING ERRCODE = {}, MESSAGE = {}; END").format(
+        sql.Literal(FENCED_STATE), sql.Literal(MESSAGE)
+    )
+    run(
+        connection,
+        sql.SQL("CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql AS {}").format(
+            name, sql.Literal(body.as_string(connection))
+        ),
+    )
+    return name
+
+
+def _tree(connection: psycopg.Connection[Any], dataset: DatasetScope) -> tuple[sql.Identifier, ...]:
+    """The table, and all partitions below it: before PostgreSQL 15 ENABLE ALWAYS does not reach them by itself."""
+    if not dataset.partitioned:
+        return (relation(dataset.table),)
+    rows = run(
+        connection,
+        sql.SQL(
+            "SELECT n.nspname, c.relname FROM pg_partition_tree({}::regclass) AS t JOIN pg_class AS c ON c.oid = t.relid"
+            " JOIN pg_namespace AS n ON n.oid = c.relnamespace ORDER BY t.level, 1, 2"
+        ).format(sql.Literal(relation(dataset.table).as_string(connection))),
+    )
+    return tuple(sql.Identifier(schema, name) for schema, name in rows.fetchall())
+
+
+def admit(connection: psycopg.Connection[Any]) -> None:
+    """Let this transaction pass the guard."""
+    run(
+        connection,
+        sql.SQL("INSERT INTO {} VALUES (pg_current_xact_id()::text)").format(sql.Identifier(STAGING, "pass")),
+    )
+    connection.execute("SET LOCAL domicile.pass = 'on'")
+
+
+def remove(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Take the guard's triggers away."""
+    for dataset in guarded(scope):
+        for name in (GUARD, f"{GUARD}_truncate"):
+            run(
+                connection,
+                sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(name), relation(dataset.table)),
+            )

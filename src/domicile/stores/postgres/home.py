@@ -1,0 +1,338 @@
+"""The side that data comes home to: an empty PostgreSQL database that the engine fills.
+
+Slices land on tables without indexes, constraints and triggers (pre-data); these come after the last slice
+(post-data), so nothing fires and every constraint is checked by the server itself when it is made. A slice and its
+mark are one transaction: after a crash both are there, or neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from domicile.catalogue import Catalogue, Sequence
+from domicile.errors import HostFault, NotEqual, Refused
+from domicile.host import Host
+from domicile.model import DatasetScope, Digest, Home, Measure, Scope, Slice, SliceId
+from domicile.stores import Sink
+from domicile.stores.postgres import restoring
+from domicile.stores.postgres.catalogue import read_catalogue
+from domicile.stores.postgres.copying import CopyIn, Meter
+from domicile.stores.postgres.names import (
+    column_names,
+    columns,
+    key_names,
+    key_select,
+    relation,
+    source_of,
+    staged,
+)
+from domicile.stores.postgres.reading import PostgresSnapshot, slice_rows, snapshot, stray_rows
+from domicile.stores.postgres.schema import dump_section
+from domicile.stores.postgres.session import connect, faults, run
+from domicile.stores.postgres.source import PostgresSource
+
+PRE_DATA, POST_DATA, FINISHED = "pre-data", "post-data", "finished"
+
+
+class PostgresHome:
+    """`dsn` of the home database; `key` the digest key of the run; `name` the store's name in messages."""
+
+    def __init__(self, dsn: str, *, key: bytes, name: str, host: Host | None = None) -> None:
+        self.dsn = dsn
+        self.name = name
+        self._key = key
+        self._host = host or Host()
+        self._connection: psycopg.Connection[Any] | None = None
+        self._scope: Scope | None = None
+        self._source: PostgresSource | None = None
+
+    @property
+    def connection(self) -> psycopg.Connection[Any]:
+        """The session, opened when first needed and again after it broke."""
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self.dsn, store=self.name)
+        return self._connection
+
+    def close(self) -> None:
+        """Give the session back."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def bind(self, scope: Scope) -> None:
+        """Name the scope in whose words slices are read and written."""
+        self._scope = scope
+
+    @property
+    def scope(self) -> Scope:
+        """The bound scope."""
+        if self._scope is None:
+            raise RuntimeError("no scope is bound to the home")
+        return self._scope
+
+    def catalogue(self) -> Catalogue:
+        """Say what the database holds."""
+        with faults(self.name, "read the catalogue"):
+            return read_catalogue(self.connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[PostgresSnapshot]:
+        """Open a view of this moment, in a session of its own."""
+        connection = connect(self.dsn, store=self.name)
+        try:
+            with snapshot(connection, self.scope, self._key, self.name) as view:
+                yield view
+        finally:
+            connection.close()
+
+    # -- the tables ----------------------------------------------------------------------------------------------
+
+    def refuse_unless_empty(self) -> None:
+        """Raise Refused when the database holds tables that this programme did not make."""
+        if self._marked(PRE_DATA):
+            return
+        tables = [str(table.name) for table in self.catalogue().tables]
+        if tables:
+            raise Refused(
+                f"store {self.name}: a home starts as an empty database, this one holds {len(tables)} tables "
+                f"({', '.join(tables[:3])}…); create an empty one, or empty this one"
+            )
+
+    def prepare(self, scope: Scope, home: Home, source: PostgresSource) -> None:
+        """Make the tables by the source's own pg_dump, then this home's copy of the manifest."""
+        self.bind(scope)
+        self._source = source
+        self.refuse_unless_empty()
+        if not self._marked(PRE_DATA):
+            script = dump_section(source.dsn, server_major=source.version, section=PRE_DATA, store=source.name)
+            self._run_section(PRE_DATA, script)
+        for dataset in scope.datasets:
+            self._copy_manifest(dataset, home, source)
+
+    def _make_marks(self, connection: psycopg.Connection[Any]) -> None:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS domicile")
+        connection.execute("REVOKE ALL ON SCHEMA domicile FROM PUBLIC")
+        connection.execute("CREATE TABLE IF NOT EXISTS domicile.mark (name text PRIMARY KEY)")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS domicile.loaded"
+            " (slice text PRIMARY KEY, rows bigint NOT NULL, bytes bigint NOT NULL, digest text NOT NULL)"
+        )
+
+    def _marked(self, name: str) -> bool:
+        with faults(self.name, "read its marks"):
+            there = self.connection.execute("SELECT to_regclass('domicile.mark') IS NOT NULL").fetchone()
+            if not there or not there[0]:
+                return False
+            return self.connection.execute("SELECT FROM domicile.mark WHERE name = %s", (name,)).fetchone() is not None
+
+    def _run_section(self, section: str, script: str) -> None:
+        """Run the SQL of a section and its mark in one transaction, in a session that is thrown away."""
+        connection = connect(self.dsn, store=self.name)
+        try:
+            with faults(self.name, f"make the {section} part of the schema"):
+                connection.execute("BEGIN")
+                self._make_marks(connection)
+                connection.execute(script.encode())
+                connection.execute("INSERT INTO domicile.mark VALUES (%s)", (section,))
+                connection.execute("COMMIT")
+        finally:
+            connection.close()
+
+    def _copy_manifest(self, dataset: DatasetScope, home: Home, source: PostgresSource) -> None:
+        mark = f"manifest/{dataset.id}"
+        if self._marked(mark):
+            return
+        table = staged("m", dataset.id)
+        names = columns(("part", "form", "n", "fate", "owner", "copies", *key_names(dataset)))
+        with faults(self.name, f"write the manifest of {dataset.id}"):
+            self.connection.execute("BEGIN")
+            try:
+                run(
+                    self.connection,
+                    sql.SQL(
+                        "CREATE TABLE {} AS SELECT ''::text AS part, ''::text AS form, 0::bigint AS n, ''::text AS fate,"
+                        " ''::text AS owner, 0::bigint AS copies, {} FROM {} AS d WHERE false"
+                    ).format(table, key_select(dataset, "d"), source_of(dataset)),
+                )
+                writer = CopyIn(self.connection, table, names, binary=False)
+                self._fill(writer, lambda sink: source.manifest_keys(dataset, home, sink))
+                writer.end()
+                run(self.connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (part, form, n)").format(table))
+                run(self.connection, sql.SQL("CREATE INDEX ON {} ({})").format(table, columns(key_names(dataset))))
+                self.connection.execute("INSERT INTO domicile.mark VALUES (%s)", (mark,))
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+            run(self.connection, sql.SQL("ANALYZE {}").format(table))
+
+    # -- the rows ------------------------------------------------------------------------------------------------
+
+    def load(self, piece: Slice, feed: Callable[[Sink], Measure]) -> Measure:
+        """Write one slice and its mark."""
+        done = self.loaded().get(piece.id)
+        if done is not None:
+            return done
+        with faults(self.name, f"write {piece.id}"):
+            self.connection.execute("BEGIN")
+            try:
+                measure = self._write(piece, feed)
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+        return measure
+
+    def reload(self, piece: Slice, feed: Callable[[Sink], Measure]) -> Measure:
+        """Replace one slice, triggers and rules silent."""
+        dataset = self.scope.dataset(piece.dataset)
+        with faults(self.name, f"repair {piece.id}"):
+            self.connection.execute("BEGIN")
+            try:
+                self.connection.execute("SET LOCAL session_replication_role = replica")
+                run(
+                    self.connection,
+                    sql.SQL("DELETE FROM {} AS x USING (SELECT d.ctid AS place, d.tableoid AS leaf FROM {}) AS y"
+                            " WHERE x.ctid = y.place AND x.tableoid = y.leaf").format(
+                        source_of(dataset), slice_rows(dataset, piece)
+                    ),
+                )  # fmt: skip
+                self.connection.execute("DELETE FROM domicile.loaded WHERE slice = %s", (piece.id,))
+                measure = self._write(piece, feed)
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+        return measure
+
+    def _write(self, piece: Slice, feed: Callable[[Sink], Measure]) -> Measure:
+        dataset = self.scope.dataset(piece.dataset)
+        writer = CopyIn(self.connection, relation(dataset.table), columns(column_names(dataset)), binary=dataset.binary)
+        meter = Meter(self._key, writer)
+        measure = self._fill(writer, lambda _: feed(meter))
+        rows = writer.end()
+        written = meter.measure(piece.id, rows)
+        if written != measure:
+            raise NotEqual(f"{piece.id}: {measure.rows} rows were read and {rows} written; rolled back, run again")
+        self.connection.execute(
+            "INSERT INTO domicile.loaded VALUES (%s, %s, %s, %s)", (piece.id, rows, written.bytes, written.digest)
+        )
+        return written
+
+    def _fill(self, writer: CopyIn, feed: Callable[[Sink], Any]) -> Any:
+        try:
+            return feed(writer)
+        except BaseException:
+            writer.abort()
+            raise
+
+    def _roll_back(self) -> None:
+        if self._connection is not None and not self._connection.closed:
+            try:
+                self._connection.execute("ROLLBACK")
+            except psycopg.Error:
+                self._connection.close()
+
+    def loaded(self) -> Mapping[SliceId, Measure]:
+        """The marks of the slices that are here."""
+        if not self._marked(PRE_DATA):
+            return {}
+        with faults(self.name, "read its marks"):
+            rows = self.connection.execute("SELECT slice, rows, bytes, digest FROM domicile.loaded")
+            return {
+                SliceId(name): Measure(slice=SliceId(name), rows=count, bytes=size, digest=Digest(digest))
+                for name, count, size, digest in rows
+            }
+
+    def remove_strays(self, dataset: DatasetScope, home: Home) -> int:
+        """Delete rows that no manifest line sends here."""
+        with faults(self.name, f"remove strays of {dataset.id}"), self.connection.transaction():
+            self.connection.execute("SET LOCAL session_replication_role = replica")
+            return run(
+                self.connection,
+                sql.SQL("DELETE FROM {} AS x USING (SELECT d.ctid AS place, d.tableoid AS leaf FROM {}) AS y"
+                        " WHERE x.ctid = y.place AND x.tableoid = y.leaf").format(
+                    source_of(dataset), stray_rows(dataset, home)
+                ),
+            ).rowcount  # fmt: skip
+
+    # -- the rest of the schema ----------------------------------------------------------------------------------
+
+    def finish(self, scope: Scope, home: Home, *, share: int, shares: int) -> None:
+        """Post-data, views, sequences, statistics; each safe to repeat."""
+        self.bind(scope)
+        if self._marked(FINISHED):
+            return
+        if self._source is None:
+            raise RuntimeError("prepare comes before finish")
+        if not self._marked(POST_DATA):
+            source = self._source
+            script = dump_section(source.dsn, server_major=source.version, section=POST_DATA, store=source.name)
+            self._run_section(POST_DATA, script)
+        self._give_ranges(self._source.catalogue().sequences, share, shares)
+        with faults(self.name, "fill views and statistics"):
+            self._refresh_views()
+            self.connection.execute("ANALYZE")
+            self.connection.execute("INSERT INTO domicile.mark VALUES (%s)", (FINISHED,))
+
+    def finished(self) -> bool:
+        """Whether `finish` was completed."""
+        return self._marked(FINISHED)
+
+    def _give_ranges(self, sequences: tuple[Sequence, ...], share: int, shares: int) -> None:
+        with faults(self.name, "give sequences their range"):
+            for sequence in sequences:
+                low, high = sequence_range(sequence, share, shares)
+                start = low if sequence.increment > 0 else high
+                run(
+                    self.connection,
+                    sql.SQL("ALTER SEQUENCE {} MINVALUE {} MAXVALUE {} START {} RESTART {} NO CYCLE").format(
+                        relation(sequence.name), sql.Literal(low), sql.Literal(high), sql.Literal(start),
+                        sql.Literal(start),
+                    ),
+                )  # fmt: skip
+
+    def _refresh_views(self) -> None:
+        """Fill materialised views, those that read others after them."""
+        waiting = [view.name for view in self.catalogue().views if view.materialised]
+        while waiting:
+            later = []
+            for name in waiting:
+                try:
+                    run(self.connection, sql.SQL("REFRESH MATERIALIZED VIEW {}").format(relation(name)))
+                except psycopg.errors.ObjectNotInPrerequisiteState:
+                    later.append(name)
+            if len(later) == len(waiting):
+                raise HostFault(f"store {self.name}: materialised views {', '.join(map(str, later))} can't be filled")
+            waiting = later
+
+    def prove_restore(self, scope: Scope, home: Home, slices: tuple[Slice, ...]) -> Iterator[Measure]:
+        """Dump this home, restore the dump beside it, read the slices there, drop it again."""
+        self.bind(scope)
+        yield from restoring.prove(self.dsn, scope, slices, key=self._key, store=self.name)
+
+
+def sequence_range(sequence: Sequence, share: int, shares: int) -> tuple[int, int]:
+    """The inclusive bounds of range `share` of `shares` (0 is the source's own) in what the sequence has left.
+
+    Raises Refused when less than one value a share is left.
+    """
+    upward = sequence.increment > 0
+    used = sequence.last_value
+    if upward:
+        first = sequence.minimum if used is None else max(used + 1, sequence.minimum)
+        left = sequence.maximum - first + 1
+    else:
+        first = sequence.maximum if used is None else min(used - 1, sequence.maximum)
+        left = first - sequence.minimum + 1
+    width = left // shares
+    if width < 1:
+        raise Refused(f"sequence {sequence.name} has {left} values left, too few for {shares} ranges; widen its type")
+    low = first + share * width if upward else first - (share + 1) * width + 1
+    return low, low + width - 1
+
+

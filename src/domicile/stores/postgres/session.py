@@ -1,0 +1,102 @@
+"""Sessions whose settings make equal rows give equal bytes, and errors that hold no row data (P8).
+
+PostgreSQL's own messages quote values (`Key (email)=(…) already exists`), so only those classes of SQLSTATE whose
+primary message names objects are passed on; of all others the code and the names of table and constraint are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from domicile.errors import Fenced, NotPermitted, StoreFault, Unreachable
+
+CONNECT_S_MAX = 15
+FENCED_STATE = "DM001"
+SETTINGS = {
+    "row_security": "off",  # a policy that would hide rows raises an error instead
+    "search_path": "pg_catalog",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "standard_conforming_strings": "on",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "jit": "off",
+    "work_mem": "64MB",
+}
+SAFE_CLASSES = frozenset({"08", "25", "28", "3D", "3F", "42", "53", "54", "55", "57", "58"})
+
+
+def connect(dsn: str, *, store: str) -> psycopg.Connection[Any]:
+    """Open an autocommit session; raise Unreachable without the password in the message."""
+    try:
+        connection = psycopg.connect(
+            dsn, autocommit=True, connect_timeout=CONNECT_S_MAX, client_encoding="utf8",
+            application_name="domicile", keepalives_idle=30,
+        )  # fmt: skip
+    except psycopg.Error as fault:
+        raise Unreachable(
+            f"store {store}: no connection ({_reason(fault)}); check its dsn, that it runs, and pg_hba.conf"
+        ) from None
+    connection.prepare_threshold = None
+    with faults(store, "open a session"):
+        for name, value in SETTINGS.items():
+            connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+    return connection
+
+
+def _reason(fault: psycopg.Error) -> str:
+    text = str(fault).strip().splitlines()
+    last = text[-1] if text else type(fault).__name__
+    return last.split("FATAL:")[-1].strip()[:200]
+
+
+@contextmanager
+def faults(store: str, what: str) -> Iterator[None]:
+    """Turn the driver's errors into ours, without any value of a row."""
+    try:
+        yield
+    except psycopg.Error as fault:
+        raise translate(fault, store, what) from None
+
+
+def translate(fault: psycopg.Error, store: str, what: str) -> StoreFault:
+    """Say what failed, on what, and what to do next."""
+    state = fault.sqlstate
+    if state is None or state[:2] == "08" or state in ("57P01", "57P02", "57P03"):
+        return Unreachable(f"store {store}: connection lost while trying to {what}; start the server, then run again")
+    if state == FENCED_STATE:
+        return Fenced(f"store {store}: {what}: the row belongs to a person who is being moved; write at home")
+    place = ".".join(part for part in (fault.diag.schema_name, fault.diag.table_name) if part)
+    named = [part for part in (place, fault.diag.column_name, fault.diag.constraint_name) if part]
+    detail = fault.diag.message_primary or "" if state[:2] in SAFE_CLASSES else type(fault).__name__
+    text = f"store {store}: could not {what}: {detail} [SQLSTATE {state}{' on ' + ', '.join(named) if named else ''}]"
+    if state == "42501":
+        return NotPermitted(f"{text}; `domicile doctor` says which right is missing")
+    if state == "53100":
+        return StoreFault(f"{text}; free space on the server, then run again: nothing was lost")
+    if state in ("40P01", "40001", "55P03"):
+        return Unreachable(f"{text}; another session was in the way, run again")
+    return StoreFault(text)
+
+
+def run(connection: psycopg.Connection[Any], query: sql.Composable) -> psycopg.Cursor[Any]:
+    """Execute a composed statement; values are in it as literals, so that nothing is pasted."""
+    return connection.execute(query.as_bytes(connection))
+
+
+def number(connection: psycopg.Connection[Any], query: sql.Composable) -> int:
+    """Execute a composed query for one whole number."""
+    row = run(connection, query).fetchone()
+    return int(row[0]) if row and row[0] is not None else 0

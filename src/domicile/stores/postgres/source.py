@@ -1,0 +1,209 @@
+"""The side that data leaves: a PostgreSQL database, by DSN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from domicile.catalogue import Catalogue
+from domicile.errors import Unreachable, WorldChanged
+from domicile.host import Host
+from domicile.model import DatasetScope, Digest, Erased, Fence, Home, Manifest, Scope, Slice, SliceId
+from domicile.stores import Sink
+from domicile.stores.postgres import erasing, fence, staging
+from domicile.stores.postgres.catalogue import read_catalogue
+from domicile.stores.postgres.closure import EVERYWHERE
+from domicile.stores.postgres.copying import copy_out
+from domicile.stores.postgres.names import STAGING, columns, key_names, staged
+from domicile.stores.postgres.reading import PostgresSnapshot, current_position, snapshot
+from domicile.stores.postgres.session import connect, faults, run
+
+FENCE_TRIES_MAX = 30
+
+
+class PostgresSource:
+    """`dsn` of the source database; `key` the 32-byte digest key of the run; `name` the store's name in messages."""
+
+    def __init__(self, dsn: str, *, key: bytes, name: str, host: Host | None = None) -> None:
+        self.dsn = dsn
+        self.name = name
+        self._key = key
+        self._host = host or Host()
+        self._connection: psycopg.Connection[Any] | None = None
+        self._scope: Scope | None = None
+
+    # -- plumbing ------------------------------------------------------------------------------------------------
+
+    @property
+    def connection(self) -> psycopg.Connection[Any]:
+        """The session, opened when first needed and again after it broke."""
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self.dsn, store=self.name)
+        return self._connection
+
+    def close(self) -> None:
+        """Give the session back."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def bind(self, scope: Scope) -> None:
+        """Name the scope in whose words slices are read."""
+        self._scope = scope
+
+    @property
+    def scope(self) -> Scope:
+        """The bound scope."""
+        if self._scope is None:
+            raise RuntimeError("no scope is bound to the source")
+        return self._scope
+
+    @property
+    def version(self) -> int:
+        """The server's major version."""
+        return self.connection.info.server_version // 10_000
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def catalogue(self) -> Catalogue:
+        """Say what the database holds."""
+        with faults(self.name, "read the catalogue"):
+            return read_catalogue(self.connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[PostgresSnapshot]:
+        """Open a view of this moment, in a session of its own."""
+        connection = connect(self.dsn, store=self.name)
+        try:
+            with snapshot(connection, self.scope, self._key, self.name) as view:
+                yield view
+        finally:
+            connection.close()
+
+    def survey(self, scope: Scope) -> Manifest:
+        """Count the closure; nothing stays behind."""
+        with faults(self.name, "survey the closure"):
+            return staging.survey(self.connection, scope)
+
+    def manifest_keys(self, dataset: DatasetScope, home: Home, sink: Sink) -> None:
+        """Stream the lines that concern `home`: part, form, n, fate, owner, copies, key."""
+        query = sql.SQL("SELECT part, form, n, fate, owner, copies, {} FROM {} WHERE part IN ({}, {})").format(
+            columns(key_names(dataset)), staged("m", dataset.id), sql.Literal(home), sql.Literal(EVERYWHERE)
+        )
+        with faults(self.name, f"read the manifest of {dataset.id}"):
+            copy_out(self.connection, query, sink, binary=False)
+
+    # -- fence and freeze ----------------------------------------------------------------------------------------
+
+    def stand_fence(self, scope: Scope) -> Fence:
+        """Install the guard, or return the one that stands."""
+        self.bind(scope)
+        standing = self._standing()
+        if standing is not None:
+            return standing
+        for _ in range(FENCE_TRIES_MAX):
+            try:
+                return self._install(scope)
+            except Unreachable:
+                self._host.pause(0.2)
+        raise Unreachable(
+            f"store {self.name}: no lock for the fence in {FENCE_TRIES_MAX} tries of {fence.LOCK_TIMEOUT_MS} ms; "
+            "end the long transaction that holds it, then run again"
+        )
+
+    def _standing(self) -> Fence | None:
+        with faults(self.name, "look for a standing fence"):
+            if not staging.exists(self.connection, "fence"):
+                return None
+            row = run(
+                self.connection,
+                sql.SQL("SELECT position, fenced_at, wait_ms FROM {}").format(sql.Identifier(STAGING, "fence")),
+            ).fetchone()
+        if row is None:
+            return None
+        return Fence(position=row[0], fenced_at=row[1], wait_ms=row[2], subjects=self._subjects())
+
+    def _install(self, scope: Scope) -> Fence:
+        connection = self.connection
+        with faults(self.name, "install the fence"):
+            self._refuse_foreign_staging()
+            connection.execute("BEGIN")
+            try:
+                fence.create_staging(connection, scope, STAGING)
+                start = self._host.monotonic_s()
+                fence.lock_for_guard(connection, scope)
+                fence.late_movers(connection, scope)
+                fence.install(connection, scope)
+                position, wait_ms = current_position(connection), round((self._host.monotonic_s() - start) * 1000)
+                run(
+                    connection,
+                    sql.SQL("CREATE TABLE {} AS SELECT {}::text AS position, {}::timestamptz AS fenced_at,"
+                            " {}::bigint AS wait_ms").format(
+                        sql.Identifier(STAGING, "fence"), sql.Literal(position), sql.Literal(self._host.now()),
+                        sql.Literal(wait_ms),
+                    ),
+                )  # fmt: skip
+                connection.execute("COMMIT")
+            except BaseException:
+                if not connection.closed:
+                    connection.execute("ROLLBACK")
+                raise
+        standing = self._standing()
+        if standing is None:
+            raise RuntimeError("the fence was committed and is not there")
+        return standing
+
+    def _refuse_foreign_staging(self) -> None:
+        row = self.connection.execute("SELECT to_regnamespace(%s) IS NOT NULL", (STAGING,)).fetchone()
+        if row and row[0]:
+            raise WorldChanged(
+                f"store {self.name}: schema {STAGING} exists and is not a run of ours; rename or drop it first"
+            )
+
+    def _subjects(self) -> tuple[tuple[Home, int], ...]:
+        rows = run(
+            self.connection,
+            sql.SQL("SELECT home, count(*) FROM {} GROUP BY 1 ORDER BY 1").format(sql.Identifier(STAGING, "subject")),
+        )
+        return tuple((Home(home), int(count)) for home, count in rows)
+
+    def freeze(self, scope: Scope, token_key: bytes) -> Manifest:
+        """Freeze the closure under the fence."""
+        self.bind(scope)
+        with faults(self.name, "freeze the closure"):
+            return staging.freeze(self.connection, scope, token_key)
+
+    def frozen(self) -> Manifest | None:
+        """The frozen manifest, when there is one."""
+        with faults(self.name, "read the frozen closure"):
+            return staging.frozen(self.connection)
+
+    def release_fence(self) -> None:
+        """Take the guard away; the staging stays."""
+        with faults(self.name, "release the fence"), self.connection.transaction():
+            fence.remove(self.connection, self.scope)
+
+    # -- erasing -------------------------------------------------------------------------------------------------
+
+    def erase(self, piece: Slice, proven: Digest, read_home: Callable[[], Digest]) -> Erased:
+        """Erase one slice; see `erasing`."""
+        with faults(self.name, f"erase {piece.id}"):
+            return erasing.erase(
+                self.connection, self.scope, piece, key=self._key, proven=proven, read_home=read_home
+            )
+
+    def erased(self) -> Mapping[SliceId, Erased]:
+        """The marks of what was erased; none when nothing is frozen."""
+        with faults(self.name, "read the marks of the erasure"):
+            return erasing.erased(self.connection) if staging.exists(self.connection, "erased") else {}
+
+    def drop_staging(self) -> None:
+        """Remove guard and staging in one transaction."""
+        with faults(self.name, "drop the staging"), self.connection.transaction():
+            fence.remove(self.connection, self.scope)
+            run(self.connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(STAGING)))
+
+
