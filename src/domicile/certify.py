@@ -1,6 +1,6 @@
 """The certificate: verdicts rolled up to the worst, and counts taken from the statements, never from memory.
 
-Pure. `docs/evidence.md` gives the order of verdicts; `domicile_audit` computes all of it again in its own code.
+Pure. `docs/evidence.md` gives the order of verdicts; `domicile_audit` computes it all again in its own code.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def certify(
     not_proven: Sequence[str],
     issued_at: datetime,
 ) -> CertificatePredicate:
-    """Make the certificate of a run, or `EvidenceFault` where a verdict says more than the statements do.
+    """Make the certificate of a run; `EvidenceFault` where a verdict says more than the statements do.
 
     `statements` are all predicates of the log in order, the plan first; `not_proven` is added to the plan's own.
     """
@@ -87,9 +87,7 @@ def _judge(plan: PlanPredicate, verdicts: Sequence[CopyVerdict], facts: _Facts) 
     given = {verdict.copy: verdict for verdict in verdicts}
     missing = sorted({copy.id for copy in plan.copies} ^ given.keys())
     if missing or len(given) != len(verdicts):
-        raise EvidenceFault(
-            f"certificate: copies without exactly one verdict: {missing}; judge each planned copy once"
-        )
+        raise EvidenceFault(f"certificate: copies without one verdict: {missing}; judge each planned copy once")
     judged = tuple(_judged(given[copy.id]) for copy in plan.copies)
     for copy in judged:
         _require_backed(copy, facts)
@@ -100,9 +98,7 @@ def _judge(plan: PlanPredicate, verdicts: Sequence[CopyVerdict], facts: _Facts) 
 
 def _judged(verdict: CopyVerdict) -> JudgedCopy:
     if (verdict.until is not None) is not (verdict.verdict is Verdict.BLOCKED_UNTIL):
-        raise EvidenceFault(
-            f"certificate: copy {verdict.copy}: a date goes with blocked-until and only with it"
-        )
+        raise EvidenceFault(f"certificate: copy {verdict.copy}: a date goes with blocked-until and only with it")
     return JudgedCopy(id=verdict.copy, verdict=verdict.verdict, why=verdict.why, until=verdict.until)
 
 
@@ -114,9 +110,7 @@ def _require_backed(copy: JudgedCopy, facts: _Facts) -> None:
     if copy.verdict is not Verdict.ERASED_VERIFIED:
         return
     if facts.sweep is None or found is None or not facts.sweep.tokens.searched:
-        raise EvidenceFault(
-            f"certificate: copy {copy.id} was not swept since the erasure; run `domicile sweep`"
-        )
+        raise EvidenceFault(f"certificate: copy {copy.id} was not swept since the erasure; run `domicile sweep`")
 
 
 def _require_all_erased(slices: Sequence[PlannedSlice], facts: _Facts) -> None:

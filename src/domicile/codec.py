@@ -41,7 +41,7 @@ Hex = Annotated[str, Matches(pattern="[0-9a-f]{64}", what="64 lower-case hex dig
 
 
 def encode(value: object) -> bytes:
-    """Write a dataclass as canonical JSON; `BadFile` if it breaks its bounds: nothing unreadable is written."""
+    """Write a dataclass as canonical JSON; `BadFile` if it could not be read back."""
     return dump_json(to_json(value))
 
 
@@ -189,9 +189,7 @@ def _read_text(value: str, kind: type, where: str) -> object:
 
 def _text(value: str, where: str) -> str:
     if len(value) > TEXT_CHARS_MAX or not value.isprintable():
-        raise BadFile(
-            f"{where}: expected a printable text of at most {TEXT_CHARS_MAX} characters; correct it"
-        )
+        raise BadFile(f"{where}: expected a printable text of at most {TEXT_CHARS_MAX} characters; correct it")
     return value
 
 

@@ -61,9 +61,7 @@ class Ledger:
     def record_all(self, predicates: Iterable[Predicate]) -> list[Recorded]:
         """State several things under one checkpoint; all or none. One already stated keeps its place."""
         if self._signer is None:
-            raise EvidenceFault(
-                f"ledger {self._directory}: opened for reading only; open it with the engine's key"
-            )
+            raise EvidenceFault(f"ledger {self._directory}: opened for reading only; open it with its key")
         stated = list(predicates)
         return self._append([(predicate, seal(predicate, self._signer)) for predicate in stated])
 
@@ -72,17 +70,13 @@ class Ledger:
         sealed = Sealed(envelope=envelope, detached=None)
         approval = read_unverified(sealed)
         if not isinstance(approval, ApprovalPredicate):
-            raise EvidenceFault(
-                "approval: this is another statement; give the file that `domicile approve` wrote"
-            )
+            raise EvidenceFault("approval: this is another statement; give the file that `domicile approve` wrote")
         plan = self.plan()
         if approval.plan != plan.plan:
             raise EvidenceFault("approval: given for another plan; approve the present one")
         vkey = {key.name: key.vkey for key in plan.approvals.of}.get(approval.approver)
         if vkey is None:
-            raise EvidenceFault(
-                f"approval: the plan names no approver {approval.approver}; ask one of the named"
-            )
+            raise EvidenceFault(f"approval: the plan names no approver {approval.approver}; ask one of the named")
         unseal(sealed, parse_vkey(vkey))
         self.named(approval.equality)
         return self._append([(approval, sealed)])[0]
@@ -115,9 +109,7 @@ class Ledger:
         """The statement of this SHA-256; `EvidenceFault` if the log has none."""
         index = self.log.find(sha256)
         if index is None:
-            raise EvidenceFault(
-                "ledger: holds no statement of that SHA-256; give the digest that `status` prints"
-            )
+            raise EvidenceFault("ledger: holds no statement of that SHA-256; give the digest that `status` prints")
         return self.statement(index)
 
     def sealed(self, index: int) -> Sealed:
@@ -167,9 +159,7 @@ class Ledger:
             for folder in (path.parent, self._directory):
                 _sync_folder(folder)
         except OSError as error:
-            raise HostFault(
-                f"ledger: {path} can't be written ({error.strerror}); check space and rights"
-            ) from error
+            raise HostFault(f"ledger: {path} can't be written ({error.strerror}); check space and rights") from error
 
     def _read_detached(self, name: str) -> bytes:
         path = self._detached_path(name)
@@ -177,9 +167,7 @@ class Ledger:
             with path.open("rb") as source:
                 return source.read(JSON_BYTES_MAX + 1)
         except OSError as error:
-            raise EvidenceFault(
-                f"ledger: {path} can't be read ({error.strerror}); restore it from a copy"
-            ) from error
+            raise EvidenceFault(f"ledger: {path} can't be read ({error.strerror}); restore it from a copy") from error
 
 
 def _sync_folder(folder: Path) -> None:

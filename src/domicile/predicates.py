@@ -165,7 +165,7 @@ class EqualityPredicate(Predicate):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalPredicate(Predicate):
-    """One approver's yes to one equality (its envelope's SHA-256), signed with their own key."""
+    """One approver's yes to one equality (its envelope's SHA-256), in their own hand."""
 
     KIND: ClassVar[str] = "approval/v1"
     approver: str

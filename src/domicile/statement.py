@@ -1,6 +1,6 @@
 """Statements: a predicate about a subject, signed; in-toto Statement v1 in a DSSE v1.0.2 envelope, Ed25519.
 
-An envelope has to fit into a log entry (65,535 bytes). A predicate longer than `DETACHED_OVER_BYTES` is
+An envelope has to fit into a log entry (65,535 bytes). A predicate over `DETACHED_OVER_BYTES` is
 therefore *detached*: the statement holds its SHA-256 and length, the bytes lie beside the log under that hash.
 """
 
@@ -77,9 +77,7 @@ def seal(predicate: Predicate, signer: Signer) -> Sealed:
     if detached is not None:
         inner = {"detached": {"sha256": hashlib.sha256(body).hexdigest(), "bytes": len(body)}}
     payload = dump_json(_statement(predicate, inner))
-    return Sealed(
-        envelope=sign_envelope(payload, payload_type=PAYLOAD_TYPE, signer=signer), detached=detached
-    )
+    return Sealed(envelope=sign_envelope(payload, payload_type=PAYLOAD_TYPE, signer=signer), detached=detached)
 
 
 def unseal(sealed: Sealed, verifier: Verifier) -> Predicate:

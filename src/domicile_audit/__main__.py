@@ -1,0 +1,89 @@
+"""`domicile-audit BUNDLE [--trust POLICY] [--json]`: exit 0 accepted, 1 refused, 2 not asked properly."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from domicile_audit.checklist import audit
+from domicile_audit.container import BUNDLE_BYTES_MAX
+from domicile_audit.policy import POLICY_BYTES_MAX, Policy, read_policy
+from domicile_audit.report import Passed, Report
+
+ACCEPTED, REFUSED, USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the bundle, print the answer, return the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        policy = None if options.trust is None else _read_policy(options.trust)
+        data = _read(options.bundle, BUNDLE_BYTES_MAX)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    report = _audit(data, policy)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that has no ✓ still gets the answer
+    print(_as_json(report) if options.json else _as_text(report))
+    return ACCEPTED if report.accepted else REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="domicile-audit",
+        description="Check a bundle of evidence offline: says what is proven and what is not, or why it is refused.",
+        epilog="example: domicile-audit evidence.zip --trust policy.txt",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that `domicile certify` wrote")
+    parser.add_argument("--trust", type=Path, metavar="POLICY", help="whose keys you believe (see docs/evidence.md)")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    return parser
+
+
+def _audit(data: bytes, policy: Policy | None) -> Report:
+    """Check, and take a fault of this program itself as a refusal: what can't be checked is not accepted."""
+    try:
+        return audit(data, policy)
+    except Exception as error:  # noqa: BLE001  (a checker never accepts by accident and never shows a traceback)
+        reason = f"this program failed ({type(error).__name__}); please report the bundle"
+        checks = (Passed(0, "the program itself", "", passed=False),)
+        keys_from = "bundle" if policy is None else "policy"
+        return Report(accepted=False, checks=checks, reason=reason, verdict=None, keys_from=keys_from)
+
+
+def _read_policy(path: Path) -> Policy:
+    try:
+        return read_policy(_read(path, POLICY_BYTES_MAX))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read(path: Path, bytes_max: int) -> bytes:
+    with path.open("rb") as source:
+        return source.read(bytes_max + 1)
+
+
+def _as_text(report: Report) -> str:
+    lines = [f"{'✓' if c.passed else '✗'} {c.number:2d}  {c.title}  [{c.clause}]" for c in report.checks]
+    lines += ["", report.headline]
+    for title, sayings in (("proven:", report.proven), ("not proven:", report.not_proven)):
+        if sayings:
+            lines += ["", title, *(f"  - {saying}" for saying in sayings)]
+    return "\n".join(lines)
+
+
+def _as_json(report: Report) -> str:
+    answer = dataclasses.asdict(report)
+    answer["headline"] = report.headline
+    answer["refused_at"] = None if report.accepted else report.checks[-1].number
+    return json.dumps(answer, indent=2, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

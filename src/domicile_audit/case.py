@@ -1,0 +1,75 @@
+"""The case: what the checks have established so far, and the one way to say no."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from domicile_audit.keys import Key
+from domicile_audit.policy import Policy
+
+
+class Refused(Exception):
+    """The bundle does not hold; the message is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of the log, signed and in its shape; `sha256` is that of its envelope's bytes."""
+
+    index: int
+    sha256: str
+    kind: str
+    keyid: str
+    predicate: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Case:
+    """Filled from the top of the checklist to the bottom; a check may rely on what those above it left here."""
+
+    data: bytes
+    policy: Policy | None
+    files: dict[str, bytes] = field(default_factory=dict)  # 1
+    log_key: Key | None = None  # 2
+    approver_keys: dict[str, Key] = field(default_factory=dict)  # 2, by keyid
+    size: int = 0  # 5
+    root: bytes = b""  # 5
+    entries: list[bytes] = field(default_factory=list)  # 6
+    statements: list[Statement] = field(default_factory=list)  # 9
+    envelopes: list[tuple[bytes, str]] = field(default_factory=list)  # 8: payload, keyid
+
+    @property
+    def engine(self) -> Key:
+        """The key of the log and the engine."""
+        if self.log_key is None:
+            raise Refused("the bundle has no log key")
+        return self.log_key
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """The plan's predicate."""
+        return self.statements[0].predicate
+
+    @property
+    def slices(self) -> dict[str, Mapping[str, Any]]:
+        """The planned slices by id."""
+        return {s["id"]: s for s in self.plan["slices"]}
+
+    def of(self, kind: str) -> list[Statement]:
+        """The statements of one type, in the order of the log."""
+        return [statement for statement in self.statements if statement.kind == kind]
+
+    def named(self, sha256: str, kind: str, by: Statement) -> Statement:
+        """The statement of that type and digest, which must stand before the one that names it."""
+        for statement in self.statements[: by.index]:
+            if (statement.sha256, statement.kind) == (sha256, kind):
+                return statement
+        raise Refused(f"statement {by.index} ({by.kind}) names a {kind} that does not stand before it in the log")
+
+
+def require(holds: bool, reason: str) -> None:
+    """Refuse unless it holds."""
+    if not holds:
+        raise Refused(reason)

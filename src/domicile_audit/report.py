@@ -1,0 +1,108 @@
+"""The words of the answer: what an accepted bundle proves, and what it does not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from domicile_audit.case import Case
+from domicile_audit.certificate import count_rows, last_sweep
+
+BEST = "erased-verified"
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """One check that was made: its number, what it is, the clause, and whether it passed."""
+
+    number: int
+    title: str
+    clause: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The answer. `verdict` is the certificate's, and None when the bundle is refused."""
+
+    accepted: bool
+    checks: tuple[Passed, ...]
+    reason: str | None
+    verdict: str | None
+    keys_from: str
+    proven: tuple[str, ...] = ()
+    not_proven: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The line that nobody may overlook."""
+        if not self.accepted:
+            return f"REFUSED at check {self.checks[-1].number}: {self.reason}"
+        if self.verdict == BEST:
+            return "ACCEPTED: the evidence holds, and says that every listed copy is erased and was searched"
+        return f"ACCEPTED: the evidence holds, but NOT EVERYTHING IS PROVEN ERASED: the verdict is {self.verdict}"
+
+
+def say_proven(case: Case) -> tuple[str, ...]:
+    """What follows from the checks alone, if the keys are those of whom they name."""
+    plan, certificate = case.plan, case.statements[-1].predicate
+    totals = Counter[str]()
+    for homes in count_rows(case).values():
+        for row in homes.values():
+            totals.update(row)
+    lines = [
+        f"{case.engine.keyid} signed {case.size} statements in this order and no others in this log",
+        (f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first: {len(plan['slices'])} slices, "
+        f"{len(plan['copies'])} copies, {plan['approvals']['threshold']} of {len(plan['approvals']['of'])} approvals"),
+        f"{totals['moved']} rows were stated equal at source and home under a fence",
+    ]
+    for clearance in case.of("clearance/v1"):
+        names = sorted(
+            a.predicate["approver"] for a in case.of("approval/v1") if a.sha256 in clearance.predicate["approvals"]
+        )
+        lines.append(f"the erasure of {len(clearance.predicate['slices'])} slices was approved by {', '.join(names)}")
+        lines.append("before it, those slices were stated as read back from restored backups of home")
+    if case.of("erasure/v1"):
+        lines.append(
+            f"{totals['deleted']} rows deleted, {totals['blanked']} blanked, {totals['kept']} kept: announced, "
+            "cleared, and within the plan"
+        )
+    sweep = last_sweep(case)
+    if sweep is not None:
+        tokens = sweep.predicate["tokens"]
+        lines.append(
+            f"after that, {len(sweep.predicate['copies'])} copies were searched for {tokens['searched']} values "
+            f"and {tokens['canaries']} canaries"
+        )
+    lines.append(
+        f"the certificate of {certificate['issued_at']} says {certificate['verdict']}, no better than the above"
+    )
+    return tuple(lines)
+
+
+def say_not_proven(case: Case) -> tuple[str, ...]:
+    """What no check can establish, and what the programme itself calls open."""
+    certificate = case.statements[-1].predicate
+    lines = []
+    for copy in certificate["copies"]:
+        if copy["verdict"] != BEST:
+            until = f" {copy['until']}" if copy["until"] else ""
+            lines.append(f"copy {copy['id']} is {copy['verdict']}{until}: {copy['why']}")
+    lines += [line for line in certificate["not_proven"] if line not in lines]
+    lines += [
+        f"finding: {f.predicate['text']} ({f.predicate['where']}: {f.predicate['count']})"
+        for f in case.of("finding/v1")
+    ]
+    sweep = last_sweep(case)
+    if sweep is not None and sweep.predicate["tokens"]["not_searchable"]:
+        lines.append(f"{sweep.predicate['tokens']['not_searchable']} values were not searchable")
+    if case.policy is None:
+        lines.append("who holds the keys: they were taken from the bundle itself (give --trust POLICY)")
+    lines += [
+        "that the signers told the truth about their stores: this program saw no store",
+        "that the inventory is complete: a copy that nobody listed has no verdict",
+        "that no other version of this log was shown to others: no witness has cosigned it",
+        "the times: they are those of the signers' clocks",
+        "that plan.json says the same as the plan statement, which names its digest",
+    ]
+    return tuple(lines)

@@ -1,0 +1,227 @@
+"""Checks 10 to 17: the statements tell one story, in the only order in which data may be moved and erased."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from domicile_audit.case import Case, Statement, require
+
+
+def check_plan(case: Case) -> None:
+    """Check 10 (P4): one plan, first; its file is in the bundle; every statement names it; it is closed in itself."""
+    require(case.statements[0].kind == "plan/v1", "the log does not begin with a plan")
+    require(len(case.of("plan/v1")) == 1, "the log holds more than one plan")
+    digest = hashlib.sha256(case.files["plan.json"]).hexdigest()
+    require(case.plan["plan"] == digest, "plan.json is not the plan that was stated")
+    for statement in case.statements:
+        require(statement.predicate["plan"] == digest, f"{_name(statement)} is about another plan")
+    _check_inventory(case.plan)
+    _check_approvers(case)
+
+
+def check_transfers(case: Case) -> None:
+    """Check 11 (P1): what was copied are planned slices, and before a fenced equality each slice was copied."""
+    copied: dict[str, int] = {}
+    for statement in case.statements:
+        if statement.kind == "transfer/v1":
+            for part in statement.predicate["slices"]:
+                _require_planned(case, statement, part["id"])
+                copied[part["id"]] = part["rows"]
+            _require_once((part["id"] for part in statement.predicate["slices"]), _name(statement))
+        if statement.kind == "equality/v1" and statement.predicate["fenced"]:
+            for planned in case.plan["slices"]:
+                same = copied.get(planned["id"]) == planned["rows"]
+                require(same, f"slice {planned['id']} was not transferred whole before {_name(statement)}")
+
+
+def check_fence(case: Case) -> None:
+    """Check 12 (P1): a fence stood before anything was called equal under it, for homes of the plan."""
+    fenced = False
+    for statement in case.statements:
+        if statement.kind == "cutover/v1":
+            known = set(case.plan["homes"].values())
+            require(set(statement.predicate["subjects"]) <= known, f"{_name(statement)} fences an unplanned home")
+            fenced = True
+        if statement.kind == "equality/v1" and statement.predicate["fenced"]:
+            require(fenced, f"{_name(statement)} claims a fence that was not put up before it")
+
+
+def check_equalities(case: Case) -> None:
+    """Check 13 (P1): an equality that clears is made under the fence and holds for every slice of the plan."""
+    for statement in case.of("equality/v1"):
+        ids = [part["id"] for part in statement.predicate["slices"]]
+        _require_once(ids, _name(statement))
+        require(set(ids) <= set(case.slices), f"{_name(statement)} compares a slice that is not planned")
+    for clearance in case.of("clearance/v1"):
+        _check_equality(case, case.named(clearance.predicate["equality"], "equality/v1", clearance))
+
+
+def check_approvals(case: Case) -> None:
+    """Check 14 (P2): each clearance has its k approvals, by different people, of this equality, by the right keys."""
+    for approval in case.of("approval/v1"):
+        keyid = _approver_keyids(case).get(approval.predicate["approver"])
+        require(keyid is not None, f"{_name(approval)} is by somebody the plan does not name")
+        require(keyid == approval.keyid, f"{_name(approval)} is signed with another approver's key")
+        case.named(approval.predicate["equality"], "equality/v1", approval)
+    for clearance in case.of("clearance/v1"):
+        _check_approved(case, clearance)
+
+
+def check_clearances(case: Case) -> None:
+    """Check 15 (P2): each cleared slice was read back from a restored backup of home and is what was compared."""
+    for clearance in case.of("clearance/v1"):
+        slices = clearance.predicate["slices"]
+        _require_once(slices, _name(clearance))
+        require(bool(slices), f"{_name(clearance)} clears nothing")
+        require(set(slices) <= set(case.slices), f"{_name(clearance)} clears a slice that is not planned")
+        equal = compared(case, clearance)
+        restored = _restored(case, clearance)
+        for id_ in slices:
+            require(id_ in restored, f"{_name(clearance)}: slice {id_} was not restored at home")
+            part = restored[id_]
+            same = (part["rows"], part["digest"]) == (equal[id_]["rows"], equal[id_]["home"])
+            require(same, f"{_name(clearance)}: the restore of slice {id_} differs from home")
+
+
+def check_erasures(case: Case) -> None:
+    """Check 16 (P2, P7): cleared before, announced before, compared again, never more than planned, nothing else."""
+    intents: dict[tuple[str, str], Mapping[str, Any]] = {}
+    done: set[str] = set()
+    for statement in case.of("erasure/v1"):
+        clearance = case.named(statement.predicate["clearance"], "clearance/v1", statement)
+        require(statement.predicate["collateral"] == 0, f"{_name(statement)} touched rows outside the closure")
+        _require_once((part["id"] for part in statement.predicate["slices"]), _name(statement))
+        for part in statement.predicate["slices"]:
+            key = (part["id"], clearance.sha256)
+            _check_erased(case, statement, clearance, part)
+            if statement.predicate["phase"] == "intent":
+                intents[key] = part
+                continue
+            require(key in intents, f"{_name(statement)}: the erasure of slice {part['id']} was not announced")
+            require(part["id"] not in done, f"{_name(statement)}: slice {part['id']} was erased twice")
+            within = all(part[count] <= intents[key][count] for count in ("deleted", "blanked"))
+            require(within, f"{_name(statement)}: more was erased of slice {part['id']} than announced")
+            done.add(part["id"])
+
+
+def check_sweeps(case: Case) -> None:
+    """Check 17 (P3): a sweep is about copies of the plan, each once; residue is part of the hits."""
+    known = {copy["id"] for copy in case.plan["copies"]}
+    for statement in case.of("sweep/v1"):
+        ids = [copy["id"] for copy in statement.predicate["copies"]]
+        _require_once(ids, _name(statement))
+        require(set(ids) <= known, f"{_name(statement)} searched a copy that is not planned")
+        for copy in statement.predicate["copies"]:
+            require(
+                copy["residue"] <= copy["hits"], f"{_name(statement)}: copy {copy['id']} has more residue than hits"
+            )
+
+
+def compared(case: Case, clearance: Statement) -> dict[str, Mapping[str, Any]]:
+    """The slices of the equality that a clearance names, by id."""
+    equality = case.named(clearance.predicate["equality"], "equality/v1", clearance)
+    return {part["id"]: part for part in equality.predicate["slices"]}
+
+
+def _check_inventory(plan: Mapping[str, Any]) -> None:
+    """Ids are unique, and every name that is used is defined."""
+    _require_once((part["id"] for part in plan["slices"]), "the plan's slices")
+    _require_once((copy["id"] for copy in plan["copies"]), "the plan's copies")
+    require(bool(plan["copies"]), "the plan lists no copy at all, so nothing could be judged")
+    homes = set(plan["homes"].values())
+    require(homes <= set(plan["locations"]), "the plan has a home that is no location")
+    for part in plan["slices"]:
+        require(part["home"] in homes, f"the plan's slice {part['id']} goes to a place that is no home")
+        fits = part["erase"]["delete"] + part["erase"]["blank"] <= part["rows"]
+        require(fits, f"the plan's slice {part['id']} erases more rows than it has")
+    for copy in plan["copies"]:
+        require(copy["location"] in plan["locations"], f"the plan's copy {copy['id']} is at no location")
+
+
+def _check_approvers(case: Case) -> None:
+    """keys/ holds the plan's approvers in the plan's order; the threshold can be met and is not zero."""
+    rule = case.plan["approvals"]
+    _require_once((approver["name"] for approver in rule["of"]), "the plan's approvers")
+    stated = [approver["vkey"] for approver in rule["of"]]
+    require(stated == [key.vkey for key in case.approver_keys.values()], "keys/ are not those of the plan's approvers")
+    require(1 <= rule["threshold"] <= len(stated), "the plan's number of approvals can't be met, or is none")
+
+
+def _check_equality(case: Case, equality: Statement) -> None:
+    predicate = equality.predicate
+    require(predicate["fenced"], f"{_name(equality)} was not made under the fence, but a clearance rests on it")
+    none = predicate["differences"] == 0 and predicate["strays"] == 0
+    require(none, f"{_name(equality)} counts differences or strays, but a clearance rests on it")
+    parts = {part["id"]: part for part in predicate["slices"]}
+    for id_, planned in case.slices.items():
+        require(id_ in parts, f"{_name(equality)} does not compare slice {id_}")
+        require(parts[id_]["rows"] == planned["rows"], f"{_name(equality)}: slice {id_} has other rows than planned")
+        same = parts[id_]["source"] == parts[id_]["home"]
+        require(same, f"{_name(equality)}: slice {id_} is not the same at home")
+
+
+def _check_approved(case: Case, clearance: Statement) -> None:
+    predicate = clearance.predicate
+    _require_once(predicate["approvals"], f"the approvals of {_name(clearance)}")
+    approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in predicate["approvals"]]
+    for approval in approvals:
+        same = approval.predicate["equality"] == predicate["equality"]
+        require(same, f"{_name(approval)} approves another equality than that of {_name(clearance)}")
+    names = {approval.predicate["approver"] for approval in approvals}
+    wanted = case.plan["approvals"]["threshold"]
+    require(len(names) >= wanted, f"{_name(clearance)} has {len(names)} approvals, the plan wants {wanted}")
+    if case.policy is not None:
+        keys = {case.approver_keys[approval.keyid].vkey for approval in approvals}
+        trusted = len(keys & set(case.policy.approvers))
+        wanted = case.policy.threshold
+        require(trusted >= wanted, f"{_name(clearance)} has {trusted} trusted approvals, the policy wants {wanted}")
+
+
+def _restored(case: Case, clearance: Statement) -> dict[str, Mapping[str, Any]]:
+    """The slices that were read from restored homes, each from its own home."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for home, report in clearance.predicate["restore"]["homes"].items():
+        for part in report["slices"]:
+            planned = case.slices.get(part["id"])
+            own = planned is not None and planned["home"] == home
+            require(own, f"{_name(clearance)} restores slice {part['id']} at a place that is not its home")
+            require(part["id"] not in found, f"{_name(clearance)} restores slice {part['id']} twice")
+            found[part["id"]] = part
+    return found
+
+
+def _check_erased(case: Case, statement: Statement, clearance: Statement, part: Mapping[str, Any]) -> None:
+    _require_planned(case, statement, part["id"])
+    cleared = part["id"] in clearance.predicate["slices"]
+    require(cleared, f"{_name(statement)}: slice {part['id']} was not cleared")
+    same = part["digest"] == compared(case, clearance)[part["id"]]["home"]
+    require(same, f"{_name(statement)}: slice {part['id']} is not what was proven equal")
+    erase = case.slices[part["id"]]["erase"]
+    within = part["deleted"] <= erase["delete"] and part["blanked"] <= erase["blank"]
+    require(within, f"{_name(statement)}: slice {part['id']} loses more rows than planned")
+
+
+def _require_planned(case: Case, statement: Statement, id_: str) -> None:
+    planned = case.slices.get(id_)
+    require(planned is not None, f"{_name(statement)} names a slice that is not planned")
+    same = planned is not None and all(planned[key] == statement.predicate[key] for key in ("dataset", "home"))
+    require(same, f"{_name(statement)}: slice {id_} is of another dataset or home")
+
+
+def _approver_keyids(case: Case) -> dict[str, str]:
+    """The plan's approvers in the plan's order, which is that of keys/ (check 10)."""
+    names = [approver["name"] for approver in case.plan["approvals"]["of"]]
+    return dict(zip(names, case.approver_keys, strict=True))
+
+
+def _require_once(items: Iterable[str], where: str) -> None:
+    seen: set[str] = set()
+    for item in items:
+        require(item not in seen, f"{where}: {item} stands there twice")
+        seen.add(item)
+
+
+def _name(statement: Statement) -> str:
+    return f"statement {statement.index} ({statement.kind})"
