@@ -196,6 +196,11 @@ class Slice:
     delete: int = 0
     blank: int = 0
 
+    @property
+    def leaves(self) -> bool:
+        """Whether anything of it leaves the source."""
+        return bool(self.delete or self.blank)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:

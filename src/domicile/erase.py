@@ -1,0 +1,62 @@
+"""Erase: cleared slices leave the source, children first, the subject's own rows last.
+
+Wants a `Clearance`; each slice is compared again, on both sides, in the transaction that erases it (P1). Every slice
+that is done is marked in that transaction, so the stage may be killed anywhere and begun again (P5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from domicile.errors import NoClearance
+from domicile.events import Advanced, Listener
+from domicile.model import Clearance, DatasetId, Digest, Erased, Home, Scope, Slice
+from domicile.stores import HomeStore, SourceStore
+
+
+def order(scope: Scope, slices: Sequence[Slice]) -> Iterator[tuple[DatasetId, Home, tuple[Slice, ...]]]:
+    """Group the slices that leave something: children before parents, the subject's dataset last, by home."""
+    names = [dataset.id for dataset in reversed(scope.datasets) if dataset.id != scope.subject] + [scope.subject]
+    for name in names:
+        for home in scope.homes:
+            group = tuple(
+                piece for piece in slices if piece.leaves and (piece.dataset, piece.home) == (name, home)
+            )
+            if group:
+                yield name, home, group
+
+
+def erase_group(
+    source: SourceStore,
+    homes: Mapping[Home, HomeStore],
+    group: Sequence[Slice],
+    clearance: Clearance,
+    *,
+    listener: Listener,
+) -> tuple[Erased, ...]:
+    """Erase the slices of one dataset and home; return what each transaction did.
+
+    Raises NoClearance for a slice the clearance doesn't name, NotEqual or Collateral as the store says.
+    """
+    done: list[Erased] = []
+    marks = source.erased()
+    for piece in group:
+        proven = clearance.digest_of(piece.id)
+        if proven is None:
+            raise NoClearance(f"{piece.id} is not cleared; nothing of it was erased")
+        result = marks.get(piece.id) or source.erase(piece, proven, _reader(homes[piece.home], piece))
+        done.append(result)
+        listener(Advanced(stage="erase", units=result.deleted + result.blanked, text=piece.dataset))
+    return tuple(done)
+
+
+def _reader(store: HomeStore, piece: Slice) -> Callable[[], Digest]:
+    def read() -> Digest:
+        with store.snapshot() as view:
+            return view.read(piece, _discard, at_home=True).digest
+
+    return read
+
+
+def _discard(_: bytes) -> None:
+    return None
