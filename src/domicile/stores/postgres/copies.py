@@ -1,0 +1,124 @@
+"""The nouns of a server's horizon: kinds of copies, what was done to each, and which rights that took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from domicile.catalogue import TableName
+
+
+class CopyKind(StrEnum):
+    """Every place of one PostgreSQL server (or fed by it) where a row's bytes can lie."""
+
+    LIVE_ROWS = "live-rows"
+    HEAP = "heap"
+    TOAST = "toast"
+    INDEX = "index"
+    UNMAPPED_TABLES = "unmapped-tables"
+    UNLOGGED_TABLES = "unlogged-tables"
+    MATERIALISED_VIEW = "materialised-view"
+    LARGE_OBJECTS = "large-objects"
+    STATISTICS = "statistics"
+    CATALOGUE = "catalogue"
+    STAGING = "staging"
+    ORPHANED_FILES = "orphaned-files"
+    TEMP_FILES = "temp-files"
+    WAL = "wal"
+    SLOT = "slot"
+    SUBSCRIBERS = "subscribers"
+    STANDBYS = "standbys"
+    ARCHIVE = "archive"
+    PREPARED_TRANSACTIONS = "prepared-transactions"
+    NOTIFY_QUEUE = "notify-queue"
+    STATEMENT_TEXTS = "statement-texts"
+    SERVER_LOG = "server-log"
+    OTHER_DATABASES = "other-databases"
+    TABLESPACE = "tablespace"
+    FOREIGN_TABLES = "foreign-tables"
+    SUBSCRIPTIONS = "subscriptions"
+    SERVER_FILES = "server-files"
+    DUMPS_AND_BACKUPS = "dumps-and-backups"
+    FREE_BLOCKS = "free-blocks"
+
+
+class Looked(StrEnum):
+    """How a copy is searched."""
+
+    ROWS = "rows"
+    FILES = "files"
+    ROWS_AND_FILES = "rows and files"
+    NEVER = "never"
+
+
+LOOKED: dict[CopyKind, Looked] = {
+    CopyKind.LIVE_ROWS: Looked.ROWS,
+    CopyKind.UNMAPPED_TABLES: Looked.ROWS_AND_FILES,
+    CopyKind.UNLOGGED_TABLES: Looked.ROWS_AND_FILES,
+    CopyKind.MATERIALISED_VIEW: Looked.ROWS_AND_FILES,
+    CopyKind.LARGE_OBJECTS: Looked.ROWS_AND_FILES,
+    CopyKind.SUBSCRIBERS: Looked.NEVER,
+    CopyKind.STANDBYS: Looked.NEVER,
+    CopyKind.ARCHIVE: Looked.NEVER,
+    CopyKind.FOREIGN_TABLES: Looked.NEVER,
+    CopyKind.SUBSCRIPTIONS: Looked.NEVER,
+    CopyKind.DUMPS_AND_BACKUPS: Looked.NEVER,
+    CopyKind.FREE_BLOCKS: Looked.NEVER,
+}  # every other kind: files
+
+
+class Treatment(StrEnum):
+    """What became of a copy in `treat`."""
+
+    PROVEN = "proven"  # treated, and the server's own structure shows that nothing from before is left
+    DONE = "done"  # treated; only the search can tell whether it worked
+    OBSERVED = "observed"  # nothing to treat; the search alone decides
+    ABSENT = "absent"  # the server says there is no such copy
+    HELD = "held"  # something keeps the old bytes; `why` names it
+    NOT_PERMITTED = "not permitted"  # the role may not
+    UNSEEN = "unseen"  # can't be observed from this server
+
+
+def looked(kind: CopyKind) -> Looked:
+    """Say how copies of that kind are searched."""
+    return LOOKED.get(kind, Looked.FILES)
+
+
+def copy_id(kind: CopyKind, relation: TableName | None = None, *, name: str | None = None) -> str:
+    """Name a copy, the same on every run: kind, and relation or the server object's name where there are several."""
+    if relation is not None:
+        return f"{kind}:{relation}"
+    return f"{kind}:{name}" if name is not None else str(kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """One place where in-scope bytes lie or could lie; `method` is what empties it, `why` what we know of it."""
+
+    id: str
+    kind: CopyKind
+    relation: TableName | None
+    method: str
+    observable: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What `treat` did to one copy; `lock_ms` is how long others could not use it."""
+
+    copy: str
+    treatment: Treatment
+    why: str
+    remedy: str | None = None
+    lock_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """A right of the connected role, what fails without it, and the statement that grants it."""
+
+    name: str
+    has: bool
+    needed_for: str
+    grant_sql: str

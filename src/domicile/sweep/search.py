@@ -1,0 +1,194 @@
+"""What a search counts and how bytes flow through the automaton: by copy, place and class, never a value (P8).
+
+A stream is searched in blocks; what a token needs to straddle two blocks is carried over. Memory is bounded by the
+block, the automaton and one bit per token and copy.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from domicile.sweep.tokens import Matcher, TokenClass, TokenCounts
+
+BUCKET_BYTES = 1024 * 1024
+PLACES_MAX = 20_000
+
+
+class View(StrEnum):
+    """How the bytes were seen when a token was found in them."""
+
+    RAW = "raw"
+    UNPACKED = "unpacked"
+    JOINED = "joined"
+    ROWS = "rows"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Tokens of one class found in one place: `offset` is rounded down to a bucket, so that it tells no value."""
+
+    copy: str
+    path: str
+    offset: int
+    view: View
+    token_class: TokenClass
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Something of a copy that the search could not see, and why; what follows for the verdict is decided elsewhere."""
+
+    copy: str
+    path: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySearch:
+    """What the search saw of one copy: hits, different tokens among them, bytes read, and what it could not see."""
+
+    copy: str
+    hits: int = 0
+    distinct: int = 0
+    files: int = 0
+    relations: int = 0
+    bytes: int = 0
+    bytes_unpacked: int = 0
+    findings: tuple[Finding, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything of the copy was seen."""
+        return not self.gaps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """One sweep of one server: every copy that was looked at, how files were reached, and the tokens' numbers."""
+
+    tokens: TokenCounts
+    how: str
+    copies: tuple[CopySearch, ...]
+
+    def of(self, copy: str) -> CopySearch | None:
+        """Return what was seen of a copy; None when nothing belongs to it."""
+        return next((search for search in self.copies if search.copy == copy), None)
+
+    @property
+    def bytes(self) -> int:
+        """All bytes read, unpacked ones not counted again."""
+        return sum(search.bytes for search in self.copies)
+
+    @property
+    def hits(self) -> int:
+        """All hits in all copies."""
+        return sum(search.hits for search in self.copies)
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a stream comes from."""
+
+    copy: str
+    path: str
+
+
+@dataclass(slots=True)
+class _Account:
+    hits: int = 0
+    files: int = 0
+    relations: int = 0
+    bytes: int = 0
+    bytes_unpacked: int = 0
+    seen: bytearray = field(default_factory=bytearray)
+    places: Counter[tuple[str, int, View, TokenClass]] = field(default_factory=Counter)
+    gaps: dict[Gap, None] = field(default_factory=dict)
+
+
+class Tally:
+    """Counts hits by copy, place, view and class; drops the tokens themselves at once."""
+
+    def __init__(self, matcher: Matcher) -> None:
+        self._matcher = matcher
+        self._accounts: dict[str, _Account] = {}
+
+    @property
+    def carry_bytes(self) -> int:
+        """How many bytes of a block must be seen again with the next one."""
+        return max(self._matcher.longest - 1, 0)
+
+    def search(self, block: bytes, spot: Spot, *, offset: int, view: View, carried: int = 0) -> None:
+        """Count the hits in a block whose first `carried` bytes were searched before; `offset` is the block's."""
+        account = self._account(spot.copy)
+        for hit in self._matcher.find(block):
+            if hit.offset + hit.length <= carried:
+                continue
+            account.hits += 1
+            self._mark(account, hit.token)
+            place = (
+                spot.path,
+                (offset + hit.offset) // BUCKET_BYTES * BUCKET_BYTES,
+                view,
+                self._matcher.class_of[hit.token],
+            )
+            if place not in account.places and len(account.places) >= PLACES_MAX:
+                place = ("(more places)", 0, *place[2:])
+            account.places[place] += 1
+
+    def _mark(self, account: _Account, token: int) -> None:
+        if not account.seen:
+            account.seen = bytearray(len(self._matcher.class_of) // 8 + 1)
+        account.seen[token >> 3] |= 1 << (token & 7)
+
+    def stream(self, blocks: Iterable[bytes], spot: Spot, *, view: View) -> None:
+        """Search a stream of blocks as one."""
+        tail, offset = b"", 0
+        for block in blocks:
+            window = tail + block if tail else block
+            self.search(window, spot, offset=offset - len(tail), view=view, carried=len(tail))
+            offset += len(block)
+            self.add(spot.copy, read=len(block))
+            tail = window[-self.carry_bytes :] if self.carry_bytes else b""
+
+    def add(self, copy: str, *, files: int = 0, relations: int = 0, read: int = 0, unpacked: int = 0) -> None:
+        """Count what was read."""
+        account = self._account(copy)
+        account.files += files
+        account.relations += relations
+        account.bytes += read
+        account.bytes_unpacked += unpacked
+
+    def gap(self, copy: str, path: str, why: str) -> None:
+        """Note something that could not be seen."""
+        account = self._account(copy)
+        if len(account.gaps) < PLACES_MAX:
+            account.gaps[Gap(copy=copy, path=path, why=why)] = None
+
+    def _account(self, copy: str) -> _Account:
+        return self._accounts.setdefault(copy, _Account())
+
+    def result(self, copies: Sequence[str] = ()) -> tuple[CopySearch, ...]:
+        """Return one value per copy touched, and per copy named, sorted."""
+        names = sorted({*copies, *self._accounts})
+        return tuple(self._sum(name, self._account(name)) for name in names)
+
+    def _sum(self, name: str, account: _Account) -> CopySearch:
+        return CopySearch(
+            copy=name,
+            hits=account.hits,
+            distinct=int.from_bytes(account.seen, "little").bit_count(),
+            files=account.files,
+            relations=account.relations,
+            bytes=account.bytes,
+            bytes_unpacked=account.bytes_unpacked,
+            findings=tuple(
+                Finding(copy=name, path=path, offset=offset, view=view, token_class=token_class, count=count)
+                for (path, offset, view, token_class), count in sorted(account.places.items())
+            ),
+            gaps=tuple(account.gaps),
+        )

@@ -1,0 +1,86 @@
+"""The sweep of one server: its rows, then its files, and an honest list of what neither could see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import psycopg
+
+from domicile.catalogue import TableName
+from domicile.errors import StoreFault, Unreachable
+from domicile.stores.postgres.copies import Copy, CopyKind, Looked, copy_id, looked
+from domicile.stores.postgres.files import Reach, reach, read_layout
+from domicile.stores.postgres.horizon.rights import may_checkpoint
+from domicile.sweep.rows import large_objects, relations, stream
+from domicile.sweep.scan import Scan
+from domicile.sweep.search import SearchResult, Spot, Tally, View
+from domicile.sweep.tokens import Tokens
+
+Progress = Callable[[str], None]
+
+
+def sweep_server(  # noqa: PLR0913 - what, where, and how far to go
+    conn: psycopg.Connection,
+    tokens: Tokens,
+    copies: Sequence[Copy],
+    datasets: Sequence[TableName],
+    *,
+    progress: Progress = lambda _: None,
+    sql_only: bool = False,
+) -> SearchResult:
+    """Search everything that can be reached of the connected server for the tokens.
+
+    Every copy of `copies` that is ever searched is in the result, with a gap where it could not be seen. Raise
+    Unreachable when the connection breaks.
+    """
+    tally = Tally(tokens.matcher())
+    way = reach(conn, sql_only=sql_only)
+    try:
+        _rows(conn, tally, datasets, progress)
+        _files(conn, way, tally, copies, datasets)
+    except psycopg.Error as fault:
+        if conn.broken:
+            raise Unreachable("the server broke off during the sweep; run the sweep again") from None
+        raise StoreFault(f"the server refused a step of the sweep: {type(fault).__name__} ({fault.sqlstate})") from None
+    searched = [copy.id for copy in copies if looked(copy.kind) is not Looked.NEVER]
+    return SearchResult(tokens=tokens.counts, how=way.why, copies=tally.result(searched))
+
+
+def _rows(conn: psycopg.Connection, tally: Tally, datasets: Sequence[TableName], progress: Progress) -> None:
+    for relation in relations(conn, datasets):
+        spot = Spot(relation.copy, str(relation.name))
+        progress(f"searching rows of {relation.name}")
+        tally.add(relation.copy, relations=1)
+        try:
+            tally.stream(stream(conn, relation.name), spot, view=View.ROWS)
+        except psycopg.Error as fault:
+            _unread(conn, fault, tally, spot)
+    spot = Spot(copy_id(CopyKind.LARGE_OBJECTS), "pg_largeobject")
+    try:
+        tally.stream(large_objects(conn), spot, view=View.ROWS)
+    except psycopg.Error as fault:
+        _unread(conn, fault, tally, spot)
+
+
+def _unread(conn: psycopg.Connection, fault: psycopg.Error, tally: Tally, spot: Spot) -> None:
+    """Note that rows couldn't be read; a table dropped meanwhile holds none."""
+    if conn.broken:
+        raise fault
+    if not isinstance(fault, psycopg.errors.UndefinedTable):
+        tally.gap(spot.copy, spot.path, f"rows can't be read: {type(fault).__name__} ({fault.sqlstate})")
+
+
+def _files(
+    conn: psycopg.Connection, way: Reach, tally: Tally, copies: Sequence[Copy], datasets: Sequence[TableName]
+) -> None:
+    in_files = [copy.id for copy in copies if looked(copy.kind) in {Looked.FILES, Looked.ROWS_AND_FILES}]
+    if way.files is None:
+        for copy in in_files:
+            tally.gap(copy, "(files)", way.why)
+        return
+    if may_checkpoint(conn):
+        conn.execute("CHECKPOINT")
+    else:
+        for copy in in_files:
+            tally.gap(copy, "(memory)", "no right to checkpoint: what is written but not yet on disk isn't seen")
+    Scan(way.files, read_layout(conn, datasets=datasets), tally).all()

@@ -1,0 +1,338 @@
+"""Which strings a sweep looks for: read at home, kept in memory only, spelled in every form a copy may hold.
+
+A token is a value of an erased subject. Specific ones (an e-mail, a phone number, an identifier, a canary) are
+residue wherever they are found. Unspecific ones (a name, an address, free text) may belong to rows that legitimately
+stay; `without_common` drops those, and counts them. Numeric keys are no tokens: their bytes are everywhere.
+
+Nothing of a token's text leaves this module but through the automaton: no repr, no error, no pickle holds it (P8).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NoReturn
+
+import psycopg
+from ahocorasick_rs import BytesAhoCorasick, Implementation
+from blake3 import blake3
+from psycopg import sql
+
+from domicile.errors import StoreFault
+
+TOKEN_BYTES_MIN = 6
+TOKEN_BYTES_MAX = 64  # of a longer value its end is searched: openings ("Dear …", a token's header) repeat
+CANARY_BYTES_MAX = 256
+TOKENS_MAX = 2_000_000
+TEXT_BYTES_MAX = 256 * 1024 * 1024
+AUTOMATON_BYTES_MAX = 64 * 1024 * 1024  # measured: about 30 bytes of memory per pattern byte while it is built
+COMMON_BLOCK_BYTES = 1024 * 1024
+
+
+class TokenClass(StrEnum):
+    """What kind of value a token is; the first four are specific: found outside home, they are residue."""
+
+    CANARY = "canary"
+    EMAIL = "email"
+    PHONE = "phone"
+    IDENTIFIER = "identifier"
+    NAME = "name"
+    ADDRESS = "address"
+    TEXT = "text"
+
+    @property
+    def specific(self) -> bool:
+        """Whether one hit outside home is residue, whoever else might bear the value."""
+        return self in _SPECIFIC
+
+
+_SPECIFIC = frozenset({TokenClass.CANARY, TokenClass.EMAIL, TokenClass.PHONE, TokenClass.IDENTIFIER})
+_RANK = {token_class: rank for rank, token_class in enumerate(TokenClass)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where tokens of one class are read at home: a column, and the rows that count (`where`, a boolean over it)."""
+
+    relation: tuple[str, ...]
+    column: str
+    where: sql.Composable
+    token_class: TokenClass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many tokens a sweep carries; beyond it a sample is drawn."""
+
+    tokens_max: int = TOKENS_MAX
+    bytes_max: int = TEXT_BYTES_MAX
+    token_bytes_min: int = TOKEN_BYTES_MIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCounts:
+    """What is said of the tokens in evidence: numbers only."""
+
+    searched: int
+    by_class: tuple[tuple[TokenClass, int], ...]
+    sampled: bool
+    too_short: int
+    common: int
+
+
+class Tokens:
+    """A set of tokens; its text can't be read from outside by accident."""
+
+    __slots__ = ("_classes", "_common", "_sampled", "_texts", "_too_short")
+
+    def __init__(
+        self, found: dict[bytes, TokenClass], *, sampled: bool = False, too_short: int = 0, common: int = 0
+    ) -> None:
+        self._texts = tuple(found)
+        self._classes = tuple(found.values())
+        self._sampled = sampled
+        self._too_short = too_short
+        self._common = common
+
+    def __repr__(self) -> str:
+        return f"Tokens({len(self)})"
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("tokens stay in the memory of the process that read them")
+
+    @property
+    def counts(self) -> TokenCounts:
+        """The numbers that may be told."""
+        return TokenCounts(
+            searched=len(self),
+            by_class=tuple(
+                (token_class, count) for token_class in TokenClass if (count := self._classes.count(token_class))
+            ),
+            sampled=self._sampled,
+            too_short=self._too_short,
+            common=self._common,
+        )
+
+    def without(self, numbers: Iterable[int]) -> Tokens:
+        """Return the set without the tokens of those numbers, which are counted as common."""
+        gone = set(numbers)
+        kept = {
+            text: token_class
+            for number, (text, token_class) in enumerate(zip(self._texts, self._classes, strict=True))
+            if number not in gone
+        }
+        return Tokens(kept, sampled=self._sampled, too_short=self._too_short, common=self._common + len(gone))
+
+    def matcher(self, *, specific: bool | None = None) -> Matcher:
+        """Build the automata for all tokens, or for the specific or the unspecific ones."""
+        chosen = [
+            number for number, token_class in enumerate(self._classes)
+            if specific is None or token_class.specific is specific
+        ]  # fmt: skip
+        return Matcher([self._texts[number] for number in chosen], array("I", chosen), self._classes)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One match in a block: where it starts, how long it is, and which token, by number."""
+
+    offset: int
+    length: int
+    token: int
+
+
+class Matcher:
+    """The automata over every form of every token: as many as keep the memory of building one bounded."""
+
+    def __init__(self, texts: Sequence[bytes], numbers: array[int], classes: Sequence[TokenClass]) -> None:
+        self.class_of = classes
+        self.longest = 0
+        self._automata: list[tuple[BytesAhoCorasick, array[int]]] = []
+        patterns: list[bytes] = []
+        owners = array("I")
+        size = 0
+        for number, text in zip(numbers, texts, strict=True):
+            for form in forms(text):
+                patterns.append(form)
+                owners.append(number)
+                size += len(form)
+                self.longest = max(self.longest, len(form))
+            if size > AUTOMATON_BYTES_MAX:
+                self._add(patterns, owners)
+                patterns, owners, size = [], array("I"), 0
+        self._add(patterns, owners)
+
+    def __repr__(self) -> str:
+        return f"Matcher({len(self._automata)} automata)"
+
+    def _add(self, patterns: list[bytes], owners: array[int]) -> None:
+        if patterns:
+            automaton = BytesAhoCorasick(patterns, implementation=Implementation.ContiguousNFA)
+            self._automata.append((automaton, owners))
+
+    def find(self, block: bytes) -> Iterator[Hit]:
+        """Find every form of every token in the block, overlapping ones too."""
+        for automaton, owners in self._automata:
+            for pattern, start, end in automaton.find_matches_as_indexes(block, overlapping=True):
+                yield Hit(start, end - start, owners[pattern])
+
+
+_ESCAPE = re.compile(r"\\u[0-9a-f]{4}")
+_UUID = re.compile(rb"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+
+
+def forms(text: bytes) -> tuple[bytes, ...]:
+    r"""Spell a token in every form searched.
+
+    As it is, in lower case (indexes, tsvector), as JSON writes it (plain and with \uXXXX), as COPY and as an SQL
+    literal write it, and a UUID as its 16 bytes on disk.
+
+    Not searched: base64, UTF-16, other encodings than UTF-8, and hashes of a token.
+    """
+    found = {text: None}
+    try:
+        plain = text.decode()
+    except UnicodeDecodeError:
+        return (text,)
+    found[plain.lower().encode()] = None
+    found[json.dumps(plain, ensure_ascii=False)[1:-1].encode()] = None
+    found[json.dumps(plain)[1:-1].encode()] = None
+    found[_ESCAPE.sub(lambda match: match[0][:2] + match[0][2:].upper(), json.dumps(plain)[1:-1]).encode()] = None
+    found[_copy_form(plain).encode()] = None
+    found[plain.replace("'", "''").encode()] = None
+    if _UUID.fullmatch(text):
+        found[uuid.UUID(plain).bytes] = None
+    return tuple(found)
+
+
+def _copy_form(plain: str) -> str:
+    """Spell a value as COPY's text format does."""
+    for sign, escape in (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        plain = plain.replace(sign, escape)
+    return plain
+
+
+def clip(text: bytes, *, bytes_max: int = TOKEN_BYTES_MAX) -> bytes:
+    """Keep the end of a long value, from a character's start on."""
+    if len(text) <= bytes_max:
+        return text
+    tail = text[-bytes_max:]
+    while tail and tail[0] & 0xC0 == 0x80:
+        tail = tail[1:]
+    return tail
+
+
+def collect(
+    conn_home: psycopg.Connection,
+    sources: Sequence[Source],
+    *,
+    seed: int,
+    canaries: Sequence[str] = (),
+    limits: Limits | None = None,
+) -> Tokens:
+    """Read the tokens at home, each value once; beyond the limits a sample that `seed` decides.
+
+    Canaries are never sampled away. Raise StoreFault without any value when a source can't be read.
+    """
+    gathering = _Gathering(limits or Limits(), seed)
+    for canary in canaries:
+        gathering.keep(clip(canary.encode(), bytes_max=CANARY_BYTES_MAX), TokenClass.CANARY)
+    for source in sources:
+        try:
+            for value in _values(conn_home, source):
+                gathering.keep(clip(value), source.token_class)
+        except psycopg.Error as fault:
+            raise StoreFault(
+                f"{'.'.join(source.relation)}.{source.column}: tokens can't be read at home:"
+                f" {type(fault).__name__} ({fault.sqlstate}); check the role's rights there"
+            ) from None
+    return gathering.tokens()
+
+
+_STREAM_ROWS = 10_000
+
+
+def _values(conn: psycopg.Connection, source: Source) -> Iterator[bytes]:
+    """Stream the distinct-or-not values of a source as UTF-8; elements of an array one by one."""
+    column, table = sql.Identifier(source.column), sql.Identifier(*source.relation)
+    value = sql.SQL("unnest({})" if _is_array(conn, source) else "{}").format(column)
+    query = sql.SQL("SELECT {}::text FROM {} WHERE ({}) AND {} IS NOT NULL").format(value, table, source.where, column)
+    with conn.transaction(), conn.cursor("domicile_tokens") as cursor:
+        cursor.itersize = _STREAM_ROWS
+        cursor.execute(query)
+        for (text,) in cursor:
+            if text is not None:
+                yield text.strip().encode()
+
+
+def _is_array(conn: psycopg.Connection, source: Source) -> bool:
+    query = sql.SQL("SELECT pg_typeof({})::text LIKE '%[]' FROM {} LIMIT 1")
+    row = conn.execute(query.format(sql.Identifier(source.column), sql.Identifier(*source.relation))).fetchone()
+    return bool(row and row[0])
+
+
+class _Gathering:
+    """Keeps tokens within the limits: when full, it raises the bar of a keyed hash and drops what is below it."""
+
+    def __init__(self, limits: Limits, seed: int) -> None:
+        self._limits = limits
+        self._key = blake3(b"domicile sweep sample" + seed.to_bytes(16, "big")).digest()
+        self._found: dict[bytes, TokenClass] = {}
+        self._bytes = 0
+        self._bar = 1 << 64
+        self._short = 0
+
+    def keep(self, text: bytes, token_class: TokenClass) -> None:
+        """Take a token in, if it is long enough and the sample wants it."""
+        if len(text) < self._limits.token_bytes_min:
+            self._short += 1
+            return
+        known = self._found.get(text)
+        if known is not None:
+            self._found[text] = min(known, token_class, key=_RANK.__getitem__)
+            return
+        if token_class is not TokenClass.CANARY and self._bar < 1 << 64 and self._lot(text) >= self._bar:
+            return
+        self._found[text] = token_class
+        self._bytes += len(text)
+        while len(self._found) > self._limits.tokens_max or self._bytes > self._limits.bytes_max:
+            if not self._raise_bar():
+                return
+
+    def _lot(self, text: bytes) -> int:
+        return int.from_bytes(blake3(text, key=self._key).digest(8), "big")
+
+    def _raise_bar(self) -> bool:
+        """Halve the sample; False when only canaries are left."""
+        self._bar //= 2
+        self._found = {
+            text: token_class
+            for text, token_class in self._found.items()
+            if token_class is TokenClass.CANARY or self._lot(text) < self._bar
+        }
+        self._bytes = sum(map(len, self._found))
+        return self._bar > 0
+
+    def tokens(self) -> Tokens:
+        """Return what was kept."""
+        return Tokens(self._found, sampled=self._bar < 1 << 64, too_short=self._short)
+
+
+def without_common(tokens: Tokens, staying: Iterable[bytes]) -> Tokens:
+    """Drop the unspecific tokens that occur in what legitimately stays (a stream of bytes, in any blocks)."""
+    matcher = tokens.matcher(specific=False)
+    common: set[int] = set()
+    tail = b""
+    for block in staying:
+        window = tail + block
+        common.update(hit.token for hit in matcher.find(window))
+        tail = window[-matcher.longest :] if matcher.longest else b""
+    return tokens.without(common)

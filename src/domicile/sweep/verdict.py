@@ -1,0 +1,114 @@
+"""What may be said of a copy, from what was done to it and what the search saw. Pure; never better than the truth.
+
+Rules, the first that fits decides:
+
+ 1. a hit                                                → `present`
+ 2. something holds the old bytes (named)                → `present`
+ 3. not treated though it had to be                      → `present`: nothing emptied it
+ 4. can't be seen from this server, or the role may not  → `unknown`
+ 5. the server says there is none, and nothing to search → `erased-verified`
+ 6. not searched at all                                  → `erased-unverified` if treated, else `unknown`
+ 7. the search left gaps                                 → the same
+ 8. nothing was searched for though rows were erased     → the same
+ 9. a sample of the tokens, and no structural proof      → the same
+10. otherwise: treated or observed, searched in full, nothing found → `erased-verified`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from domicile.model import CopyVerdict, Verdict
+from domicile.stores.postgres.copies import Copy, CopyKind, Looked, Outcome, Treatment, looked
+from domicile.sweep.search import CopySearch, SearchResult
+
+_TREATED = frozenset({Treatment.PROVEN, Treatment.DONE})
+MUST_BE_TREATED = frozenset(
+    {
+        CopyKind.LIVE_ROWS, CopyKind.HEAP, CopyKind.TOAST, CopyKind.INDEX, CopyKind.MATERIALISED_VIEW,
+        CopyKind.STATISTICS, CopyKind.WAL, CopyKind.STATEMENT_TEXTS, CopyKind.LARGE_OBJECTS,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of the search beside its hits: how many tokens, whether a sample, whether rows were erased."""
+
+    tokens_searched: int
+    sampled: bool
+    rows_erased: bool
+
+
+def decide(copy: Copy, outcome: Outcome | None, search: CopySearch | None, question: Question) -> CopyVerdict:
+    """Say what is known of one copy."""
+    verdict, why = _decide(copy, outcome, search, question)
+    return CopyVerdict(copy=copy.id, verdict=verdict, why=why)
+
+
+def _decide(copy: Copy, outcome: Outcome | None, search: CopySearch | None, question: Question) -> tuple[Verdict, str]:
+    if search is not None and search.hits:  # 1
+        return Verdict.PRESENT, _found(search, outcome)
+    if outcome is None:  # 3
+        if copy.kind in MUST_BE_TREATED:
+            return Verdict.PRESENT, f"not treated ({copy.method})"
+        return Verdict.UNKNOWN, "neither treated nor looked at"
+    if outcome.treatment is Treatment.HELD:  # 2
+        return Verdict.PRESENT, _with_remedy(outcome)
+    if outcome.treatment in {Treatment.NOT_PERMITTED, Treatment.UNSEEN}:  # 4
+        return Verdict.UNKNOWN, _with_remedy(outcome)
+    if looked(copy.kind) is Looked.NEVER:  # 5
+        return (Verdict.ERASED_VERIFIED if outcome.treatment is Treatment.ABSENT else Verdict.UNKNOWN), outcome.why
+    doubt = _doubt(outcome, search, question)
+    if doubt is None:  # 10
+        return Verdict.ERASED_VERIFIED, f"{outcome.why}; searched in full, nothing found"
+    treated = outcome.treatment in _TREATED
+    return (Verdict.ERASED_UNVERIFIED if treated else Verdict.UNKNOWN), f"{outcome.why}; {doubt}"
+
+
+def _doubt(outcome: Outcome, search: CopySearch | None, question: Question) -> str | None:
+    """Name what keeps a clean search from proving anything; None when nothing does."""
+    if search is None:  # 6
+        return "not searched"
+    if search.gaps:  # 7
+        first = search.gaps[0]
+        return f"the search couldn't see {len(search.gaps)} things, first {first.path}: {first.why}"
+    if question.rows_erased and not question.tokens_searched:  # 8
+        return "rows were erased, but no token was there to look for"
+    if question.sampled and outcome.treatment is not Treatment.PROVEN:  # 9
+        return "only a sample of the tokens was looked for"
+    return None
+
+
+def _found(search: CopySearch, outcome: Outcome | None) -> str:
+    classes = sorted({finding.token_class for finding in search.findings})
+    held = f"; {outcome.why}" if outcome is not None and outcome.treatment is Treatment.HELD else ""
+    first = search.findings[0].path if search.findings else "?"
+    return f"{search.distinct} different tokens ({', '.join(classes)}) found, first in {first}{held}"
+
+
+def _with_remedy(outcome: Outcome) -> str:
+    return f"{outcome.why}; to do: {outcome.remedy}" if outcome.remedy else outcome.why
+
+
+def decide_all(
+    copies: Sequence[Copy], outcomes: Sequence[Outcome], result: SearchResult, *, rows_erased: bool
+) -> tuple[CopyVerdict, ...]:
+    """Give every copy its verdict. A search that touched a copy which nobody listed gets one, too."""
+    done = {outcome.copy: outcome for outcome in outcomes}
+    question = Question(tokens_searched=result.tokens.searched, sampled=result.tokens.sampled, rows_erased=rows_erased)
+    listed = [decide(copy, done.get(copy.id), result.of(copy.id), question) for copy in copies]
+    names = {copy.id for copy in copies}
+    return (*listed, *(_unlisted(search) for search in result.copies if search.copy not in names))
+
+
+def _unlisted(search: CopySearch) -> CopyVerdict:
+    verdict = Verdict.PRESENT if search.hits else Verdict.UNKNOWN
+    return CopyVerdict(copy=search.copy, verdict=verdict, why="appeared since the inventory; run the sweep again")
+
+
+def roll_up(verdicts: Sequence[CopyVerdict]) -> Verdict:
+    """The worst verdict; `unknown` when there is none to judge from."""
+    order = list(Verdict)
+    return max((verdict.verdict for verdict in verdicts), key=order.index, default=Verdict.UNKNOWN)
