@@ -1,0 +1,176 @@
+"""The draft of `domicile.yaml`: every proposal joined, as a value; pure.
+
+A person finishes it. What is unsure is marked in its place and listed on top; what nobody but a person can say is left
+out as a comment, so that `plan` refuses and names it (P4). No sampled value gets in but the market's own names (P8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from domicile.catalogue import Catalogue, Table, TableName
+from domicile.config import dataset_id
+from domicile.map.apart import EdgeProposal, edge_proposals, skeletons
+from domicile.map.countries import is_former
+from domicile.map.edges import links, questions
+from domicile.map.fields import FieldProposal, Setting, field_proposals, structure
+from domicile.map.kinds import Kind, kind_of
+from domicile.map.markets import MarketWay, market_ways
+from domicile.map.owners import Ownership, World, ownerships
+from domicile.map.people import CLOSE_SHARE, Candidate, candidates
+from domicile.samples import FieldName, Questions, Samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A location as far as it is known when the draft is made; None becomes a question in the draft."""
+
+    country: str | None = None
+    operator: str | None = None
+    dsn: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What the draft can't see in the database: names, markets and places."""
+
+    store: str = "app"
+    programme: str = "homecoming"
+    location: str = "source"
+    markets: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetProposal:
+    """All that is proposed for one dataset."""
+
+    id: str
+    table: Table
+    owner: Ownership
+    fields: tuple[FieldProposal, ...]
+    edges: tuple[EdgeProposal, ...]
+    unenforced: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """The whole map before it is written down."""
+
+    frame: Frame
+    catalogue: Catalogue
+    people: tuple[Candidate, ...]
+    markets: tuple[MarketWay, ...]
+    datasets: tuple[DatasetProposal, ...]
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+
+def propose(catalogue: Catalogue, samples: Samples, *, frame: Frame) -> Proposal:
+    """Judge a database: who it is about, where they live, whose each row is, what each field holds."""
+    kinds = _kinds(catalogue, samples)
+    people = candidates(catalogue, kinds)
+    subject = people[0].table if people else None
+    edges = links(catalogue, samples, people=frozenset({subject} if subject else ()))
+    world = World(catalogue=catalogue, samples=samples, kinds=kinds, links=edges, subject=subject)
+    owners = ownerships(world)
+    rules = edge_proposals(edges, owners, samples)
+    blanked = skeletons(rules)
+    datasets = tuple(
+        _dataset(world, table, owners[table.name], rules, blanked=table.name in blanked, store=frame.store)
+        for table in catalogue.tables
+    )
+    ways = market_ways(catalogue, subject, edges, samples) if subject else ()
+    return Proposal(
+        frame=frame, catalogue=catalogue, people=people, markets=ways, datasets=datasets,
+        notes=(*catalogue.notes, *samples.notes), doubts=tuple(_doubts(frame, people, ways, datasets)),
+    )  # fmt: skip
+
+
+def questions_of(catalogue: Catalogue) -> Questions:
+    """Say what to read of the rows before a draft; names and types alone decide."""
+    people = candidates(catalogue, _kinds(catalogue, Samples()))
+    return questions(catalogue, people=frozenset(candidate.table for candidate in people[:1]))
+
+
+def _kinds(catalogue: Catalogue, samples: Samples) -> dict[FieldName, Kind]:
+    return {
+        (table.name, column.name): kind_of(column, samples.fields.get((table.name, column.name)))
+        for table in catalogue.tables
+        for column in table.columns
+    }
+
+
+def _dataset(
+    world: World,
+    table: Table,
+    owner: Ownership,
+    rules: Mapping[TableName, tuple[EdgeProposal, ...]],
+    *,
+    blanked: bool,
+    store: str,
+) -> DatasetProposal:
+    setting = Setting(
+        table=table, owner=owner, structure=structure(world.catalogue, world.links, table), kinds=world.kinds,
+        samples=world.samples, may_be_skeleton=blanked,
+    )  # fmt: skip
+    loose = any(not link.enforced for link in world.links if link.child == table.name)
+    through = any(not hop.link.enforced for way in owner.ways for hop in way[:1])
+    return DatasetProposal(
+        id=dataset_id(store, table.name), table=table, owner=owner,
+        fields=field_proposals(setting), edges=rules.get(table.name, ()), unenforced=loose or through,
+    )  # fmt: skip
+
+
+def _doubts(
+    frame: Frame, people: tuple[Candidate, ...], ways: tuple[MarketWay, ...], datasets: tuple[DatasetProposal, ...]
+) -> list[str]:
+    """List everything that a person should look at, in the order of the file."""
+    found: list[str] = []
+    if not frame.markets:
+        found.append("policy.homes: name the markets and where each one's home is")
+    found += [f"locations.{name}: {what}" for name, what in _unknown_places(frame)]
+    found += _about_subject(people) + _about_market(frame, people, ways)
+    for dataset in datasets:
+        where = f"datasets.{dataset.id}"
+        found += [f"{where}: {doubt}" for doubt in dataset.owner.unsure]
+        if dataset.owner.rows is not None:
+            found += [f"{where}.fields.{item.name}: {item.unsure}" for item in dataset.fields if item.unsure]
+            found += [f"{where}.edges.{edge.link.key}: {edge.unsure}" for edge in dataset.edges if edge.unsure]
+    return found
+
+
+def _unknown_places(frame: Frame) -> list[tuple[str, str]]:
+    found = []
+    for name in (frame.location, *dict.fromkeys(frame.markets.values())):
+        place = frame.places.get(name, Place())
+        missing = [word for word, value in (("country", place.country), ("operator", place.operator)) if not value]
+        if missing:
+            found.append((name, f"{' and '.join(missing)} are not known to the database; write them down"))
+    return found
+
+
+def _about_subject(people: tuple[Candidate, ...]) -> list[str]:
+    if not people:
+        return ["subject: no table looks like people; name the dataset, its key and its market"]
+    if len(people) > 1 and people[1].score >= CLOSE_SHARE * people[0].score:
+        return [f"subject.dataset: {people[1].table} looks nearly as much like the subjects as {people[0].table}"]
+    return []
+
+
+def _about_market(frame: Frame, people: tuple[Candidate, ...], ways: tuple[MarketWay, ...]) -> list[str]:
+    if not people:
+        return []
+    if not ways:
+        return ["subject.market: nothing upwards of the subject tells a country; name a field, or a path and a field"]
+    best, found = ways[0], []
+    if best.unknown:
+        found.append(f"subject.market.values: {len(best.unknown)} values are not recognised as countries")
+    if any(is_former(code) for _, code in best.values):
+        found.append("subject.market.values: some countries are no more; say which market their people are in")
+    if not best.whole:
+        found.append("subject.market.values: there are more distinct values than were listed")
+    codes = {code for _, code in best.values}
+    strange = [market for market in frame.markets if codes and market not in codes]
+    return found + [f"policy.homes.{market}: no value of the market field means {market}" for market in strange]

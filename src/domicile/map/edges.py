@@ -1,0 +1,217 @@
+"""The edges of a database: those it declares, and those that names, types and sampled values suggest.
+
+A suggested edge needs a name that says so (`rental_id`, `manager_staff_id`, `author_id` where people are called authors)
+and equal types; sampled values then confirm or drop it. Nothing is suggested from values alone: small integers are
+contained in everything.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations
+
+from domicile.catalogue import Catalogue, Column, ForeignKey, Table, TableName
+from domicile.map.words import spelt, words
+from domicile.samples import Containment, FieldName, Questions, Samples
+
+SHARE_CONFIRMS = 0.95
+CONTAINMENTS_MAX = 2_000
+LISTS_MAX = 500
+SIBLINGS_MAX = 4
+# Roles that a person plays in a row of another's: `author_id` refers to people though no table is called authors.
+PERSON_ROLES = frozenset(
+    """author sender recipient receiver owner creator follower followee following viewer reader actor buyer seller payer
+    payee user member customer client account person guest host invitee inviter referrer blocker blocked reporter
+    reviewer uploader subscriber player patient student borrower renter holder friend requester assignee participant
+    uploaded_by created_by updated_by modified_by deleted_by approved_by invited_by posted_by sent_by written_by
+    """.split()
+)
+# Who touched a row, not whose it is.
+BOOKKEEPING_ROLES = frozenset("updated_by modified_by deleted_by approved_by reviewed_by edited_by last_editor".split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An edge child → parent as the map sees it."""
+
+    child: TableName
+    columns: tuple[str, ...]
+    parent: TableName
+    parent_columns: tuple[str, ...]
+    declared: bool
+    missing_on: tuple[TableName, ...] = ()
+    nullable: bool = False
+    confirmed: bool = True
+
+    @property
+    def enforced(self) -> bool:
+        """Whether the database holds it for every row."""
+        return self.declared and not self.missing_on
+
+    @property
+    def bookkeeping(self) -> bool:
+        """Whether it says who touched the row rather than whose it is."""
+        return _role(self.columns[-1]) in BOOKKEEPING_ROLES
+
+    @property
+    def key(self) -> str:
+        """Its key under `edges:`."""
+        return ",".join(self.columns)
+
+
+def links(catalogue: Catalogue, samples: Samples, *, people: frozenset[TableName]) -> tuple[Link, ...]:
+    """Return declared edges and the suggested ones that sampled values do not contradict, in a fixed order.
+
+    `people` are the tables that role names such as `author_id` may refer to.
+    """
+    tables = {table.name: table for table in catalogue.tables}
+    declared = [
+        Link(
+            child=key.child, columns=key.columns, parent=key.parent, parent_columns=key.parent_columns,
+            declared=True, missing_on=key.missing_on if key.validated else (key.missing_on or (key.child,)),
+            nullable=_nullable(tables[key.child], key.columns),
+        )
+        for key in catalogue.foreign_keys if key.parent in tables
+    ]  # fmt: skip
+    suggested = [
+        link
+        for question in _candidates(catalogue, people)
+        if (link := _confirm(question, tables[question.child], samples)) is not None
+    ]
+    return tuple(sorted((*declared, *suggested), key=lambda link: (link.child, link.columns, link.parent)))
+
+
+def questions(catalogue: Catalogue, *, people: frozenset[TableName] = frozenset()) -> Questions:
+    """Say what is worth reading of the rows: market values, kinds of polymorphic pairs, suggested edges."""
+    lists = [name for table in catalogue.tables for name in _listed(table)]
+    asked = (*_candidates(catalogue, people), *_siblings(catalogue))
+    return Questions(lists=tuple(lists[:LISTS_MAX]), containments=tuple(dict.fromkeys(asked))[:CONTAINMENTS_MAX])
+
+
+def sharing(one: Link, other: Link) -> Containment:
+    """Return the question which rows of a parent two children refer to: `staff.address_id` in `customer.address_id`."""
+    return Containment(child=one.child, columns=one.columns, parent=other.child, parent_columns=other.columns)
+
+
+def pairs(table: Table) -> Iterator[tuple[str, str]]:
+    """Yield polymorphic pairs: (`commentable_type`, `commentable_id`)."""
+    by_words = {words(column.name): column for column in table.columns}
+    for name, column in by_words.items():
+        if len(name) > 1 and name[-1] == "type" and column.category in "SE":
+            other = by_words.get((*name[:-1], "id"))
+            if other is not None:
+                yield column.name, other.name
+
+
+MARKET_WORDS = ("country", "market", "residence", "residency", "jurisdiction", "nationality", "region", "territory")
+
+
+def says_market(name: str) -> bool:
+    """Whether a field's name may be about the market of a person."""
+    return any(word in words(name) for word in MARKET_WORDS)
+
+
+def _listed(table: Table) -> Iterator[FieldName]:
+    about = any(word in words(table.name.name) for word in MARKET_WORDS)
+    for column in table.columns:
+        if column.category in "SE" and (about or says_market(column.name)):
+            yield table.name, column.name
+    for kind, _ in pairs(table):
+        yield table.name, kind
+
+
+# ------------------------------------------------------------------------------------------------ suggestions
+
+
+def _candidates(catalogue: Catalogue, people: frozenset[TableName]) -> Iterator[Containment]:
+    targets = _targets(catalogue)
+    declared = {(key.child, column) for key in catalogue.foreign_keys for column in key.columns}
+    by_name = {table.name: table for table in catalogue.tables}
+    persons = [by_name[name] for name in sorted(people) if name in by_name and len(by_name[name].key) == 1]
+    for table in catalogue.tables:
+        typed = {column for pair in pairs(table) for column in pair}
+        for column in table.columns:
+            if (table.name, column.name) in declared or column.name in typed:
+                continue
+            yield from _parents_of(table, column, targets, persons)
+
+
+def _siblings(catalogue: Catalogue) -> Iterator[Containment]:
+    """Ask what children of one parent share, where a parent has few: addresses have, users and countries have not."""
+    into: defaultdict[TableName, list[ForeignKey]] = defaultdict(list)
+    for key in catalogue.foreign_keys:
+        if key.child != key.parent and len(key.columns) == 1:
+            into[key.parent].append(key)
+    for keys in into.values():
+        if len(keys) <= SIBLINGS_MAX:
+            for one, other in permutations(keys, 2):
+                yield Containment(
+                    child=one.child, columns=one.columns, parent=other.child, parent_columns=other.columns
+                )
+
+
+def _targets(catalogue: Catalogue) -> dict[tuple[str, ...], list[Table]]:
+    """Index tables with a single key column by the words that refer to them: (`staff`, `id`)."""
+    targets: defaultdict[tuple[str, ...], list[Table]] = defaultdict(list)
+    for table in catalogue.tables:
+        if len(table.key) != 1:
+            continue
+        noun, key = words(table.name.name), words(table.key[0])
+        spellings = {(*noun, "id"), (*noun, *key), (noun[-1], *key) if noun else key}
+        if key != ("id",) and len(key) > 1:
+            spellings.add(key)
+        for spelling in spellings:
+            targets[spelling].append(table)
+    return dict(targets)
+
+
+def _parents_of(
+    table: Table, column: Column, targets: dict[tuple[str, ...], list[Table]], persons: list[Table]
+) -> Iterator[Containment]:
+    name = words(column.name)
+    for start in range(len(name) - 1):
+        found = [parent for parent in targets.get(name[start:], ()) if _fits(table, column, parent)]
+        if found:
+            yield _question(table, column, _nearest(table, found))
+            return
+    if _role(column.name) in PERSON_ROLES and table.key != (column.name,):
+        for parent in persons:
+            if _fits(table, column, parent):
+                yield _question(table, column, parent)
+                return
+
+
+def _fits(table: Table, column: Column, parent: Table) -> bool:
+    """Equal type families, not a table's own single key, not a number that counts."""
+    key = parent.column(parent.key[0])
+    own = table.name == parent.name and column.name == parent.key[0]
+    return key is not None and not own and column.category == key.category and column.category != "B"
+
+
+def _nearest(table: Table, parents: list[Table]) -> Table:
+    return min(parents, key=lambda parent: (parent.name.schema != table.name.schema, parent.name))
+
+
+def _question(table: Table, column: Column, parent: Table) -> Containment:
+    return Containment(child=table.name, columns=(column.name,), parent=parent.name, parent_columns=parent.key)
+
+
+def _confirm(question: Containment, child: Table, samples: Samples) -> Link | None:
+    found = samples.containments.get(question)
+    if found is not None and found.asked and found.share < SHARE_CONFIRMS:
+        return None
+    return Link(
+        child=question.child, columns=question.columns, parent=question.parent,
+        parent_columns=question.parent_columns, declared=False, missing_on=child.leaves or (child.name,),
+        nullable=_nullable(child, question.columns), confirmed=bool(found and found.asked),
+    )  # fmt: skip
+
+
+def _nullable(table: Table, columns: tuple[str, ...]) -> bool:
+    return not all((column := table.column(name)) is not None and column.not_null for name in columns)
+
+
+def _role(column: str) -> str:
+    return spelt(column).strip("_").removesuffix("_id").removesuffix("_uuid")

@@ -1,0 +1,98 @@
+"""Who the data is about: the table of data subjects among all tables of people, scored by what is visible.
+
+Points: the table's name, personal fields in it, and how many tables refer to it; staff and suppliers are people, too,
+but another kind. The scores only rank; the draft shows the runners-up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from domicile.catalogue import Catalogue, Table, TableName
+from domicile.map.kinds import Kind, Weight
+from domicile.map.words import words
+from domicile.samples import FieldName
+
+SUBJECT_WORDS = {
+    "user": 40, "customer": 40, "person": 35, "member": 35, "client": 35, "patient": 40, "subscriber": 35,
+    "player": 30, "passenger": 35, "student": 35, "citizen": 35, "resident": 35, "individual": 35, "consumer": 35,
+    "account": 30, "guest": 25, "buyer": 25, "borrower": 35, "policyholder": 35, "applicant": 30, "candidate": 25,
+    "owner": 15, "profile": 15, "contact": 15, "party": 12, "participant": 20, "visitor": 20, "tenant": 5,
+}  # fmt: skip
+OTHER_PEOPLE_WORDS = frozenset(
+    """staff employee operator admin administrator moderator agent supplier vendor shipper carrier manager worker teacher
+    doctor physician nurse lecturer driver courier representative rep salesperson contractor partner distributor
+    """.split()
+)
+SUBJECT_SCORE_MIN = 35
+CLOSE_SHARE = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A table of people, its points and why it has them."""
+
+    table: TableName
+    key: str
+    score: int
+    why: str
+
+
+def candidates(catalogue: Catalogue, kinds: Mapping[FieldName, Kind]) -> tuple[Candidate, ...]:
+    """Rank the tables that may hold the data subjects, best first; none when no table looks like people."""
+    referred = Counter(key.parent for key in catalogue.foreign_keys if key.parent != key.child)
+    scored = [_score(table, kinds, referred[table.name], _target(catalogue, table)) for table in catalogue.tables]
+    fitting = [candidate for candidate in scored if candidate is not None and candidate.score >= SUBJECT_SCORE_MIN]
+    return tuple(sorted(fitting, key=lambda candidate: (-candidate.score, candidate.table)))
+
+
+def is_other_people(table: TableName) -> bool:
+    """Whether a table's name says that it holds people who are not data subjects (staff, suppliers)."""
+    return bool(OTHER_PEOPLE_WORDS.intersection(words(table.name)))
+
+
+def holds_people(table: Table, kinds: Mapping[FieldName, Kind]) -> bool:
+    """Whether a table's fields describe persons: a name of one, and something that finds one."""
+    weights = Counter(kinds[table.name, column.name].weight for column in table.columns)
+    return bool(weights[Weight.PERSON]) and bool(weights[Weight.STRONG] or weights[Weight.PLACE])
+
+
+def _score(table: Table, kinds: Mapping[FieldName, Kind], referred: int, key: str | None) -> Candidate | None:
+    if key is None:
+        return None
+    name, named = _by_name(table.name)
+    held = sorted(
+        {kind.name for column in table.columns if (kind := kinds[table.name, column.name]).weight in _TELLING}
+    )
+    score = name + min(8 * len(held), 40) + min(4 * referred, 24)
+    if not named and not held:
+        return None
+    why = [f"called {named}"] if named else []
+    why += [f"holds {', '.join(held[:4])}"] if held else []
+    why += [f"{referred} tables refer to it"] if referred else []
+    return Candidate(table=table.name, key=key, score=score, why="; ".join(why))
+
+
+_TELLING = (Weight.STRONG, Weight.PERSON)
+
+
+def _by_name(table: TableName) -> tuple[int, str]:
+    """The noun is the last word: `app_users` holds users, `customer_demographics` holds demographics."""
+    parts = words(table.name)
+    if OTHER_PEOPLE_WORDS.intersection(parts):
+        return -60, ""
+    noun = parts[-1] if parts else ""
+    return (SUBJECT_WORDS[noun], noun) if noun in SUBJECT_WORDS else (0, "")
+
+
+def _target(catalogue: Catalogue, table: Table) -> str | None:
+    """The single column that names a person: the one that others refer to, else the key."""
+    single = [key[0] for key in (table.primary_key, *table.unique_keys) if len(key) == 1]
+    used = Counter(
+        key.parent_columns[0]
+        for key in catalogue.foreign_keys
+        if key.parent == table.name and len(key.parent_columns) == 1 and key.parent_columns[0] in single
+    )
+    return max(single, key=lambda name: used[name], default=None)
