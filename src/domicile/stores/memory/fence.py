@@ -1,0 +1,44 @@
+"""The guard that stands in the database: no write to a mover's row passes, every other write does (P6).
+
+A row is a mover's when it leads to one over any path of its dataset, before the write or after it. Who the movers
+are was read when the fence was stood; that nobody becomes one meanwhile is part of the guard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from domicile.catalogue import TableName
+from domicile.errors import Fenced
+from domicile.model import DatasetScope, Scope
+from domicile.stores.memory.closure import SOURCE, destination_of_subject
+from domicile.stores.memory.rows import Row, Rows, identity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoverGuard:
+    """Refuses writes to rows of `movers`, named by the identities of their subject rows."""
+
+    scope: Scope
+    movers: frozenset[bytes]
+
+    def check(self, before: Rows, after: Rows, table: TableName, change: tuple[Row | None, Row | None]) -> None:
+        """Raise Fenced when the old row or the new one is a mover's."""
+        dataset = next((item for item in self.scope.datasets if item.table == table), None)
+        if dataset is None:
+            return
+        old, new = change
+        reaches = (old is not None and self._is_movers(dataset, before, old)) or (
+            new is not None and (self._is_movers(dataset, after, new) or self._becomes_mover(dataset, after, new))
+        )
+        if reaches:
+            raise Fenced(f"{table}: the row belongs to a person who is being moved; write at home")
+
+    def _is_movers(self, dataset: DatasetScope, rows: Rows, row: Row) -> bool:
+        subject = self.scope.dataset(self.scope.subject)
+        return any(
+            identity(subject, person) in self.movers for path in dataset.paths for person in rows.reached(path, row)
+        )
+
+    def _becomes_mover(self, dataset: DatasetScope, rows: Rows, row: Row) -> bool:
+        return dataset.id == self.scope.subject and destination_of_subject(self.scope, rows, row)[0] is not SOURCE
