@@ -34,4 +34,4 @@ def create(dsn: str, *, users: int = USERS, seed: int = 1, canaries: Sequence[st
 
 
 def _script(name: str) -> sql.SQL:
-    return sql.SQL((HERE / name).read_text(encoding="utf-8"))  # type: ignore[arg-type]  # our own file
+    return sql.SQL((HERE / name).read_text(encoding="utf-8"))

@@ -219,7 +219,7 @@ FROM size, generate_series(1, notifications) AS n;
 INSERT INTO app.reports
 SELECT n, CASE WHEN n % 10 > 0 THEN pg_temp.pick(n, 120, users) END,
        (ARRAY['video', 'comment', 'user'])[1 + n % 3],
-       CASE WHEN n % 60 = 0 THEN 1000000000000 + n ELSE pg_temp.pick(n, 121, videos) END,
+       CASE WHEN n % 20 = 0 THEN 1000000000000 + n ELSE pg_temp.pick(n, 121, videos) END,
        pg_temp.one_of(n, 122, '{spam,harm,copyright}'), CASE WHEN n % 2 = 0 THEN 'see ' || md5(n || 'detail') END,
        pg_temp.moment(n, 123)
 FROM size, generate_series(1, reports) AS n;
