@@ -33,7 +33,7 @@ class Journal:
             raise HostFault(f"journal {path} can't be opened ({fault}); check space, rights and other runs") from None
         self._path = path
 
-    def put(self, name: str, value: object, kind: type[Value] | object) -> None:
+    def put(self, name: str, value: Value, kind: type[Value]) -> None:
         """Write a value; on return it is on the disk."""
         body = TypeAdapter(kind).dump_json(value).decode()
         try:

@@ -221,3 +221,18 @@ def _refuse_collateral(
             f"{piece.id}: {total} rows were touched where {expected} are cleared (a cascade, trigger or rule); "
             "rolled back"
         )
+
+
+def remaining(connection: psycopg.Connection[Any], scope: Scope) -> int:
+    """Count by query the rows that the manifest says are deleted and that are still there."""
+    return sum(
+        number(
+            connection,
+            sql.SQL("SELECT count(*) FROM {} AS d JOIN {} AS m ON {} WHERE m.fate = {}").format(
+                source_of(dataset), staged("m", dataset.id), key_match(dataset, "d", "m"),
+                sql.Literal(Fate.DELETE.value),
+            ),
+        )  # fmt: skip
+        for dataset in scope.datasets
+        if dataset.moves
+    )

@@ -18,7 +18,7 @@ from domicile.catalogue import Catalogue, Sequence
 from domicile.errors import HostFault, NotEqual, Refused
 from domicile.host import Host
 from domicile.model import DatasetScope, Digest, Home, Measure, Scope, Slice, SliceId
-from domicile.stores import Sink
+from domicile.stores import Sink, SourceStore
 from domicile.stores.postgres import restoring
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.copying import CopyIn, Meter
@@ -102,8 +102,10 @@ class PostgresHome:
                 f"({', '.join(tables[:3])}…); create an empty one, or empty this one"
             )
 
-    def prepare(self, scope: Scope, home: Home, source: PostgresSource) -> None:
+    def prepare(self, scope: Scope, home: Home, source: SourceStore) -> None:
         """Make the tables by the source's own pg_dump, then this home's copy of the manifest."""
+        if not isinstance(source, PostgresSource):
+            raise RuntimeError("a PostgreSQL home takes its schema from a PostgreSQL source")
         self.bind(scope)
         self._source = source
         self.refuse_unless_empty()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from domicile.catalogue import Catalogue
+from domicile.catalogue import Catalogue, Table
 from domicile.errors import Unreachable, WorldChanged
 from domicile.host import Host
 from domicile.model import DatasetScope, Digest, Erased, Fence, Home, Manifest, Scope, Slice, SliceId
@@ -69,9 +70,10 @@ class PostgresSource:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def catalogue(self) -> Catalogue:
-        """Say what the database holds."""
+        """Say what the database holds, less the guard that stands there for us."""
         with faults(self.name, "read the catalogue"):
-            return read_catalogue(self.connection)
+            found = read_catalogue(self.connection)
+        return replace(found, tables=tuple(_without_guard(table) for table in found.tables))
 
     @contextmanager
     def snapshot(self) -> Iterator[PostgresSnapshot]:
@@ -125,6 +127,10 @@ class PostgresSource:
         if row is None:
             return None
         return Fence(position=row[0], fenced_at=row[1], wait_ms=row[2], subjects=self._subjects())
+
+    def is_fenced(self) -> bool:
+        """Whether the guard stands."""
+        return self._standing() is not None
 
     def _install(self, scope: Scope) -> Fence:
         connection = self.connection
@@ -200,6 +206,11 @@ class PostgresSource:
         with faults(self.name, "read the marks of the erasure"):
             return erasing.erased(self.connection) if staging.exists(self.connection, "erased") else {}
 
+    def remaining(self) -> int:
+        """Rows that should be gone and are still there, by query."""
+        with faults(self.name, "look for rows that should be gone"):
+            return erasing.remaining(self.connection, self.scope)
+
     def drop_staging(self) -> None:
         """Remove guard and staging in one transaction."""
         with faults(self.name, "drop the staging"), self.connection.transaction():
@@ -207,3 +218,9 @@ class PostgresSource:
             run(self.connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(STAGING)))
 
 
+
+
+def _without_guard(table: Table) -> Table:
+    return replace(
+        table, triggers=tuple(item for item in table.triggers if not item.name.startswith(fence.GUARD))
+    )

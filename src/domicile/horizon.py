@@ -1,0 +1,182 @@
+"""The horizon: every copy of the source's server, listed for the plan, emptied after the erase, searched, and judged.
+
+The server's side is `stores.postgres.horizon`, the search is `sweep`; this joins the two for one source. Nothing is
+ever left out: what the plan listed gets a verdict, and a copy that appeared since is named as not proven (P3, P11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from domicile import sweep
+from domicile.config import Config
+from domicile.events import Advanced, Listener, Noted
+from domicile.model import Copy, CopyVerdict, Home, Scope, Verdict
+from domicile.predicates import SweepPredicate, SweptCopy, SweptRows, SweptTokens
+from domicile.stores.postgres import horizon as server
+from domicile.stores.postgres.copies import looked
+from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.session import faults
+from domicile.stores.postgres.source import PostgresSource
+from domicile.sweep.sources import token_sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What sweep and verdicts came to."""
+
+    sweep: SweepPredicate
+    verdicts: tuple[CopyVerdict, ...]
+    not_proven: tuple[str, ...]
+    hits: int
+    locks_ms: Mapping[str, float]
+
+
+class Horizon:
+    """The copies of one source, seen over its own session."""
+
+    def __init__(self, source: PostgresSource, scope: Scope, config: Config, *, listener: Listener) -> None:
+        self._source = source
+        self._scope = scope
+        self._config = config
+        self._listener = listener
+        self._tables = tuple(dataset.table for dataset in scope.datasets if dataset.owned)
+
+    def inventory(self) -> tuple[Copy, ...]:
+        """List the copies as the plan names them: `store/id`."""
+        location = self._config.stores[self._source.name].location
+        datasets = {dataset.table: str(dataset.id) for dataset in self._scope.datasets}
+        return tuple(
+            Copy(
+                id=self._id(copy.id), store=self._source.name, location=location, kind=copy.kind.value,
+                dataset=datasets.get(copy.relation) if copy.relation else None, method=copy.method,
+            )
+            for copy in self._copies()
+        )  # fmt: skip
+
+    def treat(self) -> tuple[server.Outcome, ...]:
+        """Empty what can be emptied; one outcome a copy."""
+
+        def progress(text: str) -> None:
+            self._listener(Advanced(stage="horizon", units=0, text=text))
+
+        with faults(self._source.name, "treat the horizon"):
+            return server.treat(self._source.connection, self._copies(), self._tables, progress=progress)
+
+    def search(
+        self,
+        homes: Mapping[Home, PostgresHome],
+        outcomes: Sequence[server.Outcome],
+        *,
+        planned: Sequence[str],
+        seed: int,
+        canaries: Sequence[str],
+        rows_left: int,
+        now: datetime,
+        plan: str,
+    ) -> Judged:
+        """Read the tokens at every home, search the source for them, and judge each planned copy."""
+        tokens = self._tokens(homes, seed, canaries)
+        copies = self._copies()
+
+        def progress(text: str) -> None:
+            self._listener(Advanced(stage="sweep", units=0, text=text))
+
+        with faults(self._source.name, "sweep"):
+            result = sweep.sweep_server(self._source.connection, tokens, copies, self._tables, progress=progress)
+        verdicts = {
+            self._id(verdict.copy): verdict
+            for verdict in sweep.decide_all(copies, outcomes, result, rows_erased=True)
+        }
+        judged, notes = _judge_planned(planned, verdicts)
+        if rows_left:
+            notes = (*notes, f"{rows_left} rows that should be gone were found by query")
+        for note in notes:
+            self._listener(Noted(text=note))
+        return Judged(
+            sweep=self._statement(copies, result, canaries, rows_left, planned, now, plan),
+            verdicts=judged,
+            not_proven=(*notes, *_tokens_not_searched(result)),
+            hits=sum(bool(found.hits) for found in result.copies),
+            locks_ms={self._id(item.copy): item.lock_ms for item in outcomes if item.lock_ms is not None},
+        )
+
+    def _tokens(self, homes: Mapping[Home, PostgresHome], seed: int, canaries: Sequence[str]) -> sweep.Tokens:
+        found = [
+            sweep.collect(
+                store.connection, token_sources(self._scope, self._config, home), seed=seed, canaries=canaries
+            )
+            for home, store in homes.items()
+        ]
+        tokens = sweep.Tokens.merged(found)
+        with faults(self._source.name, "read what stays"):
+            return sweep.without_common(tokens, sweep.staying(self._source.connection, self._tables))
+
+    def _statement(  # noqa: PLR0913 - a statement's parts
+        self,
+        copies: Sequence[server.Copy],
+        result: sweep.SearchResult,
+        canaries: Sequence[str],
+        rows_left: int,
+        planned: Sequence[str],
+        now: datetime,
+        plan: str,
+    ) -> SweepPredicate:
+        counts = result.tokens
+        wanted = set(planned)
+        methods = {self._id(copy.id): f"searched {looked(copy.kind).value}" for copy in copies}
+        return SweepPredicate(
+            plan=plan,
+            swept_at=now,
+            tokens=SweptTokens(
+                searched=counts.searched, not_searchable=counts.too_short + counts.common, canaries=len(set(canaries))
+            ),
+            copies=tuple(
+                SweptCopy(
+                    id=self._id(found.copy), method=methods[self._id(found.copy)], bytes=found.bytes, hits=found.hits, residue=found.hits
+                )
+                for found in result.copies
+                if self._id(found.copy) in wanted and self._id(found.copy) in methods
+            ),
+            rows=SweptRows(datasets=len(self._tables), hits=rows_left),
+        )
+
+    def _copies(self) -> tuple[server.Copy, ...]:
+        with faults(self._source.name, "list the copies"):
+            return server.inventory(self._source.connection, self._tables)
+
+    def _id(self, copy: str) -> str:
+        return f"{self._source.name}/{copy}"
+
+
+def _judge_planned(
+    planned: Sequence[str], verdicts: Mapping[str, CopyVerdict]
+) -> tuple[tuple[CopyVerdict, ...], tuple[str, ...]]:
+    """A verdict for each planned copy; one that is no longer listed is unknown, one that is new is told."""
+    judged = tuple(
+        replace(verdicts[name], copy=name)
+        if name in verdicts
+        else CopyVerdict(copy=name, verdict=Verdict.UNKNOWN, why="listed by the plan, and not found at the sweep")
+        for name in planned
+    )
+    new = tuple(
+        f"copy {name} appeared since the plan: {verdict.verdict.value}, {verdict.why}"
+        for name, verdict in verdicts.items()
+        if name not in set(planned)
+    )
+    return judged, new
+
+
+def _tokens_not_searched(result: sweep.SearchResult) -> tuple[str, ...]:
+    counts = result.tokens
+    notes = []
+    if counts.too_short or counts.common:
+        notes.append(
+            f"{counts.too_short + counts.common} values were not looked for: {counts.too_short} too short, "
+            f"{counts.common} that people who stay may bear as well"
+        )
+    if counts.sampled:
+        notes.append(f"only a sample of {counts.searched} values was looked for")
+    return tuple(notes)

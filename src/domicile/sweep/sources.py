@@ -1,0 +1,81 @@
+"""Which columns at home hold the tokens of a sweep: the private fields of rows that left the source. Pure.
+
+The class of a column comes from its fideslang category, else from its name and type. Only rows that the source was to
+lose count: what it keeps under a rule is no residue there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from domicile.catalogue import Column
+from domicile.config import Config
+from domicile.model import DatasetScope, Fate, Form, Home, Scope
+from domicile.stores.postgres.names import key_expressions, key_names, staged
+from domicile.sweep.tokens import Source, TokenClass
+
+TEXTUAL = frozenset({"S"})
+TYPES = ("uuid", "inet", "json", "jsonb", "citext", "xml", "hstore")
+WORDS = (
+    (TokenClass.EMAIL, re.compile(r"e_?mail", re.IGNORECASE)),
+    (TokenClass.PHONE, re.compile(r"phone|mobile|fax|msisdn", re.IGNORECASE)),
+    (TokenClass.IDENTIFIER, re.compile(r"device|token|uuid|iban|passport|ssn|fingerprint|secret|hash", re.IGNORECASE)),
+    (TokenClass.ADDRESS, re.compile(r"address|street|city|zip|postal|district|region|geo|location", re.IGNORECASE)),
+    (TokenClass.NAME, re.compile(r"name|contact", re.IGNORECASE)),
+)
+IDENTIFIER_TYPES = ("uuid",)
+
+
+def token_sources(scope: Scope, config: Config, home: Home) -> tuple[Source, ...]:
+    """List the columns to read at `home`, each with the rows that count."""
+    return tuple(
+        source
+        for dataset in scope.datasets
+        if dataset.owned and dataset.key
+        for source in _of_dataset(dataset, config, home)
+    )
+
+
+def _of_dataset(dataset: DatasetScope, config: Config, home: Home) -> Iterator[Source]:
+    rules = config.datasets[dataset.id].fields
+    for column in dataset.columns:
+        if column.name not in dataset.private or not _readable(column):
+            continue
+        rule = rules.get(column.name)
+        yield Source(
+            relation=(dataset.table.schema, dataset.table.name),
+            column=column.name,
+            where=_left_the_source(dataset, home),
+            token_class=token_class(column, rule.category if rule else None),
+        )
+
+
+def _readable(column: Column) -> bool:
+    return column.category in TEXTUAL or column.base.removesuffix("[]").rsplit(".", 1)[-1] in TYPES
+
+
+def token_class(column: Column, category: str | None) -> TokenClass:
+    """Say what kind of value a private column holds; `text` when nothing tells."""
+    if column.base in IDENTIFIER_TYPES:
+        return TokenClass.IDENTIFIER
+    for text in (category or "", column.name):
+        for found, words in WORDS:
+            if words.search(text):
+                return found
+    return TokenClass.TEXT
+
+
+def _left_the_source(dataset: DatasetScope, home: Home) -> sql.Composable:
+    """A condition on a row at home: the manifest says that the source was to lose it."""
+    alias = dataset.table.name
+    match = sql.SQL(" AND ").join(
+        sql.SQL("{} = domicile_line.{}").format(item, sql.Identifier(name))
+        for item, name in zip(key_expressions(dataset, alias), key_names(dataset), strict=True)
+    )
+    return sql.SQL("EXISTS (SELECT FROM {} AS domicile_line WHERE domicile_line.part = {} AND domicile_line.form = {}"
+        " AND domicile_line.fate <> {} AND {})").format(
+        staged("m", dataset.id), sql.Literal(home), sql.Literal(Form.WHOLE.value), sql.Literal(Fate.KEEP.value), match
+    )

@@ -1,0 +1,104 @@
+"""The folder of a programme: where the plan, the journal, the evidence and what comes of them lie.
+
+```
+domicile.yaml
+.domicile/           0700
+  plan.json          what was planned, with its digest
+  journal.db         private record (0600)
+  engine.key         signs statements and checkpoints (0600)
+  evidence/          the log (public), and predicates too large for an entry
+  approvals/         what approvers signed
+  bundle.zip         everything the auditor needs
+  report.html
+```
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from domicile.errors import BadFile, HostFault, Refused
+from domicile.host import Host
+from domicile.keys import Signer, load_signer, save_signer
+
+FOLDER = ".domicile"
+APPROVALS_MAX = 64
+APPROVAL_BYTES_MAX = 64 * 1024
+
+
+class Workspace:
+    """Paths beside a `domicile.yaml`; nothing is made before it is needed."""
+
+    def __init__(self, config_path: Path) -> None:
+        self.config_path = config_path
+        self.base = config_path.resolve().parent
+        self.folder = self.base / FOLDER
+        self.plan = self.folder / "plan.json"
+        self.journal = self.folder / "journal.db"
+        self.key = self.folder / "engine.key"
+        self.evidence = self.folder / "evidence"
+        self.approvals = self.folder / "approvals"
+        self.bundle = self.folder / "bundle.zip"
+        self.report = self.folder / "report.html"
+
+    def make(self) -> None:
+        """Make the folder, for its owner only."""
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            self.approvals.mkdir(mode=0o700, exist_ok=True)
+            self.evidence.mkdir(mode=0o700, exist_ok=True)
+        except OSError as fault:
+            raise HostFault(f"{self.folder} can't be made ({fault.strerror}); check rights and space") from None
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Put a file in place whole, or not at all."""
+        fresh = path.with_name(path.name + ".tmp")
+        try:
+            with fresh.open("wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            fresh.replace(path)
+        except OSError as fault:
+            raise HostFault(f"{path} can't be written ({fault.strerror}); check rights and space") from None
+
+    def read(self, path: Path, *, bytes_max: int, remedy: str) -> bytes:
+        """Read a file whole; raise BadFile with the remedy when it is not there or too large."""
+        try:
+            with path.open("rb") as source:
+                data = source.read(bytes_max + 1)
+        except OSError as fault:
+            raise BadFile(f"{path} can't be read ({fault.strerror}); {remedy}") from None
+        if len(data) > bytes_max:
+            raise BadFile(f"{path} is larger than {bytes_max} bytes; {remedy}")
+        return data
+
+    def signer(self, programme: str, host: Host) -> Signer:
+        """The engine's key, made when first needed."""
+        if not self.key.exists():
+            save_signer(self.key, Signer(name=f"domicile/{programme}", seed=host.entropy(32)))
+        return load_signer(self.key)
+
+    def approval_files(self) -> Iterator[bytes]:
+        """What approvers signed and left here."""
+        paths = sorted(self.approvals.glob("*.json")) if self.approvals.is_dir() else []
+        for path in paths[:APPROVALS_MAX]:
+            yield self.read(path, bytes_max=APPROVAL_BYTES_MAX, remedy="remove it")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second engine out for as long as this one works."""
+        self.make()
+        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Refused(f"another domicile works in {self.folder}; wait for it, or end it") from None
+            yield
+        finally:
+            os.close(handle)
