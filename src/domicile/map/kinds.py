@@ -56,12 +56,13 @@ PLAIN = Kind(name="plain", category=None, weight=Weight.PLAIN)
 
 
 def kind_of(column: Column, sample: FieldSample | None) -> Kind:
-    """Tell a field's kind: values speak before names, names before types."""
+    """Tell a field's kind: a telling name speaks first, then values, then other names, then the type."""
     seen = _by_values(column, sample)
     named = _by_name(column)
+    if named is not None and named.weight is Weight.STRONG:
+        return named
     if seen is not None and seen.confidence is not Confidence.UNSURE:
-        agrees = named is not None and named.category == seen.category
-        return named if agrees and named is not None else seen
+        return seen
     if named is not None and named.weight not in (Weight.FREE, Weight.TECHNICAL):
         return named
     return seen or named or _by_type(column) or PLAIN
