@@ -129,7 +129,10 @@ def reachable_binaries(binaries: Path, user: OsUser | None) -> Path:
 def reachable_folder(preferred: Path) -> Path:
     """Return `preferred`, or a fresh folder below /var/tmp when the server's user cannot reach it."""
     user = server_user()
-    preferred.mkdir(parents=True, exist_ok=True)
+    try:
+        preferred.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise HostFault(f"{preferred} can't be made ({fault.strerror}); choose another folder") from fault
     if reachable(preferred, user):
         return preferred
     fresh = Path(tempfile.mkdtemp(prefix="domicile-", dir=SCRATCH))

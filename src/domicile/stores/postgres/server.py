@@ -41,6 +41,7 @@ POLL_SECONDS: Final = 0.02
 PORT_TRIES_MAX: Final = 5
 FREE_BYTES_MIN: Final = 200_000_000
 LOG_TAIL_BYTES_MAX: Final = 8_192
+TELLING: Final = ("FATAL", "PANIC", "rror:", "could not", "invalid", "unrecognized")
 LOOPBACK: Final = "127.0.0.1"
 SUPERUSER: Final = "postgres"
 
@@ -82,13 +83,15 @@ class EmbeddedServer:
         """
         chosen = settings or ServerSettings()
         user = server_user()
-        binaries = reachable_binaries(chosen.binaries or embedded_binaries(), user)
+        binaries = chosen.binaries or embedded_binaries()
+        major = major_of(binaries)
+        binaries = reachable_binaries(binaries, user)
         server = cls(
             name=name,
             directory=directory.absolute(),
             binaries=binaries,
             port=chosen.port or 0,
-            major=major_of(binaries),
+            major=major,
             _settings=chosen,
             _password=password,
             _user=user,
@@ -109,9 +112,7 @@ class EmbeddedServer:
 
     def dsn(self, dbname: str = "postgres") -> str:
         """Return the superuser's connection string for a database; it holds the password."""
-        return make_conninfo(
-            host=LOOPBACK, port=self.port, user=SUPERUSER, password=self._password, dbname=dbname
-        )
+        return make_conninfo(host=LOOPBACK, port=self.port, user=SUPERUSER, password=self._password, dbname=dbname)
 
     def is_running(self) -> bool:
         """Say whether the server's main process is there."""
@@ -146,7 +147,10 @@ class EmbeddedServer:
         self._run()
 
     def _prepare(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise HostFault(f"{self.directory} can't be made ({fault.strerror}); choose another folder") from fault
         if not reachable(self.directory, self._user):
             raise HostFault(
                 f"{self.directory} can't be reached by the OS user who runs the server "
@@ -223,14 +227,13 @@ class EmbeddedServer:
     def _adopt(self) -> bool:
         """Take over the server that runs in the folder, clear away what a dead one left; True if it ran."""
         lock = self.data_directory / "postmaster.pid"
-        if _processes(self.data_directory):
-            if self._postmaster() is None:
-                self.kill()  # children of a killed parent: a new server would refuse to start beside them
-                return False
+        if self._postmaster() is not None:
             self.port = int(lock.read_text(encoding="ascii").splitlines()[3])
             if not self._became_ready(0):
                 raise HostFault(f"server {self.name} runs in {self.directory} and stopped while we waited")
             return True
+        if _processes(self.data_directory):
+            self.kill()  # children of a killed parent: a new server would refuse to start beside them
         lock.unlink(missing_ok=True)  # its number may be another process's now, and the server would refuse
         return False
 
@@ -303,9 +306,7 @@ class EmbeddedServer:
         with self.log_path.open("rb") as log:
             log.seek(max(start, self.log_path.stat().st_size - LOG_TAIL_BYTES_MAX))
             lines = log.read().decode(errors="replace").splitlines()
-        telling = [
-            line for line in lines if any(word in line for word in ("FATAL", "PANIC", "rror:", "could not"))
-        ]
+        telling = [line for line in lines if any(word in line for word in TELLING)]
         text = " / ".join(telling[-3:]) or "it said nothing"
         return f"the disk is full, make room ({text})" if "No space left" in text else text
 
