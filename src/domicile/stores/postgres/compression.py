@@ -70,7 +70,7 @@ def unpack_pglz(payload: bytes, raw_bytes: int) -> Unpacked:
                 if not position:
                     return Unpacked(bytes(out), whole=False)
             control >>= 1
-    return Unpacked(bytes(out[:raw_bytes]), whole=len(out) == raw_bytes and position == end)
+    return Unpacked(bytes(out[:raw_bytes]), whole=len(out) >= raw_bytes and position >= end)
 
 
 def _copy_tag(payload: bytes, position: int, out: bytearray) -> int:

@@ -218,7 +218,7 @@ def _settings(conn: psycopg.Connection) -> tuple[str, str, bool]:
 def _is_own_directory(conn: psycopg.Connection, root: Path) -> bool:
     """Whether `root` on this machine belongs to the connected server: same system, same start, same port."""
     try:
-        control = (root / "global" / "pg_control").open("rb").read(8)
+        control = (root / "global" / "pg_control").read_bytes()[:8]
         lines = (root / "postmaster.pid").read_text().splitlines()
         row = conn.execute(
             "SELECT (SELECT system_identifier::text FROM pg_control_system()),"
