@@ -1,0 +1,198 @@
+"""A bench is a source and its homes made from a world, and the doors through which a test looks at their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+import psycopg
+from psycopg import sql
+
+from domicile.catalogue import TableName
+from domicile.errors import Fenced
+from domicile.model import SLICE_ROWS_MAX, Home, Scope
+from domicile.stores import HomeStore, SourceStore
+from domicile.stores.memory import Faults, MemoryDatabase, MemoryHome, MemorySource
+from domicile.stores.postgres import staging
+from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.session import FENCED_STATE
+from domicile.stores.postgres.source import PostgresSource
+from tests.stores.world import World
+
+DIGEST_KEY = b"digest key of the tests, 32 long"
+TOKEN_KEY = b"token key of the tests, 32 bytes"
+NOON = datetime(2020, 9, 1, 12, tzinfo=UTC)
+SOURCE = "source"
+
+Row = tuple[object, ...]
+
+
+class Bench(Protocol):
+    """Both sides of a move."""
+
+    scope: Scope
+    source: SourceStore
+    homes: Mapping[Home, HomeStore]
+
+    def reopen(self) -> None:
+        """Make new store objects over the same databases, as after a crash."""
+
+    def rows(self, place: str, table: str) -> list[Row]:
+        """All rows of a table at `source` or at a home, in a fixed order."""
+
+    def insert(self, place: str, table: str, row: Mapping[str, object]) -> None:
+        """Write as the application does; raise Fenced when the store refuses."""
+
+    def update(self, place: str, table: str, where: Mapping[str, object], change: Mapping[str, object]) -> int:
+        """Write as the application does."""
+
+    def delete(self, place: str, table: str, where: Mapping[str, object]) -> int:
+        """Write as the application does."""
+
+
+class MemoryBench:
+    """The reference stores."""
+
+    def __init__(self, world: World, *, rows_max: int = SLICE_ROWS_MAX, faults: Faults | None = None) -> None:
+        self.world = world
+        self.rows_max = rows_max
+        self.faults = faults or Faults()
+        catalogue = world.catalogue()
+        empty = world.__class__(sheets=()).catalogue()
+        self.scope = world.scope(catalogue)
+        self.databases = {
+            SOURCE: MemoryDatabase(catalogue, {sheet.table: sheet.dicts() for sheet in world.sheets}),
+            **{str(home): MemoryDatabase(empty) for home in self.scope.homes},
+        }
+        self.reopen()
+
+    def reopen(self) -> None:
+        self.source: MemorySource = MemorySource(
+            self.databases[SOURCE],
+            digest_key=DIGEST_KEY,
+            now=lambda: NOON,
+            rows_max=self.rows_max,
+            faults=self.faults,
+        )
+        self.homes = {
+            home: MemoryHome(self.databases[home], digest_key=DIGEST_KEY, faults=self.faults)
+            for home in self.scope.homes
+        }
+
+    def rows(self, place: str, table: str) -> list[Row]:
+        sheet = self.world.sheet(table)
+        found = self.databases[place].tables.get(sheet.table, [])
+        return sorted((tuple(row[name] for name in sheet.columns) for row in found), key=repr)
+
+    def insert(self, place: str, table: str, row: Mapping[str, object]) -> None:
+        self.databases[place].insert(self.world.sheet(table).table, row)
+
+    def update(self, place: str, table: str, where: Mapping[str, object], change: Mapping[str, object]) -> int:
+        return self.databases[place].update(self.world.sheet(table).table, where, change)
+
+    def delete(self, place: str, table: str, where: Mapping[str, object]) -> int:
+        return self.databases[place].delete(self.world.sheet(table).table, where)
+
+
+class PostgresBench:
+    """Real databases; `database` makes an empty one and returns its DSN."""
+
+    def __init__(self, world: World, database: Callable[[], str]) -> None:
+        self.world = world
+        homes = [Home(home) for home in dict.fromkeys(home for _, home in world.markets)]
+        self.dsns = {SOURCE: database(), **{str(home): database() for home in homes}}
+        with psycopg.connect(self.dsns[SOURCE]) as connection:
+            make_tables(connection, world)
+        self.source = PostgresSource(self.dsns[SOURCE], key=DIGEST_KEY, name="app")
+        self.homes: dict[Home, PostgresHome] = {}
+        self.scope = world.scope(self.source.catalogue())
+        self._open(homes)
+
+    def reopen(self) -> None:
+        self.close()
+        self.source = PostgresSource(self.dsns[SOURCE], key=DIGEST_KEY, name="app")
+        self._open(list(self.homes))
+
+    def close(self) -> None:
+        self.source.close()
+        for home in self.homes.values():
+            home.close()
+
+    def rows(self, place: str, table: str) -> list[Row]:
+        sheet = self.world.sheet(table)
+        with psycopg.connect(self.dsns[place]) as connection:
+            there = connection.execute("SELECT to_regclass(%s)", [_name(sheet.table).as_string(None)]).fetchone()
+            if not there or there[0] is None:
+                return []
+            names = sql.SQL(", ").join(map(sql.Identifier, sheet.columns))
+            found = connection.execute(sql.SQL("SELECT {} FROM {}").format(names, _name(sheet.table)))
+            return sorted(found.fetchall(), key=repr)
+
+    def insert(self, place: str, table: str, row: Mapping[str, object]) -> None:
+        self._write(
+            place,
+            sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+                _name(self.world.sheet(table).table),
+                sql.SQL(", ").join(map(sql.Identifier, row)),
+                sql.SQL(", ").join(map(sql.Literal, row.values())),
+            ),
+        )
+
+    def update(self, place: str, table: str, where: Mapping[str, object], change: Mapping[str, object]) -> int:
+        return self._write(
+            place,
+            sql.SQL("UPDATE {} SET {} WHERE {}").format(
+                _name(self.world.sheet(table).table), _equal(change, ", "), _equal(where, " AND ")
+            ),
+        )
+
+    def delete(self, place: str, table: str, where: Mapping[str, object]) -> int:
+        return self._write(
+            place,
+            sql.SQL("DELETE FROM {} WHERE {}").format(_name(self.world.sheet(table).table), _equal(where, " AND ")),
+        )
+
+    def _write(self, place: str, statement: sql.Composed) -> int:
+        with psycopg.connect(self.dsns[place]) as connection:
+            try:
+                return connection.execute(statement).rowcount
+            except psycopg.Error as fault:
+                if fault.sqlstate == FENCED_STATE:
+                    raise Fenced("refused by the guard") from None
+                raise
+
+    def _open(self, homes: list[Home]) -> None:
+        self.source.bind(self.scope)
+        self.homes = {home: PostgresHome(self.dsns[home], key=DIGEST_KEY, name=f"app-{home}") for home in homes}
+        for home in self.homes.values():
+            home.bind(self.scope)
+
+
+def make_tables(connection: psycopg.Connection, world: World) -> None:
+    """Make the world's tables and rows."""
+    for statement in world.ddl():
+        connection.execute(statement)
+    for sheet in world.sheets:
+        names = sql.SQL(", ").join(map(sql.Identifier, sheet.columns))
+        command = sql.SQL("COPY {} ({}) FROM STDIN").format(_name(sheet.table), names)
+        with connection.cursor() as cursor, cursor.copy(command) as copy:
+            for row in sheet.rows:
+                copy.write_row(row)
+    for statement in world.constraints():
+        connection.execute(statement)
+
+
+def patch_rows_max(rows_max: int, monkeypatch: object) -> None:
+    """Cut PostgreSQL's slices smaller than any real run would."""
+    monkeypatch.setattr(staging, "SLICE_ROWS_MAX", rows_max)  # type: ignore[attr-defined]
+
+
+def _name(table: TableName) -> sql.Identifier:
+    return sql.Identifier(table.schema, table.name)
+
+
+def _equal(values: Mapping[str, object], joint: str) -> sql.Composed:
+    return sql.SQL(joint).join(
+        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in values.items()
+    )

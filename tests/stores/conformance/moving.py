@@ -1,0 +1,430 @@
+"""What every store promises of survey, freeze, copy, digests and repair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from domicile.errors import Different, DomicileError, NotEqual, StoreFault
+from domicile.model import Form, Home, Manifest, Measure, Slice
+from domicile.stores import LEAF_ROWS, Sink
+from tests.stores import flow
+from tests.stores.benches import SOURCE, TOKEN_KEY, Bench
+from tests.stores.world import World
+from tests.stores.worlds import crowd, nobody, shop, video
+
+CA, US = Home("ca"), Home("us")
+PERSON = "app.public.person"
+
+
+class MovingSuite:
+    """`make` builds a bench from a world; each store's test class gives its own."""
+
+    # -- survey and freeze ---------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("world", [shop(), video(), nobody()], ids=["shop", "video", "nobody"])
+    def test_a_survey_counts_what_the_freeze_freezes_and_leaves_nothing(
+        self, make: Callable[..., Bench], world: World
+    ) -> None:
+        bench = make(world)
+        before = bench.source.catalogue().digest_text()
+        surveyed = bench.source.survey(bench.scope)
+        assert bench.source.catalogue().digest_text() == before
+        assert bench.source.survey(bench.scope) == surveyed
+        assert flow.freeze(bench) == surveyed
+
+    def test_a_freeze_repeated_returns_the_frozen_one(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        frozen = flow.freeze(bench)
+        bench.insert(SOURCE, "staff", {"id": 9, "name": "new", "address_id": None})
+        bench.insert(SOURCE, "product", {"id": 9, "title": "new"})
+        bench.reopen()
+        assert bench.source.freeze(bench.scope, b"another token key, of 32 bytes.."[:32]) == frozen
+
+    def test_the_fence_counts_the_movers_of_each_home_and_is_one(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        fence = bench.source.stand_fence(bench.scope)
+        assert dict(fence.subjects) == {CA: 3, US: 1}
+        bench.reopen()
+        assert bench.source.stand_fence(bench.scope) == fence
+
+    def test_the_shop_is_cut_as_counted_by_hand(self, make: Callable[..., Bench]) -> None:
+        manifest = flow.freeze(make(shop()))
+        assert dict(manifest.subjects) == {CA: 3, US: 1}
+        counted = {
+            (str(tally.dataset).removeprefix("app."), str(tally.home)): (tally.whole, tally.delete, tally.blank)
+            for tally in manifest.tallies
+            if tally.whole
+        }
+        # Remark 4 is French and stays, and hangs on 3 (US), which hangs on 2 (CA): their skeletons stay, with their
+        # authors 2 and 1, with the authors' addresses 2 and 1. Address 1 is a staff member's too.
+        assert counted == {
+            ("public.address", "ca"): (2, 1, 1),
+            ("public.address", "us"): (1, 0, 1),
+            ("public.person", "ca"): (3, 2, 1),
+            ("public.person", "us"): (1, 0, 1),
+            ('sales."Order x"', "ca"): (3, 3, 0),
+            ('sales."Order x"', "us"): (1, 1, 0),
+            ("sales.item", "ca"): (4, 4, 0),
+            ("sales.item", "us"): (1, 1, 0),
+            ("public.remark", "ca"): (3, 2, 1),
+            ("public.remark", "us"): (2, 1, 1),
+            ("public.visit", "ca"): (4, 4, 0),
+            ("public.visit", "us"): (1, 1, 0),
+        }
+
+    # -- copy ----------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("world", [shop(), video(), nobody()], ids=["shop", "video", "nobody"])
+    def test_p1_what_was_copied_is_equal_on_both_sides(self, make: Callable[..., Bench], world: World) -> None:
+        bench = make(world)
+        manifest = flow.move(bench)
+        pairs = flow.verify(bench, manifest)
+        assert [pair.slice.id for pair in pairs if not pair.equal] == []
+        assert [(pair.slice.id, pair.slice.rows) for pair in pairs] == [
+            (pair.slice.id, pair.source.rows) for pair in pairs
+        ]
+        assert flow.strays(bench) == {}
+
+    def test_whole_rows_lie_at_home_as_they_were(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        flow.move(bench)
+        assert bench.rows("ca", "sales.item") == sorted(
+            [(1, 1, 1, "a"), (1, 2, 2, ""), (2, 1, 3, None), (5, 1, 2, "\t\\N\n")], key=repr
+        )
+        assert bench.rows("us", "sales.item") == [(3, 1, 1, "🙂")]
+        assert bench.rows("ca", "visit") == sorted([(1, "/"), (1, "/"), (1, "/a"), (4, "/")], key=repr)
+
+    def test_skeletons_lie_at_home_blanked(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        flow.move(bench)
+        # home CA needs remark 1 (French) under remark 2 (Canadian), and its author, and the author's address
+        assert (1, 3, None, None) in bench.rows("ca", "remark")
+        assert (3, "-", None, 3) in bench.rows("ca", "person")
+        assert (3, None, 3) in bench.rows("ca", "address")
+        assert bench.rows("ca", "city") == [(1, "Canada"), (3, "France"), (5, "Canada")]
+        assert bench.rows("ca", "staff") == []
+
+    def test_tokens_are_unique_the_same_everywhere_and_tell_nothing(self, make: Callable[..., Bench]) -> None:
+        bench = make(video())
+        flow.move(bench)
+        ca = {row[0]: row for row in bench.rows("ca", "person")}
+        us = {row[0]: row for row in bench.rows("us", "person")}
+        assert ca[1] == (1, "@one", "1@x.test", "+1", "CA")
+        assert us[1][:2] == (1, "@one")
+        assert us[1][3:] == (None, "CA")
+        assert ca[3] == us[3]
+        emails = [us[1][2], us[3][2], us[4][2], ca[2][2]]
+        assert len(set(emails)) == 4
+        assert all(str(email).endswith("@outside.invalid") and "x.test" not in str(email) for email in emails)
+
+    def test_an_owner_gets_the_row_whole_and_not_twice(self, make: Callable[..., Bench]) -> None:
+        bench = make(video())
+        flow.move(bench)
+        assert bench.rows("us", "clip") == [
+            (1, 1, "cat", "0.0.0.0"), (2, 2, "dog", "10.0.0.2"), (3, 3, "eel", "0.0.0.0"), (4, None, "?", "0.0.0.0"),
+        ]  # fmt: skip
+
+    def test_p5_a_load_repeated_returns_its_mark_and_writes_nothing(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        manifest = flow.freeze(bench)
+        flow.load(bench, manifest)
+        piece = flow.slice_of(manifest, PERSON, "ca")
+        before = bench.rows("ca", "person")
+        bench.reopen()
+        assert bench.homes[CA].load(piece, _never) == bench.homes[CA].loaded()[piece.id]
+        assert bench.rows("ca", "person") == before
+
+    def test_p5_a_load_that_breaks_off_leaves_nothing_and_can_be_repeated(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        manifest = flow.freeze(bench)
+        bench.homes[CA].prepare(bench.scope, CA, bench.source)
+        piece = flow.slice_of(manifest, PERSON, "ca")
+        with bench.source.snapshot() as view:
+            with pytest.raises(_BrokeOffError):
+                bench.homes[CA].load(piece, lambda sink: _half(view.read(piece, sink, at_home=False)))
+            assert bench.homes[CA].loaded() == {}
+            assert bench.rows("ca", "person") == []
+            bench.homes[CA].load(piece, flow.feed(view, piece))
+        assert list(bench.homes[CA].loaded()) == [piece.id]
+        assert len(bench.rows("ca", "person")) == 3
+
+    def test_p1_a_load_of_other_bytes_than_were_sent_is_refused(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        manifest = flow.freeze(bench)
+        bench.homes[CA].prepare(bench.scope, CA, bench.source)
+        piece = flow.slice_of(manifest, PERSON, "ca")
+        with bench.source.snapshot() as view:
+
+            def feed(sink: Sink) -> Measure:
+                return view.read(piece, lambda block: sink(block.replace(b"one", b"onf")), at_home=False)
+
+            with pytest.raises((NotEqual, StoreFault)):
+                bench.homes[CA].load(piece, feed)
+        assert bench.homes[CA].loaded() == {}
+        assert bench.rows("ca", "person") == []
+
+    def test_p5_prepare_and_finish_can_be_repeated(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        manifest = flow.freeze(bench)
+        assert not bench.homes[CA].finished()
+        for _ in range(2):
+            bench.reopen()
+            flow.load(bench, manifest)
+        for _ in range(2):
+            bench.reopen()
+            for home, store in bench.homes.items():
+                store.prepare(bench.scope, home, bench.source)
+            flow.finish(bench)
+        assert all(store.finished() for store in bench.homes.values())
+        assert all(pair.equal for pair in flow.verify(bench, manifest))
+
+    def test_a_home_that_holds_rows_is_refused(self, make: Callable[..., Bench]) -> None:
+        bench, other = make(shop()), make(shop())
+        flow.freeze(bench)
+        with pytest.raises(DomicileError):
+            _home_over_source(other).prepare(bench.scope, CA, bench.source)
+
+    def test_finish_refuses_a_home_that_lacks_a_parent(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        manifest = flow.freeze(bench)
+        bench.homes[CA].prepare(bench.scope, CA, bench.source)
+        with bench.source.snapshot() as view:
+            for piece in manifest.slices:
+                if piece.home == CA and piece.dataset != "app.public.product":
+                    bench.homes[CA].load(piece, flow.feed(view, piece))
+        with pytest.raises(StoreFault):
+            bench.homes[CA].finish(bench.scope, CA, share=1, shares=3)
+        assert not bench.homes[CA].finished()
+
+    # -- digests -------------------------------------------------------------------------------------------------
+
+    def test_p1_one_changed_value_at_home_changes_the_digest_of_its_slice_only(
+        self, make: Callable[..., Bench]
+    ) -> None:
+        bench = make(shop())
+        manifest = flow.move(bench)
+        bench.update("ca", "sales.item", {"order_id": 1, "line": 2}, {"note": " "})
+        pairs = flow.verify(bench, manifest)
+        assert [pair.slice.id for pair in pairs if not pair.equal] == [
+            flow.slice_of(manifest, "app.sales.item", "ca").id
+        ]
+
+    @pytest.mark.parametrize("pair", [("", None), (None, ""), ("a", "b")], ids=repr)
+    def test_p1_empty_is_not_null(self, make: Callable[..., Bench], pair: tuple[object, object]) -> None:
+        left, right = pair
+        bench = make(crowd(2).with_sheet("person", rows=((1, left, "CA"),)))
+        manifest = flow.move(bench)
+        assert all(pair.equal for pair in flow.verify(bench, manifest))
+        bench.update("ca", "person", {"id": 1}, {"name": right})
+        assert [pair.equal for pair in flow.verify(bench, manifest)] == [False]
+
+    def test_p1_two_values_changed_over_two_rows_are_seen(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(4))
+        manifest = flow.move(bench)
+        bench.update("ca", "person", {"id": 1}, {"name": "p3"})
+        bench.update("ca", "person", {"id": 3}, {"name": "p1"})
+        assert [pair.equal for pair in flow.verify(bench, manifest)] == [False]
+
+    def test_p1_a_missing_row_is_seen(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(4))
+        manifest = flow.move(bench)
+        bench.delete("ca", "person", {"id": 3})
+        pairs = flow.verify(bench, manifest)
+        assert [(pair.equal, pair.source.rows, pair.home.rows) for pair in pairs] == [(False, 2, 1)]
+
+    def test_p1_a_lost_duplicate_is_seen(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        manifest = flow.move(bench)
+        bench.insert("ca", "visit", {"person_id": 1, "page": "/"})
+        assert [pair.slice.dataset for pair in flow.verify(bench, manifest) if not pair.equal] == ["app.public.visit"]
+
+    def test_a_changed_skeleton_is_seen(self, make: Callable[..., Bench]) -> None:
+        bench = make(video())
+        manifest = flow.move(bench)
+        bench.update("us", "clip", {"id": 3}, {"ip": "10.0.0.3"})
+        assert [(pair.slice.dataset, pair.slice.form) for pair in flow.verify(bench, manifest) if not pair.equal] == [
+            ("app.public.clip", Form.SKELETON)
+        ]
+
+    def test_slices_cover_every_row_once_and_stay_small(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(25), rows_max=4)
+        manifest = flow.move(bench)
+        pieces = [piece for piece in manifest.slices if piece.home == CA]
+        assert [piece.rows for piece in pieces] == [4, 4, 4, 1]
+        assert [(piece.after, piece.upto) for piece in pieces] == [(0, 4), (4, 8), (8, 12), (12, 13)]
+        assert len({piece.id for piece in pieces}) == 4
+        assert all(pair.equal for pair in flow.verify(bench, manifest))
+        bench.update("ca", "person", {"id": 11}, {"name": "?"})  # the sixth Canadian
+        assert [pair.equal for pair in flow.verify(bench, manifest)] == [True, False, True, True]
+
+    def test_the_order_is_the_manifests_wherever_rows_lie(self, make: Callable[..., Bench]) -> None:
+        forwards = crowd(20)
+        backwards = forwards.with_sheet("person", rows=forwards.sheet("person").rows[::-1])
+        digests = []
+        for world in (forwards, backwards):
+            bench = make(world)
+            manifest = flow.move(bench)
+            digests.append([pair.home.digest for pair in flow.verify(bench, manifest)])
+        assert digests[0] == digests[1]
+
+    def test_an_empty_slice_reads_as_no_rows(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(4))
+        manifest = flow.move(bench)
+        piece = flow.slice_of(manifest, PERSON, "ca")
+        empty = Slice(
+            id=piece.id, dataset=piece.dataset, home=CA, part=piece.part, form=piece.form,
+            after=piece.upto, upto=piece.upto + 5, rows=0,
+        )  # fmt: skip
+        with bench.source.snapshot() as here, bench.homes[CA].snapshot() as there:
+            source, home = (view.read(empty, _ignore, at_home=side) for view, side in ((here, False), (there, True)))
+        assert (source.rows, home.rows, source.digest) == (0, 0, home.digest)
+
+    # -- narrowing, strays, repair -------------------------------------------------------------------------------
+
+    def test_leaves_narrow_a_difference_to_its_key(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(5_000))
+        manifest = flow.move(bench)
+        piece = flow.slice_of(manifest, PERSON, "ca")
+        assert _narrowed(bench, piece) == {}
+        bench.update("ca", "person", {"id": 3_001}, {"name": "?"})  # the 1,501st Canadian: the second leaf
+        bench.delete("ca", "person", {"id": 4_999})  # the 2,500th: the third
+        assert _narrowed(bench, piece) == {1: [("3001",)], 2: [("4999",)]}
+        with bench.source.snapshot() as view:
+            assert sorted(view.leaves(piece, at_home=False)) == [0, 1, 2]
+            assert len(view.rows(piece, 0, at_home=False)) == LEAF_ROWS
+
+    def test_leaves_agree_for_skeletons_and_rows_without_key(self, make: Callable[..., Bench]) -> None:
+        for world in (shop(), video()):
+            bench = make(world)
+            manifest = flow.move(bench)
+            assert [piece.id for piece in manifest.slices if _narrowed(bench, piece)] == []
+
+    def test_strays_are_found_and_removed_and_nothing_else(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        manifest = flow.move(bench)
+        bench.insert("ca", "person", {"id": 77, "name": "stray", "email": None, "address_id": None})
+        bench.insert("ca", "visit", {"person_id": 77, "page": "stray"})
+        before = bench.rows("ca", "sales.item")
+        assert flow.strays(bench) == {(PERSON, "ca"): 1, ("app.public.visit", "ca"): 1}
+        with bench.homes[CA].snapshot() as view:
+            assert view.strays(bench.scope.dataset(bench.scope.subject), CA, limit=5) == (1, (("77",),))
+            assert view.strays(bench.scope.dataset(bench.scope.subject), CA, limit=0) == (1, ())
+        assert all(pair.equal for pair in flow.verify(bench, manifest))  # digests alone would not have seen them
+        removed = [bench.homes[CA].remove_strays(dataset, CA) for dataset in bench.scope.datasets]
+        assert sum(removed) == 2
+        assert flow.strays(bench) == {}
+        assert bench.rows("ca", "sales.item") == before
+
+    def test_another_homes_row_is_a_stray(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(4))
+        flow.move(bench)
+        bench.insert("us", "person", {"id": 1, "name": "p1", "country": "CA"})
+        assert flow.strays(bench) == {(PERSON, "us"): 1}
+
+    @pytest.mark.parametrize("table", ["person", "visit", "sales.item"])
+    def test_a_slice_reloaded_is_equal_again(self, make: Callable[..., Bench], table: str) -> None:
+        bench = make(shop())
+        manifest = flow.move(bench)
+        bench.update("ca", "person", {"id": 1}, {"name": "changed"})
+        bench.update("ca", "visit", {"page": "/a"}, {"page": "/b"})
+        bench.delete("ca", "sales.item", {"order_id": 5})
+        piece = flow.slice_of(manifest, str(bench.world.id(table)), "ca")  # type: ignore[attr-defined]
+        assert not _equal(bench, manifest, piece)
+        with bench.source.snapshot() as view:
+            bench.homes[CA].reload(piece, flow.feed(view, piece))
+        bench.homes[CA].remove_strays(bench.scope.dataset(piece.dataset), CA)
+        assert _equal(bench, manifest, piece)
+
+    def test_p5_a_reload_that_breaks_off_leaves_the_slice_as_it_was(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        manifest = flow.move(bench)
+        before = bench.rows("ca", "person")
+        piece = flow.slice_of(manifest, PERSON, "ca")
+        with bench.source.snapshot() as view, pytest.raises(_BrokeOffError):
+            bench.homes[CA].reload(piece, lambda sink: _half(view.read(piece, sink, at_home=False)))
+        assert bench.rows("ca", "person") == before
+        assert piece.id in bench.homes[CA].loaded()
+
+    def test_a_snapshot_shows_one_moment(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(4))
+        manifest = flow.move(bench)
+        piece = flow.slice_of(manifest, PERSON, "ca")
+        with bench.homes[CA].snapshot() as view:
+            before = view.read(piece, _ignore, at_home=True)
+            bench.update("ca", "person", {"id": 1}, {"name": "?"})
+            assert view.read(piece, _ignore, at_home=True) == before
+        assert flow.home_digest(bench.homes[CA], piece) != before.digest
+
+    # -- restore -------------------------------------------------------------------------------------------------
+
+    def test_p2_a_restore_reads_back_what_home_holds(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        manifest = flow.move(bench)
+        pieces = tuple(piece for piece in manifest.slices if piece.home == CA)
+        measures = list(bench.homes[CA].prove_restore(bench.scope, CA, pieces))
+        assert [measure.digest for measure in measures] == [
+            flow.home_digest(bench.homes[CA], piece) for piece in pieces
+        ]
+
+    def test_p2_a_restore_of_a_changed_home_reads_back_the_change(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(4))
+        manifest = flow.move(bench)
+        proven = flow.verify(bench, manifest)[0].source.digest
+        bench.update("ca", "person", {"id": 1}, {"name": "?"})
+        (measure,) = bench.homes[CA].prove_restore(bench.scope, CA, manifest.slices[:1])
+        assert measure.digest != proven
+
+    def test_another_digest_key_gives_another_digest(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(4))
+        manifest = flow.move(bench)
+        digests = {pair.source.digest for pair in flow.verify(bench, manifest)}
+        bench.source._digest_key = bench.source._key = bytes(32)  # type: ignore[attr-defined]
+        with bench.source.snapshot() as view:
+            other = {view.read(piece, _ignore, at_home=False).digest for piece in manifest.slices}
+        assert not digests & other
+
+
+class _BrokeOffError(Exception):
+    """The feed's own fault."""
+
+
+def _half(_: Measure) -> Measure:
+    raise _BrokeOffError
+
+
+def _never(_: Sink) -> Measure:
+    raise AssertionError("a marked slice is not asked for again")
+
+
+def _ignore(_: bytes) -> None:
+    return None
+
+
+def _equal(bench: Bench, manifest: Manifest, piece: Slice) -> bool:
+    return next(pair.equal for pair in flow.verify(bench, manifest) if pair.slice == piece)
+
+
+def _narrowed(bench: Bench, piece: Slice) -> dict[int, list[tuple[str, ...]]]:
+    found = {}
+    with bench.source.snapshot() as here, bench.homes[piece.home].snapshot() as there:
+        left, right = here.leaves(piece, at_home=False), there.leaves(piece, at_home=True)
+        for leaf in sorted({*left, *right}):
+            if left.get(leaf) != right.get(leaf):
+                source, home = here.rows(piece, leaf, at_home=False), there.rows(piece, leaf, at_home=True)
+                found[leaf] = sorted(key for key in {*source, *home} if source.get(key) != home.get(key))
+    return found
+
+
+def _home_over_source(bench: Bench):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    """A home store over a database that already holds somebody's tables."""
+    home = bench.homes[CA]
+    if hasattr(bench, "databases"):
+        home.database = bench.databases[SOURCE]
+    else:
+        home.dsn = bench.dsns[SOURCE]  # type: ignore[attr-defined]
+    return home
+
+
+__all__ = ["TOKEN_KEY", "MovingSuite"]

@@ -1,0 +1,55 @@
+"""The conformance suite over every store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from domicile.model import SLICE_ROWS_MAX
+from domicile.stores.postgres.server import EmbeddedServer
+from tests.servers import Databases
+from tests.stores.benches import Bench, MemoryBench, PostgresBench, patch_rows_max
+from tests.stores.conformance.moving import MovingSuite
+from tests.stores.world import World
+
+Make = Callable[..., Bench]
+
+
+@pytest.fixture
+def make_memory() -> Make:
+    return MemoryBench
+
+
+@pytest.fixture
+def make_postgres(pg18: EmbeddedServer, database: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    made: list[PostgresBench] = []
+
+    def make(world: World, *, rows_max: int = SLICE_ROWS_MAX) -> Bench:
+        patch_rows_max(rows_max, monkeypatch)
+        made.append(PostgresBench(world, lambda: database(pg18)))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.close()
+
+
+class _OnMemory:
+    @pytest.fixture
+    def make(self, make_memory: Make) -> Make:
+        return make_memory
+
+
+class _OnPostgres:
+    @pytest.fixture
+    def make(self, make_postgres: Make) -> Make:
+        return make_postgres
+
+
+class TestMovingOnMemory(_OnMemory, MovingSuite):
+    pass
+
+
+class TestMovingOnPostgres(_OnPostgres, MovingSuite):
+    pass

@@ -1,0 +1,270 @@
+"""Small worlds: tables, rows and what a file would say of them, from which a store and its scope are made.
+
+A world is written once and made twice: as a catalogue with rows in memory, and as SQL for a real server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from psycopg import sql
+
+from domicile.catalogue import Catalogue, Column, ForeignKey, OnDelete, RelationKind, Table, TableName
+from domicile.config import Apart, Disposition, HomeRows, Shared
+from domicile.model import Blank, DatasetId, DatasetScope, Edge, MarketRule, Outside, Path, Scope, Step
+
+STORE = "app"
+MARKETS = (("US", "us"), ("CA", "ca"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """An edge from a table to its parent; `enforced` ones are foreign keys in the database."""
+
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...] = ("id",)
+    enforced: bool = True
+    on_delete: OnDelete = OnDelete.NO_ACTION
+    home: Apart = Apart.REFUSE
+    source: Apart = Apart.REFUSE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """One table with its rows, and the file's words on it."""
+
+    name: str
+    columns: Mapping[str, str]
+    key: tuple[str, ...] = ("id",)
+    unique: tuple[tuple[str, ...], ...] = ()
+    references: tuple[Reference, ...] = ()
+    rows: tuple[tuple[object, ...], ...] = ()
+    disposition: Disposition = Disposition.MOVE
+    home_rows: HomeRows = HomeRows.ALL
+    paths: tuple[Path, ...] = ()
+    shared: Shared | None = None
+    ownerless_stay: bool = False
+    unenforced_follow: bool = False
+    blanks: tuple[Blank, ...] = ()
+
+    @property
+    def table(self) -> TableName:
+        schema, _, name = self.name.rpartition(".")
+        return TableName(schema=schema or "public", name=name)
+
+    @property
+    def id(self) -> DatasetId:
+        return DatasetId(f"{STORE}.{self.table}")
+
+    def dicts(self) -> list[dict[str, object]]:
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """All sheets, parents first; the subject's among them."""
+
+    sheets: tuple[Sheet, ...]
+    subject: str = "person"
+    subject_key: str = "id"
+    market_path: Path = field(default_factory=lambda: Path(steps=(), text="itself"))
+    market_field: str = "country"
+    values: tuple[tuple[str, str], ...] | None = None
+    markets: tuple[tuple[str, str], ...] = MARKETS
+    unknown: str = "stay"
+
+    def sheet(self, name: str) -> Sheet:
+        return next(sheet for sheet in self.sheets if sheet.name == name)
+
+    def id(self, name: str) -> DatasetId:
+        return self.sheet(name).id
+
+    def with_sheet(self, name: str, **changes: object) -> World:
+        """The same world, one sheet of it otherwise."""
+        sheets = tuple(
+            replace(sheet, **changes) if sheet.name == name else sheet  # type: ignore[arg-type]
+            for sheet in self.sheets
+        )
+        return replace(self, sheets=sheets)
+
+    def catalogue(self) -> Catalogue:
+        """What a store with these tables says of itself."""
+        return Catalogue(
+            version=0,
+            database="memory",
+            system_id="0",
+            encoding="UTF8",
+            tables=tuple(_table(sheet) for sheet in self.sheets),
+            foreign_keys=tuple(
+                ForeignKey(
+                    name=f"{sheet.table.name}_{'_'.join(edge.columns)}_fkey",
+                    child=sheet.table,
+                    columns=edge.columns,
+                    parent=self.sheet(edge.parent).table,
+                    parent_columns=edge.parent_columns,
+                    on_delete=edge.on_delete,
+                )
+                for sheet in self.sheets
+                for edge in sheet.references
+                if edge.enforced
+            ),
+        )
+
+    def scope(self, catalogue: Catalogue) -> Scope:
+        """The scope over a store's own catalogue."""
+        return Scope(
+            subject=self.id(self.subject),
+            subject_key=self.subject_key,
+            market=MarketRule(
+                path=self.market_path,
+                field=self.market_field,
+                values=self.values,
+                homes=self.markets,
+                unknown=self.unknown,
+            ),
+            datasets=tuple(_dataset(sheet, catalogue) for sheet in self.sheets),
+            edges=tuple(self._edge(sheet, edge) for sheet in self.sheets for edge in sheet.references),
+        )
+
+    def _edge(self, sheet: Sheet, edge: Reference) -> Edge:
+        return Edge(
+            name=f"{sheet.table.name}_{'_'.join(edge.columns)}_fkey",
+            child=sheet.id,
+            columns=edge.columns,
+            parent=self.id(edge.parent),
+            parent_columns=edge.parent_columns,
+            enforced=edge.enforced,
+            missing_on=() if edge.enforced else (sheet.table,),
+            apart_home=edge.home,
+            apart_source=edge.source,
+        )
+
+    def ddl(self) -> list[sql.Composed]:
+        """The statements that make the tables; foreign keys come after the rows, in `constraints`."""
+        statements = [
+            sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema))
+            for schema in sorted({sheet.table.schema for sheet in self.sheets})
+        ]
+        return statements + [_create(sheet) for sheet in self.sheets]
+
+    def constraints(self) -> list[sql.Composed]:
+        """The statements that make the foreign keys."""
+        return [
+            sql.SQL("ALTER TABLE {} ADD FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE " + edge.on_delete.value).format(
+                _name(sheet.table),
+                _list(edge.columns),
+                _name(self.sheet(edge.parent).table),
+                _list(edge.parent_columns),
+            )
+            for sheet in self.sheets
+            for edge in sheet.references
+            if edge.enforced
+        ]
+
+
+def up(column: str | tuple[str, ...], to: str, key: str | tuple[str, ...] = "id", when: str | None = None) -> Step:
+    """A hop to the row that the columns refer to."""
+    return Step(columns=_names(column), table=_table_name(to), to_columns=_names(key), when=when)
+
+
+def down(child: str, column: str | tuple[str, ...], key: str | tuple[str, ...] = "id") -> Step:
+    """A hop to the rows of `child` that refer here."""
+    return Step(columns=_names(key), table=_table_name(child), to_columns=_names(column), many=True)
+
+
+def path(*steps: Step) -> Path:
+    """A path of hops; none: the row itself is the subject's."""
+    return Path(steps=steps, text=" → ".join(",".join(step.columns) for step in steps) or "itself", certain=not steps)
+
+
+def null(column: str) -> Blank:
+    """Blanked by null."""
+    return Blank(column=column, outside=Outside.NULL)
+
+
+def token(column: str, suffix: str | None = None) -> Blank:
+    """Blanked by a token."""
+    return Blank(column=column, outside=Outside.TOKEN, literal=suffix)
+
+
+def literal(column: str, text: str) -> Blank:
+    """Blanked by a literal."""
+    return Blank(column=column, outside=Outside.LITERAL, literal=text)
+
+
+def refer(column: str | tuple[str, ...], parent: str, **rest: object) -> Reference:
+    """An edge."""
+    return Reference(columns=_names(column), parent=parent, **rest)  # type: ignore[arg-type]
+
+
+def _names(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
+
+
+def _table_name(name: str) -> TableName:
+    schema, _, table = name.rpartition(".")
+    return TableName(schema=schema or "public", name=table)
+
+
+def _dataset(sheet: Sheet, catalogue: Catalogue) -> DatasetScope:
+    table = catalogue.table(sheet.table)
+    assert table is not None, sheet.name
+    columns = tuple(column for column in table.columns if not column.generated)
+    return DatasetScope(
+        id=sheet.id,
+        table=sheet.table,
+        partitioned=table.kind is RelationKind.PARTITIONED,
+        rows=sheet.disposition,
+        home_rows=sheet.home_rows,
+        columns=columns,
+        key=sheet.key,
+        paths=sheet.paths,
+        shared=sheet.shared,
+        ownerless_stay=sheet.ownerless_stay,
+        blanks=sheet.blanks,
+        unenforced_follow=sheet.unenforced_follow,
+        binary=all(column.binary for column in columns),
+        private=tuple(blank.column for blank in sheet.blanks),
+    )
+
+
+def _table(sheet: Sheet) -> Table:
+    return Table(
+        name=sheet.table,
+        kind=RelationKind.TABLE,
+        columns=tuple(
+            Column(
+                name=name,
+                position=number,
+                type=words.split(" not null")[0],
+                base=words.split(" not null")[0],
+                category="N" if words.startswith(("integer", "bigint")) else "S",
+                not_null=words.endswith("not null") or name in sheet.key,
+                binary=True,
+            )
+            for number, (name, words) in enumerate(sheet.columns.items(), start=1)
+        ),
+        primary_key=sheet.key,
+        unique_keys=sheet.unique,
+    )
+
+
+def _create(sheet: Sheet) -> sql.Composed:
+    parts: list[sql.Composable] = [
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(words))  # type: ignore[arg-type]
+        for name, words in sheet.columns.items()
+    ]
+    if sheet.key:
+        parts.append(sql.SQL("PRIMARY KEY ({})").format(_list(sheet.key)))
+    parts += [sql.SQL("UNIQUE ({})").format(_list(columns)) for columns in sheet.unique]
+    return sql.SQL("CREATE TABLE {} ({})").format(_name(sheet.table), sql.SQL(", ").join(parts))
+
+
+def _name(table: TableName) -> sql.Identifier:
+    return sql.Identifier(table.schema, table.name)
+
+
+def _list(names: tuple[str, ...]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(name) for name in names)
