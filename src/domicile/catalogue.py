@@ -64,6 +64,7 @@ class Column:
     default: str | None = None
     collatable: bool = False
     length_max: int | None = None
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

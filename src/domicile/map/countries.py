@@ -86,7 +86,7 @@ FM FSM Micronesia, Federated States of|Micronesia
 FO FRO Faroe Islands
 FR FRA France
 GA GAB Gabon
-GB GBR United Kingdom|UK|Great Britain|United Kingdom of Great Britain and Northern Ireland|England|Scotland|Wales|Northern Ireland
+GB GBR United Kingdom|UK|Great Britain|England|Scotland|Wales|Northern Ireland|Britain
 GD GRD Grenada
 GE GEO Georgia
 GF GUF French Guiana

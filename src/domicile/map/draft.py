@@ -76,11 +76,7 @@ def propose(catalogue: Catalogue, samples: Samples, *, frame: Frame) -> Proposal
     world = World(catalogue=catalogue, samples=samples, kinds=kinds, links=edges, subject=subject)
     owners = ownerships(world)
     rules = edge_proposals(edges, owners, samples)
-    blanked = skeletons(rules)
-    datasets = tuple(
-        _dataset(world, table, owners[table.name], rules, blanked=table.name in blanked, store=frame.store)
-        for table in catalogue.tables
-    )
+    datasets = tuple(_dataset(world, table, owners[table.name], rules, store=frame.store) for table in catalogue.tables)
     ways = market_ways(catalogue, subject, edges, samples) if subject else ()
     return Proposal(
         frame=frame, catalogue=catalogue, people=people, markets=ways, datasets=datasets,
@@ -108,12 +104,11 @@ def _dataset(
     owner: Ownership,
     rules: Mapping[TableName, tuple[EdgeProposal, ...]],
     *,
-    blanked: bool,
     store: str,
 ) -> DatasetProposal:
     setting = Setting(
         table=table, owner=owner, structure=structure(world.catalogue, world.links, table), kinds=world.kinds,
-        samples=world.samples, may_be_skeleton=blanked,
+        samples=world.samples, may_be_skeleton=table.name in skeletons(rules),
     )  # fmt: skip
     loose = any(not link.enforced for link in world.links if link.child == table.name)
     through = any(not hop.link.enforced for way in owner.ways for hop in way[:1])

@@ -1,7 +1,7 @@
 """The edges of a database: those it declares, and those that names, types and sampled values suggest.
 
-A suggested edge needs a name that says so (`rental_id`, `manager_staff_id`, `author_id` where people are called authors)
-and equal types; sampled values then confirm or drop it. Nothing is suggested from values alone: small integers are
+A suggested edge needs a name that says so (`rental_id`, `manager_staff_id`, `author_id` of a person) and equal
+types; sampled values then confirm or drop it. Nothing is suggested from values alone: small integers are
 contained in everything.
 """
 
@@ -13,23 +13,26 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from domicile.catalogue import Catalogue, Column, ForeignKey, Table, TableName
-from domicile.map.words import spelt, words
-from domicile.samples import Containment, FieldName, Questions, Samples
+from domicile.map.words import listed, spelt, words
+from domicile.samples import Containment, FieldName, Found, Questions, Samples
 
 SHARE_CONFIRMS = 0.95
+SHARE_SUGGESTS = 0.5
 CONTAINMENTS_MAX = 2_000
 LISTS_MAX = 500
 SIBLINGS_MAX = 4
 # Roles that a person plays in a row of another's: `author_id` refers to people though no table is called authors.
-PERSON_ROLES = frozenset(
-    """author sender recipient receiver owner creator follower followee following viewer reader actor buyer seller payer
-    payee user member customer client account person guest host invitee inviter referrer blocker blocked reporter
-    reviewer uploader subscriber player patient student borrower renter holder friend requester assignee participant
-    uploaded_by created_by updated_by modified_by deleted_by approved_by invited_by posted_by sent_by written_by
-    """.split()
+PERSON_ROLES = listed(
+    """
+    author sender recipient receiver owner creator follower followee following viewer reader actor buyer seller
+    payer payee user member customer client account person guest host invitee inviter referrer blocker blocked
+    reporter reviewer uploader subscriber player patient student borrower renter holder friend requester
+    assignee participant uploaded_by created_by updated_by modified_by deleted_by approved_by invited_by
+    posted_by sent_by written_by
+    """
 )
 # Who touched a row, not whose it is.
-BOOKKEEPING_ROLES = frozenset("updated_by modified_by deleted_by approved_by reviewed_by edited_by last_editor".split())
+BOOKKEEPING_ROLES = listed("updated_by modified_by deleted_by approved_by reviewed_by edited_by last_editor")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +46,17 @@ class Link:
     declared: bool
     missing_on: tuple[TableName, ...] = ()
     nullable: bool = False
-    confirmed: bool = True
+    found: Found | None = None
 
     @property
     def enforced(self) -> bool:
         """Whether the database holds it for every row."""
         return self.declared and not self.missing_on
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the database or nearly all sampled values say so."""
+        return self.declared or (self.found is not None and self.found.share >= SHARE_CONFIRMS)
 
     @property
     def bookkeeping(self) -> bool:
@@ -200,12 +208,12 @@ def _question(table: Table, column: Column, parent: Table) -> Containment:
 
 def _confirm(question: Containment, child: Table, samples: Samples) -> Link | None:
     found = samples.containments.get(question)
-    if found is not None and found.asked and found.share < SHARE_CONFIRMS:
+    if found is not None and found.asked and found.share < SHARE_SUGGESTS:
         return None
     return Link(
         child=question.child, columns=question.columns, parent=question.parent,
         parent_columns=question.parent_columns, declared=False, missing_on=child.leaves or (child.name,),
-        nullable=_nullable(child, question.columns), confirmed=bool(found and found.asked),
+        nullable=_nullable(child, question.columns), found=found if found and found.asked else None,
     )  # fmt: skip
 
 

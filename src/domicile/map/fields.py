@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from domicile.catalogue import Catalogue, Column, Table
 from domicile.config import Disposition, FieldClass
 from domicile.map.edges import Link
-from domicile.map.kinds import Kind, Weight
+from domicile.map.kinds import Kind
 from domicile.map.owners import Ownership
+from domicile.map.vocabulary import Weight
 from domicile.samples import FieldName, Samples
 
 TOKEN = "token"  # noqa: S105 - a word of domicile.yaml
@@ -182,7 +183,12 @@ def stand_in(column: Column) -> Literal:
         return "{}"
     if plain and column.base in _LITERALS:
         return _LITERALS[column.base]
-    return _own_default(column.default)
+    own = _own_default(column.default)
+    if own is None and column.labels and column.type == column.base:
+        return column.labels[0]
+    if own is None and plain and column.category == "R":
+        return "{}" if column.base.endswith("multirange") else "empty"
+    return own
 
 
 def is_domain(column: Column) -> bool:

@@ -14,14 +14,14 @@ from domicile.catalogue import Catalogue, Column, Table, TableName
 from domicile.map.countries import country_code, is_country_code
 from domicile.map.edges import Link
 from domicile.map.people import is_other_people
-from domicile.map.words import words
+from domicile.map.words import listed, words
 from domicile.samples import Samples, ValueList
 
 HOPS_MAX = 5
 WAYS_MAX = 2_000
 _FIELD_POINTS = {"residence": 110, "residency": 110, "jurisdiction": 110, "market": 105, "country": 100,
                  "nationality": 40, "region": 25, "territory": 20}  # fmt: skip
-_ELSEWHERE = frozenset("birth born ship shipping billing origin passport destination citizenship phone".split())
+_ELSEWHERE = listed("birth born ship shipping billing origin passport destination citizenship phone")
 RECOGNISED_SHARE = 0.8
 
 
@@ -52,7 +52,7 @@ def market_ways(
         way
         for hops, table in _reach(subject, tables, up)
         for column in table.columns
-        if (way := _way(hops, table, column, up, samples)) is not None
+        if (way := _way(hops, table, column, samples)) is not None
     ]
     return tuple(sorted(found, key=lambda way: (-way.score, len(way.hops), way.table, way.field)))
 
@@ -70,10 +70,8 @@ def _reach(
             waiting.extend((*hops, link) for link in up.get(here, ()) if link.parent not in seen)
 
 
-def _way(
-    hops: tuple[Link, ...], table: Table, column: Column, up: Mapping[TableName, list[Link]], samples: Samples
-) -> MarketWay | None:
-    if column.category not in "SE" or any(column.name in link.columns for link in up.get(table.name, ())):
+def _way(hops: tuple[Link, ...], table: Table, column: Column, samples: Samples) -> MarketWay | None:
+    if column.category not in "SE":
         return None
     points = _points(table, column)
     if not points:

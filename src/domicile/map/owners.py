@@ -9,22 +9,31 @@ Doubt goes to the safe side: a row that leads to a subject moves.
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from domicile.catalogue import Catalogue, RelationKind, Table, TableName
 from domicile.config import Disposition, HomeRows, Shared
-from domicile.map.edges import PERSON_ROLES, Link, pairs
-from domicile.map.kinds import Confidence, Kind, Weight
+from domicile.map.edges import Link, pairs
+from domicile.map.kinds import Confidence, Kind
 from domicile.map.people import OTHER_PEOPLE_WORDS, SUBJECT_WORDS, holds_people, is_other_people
-from domicile.map.words import spelt, words
+from domicile.map.vocabulary import Weight
+from domicile.map.words import listed, words
 from domicile.samples import FieldName, Samples
 
 WAYS_SHOWN_MAX = 6
 # Of a shared lookup only few different values are referred to; of a private parent nearly every row has its own.
 PRIVATE_PARENT_SHARE = 0.5
-_CONTENT = frozenset("video post article comment review photo story blog page album playlist listing product".split())
-_PRIVATE_PARENT = frozenset("address profile contact identity detail preference wallet account location person".split())
+_CONTENT = listed(
+    """
+    video post article comment review photo story blog page album playlist listing product
+    """
+)
+_PRIVATE_PARENT = listed(
+    """
+    address profile contact identity detail preference wallet account location person
+    """
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +83,7 @@ def ownerships(world: World) -> dict[TableName, Ownership]:
         if table.name == world.subject:
             found[table.name] = Ownership(table=table.name, rows=Disposition.MOVE, reason="the data subjects")
         elif table.name in owned:
-            found[table.name] = _owned(table, owned[table.name])
+            found[table.name] = _owned(world, table, owned[table.name])
         elif table.name in reverse:
             found[table.name] = _parent(world, table, reverse[table.name])
     moving = frozenset(found)
@@ -132,12 +141,14 @@ def _distances(subject: TableName, into: Mapping[TableName, list[Link]]) -> dict
 
 
 def _rank(hop: Hop, best: Mapping[TableName, Way]) -> tuple[object, ...]:
-    """Order of ways: short, certain, enforced, named like the owner, then by name."""
+    """Order of ways: straight to the subject, certain, short, enforced, named like the owner, then by name."""
     link = hop.link
     return (
         hop.when is not None,
-        len(best[link.parent]),
+        not link.confirmed,
+        bool(best[link.parent]),
         link.nullable,
+        len(best[link.parent]),
         not link.declared,
         -_owner_likeness(link),
         link.columns,
@@ -212,37 +223,41 @@ def _is_private_parent(world: World, tables: Mapping[TableName, Table], link: Li
 # ------------------------------------------------------------------------------------------------ dispositions
 
 
-def _owned(table: Table, ways: tuple[Way, ...]) -> Ownership:
-    direct = tuple(way for way in ways if len(way) == 1 and way[0].when is None)
-    unsure: list[str] = []
-    if not direct and all(way[0].when for way in ways):
-        unsure.append("reached over a polymorphic pair: check that every kind of it is listed")
-    if _CONTENT.intersection(words(table.name.name)[-1:]):
-        unsure.append("is this published content? It moves with its author; `rows: split` or `public` keeps it visible")
-    unsure.extend(_guessed(ways[0]))
-    several = len(direct) > 1
-    by, more = (direct, tuple(way for way in ways if way not in direct)) if several else (ways, ())
-    if several:
-        unsure.append("rows of several people: `each` home gets them; `first` or `any` if they are one's")
-    shared = Shared.EACH if several else Shared.FIRST if len(by) > 1 else None
+def _owned(world: World, table: Table, ways: tuple[Way, ...]) -> Ownership:
+    direct = tuple(way for way in ways if len(way) == 1 and way[0].when is None and way[0].link.confirmed)
+    by, shared = ways, Shared.FIRST
+    if len(direct) > 1:
+        by, shared = direct, Shared.EACH
+    elif direct and direct[0][0].link.nullable:
+        # a row that names nobody is nobody's: not the one's whose row it hangs on
+        by = direct
     return Ownership(
         table=table.name, rows=Disposition.MOVE, reason="leads to the subject", ways=by[:WAYS_SHOWN_MAX],
-        more_ways=(*by[WAYS_SHOWN_MAX:], *more), shared=shared, unsure=tuple(unsure),
+        more_ways=tuple(way for way in ways if way not in by[:WAYS_SHOWN_MAX]),
+        shared=shared if len(by) > 1 else None, unsure=tuple(_doubts(world, table, by)),
     )  # fmt: skip
 
 
-def _guessed(way: Way) -> list[str]:
-    guessed = [hop.link for hop in way if not hop.link.declared and hop.when is None]
-    return [
-        f"{link.child.name}.{link.key} → {link.parent.name} is no declared key: told from its name"
-        + (" and its values" if link.confirmed else " alone")
-        for link in guessed[:1]
-        if not link.confirmed or _is_role(link)
-    ]
+def _doubts(world: World, table: Table, by: tuple[Way, ...]) -> Iterator[str]:
+    first = by[0][0]
+    if len(by) > 1 and all(len(way) == 1 for way in by):
+        yield "rows of several people: `each` one's home gets them; `first` or `any` if they are one's"
+    if first.when is not None:
+        yield "reached over a polymorphic pair: check that every kind of it is listed"
+    if _CONTENT.intersection(words(table.name.name)[-1:]):
+        yield "is this published content? It moves with its author; `rows: split` or `public` keeps it visible"
+    sample = world.samples.fields.get((table.name, first.link.columns[0]))
+    if len(by) == 1 and first.link.nullable and sample is not None and sample.nulls:
+        some = f"{sample.nulls} of {sample.rows} sampled rows have no {first.link.key}"
+        yield f"{some}: add `ownerless: stay` if they stay"
+    yield from (_guessed(hop.link) for hop in by[0][:1] if not hop.link.declared and hop.when is None)
 
 
-def _is_role(link: Link) -> bool:
-    return spelt(link.columns[-1]).strip("_").removesuffix("_id") in PERSON_ROLES
+def _guessed(link: Link) -> str:
+    told = f"{link.key} → {link.parent.name} is no declared key: told from its name"
+    if link.found is None:
+        return f"{told} alone"
+    return f"{told} and {link.found.found} of {link.found.asked} sampled values"
 
 
 def _parent(world: World, table: Table, ways: tuple[Way, ...]) -> Ownership:
@@ -317,7 +332,7 @@ def _about_others(world: World, table: Table) -> Ownership:
             reason="people or organisations who are not data subjects of this programme",
         )  # fmt: skip
     doubt = "holds data of people who may be subjects, but nothing leads to the subject: name a `path`, or keep `none`"
-    referred = any(link.parent == table.name or link.child == table.name for link in world.links)
+    referred = any(table.name in (link.parent, link.child) for link in world.links)
     if (subjects or not referred) and world.subject is not None:
         return Ownership(
             table=table.name, rows=None, reason="personal data without a way to the subject", unsure=(doubt,)

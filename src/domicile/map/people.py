@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from domicile.catalogue import Catalogue, Table, TableName
-from domicile.map.kinds import Kind, Weight
-from domicile.map.words import words
+from domicile.map.kinds import Kind
+from domicile.map.vocabulary import Weight
+from domicile.map.words import listed, words
 from domicile.samples import FieldName
 
 SUBJECT_WORDS = {
@@ -21,10 +22,12 @@ SUBJECT_WORDS = {
     "account": 30, "guest": 25, "buyer": 25, "borrower": 35, "policyholder": 35, "applicant": 30, "candidate": 25,
     "owner": 15, "profile": 15, "contact": 15, "party": 12, "participant": 20, "visitor": 20, "tenant": 5,
 }  # fmt: skip
-OTHER_PEOPLE_WORDS = frozenset(
-    """staff employee operator admin administrator moderator agent supplier vendor shipper carrier manager worker teacher
-    doctor physician nurse lecturer driver courier representative rep salesperson contractor partner distributor
-    """.split()
+OTHER_PEOPLE_WORDS = listed(
+    """
+    staff employee operator admin administrator moderator agent supplier vendor shipper carrier manager worker
+    teacher doctor physician nurse lecturer driver courier representative rep salesperson contractor partner
+    distributor
+    """
 )
 SUBJECT_SCORE_MIN = 35
 CLOSE_SHARE = 0.8

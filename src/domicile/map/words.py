@@ -39,3 +39,8 @@ def singular(word: str) -> str:
     if word.endswith(("xes", "ches", "shes", "sses", "zes")):
         return word[:-2]
     return word[:-1]
+
+
+def listed(text: str) -> frozenset[str]:
+    """Return the blank-separated words of a list."""
+    return frozenset(text.split())

@@ -17,12 +17,13 @@ from domicile.map.draft import DatasetProposal, Place, Proposal
 from domicile.map.fields import FieldProposal, Literal
 from domicile.map.markets import MarketWay
 from domicile.map.owners import Hop, Way
+from domicile.map.words import listed
 
 UNKNOWN_COUNTRY = "ZZ"  # ISO 3166-1: free for users; here: not yet said
 RUNNERS_UP_MAX = 4
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*(?: [A-Za-z0-9_.\-]+)*|(?:env|file):[A-Za-z0-9_./\-]+")
-_RESERVED = frozenset("true false null yes no on off y n ~".split())
+_RESERVED = listed("true false null yes no on off y n ~")
 
 
 def write(proposal: Proposal) -> str:
@@ -108,8 +109,9 @@ def _locations(proposal: Proposal) -> Iterator[str]:
     for name in (frame.location, *dict.fromkeys(frame.markets.values())):
         place = frame.places.get(name, Place())
         country = place.country or _country_of(proposal, name)
+        operator = scalar(place.operator or "unknown")
         doubt = "" if place.country and place.operator else "  # unsure: who runs it, and where"
-        yield f"  {scalar(name)}: {{country: {scalar(country)}, operator: {scalar(place.operator or 'unknown')}}}{doubt}"
+        yield f"  {scalar(name)}: {{country: {scalar(country)}, operator: {operator}}}{doubt}"
 
 
 def _country_of(proposal: Proposal, location: str) -> str:

@@ -1,4 +1,4 @@
-"""The data map as one self-contained page: datasets, their fields by class, edges with their rules, the way to the market.
+"""The data map as one self-contained page: datasets, fields by class, edges with rules, the way to the market.
 
 No rule is decided here. Colours are of Okabe and Ito's colour-blind safe set, and every colour has a shape or a word
 beside it. Nothing is fetched; without JavaScript only the zoom and the highlighting are missing.
@@ -153,7 +153,7 @@ def _svg(
         _path(line, _start(config, tables[line.child], line, placement.boxes[line.child]), placement, ids)
         for line in sorted(lines, key=lambda line: _ORDER[line.role])
     ]
-    boxes = [_box(config, name, tables[name], rows[name], placement.boxes[name], ids[name]) for name in sorted(tables)]
+    boxes = [_box(config, tables[name], rows[name], placement.boxes[name], ids[name]) for name in sorted(tables)]
     return (
         f'<svg id="map" role="img" aria-label="Datasets and the edges between them" data-width="{placement.width}" '
         f'width="{placement.width}" height="{placement.height}" viewBox="0 0 {placement.width} {placement.height}">'
@@ -170,7 +170,8 @@ def _start(config: Config, item: Table, line: Line, box: Box) -> int:
 
 _ORDER = {"other": 0, "owner": 1, "market": 2}
 _ARROWS = "<defs>" + "".join(
-    f'<marker id="a-{role}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto">'
+    f'<marker id="a-{role}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" '
+    'markerUnits="userSpaceOnUse" orient="auto">'
     f'<path d="M0 0 8 4 0 8z" class="arrow {role}"/></marker>'
     for role in _ORDER
 ) + "</defs>"  # fmt: skip
@@ -242,7 +243,8 @@ def _between(curve: Curve) -> Point:
     return round(x), round(y)
 
 
-def _box(config: Config, name: str, item: Table, row: MapRow, box: Box, identity: str) -> str:
+def _box(config: Config, item: Table, row: MapRow, box: Box, identity: str) -> str:
+    name = row.dataset
     rule = config.datasets.get(name)
     rows = str(row.rows) if row.rows else "?"
     subject = " subject" if name == config.subject.dataset else ""
@@ -327,7 +329,8 @@ def _legend() -> str:
         for rule, words in _ROWS.items()
     )
     edges = (
-        '<li><i class="line owner"></i> makes a row somebody’s</li><li><i class="line market"></i> way to the market</li>'
+        '<li><i class="line owner"></i> makes a row somebody’s</li>'
+        '<li><i class="line market"></i> way to the market</li>'
         '<li><i class="line other"></i> refers to</li><li><i class="line loose"></i> not enforced by the database</li>'
         '<li><span class="disc">sw</span> ends may come apart: at home, at the source (s skeleton, w whole)</li>'
     )
@@ -404,10 +407,10 @@ svg{display:block}svg text{font-size:12px;fill:var(--ink)}
 .rule circle{fill:#fff;stroke:var(--ink)}.rule text{font-size:9px;text-anchor:middle}
 svg.picked .edge:not(.on),svg.picked .box:not(.on):not(.near){opacity:.15}
 details{background:#fff;border:1px solid var(--line);border-radius:6px;margin:6px 0;padding:6px 12px}
-summary{cursor:pointer}summary small,li small{color:var(--soft)}details ul{columns:3 220px;margin:6px 0}
-details li{break-inside:avoid}details em{color:var(--soft)}details ul.out{columns:1}
+summary{cursor:pointer}summary small,li small{color:var(--soft)}.cards ul{columns:3 220px;margin:6px 0}
+.cards li{break-inside:avoid}.cards em{color:var(--soft)}.cards ul.out{columns:1}
 @media(max-width:700px){header,section{padding:12px}h1{font-size:19px}.legend{gap:8px}.sheet{max-height:70vh}
-details ul{columns:1}}
+.cards ul{columns:1}}
 @media print{.sheet{max-height:none;overflow:visible;border:0}.bar,.cards{display:none}svg{width:100%;height:auto}}
 </style></head><body>
 <header><h1>{{title}}</h1><p class="figures">{{figures}}</p>{{subject}}

@@ -27,9 +27,7 @@ def read_catalogue(conn: psycopg.Connection[Any]) -> Catalogue:
     Nothing is written, no row of a table is read, and the session's settings are left as they were.
     """
     if conn.info.server_version < VERSION_MIN:
-        raise StoreFault(
-            f"PostgreSQL {conn.info.server_version // 10000} can't be read: Domicile needs 13 or later"
-        )
+        raise StoreFault(f"PostgreSQL {conn.info.server_version // 10000} can't be read: Domicile needs 13 or later")
     try:
         with conn.transaction():
             path = _search_path(conn, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from domicile.catalogue import (
     Catalogue,
@@ -35,24 +35,25 @@ RULE_EVENTS = {"1": "SELECT", "2": "UPDATE", "3": "INSERT", "4": "DELETE"}
 IDENTITY = {"a": "always", "d": "by default"}
 NAMES_IN_NOTE_MAX = 20
 Noun = TypeVar("Noun")
+Row: TypeAlias = Any  # a named tuple whose fields are the query's columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """The answers of the queries, one list each, named after their files."""
 
-    database: Any
-    tables: list[Any]
-    members: list[Any]
-    inheritance: list[Any]
-    types: list[Any]
-    columns: list[Any]
-    keys: list[Any]
-    foreign_keys: list[Any]
-    triggers: list[Any]
-    rules: list[Any]
-    views: list[Any]
-    sequences: list[Any]
+    database: Row
+    tables: list[Row]
+    members: list[Row]
+    inheritance: list[Row]
+    types: list[Row]
+    columns: list[Row]
+    keys: list[Row]
+    foreign_keys: list[Row]
+    triggers: list[Row]
+    rules: list[Row]
+    views: list[Row]
+    sequences: list[Row]
 
 
 def fold(rows: Rows, *, system_id: str) -> Catalogue:
@@ -111,14 +112,14 @@ def _tables(rows: Rows, names: dict[int, TableName]) -> Iterator[Table]:
         )
 
 
-def _by_table(rows: list[Any]) -> defaultdict[int, list[Any]]:
-    grouped: defaultdict[int, list[Any]] = defaultdict(list)
+def _by_table(rows: list[Row]) -> defaultdict[int, list[Row]]:
+    grouped: defaultdict[int, list[Row]] = defaultdict(list)
     for row in rows:
         grouped[row.relid].append(row)
     return grouped
 
 
-def _leaves(row: Any) -> tuple[TableName, ...]:
+def _leaves(row: Row) -> tuple[TableName, ...]:
     pairs = zip(row.leaf_schemas or (), row.leaf_names or (), strict=True)
     return tuple(TableName(schema=schema, name=name) for schema, name in pairs)
 
@@ -134,7 +135,7 @@ def _inheritance(
     return above, below
 
 
-def _column(row: Any, kind: Any) -> Column:
+def _column(row: Row, kind: Row) -> Column:
     typmod = row.typmod if row.typmod != -1 else kind.typmod
     return Column(
         name=row.name,
@@ -149,6 +150,7 @@ def _column(row: Any, kind: Any) -> Column:
         default=row.default,
         collatable=row.collatable,
         length_max=_length_max(kind.base, typmod),
+        labels=tuple(kind.labels or ()),
     )
 
 
@@ -161,16 +163,14 @@ def _length_max(base: str, typmod: int) -> int | None:
     return typmod if base in ("bit", "bit varying") else None
 
 
-def _keys(
-    rows: list[Any], columns: tuple[Column, ...]
-) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+def _keys(rows: list[Row], columns: tuple[Column, ...]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     filled = {column.name for column in columns if column.not_null}
     primary = next((tuple(row.columns) for row in rows if row.is_primary), ())
     unique = [tuple(row.columns) for row in rows if not row.is_primary and filled.issuperset(row.columns)]
     return primary, tuple(dict.fromkeys(key for key in unique if key != primary))
 
 
-def _trigger(row: Any) -> Trigger:
+def _trigger(row: Row) -> Trigger:
     timing = "INSTEAD OF" if row.bits & 64 else "BEFORE" if row.bits & 2 else "AFTER"
     function = TableName(schema=row.function_schema, name=row.function_name)
     return Trigger(
@@ -183,7 +183,7 @@ def _trigger(row: Any) -> Trigger:
     )
 
 
-def _rule(row: Any) -> Rule:
+def _rule(row: Row) -> Rule:
     return Rule(name=row.name, event=RULE_EVENTS[row.event], instead=row.instead, enabled=row.enabled)
 
 
@@ -196,11 +196,11 @@ def _once(nouns: Iterable[Noun]) -> tuple[Noun, ...]:
 
 def _foreign_keys(rows: Rows, names: dict[int, TableName]) -> Iterator[ForeignKey]:
     roots = {row.relid: row.root for row in rows.members}
-    leaves: defaultdict[int, list[Any]] = defaultdict(list)
+    leaves: defaultdict[int, list[Row]] = defaultdict(list)
     for row in rows.members:
         if row.leaf:
             leaves[row.root].append(row)
-    grouped: defaultdict[Any, list[Any]] = defaultdict(list)
+    grouped: defaultdict[Any, list[Row]] = defaultdict(list)
     for row in rows.foreign_keys:
         if row.parent in roots and not row.temporal:
             pairs = tuple(sorted(zip(row.columns, row.parent_columns, strict=True)))
@@ -212,7 +212,7 @@ def _foreign_keys(rows: Rows, names: dict[int, TableName]) -> Iterator[ForeignKe
     yield from sorted(edges, key=lambda edge: (edge.child, edge.columns, edge.parent, edge.name))
 
 
-def _edge(declared: list[Any], leaves: list[Any], *, child: TableName, parent: TableName) -> ForeignKey:
+def _edge(declared: list[Row], leaves: list[Row], *, child: TableName, parent: TableName) -> ForeignKey:
     first = declared[0]
     bearing = {row.child for row in declared}
     missing = [leaf for leaf in leaves if not bearing.intersection(leaf.ancestors)]
@@ -232,7 +232,7 @@ def _edge(declared: list[Any], leaves: list[Any], *, child: TableName, parent: T
 # ------------------------------------------------------------------------------------------------ beside the tables
 
 
-def _view(row: Any, names: dict[int, TableName]) -> View:
+def _view(row: Row, names: dict[int, TableName]) -> View:
     return View(
         name=TableName(schema=row.schema, name=row.name),
         materialised=row.materialised,
@@ -241,7 +241,7 @@ def _view(row: Any, names: dict[int, TableName]) -> View:
     )
 
 
-def _sequence(row: Any, names: dict[int, TableName]) -> Sequence:
+def _sequence(row: Row, names: dict[int, TableName]) -> Sequence:
     return Sequence(
         name=TableName(schema=row.schema, name=row.name),
         last_value=row.last_value,

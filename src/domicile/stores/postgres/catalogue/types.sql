@@ -39,7 +39,10 @@ arrays (oid) AS (
 SELECT u.oid::bigint AS oid, pg_catalog.format_type(u.base, NULL) AS base, u.typmod, u.not_null,
        b.typcategory::text AS category,
        EXISTS (SELECT FROM portable p WHERE p.oid = u.base) OR EXISTS (SELECT FROM arrays a WHERE a.oid = u.base)
-           AS portable
+           AS portable,
+       (SELECT pg_catalog.array_agg(e.enumlabel::text ORDER BY e.enumsortorder)
+        FROM pg_catalog.pg_enum e
+        WHERE e.enumtypid = u.base) AS labels
 FROM under u
 JOIN pg_catalog.pg_type b ON b.oid = u.base
 WHERE EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.atttypid = u.oid);
