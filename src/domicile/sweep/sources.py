@@ -75,7 +75,9 @@ def _left_the_source(dataset: DatasetScope, home: Home) -> sql.Composable:
         sql.SQL("{} = domicile_line.{}").format(item, sql.Identifier(name))
         for item, name in zip(key_expressions(dataset, alias), key_names(dataset), strict=True)
     )
-    return sql.SQL("EXISTS (SELECT FROM {} AS domicile_line WHERE domicile_line.part = {} AND domicile_line.form = {}"
-        " AND domicile_line.fate <> {} AND {})").format(
+    return sql.SQL(
+        "EXISTS (SELECT FROM {} AS domicile_line WHERE domicile_line.part = {} AND domicile_line.form = {}"
+        " AND domicile_line.fate <> {} AND {})"
+    ).format(
         staged("m", dataset.id), sql.Literal(home), sql.Literal(Form.WHOLE.value), sql.Literal(Fate.KEEP.value), match
     )

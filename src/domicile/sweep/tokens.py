@@ -121,6 +121,19 @@ class Tokens:
             common=self._common,
         )
 
+    @classmethod
+    def merged(cls, sets: Sequence[Tokens]) -> Tokens:
+        """Join what several homes gave; a value that two of them know keeps its more specific class."""
+        found: dict[bytes, TokenClass] = {}
+        for tokens in sets:
+            for text, token_class in zip(tokens._texts, tokens._classes, strict=True):
+                if text not in found or _RANK[token_class] < _RANK[found[text]]:
+                    found[text] = token_class
+        return cls(
+            found, sampled=any(tokens._sampled for tokens in sets), too_short=sum(tokens._too_short for tokens in sets),
+            common=sum(tokens._common for tokens in sets),
+        )  # fmt: skip
+
     def without(self, numbers: Iterable[int]) -> Tokens:
         """Return the set without the tokens of those numbers, which are counted as common."""
         gone = set(numbers)

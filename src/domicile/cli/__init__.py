@@ -1,0 +1,62 @@
+"""`domicile`: the face for people and scripts. No rule lives here; this is the only room that prints and exits.
+
+Exit codes: 0 done; 1 refused or different; 2 usage; then one a class of error (`domicile.errors`). A fault of ours is
+70 and tells type and place, never a stack trace or a value of a row.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+
+import typer
+
+from domicile.cli import demo, evidence, mapping, moving
+from domicile.errors import DomicileError
+
+BUG_EXIT = 70
+INTERRUPTED_EXIT = 130
+
+app = typer.Typer(
+    name="domicile",
+    help="Bring a market's private data home, keep it there, erase it everywhere else, and let anyone check.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for room in (mapping, moving, evidence, demo):
+    room.register(app)
+
+
+def main() -> None:
+    """Run the command line; the only place that turns an error into words and an exit code."""
+    try:
+        app()
+    except DomicileError as fault:
+        _tell(type(fault).__name__, str(fault), fault.exit_code)
+    except KeyboardInterrupt:
+        _tell("Interrupted", "interrupted; run the same command again, it goes on where it was", INTERRUPTED_EXIT)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as fault:  # noqa: BLE001 - the last line of defence: no stack trace as user interface
+        last = traceback.extract_tb(fault.__traceback__)[-1]
+        place = f"{Path(last.filename).name}:{last.lineno}"
+        _tell(
+            "Bug",
+            f"a fault of domicile itself ({type(fault).__name__} at {place}); nothing was lost, run again; please report it",
+            BUG_EXIT,
+        )
+
+
+def _tell(kind: str, text: str, code: int) -> None:
+    if "--json" in sys.argv:
+        sys.stdout.write(json.dumps({"error": kind, "message": text, "exit_code": code}, ensure_ascii=False) + "\n")
+    else:
+        sys.stderr.write(f"domicile: {text}\n")
+    sys.exit(code)
+
+
+__all__ = ["app", "main"]

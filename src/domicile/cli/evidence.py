@@ -1,0 +1,97 @@
+"""Commands of the evidence: keys, log, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from domicile.bundle import trust_policy
+from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
+from domicile.cli.reporting import write_report
+from domicile.cli.show import Screen
+from domicile.host import Host
+from domicile.keys import Signer, save_signer, save_verifier
+
+keys = typer.Typer(help="Keys of approvers.", no_args_is_help=True)
+log = typer.Typer(help="The public log of the run.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this room's commands."""
+    app.add_typer(keys, name="keys")
+    app.add_typer(log, name="log")
+    app.command()(report)
+
+
+@keys.command(name="new")
+def new_key(
+    name: Annotated[str, typer.Argument(help="The approver's name, as in policy.approvals.")],
+    folder: Annotated[Path, typer.Option(help="Where the two files go.")] = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Make an approver's key: NAME.key (secret, 0600) and NAME.pub; print the line for domicile.yaml.
+
+    Example: domicile keys new monitor
+    """
+    screen = Screen(as_json=as_json)
+    signer = Signer(name=name, seed=Host().entropy(32))
+    secret, public = folder / f"{name}.key", folder / f"{name}.pub"
+    save_signer(secret, signer)
+    save_verifier(public, signer.verifier)
+    screen.say(f"{secret}: keep it to yourself\n{public}: give it to the operator. In domicile.yaml:\n")
+    if not as_json:
+        screen.out.print(f'policy:\n  keys:\n    {name}: "{signer.verifier.vkey}"', markup=False)
+    screen.value({"secret": str(secret), "public": str(public), "vkey": signer.verifier.vkey})
+
+
+@log.command(name="list")
+def list_log(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
+    """List the statements in their order.
+
+    Example: domicile log list
+    """
+    screen = Screen(as_json=as_json)
+    with opened(file, screen) as run:
+        found = [(one.index, one.predicate.KIND, one.sha256) for one in run.ledger.statements()]
+    screen.table("statements", ("", "kind", "sha256"), ((str(i), kind, sha) for i, kind, sha in found), right=(0,))
+    screen.value([{"index": i, "kind": kind, "sha256": sha} for i, kind, sha in found])
+
+
+@log.command(name="proof")
+def proof(
+    index: Annotated[int, typer.Argument(help="The statement's number.")],
+    to: Annotated[Path, typer.Option(help="The file to write.")],
+    file: FileOption = DEFAULT_FILE,
+) -> None:
+    """Write a .tlog-proof that a statement is in the log, checkable offline.
+
+    Example: domicile log proof 3 --to equality.tlog-proof
+    """
+    screen = Screen(as_json=False)
+    with opened(file, screen) as run:
+        to.write_bytes(run.ledger.receipt(index))
+    screen.say(f"{to}: proof of statement {index}")
+
+
+@log.command(name="policy")
+def policy(file: FileOption = DEFAULT_FILE) -> None:
+    """Print the trust policy an auditor needs: hand it over on another way than the bundle.
+
+    Example: domicile log policy > trust.txt; domicile-audit bundle.zip --trust trust.txt
+    """
+    with opened(file, Screen(as_json=True)) as run:
+        typer.echo(trust_policy(run.signer.verifier, run.ledger.plan().approvals), nl=False)
+
+
+def report(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
+    """Write the report page of the run as it is now: one HTML file, nothing to install.
+
+    Example: domicile report
+    """
+    screen = Screen(as_json=as_json)
+    with opened(file, screen) as run:
+        path = write_report(run)
+    screen.say(f"report: {path}")
+    screen.value({"report": str(path)})

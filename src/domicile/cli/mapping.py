@@ -1,0 +1,171 @@
+"""Commands of the map: init, map, schema, doctor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from domicile import config, map as mapper
+from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption
+from domicile.cli.show import Screen, count, size
+from domicile.errors import BadFile
+from domicile.host import Host
+from domicile.plan.resolve import missing_lines
+from domicile.portal import picture
+from domicile.stores.postgres.doctor import Check, examine_home, examine_source
+from domicile.stores.postgres.samples import read_samples
+from domicile.stores.postgres.session import connect, faults
+from domicile.stores.postgres.source import PostgresSource
+
+DIGEST_KEY_OF_NO_RUN = bytes(32)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this room's commands."""
+    app.command()(init)
+    app.command(name="map")(show_map)
+    app.command()(schema)
+    app.command()(doctor)
+
+
+def init(
+    dsn: Annotated[str, typer.Option(help="Where the source's connection string is: env:NAME or file:PATH.")],
+    market: Annotated[
+        list[str] | None, typer.Option(help="A market and its home: CA=ca. Repeat for each.", metavar="MARKET=LOCATION")
+    ] = None,
+    store: Annotated[str, typer.Option(help="The source's name in the file.")] = "app",
+    location: Annotated[str, typer.Option(help="The name of the source's location.")] = "source",
+    programme: Annotated[str, typer.Option(help="The programme's name.")] = "homecoming",
+    file: FileOption = DEFAULT_FILE,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a database's catalogue and a few samples, and draft domicile.yaml for a person to finish.
+
+    Example: APP_DSN=postgresql://… domicile init --dsn env:APP_DSN --market CA=ca
+    """
+    screen = Screen(as_json=as_json)
+    if file.exists():
+        raise BadFile(f"{file} exists; a draft never overwrites it. Move it away, or name another with --file")
+    markets = dict(_pair(text) for text in market or [])
+    host = Host()
+    secret = host.secret(dsn, base=file.resolve().parent)
+    connection = connect(secret, store=store)
+    try:
+        source = PostgresSource(secret, key=DIGEST_KEY_OF_NO_RUN, name=store, host=host)
+        catalogue = source.catalogue()
+        source.close()
+        with faults(store, "read samples"):
+            samples = read_samples(connection, catalogue, mapper.questions(catalogue))
+    finally:
+        connection.close()
+    frame = mapper.Frame(
+        store=store, programme=programme, location=location, markets=markets,
+        places={location: mapper.Place(dsn=dsn)},
+    )  # fmt: skip
+    draft = mapper.draft(catalogue, samples, frame=frame)
+    file.write_text(draft.text, encoding="utf-8")
+    screen.say(f"{file}: a draft of {len(catalogue.tables)} datasets; {len(draft.unsure)} things to look at:")
+    for doubt in draft.unsure:
+        screen.out.print(f"  - {doubt}", markup=False) if not as_json else None
+    screen.say("Finish it, then: domicile map, domicile doctor, domicile plan")
+    screen.value({"file": str(file), "datasets": len(catalogue.tables), "unsure": list(draft.unsure)})
+
+
+def _pair(text: str) -> tuple[str, str]:
+    market, _, home = text.partition("=")
+    if not market or not home:
+        raise typer.BadParameter(f"{text!r}: write MARKET=LOCATION, e.g. CA=ca")
+    return market, home
+
+
+def show_map(
+    file: FileOption = DEFAULT_FILE,
+    picture_file: Annotated[
+        Path | None, typer.Option("--picture", help="Write datasets, edges and classes as one HTML page.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the data map: every dataset, its disposition, its path to the person, its classes, and what is open.
+
+    Example: domicile map --picture map.html
+    """
+    screen = Screen(as_json=as_json)
+    parsed, _ = config.read(file)
+    host = Host()
+    source = PostgresSource(
+        host.secret(parsed.stores[parsed.source].dsn, base=file.resolve().parent), key=DIGEST_KEY_OF_NO_RUN,
+        name=parsed.source, host=host,
+    )  # fmt: skip
+    catalogue = source.catalogue()
+    source.close()
+    rows = mapper.table(parsed, catalogue)
+    screen.table(
+        f"{parsed.programme.name}: data map of {parsed.source}",
+        ("dataset", "rows", "about", "size", "path to the subject", "private", "public", "open"),
+        (
+            (
+                row.dataset, row.rows.value if row.rows else "[red]unclassed[/]", count(row.rows_estimate),
+                size(row.bytes), row.path, str(row.fields.private), str(row.fields.public), str(row.open or ""),
+            )
+            for row in rows
+        ),
+        right=(2, 3, 5, 6, 7),
+    )  # fmt: skip
+    missing = list(missing_lines(parsed, catalogue))
+    if missing:
+        screen.say(f"\n[red]{len(missing)} things are not classed[/]; `domicile plan` refuses until they are. Add:")
+        for line in missing:
+            screen.out.print(line, markup=False) if not as_json else None
+    if picture_file is not None:
+        picture_file.write_text(picture.render(parsed, catalogue), encoding="utf-8")
+        screen.say(f"picture: {picture_file}")
+    screen.value(
+        {
+            "datasets": [
+                {"dataset": row.dataset, "rows": row.rows, "estimate": row.rows_estimate, "bytes": row.bytes,
+                 "path": row.path, "private": row.fields.private, "public": row.fields.public, "open": row.open}
+                for row in rows
+            ],
+            "unclassed": missing,
+        }
+    )  # fmt: skip
+
+
+def schema() -> None:
+    """Print the JSON Schema of domicile.yaml.
+
+    Example: domicile schema > domicile.schema.json
+    """
+    typer.echo(json.dumps(config.schema(), indent=1))
+
+
+def doctor(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
+    """Check connections, versions and rights, and say what can't be done or seen without which.
+
+    Example: domicile doctor
+    """
+    screen = Screen(as_json=as_json)
+    parsed, _ = config.read(file)
+    host, base = Host(), file.resolve().parent
+    checks: list[Check] = list(examine_source(parsed, host, base))
+    for name in parsed.home_stores.values():
+        checks.extend(examine_home(name, host.secret(parsed.stores[name].dsn, base=base)))
+    signs = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]?[/]"}
+    screen.table(
+        "rights and reach", ("store", "", "what", "needed for", "to do"),
+        ((check.store, signs[check.holds], check.what, check.needed_for, check.remedy) for check in checks),
+    )  # fmt: skip
+    stops = [check for check in checks if check.holds is False]
+    screen.value(
+        [
+            {"store": c.store, "what": c.what, "holds": c.holds, "needed_for": c.needed_for, "remedy": c.remedy}
+            for c in checks
+        ]
+    )
+    if stops:
+        screen.say(f"[red]{len(stops)} rights are missing[/]; a run would stop there")
+        raise typer.Exit(1)
+    screen.say("[green]ready[/]; where a ? stands, the verdict of that copy will be `unknown`")

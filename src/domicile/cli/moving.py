@@ -1,0 +1,273 @@
+"""Commands of the move: plan, apply, status, verify, approve, erase, sweep, certify, abandon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from domicile import erase as erasing, verify as verifying
+from domicile.approving import approve as sign_approval
+from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
+from domicile.cli.reporting import write_report
+from domicile.cli.show import Screen, count, size, verdict
+from domicile.errors import NotEqual
+from domicile.model import Equality, Finding
+from domicile.plan.document import Plan
+from domicile.run import Run, Stage
+from domicile.status import Status, read_status
+
+KEYS_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add this room's commands."""
+    for command in (plan, apply, status, verify, approve, erase, sweep, certify, abandon):
+        app.command()(command)
+
+
+def plan(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
+    """Count what would move and be erased, list every copy and every decision, and save it for people to sign.
+
+    Writes nothing to any store. Example: domicile plan
+    """
+    screen = Screen(as_json=as_json)
+    with opened(file, screen) as run:
+        made = run.plan()
+        path = run.workspace.plan
+    _print_plan(screen, made)
+    screen.say(f"\nsaved: {path}   next: domicile apply")
+    screen.value({"plan": str(path), "subjects": made.subjects, "slices": made.slices, "copies": len(made.copies)})
+
+
+def _print_plan(screen: Screen, made: Plan) -> None:
+    homes = ", ".join(f"{market} → {home}" for market, home in made.homes.items())
+    people = ", ".join(f"{count(number)} to {home}" for home, number in made.subjects.items())
+    screen.say(f"[bold]{made.programme}[/]: {homes}; subjects: {people}")
+    moving = [tally for tally in made.tallies if tally.whole or tally.supporting]
+    screen.table(
+        "what moves", ("dataset", "home", "whole rows", "supporting", "deleted", "blanked", "kept by rule"),
+        (
+            (t.dataset, t.home, count(t.whole), count(t.supporting), count(t.delete), count(t.blank), count(t.kept))
+            for t in moving
+        ),
+        right=(2, 3, 4, 5, 6),
+    )  # fmt: skip
+    _print_findings(screen, made.findings)
+    screen.table(
+        "copies outside home, and what empties each", ("copy", "method"),
+        ((copy.id, copy.method) for copy in made.copies),
+    )  # fmt: skip
+    cast = made.forecast
+    fits = {True: "[green]before the deadline[/]", False: "[red]AFTER the deadline[/]", None: "no deadline given"}
+    screen.say(
+        f"forecast: {size(cast.bytes)} in {cast.passes} passes at {size(cast.rate_bytes_s)}/s: about "
+        f"{count(cast.seconds)} s, done {cast.ends_at:%Y-%m-%d %H:%M} UTC, {fits[cast.fits]}"
+    )
+    screen.say(f"approvals before anything is erased: {made.approvals_threshold} of {', '.join(made.approvers)}")
+
+
+def _print_findings(screen: Screen, findings: tuple[Finding, ...]) -> None:
+    screen.table(
+        "found, counted, decided", ("what", "where", "rows", "found", "rule"),
+        ((f.kind, f.where, count(f.count), f.text, f.rule or "[red]none[/]") for f in findings),
+        right=(2,),
+    )  # fmt: skip
+
+
+def apply(
+    file: FileOption = DEFAULT_FILE,
+    until: Annotated[Stage, typer.Option(help="Stop after this stage.")] = Stage.CERTIFY,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase what is cleared. Without it, nothing is erased.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Do the plan, stage by stage; stop where a person has to decide. Killed anywhere, it goes on when called again.
+
+    Example: domicile apply --until verify; domicile apply --yes
+    """
+    screen = Screen(as_json=as_json)
+    with opened(file, screen) as run:
+        run.apply(until=until, yes=yes)
+        write_report(run)
+        state = read_status(run)
+    _print_status(screen, state)
+    screen.value(state.as_json())
+
+
+def status(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
+    """Say where the run is, what it waits for, and the verdict of every copy.
+
+    Example: domicile status --json
+    """
+    screen = Screen(as_json=as_json)
+    with opened(file, screen) as run:
+        state = read_status(run)
+    _print_status(screen, state)
+    screen.value(state.as_json())
+
+
+def _print_status(screen: Screen, state: Status) -> None:
+    for line in state.lines:
+        screen.say(line)
+    if state.verdicts:
+        screen.table(
+            "verdicts", ("copy", "verdict", "why"),
+            ((item.id, verdict(item.verdict), item.why) for item in state.verdicts),
+        )  # fmt: skip
+    if state.verdict is not None:
+        screen.say(f"certificate: {verdict(state.verdict)} (the worst of all copies)")
+    screen.say(f"next: {state.next}")
+
+
+def verify(
+    file: FileOption = DEFAULT_FILE,
+    repair: Annotated[bool, typer.Option("--repair", help="Copy differing slices again, remove strays.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read source and home again and compare; name the keys that differ, here and nowhere else.
+
+    Example: domicile verify --repair
+    """
+    screen = Screen(as_json=as_json)
+    with opened(file, screen) as run:
+        scope, manifest = run.under_way()
+        equality = run.compare(scope, manifest)
+        if repair and not equality.holds:
+            done = verifying.repair(run.source, run.homes, scope, equality)
+            screen.say(f"repaired: {done.slices} slices copied again, {done.strays} strays removed")
+            equality = run.compare(scope, manifest)
+    _print_equality(screen, equality)
+    screen.value(_equality_json(equality))
+    if not verifying.clears(equality):
+        raise NotEqual("source and home differ; nothing is erased while they do. `domicile verify --repair` mends it")
+
+
+def _print_equality(screen: Screen, equality: Equality) -> None:
+    private, drifted = verifying.private(equality), verifying.drifted(equality)
+    differing = [pair for pair in private if not pair.equal]
+    screen.say(
+        f"{len(private)} private slices, {count(sum(pair.source.rows for pair in private))} rows: "
+        + (f"[red]{len(differing)} differ[/]" if differing else "[green]all equal[/]")
+    )
+    if drifted:
+        screen.say(f"{len(drifted)} slices of public and supporting rows changed since they were copied")
+    for found in equality.differences[:KEYS_SHOWN]:
+        screen.out.print(f"  {found.kind} {found.dataset} at {found.home}: {', '.join(found.key)}", markup=False) if (
+            not screen.as_json
+        ) else None
+    if len(equality.differences) > KEYS_SHOWN:
+        screen.say(f"  … and {len(equality.differences) - KEYS_SHOWN} more (--json names up to 1,000)")
+
+
+def _equality_json(equality: Equality) -> dict[str, Any]:
+    return {
+        "equal": verifying.clears(equality),
+        "fenced": equality.fenced,
+        "position": equality.position,
+        "slices": len(equality.pairs),
+        "rows": sum(pair.source.rows for pair in equality.pairs),
+        "drifted": [pair.slice.id for pair in verifying.drifted(equality)],
+        "strays": {f"{dataset}/{home}": number for dataset, home, number in equality.strays if number},
+        "differences": [
+            {"dataset": d.dataset, "home": d.home, "kind": d.kind, "key": list(d.key)} for d in equality.differences
+        ],
+    }
+
+
+def approve(
+    key: Annotated[Path, typer.Option(help="The approver's secret key file, made by `domicile keys new`.")],
+    role: Annotated[str, typer.Option(help="In which role you sign.")] = "approver",
+    file: FileOption = DEFAULT_FILE,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign the erasure of exactly this plan and this equality, and leave the signature for `apply`.
+
+    Example: domicile approve --key operator.key --role operator
+    """
+    screen = Screen(as_json=as_json)
+    with opened(file, screen) as run:
+        given = sign_approval(run, key, role)
+    screen.say(
+        f"{given.approver} approved the erasure under equality {given.equality[:16]}… "
+        f"({given.given} of {given.threshold} needed)"
+    )
+    screen.value({"approver": given.approver, "equality": given.equality, "given": given.given,
+                  "threshold": given.threshold})  # fmt: skip
+
+
+def erase(
+    file: FileOption = DEFAULT_FILE,
+    yes: Annotated[bool, typer.Option("--yes", help="Really erase. Without it this is a dry run.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List what would be erased; with --yes erase it, once it is cleared. The rest of `apply` follows later.
+
+    Example: domicile erase; domicile erase --yes
+    """
+    screen = Screen(as_json=as_json)
+    with opened(file, screen) as run:
+        rows = _would_erase(run)
+        screen.table(
+            "would be erased" if not yes else "to erase", ("dataset", "home", "deleted", "blanked"),
+            ((name, home, count(deleted), count(blanked)) for name, home, deleted, blanked in rows),
+            right=(2, 3),
+        )  # fmt: skip
+        if yes:
+            run.apply(until=Stage.ERASE, yes=True)
+    screen.value({"erased": yes, "rows": [
+        {"dataset": name, "home": home, "delete": deleted, "blank": blanked} for name, home, deleted, blanked in rows
+    ]})  # fmt: skip
+    if not yes:
+        screen.say("dry run: nothing was erased; add --yes")
+
+
+def _would_erase(run: Run) -> list[tuple[str, str, int, int]]:
+    scope, manifest = run.under_way()
+    return [
+        (name, home, sum(piece.delete for piece in group), sum(piece.blank for piece in group))
+        for name, home, group in erasing.order(scope, manifest.slices)
+    ]
+
+
+def sweep(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
+    """Empty the horizon after the erase, and search every copy for what should be gone.
+
+    Example: domicile sweep
+    """
+    _go_on(file, Stage.SWEEP, as_json=as_json)
+
+
+def certify(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
+    """Roll the verdicts up into a certificate; write the bundle for the auditor and the report.
+
+    Example: domicile certify; domicile-audit .domicile/bundle.zip
+    """
+    _go_on(file, Stage.CERTIFY, as_json=as_json)
+
+
+def _go_on(file: Path, until: Stage, *, as_json: bool) -> None:
+    screen = Screen(as_json=as_json)
+    with opened(file, screen) as run:
+        run.apply(until=until)
+        write_report(run)
+        state = read_status(run)
+    _print_status(screen, state)
+    screen.value(state.as_json())
+
+
+def abandon(
+    file: FileOption = DEFAULT_FILE,
+    yes: Annotated[bool, typer.Option("--yes", help="Really give the run up.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Give up a run of which nothing is erased yet: take fence and staging away. The homes stay for you to empty.
+
+    Example: domicile abandon --yes
+    """
+    screen = Screen(as_json=as_json)
+    with opened(file, screen) as run:
+        if yes:
+            run.abandon()
+    screen.say("given up: the fence is gone, the source is as it was; empty the homes" if yes else "dry run; add --yes")
+    screen.value({"abandoned": yes})

@@ -1,0 +1,37 @@
+"""The report page of a run, put together from log and journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from domicile import __version__
+from domicile.horizon import Judged
+from domicile.model import Fence, Manifest
+from domicile.portal.report import Extras, LockTime, StageTime, render
+from domicile.predicates import CertificatePredicate
+from domicile.run import Run
+
+
+def write_report(run: Run) -> Path:
+    """Write the page of the run as it is now; return its path."""
+    fence, manifest = run.journal.get("fence", Fence), run.journal.get("manifest", Manifest)
+    judged = run.journal.get("judged", Judged)
+    certificate = run.last(CertificatePredicate)
+    extras = Extras(
+        engine=__version__,
+        stages=tuple(
+            StageTime(stage=stage, seconds=seconds)
+            for stage, seconds in (run.journal.get("seconds", dict[str, float]) or {}).items()
+        ),
+        fence_wait_ms=fence.wait_ms if fence else None,
+        findings=manifest.findings if manifest else (),
+        locks=tuple(LockTime(copy=copy, ms=ms) for copy, ms in judged.locks_ms.items()) if judged else (),
+        checkpoint=run.ledger.log.checkpoint_bytes.decode() if run.ledger.size else None,
+        certificate=certificate.sha256 if certificate else None,
+        bundle=run.workspace.bundle.name if run.workspace.bundle.exists() else None,
+        made_at=run.host.now(),
+    )
+    page = render([recorded.predicate for recorded in run.ledger.statements()], extras=extras)
+    run.workspace.make()
+    run.workspace.write(run.workspace.report, page.encode())
+    return run.workspace.report

@@ -1,0 +1,78 @@
+"""Where a run is and what comes next, read from the log and the journal; asks no store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from domicile.cutover import missing_approvals
+from domicile.model import Verdict
+from domicile.predicates import (
+    CertificatePredicate,
+    ClearancePredicate,
+    CutoverPredicate,
+    EqualityPredicate,
+    ErasurePredicate,
+    JudgedCopy,
+    Phase,
+    SweepPredicate,
+)
+from domicile.run import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Lines for people, and the same as values."""
+
+    lines: tuple[str, ...]
+    next: str
+    verdict: Verdict | None
+    verdicts: tuple[JudgedCopy, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for scripts."""
+        return {
+            "done": list(self.lines),
+            "next": self.next,
+            "verdict": self.verdict,
+            "copies": [{"id": c.id, "verdict": c.verdict, "why": c.why, "until": c.until} for c in self.verdicts],
+        }
+
+
+def read_status(run: Run) -> Status:
+    """Say what is done and what comes next."""
+    lines: list[str] = []
+    certificate = run.last(CertificatePredicate)
+    if not run.ledger.size:
+        planned = run.workspace.plan.exists()
+        step = "domicile apply" if planned else "domicile plan"
+        return Status(lines=("planned" if planned else "no plan yet",), next=step, verdict=None, verdicts=())
+    plan = run.ledger.plan()
+    rows = sum(piece.rows for piece in plan.slices)
+    lines.append(f"frozen: {rows:,} private rows in {len(plan.slices)} slices; plan {plan.plan[:16]}…")
+    step = "domicile apply"
+    if (found := run.last(CutoverPredicate)) and isinstance(found.predicate, CutoverPredicate):
+        people = sum(found.predicate.subjects.values())
+        lines.append(f"at home, and fenced since {found.predicate.fenced_at:%Y-%m-%d %H:%M} UTC: {people:,} subjects")
+    if (found := run.last(EqualityPredicate)) and isinstance(found.predicate, EqualityPredicate):
+        equal = not found.predicate.differences and not found.predicate.strays
+        lines.append(f"equality {found.sha256[:16]}…: {'all equal' if equal else 'DIFFERENT'}")
+        given = run.approvals(found.sha256)
+        missing = missing_approvals(run.config.policy.approvals.erase, tuple(given))
+        lines.append(f"approvals: {', '.join(given) or 'none'}; {missing} missing")
+        step = "domicile verify --repair" if not equal else "domicile approve --key …" if missing else step + " --yes"
+    if run.last(ClearancePredicate):
+        lines.append("cleared")
+    outcomes = run.last(ErasurePredicate, lambda one: one.phase is Phase.OUTCOME)
+    if outcomes:
+        lines.append("erased at the source" if run.journal.get("erase_done", bool) else "erasing")
+    if (found := run.last(SweepPredicate)) and isinstance(found.predicate, SweepPredicate):
+        lines.append(f"swept for {found.predicate.tokens.searched:,} values in {len(found.predicate.copies)} copies")
+    if certificate is None or not isinstance(certificate.predicate, CertificatePredicate):
+        return Status(lines=tuple(lines), next=step, verdict=None, verdicts=())
+    return Status(
+        lines=(*lines, f"report: {run.workspace.report}", f"bundle: {run.workspace.bundle}"),
+        next=f"domicile-audit {run.workspace.bundle}",
+        verdict=certificate.predicate.verdict,
+        verdicts=certificate.predicate.copies,
+    )

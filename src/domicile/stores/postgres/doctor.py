@@ -1,0 +1,144 @@
+"""What the roles may do and what can be seen: asked of the servers, never assumed. `docs/privileges.md` is the prose.
+
+`holds` is True, False (a run would stop there), or None: the run goes on, and some copy's verdict will be `unknown`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from domicile.config import Config
+from domicile.errors import DomicileError
+from domicile.host import Host
+from domicile.stores.postgres import horizon
+from domicile.stores.postgres.catalogue import read_catalogue
+from domicile.stores.postgres.programs import find_client
+from domicile.stores.postgres.session import connect, faults
+
+VERSION_MIN = 13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing asked, what came of it, what fails without it, and how to mend it."""
+
+    store: str
+    what: str
+    holds: bool | None
+    needed_for: str
+    remedy: str = ""
+
+
+def examine_source(config: Config, host: Host, base: Path) -> Iterator[Check]:
+    """Ask the source."""
+    name = config.source
+    try:
+        connection = connect(host.secret(config.stores[name].dsn, base=base), store=name)
+    except DomicileError as fault:
+        yield Check(store=name, what="connection", holds=False, needed_for="everything", remedy=str(fault))
+        return
+    try:
+        with faults(name, "ask for its rights"):
+            yield from _server(connection, name)
+            yield from _source_rights(connection, name)
+            catalogue = read_catalogue(connection)
+            tables = [table.name for table in catalogue.tables]
+            for right in horizon.rights(connection, datasets=tables):
+                yield Check(
+                    store=name, what=right.name, holds=right.has or None, needed_for=right.needed_for,
+                    remedy="" if right.has else right.grant_sql,
+                )  # fmt: skip
+            for note in catalogue.notes:
+                yield Check(store=name, what=note, holds=None, needed_for="a complete map")
+    finally:
+        connection.close()
+
+
+def examine_home(name: str, dsn: str) -> Iterator[Check]:
+    """Ask a home."""
+    try:
+        connection = connect(dsn, store=name)
+    except DomicileError as fault:
+        yield Check(store=name, what="connection", holds=False, needed_for="everything", remedy=str(fault))
+        return
+    try:
+        with faults(name, "ask for its rights"):
+            yield from _server(connection, name)
+            yield _one(
+                connection, name, "may create schemas here",
+                "SELECT has_database_privilege(current_database(), 'CREATE')", "the tables at home",
+                "GRANT CREATE ON DATABASE … TO …, or make the role its owner",
+            )  # fmt: skip
+            yield _one(
+                connection, name, "may create databases",
+                "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user",
+                "the proven restore, without which nothing is cleared", "ALTER ROLE … CREATEDB",
+            )  # fmt: skip
+            yield _replication_role(connection, name, "repairs at home")
+    finally:
+        connection.close()
+
+
+def _server(connection: psycopg.Connection[Any], name: str) -> Iterator[Check]:
+    major = connection.info.server_version // 10_000
+    yield Check(
+        store=name, what=f"PostgreSQL {major}", holds=major >= VERSION_MIN, needed_for="everything",
+        remedy="" if major >= VERSION_MIN else f"version {VERSION_MIN} or newer",
+    )  # fmt: skip
+    for program in ("pg_dump", "pg_restore", "psql"):
+        try:
+            path = find_client(program, at_least_major=major)
+        except DomicileError as fault:
+            yield Check(store=name, what=program, holds=False, needed_for="schema and restore", remedy=str(fault))
+        else:
+            yield Check(store=name, what=f"{program} ({path.parent})", holds=True, needed_for="schema and restore")
+
+
+def _source_rights(connection: psycopg.Connection[Any], name: str) -> Iterator[Check]:
+    yield _one(
+        connection, name, "may create a schema", "SELECT has_database_privilege(current_database(), 'CREATE')",
+        "manifest and fence", "GRANT CREATE ON DATABASE … TO …",
+    )  # fmt: skip
+    yield _one(
+        connection, name, "reads, deletes and guards every table",
+        "SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'DELETE')"
+        " AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'TRIGGER')"
+        " AND pg_has_role(c.relowner, 'USAGE')), true) FROM pg_class AS c"
+        " JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
+        " AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'domicile')",
+        "copy, fence (ENABLE ALWAYS TRIGGER asks for ownership) and erase",
+        "make the role a member of the tables' owner",
+    )  # fmt: skip
+    yield _replication_role(connection, name, "erasing without firing triggers and cascades")
+    yield _one(
+        connection, name, "is not subject to row security",
+        "SELECT rolbypassrls OR rolsuper OR NOT EXISTS (SELECT FROM pg_class WHERE relrowsecurity)"
+        " FROM pg_roles WHERE rolname = current_user",
+        "reading all rows (with a policy in force every read fails, on purpose)", "ALTER ROLE … BYPASSRLS",
+    )  # fmt: skip
+
+
+def _replication_role(connection: psycopg.Connection[Any], name: str, needed_for: str) -> Check:
+    holds = True
+    try:
+        with connection.transaction():
+            connection.execute("SET LOCAL session_replication_role = replica")
+    except psycopg.errors.InsufficientPrivilege:
+        holds = False
+    return Check(
+        store=name, what="may set session_replication_role", holds=holds, needed_for=needed_for,
+        remedy="" if holds else "GRANT SET ON PARAMETER session_replication_role TO … (15+), else a superuser",
+    )  # fmt: skip
+
+
+def _one(  # noqa: PLR0913, PLR0917 - a line of the table
+    connection: psycopg.Connection[Any], name: str, what: str, query: str, needed_for: str, remedy: str
+) -> Check:
+    row = connection.execute(query.encode()).fetchone()
+    holds = bool(row and row[0])
+    return Check(store=name, what=what, holds=holds, needed_for=needed_for, remedy="" if holds else remedy)
