@@ -1,0 +1,307 @@
+"""One self-contained page on a run: what a board member reads and an engineer checks. No script, nothing from outside.
+
+It is made from the statements of the log and shows nothing better than they allow (`portal.facts`). It checks no
+signature: that is `domicile-audit`'s, and the page says so. Statements hold no personal data (P8), so neither does it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from domicile.certify import WORST_LAST
+from domicile.model import Finding, Verdict
+from domicile.portal import schematic, words
+from domicile.portal.facts import Facts, Rows, State, Step, gather, steps
+from domicile.predicates import JudgedCopy, PlannedCopy, Predicate, SweptCopy
+
+ALWAYS: Final = (
+    "that the signers told the truth about their stores, and that their clocks were right",
+    "that the list of copies is complete: a copy that nobody listed has no verdict",
+    "that no other version of this log was shown to others: no witness has cosigned it",
+    "who holds the keys: this page checks no signature; domicile-audit does, against keys that you got elsewhere",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTime:
+    """How long a stage took and what passed through it.
+
+    `stage` is plan, cutover, transfer, verify, approve, clear, erase, sweep, certify, or a name of its own.
+    """
+
+    stage: str
+    seconds: float
+    rows: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockTime:
+    """How long the horizon's treatment kept others from one copy."""
+
+    copy: str
+    ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """What a reader wants to know and no statement says.
+
+    `checkpoint` is the log's signed head as text, `certificate` the SHA-256 of the certificate's envelope, `bundle`
+    the file name of the bundle.
+    """
+
+    engine: str
+    stages: tuple[StageTime, ...] = ()
+    fence_wait_ms: int | None = None
+    findings: tuple[Finding, ...] = ()
+    locks: tuple[LockTime, ...] = ()
+    checkpoint: str | None = None
+    certificate: str | None = None
+    bundle: str | None = None
+    made_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One big number."""
+
+    number: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowLine:
+    """A step with its time; `rate` is empty where nothing was measured."""
+
+    step: Step
+    took: str
+    rate: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyGroup:
+    """Copies of one kind, method, reason and date, under one verdict."""
+
+    kind: str
+    location: str
+    method: str
+    why: str
+    until: datetime | None
+    ids: tuple[str, ...]
+    bytes: int
+    residue: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictGroup:
+    """All copies of one verdict, or (None) those that nobody judged yet."""
+
+    verdict: Verdict | None
+    copies: int
+    groups: tuple[CopyGroup, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A finding and the rule that decided it."""
+
+    kind: str
+    where: str
+    count: int
+    text: str
+    rule: str | None
+    decided: bool
+
+
+def render(statements: Sequence[Predicate], *, extras: Extras) -> str:
+    """Return the page for all predicates of a log, in order, of a finished run or not.
+
+    Raises EvidenceFault when they don't begin with a plan.
+    """
+    facts = gather(statements)
+    flow = tuple(_flow(facts, extras))
+    return _template().render(
+        facts=facts,
+        plan=facts.plan,
+        extras=extras,
+        judgement=facts.judgement,
+        tone=_tone(facts),
+        headline=headline(facts),
+        tiles=tuple(_tiles(facts)),
+        missing=tuple(line.step for line in flow if line.step.state is not State.DONE),
+        not_proven=tuple(_not_proven(facts, extras)),
+        always=ALWAYS,
+        pictures=(("wide", schematic.wide(facts)), ("narrow", schematic.narrow(facts))),
+        flow=flow,
+        other_times=tuple(_other_times(flow, extras)),
+        datasets=tuple(_datasets(facts)),
+        homes=tuple((home, facts.of_home(home)) for home in dict.fromkeys(facts.plan.homes.values())),
+        verdict_groups=tuple(_verdict_groups(facts)),
+        verdict_words=words.VERDICTS,
+        decisions=tuple(_decisions(facts, extras)),
+        checkpoint_sha256=hashlib.sha256(extras.checkpoint.encode()).hexdigest() if extras.checkpoint else None,
+        words=words,
+    )
+
+
+def headline(facts: Facts) -> str:
+    """Say the verdict of the whole in one plain sentence."""
+    judgement = facts.judgement
+    if judgement.doubts:
+        return "The certificate does not follow from the statements in the log. Do not rely on it."
+    if judgement.certified:
+        return words.VERDICTS[judgement.verdict].headline.format(some=_how_many(facts, judgement.verdict))
+    if judgement.verdict is Verdict.PRESENT:
+        if facts.total.deleted + facts.total.blanked:
+            return "This run is not finished: some private data is erased at the source, the rest is still there."
+        return "This run is not finished: the private data is still at the source."
+    return "This run is not finished: the rows are erased at the source, but nobody has judged the copies yet."
+
+
+def _how_many(facts: Facts, verdict: Verdict) -> str:
+    copies = facts.certificate.copies if facts.certificate else ()
+    return f"{sum(1 for copy in copies if copy.verdict is verdict):,} of {len(copies):,} listed copies"
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("domicile.portal", "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("report.html.j2")
+
+
+def _tone(facts: Facts) -> str:
+    if facts.judgement.doubts:
+        return "bad"
+    return words.VERDICTS[facts.judgement.verdict].tone
+
+
+def _tiles(facts: Facts) -> Iterator[Tile]:
+    total, sweep = facts.total, facts.sweep
+    if facts.cutover is not None:
+        people = sum(facts.cutover.subjects.values())
+        yield Tile(number=words.count(people), text="people whose private data moves")
+    yield Tile(number=words.count(total.moved), text="rows at home, read equal to the source under a fence")
+    yield Tile(number=words.count(total.deleted), text="rows deleted at the source")
+    yield Tile(number=words.count(total.blanked), text="rows at the source with private fields blanked")
+    copies = facts.certificate.copies if facts.certificate else ()
+    best = sum(1 for copy in copies if copy.verdict is Verdict.ERASED_VERIFIED)
+    if not facts.judgement.doubts:
+        yield Tile(number=f"{best:,} of {len(facts.plan.copies):,}", text="copies outside home erased and searched")
+    if sweep is not None:
+        residue = sum(one.residue for one in sweep.copies)
+        yield Tile(number=words.count(residue + sweep.rows.hits), text="private values found where they must not be")
+
+
+def _not_proven(facts: Facts, extras: Extras) -> Iterator[str]:
+    yield from (f"undecided: {item.text} ({item.where})" for item in _decisions(facts, extras) if not item.decided)
+    total = facts.total
+    if total.slices_equal < total.slices:
+        yield (
+            f"that {words.some(total.planned - total.moved, 'planned row')} "
+            f"({words.some(total.slices - total.slices_equal, 'slice')}) are at home: not read equal under a fence"
+        )
+    for group in _verdict_groups(facts):
+        if group.verdict not in (Verdict.ERASED_VERIFIED, Verdict.KEY_DESTROYED):
+            yield _open_copies(group)
+    if facts.sweep is not None and facts.sweep.tokens.not_searchable:
+        yield (
+            f"that {words.some(facts.sweep.tokens.not_searchable, 'value')} are gone: too short or too common to be "
+            "searched for as bytes"
+        )
+    yield from facts.certificate.not_proven if facts.certificate else facts.plan.not_proven
+
+
+def _open_copies(group: VerdictGroup) -> str:
+    kinds = list(dict.fromkeys(one.kind for one in group.groups))
+    shown = ", ".join(kinds[:8]) + (f" and {len(kinds) - 8:,} more kinds" if len(kinds) > 8 else "")
+    number = words.some(group.copies, "copy", "copies")
+    if group.verdict is None:
+        return f"{number} outside home: not judged yet ({shown})"
+    return f"{number} {group.verdict.value}: {words.VERDICTS[group.verdict].meaning} ({shown})"
+
+
+def _flow(facts: Facts, extras: Extras) -> Iterator[FlowLine]:
+    times = {time.stage: time for time in extras.stages}
+    for step in steps(facts):
+        time = times.get(step.stage)
+        yield FlowLine(step=step, took=words.seconds(time.seconds if time else None), rate=_rate(time))
+
+
+def _rate(time: StageTime | None) -> str:
+    if time is None or time.seconds <= 0:
+        return ""
+    parts = []
+    if time.rows:
+        parts.append(f"{time.rows / time.seconds:,.0f} rows/s")
+    if time.bytes:
+        parts.append(f"{words.size(round(time.bytes / time.seconds))}/s")
+    return ", ".join(parts)
+
+
+def _other_times(flow: Sequence[FlowLine], extras: Extras) -> Iterator[tuple[str, str, str]]:
+    known = {line.step.stage for line in flow}
+    for time in extras.stages:
+        if time.stage not in known:
+            yield time.stage, words.seconds(time.seconds), _rate(time)
+
+
+def _datasets(facts: Facts) -> Iterator[tuple[str, Rows, tuple[tuple[str, Rows], ...]]]:
+    for dataset in dict.fromkeys(name for name, _ in facts.rows):
+        homes = tuple((home, rows) for (name, home), rows in facts.rows.items() if name == dataset)
+        yield dataset, facts.of_dataset(dataset), homes
+
+
+def _verdict_groups(facts: Facts) -> Iterator[VerdictGroup]:
+    judged = {copy.id: copy for copy in facts.certificate.copies} if facts.certificate else {}
+    swept = {one.id: one for one in facts.sweep.copies} if facts.sweep else {}
+    for verdict in (None, *reversed(WORST_LAST)):
+        mine = [copy for copy in facts.plan.copies if _verdict(judged.get(copy.id)) is verdict]
+        if mine:
+            yield VerdictGroup(verdict=verdict, copies=len(mine), groups=tuple(_copy_groups(mine, judged, swept)))
+
+
+def _verdict(judged: JudgedCopy | None) -> Verdict | None:
+    return judged.verdict if judged else None
+
+
+def _copy_groups(
+    copies: Sequence[PlannedCopy], judged: dict[str, JudgedCopy], swept: dict[str, SweptCopy]
+) -> Iterator[CopyGroup]:
+    """Put copies that differ in nothing but their name into one line: sixty tables need no sixty lines."""
+    alike: dict[tuple[str, str, str, str, datetime | None], list[str]] = {}
+    for copy in copies:
+        mine = judged.get(copy.id)
+        place = (copy.kind, copy.location, copy.method, mine.why if mine else "", mine.until if mine else None)
+        alike.setdefault(place, []).append(copy.id)
+    for (kind, location, method, why, until), ids in alike.items():
+        read = [swept[name] for name in ids if name in swept]
+        yield CopyGroup(
+            kind=kind, location=location, method=method, why=why, until=until, ids=tuple(ids),
+            bytes=sum(one.bytes for one in read), residue=sum(one.residue for one in read),
+        )  # fmt: skip
+
+
+def _decisions(facts: Facts, extras: Extras) -> Iterator[Decision]:
+    known = set()
+    for finding in extras.findings:
+        known.add((finding.kind, finding.where, finding.count))
+        yield Decision(
+            kind=finding.kind, where=finding.where, count=finding.count, text=finding.text, rule=finding.rule,
+            decided=finding.remedy is None,
+        )  # fmt: skip
+    for stated in facts.findings:
+        if (stated.kind, stated.where, stated.count) not in known:
+            yield Decision(
+                kind=stated.kind, where=stated.where, count=stated.count, text=stated.text, rule=None, decided=True
+            )
