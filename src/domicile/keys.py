@@ -37,9 +37,7 @@ class Verifier:
         """Refuse a name or key that no note could carry."""
         require_key_name(self.name)
         if len(self.public) != SEED_BYTES:
-            raise BadFile(
-                f"key {self.name}: a public key has 32 bytes; take the key's line as it was given to you"
-            )
+            raise BadFile(f"key {self.name}: a public key has 32 bytes; take the key's line as it was given to you")
 
     @property
     def key_id(self) -> bytes:
@@ -99,9 +97,7 @@ def parse_vkey(line: str) -> Verifier:
     name, key_id, key = _split_key(line)
     verifier = Verifier(name=name, public=_decode_key(key, name))
     if verifier.vkey != line or verifier.key_id.hex() != key_id:
-        raise BadFile(
-            f"key {name}: id and key do not belong together; take the key's line as it was given to you"
-        )
+        raise BadFile(f"key {name}: id and key do not belong together; take the key's line as it was given to you")
     return verifier
 
 
@@ -112,9 +108,7 @@ def parse_skey(line: str) -> Signer:
     name, _, seed = _split_key(line.removeprefix(_SECRET_PREFIX))
     signer = Signer(name=name, seed=_decode_key(seed, name))
     if signer.skey != line:
-        raise BadFile(
-            f"secret key {name}: id and key do not belong together; restore the file from its safe copy"
-        )
+        raise BadFile(f"secret key {name}: id and key do not belong together; restore the file from its safe copy")
     return signer
 
 
@@ -125,9 +119,7 @@ def save_signer(path: Path, signer: Signer) -> None:
     except FileExistsError as error:
         raise BadFile(f"key file {path}: exists already; choose another name") from error
     except OSError as error:
-        raise HostFault(
-            f"key file {path}: can't be made ({error.strerror}); check folder and rights"
-        ) from error
+        raise HostFault(f"key file {path}: can't be made ({error.strerror}); check folder and rights") from error
     with os.fdopen(handle, "w") as out:
         out.write(signer.skey + "\n")
         out.flush()
@@ -147,9 +139,7 @@ def save_verifier(path: Path, verifier: Verifier) -> None:
     try:
         path.write_text(verifier.vkey + "\n", encoding="utf-8")
     except OSError as error:
-        raise HostFault(
-            f"key file {path}: can't be written ({error.strerror}); check folder and rights"
-        ) from error
+        raise HostFault(f"key file {path}: can't be written ({error.strerror}); check folder and rights") from error
 
 
 def load_verifier(path: Path) -> Verifier:

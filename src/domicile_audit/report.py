@@ -52,8 +52,9 @@ def say_proven(case: Case) -> tuple[str, ...]:
             totals.update(row)
     lines = [
         f"{case.engine.keyid} signed {case.size} statements in this order and no others in this log",
-        (f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first: {len(plan['slices'])} slices, "
-        f"{len(plan['copies'])} copies, {plan['approvals']['threshold']} of {len(plan['approvals']['of'])} approvals"),
+        f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first",
+        f"it lists {len(plan['slices'])} slices and {len(plan['copies'])} copies",
+        f"it asks for {plan['approvals']['threshold']} of {len(plan['approvals']['of'])} approvals",
         f"{totals['moved']} rows were stated equal at source and home under a fence",
     ]
     for clearance in case.of("clearance/v1"):

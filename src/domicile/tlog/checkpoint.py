@@ -33,9 +33,7 @@ class Checkpoint:
 def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> bytes:
     """Write the checkpoint as a note; the signer's name is the origin."""
     if signer.name != checkpoint.origin:
-        raise EvidenceFault(
-            f"log {checkpoint.origin}: the key is named {signer.name}; use the key of this log"
-        )
+        raise EvidenceFault(f"log {checkpoint.origin}: the key is named {signer.name}; use the key of this log")
     return sign_note(checkpoint.text, [signer])
 
 
@@ -43,9 +41,7 @@ def open_checkpoint(data: bytes, verifier: Verifier) -> Checkpoint:
     """Read a checkpoint that this log's key signed; `EvidenceFault` for any other."""
     checkpoint = parse_checkpoint(open_note(data, verifier))
     if checkpoint.origin != verifier.name:
-        raise EvidenceFault(
-            f"log {verifier.name}: this is the checkpoint of another log; fetch the right one"
-        )
+        raise EvidenceFault(f"log {verifier.name}: this is the checkpoint of another log; fetch the right one")
     return checkpoint
 
 

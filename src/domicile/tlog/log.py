@@ -128,9 +128,7 @@ class Log:
             return self._tail[place]
         found = self._read_entries(Tile(level=None, index=number, width=TILE_WIDTH))[place]
         if hash_leaf(found) != self._tree.level(0)[index]:
-            raise EvidenceFault(
-                f"log {self._directory}: entry {index} was altered; restore the folder from a copy"
-            )
+            raise EvidenceFault(f"log {self._directory}: entry {index} was altered; restore the folder from a copy")
         return found
 
     def entries(self) -> Iterator[bytes]:
@@ -202,22 +200,16 @@ class Log:
         self._checkpoint = _read_file(self._directory / "checkpoint", NOTE_BYTES_MAX)
         head = open_checkpoint(self._checkpoint, self.verifier)
         if head.size > ENTRIES_MAX:
-            raise EvidenceFault(
-                f"log {self._directory}: more than {ENTRIES_MAX} entries; not a log of this engine"
-            )
+            raise EvidenceFault(f"log {self._directory}: more than {ENTRIES_MAX} entries; not a log of this engine")
         levels = groupby(tiles_of(head.size), key=lambda tile: tile.level)
         for level, tiles in levels:
             for tile in tiles:
                 if level is None:
                     self._take(tile)
                 elif _read_file(self._directory / tile.path, TILE_WIDTH * 32) != self._tile_bytes(tile):
-                    raise EvidenceFault(
-                        f"log {self._directory}: {tile.path} was altered; restore it from a copy"
-                    )
+                    raise EvidenceFault(f"log {self._directory}: {tile.path} was altered; restore it from a copy")
         if self.root != head.root:
-            raise EvidenceFault(
-                f"log {self._directory}: its entries are not those of its checkpoint; restore it"
-            )
+            raise EvidenceFault(f"log {self._directory}: its entries are not those of its checkpoint; restore it")
 
     def _take(self, tile: Tile) -> None:
         entries = self._read_entries(tile)
@@ -273,9 +265,7 @@ def _read_file(path: Path, bytes_max: int) -> bytes:
     except FileNotFoundError as error:
         raise EvidenceFault(f"log: {path} is missing; restore the folder from a copy") from error
     except OSError as error:
-        raise HostFault(
-            f"log: {path} can't be read ({error.strerror}); check the disk and its rights"
-        ) from error
+        raise HostFault(f"log: {path} can't be read ({error.strerror}); check the disk and its rights") from error
     if len(data) > bytes_max:
         raise EvidenceFault(f"log: {path} is longer than {bytes_max} bytes; restore the folder from a copy")
     return data
@@ -294,6 +284,4 @@ def _faults(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise HostFault(
-            f"log {directory}: can't be written ({error.strerror}); check space and rights"
-        ) from error
+        raise HostFault(f"log {directory}: can't be written ({error.strerror}); check space and rights") from error

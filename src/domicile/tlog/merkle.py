@@ -112,9 +112,7 @@ class Tree:
     @staticmethod
     def _require(holds: bool) -> None:
         if not holds:
-            raise EvidenceFault(
-                "log: asked for an entry or size that it does not have; look at its checkpoint"
-            )
+            raise EvidenceFault("log: asked for an entry or size that it does not have; look at its checkpoint")
 
 
 def root_from_inclusion(leaf_hash: bytes, *, index: int, size: int, path: Sequence[bytes]) -> bytes:

@@ -69,9 +69,7 @@ def open_note(data: bytes, verifier: Verifier) -> str:
     if not own:
         raise EvidenceFault(f"note: not signed by {verifier.keyid}; ask for the note of that key")
     if not all(verifier.accepts(note.text.encode(), s.signature) for s in own):
-        raise EvidenceFault(
-            f"note: the signature of {verifier.keyid} is wrong; the text or the signature was altered"
-        )
+        raise EvidenceFault(f"note: the signature of {verifier.keyid} is wrong; the text or the signature was altered")
     return note.text
 
 

@@ -1,0 +1,117 @@
+"""`domicile-audit` as a program: exit codes, both outputs, alone in an empty folder, without a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import domicile_audit
+from tests.vectors import make
+
+VECTORS = Path(make.__file__).parent
+GOOD = VECTORS / "good" / "all-erased.zip"
+BLOCKED = VECTORS / "good" / "backup-blocked.zip"
+BAD = VECTORS / "bad" / "equality-with-a-differing-digest.zip"
+RIGHT = VECTORS / "policies" / "right.txt"
+HOOK = """
+import sys
+def hook(event, args):
+    if event.startswith("socket.") or event in ("subprocess.Popen", "os.system"):
+        sys.exit(f"forbidden: {event}")
+    if event == "import" and args[0].split(".")[0] == "domicile":
+        sys.exit("forbidden: the engine")
+sys.addaudithook(hook)
+from domicile_audit.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Path:
+    """A folder that holds the checker's package and nothing of the engine."""
+    package = Path(domicile_audit.__file__).parent
+    shutil.copytree(package, tmp_path / "domicile_audit", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str | Path, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder), "PYTHONIOENCODING": encoding}
+    return subprocess.run(
+        [sys.executable, "-c", HOOK, *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        timeout=60,
+    )
+
+
+def test_p9_the_checker_alone_accepts_a_good_bundle(alone: Path) -> None:
+    done = run(alone, GOOD, "--trust", RIGHT)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "✓ 21" in done.stdout
+    assert "ACCEPTED: " in done.stdout
+    assert done.stdout.index("\nproven:") < done.stdout.index("\nnot proven:")
+
+
+def test_p9_the_checker_alone_refuses_a_bad_bundle_at_its_step(alone: Path) -> None:
+    done = run(alone, BAD)
+    assert (1, "") == (done.returncode, done.stderr)
+    assert "✗ 13" in done.stdout
+    assert "REFUSED at check 13: " in done.stdout
+    assert "not the same at home" in done.stdout
+
+
+def test_p11_a_bundle_that_leaves_something_says_so_loudly(alone: Path) -> None:
+    done = run(alone, BLOCKED)
+    assert done.returncode == 0
+    assert "NOT EVERYTHING IS PROVEN ERASED: the verdict is blocked-until" in done.stdout
+    assert "copy app/wal is blocked-until 2026-11-29T08:39:00Z" in done.stdout
+
+
+def test_the_answer_as_json(alone: Path) -> None:
+    good, bad = run(alone, GOOD, "--json"), run(alone, BAD, "--json")
+    answer = json.loads(good.stdout)
+    assert (True, "erased-verified", "bundle", None) == tuple(
+        answer[key] for key in ("accepted", "verdict", "keys_from", "refused_at")
+    )
+    assert (0, 1, 13) == (good.returncode, bad.returncode, json.loads(bad.stdout)["refused_at"])
+
+
+def test_a_terminal_without_the_signs_still_gets_the_answer(alone: Path) -> None:
+    done = run(alone, GOOD, encoding="ascii")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "ACCEPTED" in done.stdout
+
+
+def test_what_is_no_bundle_is_refused_and_what_is_no_question_is_usage(alone: Path) -> None:
+    junk, empty = alone / "junk", alone / "empty"
+    junk.write_bytes(bytes(range(256)) * 9)
+    empty.touch()
+    assert [1, 1] == [run(alone, path).returncode for path in (junk, empty)]
+    questions: list[list[str | Path]] = [
+        [],
+        [alone / "nothing"],
+        [GOOD, "--trust", junk],
+        [GOOD, "--trust", alone / "nothing"],
+        [alone],
+        [GOOD, "-x"],
+    ]
+    assert [2] * len(questions) == [run(alone, *question).returncode for question in questions]
+    assert "Traceback" not in "".join(run(alone, *question).stderr for question in questions)
+
+
+def test_the_checker_is_readable_in_an_hour() -> None:
+    lines = {
+        path.name: len(path.read_text().splitlines()) for path in Path(domicile_audit.__file__).parent.glob("*.py")
+    }
+    assert max(lines.values()) < 300
+    assert sum(lines.values()) < 1_600

@@ -1,0 +1,164 @@
+"""The golden bundles: made again byte for byte, the good ones accepted, each bad one refused for its own reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from domicile_audit.case import Case, Refused
+from domicile_audit.checklist import CHECKS, audit
+from domicile_audit.policy import read_policy
+from tests.vectors import make
+from tests.vectors.registry import DEFECTS
+
+VECTORS = Path(make.__file__).parent
+GOOD = sorted(make.good_scripts())
+STORIES = sorted(name for name, defect in DEFECTS.items() if defect.check >= 10)
+# One lie may be seen from two sides; the checks that would also refuse it, were the named one not there.
+ALSO = {
+    "plan-slice-goes-elsewhere": {11, 15, 16, 20},
+    "plan-with-a-slice-twice": {20},
+    "plan-with-a-copy-twice": {19},
+    "plan-without-copies": {17, 19},
+    "plan-erases-more-than-there-is": {19},
+    "plan-threshold-too-high": {14},
+    "equality-unfenced": {20},
+    "equality-with-a-differing-digest": {20},
+    "equality-with-differing-rows": {15, 20},
+    "clearance-of-nothing": {16},
+    "erasure-of-more-than-planned": {19, 20},
+    "erasure-of-an-unplanned-slice": {19, 20},
+    "erasure-twice": {19, 20},
+    "sweep-of-an-unplanned-copy": {19},
+    "sweep-with-more-residue-than-hits": {19},
+}
+# These leave nothing for the later checks to read.
+NOTHING_LEFT = {
+    "plan-not-first",
+    "plan-twice",
+    "certificate-missing",
+    "certificate-not-last",
+    "equality-without-a-slice",
+}
+
+
+def bundle(kind: str, name: str) -> bytes:
+    return (VECTORS / kind / f"{name}.zip").read_bytes()
+
+
+def test_the_golden_files_are_what_the_script_makes() -> None:
+    made = make.all_files()
+    found = {path: path.read_bytes() for suffix in ("zip", "txt") for path in VECTORS.rglob(f"*.{suffix}")}
+    assert sorted(made) == sorted(found)
+    assert [path.name for path in made if made[path] != found[path]] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "all_erased"),
+    [
+        ("all-erased", "erased-verified", True),
+        ("detached-predicate", "erased-verified", True),
+        ("backup-blocked", "blocked-until", False),
+        ("copy-unknown", "unknown", False),
+        ("nothing-erased-yet", "present", False),
+    ],
+)
+def test_p11_a_good_bundle_is_accepted_and_says_loudly_what_is_left(
+    name: str, verdict: str, *, all_erased: bool
+) -> None:
+    report = audit(bundle("good", name))
+    assert (True, verdict, len(CHECKS)) == (report.accepted, report.verdict, len(report.checks))
+    assert all_erased == ("NOT EVERYTHING IS PROVEN ERASED" not in report.headline)
+    assert any("taken from the bundle itself" in line for line in report.not_proven)
+
+
+@pytest.mark.parametrize("name", sorted(DEFECTS))
+def test_p9_a_bad_bundle_is_refused_for_its_own_reason(name: str) -> None:
+    report = audit(bundle("bad", name))
+    assert not report.accepted
+    assert DEFECTS[name].check == report.checks[-1].number, report.reason
+    assert DEFECTS[name].reason in (report.reason or "")
+
+
+def refusing(name: str) -> set[int]:
+    """All the checks that refuse a bundle, each asked although another has refused."""
+    found = set()
+    case = Case(data=bundle("bad", name), policy=None)
+    for number, (_, _, check) in enumerate(CHECKS, start=1):
+        try:
+            check(case)
+        except Refused:
+            found.add(number)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(set(STORIES) - NOTHING_LEFT))
+def test_p9_only_the_named_check_refuses_what_a_cheat_signed(name: str) -> None:
+    assert {DEFECTS[name].check} | ALSO.get(name, set()) == refusing(name)
+
+
+def test_p9_every_check_of_the_story_refuses_something_that_no_other_does() -> None:
+    alone = {DEFECTS[name].check for name in STORIES if name not in ALSO.keys() | NOTHING_LEFT}
+    assert set(range(10, len(CHECKS) + 1)) == alone
+
+
+def test_every_check_has_a_bundle_that_it_refuses() -> None:
+    assert set(range(1, len(CHECKS) + 1)) == {defect.check for defect in DEFECTS.values()}
+
+
+def test_the_seven_refusals_that_anyone_would_try_have_seven_reasons() -> None:
+    names = [
+        "plan-file-altered",
+        "statement-left-out",
+        "statements-swapped",
+        "checkpoint-of-another-log",
+        "certificate-better-than-its-verdicts",
+        "approval-missing",
+        "erasure-before-the-clearance",
+    ]
+    assert len(names) == len({audit(bundle("bad", name)).reason for name in names})
+
+
+def test_the_right_policy_accepts_and_then_the_keys_are_no_longer_open() -> None:
+    report = audit(bundle("good", "all-erased"), read_policy((VECTORS / "policies" / "right.txt").read_bytes()))
+    assert report.accepted
+    assert not any("taken from the bundle itself" in line for line in report.not_proven)
+
+
+@pytest.mark.parametrize(
+    ("policy", "check", "reason"),
+    [
+        ("another-log", 2, "not in the trust policy"),
+        ("another-approver", 14, "1 trusted approvals, the policy wants 2"),
+        ("three-approvals", 14, "2 trusted approvals, the policy wants 3"),
+    ],
+)
+def test_p2_a_policy_that_does_not_trust_the_keys_refuses(policy: str, check: int, reason: str) -> None:
+    trusted = read_policy((VECTORS / "policies" / f"{policy}.txt").read_bytes())
+    report = audit(bundle("good", "all-erased"), trusted)
+    assert (False, check) == (report.accepted, report.checks[-1].number)
+    assert reason in (report.reason or "")
+
+
+RIGHT = (VECTORS / "policies" / "right.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no log line"),
+        ("quorum none\n", "no log line"),
+        (RIGHT.replace("quorum none\n", ""), "quorum none"),
+        (RIGHT + "quorum none\n", "quorum none"),
+        (RIGHT.replace("quorum none", "quorum all"), "not a line this version reads"),
+        (RIGHT + "witness w x\n", "not a line this version reads"),
+        (RIGHT.replace("approvals 2", "approvals 0"), "approvals K"),
+        (RIGHT.replace("approvals 2", "approvals 3"), "approvals K"),
+        (RIGHT.replace("log homecoming", "log homecaming"), "do not belong together"),
+        (RIGHT + next(line for line in RIGHT.split("\n") if line.startswith("approver")) + "\n", "twice"),
+    ],
+)
+def test_a_policy_that_is_not_whole_is_no_policy(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_policy(text.encode())

@@ -1,0 +1,88 @@
+"""Write the golden bundles: `python -m tests.vectors.make`. A test makes them again and compares every byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from domicile import predicates as p
+from domicile.bundle import trust_policy
+from domicile.keys import Verifier
+from domicile.model import Verdict
+from tests.vectors import bad_bytes, bad_stories
+from tests.vectors import scenario as s
+from tests.vectors.registry import DEFECTS
+
+REGISTERED = (bad_bytes, bad_stories)  # importing them fills DEFECTS
+
+FOLDER = Path(__file__).parent
+GOOD = FOLDER / "good"
+BAD = FOLDER / "bad"
+
+
+def all_files() -> dict[Path, bytes]:
+    """Every file of this folder that is made."""
+    bundles = {GOOD / f"{name}.zip": s.bundle_of(script) for name, script in good_scripts().items()}
+    policies = {FOLDER / "policies" / f"{name}.txt": text.encode() for name, text in policy_texts().items()}
+    bad = {BAD / f"{name}.zip": defect.make() for name, defect in DEFECTS.items()}
+    return bundles | policies | bad
+
+
+def good_scripts() -> dict[str, s.Script]:
+    """Runs that are accepted, as evidence, whatever their verdict."""
+    return {
+        "all-erased": s.good(),
+        "detached-predicate": bad_bytes.large(),
+        "backup-blocked": _judged("app/wal", Verdict.BLOCKED_UNTIL, until=True),
+        "copy-unknown": _judged("app/statistics", Verdict.UNKNOWN, until=False),
+        "nothing-erased-yet": _stopped_before_the_clearance(),
+    }
+
+
+def policy_texts() -> dict[str, str]:
+    """Trust policies: the right one, and three that don't trust this bundle."""
+    rule = s.plan().approvals
+    engine = s.ENGINE.verifier
+    stranger = p.ApproverKey(name="stranger", vkey=s.STRANGER.verifier.vkey)
+    return {
+        "right": trust_policy(engine, rule),
+        "another-log": trust_policy(Verifier(name=engine.name, public=s.STRANGER.verifier.public), rule),
+        "another-approver": trust_policy(engine, p.ApprovalRule(threshold=2, of=(rule.of[0], stranger))),
+        "three-approvals": trust_policy(engine, p.ApprovalRule(threshold=3, of=(*rule.of, stranger))),
+    }
+
+
+def _judged(copy: str, verdict: Verdict, *, until: bool) -> s.Script:
+    copies = tuple(
+        p.JudgedCopy(id=c.id, verdict=verdict, why="kept by rule", until=s.at(9_999) if until else None)
+        if c.id == copy
+        else c
+        for c in s.certificate().copies
+    )
+    return s.good().set("certificate", copies=copies, verdict=verdict)
+
+
+def _stopped_before_the_clearance() -> s.Script:
+    names = [name for name in s.good().names() if name.startswith(("approval", "intent", "outcome"))]
+    counts = {
+        dataset: {home: p.Counts(moved=c.moved, deleted=0, blanked=0, kept=c.moved) for home, c in homes.items()}
+        for dataset, homes in s.certificate().counts.items()
+    }
+    copies = tuple(
+        p.JudgedCopy(id=c.id, verdict=Verdict.PRESENT, why="not erased yet", until=None) for c in s.certificate().copies
+    )
+    script = s.good().without(*names, "clearance", "sweep")
+    return script.set("certificate", copies=copies, counts=counts, verdict=Verdict.PRESENT)
+
+
+def main() -> None:
+    """Write what is made, and remove what is no longer made."""
+    files = all_files()
+    for path, data in files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    for path in {*FOLDER.rglob("*.zip"), *FOLDER.rglob("*.txt")} - files.keys():
+        path.unlink()
+
+
+if __name__ == "__main__":
+    main()
