@@ -1,0 +1,244 @@
+"""The ledger, the certificate and the bundle, as `run` uses them, and the checker's word on the result."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import zipfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from domicile import predicates as p
+from domicile.bundle import make_bundle, trust_policy, write_bundle, zip_files
+from domicile.certify import certify, roll_up
+from domicile.errors import EvidenceFault, HostFault
+from domicile.ledger import Ledger
+from domicile.model import CopyVerdict, Verdict
+from domicile.statement import seal
+from domicile.tlog.proof import check_proof, parse_proof
+from domicile_audit.checklist import audit
+from domicile_audit.container import write_zip
+from domicile_audit.policy import read_policy
+from tests.vectors import scenario as s
+
+VERIFIED = [CopyVerdict(copy=id_, verdict=Verdict.ERASED_VERIFIED, why="searched, nothing found") for id_ in s.COPIES]
+
+
+def played(folder: Path, *, upto: str = "sweep") -> Ledger:
+    """The good run, recorded as `run` records it."""
+    ledger = Ledger.open(folder, s.ENGINE)
+    play: dict[str, p.Predicate] = {}
+    script = s.good()
+    for name, sealed in script.play().items():
+        predicate = s_read(sealed)
+        play[name] = predicate
+        if isinstance(predicate, p.ApprovalPredicate):
+            ledger.admit(sealed.envelope)
+        else:
+            ledger.record(predicate)
+        if name == upto:
+            break
+    return ledger
+
+
+def s_read(sealed: object) -> p.Predicate:
+    from domicile.statement import Sealed, read_unverified  # noqa: PLC0415
+
+    assert isinstance(sealed, Sealed)
+    return read_unverified(sealed)
+
+
+def said(ledger: Ledger) -> list[p.Predicate]:
+    return [recorded.predicate for recorded in ledger.statements()]
+
+
+def test_a_run_recorded_certified_and_bundled_is_accepted(tmp_path: Path) -> None:
+    ledger = played(tmp_path / "evidence")
+    made = certify(said(ledger), VERIFIED, not_proven=["no witness"], issued_at=s.at(60))
+    assert (Verdict.ERASED_VERIFIED, s.certificate().counts) == (made.verdict, made.counts)
+    assert made.not_proven == (*s.plan().not_proven, "no witness")
+    ledger.record(made)
+    bundle = make_bundle(ledger, plan_file=s.PLAN_FILE, signer=s.ENGINE)
+    policy = read_policy(trust_policy(s.ENGINE.verifier, s.plan().approvals).encode())
+    report = audit(bundle, policy)
+    assert (True, "erased-verified") == (report.accepted, report.verdict), report.reason
+    assert bundle == make_bundle(Ledger.open(tmp_path / "evidence", s.ENGINE), plan_file=s.PLAN_FILE, signer=s.ENGINE)
+
+
+def test_p11_a_bundle_without_a_certificate_is_refused_as_unfinished(tmp_path: Path) -> None:
+    bundle = make_bundle(played(tmp_path / "evidence"), plan_file=s.PLAN_FILE, signer=s.ENGINE)
+    report = audit(bundle)
+    assert (False, 18) == (report.accepted, report.checks[-1].number)
+    assert "no certificate" in (report.reason or "")
+
+
+def test_the_two_zip_writers_agree_and_every_unzipper_reads_it(tmp_path: Path) -> None:
+    files = {"a": b"1", "b/c.txt": bytes(1_000), "B": b"", "plan.json": b"{}"}
+    made = zip_files(files)
+    assert write_zip(files) == made
+    with zipfile.ZipFile(io.BytesIO(made)) as archive:
+        assert archive.testzip() is None
+        assert files == {name: archive.read(name) for name in archive.namelist()}
+    write_bundle(tmp_path / "b.zip", made)
+    assert made == (tmp_path / "b.zip").read_bytes()
+    with pytest.raises(HostFault):
+        write_bundle(tmp_path / "none" / "b.zip", made)
+
+
+def test_a_bundle_of_another_plan_file_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceFault, match="not the plan file"):
+        make_bundle(played(tmp_path / "evidence"), plan_file=b"{}", signer=s.ENGINE)
+
+
+def test_p5_the_same_statement_twice_is_one_entry(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "evidence", s.ENGINE)
+    first = ledger.record(s.plan())
+    again = ledger.record_all([s.plan(), s.cutover(), s.cutover()])
+    assert [0, 0, 1, 1] == [first.index, *(r.index for r in again)]
+    assert ledger.size == 2
+    assert ledger.named(first.sha256) == first
+    with pytest.raises(EvidenceFault):
+        ledger.named("0" * 64)
+
+
+def test_p5_a_long_statement_is_on_the_disk_before_its_entry_and_a_lost_one_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "evidence"
+    ledger = Ledger.open(folder, s.ENGINE)
+    many = replace(s.plan(), not_proven=tuple(f"open {n}" for n in range(9_000)))
+    recorded = ledger.record(many)
+    assert many == Ledger.open(folder, s.ENGINE.verifier).statement(0).predicate
+    [path] = (folder / "detached").iterdir()
+    assert {path.stem} == set(ledger.detached())
+    assert recorded.sha256 != path.stem == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(path.read_bytes().replace(b"open 7", b"OPEN 7"))
+    with pytest.raises(EvidenceFault):
+        ledger.statement(0)
+    path.unlink()
+    with pytest.raises(EvidenceFault, match="can't be read"):
+        ledger.statement(0)
+
+
+def test_the_journals_size_guards_against_a_log_that_was_put_back_or_lost(tmp_path: Path) -> None:
+    ledger = played(tmp_path / "evidence", upto="cutover")
+    assert ledger.size == Ledger.open(tmp_path / "evidence", s.ENGINE, size_min=ledger.size).size
+    with pytest.raises(EvidenceFault):
+        Ledger.open(tmp_path / "evidence", s.ENGINE, size_min=ledger.size + 1)
+    shutil.rmtree(tmp_path / "evidence")
+    with pytest.raises(EvidenceFault, match="is missing"):
+        Ledger.open(tmp_path / "evidence", s.ENGINE, size_min=1)
+
+
+def test_a_reader_records_nothing(tmp_path: Path) -> None:
+    played(tmp_path / "evidence", upto="plan")
+    with pytest.raises(EvidenceFault, match="reading only"):
+        Ledger.open(tmp_path / "evidence", s.ENGINE.verifier).record(s.cutover())
+
+
+def test_a_receipt_of_a_statement_is_checked_offline(tmp_path: Path) -> None:
+    ledger = played(tmp_path / "evidence")
+    receipt = parse_proof(ledger.receipt(4))
+    head = check_proof(receipt, entry=ledger.sealed(4).envelope, verifier=s.ENGINE.verifier)
+    assert (ledger.size, ledger.log.root) == (head.size, head.root)
+
+
+def an_approval(ledger: Ledger, **changes: str) -> p.ApprovalPredicate:
+    [equality] = [r for r in ledger.statements() if isinstance(r.predicate, p.EqualityPredicate) and r.predicate.fenced]
+    given = p.ApprovalPredicate(
+        plan=s.PLAN,
+        approver="operator",
+        role="operator",
+        scope=p.Scope.ERASE,
+        equality=equality.sha256,
+        approved_at=s.at(20),
+    )
+    return replace(given, **changes)  # type: ignore[arg-type]
+
+
+def test_p2_an_approval_is_admitted_from_its_approver_only(tmp_path: Path) -> None:
+    ledger = played(tmp_path / "evidence", upto="equality")
+    given = an_approval(ledger)
+    refused = {
+        "is wrong|not signed by": seal(given, s.MONITOR),
+        "no approver": seal(replace(given, approver="minister"), s.OPERATOR),
+        "another plan": seal(replace(given, plan="1" * 64), s.OPERATOR),
+        "no statement of that SHA-256": seal(replace(given, equality="2" * 64), s.OPERATOR),
+        "another statement": seal(s.cutover(), s.OPERATOR),
+    }
+    for reason, sealed in refused.items():
+        with pytest.raises(EvidenceFault, match=reason):
+            ledger.admit(sealed.envelope)
+    size = ledger.size
+    assert ledger.admit(seal(given, s.OPERATOR).envelope).index == size
+    assert ledger.admit(seal(given, s.OPERATOR).envelope).index == size
+    assert given == ledger.statement(size).predicate
+
+
+# ----------------------------------------------------------------------------------------- certify
+def certified(predicates: list[p.Predicate], verdicts: list[CopyVerdict]) -> p.CertificatePredicate:
+    return certify(predicates, verdicts, not_proven=(), issued_at=s.at(60))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> list[p.Predicate]:
+    return said(played(tmp_path / "evidence"))
+
+
+def test_the_roll_up_is_the_worst_of_every_pair() -> None:
+    order = ["erased-verified", "key-destroyed", "erased-unverified", "blocked-until", "held", "unknown", "present"]
+    for one, best in enumerate(order):
+        for other, worst in enumerate(order[one:], start=one):
+            assert worst == roll_up([Verdict(best), Verdict(worst)]) == roll_up([Verdict(worst), Verdict(best)]), other
+    assert roll_up([]) is Verdict.UNKNOWN
+
+
+def judged(copy: int, verdict: Verdict, until: datetime | None = None) -> list[CopyVerdict]:
+    return [replace(v, verdict=verdict, until=until) if n == copy else v for n, v in enumerate(VERIFIED)]
+
+
+def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
+    swept = run[-1]
+    assert isinstance(swept, p.SweepPredicate)
+    dirty = replace(swept, copies=(replace(swept.copies[0], hits=2, residue=1), *swept.copies[1:]))
+    found_rows = replace(swept, rows=p.SweptRows(datasets=2, hits=1))
+    for reason, predicates, verdicts in (
+        ("not swept", run[:-1], VERIFIED),
+        ("not swept", [*run[:-2], swept, run[-2]], VERIFIED),
+        ("not swept", [*run[:-1], replace(swept, copies=swept.copies[1:])], VERIFIED),
+        (
+            "not swept",
+            [*run[:-1], replace(swept, tokens=p.SweptTokens(searched=0, not_searchable=0, canaries=0))],
+            VERIFIED,
+        ),
+        ("holds residue", [*run[:-1], dirty], VERIFIED),
+        ("rows by query", [*run[:-1], found_rows], VERIFIED),
+        ("not erased as planned", [r for r in run if not isinstance(r, p.ErasurePredicate)], VERIFIED),
+        ("a date goes with", run, judged(0, Verdict.BLOCKED_UNTIL)),
+        ("a date goes with", run, judged(0, Verdict.HELD, s.at(999))),
+        ("without one verdict", run, VERIFIED[:-1]),
+        ("without one verdict", run, [*VERIFIED, VERIFIED[0]]),
+        ("begin with a plan", run[1:], VERIFIED),
+    ):
+        with pytest.raises(EvidenceFault, match=reason):
+            certified(predicates, verdicts)
+    assert certified([*run[:-1], dirty], judged(0, Verdict.PRESENT)).verdict is Verdict.PRESENT
+
+
+def test_p11_the_worst_copy_is_the_verdict_of_the_whole(run: list[p.Predicate]) -> None:
+    until = datetime(2027, 1, 1, tzinfo=UTC)
+    assert certified(run, judged(1, Verdict.UNKNOWN)).verdict is Verdict.UNKNOWN
+    made = certified(run, judged(1, Verdict.BLOCKED_UNTIL, until))
+    assert (Verdict.BLOCKED_UNTIL, until) == (made.verdict, made.copies[1].until)
+
+
+def test_counts_are_those_of_the_statements_even_when_nothing_was_erased(run: list[p.Predicate]) -> None:
+    present = [replace(v, verdict=Verdict.PRESENT) for v in VERIFIED]
+    early = [r for r in run if not isinstance(r, p.ErasurePredicate | p.SweepPredicate)]
+    counts = certified(early, present).counts
+    assert {"us": 120, "ca": 30} == {home: c.moved for home, c in counts["app.public.messages"].items()}
+    assert [(0, 0, 40)] == [(c.deleted, c.blanked, c.kept) for c in counts["app.public.users"].values()]
+    unfenced = [r for r in early if not (isinstance(r, p.EqualityPredicate) and r.fenced)]
+    assert certified(unfenced, present).counts["app.public.users"]["us"].moved == 0
