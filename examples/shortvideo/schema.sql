@@ -5,6 +5,8 @@
 -- Plain SQL for PostgreSQL 13 and later; no extension, no role, no psql command. What to look out for when the
 -- users of some markets leave it is marked "Trap".
 
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements;   -- as every watched server has; its texts are a copy, too
+
 CREATE SCHEMA app;
 CREATE SCHEMA billing;
 

@@ -239,7 +239,7 @@ FROM generate_series(1, 5) AS n;
 
 INSERT INTO billing.payout_accounts
 SELECT u.id, coalesce(c.word || ' ', '') || u.display_name || ' ' || substr(md5(u.id || 'holder'), 1, 8),
-       'ZZ68' || lpad(u.id::text, 18, '5'), CASE WHEN u.id % 3 > 0 THEN 'TX' || md5(u.id || 'tax') END
+       'ZZ68' || lpad(u.id::text, 18, '0'), CASE WHEN u.id % 3 > 0 THEN 'TX' || md5(u.id || 'tax') END
 FROM app.users u LEFT JOIN canary c ON c.user_id = u.id
 WHERE u.id % 20 = 0 OR c.user_id IS NOT NULL;
 

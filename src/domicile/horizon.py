@@ -6,7 +6,7 @@ ever left out: what the plan listed gets a verdict, and a copy that appeared sin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -96,7 +96,11 @@ class Horizon:
         for note in notes:
             self._listener(Noted(text=note))
         return Judged(
-            sweep=self._statement(copies, result, canaries, rows_left, planned, now, plan),
+            sweep=self._statement(
+                result,
+                swept=(*_searched(copies, result), *_absent(copies, outcomes, result)),
+                canaries=len(set(canaries)), rows_left=rows_left, planned=planned, now=now, plan=plan,
+            ),
             verdicts=judged,
             not_proven=(*notes, *_tokens_not_searched(result)),
             hits=sum(bool(found.hits) for found in result.copies),
@@ -116,30 +120,24 @@ class Horizon:
 
     def _statement(  # noqa: PLR0913 - a statement's parts
         self,
-        copies: Sequence[server.Copy],
         result: sweep.SearchResult,
-        canaries: Sequence[str],
+        *,
+        swept: Sequence[SweptCopy],
+        canaries: int,
         rows_left: int,
         planned: Sequence[str],
         now: datetime,
         plan: str,
     ) -> SweepPredicate:
-        counts = result.tokens
-        wanted = set(planned)
-        methods = {self._id(copy.id): f"searched {looked(copy.kind).value}" for copy in copies}
+        counts, wanted = result.tokens, set(planned)
+        named = [replace(item, id=self._id(item.id)) for item in swept]
         return SweepPredicate(
             plan=plan,
             swept_at=now,
             tokens=SweptTokens(
-                searched=counts.searched, not_searchable=counts.too_short + counts.common, canaries=len(set(canaries))
+                searched=counts.searched, not_searchable=counts.too_short + counts.common, canaries=canaries
             ),
-            copies=tuple(
-                SweptCopy(
-                    id=self._id(found.copy), method=methods[self._id(found.copy)], bytes=found.bytes, hits=found.hits, residue=found.hits
-                )
-                for found in result.copies
-                if self._id(found.copy) in wanted and self._id(found.copy) in methods
-            ),
+            copies=tuple(item for item in named if item.id in wanted),
             rows=SweptRows(datasets=len(self._tables), hits=rows_left),
         )
 
@@ -149,6 +147,27 @@ class Horizon:
 
     def _id(self, copy: str) -> str:
         return f"{self._source.name}/{copy}"
+
+
+def _searched(copies: Sequence[server.Copy], result: sweep.SearchResult) -> Iterator[SweptCopy]:
+    """What was read of each copy."""
+    methods = {copy.id: f"searched {looked(copy.kind).value}" for copy in copies}
+    for found in result.copies:
+        if found.copy in methods:
+            yield SweptCopy(
+                id=found.copy, method=methods[found.copy], bytes=found.bytes, hits=found.hits, residue=found.hits
+            )
+
+
+def _absent(
+    copies: Sequence[server.Copy], outcomes: Sequence[server.Outcome], result: sweep.SearchResult
+) -> Iterator[SweptCopy]:
+    """Copies that need no search because the server itself says that there is none of them."""
+    seen = {found.copy for found in result.copies}
+    absent = {item.copy: item.why for item in outcomes if item.treatment is server.Treatment.ABSENT}
+    for copy in copies:
+        if copy.id in absent and copy.id not in seen:
+            yield SweptCopy(id=copy.id, method=f"absent: {absent[copy.id]}", bytes=0, hits=0, residue=0)
 
 
 def _judge_planned(

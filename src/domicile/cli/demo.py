@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ import typer
 from domicile import config
 from domicile.approving import approve
 from domicile.bundle import trust_policy
-from domicile.cli.moving import _print_plan, _print_status
+from domicile.cli.moving import print_plan, print_status
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen
 from domicile.errors import HostFault, Waiting
@@ -31,6 +33,7 @@ from domicile.workspace import Workspace
 LOCATIONS = {"sg": "SERVICE_DSN", "us": "SERVICE_US_DSN", "ca": "SERVICE_CA_DSN", "au": "SERVICE_AU_DSN"}
 DATABASE = "shortvideo"
 CANARIES = 80
+DEADLINE_DAYS = 45
 MARK = "made-by-domicile-demo"
 
 
@@ -115,7 +118,9 @@ def _environment(folder: Path, servers: dict[str, EmbeddedServer]) -> dict[str, 
 def _programme(folder: Path, canaries: tuple[str, ...], host: Host) -> None:
     """Put the example's domicile.yaml there, with approvers' keys and the canaries beside it."""
     source = Path(str(_service().__file__)).parent / "domicile.yaml"
-    shutil.copy(source, folder / "domicile.yaml")
+    deadline = host.now().date() + timedelta(days=DEADLINE_DAYS)
+    text = re.sub(r"deadline: \d{4}-\d\d-\d\d", f"deadline: {deadline}", source.read_text(encoding="utf-8"))
+    (folder / "domicile.yaml").write_text(text, encoding="utf-8")
     (folder / "keys").mkdir()
     for name in ("operator", "monitor"):
         signer = Signer(name=name, seed=host.entropy(32))
@@ -136,7 +141,7 @@ def _opened(folder: Path, host: Host, screen: Screen) -> Iterator[Run]:
 
 def _move(run: Run, folder: Path, screen: Screen) -> None:
     screen.say("[bold]3  Plan[/] (domicile plan)")
-    _print_plan(screen, run.plan())
+    print_plan(screen, run.plan())
     screen.say("\n[bold]4  Move, compare, restore[/] (domicile apply)")
     _expect_waiting(lambda: run.apply(), screen)
     screen.say("\n[bold]5  Approvals[/] (domicile approve): operator and monitor sign, 2 of 2")
@@ -146,7 +151,7 @@ def _move(run: Run, folder: Path, screen: Screen) -> None:
     run.apply(yes=True)
     (folder / "trust.txt").write_text(trust_policy(run.signer.verifier, run.ledger.plan().approvals), encoding="utf-8")
     write_report(run)
-    _print_status(screen, read_status(run))
+    print_status(screen, read_status(run))
 
 
 def _expect_waiting(step: Callable[[], None], screen: Screen) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,7 @@ from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, count, size, verdict
 from domicile.errors import NotEqual
-from domicile.model import Equality, Finding
+from domicile.model import Equality, Finding, Verdict
 from domicile.plan.document import Plan
 from domicile.run import Run, Stage
 from domicile.status import Status, read_status
@@ -36,28 +38,26 @@ def plan(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
     with opened(file, screen) as run:
         made = run.plan()
         path = run.workspace.plan
-    _print_plan(screen, made)
+    print_plan(screen, made)
     screen.say(f"\nsaved: {path}   next: domicile apply")
     screen.value({"plan": str(path), "subjects": made.subjects, "slices": made.slices, "copies": len(made.copies)})
 
 
-def _print_plan(screen: Screen, made: Plan) -> None:
+def print_plan(screen: Screen, made: Plan) -> None:
     homes = ", ".join(f"{market} → {home}" for market, home in made.homes.items())
     people = ", ".join(f"{count(number)} to {home}" for home, number in made.subjects.items())
     screen.say(f"[bold]{made.programme}[/]: {homes}; subjects: {people}")
-    moving = [tally for tally in made.tallies if tally.whole or tally.supporting]
+    homes_in_order = tuple(dict.fromkeys(made.homes.values()))
     screen.table(
-        "what moves", ("dataset", "home", "whole rows", "supporting", "deleted", "blanked", "kept by rule"),
-        (
-            (t.dataset, t.home, count(t.whole), count(t.supporting), count(t.delete), count(t.blank), count(t.kept))
-            for t in moving
-        ),
-        right=(2, 3, 4, 5, 6),
+        "rows that go home, and what becomes of them at the source",
+        ("dataset", *(f"to {home}" for home in homes_in_order), "deleted", "blanked", "kept by rule", "supporting"),
+        _moving_rows(made, homes_in_order), right=tuple(range(1, len(homes_in_order) + 5)),
     )  # fmt: skip
     _print_findings(screen, made.findings)
     screen.table(
-        "copies outside home, and what empties each", ("copy", "method"),
-        ((copy.id, copy.method) for copy in made.copies),
+        f"{len(made.copies)} copies outside home, and what empties each", ("kind", "copies", "method"),
+        ((kind, count(number), method) for (kind, method), number in _kinds(made).items()),
+        right=(1,),
     )  # fmt: skip
     cast = made.forecast
     fits = {True: "[green]before the deadline[/]", False: "[red]AFTER the deadline[/]", None: "no deadline given"}
@@ -68,12 +68,31 @@ def _print_plan(screen: Screen, made: Plan) -> None:
     screen.say(f"approvals before anything is erased: {made.approvals_threshold} of {', '.join(made.approvers)}")
 
 
+def _moving_rows(made: Plan, homes: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """One line a dataset: its whole rows for each home, then what becomes of them, all homes together."""
+    for dataset in dict.fromkeys(tally.dataset for tally in made.tallies):
+        mine = {str(tally.home): tally for tally in made.tallies if tally.dataset == dataset}
+        if not any(tally.whole or tally.supporting for tally in mine.values()):
+            continue
+        sums = (
+            sum(getattr(tally, name) for tally in mine.values()) for name in ("delete", "blank", "kept", "supporting")
+        )
+        whole = (count(mine[home].whole) for home in homes)
+        yield (dataset.removeprefix(f"{made.source}."), *whole, *(count(number) for number in sums))
+
+
+def _kinds(made: Plan) -> Counter[tuple[str, str]]:
+    return Counter((copy.kind, copy.method) for copy in made.copies)
+
+
 def _print_findings(screen: Screen, findings: tuple[Finding, ...]) -> None:
-    screen.table(
-        "found, counted, decided", ("what", "where", "rows", "found", "rule"),
-        ((f.kind, f.where, count(f.count), f.text, f.rule or "[red]none[/]") for f in findings),
-        right=(2,),
-    )  # fmt: skip
+    if findings:
+        screen.say("[bold]found, counted, decided[/]")
+    for found in findings:
+        screen.say(f"  {found.kind:<14} {found.text}")
+        rule = f"[green]{found.rule}[/]" if found.rule else "[red]no rule[/]"
+        screen.say(f"  {'':<14} in {found.where}; rule: {rule}")
+    screen.say("")
 
 
 def apply(
@@ -91,7 +110,7 @@ def apply(
         run.apply(until=until, yes=yes)
         write_report(run)
         state = read_status(run)
-    _print_status(screen, state)
+    print_status(screen, state)
     screen.value(state.as_json())
 
 
@@ -103,17 +122,19 @@ def status(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:
         state = read_status(run)
-    _print_status(screen, state)
+    print_status(screen, state)
     screen.value(state.as_json())
 
 
-def _print_status(screen: Screen, state: Status) -> None:
+def print_status(screen: Screen, state: Status) -> None:
     for line in state.lines:
         screen.say(line)
     if state.verdicts:
+        clean = [item for item in state.verdicts if item.verdict is Verdict.ERASED_VERIFIED]
+        screen.say(f"{verdict(Verdict.ERASED_VERIFIED)}: {len(clean)} of {len(state.verdicts)} copies; all others:")
         screen.table(
-            "verdicts", ("copy", "verdict", "why"),
-            ((item.id, verdict(item.verdict), item.why) for item in state.verdicts),
+            "copies that are not erased and verified", ("copy", "verdict", "why"),
+            ((item.id, verdict(item.verdict), item.why) for item in state.verdicts if item not in clean),
         )  # fmt: skip
     if state.verdict is not None:
         screen.say(f"certificate: {verdict(state.verdict)} (the worst of all copies)")
@@ -252,7 +273,7 @@ def _go_on(file: Path, until: Stage, *, as_json: bool) -> None:
         run.apply(until=until)
         write_report(run)
         state = read_status(run)
-    _print_status(screen, state)
+    print_status(screen, state)
     screen.value(state.as_json())
 
 

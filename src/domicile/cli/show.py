@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,6 +24,7 @@ from rich.table import Table
 from domicile.events import Advanced, Began, Ended, Event, Listener
 from domicile.model import Verdict
 
+PLAIN_COLUMNS = 120  # without a terminal: a log file or a pipe
 SIGNS = {
     Verdict.ERASED_VERIFIED: ("✓", "green"),
     Verdict.KEY_DESTROYED: ("✓", "green"),
@@ -39,7 +41,8 @@ class Screen:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.out = Console(highlight=False, soft_wrap=True)
+        width = None if sys.stdout.isatty() else PLAIN_COLUMNS
+        self.out = Console(highlight=False, soft_wrap=True, width=width)
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
@@ -47,11 +50,16 @@ class Screen:
         if not self.as_json:
             self.out.print(text)
 
-    def table(self, title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    def table(
+        self, title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()
+    ) -> None:
         """A table for people; columns of the numbers in `right` are set to the right."""
         if self.as_json:
             return
-        table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=False)
+        table = Table(
+            title=title, title_justify="left", title_style="bold", header_style="bold", expand=False,
+            box=box.SIMPLE_HEAD, pad_edge=False,
+        )  # fmt: skip
         for number, head in enumerate(heads):
             table.add_column(head, justify="right" if number in right else "left", overflow="fold")
         for row in rows:
