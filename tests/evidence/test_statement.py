@@ -7,6 +7,7 @@ import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import SSlibKey
+from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # exported, but not in its __all__
 
 from domicile.errors import EvidenceFault
 from domicile.statement import (
@@ -144,7 +145,7 @@ def test_any_bytes_give_only_our_error(data: bytes) -> None:
 
 def test_a_payload_that_is_no_statement_of_ours_is_refused() -> None:
     good = json.loads(parse_envelope(SEALED.envelope).payload)
-    for change in (
+    changes: list[dict[str, Any]] = [
         {"predicateType": "urn:domicile:pardon/v1"},
         {"predicateType": "urn:other:cutover/v1"},
         {"_type": "https://in-toto.io/Statement/v0.1"},
@@ -152,7 +153,8 @@ def test_a_payload_that_is_no_statement_of_ours_is_refused() -> None:
         {"more": 1},
         {"predicate": None},
         {"predicate": {"detached": {"sha256": "0" * 64, "bytes": 40_000}}},
-    ):
+    ]
+    for change in changes:
         with pytest.raises(EvidenceFault):
             read_unverified(s.raw({**good, **change}))
 
