@@ -261,7 +261,7 @@ def test_times_rates_waits_and_digests_are_there() -> None:
 
 def test_a_stage_without_time_and_of_no_known_name_is_shown() -> None:
     extras = dataclasses.replace(PLAIN, stages=(StageTime(stage="rehearsal", seconds=0.0, rows=5),))
-    assert "rehearsal" in text_of(made.usual(), extras)
+    assert "Rehearsal" in text_of(made.usual(), extras)
 
 
 # -- the page itself ------------------------------------------------------------------------------------------------

@@ -200,10 +200,10 @@ def steps(facts: Facts) -> Iterator[Step]:
 
 def _fence(facts: Facts) -> Step:
     if facts.cutover is None:
-        return Step(stage="cutover", title="Fence", state=State.OPEN, text="writes at the source are not refused yet")
+        return Step(stage="fence", title="Fence", state=State.OPEN, text="writes at the source are not refused yet")
     people = sum(facts.cutover.subjects.values())
     return Step(
-        stage="cutover", title="Fence", state=State.DONE, when=facts.cutover.fenced_at,
+        stage="fence", title="Fence", state=State.DONE, when=facts.cutover.fenced_at,
         text=f"writes to the rows of {words.some(people, 'person', 'people')} are refused at the source "
         f"(position {facts.cutover.position}; {facts.cutover.fence})",
     )  # fmt: skip
@@ -223,11 +223,11 @@ def _verify(facts: Facts) -> Step:
 
 def _clear(facts: Facts) -> Step:
     if not facts.clearances:
-        return Step(stage="clear", title="Clear", state=State.OPEN, text="no erasure is permitted yet")
+        return Step(stage="restore", title="Clear", state=State.OPEN, text="no erasure is permitted yet")
     restore = facts.clearances[-1].restore
     names = {name for one in facts.clearances for name in one.slices}
     return Step(
-        stage="clear", title="Clear", state=State.DONE, when=restore.done_at,
+        stage="restore", title="Clear", state=State.DONE, when=restore.done_at,
         text=f"erasure of {words.some(len(names), 'slice')} permitted; backups of "
         f"{words.some(len(restore.homes), 'home')} restored and read back ({restore.method})",
     )  # fmt: skip
@@ -241,8 +241,9 @@ def _erase(facts: Facts) -> Step:
         f"{words.some(facts.collateral, 'other row')} touched"
     )
     state = _state(total.slices_erased, total.slices_to_erase)
-    if facts.announced and state is State.OPEN:
-        state, text = State.PART, "announced, and not reported as done"
+    if state is State.OPEN:
+        text = "announced, and not reported as done" if facts.announced else "nothing is erased yet"
+        state = State.PART if facts.announced else State.OPEN
     return Step(stage="erase", title="Erase", state=state, text=text)
 
 

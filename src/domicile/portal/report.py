@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Final
@@ -27,13 +27,20 @@ ALWAYS: Final = (
     "that no other version of this log was shown to others: no witness has cosigned it",
     "who holds the keys: this page checks no signature; domicile-audit does, against keys that you got elsewhere",
 )
+STAGE_TEXTS: Final = {
+    "map": "the source's tables, keys and edges were read",
+    "freeze": "the keys of all rows that move were written down under the fence",
+    "horizon": "files were rewritten, statistics cleared, old write-ahead log made to go",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageTime:
     """How long a stage took and what passed through it.
 
-    `stage` is plan, cutover, transfer, verify, approve, clear, erase, sweep, certify, or a name of its own.
+    `stage` is a name of the run's: plan, fence, transfer, verify, restore, erase, sweep, certify stand beside their
+    step of the flow, all others (freeze, horizon, map, …) in lines of their own. Without `rows` and `bytes` the rate
+    is that of the rows and bytes that the statements count.
     """
 
     stage: str
@@ -214,11 +221,8 @@ def _not_proven(facts: Facts, extras: Extras) -> Iterator[str]:
     for group in _verdict_groups(facts):
         if group.verdict not in (Verdict.ERASED_VERIFIED, Verdict.KEY_DESTROYED):
             yield _open_copies(group)
-    if facts.sweep is not None and facts.sweep.tokens.not_searchable:
-        yield (
-            f"that {words.some(facts.sweep.tokens.not_searchable, 'value')} are gone: too short or too common to be "
-            "searched for as bytes"
-        )
+    if facts.certificate is None and facts.sweep is not None and facts.sweep.tokens.not_searchable:
+        yield f"that {words.some(facts.sweep.tokens.not_searchable, 'value')} are gone: not searchable as bytes"
     yield from facts.certificate.not_proven if facts.certificate else facts.plan.not_proven
 
 
@@ -232,10 +236,23 @@ def _open_copies(group: VerdictGroup) -> str:
 
 
 def _flow(facts: Facts, extras: Extras) -> Iterator[FlowLine]:
-    times = {time.stage: time for time in extras.stages}
+    times = {time.stage: _counted(facts, time) for time in extras.stages}
     for step in steps(facts):
         time = times.get(step.stage)
         yield FlowLine(step=step, took=words.seconds(time.seconds if time else None), rate=_rate(time))
+
+
+def _counted(facts: Facts, time: StageTime) -> StageTime:
+    total = facts.total
+    if time.rows is not None or time.bytes is not None:
+        return time
+    if time.stage == "transfer":
+        return replace(time, rows=total.copied, bytes=total.bytes)
+    if time.stage == "erase":
+        return replace(time, rows=total.deleted + total.blanked)
+    if time.stage == "sweep" and facts.sweep is not None:
+        return replace(time, bytes=sum(one.bytes for one in facts.sweep.copies))
+    return time
 
 
 def _rate(time: StageTime | None) -> str:
@@ -249,11 +266,11 @@ def _rate(time: StageTime | None) -> str:
     return ", ".join(parts)
 
 
-def _other_times(flow: Sequence[FlowLine], extras: Extras) -> Iterator[tuple[str, str, str]]:
+def _other_times(flow: Sequence[FlowLine], extras: Extras) -> Iterator[tuple[str, str, str, str]]:
     known = {line.step.stage for line in flow}
     for time in extras.stages:
         if time.stage not in known:
-            yield time.stage, words.seconds(time.seconds), _rate(time)
+            yield time.stage.capitalize(), STAGE_TEXTS.get(time.stage, ""), words.seconds(time.seconds), _rate(time)
 
 
 def _datasets(facts: Facts) -> Iterator[tuple[str, Rows, tuple[tuple[str, Rows], ...]]]:

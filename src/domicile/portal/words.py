@@ -39,7 +39,7 @@ VERDICTS: Final[Mapping[Verdict, VerdictWords]] = {
     Verdict.ERASED_UNVERIFIED: VerdictWords(
         tone="open", sign="◐",
         headline="Everything listed outside home was erased, but {some} could not be searched afterwards.",
-        meaning="erased, but it could not be searched whether anything is left",
+        meaning="erased, but not searched afterwards",
     ),
     Verdict.BLOCKED_UNTIL: VerdictWords(
         tone="open", sign="◷",
@@ -53,7 +53,8 @@ VERDICTS: Final[Mapping[Verdict, VerdictWords]] = {
     ),
     Verdict.UNKNOWN: VerdictWords(
         tone="dark", sign="?",
-        headline="Not everything is known: {some} outside home could not be looked at, and may still hold private data.",
+        headline="Not everything is known: {some} outside home could not be looked at, and may still hold "
+        "private data.",
         meaning="could not be looked at, and may still hold private data",
     ),
     Verdict.PRESENT: VerdictWords(
