@@ -10,6 +10,8 @@ from domicile.model import SLICE_ROWS_MAX
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.servers import Databases
 from tests.stores.benches import Bench, MemoryBench, PostgresBench, patch_rows_max
+from tests.stores.conformance.erasing import ErasingSuite
+from tests.stores.conformance.fencing import FencingSuite
 from tests.stores.conformance.moving import MovingSuite
 from tests.stores.world import World
 
@@ -52,4 +54,20 @@ class TestMovingOnMemory(_OnMemory, MovingSuite):
 
 
 class TestMovingOnPostgres(_OnPostgres, MovingSuite):
+    pass
+
+
+class TestFencingOnMemory(_OnMemory, FencingSuite):
+    pass
+
+
+class TestFencingOnPostgres(_OnPostgres, FencingSuite):
+    pass
+
+
+class TestErasingOnMemory(_OnMemory, ErasingSuite):
+    pass
+
+
+class TestErasingOnPostgres(_OnPostgres, ErasingSuite):
     pass

@@ -10,7 +10,7 @@ from domicile.errors import Different, DomicileError, NotEqual, StoreFault
 from domicile.model import Form, Home, Manifest, Measure, Slice
 from domicile.stores import LEAF_ROWS, Sink
 from tests.stores import flow
-from tests.stores.benches import SOURCE, TOKEN_KEY, Bench
+from tests.stores.benches import SOURCE, Bench
 from tests.stores.world import World
 from tests.stores.worlds import crowd, nobody, shop, video
 
@@ -425,6 +425,3 @@ def _home_over_source(bench: Bench):  # type: ignore[no-untyped-def]  # noqa: AN
     else:
         home.dsn = bench.dsns[SOURCE]  # type: ignore[attr-defined]
     return home
-
-
-__all__ = ["TOKEN_KEY", "MovingSuite"]

@@ -1,7 +1,8 @@
 """The guard that stands in the database: no write to a mover's row passes, every other write does (P6).
 
 A row is a mover's when it leads to one over any path of its dataset, before the write or after it. Who the movers
-are was read when the fence was stood; that nobody becomes one meanwhile is part of the guard.
+are was read when the fence was stood; that nobody becomes one meanwhile is part of the guard. Once the closure is frozen,
+no new row may refer to one that leaves, either.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from domicile.catalogue import TableName
 from domicile.errors import Fenced
-from domicile.model import DatasetScope, Scope
+from domicile.model import DatasetId, DatasetScope, Scope
 from domicile.stores.memory.closure import SOURCE, destination_of_subject
 from domicile.stores.memory.rows import Row, Rows, identity
 
@@ -21,17 +22,22 @@ class MoverGuard:
 
     scope: Scope
     movers: frozenset[bytes]
+    leaving: frozenset[tuple[DatasetId, bytes]] = frozenset()
 
     def check(self, before: Rows, after: Rows, table: TableName, change: tuple[Row | None, Row | None]) -> None:
         """Raise Fenced when the old row or the new one is a mover's."""
         dataset = next((item for item in self.scope.datasets if item.table == table), None)
-        if dataset is None:
+        if dataset is None or not dataset.owned:
             return
         old, new = change
-        reaches = (old is not None and self._is_movers(dataset, before, old)) or (
-            new is not None and (self._is_movers(dataset, after, new) or self._becomes_mover(dataset, after, new))
-        )
-        if reaches:
+        if (old is not None and self._is_movers(dataset, before, old)) or (
+            new is not None
+            and (
+                self._is_movers(dataset, after, new)
+                or self._becomes_mover(dataset, after, new)
+                or self._hangs_on_leaving(dataset, after, new)
+            )
+        ):
             raise Fenced(f"{table}: the row belongs to a person who is being moved; write at home")
 
     def _is_movers(self, dataset: DatasetScope, rows: Rows, row: Row) -> bool:
@@ -42,3 +48,12 @@ class MoverGuard:
 
     def _becomes_mover(self, dataset: DatasetScope, rows: Rows, row: Row) -> bool:
         return dataset.id == self.scope.subject and destination_of_subject(self.scope, rows, row)[0] is not SOURCE
+
+    def _hangs_on_leaving(self, dataset: DatasetScope, rows: Rows, row: Row) -> bool:
+        for edge in self.scope.edges:
+            parent = self.scope.dataset(edge.parent)
+            if edge.child == dataset.id:
+                for there in rows.find(parent.table, edge.parent_columns, [row[name] for name in edge.columns]):
+                    if (parent.id, identity(parent, there)) in self.leaving:
+                        return True
+        return False

@@ -100,6 +100,8 @@ class MemorySource:
             raise Undecided(f"rows need a rule that the file does not give: {kinds}")
         self._faults.effect("freeze")
         side.scope, side.token_key, side.lines, side.manifest = scope, token_key, lines, manifest
+        leaving = frozenset((line.dataset, line.key) for line in lines if line.fate is Fate.DELETE)
+        self.database.guard = MoverGuard(scope=scope, movers=frozenset(side.movers), leaving=leaving)
         return manifest
 
     def manifest_keys(self, dataset: DatasetScope, home: Home, sink: Sink) -> None:

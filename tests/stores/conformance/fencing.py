@@ -1,0 +1,182 @@
+"""What every store promises of its fence: movers wait, others go on (P6), and nobody slips in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from domicile.errors import Fenced
+from tests.stores import flow
+from tests.stores.benches import SOURCE, Bench
+from tests.stores.world import World
+from tests.stores.worlds import shop, video
+
+ORDER = "sales.Order x"
+Row = Mapping[str, object]
+
+# table, the row's where, a change: of rows that lead to a mover
+MOVERS: list[tuple[Callable[[], World], str, Row, Row]] = [
+    (shop, "person", {"id": 1}, {"name": "x"}),
+    (shop, "address", {"id": 4}, {"street": "x"}),  # over the people who live there: a hop downward
+    (shop, ORDER, {"id": 3}, {"total": "x"}),
+    (shop, "sales.item", {"order_id": 1, "line": 2}, {"note": "x"}),  # two hops
+    (shop, "remark", {"id": 6}, {"words": "x"}),
+    (shop, "visit", {"person_id": 4, "page": "/"}, {"page": "x"}),  # no key, no foreign key
+    (video, "person", {"id": 2}, {"handle": "x"}),
+    (video, "clip", {"id": 1}, {"title": "x"}),
+    (video, "letter", {"id": 3}, {"words": "x"}),  # from a mover to a stayer
+    (video, "letter", {"id": 5}, {"words": "x"}),  # over the second path only
+    (video, "attachment", {"id": 3}, {"file": "x"}),
+    (video, "report", {"id": 1}, {"words": "x"}),  # over the hop whose `when` holds
+    (video, "report", {"id": 3}, {"words": "x"}),
+]
+STAYERS: list[tuple[Callable[[], World], str, Row, Row]] = [
+    (shop, "person", {"id": 3}, {"name": "x"}),
+    (shop, "person", {"id": 5}, {"name": "x"}),  # of no known market, decided to stay
+    (shop, "address", {"id": 3}, {"street": "x"}),
+    (shop, "address", {"id": 6}, {"street": "x"}),  # nobody's
+    (shop, ORDER, {"id": 4}, {"total": "x"}),
+    (shop, "sales.item", {"order_id": 4, "line": 1}, {"note": "x"}),
+    (shop, "remark", {"id": 4}, {"words": "x"}),
+    (shop, "visit", {"person_id": 3, "page": "/"}, {"page": "x"}),
+    (shop, "visit", {"page": "/gone"}, {"page": "x"}),  # leads to nobody who exists
+    (shop, "product", {"id": 1}, {"title": "x"}),
+    (shop, "staff", {"id": 1}, {"name": "x"}),
+    (video, "person", {"id": 3}, {"handle": "x"}),
+    (video, "clip", {"id": 4}, {"title": "x"}),
+    (video, "letter", {"id": 4}, {"words": "x"}),
+    (video, "letter", {"id": 6}, {"words": "x"}),
+    (video, "attachment", {"id": 4}, {"file": "x"}),
+    (video, "report", {"id": 7}, {"words": "x"}),  # about_id 1 is a mover's number, but the `when` doesn't hold
+    (video, "report", {"id": 8}, {"words": "x"}),
+]
+# new rows, and changes that carry a row from a stayer to a mover or back
+ENTERING: list[tuple[Callable[[], World], str, Row]] = [
+    (shop, "person", {"id": 50, "name": "new", "email": None, "address_id": 1}),  # a new Canadian
+    (shop, ORDER, {"id": 50, "personId": 2, "total": None}),
+    (shop, "sales.item", {"order_id": 3, "line": 9, "product_id": 1, "note": None}),
+    (shop, "visit", {"person_id": 6, "page": "/"}),
+    (video, "person", {"id": 50, "handle": None, "email": "e", "phone": None, "country": "US"}),
+    (video, "letter", {"id": 50, "sender_id": 3, "recipient_id": 1, "words": None}),
+]
+PASSING: list[tuple[Callable[[], World], str, Row]] = [
+    (shop, "person", {"id": 50, "name": "new", "email": None, "address_id": 3}),
+    (shop, "address", {"id": 50, "street": None, "city_id": 1}),
+    (shop, ORDER, {"id": 50, "personId": 3, "total": None}),
+    (shop, "sales.item", {"order_id": 4, "line": 9, "product_id": 1, "note": None}),
+    (shop, "visit", {"person_id": None, "page": "/"}),
+    (video, "person", {"id": 50, "handle": None, "email": "e", "phone": None, "country": None}),
+    (video, "letter", {"id": 50, "sender_id": 3, "recipient_id": None, "words": None}),
+]
+CROSSING: list[tuple[Callable[[], World], str, Row, Row]] = [
+    (shop, ORDER, {"id": 4}, {"personId": 1}),
+    (shop, ORDER, {"id": 1}, {"personId": 3}),
+    (shop, "person", {"id": 3}, {"address_id": 1}),
+    (shop, "person", {"id": 5}, {"address_id": 2}),
+    (shop, "sales.item", {"order_id": 4, "line": 1}, {"order_id": 1, "line": 7}),
+    (video, "person", {"id": 3}, {"country": "CA"}),
+    (video, "letter", {"id": 4}, {"recipient_id": 2}),
+    (video, "report", {"id": 7}, {"about_type": "clip"}),
+]
+
+
+def _names(cases: list[tuple[Callable[[], World], str, Row, Row]]) -> list[str]:
+    return [f"{case[1]} {case[2]}" for case in cases]
+
+
+class FencingSuite:
+    """`make` builds a bench from a world."""
+
+    @pytest.mark.parametrize("case", MOVERS, ids=_names(MOVERS))
+    def test_p6_a_movers_row_is_neither_changed_nor_deleted(
+        self, make: Callable[..., Bench], case: tuple[Callable[[], World], str, Row, Row]
+    ) -> None:
+        world, table, where, change = case
+        bench = make(world())
+        bench.source.stand_fence(bench.scope)
+        before = bench.rows(SOURCE, table)
+        with pytest.raises(Fenced):
+            bench.update(SOURCE, table, where, change)
+        with pytest.raises(Fenced):
+            bench.delete(SOURCE, table, where)
+        assert bench.rows(SOURCE, table) == before
+
+    @pytest.mark.parametrize("case", STAYERS, ids=_names(STAYERS))
+    def test_p6_other_rows_are_changed_as_ever(
+        self, make: Callable[..., Bench], case: tuple[Callable[[], World], str, Row, Row]
+    ) -> None:
+        world, table, where, change = case
+        bench = make(world())
+        flow.freeze(bench)
+        assert bench.update(SOURCE, table, where, change) > 0
+
+    @pytest.mark.parametrize(("world", "table", "row"), ENTERING, ids=[case[1] for case in ENTERING])
+    def test_p6_no_row_is_added_to_a_mover(
+        self, make: Callable[..., Bench], world: Callable[[], World], table: str, row: Row
+    ) -> None:
+        bench = make(world())
+        bench.source.stand_fence(bench.scope)
+        before = bench.rows(SOURCE, table)
+        with pytest.raises(Fenced):
+            bench.insert(SOURCE, table, row)
+        assert bench.rows(SOURCE, table) == before
+
+    @pytest.mark.parametrize(("world", "table", "row"), PASSING, ids=[case[1] for case in PASSING])
+    def test_p6_others_add_rows_as_ever(
+        self, make: Callable[..., Bench], world: Callable[[], World], table: str, row: Row
+    ) -> None:
+        bench = make(world())
+        flow.freeze(bench)
+        before = len(bench.rows(SOURCE, table))
+        bench.insert(SOURCE, table, row)
+        assert len(bench.rows(SOURCE, table)) == before + 1
+
+    @pytest.mark.parametrize("case", CROSSING, ids=_names(CROSSING))
+    def test_no_row_changes_sides(
+        self, make: Callable[..., Bench], case: tuple[Callable[[], World], str, Row, Row]
+    ) -> None:
+        world, table, where, change = case
+        bench = make(world())
+        bench.source.stand_fence(bench.scope)
+        with pytest.raises(Fenced):
+            bench.update(SOURCE, table, where, change)
+
+    def test_after_the_freeze_no_new_row_hangs_on_one_that_leaves(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        bench.source.stand_fence(bench.scope)
+        remark = {"id": 50, "person_id": 3, "parent_id": 5, "words": "fr answers a remark that leaves"}
+        flow.freeze(bench)
+        with pytest.raises(Fenced):
+            bench.insert(SOURCE, "remark", remark)
+        bench.insert(SOURCE, "remark", {**remark, "parent_id": 3})  # its skeleton stays
+
+    def test_without_a_fence_everybody_writes(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        assert bench.update(SOURCE, "person", {"id": 1}, {"name": "x"}) == 1
+
+    def test_a_released_fence_lets_everybody_write(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        flow.freeze(bench)
+        bench.source.release_fence()
+        assert bench.update(SOURCE, "person", {"id": 1}, {"name": "x"}) == 1
+        bench.source.release_fence()
+
+    def test_the_guard_stays_when_the_engine_goes(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        bench.source.stand_fence(bench.scope)
+        bench.reopen()
+        with pytest.raises(Fenced):
+            bench.update(SOURCE, "person", {"id": 1}, {"name": "x"})
+
+    def test_the_guard_does_not_come_home(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        flow.move(bench)
+        assert bench.update("ca", "person", {"id": 1}, {"name": "x"}) == 1
+        bench.insert("ca", ORDER, {"id": 50, "personId": 1, "total": None})
+
+    def test_a_survey_under_the_fence_counts_the_same(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        before = bench.source.survey(bench.scope)
+        bench.source.stand_fence(bench.scope)
+        assert bench.source.survey(bench.scope) == before
