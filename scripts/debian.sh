@@ -26,7 +26,7 @@ make_venv() {
 
 # One package a line, only those that are not there: a second run asks nobody.
 missing_for_tests() {
-  has_server || echo postgresql-15 postgresql-contrib
+  has_server || echo postgresql-15
   has chromium || echo chromium
   has openssl || echo openssl
   has npm || echo npm

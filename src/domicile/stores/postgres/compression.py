@@ -43,50 +43,51 @@ def plausible(method: int, payload_bytes: int, raw_bytes: int) -> bool:
     """Whether a value of these sizes can exist: smaller when packed, and within the method's best ratio."""
     if not payload_bytes or raw_bytes <= payload_bytes:
         return False
-    if method == Method.PGLZ:
-        return raw_bytes <= payload_bytes * PGLZ_RATIO_MAX
+    if method == Method.PGLZ:  # its default strategy keeps nothing that saves less than a quarter
+        return payload_bytes * 4 <= raw_bytes * 3 and raw_bytes <= payload_bytes * PGLZ_RATIO_MAX
     return method == Method.LZ4 and raw_bytes <= payload_bytes * LZ4_RATIO_MAX
 
 
-def unpack_pglz(payload: bytes, raw_bytes: int) -> Unpacked:
+def unpack_pglz(payload: bytes, raw_bytes: int) -> Unpacked:  # noqa: C901 - one loop: calls cost threefold
     """Unpack pglz: control bytes, each for eight items, lowest bit first; 0 is a literal, 1 a (length, offset) tag."""
     out = bytearray()
+    append = out.append
     position, end = 0, len(payload)
-    while position < end and len(out) < raw_bytes:
-        control = payload[position]
-        position += 1
-        if not control:
-            out += payload[position : position + 8]
-            position += 8
-            continue
-        for _ in range(8):
-            if position >= end or len(out) >= raw_bytes:
-                break
-            if not control & 1:
-                out.append(payload[position])
+    try:
+        while position < end and len(out) < raw_bytes:
+            control = payload[position]
+            position += 1
+            if not control:
+                out += payload[position : position + 8]
+                position += 8
+                continue
+            for _ in range(8):
+                if position >= end:
+                    break
+                first = payload[position]
                 position += 1
-            else:
-                position = _copy_tag(payload, position, out)
-                if not position:
-                    return Unpacked(bytes(out), whole=False)
-            control >>= 1
+                if control & 1:
+                    offset = ((first & 0xF0) << 4) | payload[position]
+                    length = (first & 0x0F) + 3
+                    position += 1
+                    if length == 18:  # the longest short tag: one more byte of length follows
+                        length += payload[position]
+                        position += 1
+                    start = len(out) - offset
+                    if start < 0 or not offset:
+                        return Unpacked(bytes(out), whole=False)
+                    if offset >= length:
+                        out += out[start : start + length]
+                    else:
+                        out += (out[start:] * (length // offset + 1))[:length]
+                    if len(out) >= raw_bytes:
+                        break
+                else:
+                    append(first)
+                control >>= 1
+    except IndexError:  # a tag cut off by the end
+        return Unpacked(bytes(out), whole=False)
     return Unpacked(bytes(out[:raw_bytes]), whole=len(out) >= raw_bytes and position >= end)
-
-
-def _copy_tag(payload: bytes, position: int, out: bytearray) -> int:
-    """Apply one pglz tag to `out`; return where the next item starts, or 0 when the tag can't be."""
-    if position + 1 >= len(payload):
-        return 0
-    first = payload[position]
-    length = (first & 0x0F) + 3
-    offset = ((first & 0xF0) << 4) | payload[position + 1]
-    position += 2
-    if length == 18:  # the longest short tag: one more byte of length follows
-        if position >= len(payload):
-            return 0
-        length += payload[position]
-        position += 1
-    return position if _repeat(out, offset, length) else 0
 
 
 def _repeat(out: bytearray, offset: int, length: int) -> bool:

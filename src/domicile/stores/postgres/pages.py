@@ -99,20 +99,19 @@ def carve_compressed(data: bytes, *, block: int, aligned: bool) -> Iterator[Carv
     while match := _COMPRESSED.search(data, position):
         start = match.start()
         position = start + 1
-        if aligned and start % 4:
+        if aligned and start & 3:
             continue
+        header, information = _SIZES.unpack_from(data, start)
+        length, raw, method = header >> 2, information & _RAW_BITS, information >> 30
         room = block - start % block if aligned else len(data) - start
-        carved = _unpack_inline(data, start, room)
+        if not 8 < length <= room or not plausible(method, length - 8, raw):
+            continue
+        first = data[start + 8]  # a value starts with literals: there is nothing yet to refer to
+        if first & 1 if method == Method.PGLZ else not first & 0xF0:
+            continue
+        carved = unpack(Method(method), data[start + 8 : start + length], raw).data
         if carved:
             yield Carved(start, carved)
-
-
-def _unpack_inline(data: bytes, start: int, room: int) -> bytes:
-    header, information = _SIZES.unpack_from(data, start)
-    length, raw, method = header >> 2, information & _RAW_BITS, information >> 30
-    if length > room or length <= 8 or not plausible(method, length - 8, raw):
-        return b""
-    return unpack(Method(method), data[start + 8 : start + length], raw).data
 
 
 def carve_chunks(data: bytes, *, chunk_bytes: int, aligned: bool) -> Iterator[Chunk]:

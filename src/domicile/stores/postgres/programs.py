@@ -117,8 +117,8 @@ def reachable_binaries(binaries: Path, user: OsUser | None) -> Path:
     """Return `binaries`, or a copy of root's own below /var/tmp when `user` cannot reach them."""
     if reachable(binaries / "postgres", user):
         return binaries
-    state = (binaries / "postgres").stat()
-    key = hashlib.sha256(f"{binaries}\n{state.st_size}\n{state.st_mtime_ns}".encode()).hexdigest()[:16]
+    with (binaries / "postgres").open("rb") as program:  # by content, so that all checkouts share one copy
+        key = hashlib.file_digest(program, "sha256").hexdigest()[:16]
     copy = SCRATCH / f"domicile-postgresql-{key}"
     if not copy.exists():
         _copy_installation(binaries, copy)

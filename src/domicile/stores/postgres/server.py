@@ -35,6 +35,7 @@ from domicile.stores.postgres.programs import (
 )
 
 START_SECONDS_MAX: Final = 120
+CONNECT_SECONDS_MAX: Final = 2
 STOP_SECONDS_MAX: Final = 60
 INITDB_SECONDS_MAX: Final = 120
 POLL_SECONDS: Final = 0.02
@@ -266,7 +267,7 @@ class EmbeddedServer:
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline:
             try:
-                with psycopg.connect(self.dsn(), connect_timeout=5) as connection:
+                with psycopg.connect(self.dsn(), connect_timeout=CONNECT_SECONDS_MAX) as connection:
                     where = connection.execute("SHOW data_directory").fetchone()
             except psycopg.OperationalError as fault:
                 if "authentication failed" in str(fault):
