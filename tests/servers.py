@@ -40,9 +40,7 @@ def binaries_of(major: int) -> Path | None:
 
 
 @contextmanager
-def own_server(
-    name: str, *, major: int = 18, parameters: Mapping[str, str] | None = None
-) -> Iterator[EmbeddedServer]:
+def own_server(name: str, *, major: int = 18, parameters: Mapping[str, str] | None = None) -> Iterator[EmbeddedServer]:
     """Give a durable server of one's own, to be killed or searched; it and its files are gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix=f"domicile-test-{name}-", dir=SCRATCH))
     directory.chmod(0o711)
@@ -99,17 +97,13 @@ class Databases:
             if server.is_running():
                 with psycopg.connect(server.dsn(), autocommit=True) as admin:
                     _drop_slots(admin, name)
-                    admin.execute(
-                        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-                    )
+                    admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
         self.made.clear()
 
 
 def create_database(server: EmbeddedServer, name: str, template: str = "template0") -> str:
     """Make the database `name` as a copy of `template`; return its DSN."""
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-        sql.Identifier(name), sql.Identifier(template)
-    )
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     with psycopg.connect(server.dsn(), autocommit=True) as admin:
         admin.execute(statement)
     return server.dsn(name)
@@ -127,7 +121,6 @@ def _drop_slots(admin: psycopg.Connection, name: str) -> None:
         [name],
     )
     admin.execute(
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
-        "WHERE database = %s AND NOT active",
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s AND NOT active",
         [name],
     )

@@ -185,9 +185,7 @@ def _copy_installation(binaries: Path, copy: Path) -> None:
         staging.rename(copy)
     except OSError as fault:
         if not copy.exists():  # else another process was first, and its copy is as good
-            raise HostFault(
-                f"{binaries} could not be copied to {copy}: {fault.strerror}; make room"
-            ) from fault
+            raise HostFault(f"{binaries} could not be copied to {copy}: {fault.strerror}; make room") from fault
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
