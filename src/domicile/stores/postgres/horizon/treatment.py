@@ -158,7 +158,8 @@ class _Treatment:
             table for relation in self._relations
             for table in (*leaves(self._conn, relation), *parents(self._conn, relation))
         ]  # fmt: skip
-        views = [name for _, name, _ in dependants(self._conn, tuple(read_roots(self._conn, self._relations)))]
+        roots = tuple(read_roots(self._conn, self._relations))
+        views = [name for _, name, populated in dependants(self._conn, roots) if populated]
         for table in everything:
             self._conn.execute(_analyse(table))
         if is_superuser(self._conn):
