@@ -37,8 +37,10 @@ class Case:
     size: int = 0  # 5
     root: bytes = b""  # 5
     entries: list[bytes] = field(default_factory=list)  # 6
-    statements: list[Statement] = field(default_factory=list)  # 9
     envelopes: list[tuple[bytes, str]] = field(default_factory=list)  # 8: payload, keyid
+    statements: list[Statement] = field(default_factory=list)  # 9
+    places: dict[str, int] = field(default_factory=dict)  # 9: the first statement of a digest
+    slices: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # 10: the plan's, by id
 
     @property
     def engine(self) -> Key:
@@ -52,20 +54,15 @@ class Case:
         """The plan's predicate."""
         return self.statements[0].predicate
 
-    @property
-    def slices(self) -> dict[str, Mapping[str, Any]]:
-        """The planned slices by id."""
-        return {s["id"]: s for s in self.plan["slices"]}
-
     def of(self, kind: str) -> list[Statement]:
         """The statements of one type, in the order of the log."""
         return [statement for statement in self.statements if statement.kind == kind]
 
     def named(self, sha256: str, kind: str, by: Statement) -> Statement:
         """The statement of that type and digest, which must stand before the one that names it."""
-        for statement in self.statements[: by.index]:
-            if (statement.sha256, statement.kind) == (sha256, kind):
-                return statement
+        place = self.places.get(sha256, by.index)
+        if place < by.index and self.statements[place].kind == kind:
+            return self.statements[place]
         raise Refused(f"statement {by.index} ({by.kind}) names a {kind} that does not stand before it in the log")
 
 

@@ -123,6 +123,7 @@ def check_statements(case: Case) -> None:
         by_approver = keyid in case.approver_keys
         require(approves == by_approver, f"statement {index} ({statement.kind}) is signed by the wrong kind of key")
         case.statements.append(statement)
+        case.places.setdefault(statement.sha256, index)
     require(not unread, f"{min(unread, default='')} is named by no statement")
 
 

@@ -12,6 +12,7 @@ from domicile_audit.case import Case, Statement, require
 def check_plan(case: Case) -> None:
     """Check 10 (P4): one plan, first; its file is in the bundle; every statement names it; it is closed in itself."""
     require(case.statements[0].kind == "plan/v1", "the log does not begin with a plan")
+    case.slices = {part["id"]: part for part in case.plan["slices"]}
     require(len(case.of("plan/v1")) == 1, "the log holds more than one plan")
     digest = hashlib.sha256(case.files["plan.json"]).hexdigest()
     require(case.plan["plan"] == digest, "plan.json is not the plan that was stated")
@@ -76,7 +77,7 @@ def check_clearances(case: Case) -> None:
         _require_once(slices, _name(clearance))
         require(bool(slices), f"{_name(clearance)} clears nothing")
         require(set(slices) <= set(case.slices), f"{_name(clearance)} clears a slice that is not planned")
-        equal = compared(case, clearance)
+        equal = _compared(case, clearance)
         restored = _restored(case, clearance)
         for id_ in slices:
             require(id_ in restored, f"{_name(clearance)}: slice {id_} was not restored at home")
@@ -89,13 +90,14 @@ def check_erasures(case: Case) -> None:
     """Check 16 (P2, P7): cleared before, announced before, compared again, never more than planned, nothing else."""
     intents: dict[tuple[str, str], Mapping[str, Any]] = {}
     done: set[str] = set()
+    cleared = {clearance.sha256: _cleared(case, clearance) for clearance in case.of("clearance/v1")}
     for statement in case.of("erasure/v1"):
         clearance = case.named(statement.predicate["clearance"], "clearance/v1", statement)
         require(statement.predicate["collateral"] == 0, f"{_name(statement)} touched rows outside the closure")
         _require_once((part["id"] for part in statement.predicate["slices"]), _name(statement))
         for part in statement.predicate["slices"]:
             key = (part["id"], clearance.sha256)
-            _check_erased(case, statement, clearance, part)
+            _check_erased(case, statement, cleared[clearance.sha256], part)
             if statement.predicate["phase"] == "intent":
                 intents[key] = part
                 continue
@@ -114,15 +116,8 @@ def check_sweeps(case: Case) -> None:
         _require_once(ids, _name(statement))
         require(set(ids) <= known, f"{_name(statement)} searched a copy that is not planned")
         for copy in statement.predicate["copies"]:
-            require(
-                copy["residue"] <= copy["hits"], f"{_name(statement)}: copy {copy['id']} has more residue than hits"
-            )
-
-
-def compared(case: Case, clearance: Statement) -> dict[str, Mapping[str, Any]]:
-    """The slices of the equality that a clearance names, by id."""
-    equality = case.named(clearance.predicate["equality"], "equality/v1", clearance)
-    return {part["id"]: part for part in equality.predicate["slices"]}
+            within = copy["residue"] <= copy["hits"]
+            require(within, f"{_name(statement)}: copy {copy['id']} has more residue than hits")
 
 
 def _check_inventory(plan: Mapping[str, Any]) -> None:
@@ -192,11 +187,22 @@ def _restored(case: Case, clearance: Statement) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _check_erased(case: Case, statement: Statement, clearance: Statement, part: Mapping[str, Any]) -> None:
+def _cleared(case: Case, clearance: Statement) -> dict[str, str]:
+    """The digests of the slices that a clearance clears, by id."""
+    equal = _compared(case, clearance)
+    return {id_: equal[id_]["home"] for id_ in clearance.predicate["slices"] if id_ in equal}
+
+
+def _compared(case: Case, clearance: Statement) -> dict[str, Mapping[str, Any]]:
+    """The slices of the equality that a clearance names, by id."""
+    equality = case.named(clearance.predicate["equality"], "equality/v1", clearance)
+    return {part["id"]: part for part in equality.predicate["slices"]}
+
+
+def _check_erased(case: Case, statement: Statement, cleared: Mapping[str, str], part: Mapping[str, Any]) -> None:
     _require_planned(case, statement, part["id"])
-    cleared = part["id"] in clearance.predicate["slices"]
-    require(cleared, f"{_name(statement)}: slice {part['id']} was not cleared")
-    same = part["digest"] == compared(case, clearance)[part["id"]]["home"]
+    require(part["id"] in cleared, f"{_name(statement)}: slice {part['id']} was not cleared")
+    same = part["digest"] == cleared[part["id"]]
     require(same, f"{_name(statement)}: slice {part['id']} is not what was proven equal")
     erase = case.slices[part["id"]]["erase"]
     within = part["deleted"] <= erase["delete"] and part["blanked"] <= erase["blank"]

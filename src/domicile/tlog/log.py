@@ -246,8 +246,13 @@ class Log:
 
 
 def _place_file(root: Path, name: str, data: bytes) -> set[Path]:
-    """Put a file in place in one rename; return the folders that are to be synced."""
+    """Put a file in place in one rename; return the folders that got a new name and are to be synced."""
     path = root / name
+    stale = {path.parent}
+    for folder in path.parents:
+        if folder == root or folder.exists():
+            break
+        stale.add(folder.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".tmp")
     with fresh.open("wb") as out:
@@ -255,7 +260,7 @@ def _place_file(root: Path, name: str, data: bytes) -> set[Path]:
         out.flush()
         os.fsync(out.fileno())
     fresh.replace(path)
-    return {folder for folder in path.parents if folder == root or root in folder.parents}
+    return stale
 
 
 def _read_file(path: Path, bytes_max: int) -> bytes:
