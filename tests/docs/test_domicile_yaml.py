@@ -1,0 +1,102 @@
+"""The reference of `domicile.yaml` and the models agree: every key, every default, every word of a closed set."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from domicile import config
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "domicile-yaml.md"
+SECTIONS: dict[str, type[BaseModel]] = {
+    "The file": config.Config,
+    "programme": config.Programme,
+    "policy": config.Policy,
+    "policy.approvals": config.ApprovalRules,
+    "policy.approvals.erase": config.Approvals,
+    "policy.exceptions": config.ExceptionRule,
+    "locations": config.Location,
+    "stores": config.StoreRule,
+    "subject": config.SubjectRule,
+    "subject.market": config.Market,
+    "datasets": config.DatasetRule,
+    "datasets.fields": config.FieldRule,
+    "Hops": config.Hop,
+    "datasets.subjects": config.Subjects,
+    "datasets.edges": config.EdgeRule,
+    "datasets.edges.apart": config.ApartRule,
+}
+ENUMS = (config.FieldClass, config.Disposition, config.Shared, config.HomeRows, config.Apart)
+LINE = re.compile(r"^\| `([a-z_]+)` \| (.+?) \| (.+) \|$", re.MULTILINE)
+
+
+def section(title: str) -> str:
+    """The text below a heading, up to the next one."""
+    parts = re.split(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))[title]
+
+
+def documented(title: str) -> dict[str, str]:
+    """Key → default of the section's first table; it has the head `key | default | meaning`."""
+    table = section(title).split("| key | default | meaning |")[1].split("\n\n")[0]
+    return {key: default.strip("`") for key, default, _ in LINE.findall(table)}
+
+
+def spelled(model: type[BaseModel]) -> dict[str, str]:
+    """Key → default as the page should say it."""
+    return {
+        field.alias or name: "required" if field.is_required() else spell(field.get_default(call_default_factory=True))
+        for name, field in model.model_fields.items()
+    }
+
+
+def spell(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, config.ApartRule):
+        return str(value.home.value)
+    if isinstance(value, Enum):
+        return str(value.value)
+    return {(): "[]", str({}): "{}"}.get(value if isinstance(value, tuple) else str(value), str(value))
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_every_key_and_default_is_documented(title: str) -> None:
+    assert documented(title) == spelled(SECTIONS[title])
+
+
+def test_every_model_has_a_section() -> None:
+    models = {
+        kind
+        for kind in vars(config).values()
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == config.__name__
+    }
+    assert {kind for kind in models if not kind.__name__.startswith("_")} == set(SECTIONS.values())
+
+
+def test_every_word_of_a_closed_set_is_explained() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert [word.value for kind in ENUMS for word in kind if f"`{word.value}`" not in page] == []
+
+
+def test_a_key_that_is_left_out_would_be_seen() -> None:
+    class Longer(config.Programme):
+        colour: str = "blue"
+
+    assert documented("programme") != spelled(Longer)
+
+
+def test_the_example_is_a_file_that_is_accepted() -> None:
+    blocks = re.findall(r"```yaml\n(version: 1\n.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(blocks) == 1
+    parsed = config.load(blocks[0].encode())
+    assert parsed.home_stores == {"us": "app-us", "ca": "app-ca"}
+
+
+def test_the_limits_that_the_page_names_are_those_of_the_code() -> None:
+    assert config.FILE_BYTES_MAX == 4 * 2**20
+    assert "At most 4 MiB" in PAGE.read_text(encoding="utf-8")
