@@ -188,9 +188,7 @@ class Catalogue:
         """The shape that a plan is bound to: tables, columns, keys, edges, triggers and rules, never sizes or rows."""
         shape = {
             "tables": [_shape(table) for table in sorted(self.tables, key=lambda table: table.name)],
-            "edges": sorted(
-                json.dumps(asdict(key), sort_keys=True, default=str) for key in self.foreign_keys
-            ),
+            "edges": sorted(json.dumps(asdict(key), sort_keys=True, default=str) for key in self.foreign_keys),
             "views": sorted(f"{view.name} {view.materialised}" for view in self.views),
         }
         return json.dumps(shape, sort_keys=True, ensure_ascii=False)

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from domicile.config import Approvals
 from domicile.errors import NoClearance, NotEqual, Waiting
 from domicile.model import Clearance, Equality, Home, Measure, Restore, SliceId
-from domicile.verify import clears, private
 
 
 def refuse_unequal(equality: Equality) -> None:
     """Raise NotEqual, naming slices and counts (never keys), unless the equality clears."""
-    if clears(equality):
+    if equality.clears:
         return
-    slices = [pair.slice.id for pair in private(equality) if not pair.equal]
+    slices = [pair.slice.id for pair in equality.private if not pair.equal]
     strays = [f"{dataset} at {home}: {count}" for dataset, home, count in equality.strays if count]
     parts = []
     if slices:
@@ -46,7 +45,7 @@ def await_approvals(rule: Approvals, given: Sequence[str], *, equality_sha256: s
 
 def prove_restore(equality: Equality, home: Home, restored: Sequence[Measure]) -> tuple[Measure, ...]:
     """Check what was read from the restored backup of `home` against the equality; raise NoClearance on a difference."""
-    proven = {pair.slice.id: pair.home for pair in private(equality) if pair.slice.home == home}
+    proven = {pair.slice.id: pair.home for pair in equality.private if pair.slice.home == home}
     seen = {measure.slice: measure for measure in restored}
     for slice_id, measure in proven.items():
         again = seen.get(slice_id)
@@ -76,15 +75,15 @@ def clear(
     refuse_unequal(equality)
     await_approvals(rule, approvers, equality_sha256=statement)
     restored = {measure.slice: measure.digest for restore in restores for measure in restore.measures}
-    for pair in private(equality):
+    for pair in equality.private:
         if restored.get(pair.slice.id) != pair.home.digest:
             raise NoClearance(f"{pair.slice.id}: no restore at home holds it; run `domicile apply` again")
     return Clearance(
         statement=statement,
-        digests=tuple((pair.slice.id, pair.home.digest) for pair in private(equality) if pair.slice.leaves),
+        digests=tuple((pair.slice.id, pair.home.digest) for pair in equality.private if pair.slice.leaves),
     )
 
 
 def cleared_ids(equality: Equality) -> tuple[SliceId, ...]:
     """The slices that a clearance of this equality names."""
-    return tuple(pair.slice.id for pair in private(equality) if pair.slice.leaves)
+    return tuple(pair.slice.id for pair in equality.private if pair.slice.leaves)

@@ -19,9 +19,7 @@ def order(scope: Scope, slices: Sequence[Slice]) -> Iterator[tuple[DatasetId, Ho
     names = [dataset.id for dataset in reversed(scope.datasets) if dataset.id != scope.subject] + [scope.subject]
     for name in names:
         for home in scope.homes:
-            group = tuple(
-                piece for piece in slices if piece.leaves and (piece.dataset, piece.home) == (name, home)
-            )
+            group = tuple(piece for piece in slices if piece.leaves and (piece.dataset, piece.home) == (name, home))
             if group:
                 yield name, home, group
 

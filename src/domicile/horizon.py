@@ -43,6 +43,7 @@ class Horizon:
         self._config = config
         self._listener = listener
         self._tables = tuple(dataset.table for dataset in scope.datasets if dataset.owned)
+        self._mapped = tuple(dataset.table for dataset in scope.datasets)
 
     def inventory(self) -> tuple[Copy, ...]:
         """List the copies as the plan names them: `store/id`."""
@@ -87,8 +88,7 @@ class Horizon:
         with faults(self._source.name, "sweep"):
             result = sweep.sweep_server(self._source.connection, tokens, copies, self._tables, progress=progress)
         verdicts = {
-            self._id(verdict.copy): verdict
-            for verdict in sweep.decide_all(copies, outcomes, result, rows_erased=True)
+            self._id(verdict.copy): verdict for verdict in sweep.decide_all(copies, outcomes, result, rows_erased=True)
         }
         judged, notes = _judge_planned(planned, verdicts)
         if rows_left:
@@ -99,7 +99,11 @@ class Horizon:
             sweep=self._statement(
                 result,
                 swept=(*_searched(copies, result), *_absent(copies, outcomes, result)),
-                canaries=len(set(canaries)), rows_left=rows_left, planned=planned, now=now, plan=plan,
+                canaries=len(set(canaries)),
+                rows_left=rows_left,
+                planned=planned,
+                now=now,
+                plan=plan,
             ),
             verdicts=judged,
             not_proven=(*notes, *_tokens_not_searched(result)),
@@ -116,7 +120,7 @@ class Horizon:
         ]
         tokens = sweep.Tokens.merged(found)
         with faults(self._source.name, "read what stays"):
-            return sweep.without_common(tokens, sweep.staying(self._source.connection, self._tables))
+            return sweep.without_common(tokens, sweep.staying(self._source.connection, self._mapped))
 
     def _statement(  # noqa: PLR0913 - a statement's parts
         self,

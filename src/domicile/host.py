@@ -54,5 +54,7 @@ class Host:
                 with path.open("rb") as handle:
                     return handle.read(SECRET_BYTES_MAX).decode().strip()
             except (OSError, UnicodeDecodeError) as fault:
-                raise BadFile(f"secret file {path} can't be read: {type(fault).__name__}; check path and rights") from fault
+                raise BadFile(
+                    f"secret file {path} can't be read: {type(fault).__name__}; check path and rights"
+                ) from fault
         raise BadFile(f"a secret is given as env:NAME or file:PATH, not as a value ({scheme or 'empty'}:…)")

@@ -291,8 +291,23 @@ class Equality:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing differs: no pair of private rows, and no row at home that should not be there."""
+        """Whether nothing differs at all."""
         return all(pair.equal for pair in self.pairs) and not any(count for _, _, count in self.strays)
+
+    @property
+    def private(self) -> tuple[Pair, ...]:
+        """The pairs of whole rows: what a clearance rests on."""
+        return tuple(pair for pair in self.pairs if pair.slice.form is Form.WHOLE)
+
+    @property
+    def drifted(self) -> tuple[Pair, ...]:
+        """The pairs of rows that are nobody's secret and differ: people who stay go on writing theirs (P6)."""
+        return tuple(pair for pair in self.pairs if pair.slice.form is Form.SKELETON and not pair.equal)
+
+    @property
+    def clears(self) -> bool:
+        """Whether every whole slice is equal and home holds no stray."""
+        return all(pair.equal for pair in self.private) and not any(count for _, _, count in self.strays)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

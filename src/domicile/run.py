@@ -86,7 +86,9 @@ class Stage(StrEnum):
 class Run:
     """One programme's work, from its `domicile.yaml`. Use `opened()`; it keeps a second engine out."""
 
-    def __init__(self, workspace: Workspace, config: Config, config_bytes: bytes, *, host: Host, listener: Listener = silent) -> None:
+    def __init__(
+        self, workspace: Workspace, config: Config, config_bytes: bytes, *, host: Host, listener: Listener = silent
+    ) -> None:
         self.workspace = workspace
         self.config = config
         self.config_bytes = config_bytes
@@ -170,9 +172,7 @@ class Run:
                 store.refuse_unless_empty()
             manifest = self.source.survey(scope)
             copies = self._copies(scope)
-            plan = make_plan(
-                self.config, self.config_bytes, catalogue, scope, manifest, copies, now=self.host.now()
-            )
+            plan = make_plan(self.config, self.config_bytes, catalogue, scope, manifest, copies, now=self.host.now())
             words[0] = f"{sum(plan.subjects.values())} subjects, {plan.slices} slices, {len(copies)} copies"
         from domicile.stores.postgres.staging import refuse_undecided  # noqa: PLC0415
 
@@ -208,11 +208,11 @@ class Run:
 
     def load_plan(self) -> tuple[Plan, bytes]:
         """Read the saved plan; raise when there is none, or when the file is not the one the log speaks of."""
-        data = self.workspace.read(
-            self.workspace.plan, bytes_max=PLAN_BYTES_MAX, remedy="run `domicile plan` first"
-        )
+        data = self.workspace.read(self.workspace.plan, bytes_max=PLAN_BYTES_MAX, remedy="run `domicile plan` first")
         if self.ledger.size and self.ledger.plan().plan != _sha256(data):
-            raise WorldChanged(f"{self.workspace.plan} is not the plan of this run; restore it from the bundle or a copy")
+            raise WorldChanged(
+                f"{self.workspace.plan} is not the plan of this run; restore it from the bundle or a copy"
+            )
         return decode_plan(data), data
 
     # -- apply ---------------------------------------------------------------------------------------------------
@@ -362,7 +362,7 @@ class Run:
         stated = self.last(EqualityPredicate)
         kept = self.journal.get("equality", Equality)
         if kept is not None and stated is not None and self.journal.get("equality_sha256", str) == stated.sha256:
-            if verify.clears(kept):
+            if kept.clears:
                 return kept, stated.sha256
         equality = self.compare(scope, manifest)
         recorded = self._state(_equality_statement(self.ledger.plan().plan, equality))
@@ -378,9 +378,9 @@ class Run:
                 self.source, self.homes, scope, manifest.slices, fenced=self._is_fenced(), now=self.host.now(),
                 listener=self.listener,
             )  # fmt: skip
-            differing = sum(not pair.equal for pair in verify.private(equality))
+            differing = sum(not pair.equal for pair in equality.private)
             strays = sum(count for _, _, count in equality.strays)
-            words[0] = f"{differing} of {len(verify.private(equality))} private slices differ, {strays} strays"
+            words[0] = f"{differing} of {len(equality.private)} private slices differ, {strays} strays"
         return equality
 
     def _is_fenced(self) -> bool:
@@ -542,7 +542,7 @@ def _sha256(data: bytes) -> str:
 
 
 def _equality_statement(plan: str, equality: Equality) -> EqualityPredicate:
-    pairs: Sequence[Pair] = verify.private(equality)
+    pairs: Sequence[Pair] = equality.private
     return EqualityPredicate(
         plan=plan, position=equality.position, fenced=equality.fenced,
         slices=tuple(
@@ -564,9 +564,7 @@ def _clearance_statement(
         )
         for restore in restores
     }
-    report = RestoreReport(
-        done_at=max(restore.done_at for restore in restores), method=restoring.METHOD, homes=homes
-    )
+    report = RestoreReport(done_at=max(restore.done_at for restore in restores), method=restoring.METHOD, homes=homes)
     return ClearancePredicate(plan=plan, equality=equality, approvals=approvals, restore=report, slices=tuple(slices))
 
 
@@ -580,5 +578,3 @@ def _intent(plan: str, clearance: Clearance, dataset: str, home: Home, group: Se
         ),
         collateral=0,
     )  # fmt: skip
-
-

@@ -16,7 +16,6 @@ from domicile.model import (
     DatasetId,
     Difference,
     Equality,
-    Form,
     Home,
     Measure,
     Pair,
@@ -76,21 +75,6 @@ def verify(
     )
 
 
-def private(equality: Equality) -> tuple[Pair, ...]:
-    """The pairs of whole rows: what the clearance rests on."""
-    return tuple(pair for pair in equality.pairs if pair.slice.form is Form.WHOLE)
-
-
-def drifted(equality: Equality) -> tuple[Pair, ...]:
-    """The pairs of rows that are nobody's secret and differ: people who stay go on writing theirs (P6)."""
-    return tuple(pair for pair in equality.pairs if pair.slice.form is Form.SKELETON and not pair.equal)
-
-
-def clears(equality: Equality) -> bool:
-    """Whether every whole slice is equal and home holds no stray."""
-    return all(pair.equal for pair in private(equality)) and not any(count for _, _, count in equality.strays)
-
-
 def narrow(left: Snapshot, right: Snapshot, piece: Slice) -> Iterator[Difference]:
     """Find the keys on which a slice differs: hashed leaves first, rows only of the leaves that differ."""
     ours, theirs = left.leaves(piece, at_home=False), right.leaves(piece, at_home=True)
@@ -103,9 +87,7 @@ def narrow(left: Snapshot, right: Snapshot, piece: Slice) -> Iterator[Difference
                 yield Difference(dataset=piece.dataset, home=piece.home, kind=kind, key=key)
 
 
-def repair(
-    source: SourceStore, homes: Mapping[Home, HomeStore], scope: Scope, equality: Equality
-) -> Repaired:
+def repair(source: SourceStore, homes: Mapping[Home, HomeStore], scope: Scope, equality: Equality) -> Repaired:
     """Copy the differing slices again and remove the strays; verify afterwards."""
     copied = removed = 0
     for pair in equality.pairs:

@@ -160,12 +160,12 @@ def verify(
             equality = run.compare(scope, manifest)
     _print_equality(screen, equality)
     screen.value(_equality_json(equality))
-    if not verifying.clears(equality):
+    if not equality.clears:
         raise NotEqual("source and home differ; nothing is erased while they do. `domicile verify --repair` mends it")
 
 
 def _print_equality(screen: Screen, equality: Equality) -> None:
-    private, drifted = verifying.private(equality), verifying.drifted(equality)
+    private, drifted = equality.private, equality.drifted
     differing = [pair for pair in private if not pair.equal]
     screen.say(
         f"{len(private)} private slices, {count(sum(pair.source.rows for pair in private))} rows: "
@@ -183,12 +183,12 @@ def _print_equality(screen: Screen, equality: Equality) -> None:
 
 def _equality_json(equality: Equality) -> dict[str, Any]:
     return {
-        "equal": verifying.clears(equality),
+        "equal": equality.clears,
         "fenced": equality.fenced,
         "position": equality.position,
         "slices": len(equality.pairs),
         "rows": sum(pair.source.rows for pair in equality.pairs),
-        "drifted": [pair.slice.id for pair in verifying.drifted(equality)],
+        "drifted": [pair.slice.id for pair in equality.drifted],
         "strays": {f"{dataset}/{home}": number for dataset, home, number in equality.strays if number},
         "differences": [
             {"dataset": d.dataset, "home": d.home, "kind": d.kind, "key": list(d.key)} for d in equality.differences

@@ -171,11 +171,15 @@ def decode_plan(data: bytes, *, origin: str = "plan.json") -> Plan:
 def refuse_changed_world(plan: Plan, config_bytes: bytes, catalogue: Catalogue) -> None:
     """Raise WorldChanged when the programme's file or the source's shape is not the plan's (P4)."""
     if hashlib.sha256(config_bytes).hexdigest() != plan.config_sha256:
-        raise WorldChanged("domicile.yaml changed since the plan was made; run `domicile plan` again and have it signed")
+        raise WorldChanged(
+            "domicile.yaml changed since the plan was made; run `domicile plan` again and have it signed"
+        )
     if catalogue_sha256(catalogue) != plan.catalogue_sha256:
         raise WorldChanged(
             f"store {plan.source}: tables, columns, keys or triggers changed since the plan was made; "
             "run `domicile plan` again"
         )
     if plan.engine != __version__:
-        raise WorldChanged(f"the plan was made by engine {plan.engine}, this is {__version__}; run `domicile plan` again")
+        raise WorldChanged(
+            f"the plan was made by engine {plan.engine}, this is {__version__}; run `domicile plan` again"
+        )

@@ -37,7 +37,7 @@ from domicile.model import (
     Scope,
     Step,
 )
-from domicile.plan.conditions import parse_condition
+from domicile.conditions import parse_condition
 
 LISTED_MAX = 200
 
@@ -393,5 +393,3 @@ def _spell(hops: tuple[Hop, ...]) -> str:
         via = ",".join(hop.via)
         parts.append(f"from {hop.from_}.{via}" if hop.from_ else via)
     return " → ".join(parts)
-
-

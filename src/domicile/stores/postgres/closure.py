@@ -50,9 +50,7 @@ def market_query(scope: Scope, *, alias: str = "d", row: sql.Composable | None =
             sql.SQL("{} = {}").format(column(there, one), column(here, other))
             for one, other in zip(step.to_columns, step.columns, strict=True)
         )
-        clauses.append(
-            sql.SQL(" LEFT JOIN {} AS {} ON {}").format(relation(step.table), sql.Identifier(there), match)
-        )
+        clauses.append(sql.SQL(" LEFT JOIN {} AS {} ON {}").format(relation(step.table), sql.Identifier(there), match))
         here = there
     return sql.SQL("SELECT {} AS key, {}::text AS value FROM {} AS {}{}").format(
         column(alias, scope.subject_key),
@@ -291,9 +289,15 @@ class Closure:
                     " FROM ({rows}) AS c JOIN {parents} AS p ON {match}"
                     " WHERE NOT EXISTS (SELECT FROM {work} AS w WHERE w.part = c.part AND {same}{better})"
                 ).format(
-                    work=self._work(parent), form=sql.Literal(form.value), keep=sql.Literal(Fate.KEEP.value),
-                    number=sql.Literal(number), keys=key_select(parent, "p"), rows=rows, parents=source_of(parent),
-                    match=_pairs("p", edge.parent_columns, "c", edge.columns), same=key_match(parent, "p", "w"),
+                    work=self._work(parent),
+                    form=sql.Literal(form.value),
+                    keep=sql.Literal(Fate.KEEP.value),
+                    number=sql.Literal(number),
+                    keys=key_select(parent, "p"),
+                    rows=rows,
+                    parents=source_of(parent),
+                    match=_pairs("p", edge.parent_columns, "c", edge.columns),
+                    same=key_match(parent, "p", "w"),
                     better=better,
                 )  # fmt: skip
             )
@@ -364,9 +368,7 @@ class Closure:
             return self._count(sql.SQL("SELECT count(*) FROM {} AS w WHERE {}").format(self._work(parent), where))
         fate = Fate.KEEP if edge.apart_source is Apart.WHOLE else Fate.BLANK
         return self._run(
-            sql.SQL("UPDATE {} AS w SET fate = {} WHERE {}").format(
-                self._work(parent), sql.Literal(fate.value), where
-            )
+            sql.SQL("UPDATE {} AS w SET fate = {} WHERE {}").format(self._work(parent), sql.Literal(fate.value), where)
         ).rowcount
 
     def _stays(self, edge: Edge, child: DatasetScope) -> sql.Composable:
@@ -411,8 +413,11 @@ class Closure:
                     "SELECT count(*) FROM (SELECT FROM {} WHERE form = {} AND round = 0 GROUP BY {}"
                     " HAVING NOT bool_or(fate = {}) AND bool_or(fate = {}) AND bool_and(fate <> {})) AS x"
                 ).format(
-                    self._work(dataset), sql.Literal(Form.WHOLE.value), self._names(dataset),
-                    sql.Literal(Fate.DELETE.value), sql.Literal(fate.value),
+                    self._work(dataset),
+                    sql.Literal(Form.WHOLE.value),
+                    self._names(dataset),
+                    sql.Literal(Fate.DELETE.value),
+                    sql.Literal(fate.value),
                     sql.Literal((Fate.BLANK if fate is Fate.KEEP else Fate.DELETE).value),
                 )  # fmt: skip
             )

@@ -154,9 +154,7 @@ def _blank(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Sl
         return 0
     types = {item.name: item.type for item in dataset.columns}
     changes = sql.SQL(", ").join(
-        sql.SQL("{} = {}").format(
-            sql.Identifier(blank.column), stand_in(dataset, blank, types[blank.column], "d")
-        )
+        sql.SQL("{} = {}").format(sql.Identifier(blank.column), stand_in(dataset, blank, types[blank.column], "d"))
         for blank in dataset.blanks
     )
     return run(
@@ -229,7 +227,9 @@ def remaining(connection: psycopg.Connection[Any], scope: Scope) -> int:
         number(
             connection,
             sql.SQL("SELECT count(*) FROM {} AS d JOIN {} AS m ON {} WHERE m.fate = {}").format(
-                source_of(dataset), staged("m", dataset.id), key_match(dataset, "d", "m"),
+                source_of(dataset),
+                staged("m", dataset.id),
+                key_match(dataset, "d", "m"),
                 sql.Literal(Fate.DELETE.value),
             ),
         )  # fmt: skip

@@ -87,9 +87,7 @@ def install(connection: psycopg.Connection[Any], scope: Scope) -> None:
         _attach(connection, dataset)
 
 
-def replace_guard(
-    connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, *, frozen: bool
-) -> None:
+def replace_guard(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, *, frozen: bool) -> None:
     """Write the guard function of one dataset; `frozen` adds that nobody may hang a new row on a leaving one."""
     new = [leads_to_mover(scope, path, "new") for path in dataset.paths]
     if dataset.id == scope.subject:

@@ -336,5 +336,3 @@ def sequence_range(sequence: Sequence, share: int, shares: int) -> tuple[int, in
         raise Refused(f"sequence {sequence.name} has {left} values left, too few for {shares} ranges; widen its type")
     low = first + share * width if upward else first - (share + 1) * width + 1
     return low, low + width - 1
-
-

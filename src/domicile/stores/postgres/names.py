@@ -11,7 +11,7 @@ from psycopg import sql
 
 from domicile.catalogue import TableName
 from domicile.model import Blank, DatasetId, DatasetScope, Outside, Path, Scope, Step
-from domicile.plan.conditions import qualify_condition
+from domicile.conditions import qualify_condition
 
 STAGING = "domicile"
 ROW_HASH = "row_hash"

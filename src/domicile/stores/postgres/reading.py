@@ -50,9 +50,11 @@ class PostgresSnapshot:
 
     def leaves(self, piece: Slice, *, at_home: bool) -> Mapping[int, str]:
         """Hash by leaves, in the database; a hint for narrowing, never a commitment."""
-        query = sql.SQL("SELECT (m.n - 1) / {size} AS leaf, md5(string_agg(md5({row}), '' ORDER BY m.n, md5({row})))").format(
-            size=sql.Literal(LEAF_ROWS), row=self._row_text(piece, at_home=at_home)
-        ) + sql.SQL(" FROM {} GROUP BY 1").format(slice_rows(self.scope.dataset(piece.dataset), piece))
+        query = sql.SQL(
+            "SELECT (m.n - 1) / {size} AS leaf, md5(string_agg(md5({row}), '' ORDER BY m.n, md5({row})))"
+        ).format(size=sql.Literal(LEAF_ROWS), row=self._row_text(piece, at_home=at_home)) + sql.SQL(
+            " FROM {} GROUP BY 1"
+        ).format(slice_rows(self.scope.dataset(piece.dataset), piece))
         with faults(self.store, f"hash {piece.id}"):
             return {int(leaf): str(digest) for leaf, digest in run(self.connection, query)}
 
@@ -162,4 +164,3 @@ def snapshot(connection: psycopg.Connection[Any], scope: Scope, key: bytes, stor
         if not connection.closed:
             with faults(store, "close a snapshot"):
                 connection.execute("ROLLBACK")
-

@@ -197,9 +197,7 @@ class PostgresSource:
     def erase(self, piece: Slice, proven: Digest, read_home: Callable[[], Digest]) -> Erased:
         """Erase one slice; see `erasing`."""
         with faults(self.name, f"erase {piece.id}"):
-            return erasing.erase(
-                self.connection, self.scope, piece, key=self._key, proven=proven, read_home=read_home
-            )
+            return erasing.erase(self.connection, self.scope, piece, key=self._key, proven=proven, read_home=read_home)
 
     def erased(self) -> Mapping[SliceId, Erased]:
         """The marks of what was erased; none when nothing is frozen."""
@@ -218,9 +216,5 @@ class PostgresSource:
             run(self.connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(STAGING)))
 
 
-
-
 def _without_guard(table: Table) -> Table:
-    return replace(
-        table, triggers=tuple(item for item in table.triggers if not item.name.startswith(fence.GUARD))
-    )
+    return replace(table, triggers=tuple(item for item in table.triggers if not item.name.startswith(fence.GUARD)))

@@ -63,9 +63,9 @@ def freeze(connection: psycopg.Connection[Any], scope: Scope, token_key: bytes) 
         )
         run(
             connection,
-            sql.SQL(
-                "CREATE TABLE {} (slice text PRIMARY KEY, deleted bigint, blanked bigint, digest text)"
-            ).format(sql.Identifier(STAGING, "erased")),
+            sql.SQL("CREATE TABLE {} (slice text PRIMARY KEY, deleted bigint, blanked bigint, digest text)").format(
+                sql.Identifier(STAGING, "erased")
+            ),
         )
         connection.execute("COMMIT")
     except BaseException:
@@ -117,9 +117,7 @@ def _compute(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> 
     )
 
 
-def _slices(
-    connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, schema: str
-) -> Iterator[Slice]:
+def _slices(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, schema: str) -> Iterator[Slice]:
     """Cut each part into ranges; a dataset without key is one slice, as its rows are found by their content."""
     size = SLICE_ROWS_MAX if dataset.key else 1 << 62
     rows = run(
