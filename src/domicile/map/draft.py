@@ -6,6 +6,7 @@ out as a comment, so that `plan` refuses and names it (P4). No sampled value get
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,12 +14,13 @@ from domicile.catalogue import Catalogue, Table, TableName
 from domicile.config import dataset_id
 from domicile.map.apart import EdgeProposal, edge_proposals, skeletons
 from domicile.map.countries import is_former
-from domicile.map.edges import links, questions
-from domicile.map.fields import FieldProposal, Setting, field_proposals, structure
+from domicile.map.edges import Link, links, questions
+from domicile.map.fields import FieldProposal, Setting, field_proposals, structures
 from domicile.map.kinds import Kind, kind_of
 from domicile.map.markets import MarketWay, market_ways
-from domicile.map.owners import Ownership, World, ownerships
+from domicile.map.owners import Ownership, ownerships
 from domicile.map.people import CLOSE_SHARE, Candidate, candidates
+from domicile.map.ways import World
 from domicile.samples import FieldName, Questions, Samples
 
 
@@ -65,6 +67,7 @@ class Proposal:
     datasets: tuple[DatasetProposal, ...]
     notes: tuple[str, ...]
     doubts: tuple[str, ...]
+    twins: frozenset[tuple[TableName, tuple[str, ...]]]  # columns that two foreign keys share
 
 
 def propose(catalogue: Catalogue, samples: Samples, *, frame: Frame) -> Proposal:
@@ -76,12 +79,26 @@ def propose(catalogue: Catalogue, samples: Samples, *, frame: Frame) -> Proposal
     world = World(catalogue=catalogue, samples=samples, kinds=kinds, links=edges, subject=subject)
     owners = ownerships(world)
     rules = edge_proposals(edges, owners, samples)
-    datasets = tuple(_dataset(world, table, owners[table.name], rules, store=frame.store) for table in catalogue.tables)
+    judged = Judged(
+        world=world,
+        owners=owners,
+        rules=rules,
+        blanked=skeletons(rules),
+        kept=structures(catalogue, edges),
+        up=world.up(),
+    )
+    datasets = tuple(_dataset(judged, table, store=frame.store) for table in catalogue.tables)
     ways = market_ways(catalogue, subject, edges, samples) if subject else ()
     return Proposal(
         frame=frame, catalogue=catalogue, people=people, markets=ways, datasets=datasets,
         notes=(*catalogue.notes, *samples.notes), doubts=tuple(_doubts(frame, people, ways, datasets)),
+        twins=_twins(catalogue),
     )  # fmt: skip
+
+
+def _twins(catalogue: Catalogue) -> frozenset[tuple[TableName, tuple[str, ...]]]:
+    counted = Counter((key.child, key.columns) for key in catalogue.foreign_keys)
+    return frozenset(pair for pair, count in counted.items() if count > 1)
 
 
 def questions_of(catalogue: Catalogue) -> Questions:
@@ -98,23 +115,29 @@ def _kinds(catalogue: Catalogue, samples: Samples) -> dict[FieldName, Kind]:
     }
 
 
-def _dataset(
-    world: World,
-    table: Table,
-    owner: Ownership,
-    rules: Mapping[TableName, tuple[EdgeProposal, ...]],
-    *,
-    store: str,
-) -> DatasetProposal:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What is known of all tables when one is written down."""
+
+    world: World
+    owners: Mapping[TableName, Ownership]
+    rules: Mapping[TableName, tuple[EdgeProposal, ...]]
+    blanked: frozenset[TableName]
+    kept: Mapping[TableName, frozenset[str]]
+    up: Mapping[TableName, list[Link]]
+
+
+def _dataset(judged: Judged, table: Table, *, store: str) -> DatasetProposal:
+    name, owner = table.name, judged.owners[table.name]
     setting = Setting(
-        table=table, owner=owner, structure=structure(world.catalogue, world.links, table), kinds=world.kinds,
-        samples=world.samples, may_be_skeleton=table.name in skeletons(rules),
+        table=table, owner=owner, structure=judged.kept[name], kinds=judged.world.kinds, samples=judged.world.samples,
+        may_be_skeleton=name in judged.blanked,
     )  # fmt: skip
-    loose = any(not link.enforced for link in world.links if link.child == table.name)
+    loose = any(not link.enforced for link in judged.up.get(name, ()))
     through = any(not hop.link.enforced for way in owner.ways for hop in way[:1])
     return DatasetProposal(
-        id=dataset_id(store, table.name), table=table, owner=owner,
-        fields=field_proposals(setting), edges=rules.get(table.name, ()), unenforced=loose or through,
+        id=dataset_id(store, name), table=table, owner=owner,
+        fields=field_proposals(setting), edges=judged.rules.get(name, ()), unenforced=loose or through,
     )  # fmt: skip
 
 

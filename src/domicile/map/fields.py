@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from domicile.catalogue import Catalogue, Column, Table
+from domicile.catalogue import Catalogue, Column, Table, TableName
 from domicile.config import Disposition, FieldClass
 from domicile.map.edges import Link
 from domicile.map.kinds import Kind
@@ -67,18 +67,13 @@ def field_proposals(setting: Setting) -> tuple[FieldProposal, ...]:
     return tuple(_of_reference(setting, column) for column in setting.table.columns)
 
 
-def structure(catalogue: Catalogue, links: tuple[Link, ...], table: Table) -> frozenset[str]:
-    """Return the columns that a skeleton keeps: key, partition key, and both ends of edges."""
-    kept = {*table.key, *table.partition_key}
+def structures(catalogue: Catalogue, links: tuple[Link, ...]) -> dict[TableName, frozenset[str]]:
+    """Return the columns of each table that a skeleton keeps: key, partition key, and both ends of edges."""
+    kept = {table.name: {*table.key, *table.partition_key} for table in catalogue.tables}
     for link in links:
-        if link.child == table.name:
-            kept.update(link.columns)
-        if link.parent == table.name:
-            kept.update(link.parent_columns)
-    for key in catalogue.foreign_keys:
-        if key.parent == table.name:
-            kept.update(key.parent_columns)
-    return frozenset(kept)
+        kept[link.child].update(link.columns)
+        kept[link.parent].update(link.parent_columns)
+    return {name: frozenset(columns) for name, columns in kept.items()}
 
 
 # ------------------------------------------------------------------------------------------------ three kinds of rows

@@ -16,7 +16,7 @@ from domicile.map.countries import is_former
 from domicile.map.draft import DatasetProposal, Place, Proposal
 from domicile.map.fields import FieldProposal, Literal
 from domicile.map.markets import MarketWay
-from domicile.map.owners import Hop, Way
+from domicile.map.ways import Hop, Way
 from domicile.map.words import listed
 
 UNKNOWN_COUNTRY = "ZZ"  # ISO 3166-1: free for users; here: not yet said
@@ -256,10 +256,7 @@ def _hop(proposal: Proposal, hop: Hop) -> str:
         return f"{{from: {scalar(dataset_id(store, link.child))}, via: {via}}}"
     if hop.when is not None:
         return f"{{via: {via}, to: {scalar(dataset_id(store, link.parent))}, when: {scalar(hop.when)}}}"
-    twins = sum(
-        other.child == link.child and other.columns == link.columns for other in proposal.catalogue.foreign_keys
-    )
-    if not link.declared or twins > 1:
+    if not link.declared or (link.child, link.columns) in proposal.twins:
         return f"{{via: {via}, to: {scalar(dataset_id(store, link.parent))}}}"
     return via if len(link.columns) == 1 else f"{{via: {via}}}"
 
@@ -300,7 +297,7 @@ def _edges(proposal: Proposal, dataset: DatasetProposal) -> Iterator[str]:
 
 def _edge(proposal: Proposal, edge: EdgeProposal) -> Iterator[str]:
     link = edge.link
-    if not link.declared or _has_twin(proposal, link.child, link.columns):
+    if not link.declared or (link.child, link.columns) in proposal.twins:
         yield f"to: {scalar(dataset_id(proposal.frame.store, link.parent))}"
     if not link.declared and link.parent_columns != _key(proposal, link.parent):
         yield f"key: [{', '.join(map(scalar, link.parent_columns))}]"
@@ -308,10 +305,6 @@ def _edge(proposal: Proposal, edge: EdgeProposal) -> Iterator[str]:
         yield f"apart: {{home: {edge.home}, source: {edge.source}}}"
     elif edge.home or edge.source:
         yield f"apart: {{{'home' if edge.home else 'source'}: {edge.home or edge.source}}}"
-
-
-def _has_twin(proposal: Proposal, child: TableName, columns: tuple[str, ...]) -> bool:
-    return sum(key.child == child and key.columns == columns for key in proposal.catalogue.foreign_keys) > 1
 
 
 def _key(proposal: Proposal, table: TableName) -> tuple[str, ...]:

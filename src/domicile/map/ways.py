@@ -1,0 +1,180 @@
+"""The ways from a row to its subject.
+
+Up: an edge leads from the row to the subject (`rental` → `customer`), also over other rows of the subject
+(`payment` → `rental` → `customer`) and over polymorphic pairs. Down: a private parent is a subject's when the subject's
+rows refer to it (`customer` → `address`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from domicile.catalogue import Catalogue, Table, TableName
+from domicile.map.edges import Link, pairs
+from domicile.map.kinds import Kind
+from domicile.map.people import OTHER_PEOPLE_WORDS, is_other_people
+from domicile.map.vocabulary import Weight
+from domicile.map.words import listed, words
+from domicile.samples import FieldName, Samples
+
+# Of a shared lookup only few different values are referred to; of a private parent nearly every row has its own.
+PRIVATE_PARENT_SHARE = 0.5
+_PRIVATE_PARENT = listed("address profile contact identity detail preference wallet account location person")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """One step of a way: up over a link, or down to the rows whose link points here; `when` for polymorphic pairs."""
+
+    link: Link
+    down: bool = False
+    when: str | None = None
+
+
+Way = tuple[Hop, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What the proposals are made from."""
+
+    catalogue: Catalogue
+    samples: Samples
+    kinds: Mapping[FieldName, Kind]
+    links: tuple[Link, ...]
+    subject: TableName | None
+
+    def up(self) -> dict[TableName, list[Link]]:
+        """Group the links by child."""
+        grouped: defaultdict[TableName, list[Link]] = defaultdict(list)
+        for link in self.links:
+            grouped[link.child].append(link)
+        return dict(grouped)
+
+
+# ------------------------------------------------------------------------------------------------ ways up
+
+
+def ways_up(world: World) -> dict[TableName, tuple[Way, ...]]:
+    """For every dataset that leads to the subject: one way per first hop, the shortest first."""
+    if world.subject is None:
+        return {}
+    into: defaultdict[TableName, list[Link]] = defaultdict(list)
+    out: defaultdict[TableName, list[Hop]] = defaultdict(list)
+    for hop in (*(Hop(link=link) for link in world.links), *_polymorphic(world)):
+        link = hop.link
+        # who merely touched a row does not own it
+        if link.child not in (link.parent, world.subject) and not link.bookkeeping:
+            into[link.parent].append(link)
+            out[link.child].append(hop)
+    distance = _distances(world.subject, into)
+    best: dict[TableName, Way] = {world.subject: ()}
+    for table in sorted(distance, key=lambda name: (distance[name], name)):
+        hops = [hop for hop in out[table] if hop.link.parent in best]
+        if table != world.subject and hops:
+            first = min(hops, key=lambda hop: _rank(hop, best))
+            best[table] = (first, *best[first.link.parent])
+    return {
+        table: tuple(
+            (hop, *best[hop.link.parent])
+            for hop in sorted((h for h in out[table] if h.link.parent in best), key=lambda hop: _rank(hop, best))
+            if all(step.link.child != table for step in best[hop.link.parent])
+        )
+        for table in best
+        if table != world.subject
+    }
+
+
+def _distances(subject: TableName, into: Mapping[TableName, list[Link]]) -> dict[TableName, int]:
+    """Count hops to the subject, breadth first."""
+    distance = {subject: 0}
+    waiting = deque([subject])
+    while waiting:
+        here = waiting.popleft()
+        for link in into.get(here, ()):
+            if link.child not in distance:
+                distance[link.child] = distance[here] + 1
+                waiting.append(link.child)
+    return distance
+
+
+def _rank(hop: Hop, best: Mapping[TableName, Way]) -> tuple[object, ...]:
+    """Order of ways: straight to the subject, certain, short, enforced, named like the owner, then by name."""
+    link = hop.link
+    return (
+        hop.when is not None,
+        not link.confirmed,
+        bool(best[link.parent]),
+        link.nullable,
+        len(best[link.parent]),
+        not link.declared,
+        -_owner_likeness(link),
+        link.columns,
+        link.parent,
+    )
+
+
+def _owner_likeness(link: Link) -> int:
+    """`user_id` before `recipient_id`: the subject's own noun, then the roles of who made the row."""
+    name = words(link.columns[-1])
+    if set(name).intersection(words(link.parent.name)):
+        return 3
+    return 2 if {"owner", "author", "sender", "creator", "payer", "follower"}.intersection(name) else 1
+
+
+def _polymorphic(world: World) -> list[Hop]:
+    """Pairs such as (`commentable_type`, `commentable_id`): one hop per kind whose name is a table's."""
+    tables = {table.name: table for table in world.catalogue.tables}
+    nouns = {words(name.name): name for name in sorted(tables, reverse=True) if len(tables[name].key) == 1}
+    hops: list[Hop] = []
+    for table in world.catalogue.tables:
+        for kind, reference in pairs(table):
+            listed = world.samples.lists.get((table.name, kind))
+            for value in listed.values if listed else ():
+                parent = nouns.get(words(value.rsplit("\\", 1)[-1].rsplit(":", 1)[-1]))
+                if parent is None or parent == table.name:
+                    continue
+                link = Link(
+                    child=table.name, columns=(reference,), parent=parent, parent_columns=tables[parent].key,
+                    declared=False, missing_on=table.leaves or (table.name,), nullable=True,
+                )  # fmt: skip
+                hops.append(Hop(link=link, when=_condition(kind, value)))
+    return hops
+
+
+def _condition(column: str, value: str) -> str:
+    return f'"{column.replace(chr(34), chr(34) * 2)}" = ' + "'" + value.replace("'", "''") + "'"
+
+
+# ------------------------------------------------------------------------------------------------ ways down
+
+
+def ways_down(world: World, owned: Mapping[TableName, tuple[Way, ...]]) -> dict[TableName, tuple[Way, ...]]:
+    """Find private parents: rows that owned rows refer to, one or few each, and that tell of a person."""
+    found: defaultdict[TableName, list[Way]] = defaultdict(list)
+    tables = {table.name: table for table in world.catalogue.tables}
+    mine = {**{name: ways[0] for name, ways in owned.items()}, **({world.subject: ()} if world.subject else {})}
+    for link in world.links:
+        if link.child in mine and link.parent not in mine and _is_private_parent(world, tables, link):
+            found[link.parent].append((Hop(link=link, down=True), *mine[link.child]))
+    return {name: tuple(sorted(ways, key=lambda way: (len(way), way[0].link.columns))) for name, ways in found.items()}
+
+
+def _is_private_parent(world: World, tables: Mapping[TableName, Table], link: Link) -> bool:
+    if is_other_people(link.parent) or OTHER_PEOPLE_WORDS.intersection(words(link.columns[-1])):
+        return False
+    table = tables[link.parent]
+    weights = Counter(world.kinds[table.name, column.name].weight for column in table.columns)
+    named = bool(_PRIVATE_PARENT.intersection(words(table.name.name)))
+    telling = weights[Weight.STRONG] or weights[Weight.PERSON] or weights[Weight.PLACE]
+    if not telling or (weights[Weight.ORGANISATION] and not weights[Weight.PERSON]):
+        return False
+    child = tables[link.child]
+    if link.columns in (child.primary_key, *child.unique_keys):
+        return True
+    sample = world.samples.fields.get((link.child, link.columns[0]))
+    if sample is None or not sample.values:
+        return named
+    return sample.distinct_share >= PRIVATE_PARENT_SHARE
