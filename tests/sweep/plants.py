@@ -21,7 +21,8 @@ CANARY = FIRST + SECOND
 QUICK = Patience(lock_timeout_ms=500, lock_tries_max=2, holder_polls_max=3, holder_poll_ms=50)
 # In lz4 literals stay readable; a value whose parts came before is stored as two references.
 PACKED = f"(repeat('{FIRST}|{SECOND}|', 40) || repeat('x', 2500) || '{CANARY}')"
-LONG = f"(SELECT string_agg(md5(g::text), '') || repeat('{FIRST}|{SECOND}|', 400) || '{CANARY}' FROM generate_series(1, 400) g)"
+NOISE = "(SELECT string_agg(md5(g::text), '') FROM generate_series(1, 400) g)"
+LONG = f"({NOISE} || repeat('{FIRST}|{SECOND}|', 400) || '{CANARY}')"
 DATASETS = tuple(TableName(schema="app", name=name) for name in ("plain", "packed", "outside", "straddling", "parted"))
 
 SCHEMA = f"""
@@ -161,9 +162,7 @@ def _sorting(server: EmbeddedServer, conn: psycopg.Connection, dsn: str) -> Iter
     with connected(dsn) as sorting:
         sorting.execute("SET work_mem = '64kB'")
         sorting.execute("BEGIN")
-        sorting.execute(
-            f"DECLARE sorted CURSOR FOR SELECT '{CANARY}' || g FROM generate_series(1, 20000) g ORDER BY 1"
-        )
+        sorting.execute(f"DECLARE sorted CURSOR FOR SELECT '{CANARY}' || g FROM generate_series(1, 20000) g ORDER BY 1")
         sorting.execute("FETCH 1 FROM sorted")
         yield
         sorting.execute("COMMIT")

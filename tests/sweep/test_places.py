@@ -144,7 +144,7 @@ def _page_image_views(conn: psycopg.Connection, method: str) -> set[View]:
     conn.execute("DROP TABLE IF EXISTS image")
     conn.execute(f"SET wal_compression = {method}")  # type: ignore[arg-type]
     conn.execute("CREATE TABLE image (id int PRIMARY KEY, note text)")
-    conn.execute(f"INSERT INTO image SELECT g, repeat('canary-planted-|', g % 9) FROM generate_series(1, 40) g")
+    conn.execute("INSERT INTO image SELECT g, repeat('canary-planted-|', g % 9) FROM generate_series(1, 40) g")
     conn.execute(f"INSERT INTO image VALUES (0, '{CANARY}')")
     conn.execute("INSERT INTO image VALUES (100, ''), (101, 'value-0123456789')")
     table = (TableName(schema="public", name="image"),)

@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn
+from typing import LiteralString, NoReturn
 
 import psycopg
 from ahocorasick_rs import BytesAhoCorasick, Implementation
@@ -126,12 +126,14 @@ class Tokens:
         """Join what several homes gave; a value that two of them know keeps its more specific class."""
         found: dict[bytes, TokenClass] = {}
         for tokens in sets:
-            for text, token_class in zip(tokens._texts, tokens._classes, strict=True):
+            for text, token_class in zip(tokens._texts, tokens._classes, strict=True):  # noqa: SLF001
                 if text not in found or _RANK[token_class] < _RANK[found[text]]:
                     found[text] = token_class
         return cls(
-            found, sampled=any(tokens._sampled for tokens in sets), too_short=sum(tokens._too_short for tokens in sets),
-            common=sum(tokens._common for tokens in sets),
+            found,
+            sampled=any(tokens.counts.sampled for tokens in sets),
+            too_short=sum(tokens.counts.too_short for tokens in sets),
+            common=sum(tokens.counts.common for tokens in sets),
         )  # fmt: skip
 
     def without(self, numbers: Iterable[int]) -> Tokens:
@@ -274,10 +276,10 @@ _STREAM_ROWS = 10_000
 
 
 def _values(conn: psycopg.Connection, source: Source) -> Iterator[bytes]:
-    """Stream the distinct-or-not values of a source as UTF-8; elements of an array one by one."""
+    """Stream the values of a source as UTF-8; elements of an array and strings within JSON one by one."""
     column, table = sql.Identifier(source.column), sql.Identifier(*source.relation)
-    value = sql.SQL("unnest({})" if _is_array(conn, source) else "{}").format(column)
-    query = sql.SQL("SELECT {}::text FROM {} WHERE ({}) AND {} IS NOT NULL").format(value, table, source.where, column)
+    value = _VALUES.get(_shape_of(conn, source), sql.SQL("{}::text")).format(column)
+    query = sql.SQL("SELECT {} FROM {} WHERE ({}) AND {} IS NOT NULL").format(value, table, source.where, column)
     with conn.transaction(), conn.cursor("domicile_tokens") as cursor:
         cursor.itersize = _STREAM_ROWS
         cursor.execute(query)
@@ -286,10 +288,21 @@ def _values(conn: psycopg.Connection, source: Source) -> Iterator[bytes]:
                 yield text.strip().encode()
 
 
-def _is_array(conn: psycopg.Connection, source: Source) -> bool:
-    query = sql.SQL("SELECT pg_typeof({})::text LIKE '%[]' FROM {} LIMIT 1")
-    row = conn.execute(query.format(sql.Identifier(source.column), sql.Identifier(*source.relation))).fetchone()
-    return bool(row and row[0])
+_JSON = "jsonb_path_query({}::jsonb, 'lax $.** ? (@.type() == \"string\")') #>> '{{}}'"
+_VALUES = {"array": sql.SQL("unnest({})::text"), "json": sql.SQL(_JSON), "jsonb": sql.SQL(_JSON)}
+_SHAPE_SQL: LiteralString = """
+SELECT CASE WHEN t.typcategory = 'A' THEN 'array' ELSE t.typname END
+  FROM pg_attribute a JOIN pg_type own ON own.oid = a.atttypid
+  JOIN pg_type t ON t.oid = CASE WHEN own.typtype = 'd' THEN own.typbasetype ELSE own.oid END
+ WHERE a.attrelid = %s::regclass AND a.attname = %s
+"""
+
+
+def _shape_of(conn: psycopg.Connection, source: Source) -> str:
+    """Say whether a column holds arrays, JSON or plain values."""
+    relation = sql.Identifier(*source.relation).as_string(conn)
+    row = conn.execute(_SHAPE_SQL, (relation, source.column)).fetchone()
+    return str(row[0]) if row else "text"
 
 
 class _Gathering:

@@ -82,9 +82,8 @@ def _rewritten_by(
             why = f"refused with {type(fault).__name__} ({fault.sqlstate})"
             return Rewrite(table=table, rewritten=False, why=why, lock_ms=took_ms, refused=refused)
     else:
-        why = (
-            f"no lock on {table} in {patience.tries_max} tries of {patience.lock_timeout_ms} ms: other sessions use it"
-        )
+        users = ", ".join(_users_of(conn, table)) or "others"
+        why = f"no lock in {patience.tries_max} tries of {patience.lock_timeout_ms} ms: {users} use it"
         return Rewrite(table=table, rewritten=False, why=why, lock_ms=took_ms)
     after = files_of(conn, table)
     kept = [oid for oid, node in before.items() if after.get(oid) == node]
@@ -94,6 +93,21 @@ def _rewritten_by(
             refused=len(kept) == len(before),
         )  # fmt: skip
     return Rewrite(table=table, rewritten=True, why=f"{len(after)} new files", lock_ms=took_ms)
+
+
+_USERS_SQL: LiteralString = """
+SELECT DISTINCT coalesce('process ' || l.pid, 'a prepared transaction')
+  FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() AND n.nspname = %(schema)s AND c.relname = %(name)s
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+ ORDER BY 1 LIMIT 5
+"""
+
+
+def _users_of(conn: psycopg.Connection, table: TableName) -> list[str]:
+    """Name who has the relation locked."""
+    rows = conn.execute(_USERS_SQL, {"schema": table.schema, "name": table.name}).fetchall()
+    return [name for (name,) in rows]
 
 
 def _run(conn: psycopg.Connection, statement: sql.Composed, lock_timeout_ms: int) -> tuple[psycopg.Error | None, float]:

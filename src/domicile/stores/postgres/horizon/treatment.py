@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from domicile.catalogue import TableName
-from domicile.errors import Unreachable
+from domicile.errors import StoreFault, Unreachable
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment
 from domicile.stores.postgres.files import dependants, read_geometry, read_roots
 from domicile.stores.postgres.horizon.holders import Holder, boundary, wait_for_holders
@@ -74,7 +74,7 @@ def treat(
             raise Unreachable(
                 "the server broke off during the treatment; run the erase again, it starts over"
             ) from None
-        raise Unreachable(
+        raise StoreFault(
             f"the server refused a step of the treatment: {type(fault).__name__} ({fault.sqlstate}); see its log"
         ) from None
 
@@ -128,8 +128,6 @@ class _Treatment:
         for relation in dict.fromkeys(copy.relation for copy in copies if copy.relation):
             mine = [copy for copy in copies if copy.relation == relation]
             rewrites = [self._rewrite(leaf) for leaf in leaves(self._conn, relation)]
-            for parent in parents(self._conn, relation):
-                self._conn.execute(_analyse(parent))
             for copy in mine:
                 yield _of_rewrites(copy, rewrites, held, missing=unowned(self._conn, [relation]))
 
@@ -160,6 +158,11 @@ class _Treatment:
         ]  # fmt: skip
         roots = tuple(read_roots(self._conn, self._relations))
         views = [name for _, name, populated in dependants(self._conn, roots) if populated]
+        missing = unowned(self._conn, [*everything, *views])
+        if missing:
+            return _outcome(
+                copy, Treatment.NOT_PERMITTED, f"the role may not analyse {missing[0]}", "see `domicile doctor`"
+            )
         for table in everything:
             self._conn.execute(_analyse(table))
         if is_superuser(self._conn):
@@ -193,22 +196,29 @@ class _Treatment:
             return _outcome(copy, Treatment.UNSEEN, "the role may not see shared_preload_libraries", "grant pg_monitor")
         if not loaded[0]:
             return _outcome(copy, Treatment.OBSERVED, "pg_stat_statements isn't loaded; files left of it are searched")
-        if row is None:
-            return _outcome(
-                copy, Treatment.HELD, "loaded, but no function to reset it in this database",
-                "CREATE EXTENSION pg_stat_statements, then run again",
-            )  # fmt: skip
-        return self._reset(copy, str(row[0]))
-
-    def _reset(self, copy: Copy, schema: str) -> Outcome:
         try:
-            self._conn.execute(_reset_statement(schema))
-        except psycopg.errors.InsufficientPrivilege:
+            self._reset(None if row is None else str(row[0]))
+        except psycopg.Error as fault:
+            if self._conn.broken:
+                raise
             return _outcome(
-                copy, Treatment.NOT_PERMITTED, "the role may not reset it",
-                "GRANT EXECUTE ON FUNCTION pg_stat_statements_reset",
+                copy, Treatment.NOT_PERMITTED, f"it could not be reset: {type(fault).__name__} ({fault.sqlstate})",
+                "CREATE EXTENSION pg_stat_statements; GRANT EXECUTE ON FUNCTION pg_stat_statements_reset",
             )  # fmt: skip
         return _outcome(copy, Treatment.DONE, "all statistics and texts were reset")
+
+    def _reset(self, schema: str | None) -> None:
+        """Reset all statement texts; where the function isn't in this database, make it for a moment.
+
+        The reset acts on shared memory and is not undone by the rollback that takes the extension away again.
+        """
+        if schema is not None:
+            self._conn.execute(_reset_statement(schema))
+            return
+        with self._conn.transaction(force_rollback=True):
+            self._conn.execute("CREATE SCHEMA domicile_reset")
+            self._conn.execute("CREATE EXTENSION pg_stat_statements SCHEMA domicile_reset")
+            self._conn.execute(_reset_statement("domicile_reset"))
 
     def _wal(self) -> WalProof | tuple[str, ...]:
         missing = may_recycle_wal(self._conn)
@@ -310,10 +320,11 @@ def _of_rewrites(
             copy, Treatment.NOT_PERMITTED, f"the role may not rewrite {failed[0].table}: {failed[0].why}",
             "see `domicile doctor`",
         )  # fmt: skip
+    names = ", ".join(holder.name for holder in held[:5])
     if failed:
-        return _outcome(copy, Treatment.HELD, f"{failed[0].table}: {failed[0].why}", "run again when it is quiet")
+        also = f"; old row versions are kept for {names}" if held else ""
+        return _outcome(copy, Treatment.HELD, f"{failed[0].table}: {failed[0].why}{also}", "run again when it is quiet")
     if held:
-        names = ", ".join(holder.name for holder in held[:5])
         return _outcome(copy, Treatment.HELD, f"old row versions are kept for {names}", held[0].remedy)
     return Outcome(
         copy=copy.id, treatment=Treatment.PROVEN, why=f"{len(rewrites)} relations have new files", lock_ms=lock_ms

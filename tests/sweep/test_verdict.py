@@ -1,0 +1,99 @@
+"""The verdict of a copy: every rule with its twin; never better than what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from domicile.model import CopyVerdict, Verdict
+from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment
+from domicile.sweep import CopySearch, Finding, Gap, SearchResult, TokenClass, TokenCounts, decide, decide_all, roll_up
+from domicile.sweep.search import View
+from domicile.sweep.verdict import MUST_BE_TREATED, Question
+
+COPY = Copy(id="heap:app.t", kind=CopyKind.HEAP, relation=None, method="VACUUM FULL", observable=True, why="")
+DONE = Outcome(copy=COPY.id, treatment=Treatment.PROVEN, why="new files")
+CLEAN = CopySearch(copy=COPY.id, files=1, bytes=8192)
+FOUND = replace(
+    CLEAN, hits=2, distinct=1,
+    findings=(Finding(copy=COPY.id, path="base/1/2", offset=0, view=View.RAW, token_class=TokenClass.EMAIL, count=2),),
+)  # fmt: skip
+GAPPED = replace(CLEAN, gaps=(Gap(copy=COPY.id, path="base/1/2", why="PermissionError"),))
+ASKED = Question(tokens_searched=10, sampled=False, rows_erased=True)
+
+
+def outcome(treatment: Treatment) -> Outcome:
+    return replace(DONE, treatment=treatment)
+
+
+@pytest.mark.parametrize(
+    ("expected", "done", "search", "question"),
+    [
+        (Verdict.ERASED_VERIFIED, DONE, CLEAN, ASKED),
+        (Verdict.ERASED_VERIFIED, outcome(Treatment.DONE), CLEAN, ASKED),
+        (Verdict.ERASED_VERIFIED, outcome(Treatment.OBSERVED), CLEAN, ASKED),
+        (Verdict.PRESENT, DONE, FOUND, ASKED),
+        (Verdict.PRESENT, None, CLEAN, ASKED),
+        (Verdict.PRESENT, outcome(Treatment.HELD), CLEAN, ASKED),
+        (Verdict.UNKNOWN, outcome(Treatment.NOT_PERMITTED), CLEAN, ASKED),
+        (Verdict.UNKNOWN, outcome(Treatment.UNSEEN), CLEAN, ASKED),
+        (Verdict.ERASED_UNVERIFIED, DONE, None, ASKED),
+        (Verdict.UNKNOWN, outcome(Treatment.OBSERVED), None, ASKED),
+        (Verdict.ERASED_UNVERIFIED, DONE, GAPPED, ASKED),
+        (Verdict.UNKNOWN, outcome(Treatment.OBSERVED), GAPPED, ASKED),
+        (Verdict.ERASED_UNVERIFIED, DONE, CLEAN, replace(ASKED, tokens_searched=0)),
+        (Verdict.ERASED_VERIFIED, DONE, CLEAN, replace(ASKED, tokens_searched=0, rows_erased=False)),
+        (Verdict.ERASED_VERIFIED, DONE, CLEAN, replace(ASKED, sampled=True)),
+        (Verdict.ERASED_UNVERIFIED, outcome(Treatment.DONE), CLEAN, replace(ASKED, sampled=True)),
+        (Verdict.UNKNOWN, outcome(Treatment.OBSERVED), CLEAN, replace(ASKED, sampled=True)),
+    ],
+)
+def test_p3_each_rule(expected: Verdict, done: Outcome | None, search: CopySearch | None, question: Question) -> None:
+    assert expected == decide(COPY, done, search, question).verdict
+
+
+@pytest.mark.parametrize("kind", list(CopyKind))
+def test_p3_a_hit_is_present_whatever_was_done(kind: CopyKind) -> None:
+    copy = replace(COPY, kind=kind)
+    for treatment in Treatment:
+        assert Verdict.PRESENT == decide(copy, outcome(treatment), FOUND, ASKED).verdict
+
+
+def test_p11_only_a_full_clean_search_of_what_was_treated_verifies() -> None:
+    verified = {Treatment.PROVEN, Treatment.DONE, Treatment.OBSERVED, Treatment.ABSENT}
+    for treatment, search in product(Treatment, (None, CLEAN, FOUND, GAPPED)):
+        verdict = decide(COPY, outcome(treatment), search, ASKED).verdict
+        assert (verdict is Verdict.ERASED_VERIFIED) == (treatment in verified and search is CLEAN)
+
+
+@pytest.mark.parametrize("kind", list(CopyKind))
+def test_p11_an_untreated_copy_is_never_erased(kind: CopyKind) -> None:
+    expected = Verdict.PRESENT if kind in MUST_BE_TREATED else Verdict.UNKNOWN
+    assert expected == decide(replace(COPY, kind=kind), None, CLEAN, ASKED).verdict
+
+
+@pytest.mark.parametrize(
+    ("treatment", "expected"), [(Treatment.ABSENT, Verdict.ERASED_VERIFIED), (Treatment.UNSEEN, Verdict.UNKNOWN)]
+)
+def test_what_is_never_searched_exists_or_not(treatment: Treatment, expected: Verdict) -> None:
+    copy = replace(COPY, kind=CopyKind.STANDBYS)
+    assert expected == decide(copy, outcome(treatment), None, ASKED).verdict
+
+
+def test_a_copy_that_nobody_listed_is_never_left_out() -> None:
+    counts = TokenCounts(searched=1, by_class=(), sampled=False, too_short=0, common=0)
+    result = SearchResult(
+        tokens=counts, how="test", copies=(CLEAN, replace(FOUND, copy="slot:new"), replace(CLEAN, copy="x"))
+    )
+    verdicts = {verdict.copy: verdict.verdict for verdict in decide_all((COPY,), (DONE,), result, rows_erased=True)}
+    assert {COPY.id: Verdict.ERASED_VERIFIED, "slot:new": Verdict.PRESENT, "x": Verdict.UNKNOWN} == verdicts
+
+
+def test_the_roll_up_is_the_worst() -> None:
+    said = [CopyVerdict(copy=str(verdict), verdict=verdict, why="") for verdict in Verdict]
+    assert Verdict.PRESENT == roll_up(said)
+    assert Verdict.UNKNOWN == roll_up([entry for entry in said if entry.verdict is not Verdict.PRESENT])
+    assert Verdict.ERASED_VERIFIED == roll_up(said[:1])
+    assert Verdict.UNKNOWN == roll_up([])
