@@ -49,8 +49,11 @@ class OnDelete(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column: `type` is `format_type()` text; `base` the type under a domain; `binary` says whether its
-    binary COPY form is the same on every server (built-in scalar and array types only)."""
+    """One column: `type` is `format_type()` text.
+
+    `base` the type under a domain; `binary` says whether its binary COPY form is the same on every server (built-in
+    scalar and array types only).
+    """
 
     name: str
     position: int
@@ -69,8 +72,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """A declared edge child → parent. For a partitioned child, keys on single partitions are folded into one edge
-    of the root, with the partitions that lack it in `missing_on`."""
+    """A declared edge child → parent.
+
+    For a partitioned child, keys on single partitions are folded into one edge of the root, with the partitions that
+    lack it in `missing_on`.
+    """
 
     name: str
     child: TableName

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
@@ -69,7 +70,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
 
-def _names(value: Any) -> Any:
+def _names(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
@@ -87,7 +88,7 @@ class Hop(_Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _short(cls, value: Any) -> Any:
+    def _short(cls, value: object) -> object:
         return {"via": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
@@ -97,7 +98,7 @@ class Hop(_Model):
         return self
 
 
-def _hops(value: Any) -> Any:
+def _hops(value: object) -> object:
     if isinstance(value, str):
         return value.split(".")
     return [value] if isinstance(value, Mapping) else value
@@ -116,7 +117,7 @@ class FieldRule(_Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _short(cls, value: Any) -> Any:
+    def _short(cls, value: object) -> object:
         return {"class": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
@@ -141,7 +142,7 @@ class ApartRule(_Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _short(cls, value: Any) -> Any:
+    def _short(cls, value: object) -> object:
         return {"home": value, "source": value} if isinstance(value, str) else value
 
 
@@ -308,9 +309,24 @@ class Config(_Model):
 
 
 def _dangling(config: Config) -> Iterator[str]:
+    """Yield what the file names and doesn't have."""
+    yield from _wrong_names(config)
+    yield from _wrong_stores(config)
+    yield from _wrong_homes(config)
+    exceptions = {rule.id for rule in config.policy.exceptions}
+    for name, rule in config.datasets.items():
+        for column, field in rule.fields.items():
+            if field.exception and field.exception not in exceptions:
+                yield f"datasets.{name}.fields.{column}: exception {field.exception} is not in policy.exceptions"
+
+
+def _wrong_names(config: Config) -> Iterator[str]:
     for name in (*config.stores, *config.locations):
         if not NAME.match(name):
             yield f"{name!r}: names of stores and locations are letters, digits, - and _"
+
+
+def _wrong_stores(config: Config) -> Iterator[str]:
     for name, store in config.stores.items():
         if store.location not in config.locations:
             yield f"stores.{name}.location: {store.location} is not in `locations`"
@@ -320,25 +336,23 @@ def _dangling(config: Config) -> Iterator[str]:
         yield f"subject.dataset: {config.source} is not in `stores`"
     elif config.stores[config.source].home_of:
         yield f"subject.dataset: {config.source} is a home; the subject dataset lies at the source"
+    taken = [store.location for store in config.stores.values() if store.home_of == config.source]
+    for location in {place for place in taken if taken.count(place) > 1}:
+        yield f"stores: two stores at {location} have `home_of: {config.source}`"
+
+
+def _wrong_homes(config: Config) -> Iterator[str]:
     homes = config.home_stores
     for market, location in config.policy.homes.items():
         if location not in config.locations:
             yield f"policy.homes.{market}: {location} is not in `locations`"
         elif location not in homes:
             yield f"policy.homes.{market}: no store at {location} has `home_of: {config.source}`"
-    taken = [store.location for store in config.stores.values() if store.home_of == config.source]
-    for location in {place for place in taken if taken.count(place) > 1}:
-        yield f"stores: two stores at {location} have `home_of: {config.source}`"
     if config.source in config.stores and config.stores[config.source].location in config.policy.homes.values():
         yield "policy.homes: the source's own location can't be a home"
     unknown = config.policy.unknown_market
     if unknown not in ("in-scope", "stay") and unknown not in config.policy.homes:
         yield f"policy.unknown_market: {unknown} is neither `in-scope`, `stay`, nor a market of policy.homes"
-    exceptions = {rule.id for rule in config.policy.exceptions}
-    for name, rule in config.datasets.items():
-        for column, field in rule.fields.items():
-            if field.exception and field.exception not in exceptions:
-                yield f"datasets.{name}.fields.{column}: exception {field.exception} is not in policy.exceptions"
 
 
 def dataset_id(store: str, table: TableName) -> str:
@@ -350,7 +364,7 @@ def split_dataset_id(text: str) -> tuple[str, TableName]:
     """Split `store.schema.table`, parts in double quotes when they hold dots; raise BadFile otherwise."""
     parts = re.findall(r'(?:"((?:[^"]|"")*)"|([^."]+))(?:\.|$)', text)
     names = [quoted.replace('""', '"') or plain for quoted, plain in parts]
-    if len(names) != 3 or dataset_id(names[0], TableName(schema=names[1], name=names[2])) != text:  # noqa: PLR2004
+    if len(names) != 3 or dataset_id(names[0], TableName(schema=names[1], name=names[2])) != text:
         raise BadFile(f'{text!r} is not a dataset id: write store.schema.table, "quoting" a part that holds a dot')
     return names[0], TableName(schema=names[1], name=names[2])
 
@@ -386,7 +400,7 @@ def read(path: Path) -> tuple[Config, bytes]:
 DEPTH_MAX = 32
 
 
-def _plain(node: Any, depth: int) -> Any:
+def _plain(node: object, depth: int) -> object:
     if depth > DEPTH_MAX:
         raise BadFile(f"domicile.yaml nests deeper than {DEPTH_MAX} levels")
     if isinstance(node, Mapping):
@@ -396,11 +410,11 @@ def _plain(node: Any, depth: int) -> Any:
     return node
 
 
-def _text(key: Any) -> Any:
+def _text(key: object) -> str:
     return key if isinstance(key, str) else str(key)
 
 
-def _explain(tree: CommentedMap, error: Any, origin: str) -> str:
+def _explain(tree: CommentedMap, error: ErrorDetails, origin: str) -> str:
     keys = [str(part) for part in error["loc"] if part not in ("function-after", "function-before")]
     line = _line(tree, keys)
     where = ".".join(keys) or "the file"
@@ -410,7 +424,7 @@ def _explain(tree: CommentedMap, error: Any, origin: str) -> str:
     return f"{origin}:{line}: {where}: {message}"
 
 
-def _line(tree: Any, keys: list[str]) -> int:
+def _line(tree: object, keys: list[str]) -> int:
     node, line = tree, 1
     for key in keys:
         if isinstance(node, CommentedMap) and key in node:

@@ -44,7 +44,7 @@ def await_approvals(rule: Approvals, given: Sequence[str], *, equality_sha256: s
 
 
 def prove_restore(equality: Equality, home: Home, restored: Sequence[Measure]) -> tuple[Measure, ...]:
-    """Check what was read from the restored backup of `home` against the equality; raise NoClearance on a difference."""
+    """Check what was read from the restored backup of `home` against the equality; raise NoClearance if it differs."""
     proven = {pair.slice.id: pair.home for pair in equality.private if pair.slice.home == home}
     seen = {measure.slice: measure for measure in restored}
     for slice_id, measure in proven.items():

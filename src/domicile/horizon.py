@@ -66,7 +66,7 @@ class Horizon:
         with faults(self._source.name, "treat the horizon"):
             return server.treat(self._source.connection, self._copies(), self._tables, progress=progress)
 
-    def search(
+    def search(  # noqa: PLR0913 - what, where, and what the statement says
         self,
         homes: Mapping[Home, PostgresHome],
         outcomes: Sequence[server.Outcome],

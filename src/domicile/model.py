@@ -38,7 +38,7 @@ class Outside(StrEnum):
     """How a private value is stood for in a skeleton: by NULL, by a token made from the row's key, by a literal."""
 
     NULL = "null"
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - the word of the file
     LITERAL = "literal"
 
 
@@ -143,8 +143,11 @@ class MarketRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """All that decides the closure of the programme's markets; datasets stand parents first, the subject's among
-    them. The same object makes the SQL of copy and verify, the guard of the fence, and the erasure."""
+    """All that decides the closure of the programme's markets.
+
+    Datasets stand parents first, the subject's among them. The same object makes the SQL of copy and verify, the
+    guard of the fence, and the erasure.
+    """
 
     subject: DatasetId
     subject_key: str
@@ -182,8 +185,11 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Rows of one dataset for one home in a range of the frozen manifest: `after < n <= upto` of part `part`
-    (a home, or `*` for rows that every home gets). Skeleton slices hold nothing private."""
+    """Rows of one dataset for one home in a range of the frozen manifest.
+
+    `after < n <= upto` of part `part` (a home, or `*` for rows that every home gets). Skeleton slices hold nothing
+    private.
+    """
 
     id: SliceId
     dataset: DatasetId
@@ -216,8 +222,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Counts of one dataset for one home at the moment of the freeze; `kept` are closure rows the source keeps
-    under a rule, `supporting` rows of others that home needs."""
+    """Counts of one dataset for one home at the moment of the freeze.
+
+    `kept` are closure rows the source keeps under a rule, `supporting` rows of others that home needs.
+    """
 
     dataset: DatasetId
     home: Home
@@ -255,8 +263,10 @@ class Measure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One key on which source and home differ: `missing` at home, `changed`, or a `stray` row at home. The key is for
-    the operator's terminal only and never for evidence (P8)."""
+    """One key on which source and home differ: `missing` at home, `changed`, or a `stray` row at home.
+
+    The key is for the operator's terminal only and never for evidence (P8).
+    """
 
     dataset: DatasetId
     home: Home

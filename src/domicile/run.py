@@ -1,6 +1,6 @@
 """The run: the only place that knows the order of the stages. It joins them, and holds none of their rules.
 
-    plan → fence → freeze → transfer → cut-over → verify → restore → approvals → clear → erase → horizon → sweep → certify
+    plan → fence → freeze → transfer → verify → restore → approvals → clear → erase → horizon → sweep → certify
 
 What was done is known from three places that survive a kill: the stores' own marks (in the transaction of the work),
 the log (statements), and the journal (secrets, counts, times). Each stage looks there first, so `apply` may be killed
@@ -10,13 +10,13 @@ anywhere and begun again (P5). Intent is in the log before an irreversible effec
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from typing import TypeVar
 
-from domicile import cutover, erase, verify
+from domicile import cutover, erase, stating, verify
 from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.config import Config
@@ -27,7 +27,7 @@ from domicile.host import Host
 from domicile.journal import Journal
 from domicile.keys import parse_vkey
 from domicile.ledger import Ledger, Recorded
-from domicile.model import Clearance, Copy, Equality, Fence, Form, Home, Manifest, Pair, Restore, Scope, Slice
+from domicile.model import Clearance, Copy, Equality, Fence, Form, Home, Manifest, Restore, Scope
 from domicile.plan.document import (
     PLAN_BYTES_MAX,
     Plan,
@@ -43,24 +43,9 @@ from domicile.predicates import (
     ApproverKey,
     CertificatePredicate,
     ClearancePredicate,
-    ComparedSlice,
-    CutoverPredicate,
     EqualityPredicate,
-    EraseCounts,
-    ErasedSlice,
     ErasurePredicate,
-    FindingPredicate,
-    MovedSlice,
-    Phase,
-    Place,
-    PlannedCopy,
-    PlannedSlice,
-    PlanPredicate,
     Predicate,
-    RestoredHome,
-    RestoredSlice,
-    RestoreReport,
-    TransferPredicate,
 )
 from domicile.stores.postgres import restoring
 from domicile.stores.postgres.home import PostgresHome
@@ -68,7 +53,6 @@ from domicile.stores.postgres.source import PostgresSource
 from domicile.transfer import transfer
 from domicile.workspace import Workspace
 
-FENCE_TEXT = "row triggers (always) in the source database on every dataset whose rows are owned"
 Kind = TypeVar("Kind", bound=Predicate)
 
 
@@ -138,7 +122,10 @@ class Run:
         return found
 
     def _state(self, predicate: Predicate) -> Recorded:
-        recorded = self.ledger.record(predicate)
+        return self._state_all([predicate])[0]
+
+    def _state_all(self, predicates: Iterable[Predicate]) -> list[Recorded]:
+        recorded = self.ledger.record_all(predicates)
         self.journal.put("log_size", self.ledger.size, int)
         return recorded
 
@@ -218,7 +205,10 @@ class Run:
     # -- apply ---------------------------------------------------------------------------------------------------
 
     def apply(self, *, until: Stage = Stage.CERTIFY, yes: bool = False) -> None:
-        """Drive all stages to `until`; stop with Waiting where a person has to decide. Nothing is erased without `yes`."""
+        """Drive all stages to `until`; stop with Waiting where a person has to decide.
+
+        Nothing is erased without `yes`.
+        """
         plan, plan_bytes = self.load_plan()
         if self.last(CertificatePredicate) is not None:
             self.listener(Noted(text="finished before; nothing to do"))
@@ -250,7 +240,7 @@ class Run:
         manifest = self._freeze(scope)
         self._state_plan(plan, plan_bytes, manifest, scope)
         self._transfer(scope, manifest)
-        self._state_cutover(fence)
+        self._state(stating.cutover_statement(self.ledger.plan().plan, fence))
         if until is Stage.TRANSFER:
             return False
         self.equality(scope, manifest)
@@ -278,39 +268,11 @@ class Run:
     def _state_plan(self, plan: Plan, plan_bytes: bytes, manifest: Manifest, scope: Scope) -> None:
         if self.ledger.size:
             return
-        predicate = PlanPredicate(
-            plan=_sha256(plan_bytes), programme=plan.programme, engine=plan.engine, config_sha256=plan.config_sha256,
-            made_at=plan.made_at, deadline=plan.forecast.deadline, homes=plan.homes,
-            locations={
-                name: Place(country=place.country, operator=place.operator)
-                for name, place in self.config.locations.items()
-            },
-            approvals=self._approvers(),
-            slices=tuple(
-                PlannedSlice(
-                    id=piece.id, dataset=piece.dataset, home=piece.home, rows=piece.rows,
-                    erase=EraseCounts(delete=piece.delete, blank=piece.blank),
-                )
-                for piece in manifest.slices
-                if piece.form is Form.WHOLE
-            ),
-            copies=tuple(
-                PlannedCopy(
-                    id=copy.id, store=copy.store, location=copy.location, kind=copy.kind, dataset=copy.dataset,
-                    method=copy.method,
-                )
-                for copy in self._copies(scope)
-            ),
-            not_proven=plan.not_proven,
-        )  # fmt: skip
-        self._state(predicate)
-        for finding in manifest.findings:
-            self._state(
-                FindingPredicate(
-                    plan=predicate.plan, kind=finding.kind, where=finding.where, count=finding.count,
-                    text=f"{finding.text} (rule: {finding.rule})",
-                )
-            )  # fmt: skip
+        sha256 = _sha256(plan_bytes)
+        predicate = stating.plan_statement(
+            sha256, plan, self.config, manifest, copies=self._copies(scope), approvals=self._approvers()
+        )
+        self._state_all([predicate, *stating.finding_statements(sha256, manifest)])
 
     def _transfer(self, scope: Scope, manifest: Manifest) -> None:
         shares = len(scope.homes) + 1
@@ -322,38 +284,10 @@ class Run:
                     self.source, self.homes[home], scope, home, slices, share=share, shares=shares,
                     listener=self.listener,
                 )  # fmt: skip
-                self._state_transfer(home, slices, {measure.slice: measure for measure in measures})
+                done = {measure.slice: measure for measure in measures}
+                self._state_all(stating.transfer_statements(self.ledger.plan().plan, home, slices, done))
                 rows += sum(measure.rows for measure in measures)
             words[0] = f"{rows} rows at home"
-
-    def _state_transfer(self, home: Home, slices: Sequence[Slice], measures) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-        plan = self.ledger.plan().plan
-        private = [piece for piece in slices if piece.form is Form.WHOLE]
-        predicates = [
-            TransferPredicate(
-                plan=plan, home=home, dataset=dataset,
-                slices=tuple(
-                    MovedSlice(
-                        id=piece.id, rows=measures[piece.id].rows, bytes=measures[piece.id].bytes,
-                        digest=measures[piece.id].digest,
-                    )
-                    for piece in private
-                    if piece.dataset == dataset
-                ),
-            )
-            for dataset in dict.fromkeys(piece.dataset for piece in private)
-        ]  # fmt: skip
-        if predicates:
-            self.ledger.record_all(predicates)
-            self.journal.put("log_size", self.ledger.size, int)
-
-    def _state_cutover(self, fence: Fence) -> None:
-        self._state(
-            CutoverPredicate(
-                plan=self.ledger.plan().plan, position=fence.position, fenced_at=fence.fenced_at,
-                subjects={str(home): count for home, count in fence.subjects}, fence=FENCE_TEXT,
-            )
-        )  # fmt: skip
 
     # -- verify --------------------------------------------------------------------------------------------------
 
@@ -361,11 +295,15 @@ class Run:
         """The equality under the fence and its statement's digest; read now, or the one that already cleared."""
         stated = self.last(EqualityPredicate)
         kept = self.journal.get("equality", Equality)
-        if kept is not None and stated is not None and self.journal.get("equality_sha256", str) == stated.sha256:
-            if kept.clears:
-                return kept, stated.sha256
+        if (
+            kept is not None
+            and stated is not None
+            and self.journal.get("equality_sha256", str) == stated.sha256
+            and kept.clears
+        ):
+            return kept, stated.sha256
         equality = self.compare(scope, manifest)
-        recorded = self._state(_equality_statement(self.ledger.plan().plan, equality))
+        recorded = self._state(stating.equality_statement(self.ledger.plan().plan, equality))
         self.journal.put("equality", replace(equality, differences=()), Equality)
         self.journal.put("equality_sha256", recorded.sha256, str)
         cutover.refuse_unequal(equality)
@@ -444,7 +382,9 @@ class Run:
         cutover.await_approvals(rule, tuple(given), equality_sha256=sha256)
         chosen = tuple(given[name] for name in rule.of if name in given)
         stated = self.last(ClearancePredicate, lambda found: found.equality == sha256) or self._state(
-            _clearance_statement(self.ledger.plan().plan, sha256, chosen, restores, cutover.cleared_ids(equality))
+            stating.clearance_statement(
+                self.ledger.plan().plan, sha256, chosen, restores, cutover.cleared_ids(equality)
+            )
         )
         return cutover.clear(equality, rule, tuple(given), restores, statement=stated.sha256)
 
@@ -459,28 +399,21 @@ class Run:
         if not yes:
             rows = sum(piece.delete + piece.blank for _, _, group in groups for piece in group)
             raise Waiting(
-                f"cleared, and nothing erased yet: {rows} rows of {len({name for name, _, _ in groups})} datasets would be; "
+                f"cleared, and nothing erased yet: {rows} rows of {len({name for name, *_ in groups})} datasets; "
                 "`domicile erase` lists them, `domicile apply --yes` erases them"
             )
         plan = self.ledger.plan().plan
         with self._timed("erase", total=sum(p.delete + p.blank for _, _, g in groups for p in g)) as words:
             rows = 0
             for dataset, home, group in groups:
-                intent = _intent(plan, clearance, dataset, home, group)
+                intent = stating.erasure_intent(plan, clearance, dataset, home, group)
                 self._state(intent)
                 done = erase.erase_group(self.source, self.homes, group, clearance, listener=self.listener)
                 rows += sum(item.deleted + item.blanked for item in done)
-                self._state(
-                    replace(
-                        intent, phase=Phase.OUTCOME,
-                        slices=tuple(
-                            ErasedSlice(id=i.slice, deleted=i.deleted, blanked=i.blanked, digest=i.digest) for i in done
-                        ),
-                    )
-                )  # fmt: skip
+                self._state(stating.erasure_outcome(intent, done))
             words[0] = f"{rows} rows deleted or blanked at the source, nothing else touched"
         self.journal.put("rows_left", self.source.remaining(), int)
-        self.journal.put("erase_done", True, bool)
+        self.journal.put("erase_done", value=True, kind=bool)
 
     # -- sweep and certify ---------------------------------------------------------------------------------------
 
@@ -503,7 +436,7 @@ class Run:
             words[0] = f"{judged.sweep.tokens.searched} values looked for, {judged.hits} copies hold some"
         self.journal.put("judged", judged, Judged)
         self._state(judged.sweep)
-        self.journal.put("sweep_stated", True, bool)
+        self.journal.put("sweep_stated", value=True, kind=bool)
         return judged
 
     def _canaries(self) -> tuple[str, ...]:
@@ -529,8 +462,11 @@ class Run:
     # -- giving up -----------------------------------------------------------------------------------------------
 
     def abandon(self) -> None:
-        """Give the run up while nothing is erased: release the fence, drop the staging, keep the homes for people to
-        look at. Raise Refused once an erasure was announced."""
+        """Give the run up while nothing is erased.
+
+        Release the fence, drop the staging, keep the homes for people to look at. Raise Refused once an erasure was
+        announced.
+        """
         if self.last(ErasurePredicate) is not None:
             raise Refused("an erasure was announced in the log; this run can only be finished: `domicile apply`")
         self._bind(resolve(self.config, self.source.catalogue()))
@@ -539,42 +475,3 @@ class Run:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _equality_statement(plan: str, equality: Equality) -> EqualityPredicate:
-    pairs: Sequence[Pair] = equality.private
-    return EqualityPredicate(
-        plan=plan, position=equality.position, fenced=equality.fenced,
-        slices=tuple(
-            ComparedSlice(
-                id=pair.slice.id, rows=pair.source.rows, source=pair.source.digest, home=pair.home.digest
-            )
-            for pair in pairs
-        ),
-        differences=sum(not pair.equal for pair in pairs), strays=sum(count for _, _, count in equality.strays),
-    )  # fmt: skip
-
-
-def _clearance_statement(
-    plan: str, equality: str, approvals: tuple[str, ...], restores: Sequence[Restore], slices: Sequence[str]
-) -> ClearancePredicate:
-    homes = {
-        str(restore.home): RestoredHome(
-            slices=tuple(RestoredSlice(id=m.slice, rows=m.rows, digest=m.digest) for m in restore.measures)
-        )
-        for restore in restores
-    }
-    report = RestoreReport(done_at=max(restore.done_at for restore in restores), method=restoring.METHOD, homes=homes)
-    return ClearancePredicate(plan=plan, equality=equality, approvals=approvals, restore=report, slices=tuple(slices))
-
-
-def _intent(plan: str, clearance: Clearance, dataset: str, home: Home, group: Sequence[Slice]) -> ErasurePredicate:
-    digests = dict(clearance.digests)
-    return ErasurePredicate(
-        plan=plan, phase=Phase.INTENT, clearance=clearance.statement, dataset=dataset, home=home,
-        slices=tuple(
-            ErasedSlice(id=piece.id, deleted=piece.delete, blanked=piece.blank, digest=digests[piece.id])
-            for piece in group
-        ),
-        collateral=0,
-    )  # fmt: skip

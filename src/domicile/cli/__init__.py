@@ -46,7 +46,7 @@ def main() -> None:
         place = f"{Path(last.filename).name}:{last.lineno}"
         _tell(
             "Bug",
-            f"a fault of domicile itself ({type(fault).__name__} at {place}); nothing was lost, run again; please report it",
+            f"a fault of domicile itself ({type(fault).__name__} at {place}); run again, and please report it",
             BUG_EXIT,
         )
 

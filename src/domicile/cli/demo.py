@@ -84,7 +84,7 @@ def _fresh(folder: Path) -> None:
     (folder / MARK).touch()
 
 
-def _service() -> Any:
+def _service() -> Any:  # noqa: ANN401 - a module found at run time
     """The example's module, from the checkout or from the installed package."""
     here = Path(__file__).resolve()
     for place in (here.parents[1] / "examples", here.parents[3] / "examples"):
@@ -143,7 +143,7 @@ def _move(run: Run, folder: Path, screen: Screen) -> None:
     screen.say("[bold]3  Plan[/] (domicile plan)")
     print_plan(screen, run.plan())
     screen.say("\n[bold]4  Move, compare, restore[/] (domicile apply)")
-    _expect_waiting(lambda: run.apply(), screen)
+    _expect_waiting(run.apply, screen)
     screen.say("\n[bold]5  Approvals[/] (domicile approve): operator and monitor sign, 2 of 2")
     for name in ("operator", "monitor"):
         approve(run, folder / "keys" / f"{name}.key", name)

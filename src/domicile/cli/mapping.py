@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from domicile import config, map as mapper
+from domicile import config
+from domicile import map as mapper
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption
 from domicile.cli.show import Screen, count, size
 from domicile.errors import BadFile

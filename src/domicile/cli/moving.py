@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from domicile import erase as erasing, verify as verifying
+from domicile import erase as erasing
+from domicile import verify as verifying
 from domicile.approving import approve as sign_approval
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
@@ -44,6 +45,7 @@ def plan(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
 
 
 def print_plan(screen: Screen, made: Plan) -> None:
+    """Print a plan the way people sign it."""
     homes = ", ".join(f"{market} → {home}" for market, home in made.homes.items())
     people = ", ".join(f"{count(number)} to {home}" for home, number in made.subjects.items())
     screen.say(f"[bold]{made.programme}[/]: {homes}; subjects: {people}")
@@ -127,6 +129,7 @@ def status(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None
 
 
 def print_status(screen: Screen, state: Status) -> None:
+    """Print where the run is."""
     for line in state.lines:
         screen.say(line)
     if state.verdicts:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -66,7 +65,7 @@ class Screen:
             table.add_row(*row)
         self.out.print(table)
 
-    def value(self, value: Any) -> None:
+    def value(self, value: object) -> None:
         """The command's result for scripts."""
         if self.as_json:
             sys.stdout.write(json.dumps(value, indent=1, default=str, ensure_ascii=False) + "\n")

@@ -82,7 +82,7 @@ class Plan:
 _PLAN = TypeAdapter(Plan)
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
     config: Config,
     config_bytes: bytes,
     catalogue: Catalogue,

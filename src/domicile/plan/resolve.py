@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import networkx as nx
 
 from domicile.catalogue import Catalogue, Column, ForeignKey, RelationKind, Table, TableName
+from domicile.conditions import parse_condition
 from domicile.config import (
     Apart,
     ApartRule,
@@ -20,8 +21,8 @@ from domicile.config import (
     EdgeRule,
     FieldClass,
     FieldRule,
-    Hop,
     HomeRows,
+    Hop,
     dataset_id,
     split_dataset_id,
 )
@@ -37,7 +38,6 @@ from domicile.model import (
     Scope,
     Step,
 )
-from domicile.conditions import parse_condition
 
 LISTED_MAX = 200
 
@@ -65,7 +65,7 @@ def missing_lines(config: Config, catalogue: Catalogue) -> Iterator[str]:
         name = dataset_id(config.source, table.name)
         rule = config.datasets.get(name)
         if rule is None:
-            yield f"datasets:\n  {name}: {{rows: ?}}   # move | split | public | none (about {table.rows_estimate} rows)"
+            yield f"datasets:\n  {name}: {{rows: ?}}   # move | split | public | none; about {table.rows_estimate} rows"
             continue
         for column in _unclassed(rule, table):
             yield f"datasets.{name}.fields:\n    {column.name}: ?   # private | public ({column.type})"
@@ -87,9 +87,9 @@ def _without_stand_in(rule: DatasetRule, table: Table) -> Iterator[Column]:
         return
     for column in table.columns:
         field = rule.fields.get(column.name)
-        if field and field.cls is FieldClass.PRIVATE and field.outside is None and column.not_null:
-            if column.name not in table.key and not column.generated:
-                yield column
+        bare = field and field.cls is FieldClass.PRIVATE and field.outside is None
+        if bare and column.not_null and column.name not in table.key and not column.generated:
+            yield column
 
 
 class _Resolver:
@@ -359,9 +359,8 @@ def _check_skeletons(scope: Scope) -> None:
         for blank in dataset.blanks:
             column = columns[blank.column]
             if blank.outside is Outside.NULL and column.not_null:
-                lines.append(
-                    f"datasets.{dataset.id}.fields:\n    {column.name}: {{class: private, outside: ?}}   # {column.type}"
-                )
+                rule = f"{column.name}: {{class: private, outside: ?}}   # {column.type}"
+                lines.append(f"datasets.{dataset.id}.fields:\n    {rule}")
     if lines:
         shown = "\n".join(dict.fromkeys(lines))
         raise Unclassed(f"skeletons need a value for private fields that can't be null; add:\n{shown}")

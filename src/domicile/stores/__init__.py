@@ -19,7 +19,6 @@ from typing import Protocol
 
 from domicile.catalogue import Catalogue
 from domicile.model import (
-    DatasetId,
     DatasetScope,
     Digest,
     Erased,
@@ -92,8 +91,10 @@ class SourceStore(Protocol):
         ...
 
     def erase(self, piece: Slice, proven: Digest, read_home: Callable[[], Digest]) -> Erased:
-        """In one transaction: lock the slice's rows, read them again, compare with `proven` and with home's digest
-        read now, delete or blank them, prove that nothing else was touched, and mark the slice.
+        """Erase one slice in one transaction.
+
+        Lock its rows, read them again, compare with `proven` and with home's digest read now, delete or blank them,
+        prove that nothing else was touched, and mark the slice.
 
         Raises NotEqual when anything differs, Collateral when another row would be touched; both leave all in place.
         """

@@ -18,7 +18,7 @@ def next_slice(slices: Sequence[Slice], done: Mapping[SliceId, Measure]) -> Slic
     return next((piece for piece in slices if piece.id not in done), None)
 
 
-def transfer(
+def transfer(  # noqa: PLR0913 - both ends, what, and the share of the sequences
     source: SourceStore,
     home_store: HomeStore,
     scope: Scope,

@@ -28,6 +28,7 @@ class Meter:
         self._hash = blake3.blake3(PURPOSE, key=key)
 
     def __call__(self, block: bytes) -> None:
+        """Count, hash, pass on."""
         self.bytes += len(block)
         self._hash.update(block)
         if self._sink is not None:
@@ -75,6 +76,7 @@ class CopyIn:
         _expect(self._raw, self._raw.exec_(command.as_bytes(connection)), pq.ExecStatus.COPY_IN)
 
     def __call__(self, block: bytes) -> None:
+        """Write one block."""
         self._raw.put_copy_data(block)
 
     def end(self) -> int:

@@ -14,6 +14,7 @@ All in one transaction, in the order that makes each step safe:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -36,7 +37,16 @@ from domicile.stores.postgres.reading import slice_lines, slice_rows
 from domicile.stores.postgres.session import number, run
 
 
-def erase(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Proof:
+    """What a slice is compared with: what home proved, and what home holds now."""
+
+    key: bytes
+    proven: Digest
+    read_home: Callable[[], Digest]
+
+
+def erase(  # noqa: PLR0913 - the slice and what it is compared with
     connection: psycopg.Connection[Any],
     scope: Scope,
     piece: Slice,
@@ -51,7 +61,7 @@ def erase(
         return done
     connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
     try:
-        result = _in_transaction(connection, scope, piece, key, proven, read_home)
+        result = _in_transaction(connection, scope, piece, _Proof(key=key, proven=proven, read_home=read_home))
         connection.execute("COMMIT")
     except BaseException:
         if not connection.closed:
@@ -71,20 +81,13 @@ def erased(connection: psycopg.Connection[Any]) -> dict[SliceId, Erased]:
     }
 
 
-def _in_transaction(
-    connection: psycopg.Connection[Any],
-    scope: Scope,
-    piece: Slice,
-    key: bytes,
-    proven: Digest,
-    read_home: Callable[[], Digest],
-) -> Erased:
+def _in_transaction(connection: psycopg.Connection[Any], scope: Scope, piece: Slice, proof: _Proof) -> Erased:
     dataset = scope.dataset(piece.dataset)
     connection.execute("SET LOCAL session_replication_role = replica")
     connection.execute("SET LOCAL track_counts = on")
     admit(connection)
     _lock(connection, dataset, piece)
-    _compare(connection, dataset, piece, key, proven, read_home)
+    _compare(connection, dataset, piece, proof)
     before = _touched(connection)
     deleted = _delete(connection, dataset, piece)
     blanked = _blank(connection, dataset, piece)
@@ -97,15 +100,14 @@ def _in_transaction(
         if edge.parent == dataset.id and piece.delete:
             _refuse_orphans(connection, scope, edge, piece)
     _refuse_collateral(connection, piece, before, deleted + blanked)
-    digest = proven
     run(
         connection,
         sql.SQL("INSERT INTO {} VALUES ({}, {}, {}, {})").format(
             sql.Identifier(STAGING, "erased"), sql.Literal(piece.id), sql.Literal(deleted), sql.Literal(blanked),
-            sql.Literal(digest),
+            sql.Literal(proof.proven),
         ),
     )  # fmt: skip
-    return Erased(slice=piece.id, deleted=deleted, blanked=blanked, digest=digest)
+    return Erased(slice=piece.id, deleted=deleted, blanked=blanked, digest=proof.proven)
 
 
 def _lock(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice) -> None:
@@ -115,25 +117,18 @@ def _lock(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Sli
     )
 
 
-def _compare(
-    connection: psycopg.Connection[Any],
-    dataset: DatasetScope,
-    piece: Slice,
-    key: bytes,
-    proven: Digest,
-    read_home: Callable[[], Digest],
-) -> None:
+def _compare(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice, proof: _Proof) -> None:
     if piece.form is not Form.WHOLE:
         raise RuntimeError(f"{piece.id}: only whole slices are erased")
-    meter = Meter(key)
+    meter = Meter(proof.key)
     query = sql.SQL("SELECT {} FROM {} ORDER BY m.n").format(
         row_expressions(dataset, "d", blanked=False), slice_rows(dataset, piece)
     )
     rows = copy_out(connection, query, meter, binary=dataset.binary)
     now = meter.measure(piece.id, rows).digest
-    if now != proven:
+    if now != proof.proven:
         raise NotEqual(f"{piece.id}: the source changed since home was proven equal; run `domicile verify` again")
-    if read_home() != proven:
+    if proof.read_home() != proof.proven:
         raise NotEqual(f"{piece.id}: home no longer holds what it proved; run `domicile verify --repair`")
 
 
@@ -232,7 +227,7 @@ def remaining(connection: psycopg.Connection[Any], scope: Scope) -> int:
                 key_match(dataset, "d", "m"),
                 sql.Literal(Fate.DELETE.value),
             ),
-        )  # fmt: skip
+        )
         for dataset in scope.datasets
         if dataset.moves
     )

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from domicile.model import DatasetScope, Fate, Scope
-from domicile.stores.postgres.closure import home_of, market_of, market_query, movers_query
+from domicile.stores.postgres.closure.market import home_of, market_of, market_query, movers_query
 from domicile.stores.postgres.names import (
     STAGING,
     column,
@@ -186,7 +186,8 @@ def _tree(connection: psycopg.Connection[Any], dataset: DatasetScope) -> tuple[s
     rows = run(
         connection,
         sql.SQL(
-            "SELECT n.nspname, c.relname FROM pg_partition_tree({}::regclass) AS t JOIN pg_class AS c ON c.oid = t.relid"
+            "SELECT n.nspname, c.relname FROM pg_partition_tree({}::regclass) AS t"
+            " JOIN pg_class AS c ON c.oid = t.relid"
             " JOIN pg_namespace AS n ON n.oid = c.relnamespace ORDER BY t.level, 1, 2"
         ).format(sql.Literal(relation(dataset.table).as_string(connection))),
     )

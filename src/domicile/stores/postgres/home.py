@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -36,6 +36,7 @@ from domicile.stores.postgres.schema import dump_section
 from domicile.stores.postgres.session import connect, faults, run
 from domicile.stores.postgres.source import PostgresSource
 
+Filled = TypeVar("Filled")
 PRE_DATA, POST_DATA, FINISHED = "pre-data", "post-data", "finished"
 
 
@@ -105,7 +106,7 @@ class PostgresHome:
     def prepare(self, scope: Scope, home: Home, source: SourceStore) -> None:
         """Make the tables by the source's own pg_dump, then this home's copy of the manifest."""
         if not isinstance(source, PostgresSource):
-            raise RuntimeError("a PostgreSQL home takes its schema from a PostgreSQL source")
+            raise TypeError("a PostgreSQL home takes its schema from a PostgreSQL source")
         self.bind(scope)
         self._source = source
         self.refuse_unless_empty()
@@ -156,7 +157,8 @@ class PostgresHome:
                 run(
                     self.connection,
                     sql.SQL(
-                        "CREATE TABLE {} AS SELECT ''::text AS part, ''::text AS form, 0::bigint AS n, ''::text AS fate,"
+                        "CREATE TABLE {} AS SELECT ''::text AS part, ''::text AS form, 0::bigint AS n,"
+                        " ''::text AS fate,"
                         " ''::text AS owner, 0::bigint AS copies, {} FROM {} AS d WHERE false"
                     ).format(table, key_select(dataset, "d"), source_of(dataset)),
                 )
@@ -225,7 +227,7 @@ class PostgresHome:
         )
         return written
 
-    def _fill(self, writer: CopyIn, feed: Callable[[Sink], Any]) -> Any:
+    def _fill(self, writer: CopyIn, feed: Callable[[Sink], Filled]) -> Filled:
         try:
             return feed(writer)
         except BaseException:
@@ -264,7 +266,7 @@ class PostgresHome:
 
     # -- the rest of the schema ----------------------------------------------------------------------------------
 
-    def finish(self, scope: Scope, home: Home, *, share: int, shares: int) -> None:
+    def finish(self, scope: Scope, home: Home, *, share: int, shares: int) -> None:  # noqa: ARG002 - the protocol names the home
         """Post-data, views, sequences, statistics; each safe to repeat."""
         self.bind(scope)
         if self._marked(FINISHED):
@@ -312,7 +314,7 @@ class PostgresHome:
                 raise HostFault(f"store {self.name}: materialised views {', '.join(map(str, later))} can't be filled")
             waiting = later
 
-    def prove_restore(self, scope: Scope, home: Home, slices: tuple[Slice, ...]) -> Iterator[Measure]:
+    def prove_restore(self, scope: Scope, home: Home, slices: tuple[Slice, ...]) -> Iterator[Measure]:  # noqa: ARG002 - as finish
         """Dump this home, restore the dump beside it, read the slices there, drop it again."""
         self.bind(scope)
         yield from restoring.prove(self.dsn, scope, slices, key=self._key, store=self.name)

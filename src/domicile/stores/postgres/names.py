@@ -10,8 +10,8 @@ import hashlib
 from psycopg import sql
 
 from domicile.catalogue import TableName
-from domicile.model import Blank, DatasetId, DatasetScope, Outside, Path, Scope, Step
 from domicile.conditions import qualify_condition
+from domicile.model import Blank, DatasetId, DatasetScope, Outside, Path, Scope, Step
 
 STAGING = "domicile"
 ROW_HASH = "row_hash"
@@ -92,8 +92,11 @@ def row_expressions(dataset: DatasetScope, alias: str, *, blanked: bool, schema:
 
 
 def stand_in(dataset: DatasetScope, blank: Blank, type_name: str, alias: str, schema: str = STAGING) -> sql.Composable:
-    """The stand-in of one private column. A token is sha256 over a secret, the column and the row's key, so that it is
-    the same on every side and unique per row, and tells nothing without the secret."""
+    """The stand-in of one private column.
+
+    A token is sha256 over a secret, the column and the row's key, so that it is the same on every side and unique per
+    row, and tells nothing without the secret.
+    """
     kind = sql.SQL(type_name)  # format_type() text from the catalogue
     if blank.outside is Outside.NULL:
         return sql.SQL("NULL::{}").format(kind)
@@ -152,7 +155,7 @@ def path_join(scope: Scope, path: Path, start: str) -> tuple[sql.Composable, sql
     return sql.SQL("").join(clauses), _last_key(scope, path, here)
 
 
-def subject_join(scope: Scope, path: Path, start: str) -> tuple[sql.Composable, str]:
+def subject_join(path: Path, start: str) -> tuple[sql.Composable, str]:
     """JOIN clauses that follow `path` to the subject's own row, and that row's alias."""
     here = start
     clauses: list[sql.Composable] = []
@@ -182,8 +185,10 @@ def _last_key(scope: Scope, path: Path, here: str) -> sql.Composable:
 
 
 def _joined(steps: tuple[Step, ...], start: str) -> tuple[sql.Composable, sql.Composable]:
-    """FROM items of the steps' tables, and the condition that ties the first to row `start` (so that the planner may
-    turn an EXISTS over it into a join)."""
+    """FROM items of the steps' tables, and the condition that ties the first to row `start`.
+
+    Apart, so that the planner may turn an EXISTS over them into a join.
+    """
     items: sql.Composable = sql.SQL("{} AS h0").format(relation(steps[0].table))
     for number, step in enumerate(steps[1:], start=1):
         here, there = f"h{number - 1}", f"h{number}"

@@ -63,8 +63,8 @@ class PostgresSnapshot:
         dataset = self.scope.dataset(piece.dataset)
         keys = sql.SQL(", ").join(sql.SQL("m.{}::text").format(sql.Identifier(name)) for name in key_names(dataset))
         query = sql.SQL(
-            "SELECT md5(string_agg(md5({row}), '' ORDER BY md5({row}))), {keys} FROM {rows} AND (m.n - 1) / {size} = {leaf}"
-            " GROUP BY m.n, {keys}"
+            "SELECT md5(string_agg(md5({row}), '' ORDER BY md5({row}))), {keys} FROM {rows}"
+            " AND (m.n - 1) / {size} = {leaf} GROUP BY m.n, {keys}"
         ).format(
             row=self._row_text(piece, at_home=at_home), keys=keys, rows=slice_rows(dataset, piece),
             size=sql.Literal(LEAF_ROWS), leaf=sql.Literal(leaf),
@@ -121,8 +121,10 @@ def slice_rows(dataset: DatasetScope, piece: Slice) -> sql.Composable:
 
 
 def key_range(dataset: DatasetScope, piece: Slice) -> sql.Composable:
-    """Bounds on the row's own key, so that a slice reads its stretch of the table and not all of it. Left out for keys
-    that sort by a collation, which may differ between two machines."""
+    """Bounds on the row's own key, so that a slice reads its stretch of the table and not all of it.
+
+    Left out for keys that sort by a collation, which may differ between two machines.
+    """
     kinds = {item.name: item for item in dataset.columns}
     if not dataset.key or any(
         kinds[name].collatable or kinds[name].category not in RANGE_TYPES_WITHOUT_COLLATION for name in dataset.key

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 from psycopg import sql
@@ -108,8 +108,8 @@ def _relay(dump: subprocess.Popen[bytes], load: subprocess.Popen[bytes]) -> bool
     return True
 
 
-def _start(
-    program: str, major: int, dsn: str, arguments: list[str], words: Any, stdin: int | None = None
+def _start(  # noqa: PLR0913, PLR0917 - a program, its server, and its ends
+    program: str, major: int, dsn: str, arguments: list[str], words: IO[bytes], stdin: int | None = None
 ) -> subprocess.Popen[bytes]:
     path: Path = find_client(program, at_least_major=major)
     variables = {**os.environ, **environment_of(dsn), "PGCLIENTENCODING": "UTF8"}  # noqa: TID251

@@ -16,7 +16,8 @@ from pydantic import TypeAdapter
 
 from domicile.errors import Undecided
 from domicile.model import SLICE_ROWS_MAX, DatasetScope, Fate, Form, Home, Manifest, Scope, Slice, SliceId, Tally
-from domicile.stores.postgres.closure import EVERYWHERE, Closure
+from domicile.stores.postgres.closure import EVERYWHERE, Work, compute
+from domicile.stores.postgres.closure import number as number_lines
 from domicile.stores.postgres.fence import create_staging, guarded, replace_guard
 from domicile.stores.postgres.names import STAGING, staged
 from domicile.stores.postgres.session import run
@@ -100,9 +101,9 @@ def refuse_undecided(manifest: Manifest) -> None:
 
 
 def _compute(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> Manifest:
-    closure = Closure(connection, scope, schema)
-    findings = tuple(closure.findings())
-    closure.number()
+    work = Work(connection=connection, scope=scope, schema=schema)
+    findings = tuple(compute(work))
+    number_lines(work)
     slices = tuple(piece for dataset in scope.datasets for piece in _slices(connection, scope, dataset, schema))
     subjects = run(
         connection,

@@ -1,0 +1,191 @@
+"""What each stage states in the log: values of the run turned into predicates, and nothing of a row (P8). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from domicile.config import Config
+from domicile.model import (
+    Clearance,
+    Copy,
+    Equality,
+    Erased,
+    Fence,
+    Form,
+    Home,
+    Manifest,
+    Measure,
+    Restore,
+    Slice,
+    SliceId,
+)
+from domicile.plan.document import Plan
+from domicile.predicates import (
+    ApprovalRule,
+    ClearancePredicate,
+    ComparedSlice,
+    CutoverPredicate,
+    EqualityPredicate,
+    EraseCounts,
+    ErasedSlice,
+    ErasurePredicate,
+    FindingPredicate,
+    MovedSlice,
+    Phase,
+    Place,
+    PlannedCopy,
+    PlannedSlice,
+    PlanPredicate,
+    RestoredHome,
+    RestoredSlice,
+    RestoreReport,
+    TransferPredicate,
+)
+
+FENCE_TEXT = "row triggers (always) in the source database on every dataset whose rows are owned"
+
+
+def plan_statement(  # noqa: PLR0913 - what people signed, and what was frozen
+    plan_sha256: str,
+    plan: Plan,
+    config: Config,
+    manifest: Manifest,
+    *,
+    copies: Sequence[Copy],
+    approvals: ApprovalRule,
+) -> PlanPredicate:
+    """State the plan with the slices as they were frozen under the fence; only whole rows are anybody's."""
+    return PlanPredicate(
+        plan=plan_sha256,
+        programme=plan.programme,
+        engine=plan.engine,
+        config_sha256=plan.config_sha256,
+        made_at=plan.made_at,
+        deadline=plan.forecast.deadline,
+        homes=plan.homes,
+        locations={
+            name: Place(country=place.country, operator=place.operator) for name, place in config.locations.items()
+        },
+        approvals=approvals,
+        slices=tuple(
+            PlannedSlice(
+                id=piece.id,
+                dataset=piece.dataset,
+                home=piece.home,
+                rows=piece.rows,
+                erase=EraseCounts(delete=piece.delete, blank=piece.blank),
+            )
+            for piece in manifest.slices
+            if piece.form is Form.WHOLE
+        ),
+        copies=tuple(
+            PlannedCopy(
+                id=copy.id,
+                store=copy.store,
+                location=copy.location,
+                kind=copy.kind,
+                dataset=copy.dataset,
+                method=copy.method,
+            )
+            for copy in copies
+        ),
+        not_proven=plan.not_proven,
+    )
+
+
+def finding_statements(plan: str, manifest: Manifest) -> Iterator[FindingPredicate]:
+    """State what was found and counted, with the rule that decided it."""
+    for finding in manifest.findings:
+        text = f"{finding.text} (rule: {finding.rule})"
+        yield FindingPredicate(plan=plan, kind=finding.kind, where=finding.where, count=finding.count, text=text)
+
+
+def transfer_statements(
+    plan: str, home: Home, slices: Sequence[Slice], measures: Mapping[SliceId, Measure]
+) -> Iterator[TransferPredicate]:
+    """State what was copied home, a statement a dataset."""
+    private = [piece for piece in slices if piece.form is Form.WHOLE]
+    for dataset in dict.fromkeys(piece.dataset for piece in private):
+        moved = tuple(
+            MovedSlice(
+                id=piece.id,
+                rows=measures[piece.id].rows,
+                bytes=measures[piece.id].bytes,
+                digest=measures[piece.id].digest,
+            )
+            for piece in private
+            if piece.dataset == dataset
+        )
+        yield TransferPredicate(plan=plan, home=home, dataset=dataset, slices=moved)
+
+
+def cutover_statement(plan: str, fence: Fence) -> CutoverPredicate:
+    """State since when and where writes are refused."""
+    return CutoverPredicate(
+        plan=plan,
+        position=fence.position,
+        fenced_at=fence.fenced_at,
+        subjects={str(home): count for home, count in fence.subjects},
+        fence=FENCE_TEXT,
+    )
+
+
+def equality_statement(plan: str, equality: Equality) -> EqualityPredicate:
+    """State what was read on both sides of every whole slice."""
+    pairs = equality.private
+    return EqualityPredicate(
+        plan=plan,
+        position=equality.position,
+        fenced=equality.fenced,
+        slices=tuple(
+            ComparedSlice(id=pair.slice.id, rows=pair.source.rows, source=pair.source.digest, home=pair.home.digest)
+            for pair in pairs
+        ),
+        differences=sum(not pair.equal for pair in pairs),
+        strays=sum(count for _, _, count in equality.strays),
+    )
+
+
+def clearance_statement(
+    plan: str, equality_sha256: str, approvals: Sequence[str], restores: Sequence[Restore], slices: Sequence[str]
+) -> ClearancePredicate:
+    """State what permits the erasure of which slices."""
+    homes = {
+        str(restore.home): RestoredHome(
+            slices=tuple(RestoredSlice(id=m.slice, rows=m.rows, digest=m.digest) for m in restore.measures)
+        )
+        for restore in restores
+    }
+    methods = dict.fromkeys(restore.method for restore in restores)
+    report = RestoreReport(done_at=max(restore.done_at for restore in restores), method="; ".join(methods), homes=homes)
+    return ClearancePredicate(
+        plan=plan, equality=equality_sha256, approvals=tuple(approvals), restore=report, slices=tuple(slices)
+    )
+
+
+def erasure_intent(
+    plan: str, clearance: Clearance, dataset: str, home: Home, group: Sequence[Slice]
+) -> ErasurePredicate:
+    """Announce what is about to be erased (P7)."""
+    digests = dict(clearance.digests)
+    return ErasurePredicate(
+        plan=plan,
+        phase=Phase.INTENT,
+        clearance=clearance.statement,
+        dataset=dataset,
+        home=home,
+        slices=tuple(
+            ErasedSlice(id=piece.id, deleted=piece.delete, blanked=piece.blank, digest=digests[piece.id])
+            for piece in group
+        ),
+        collateral=0,
+    )
+
+
+def erasure_outcome(intent: ErasurePredicate, done: Sequence[Erased]) -> ErasurePredicate:
+    """Report what was erased (P7)."""
+    slices = tuple(
+        ErasedSlice(id=item.slice, deleted=item.deleted, blanked=item.blanked, digest=item.digest) for item in done
+    )
+    return replace(intent, phase=Phase.OUTCOME, slices=slices)

@@ -1,0 +1,88 @@
+"""What people should know of the closure beside its rules: rows kept, and edges nobody enforces (section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from domicile.model import DatasetScope, Edge, Fate, Finding, Form
+from domicile.stores.postgres.closure.work import Work, pairs
+from domicile.stores.postgres.names import column, key_match, relation, source_of
+
+
+def kept(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
+    """Count the movers' rows that the source keeps under a rule."""
+    if not dataset.moves:
+        return
+    for fate, words in ((Fate.KEEP, "stay at the source whole"), (Fate.BLANK, "stay at the source as skeletons")):
+        count = work.count(
+            sql.SQL(
+                "SELECT count(*) FROM (SELECT FROM {} WHERE form = {} AND round = 0 GROUP BY {}"
+                " HAVING NOT bool_or(fate = {}) AND bool_or(fate = {}) AND bool_and(fate <> {})) AS x"
+            ).format(
+                work.lines(dataset),
+                sql.Literal(Form.WHOLE.value),
+                work.names(dataset),
+                sql.Literal(Fate.DELETE.value),
+                sql.Literal(fate.value),
+                sql.Literal((Fate.BLANK if fate is Fate.KEEP else Fate.DELETE).value),
+            )
+        )
+        if count:
+            yield Finding(
+                kind="kept",
+                where=str(dataset.id),
+                count=count,
+                text=f"{count} rows of movers {words} for others who need them",
+                rule="see the rules above",
+            )
+
+
+def unenforced(work: Work, edge: Edge) -> Iterator[Finding]:
+    """Count the closure rows on an edge that the database does not enforce, and the rows that dangle."""
+    if edge.enforced:
+        return
+    child, parent = work.scope.dataset(edge.child), work.scope.dataset(edge.parent)
+    lacking: sql.Composable = sql.SQL("true")
+    if edge.missing_on and edge.missing_on != (child.table,):
+        leaves = [f"{relation(name).as_string(None)}" for name in edge.missing_on]
+        lacking = sql.SQL("c.tableoid = ANY({}::regclass[])").format(sql.Literal(leaves))
+    filled = sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(column("c", name)) for name in edge.columns)
+    rows = sql.SQL("SELECT count(*) FROM {} AS c WHERE {} AND {}").format(source_of(child), filled, lacking)
+    on_path = any(step.columns == edge.columns for path in child.paths for step in path.steps[:1])
+    if on_path:
+        touched = work.count(
+            rows
+            + sql.SQL(" AND EXISTS (SELECT FROM {} AS w WHERE w.form = {} AND {})").format(
+                work.lines(child), sql.Literal(Form.WHOLE.value), key_match(child, "c", "w")
+            )
+        )
+        if touched:
+            yield _unenforced_finding(edge, child, touched)
+    dangling = work.count(
+        rows
+        + sql.SQL(" AND NOT EXISTS (SELECT FROM {} AS p WHERE {})").format(
+            source_of(parent), pairs("p", edge.parent_columns, "c", edge.columns)
+        )
+    )
+    if dangling:
+        yield Finding(
+            kind="dangling",
+            where=edge.where,
+            count=dangling,
+            text=f"{dangling} rows refer to rows of {edge.parent} that don't exist",
+            rule="counted, left as they are",
+        )
+
+
+def _unenforced_finding(edge: Edge, child: DatasetScope, count: int) -> Finding:
+    places = ", ".join(str(name) for name in edge.missing_on[:5])
+    return Finding(
+        kind="unenforced",
+        where=edge.where,
+        count=count,
+        text=f"{count} closure rows hang on an edge that the database does not enforce ({places})",
+        rule=f"datasets.{child.id}.unenforced: follow" if child.unenforced_follow else None,
+        remedy=None if child.unenforced_follow else f"datasets:\n  {child.id}:\n    unenforced: follow",
+    )

@@ -1,0 +1,80 @@
+"""Who is a mover: the market of every subject, and its home (docs/closure.md, section 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from domicile.model import Finding, Scope
+from domicile.stores.postgres.closure.work import Work
+from domicile.stores.postgres.names import column, relation, source_of
+
+
+def market_query(scope: Scope, *, alias: str = "d", row: sql.Composable | None = None) -> sql.Composable:
+    """SELECT key, market value of every subject (or of the one row item `row`), null where the path breaks off."""
+    subject = scope.dataset(scope.subject)
+    clauses: list[sql.Composable] = []
+    here = alias
+    for number, step in enumerate(scope.market.path.steps):
+        there = f"k{number}"
+        match = sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(column(there, one), column(here, other))
+            for one, other in zip(step.to_columns, step.columns, strict=True)
+        )
+        clauses.append(sql.SQL(" LEFT JOIN {} AS {} ON {}").format(relation(step.table), sql.Identifier(there), match))
+        here = there
+    return sql.SQL("SELECT {} AS key, {}::text AS value FROM {} AS {}{}").format(
+        column(alias, scope.subject_key),
+        column(here, scope.market.field),
+        row if row is not None else source_of(subject),
+        sql.Identifier(alias),
+        sql.SQL("").join(clauses),
+    )
+
+
+def market_of(scope: Scope, value: sql.Composable) -> sql.Composable:
+    """The market that a field value means, or null: unknown values of a given list stay, nulls are unknown."""
+    pairs = scope.market.values or tuple((market, market) for market, _ in scope.market.homes)
+    cases = sql.SQL(" ").join(
+        sql.SQL("WHEN {} THEN {}").format(sql.Literal(text), sql.Literal(market)) for text, market in pairs
+    )
+    unknown = scope.market.unknown
+    named = sql.Literal(unknown) if unknown in dict(scope.market.homes) else sql.SQL("NULL")
+    return sql.SQL("CASE WHEN {v} IS NULL THEN {named} ELSE CASE {v} {cases} END END").format(
+        v=value, named=named, cases=cases
+    )
+
+
+def home_of(scope: Scope, market: sql.Composable) -> sql.Composable:
+    """The home of a market, or null for stayers."""
+    cases = sql.SQL(" ").join(
+        sql.SQL("WHEN {} THEN {}").format(sql.Literal(name), sql.Literal(home)) for name, home in scope.market.homes
+    )
+    return sql.SQL("CASE {} {} END").format(market, cases)
+
+
+def movers_query(scope: Scope) -> sql.Composable:
+    """SELECT key, market, home of every mover."""
+    market = market_of(scope, sql.SQL("r.value"))
+    return sql.SQL(
+        "SELECT q.key, q.market, {home} AS home FROM (SELECT r.key, {market} AS market FROM ({rows}) AS r) AS q"
+        " WHERE {home} IS NOT NULL"
+    ).format(home=home_of(scope, sql.SQL("q.market")), market=market, rows=market_query(scope))
+
+
+def unknown_markets(work: Work) -> Iterator[Finding]:
+    """Count the subjects of whom no market is known."""
+    if work.scope.market.unknown in dict(work.scope.market.homes):
+        return
+    count = work.count(sql.SQL("SELECT count(*) FROM ({}) AS r WHERE r.value IS NULL").format(market_query(work.scope)))
+    if count:
+        stay = work.scope.market.unknown == "stay"
+        yield Finding(
+            kind="unknown-market",
+            where=f"{work.scope.subject}",
+            count=count,
+            text=f"{count} subjects have no market",
+            rule="policy.unknown_market: stay" if stay else None,
+            remedy=None if stay else "policy:\n  unknown_market: ?   # a market of policy.homes, or stay",
+        )

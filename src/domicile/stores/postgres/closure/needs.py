@@ -1,0 +1,171 @@
+"""What home needs for its foreign keys, and what the source does (docs/closure.md, sections 3 and 4).
+
+Both are followed round by round until nothing is added; each edge's rule in the file decides, and is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from domicile.config import Apart, HomeRows
+from domicile.errors import StoreFault
+from domicile.model import DatasetScope, Edge, Fate, Finding, Form
+from domicile.stores.postgres.closure.work import Work, is_everywhere, listed, pairs
+from domicile.stores.postgres.names import key_match, key_names, key_select, source_of
+
+ROUNDS_MAX = 10_000
+
+
+def of_home(work: Work) -> Iterator[Finding]:
+    """Add the rows that home rows refer to, until nothing is added; count them by edge."""
+    counts: dict[Edge, int] = {}
+    edges = [edge for edge in work.scope.edges if not is_everywhere(work.scope.dataset(edge.parent))]
+    for number in range(1, ROUNDS_MAX):
+        added = 0
+        for edge in edges:
+            count = sum(_need(work, edge, number))
+            counts[edge] = counts.get(edge, 0) + count
+            added += count
+        if not added:
+            break
+    else:
+        raise StoreFault(f"the needs of home did not settle in {ROUNDS_MAX} rounds; this is a fault of the engine")
+    yield from (_apart_finding(work, edge, count, "home") for edge, count in counts.items() if count)
+
+
+def _need(work: Work, edge: Edge, number: int) -> Iterator[int]:
+    child, parent = work.scope.dataset(edge.child), work.scope.dataset(edge.parent)
+    form = Form.WHOLE if parent.moves and edge.apart_home is Apart.WHOLE else Form.SKELETON
+    for rows in _children_at_home(work, edge, child, number):
+        better = sql.SQL(" AND w.form = {}").format(sql.Literal(form.value)) if form is Form.WHOLE else sql.SQL("")
+        cursor = work.run(
+            sql.SQL(
+                "INSERT INTO {work} SELECT DISTINCT c.part, {form}, {keep}, {number}, {keys}"
+                " FROM ({rows}) AS c JOIN {parents} AS p ON {match}"
+                " WHERE NOT EXISTS (SELECT FROM {work} AS w WHERE w.part = c.part AND {same}{better})"
+            ).format(
+                work=work.lines(parent),
+                form=sql.Literal(form.value),
+                keep=sql.Literal(Fate.KEEP.value),
+                number=sql.Literal(number),
+                keys=key_select(parent, "p"),
+                rows=rows,
+                parents=source_of(parent),
+                match=pairs("p", edge.parent_columns, "c", edge.columns),
+                same=key_match(parent, "p", "w"),
+                better=better,
+            )
+        )
+        yield cursor.rowcount
+        if form is Form.WHOLE and cursor.rowcount:
+            _drop_outdone(work, parent)
+
+
+def _drop_outdone(work: Work, parent: DatasetScope) -> None:
+    """A row that goes whole needs no skeleton beside it."""
+    same = sql.SQL(" AND ").join(
+        sql.SQL("a.{0} = b.{0}").format(sql.Identifier(name)) for name in ("part", *key_names(parent))
+    )
+    work.run(
+        sql.SQL("DELETE FROM {w} AS a USING {w} AS b WHERE a.form = {s} AND b.form = {whole} AND {same}").format(
+            w=work.lines(parent), s=sql.Literal(Form.SKELETON.value), whole=sql.Literal(Form.WHOLE.value), same=same
+        )
+    )
+
+
+def _children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int) -> Iterator[sql.Composable]:
+    """Queries of (part, edge columns) of child rows that came to lie at a home in the last round."""
+    blanked = any(blank.column in edge.columns for blank in child.blanks)
+    lines = sql.SQL("SELECT w.part, {} FROM {} AS w JOIN {} AS d ON {} WHERE w.round = {}{}").format(
+        listed("d", edge.columns),
+        work.lines(child),
+        source_of(child),
+        key_match(child, "d", "w"),
+        sql.Literal(number - 1),
+        sql.SQL(" AND w.form = {}").format(sql.Literal(Form.WHOLE.value)) if blanked else sql.SQL(""),
+    )
+    if not is_everywhere(child) or blanked:
+        yield lines
+    elif number == 1:
+        homes = sql.SQL(", ").join(sql.SQL("({})").format(sql.Literal(home)) for home in work.scope.homes)
+        yield sql.SQL("SELECT h.part, {} FROM {} AS d CROSS JOIN (VALUES {}) AS h(part)").format(
+            listed("d", edge.columns), source_of(child), homes
+        )
+
+
+def of_source(work: Work) -> Iterator[Finding]:
+    """Spare the rows that rows which stay refer to, until nothing changes; count them by edge."""
+    counts: dict[Edge, int] = {}
+    edges = [edge for edge in work.scope.edges if work.scope.dataset(edge.parent).moves]
+    for _ in range(ROUNDS_MAX):
+        changed = 0
+        for edge in edges:
+            count = _spare(work, edge)
+            counts[edge] = counts.get(edge, 0) + count
+            changed += count if edge.apart_source is not Apart.REFUSE else 0
+        if not changed:
+            break
+    yield from (_apart_finding(work, edge, count, "source") for edge, count in counts.items() if count)
+
+
+def _spare(work: Work, edge: Edge) -> int:
+    child, parent = work.scope.dataset(edge.child), work.scope.dataset(edge.parent)
+    threatened = [Fate.DELETE.value]
+    if edge.apart_source is Apart.WHOLE:
+        threatened.append(Fate.BLANK.value)
+    needed = sql.SQL("SELECT {keys} FROM {children} AS c JOIN {parents} AS p ON {match} WHERE {stays}").format(
+        keys=key_select(parent, "p"),
+        children=source_of(child),
+        parents=source_of(parent),
+        match=pairs("p", edge.parent_columns, "c", edge.columns),
+        stays=_stays(work, edge, child),
+    )
+    same = sql.SQL(" AND ").join(sql.SQL("w.{0} = n.{0}").format(sql.Identifier(name)) for name in key_names(parent))
+    where = sql.SQL("w.fate = ANY({}) AND EXISTS (SELECT FROM ({}) AS n WHERE {})").format(
+        sql.Literal(threatened), needed, same
+    )
+    if edge.apart_source is Apart.REFUSE:
+        return work.count(sql.SQL("SELECT count(*) FROM {} AS w WHERE {}").format(work.lines(parent), where))
+    fate = Fate.KEEP if edge.apart_source is Apart.WHOLE else Fate.BLANK
+    return work.run(
+        sql.SQL("UPDATE {} AS w SET fate = {} WHERE {}").format(work.lines(parent), sql.Literal(fate.value), where)
+    ).rowcount
+
+
+def _stays(work: Work, edge: Edge, child: DatasetScope) -> sql.Composable:
+    """Whether child row `c` still refers to its parent at the source once everything is erased."""
+    gone = [Fate.DELETE.value]
+    if any(blank.column in edge.columns for blank in child.blanks):
+        gone.append(Fate.BLANK.value)
+    return sql.SQL("NOT EXISTS (SELECT FROM {} AS g WHERE g.fate = ANY({}) AND {})").format(
+        work.lines(child), sql.Literal(gone), key_match(child, "c", "g")
+    )
+
+
+def _apart_finding(work: Work, edge: Edge, count: int, side: str) -> Finding:
+    parent = work.scope.dataset(edge.parent)
+    rule: str | None = getattr(edge, f"apart_{side}").value
+    if side == "home" and not parent.moves:
+        rule = f"datasets.{parent.id}.home: needed" if parent.home_rows is HomeRows.NEEDED else "refuse"
+    decided = rule != Apart.REFUSE.value
+    text = (
+        f"{count} rows of {parent.id} are needed at home by {edge.child}, and are not a mover's"
+        if side == "home"
+        else f"{count} rows of {parent.id} would be erased while rows of {edge.child} that stay refer to them"
+    )
+    remedy = (
+        f"datasets:\n  {edge.child}:\n    edges:\n      {','.join(edge.columns)}: {{apart: {{{side}: ?}}}}"
+        "   # skeleton | whole"
+    )
+    return Finding(
+        kind=f"apart-{side}",
+        where=edge.where,
+        count=count,
+        text=text,
+        rule=(rule if not parent.moves and side == "home" else f"{edge.where}.apart.{side}: {rule}")
+        if decided
+        else None,
+        remedy=None if decided else remedy,
+    )

@@ -1,0 +1,72 @@
+"""The manifest: work lines numbered, indexed and analysed (docs/closure.md, section 5)."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from domicile.config import Disposition
+from domicile.model import DatasetScope, Fate, Form
+from domicile.stores.postgres.closure.work import EVERYWHERE, Work, is_everywhere
+from domicile.stores.postgres.names import key_match, key_select, source_of, staged
+
+
+def number(work: Work) -> None:
+    """Turn the work tables into the numbered manifest, indexed and analysed."""
+    for dataset in work.scope.datasets:
+        _number(work, dataset)
+        work.run(sql.SQL("DROP TABLE {}").format(work.lines(dataset)))
+        if dataset.owned:
+            work.run(sql.SQL("DROP TABLE {}").format(work.owners(dataset)))
+
+
+def _number(work: Work, dataset: DatasetScope) -> None:
+    manifest, names = staged("m", dataset.id, work.schema), work.names(dataset)
+    lines = sql.SQL("SELECT part, form, fate, part AS owner, {} FROM {}").format(names, work.lines(dataset))
+    if is_everywhere(dataset):
+        lines = _everywhere_lines(work, dataset) + sql.SQL(" UNION ALL ") + lines
+    copies: sql.Composable = sql.SQL("1::bigint")
+    counted: sql.Composable = sql.SQL("")
+    if not dataset.key:
+        copies = sql.SQL("r.copies")
+        counted = sql.SQL(
+            " JOIN (SELECT {key}, count(*) AS copies FROM {rows} AS d GROUP BY 1) AS r USING ({names})"
+        ).format(key=key_select(dataset, "d"), rows=source_of(dataset), names=names)
+    work.run(
+        sql.SQL(
+            "CREATE TABLE {m} AS SELECT part, form, row_number() OVER (PARTITION BY part, form ORDER BY {names})"
+            " AS n, fate, owner, {copies} AS copies, {names} FROM ({lines}) AS l{counted}"
+        ).format(m=manifest, names=names, copies=copies, lines=lines, counted=counted)
+    )
+    work.run(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (part, form, n)").format(manifest))
+    work.run(sql.SQL("CREATE INDEX ON {} ({})").format(manifest, names))
+    work.run(sql.SQL("ANALYZE {}").format(manifest))
+
+
+def _everywhere_lines(work: Work, dataset: DatasetScope) -> sql.Composable:
+    distinct = sql.SQL("") if dataset.key else sql.SQL("DISTINCT ")
+    joined = sql.SQL(" LEFT JOIN {} AS w ON w.form = {} AND {}").format(
+        work.lines(dataset), sql.Literal(Form.WHOLE.value), key_match(dataset, "d", "w")
+    )
+    if dataset.owned and dataset.rows is not Disposition.MOVE:
+        return sql.SQL(
+            "SELECT {star} AS part, {skeleton} AS form, {keep} AS fate, w.part AS owner, {keys}"
+            " FROM {rows} AS d{joined}"
+        ).format(
+            star=sql.Literal(EVERYWHERE),
+            skeleton=sql.Literal(Form.SKELETON.value),
+            keep=sql.Literal(Fate.KEEP.value),
+            keys=key_select(dataset, "d"),
+            rows=source_of(dataset),
+            joined=joined,
+        )
+    return sql.SQL(
+        "SELECT {distinct}{star} AS part, {skeleton} AS form, {keep} AS fate, NULL::text AS owner, {keys}"
+        " FROM {rows} AS d"
+    ).format(
+        distinct=distinct,
+        star=sql.Literal(EVERYWHERE),
+        skeleton=sql.Literal(Form.SKELETON.value),
+        keep=sql.Literal(Fate.KEEP.value),
+        keys=key_select(dataset, "d"),
+        rows=source_of(dataset),
+    )

@@ -1,0 +1,176 @@
+"""Whose each row is: the paths followed, set by set, and shared rows decided (docs/closure.md, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from domicile.config import Shared
+from domicile.model import DatasetScope, Fate, Finding, Form, Path
+from domicile.stores.postgres.closure.work import Work
+from domicile.stores.postgres.names import (
+    column,
+    key_match,
+    key_names,
+    key_select,
+    leads_to_anyone,
+    path_join,
+    source_of,
+    subject_join,
+)
+
+
+def make_lines(work: Work, dataset: DatasetScope) -> None:
+    """Make the empty work table."""
+    work.run(
+        sql.SQL(
+            "CREATE TABLE {work} AS SELECT ''::text AS part, ''::text AS form, ''::text AS fate, 0 AS round, {key}"
+            " FROM {rows} AS d WHERE false"
+        ).format(work=work.lines(dataset), key=key_select(dataset, "d"), rows=source_of(dataset))
+    )
+
+
+def collect(work: Work, dataset: DatasetScope) -> None:
+    """Follow every path: movers first, then the stayers whom the same rows reach."""
+    owners = work.owners(dataset)
+    work.run(
+        sql.SQL(
+            "CREATE TABLE {owners} AS SELECT 0 AS path, ''::text AS home, {key} FROM {rows} AS d WHERE false"
+        ).format(owners=owners, key=key_select(dataset, "d"), rows=source_of(dataset))
+    )
+    for number, path in enumerate(dataset.paths):
+        work.run(_mover_owners(work, dataset, number, path))
+    if len(dataset.paths) > 1 or any(path.many for path in dataset.paths):
+        for number, path in enumerate(dataset.paths):
+            work.run(_stayer_owners(work, dataset, number, path))
+    work.run(sql.SQL("ANALYZE {}").format(owners))
+
+
+def _mover_owners(work: Work, dataset: DatasetScope, number: int, path: Path) -> sql.Composable:
+    joins, key = path_join(work.scope, path, "d")
+    return sql.SQL(
+        "INSERT INTO {owners} SELECT DISTINCT {number}, s.home, {keys} FROM {rows} AS d{joins}"
+        " JOIN {subject} AS s ON s.key = {key}"
+    ).format(
+        owners=work.owners(dataset),
+        number=sql.Literal(number),
+        keys=key_select(dataset, "d"),
+        rows=source_of(dataset),
+        joins=joins,
+        subject=work.subject,
+        key=key,
+    )
+
+
+def _stayer_owners(work: Work, dataset: DatasetScope, number: int, path: Path) -> sql.Composable:
+    joins, last = subject_join(path, "d")
+    return sql.SQL(
+        "INSERT INTO {owners} SELECT DISTINCT {number}, NULL::text, {keys} FROM"
+        " (SELECT DISTINCT {names} FROM {owners} WHERE home IS NOT NULL) AS c"
+        " JOIN {rows} AS d ON {match}{joins}"
+        " WHERE NOT EXISTS (SELECT FROM {subject} AS s WHERE s.key = {key})"
+    ).format(
+        owners=work.owners(dataset),
+        number=sql.Literal(number),
+        keys=key_select(dataset, "d"),
+        names=work.names(dataset),
+        rows=source_of(dataset),
+        match=key_match(dataset, "d", "c"),
+        joins=joins,
+        subject=work.subject,
+        key=column(last, work.scope.subject_key),
+    )
+
+
+def ownerless(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
+    """Count the rows of a `move` dataset that lead to nobody."""
+    if not dataset.moves or any(path.certain for path in dataset.paths):
+        return
+    tests = [sql.SQL("NOT ") + leads_to_anyone(path, "d") for path in dataset.paths]
+    count = work.count(
+        sql.SQL("SELECT count(*) FROM {} AS d WHERE {}").format(source_of(dataset), sql.SQL(" AND ").join(tests))
+    )
+    if count:
+        yield Finding(
+            kind="ownerless",
+            where=str(dataset.id),
+            count=count,
+            text=f"{count} rows lead to nobody over {' or '.join(path.text for path in dataset.paths)}",
+            rule=f"datasets.{dataset.id}.ownerless: stay" if dataset.ownerless_stay else None,
+            remedy=None
+            if dataset.ownerless_stay
+            else f"datasets:\n  {dataset.id}:\n    ownerless: stay   # or give these rows another path",
+        )
+
+
+def decide(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
+    """Turn owners into whole lines with their fates, by the rule for shared rows."""
+    count = work.count(
+        sql.SQL(
+            "SELECT count(*) FROM (SELECT FROM {} GROUP BY {} HAVING count(DISTINCT coalesce(home, '')) > 1) AS x"
+        ).format(work.owners(dataset), work.names(dataset))
+    )
+    if count:
+        yield _shared_finding(dataset, count)
+    work.run(_settled(work, dataset))
+    if dataset.moves:
+        return
+    twice = work.count(
+        sql.SQL("SELECT count(*) FROM (SELECT FROM {} GROUP BY {} HAVING count(*) > 1) AS x").format(
+            work.lines(dataset), work.names(dataset)
+        )
+    )
+    if twice:
+        yield Finding(
+            kind="split-shared",
+            where=str(dataset.id),
+            count=twice,
+            text=f"{twice} rows belong whole to several homes, which only `move` datasets allow",
+            remedy=f"datasets:\n  {dataset.id}:\n    shared: first   # or a path that leads to one person",
+        )
+
+
+def _shared_finding(dataset: DatasetScope, count: int) -> Finding:
+    where = f"datasets.{dataset.id}.subjects.shared" if len(dataset.paths) > 1 else f"datasets.{dataset.id}.shared"
+    return Finding(
+        kind="shared",
+        where=str(dataset.id),
+        count=count,
+        text=f"{count} rows lead to subjects who live apart",
+        rule=f"{where}: {dataset.shared}" if dataset.shared else None,
+        remedy=None if dataset.shared else f"{where}: ?   # each | first | any",
+    )
+
+
+def _settled(work: Work, dataset: DatasetScope) -> sql.Composable:
+    """Whole lines with their fates, by the dataset's rule for shared rows (`each` where none is given yet)."""
+    names = work.names(dataset)
+    owners: sql.Composable = work.owners(dataset)
+    if dataset.shared is Shared.FIRST:
+        owners = sql.SQL(
+            "(SELECT * FROM (SELECT o.*, min(path) OVER (PARTITION BY {names}) AS best FROM {owners} AS o) AS p"
+            " WHERE path = best)"
+        ).format(names=names, owners=owners)
+    stays = sql.SQL("false") if dataset.shared is Shared.ANY else sql.SQL("bool_or(home IS NULL)")
+    fate = Fate.DELETE if dataset.moves else Fate.BLANK
+    if not dataset.moves and not dataset.blanks:
+        fate = Fate.KEEP
+    return sql.SQL(
+        "INSERT INTO {work} SELECT h.home, {whole}, CASE WHEN x.stays OR h.home <> x.first_home THEN {keep}"
+        " ELSE {fate} END, 0, {keys} FROM"
+        " (SELECT {names}, {stays} AS stays, min(home) AS first_home FROM {owners} AS o GROUP BY {names}) AS x"
+        " JOIN (SELECT DISTINCT home, {names} FROM {owners} AS o WHERE home IS NOT NULL) AS h ON {match}"
+    ).format(
+        work=work.lines(dataset),
+        whole=sql.Literal(Form.WHOLE.value),
+        keep=sql.Literal(Fate.KEEP.value),
+        fate=sql.Literal(fate.value),
+        names=names,
+        stays=stays,
+        owners=owners,
+        keys=sql.SQL(", ").join(column("x", name) for name in key_names(dataset)),
+        match=sql.SQL(" AND ").join(
+            sql.SQL("h.{0} = x.{0}").format(sql.Identifier(name)) for name in key_names(dataset)
+        ),
+    )

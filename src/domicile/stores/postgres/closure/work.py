@@ -1,0 +1,68 @@
+"""Where one computation of the closure works: a session, a scope, and a schema for its tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from domicile.config import HomeRows
+from domicile.model import DatasetScope, Scope
+from domicile.stores.postgres import session
+from domicile.stores.postgres.names import column, key_names, staged
+
+EVERYWHERE = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """The schema holds `subject` (the movers) and `token`; beside them stand `w_…` (lines) and `o_…` (owners)."""
+
+    connection: psycopg.Connection[Any]
+    scope: Scope
+    schema: str
+
+    @property
+    def subject(self) -> sql.Identifier:
+        """The table of movers."""
+        return sql.Identifier(self.schema, "subject")
+
+    def lines(self, dataset: DatasetScope) -> sql.Identifier:
+        """The work table: one line a row and part."""
+        return staged("w", dataset.id, self.schema)
+
+    def owners(self, dataset: DatasetScope) -> sql.Identifier:
+        """Whom each candidate row leads to, path by path."""
+        return staged("o", dataset.id, self.schema)
+
+    def names(self, dataset: DatasetScope) -> sql.Composable:
+        """The key columns of both."""
+        return sql.SQL(", ").join(sql.Identifier(name) for name in key_names(dataset))
+
+    def run(self, query: sql.Composable) -> psycopg.Cursor[Any]:
+        """Execute."""
+        return session.run(self.connection, query)
+
+    def count(self, query: sql.Composable) -> int:
+        """Execute for one number."""
+        return session.number(self.connection, query)
+
+
+def is_everywhere(dataset: DatasetScope) -> bool:
+    """Whether every home gets all of the dataset's rows, in one form or the other."""
+    return not dataset.moves and dataset.home_rows is HomeRows.ALL
+
+
+def listed(alias: str, names: tuple[str, ...]) -> sql.Composable:
+    """Columns of one row item."""
+    return sql.SQL(", ").join(column(alias, name) for name in names)
+
+
+def pairs(left: str, left_names: tuple[str, ...], right: str, right_names: tuple[str, ...]) -> sql.Composable:
+    """A condition that two lists of columns are equal, one by one."""
+    return sql.SQL(" AND ").join(
+        sql.SQL("{} = {}").format(column(left, one), column(right, other))
+        for one, other in zip(left_names, right_names, strict=True)
+    )
