@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 from domicile.catalogue import Catalogue, Column, Table
-from domicile.config import Config, DatasetRule, FieldClass, Hop, dataset_id
+from domicile.config import Config, DatasetRule, FieldClass, Hop, Shared, dataset_id
 from domicile.map.table import MapRow, class_of, table
 from domicile.portal.layout import BOX_WIDTH, Box, Placement, place
 
@@ -122,9 +122,10 @@ def _parent(config: Config, catalogue: Catalogue, child: str, columns: tuple[str
 
 
 def _owning_edges(config: Config) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The first hop of every path: the edge by which a row is somebody's."""
+    """The first hop of every path that makes a row somebody's; where the first way decides, of that only."""
     for name, rule in config.datasets.items():
-        for hops in rule.paths:
+        deciding = rule.paths[:1] if rule.sharing is Shared.FIRST else rule.paths
+        for hops in deciding:
             first: Hop = hops[0]
             yield (first.from_, first.via) if first.from_ else (name, first.via)
 
@@ -251,7 +252,7 @@ def _box(config: Config, item: Table, row: MapRow, box: Box, identity: str) -> s
     shown = _shown(rule, item)
     fields = [_field(rule, column, box, number) for number, column in enumerate(shown)]
     if len(shown) < len(item.columns):
-        y = box.y + HEAD_HEIGHT + ROW_HEIGHT * len(shown) + 12
+        y = box.y + HEAD_HEIGHT + ROW_HEIGHT * len(shown) + 15
         fields.append(f'<text class="more" x="{box.x + 26}" y="{y}">and {len(item.columns) - len(shown)} more</text>')
     badge = "subject · " + rows if subject else rows
     head = f"{box.x + 10}"
