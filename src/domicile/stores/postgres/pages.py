@@ -25,11 +25,13 @@ _SIZES = struct.Struct("<II")
 _SHORT = struct.Struct("<HHH")
 _RAW_BITS = 0x3FFFFFFF
 
-# A 4-byte varlena header whose two low bits say "compressed, inline", a length below 128 KiB, and a va_tcinfo of
-# at most 2 MiB with method pglz (0x00) or lz4 (0x40) in the top bits.
+# A 4-byte varlena header whose two low bits say "compressed, inline", a length below 128 KiB; a va_tcinfo of 1 byte
+# to 2 MiB with method pglz (0x00) or lz4 (0x40) in its top bits; and a first item that is a literal, for there is
+# nothing yet to refer to. As one expression, because a table of small integers looks like headers a million times.
 _COMPRESSED = re.compile(
     b"[" + b"".join(re.escape(bytes([byte])) for byte in range(2, 256, 4)) + b"]"
-    rb"[\x00-\xff][\x00\x01]\x00[\x00-\xff]{2}[\x00-\x20][\x00\x40]",
+    rb"[\x00-\xff][\x00\x01]\x00(?!\x00\x00\x00)[\x00-\xff]{2}[\x00-\x20]"
+    b"(?:\\x00[" + b"".join(re.escape(bytes([byte])) for byte in range(0, 256, 2)) + rb"]|\x40[\x10-\xff])",
     re.DOTALL,
 )
 # From t_infomask2 on: three attributes, any t_infomask, t_hoff 24, no null bitmap (the TOAST table's row type).
@@ -105,9 +107,6 @@ def carve_compressed(data: bytes, *, block: int, aligned: bool) -> Iterator[Carv
         length, raw, method = header >> 2, information & _RAW_BITS, information >> 30
         room = block - start % block if aligned else len(data) - start
         if not 8 < length <= room or not plausible(method, length - 8, raw):
-            continue
-        first = data[start + 8]  # a value starts with literals: there is nothing yet to refer to
-        if first & 1 if method == Method.PGLZ else not first & 0xF0:
             continue
         carved = unpack(Method(method), data[start + 8 : start + length], raw).data
         if carved:
