@@ -1,0 +1,154 @@
+"""Runs of the engine and of reladiff in a process of their own, so that memory and processor time are theirs alone.
+
+The clock starts when the process has imported what it needs and stands connected: a move takes hours, a start half a
+second. Memory is the kernel's high-water mark of the whole process, interpreter and libraries included.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import reladiff
+from psycopg.conninfo import conninfo_to_dict
+
+from bench.pairing import Sample
+from bench.world import EVENTS, HOME, World, engine_of
+from domicile.events import silent
+from domicile.model import Measure, Scope, Slice
+from domicile.stores import Sink, Snapshot
+from domicile.transfer import next_slice
+from domicile.verify import verify
+
+WORKER_SECONDS_MAX = 3_600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a worker needs to know."""
+
+    source_dsn: str
+    home_dsn: str
+    scope: Scope
+    slices: tuple[Slice, ...]
+    differences: int = 0
+
+
+def task_of(world: World, slices: Sequence[Slice], *, differences: int = 0) -> Task:
+    """Pack a task for a process."""
+    return Task(
+        source_dsn=world.source_dsn, home_dsn=world.home_dsn, scope=world.scope, slices=tuple(slices),
+        differences=differences,
+    )  # fmt: skip
+
+
+Prepared = Callable[[], int]
+
+
+def engine_copy(task: Task) -> Prepared:
+    """The engine's transfer of the slices: what `transfer` does between `prepare` and `finish`."""
+    engine = engine_of(task.source_dsn, task.home_dsn, task.scope)
+    engine.home.loaded()
+    done = {}
+
+    def run() -> int:
+        while (piece := next_slice(task.slices, done)) is not None:
+            with engine.source.snapshot() as view:
+                done[piece.id] = engine.home.load(piece, _feeder(view, piece))
+        return sum(measure.rows for measure in done.values())
+
+    return run
+
+
+def _feeder(view: Snapshot, piece: Slice) -> Callable[[Sink], Measure]:
+    return lambda sink: view.read(piece, sink, at_home=False)
+
+
+def engine_verify(task: Task) -> Prepared:
+    """The engine's verify: both sides, every slice, strays, differences narrowed to their keys."""
+    engine = engine_of(task.source_dsn, task.home_dsn, task.scope)
+    engine.home.loaded()
+
+    def run() -> int:
+        equality = verify(
+            engine.source, {HOME: engine.home}, task.scope, task.slices, fenced=True, now=datetime.now(UTC),
+            listener=silent,
+        )  # fmt: skip
+        _refuse_other_count(len(equality.differences), task.differences)
+        return sum(pair.source.rows for pair in equality.pairs)
+
+    return run
+
+
+def reladiff_tables(task: Task) -> Prepared:
+    """reladiff's hashdiff of a ready table of just the scoped rows at the source against the table at home."""
+    columns = tuple(column.name for column in task.scope.dataset(EVENTS).columns if column.name != "id")
+    ours = reladiff.connect_to_table(_uri(task.source_dsn), "bench.scoped", "id", extra_columns=columns)
+    theirs = reladiff.connect_to_table(_uri(task.home_dsn), "public.watch_event", "id", extra_columns=columns)
+
+    def run() -> int:
+        with reladiff.diff_tables(ours, theirs, algorithm=reladiff.Algorithm.HASHDIFF) as found:
+            # A changed row is told twice: as it was and as it is.
+            keys = {row[0] for _, row in found}
+            counted = found.info_tree.info.rowcounts
+        _refuse_other_count(len(keys), task.differences)
+        return sum(piece.rows for piece in task.slices) if counted else 0
+
+    return run
+
+
+def _refuse_other_count(found: int, wanted: int) -> None:
+    if found != wanted:
+        raise RuntimeError(f"{found} differences were found where there are {wanted}")
+
+
+def _uri(dsn: str) -> str:
+    part = conninfo_to_dict(dsn)
+    return f"postgresql://{part['user']}:{part['password']}@{part['host']}:{part['port']}/{part['dbname']}"
+
+
+def measured(prepare: Callable[[Task], Prepared], task: Task) -> Sample:
+    """Run a task in a fresh process; raise RuntimeError when it fails."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=_work, args=(prepare, task, theirs))
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(WORKER_SECONDS_MAX):
+            raise RuntimeError(f"{prepare.__name__} took longer than {WORKER_SECONDS_MAX} s")
+        answer = ours.recv()
+    except EOFError:
+        raise RuntimeError(f"{prepare.__name__} ended without an answer; its error stands above") from None
+    finally:
+        process.terminate()
+        process.join()
+    return Sample(seconds=answer[0], client_cpu_s=answer[1], peak_rss_bytes=answer[2], rows=answer[3])
+
+
+def _work(prepare: Callable[[Task], Prepared], task: Task, answers: Any) -> None:
+    run = prepare(task)
+    cpu, start = _cpu_s(), time.monotonic()
+    rows = run()
+    seconds, used = time.monotonic() - start, _cpu_s() - cpu
+    answers.send((seconds, used, peak_rss_bytes("self"), rows))
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def peak_rss_bytes(process: int | str) -> int:
+    """The high-water mark of a process's memory, 0 when it is gone. (getrusage's counts the parent's, too.)"""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
