@@ -283,7 +283,7 @@ EXTRAS = Extras(
         StageTime(stage="freeze", seconds=0.4),
         StageTime(stage="plan", seconds=2.71),
         StageTime(stage="fence", seconds=0.31),
-        StageTime(stage="transfer", seconds=9.8),
+        StageTime(stage="transfer", seconds=9.8, rows=292_320, bytes=34_201_440),
         StageTime(stage="verify", seconds=5.2, rows=292_320, bytes=68_402_880),
         StageTime(stage="restore", seconds=12.6),
         StageTime(stage="erase", seconds=21.4),

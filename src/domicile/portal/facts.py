@@ -204,8 +204,8 @@ def _fence(facts: Facts) -> Step:
     people = sum(facts.cutover.subjects.values())
     return Step(
         stage="fence", title="Fence", state=State.DONE, when=facts.cutover.fenced_at,
-        text=f"writes to the rows of {words.some(people, 'person', 'people')} are refused at the source "
-        f"(position {facts.cutover.position}; {facts.cutover.fence})",
+        text=f"writes to the rows of {words.some(people, 'person', 'people')} are refused at the source until they are "
+        f"erased (position {facts.cutover.position}; {facts.cutover.fence})",
     )  # fmt: skip
 
 

@@ -27,11 +27,18 @@ ALWAYS: Final = (
     "that no other version of this log was shown to others: no witness has cosigned it",
     "who holds the keys: this page checks no signature; domicile-audit does, against keys that you got elsewhere",
 )
-STAGE_TEXTS: Final = {
-    "map": "the source's tables, keys and edges were read",
-    "freeze": "the keys of all rows that move were written down under the fence",
-    "horizon": "files were rewritten, statistics cleared, old write-ahead log made to go",
-}
+BETWEEN: Final = (
+    Step(
+        stage="freeze", title="Freeze", state=State.DONE,
+        text="the keys of all rows that move were written down under the fence",
+    ),
+    Step(
+        stage="horizon", title="Horizon", state=State.DONE,
+        text="files were rewritten, statistics cleared, old write-ahead log made to go",
+    ),
+)  # fmt: skip
+"""Steps that no statement speaks of: shown in their place when a time was measured."""
+PLACES: Final = {"fence": BETWEEN[0], "erase": BETWEEN[1]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +46,8 @@ class StageTime:
     """How long a stage took and what passed through it.
 
     `stage` is a name of the run's: plan, fence, transfer, verify, restore, erase, sweep, certify stand beside their
-    step of the flow, all others (freeze, horizon, map, …) in lines of their own. Without `rows` and `bytes` the rate
-    is that of the rows and bytes that the statements count.
+    step of the flow, all others (freeze, horizon, map, …) in lines of their own. Without `rows` and `bytes`
+    the rate of erase and sweep is that of what the statements count; a transfer also carries rows that they don't.
     """
 
     stage: str
@@ -95,7 +102,7 @@ class FlowLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyGroup:
-    """Copies of one kind, method, reason and date, under one verdict."""
+    """Copies of one kind, method, reason and date, under one verdict; `searched` says what was read of them."""
 
     kind: str
     location: str
@@ -103,7 +110,7 @@ class CopyGroup:
     why: str
     until: datetime | None
     ids: tuple[str, ...]
-    bytes: int
+    searched: str
     residue: int
 
 
@@ -126,6 +133,11 @@ class Decision:
     text: str
     rule: str | None
     decided: bool
+
+    @property
+    def place(self) -> str:
+        """Where the rule stands, unless the rule says so itself."""
+        return "" if self.rule and self.where in self.rule else self.where
 
 
 def render(statements: Sequence[Predicate], *, extras: Extras) -> str:
@@ -204,7 +216,9 @@ def _tiles(facts: Facts) -> Iterator[Tile]:
     copies = facts.certificate.copies if facts.certificate else ()
     best = sum(1 for copy in copies if copy.verdict is Verdict.ERASED_VERIFIED)
     if not facts.judgement.doubts:
-        yield Tile(number=f"{best:,} of {len(facts.plan.copies):,}", text="copies outside home erased and searched")
+        absent = sum(1 for one in sweep.copies if _absent(one)) if sweep else 0
+        text = f"copies outside home erased and searched{f', or not there ({absent:,})' if absent else ''}"
+        yield Tile(number=f"{best:,} of {len(facts.plan.copies):,}", text=text)
     if sweep is not None:
         residue = sum(one.residue for one in sweep.copies)
         yield Tile(number=words.count(residue + sweep.rows.hits), text="private values found where they must not be")
@@ -238,16 +252,20 @@ def _open_copies(group: VerdictGroup) -> str:
 def _flow(facts: Facts, extras: Extras) -> Iterator[FlowLine]:
     times = {time.stage: _counted(facts, time) for time in extras.stages}
     for step in steps(facts):
-        time = times.get(step.stage)
-        yield FlowLine(step=step, took=words.seconds(time.seconds if time else None), rate=_rate(time))
+        yield _timed(step, times.get(step.stage))
+        after = PLACES.get(step.stage)
+        if after is not None and after.stage in times:
+            yield _timed(after, times[after.stage])
+
+
+def _timed(step: Step, time: StageTime | None) -> FlowLine:
+    return FlowLine(step=step, took=words.seconds(time.seconds if time else None), rate=_rate(time))
 
 
 def _counted(facts: Facts, time: StageTime) -> StageTime:
     total = facts.total
     if time.rows is not None or time.bytes is not None:
         return time
-    if time.stage == "transfer":
-        return replace(time, rows=total.copied, bytes=total.bytes)
     if time.stage == "erase":
         return replace(time, rows=total.deleted + total.blanked)
     if time.stage == "sweep" and facts.sweep is not None:
@@ -266,11 +284,11 @@ def _rate(time: StageTime | None) -> str:
     return ", ".join(parts)
 
 
-def _other_times(flow: Sequence[FlowLine], extras: Extras) -> Iterator[tuple[str, str, str, str]]:
+def _other_times(flow: Sequence[FlowLine], extras: Extras) -> Iterator[tuple[str, str, str]]:
     known = {line.step.stage for line in flow}
     for time in extras.stages:
         if time.stage not in known:
-            yield time.stage.capitalize(), STAGE_TEXTS.get(time.stage, ""), words.seconds(time.seconds), _rate(time)
+            yield time.stage.capitalize(), words.seconds(time.seconds), _rate(time)
 
 
 def _datasets(facts: Facts) -> Iterator[tuple[str, Rows, tuple[tuple[str, Rows], ...]]]:
@@ -305,8 +323,19 @@ def _copy_groups(
         read = [swept[name] for name in ids if name in swept]
         yield CopyGroup(
             kind=kind, location=location, method=method, why=why, until=until, ids=tuple(ids),
-            bytes=sum(one.bytes for one in read), residue=sum(one.residue for one in read),
+            searched=_searched(read), residue=sum(one.residue for one in read),
         )  # fmt: skip
+
+
+def _searched(read: Sequence[SweptCopy]) -> str:
+    if not read:
+        return words.NOTHING
+    return "not there" if all(_absent(one) for one in read) else words.size(sum(one.bytes for one in read))
+
+
+def _absent(swept: SweptCopy) -> bool:
+    """Whether the server says that there is no such copy, so that nothing could be read."""
+    return not swept.bytes and swept.method.startswith("absent")
 
 
 def _decisions(facts: Facts, extras: Extras) -> Iterator[Decision]:

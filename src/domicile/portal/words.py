@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
+
+from markupsafe import Markup
 
 from domicile.model import Verdict
 
@@ -28,8 +31,8 @@ class VerdictWords:
 VERDICTS: Final[Mapping[Verdict, VerdictWords]] = {
     Verdict.ERASED_VERIFIED: VerdictWords(
         tone="good", sign="✓",
-        headline="Every listed copy outside home is erased, and a search afterwards found nothing left in any of them.",
-        meaning="erased, and a search afterwards found nothing",
+        headline="Every listed copy outside home is erased or was never there, and a search afterwards found nothing.",
+        meaning="erased, and a search afterwards found nothing; or not there, by the server's own word",
     ),
     Verdict.KEY_DESTROYED: VerdictWords(
         tone="good", sign="◆",
@@ -53,9 +56,9 @@ VERDICTS: Final[Mapping[Verdict, VerdictWords]] = {
     ),
     Verdict.UNKNOWN: VerdictWords(
         tone="dark", sign="?",
-        headline="Not everything is known: {some} outside home could not be looked at, and may still hold "
+        headline="Not everything is known: {some} outside home could not be looked at in full, and may still hold "
         "private data.",
-        meaning="could not be looked at, and may still hold private data",
+        meaning="could not be looked at in full, and may still hold private data",
     ),
     Verdict.PRESENT: VerdictWords(
         tone="bad", sign="✕",
@@ -108,6 +111,11 @@ def size(number: int) -> str:
         if value < 1_000:
             break
     return f"{value:,.1f} {unit}"
+
+
+def breakable(text: str) -> Markup:
+    """Let a dotted name break behind its dots, and not in the middle of a word."""
+    return Markup("<wbr>").join(re.split(r"(?<=[._/:])(?=\w)", text))
 
 
 def short(text: str, chars_max: int) -> str:
