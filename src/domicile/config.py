@@ -199,13 +199,13 @@ class Location(_Model):
 
 
 class StoreRule(_Model):
-    """One system that holds data; `data_directory` (or `sql`, or nothing) says how its files can be searched."""
+    """One system that holds data; `files` says how a sweep reads its files: on this machine if it can, or by SQL."""
 
     kind: Literal["postgresql"]
     location: str
     dsn: str
     home_of: str | None = None
-    data_directory: str | None = None
+    files: Literal["auto", "sql"] = "auto"
 
 
 class Market(_Model):

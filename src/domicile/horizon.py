@@ -86,7 +86,14 @@ class Horizon:
             self._listener(Advanced(stage="sweep", units=0, text=text))
 
         with faults(self._source.name, "sweep"):
-            result = sweep.sweep_server(self._source.connection, tokens, copies, self._tables, progress=progress)
+            result = sweep.sweep_server(
+                self._source.connection,
+                tokens,
+                copies,
+                self._tables,
+                progress=progress,
+                sql_only=self._config.stores[self._source.name].files == "sql",
+            )
         verdicts = {
             self._id(verdict.copy): verdict for verdict in sweep.decide_all(copies, outcomes, result, rows_erased=True)
         }

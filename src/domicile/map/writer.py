@@ -125,7 +125,7 @@ def _stores(proposal: Proposal) -> Iterator[str]:
     frame = proposal.frame
     yield "stores:  # secrets only by reference: env:NAME or file:PATH"
     yield _store(frame.store, frame.location, frame.places.get(frame.location, Place()).dsn, home_of=None)
-    yield "    # data_directory: /var/lib/postgresql/…  # lets `sweep` search the files themselves"
+    yield "    # files: sql  # let `sweep` read the server's files by SQL even where they are on this machine"
     for home in dict.fromkeys(frame.markets.values()):
         dsn = frame.places.get(home, Place()).dsn
         yield _store(f"{frame.store}-{home}", home, dsn, home_of=frame.store)
