@@ -124,9 +124,23 @@ class World:
                 homes=self.markets,
                 unknown=self.unknown,
             ),
-            datasets=tuple(_dataset(sheet, catalogue) for sheet in self.sheets),
+            datasets=tuple(_dataset(sheet, catalogue) for sheet in self.parents_first()),
             edges=tuple(self._edge(sheet, edge) for sheet in self.sheets for edge in sheet.references),
         )
+
+    def parents_first(self) -> tuple[Sheet, ...]:
+        """The sheets in the order that a scope promises; where they form a cycle, as they stand."""
+        done: dict[str, Sheet] = {}
+
+        def visit(sheet: Sheet, above: frozenset[str]) -> None:
+            for edge in sheet.references:
+                if edge.parent not in above and edge.parent not in done:
+                    visit(self.sheet(edge.parent), above | {edge.parent})
+            done.setdefault(sheet.name, sheet)
+
+        for sheet in self.sheets:
+            visit(sheet, frozenset({sheet.name}))
+        return tuple(done.values())
 
     def _edge(self, sheet: Sheet, edge: Reference) -> Edge:
         return Edge(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
-from domicile.catalogue import Catalogue
+from domicile.catalogue import Catalogue, ForeignKey
 from domicile.errors import Collateral, NotEqual, Undecided
 from domicile.model import (
     SLICE_ROWS_MAX,
@@ -22,7 +22,7 @@ from domicile.model import (
     SliceId,
 )
 from domicile.stores import Sink
-from domicile.stores.memory.closure import EVERY_HOME, SOURCE, close
+from domicile.stores.memory.closure import EVERY_HOME, SOURCE, close, is_blanked
 from domicile.stores.memory.database import MemoryDatabase, SourceSide
 from domicile.stores.memory.faults import Faults
 from domicile.stores.memory.fence import MoverGuard
@@ -193,15 +193,18 @@ class MemorySource:
         """Refuse when a row that stays refers to one that goes: the database would cascade, blank it or refuse."""
         moment = self.database.moment()
         for key in self.database.references_to(dataset.table):
-            leaving = self._leaving(side, key.child)
+            released = self._released(side, key)
             for parent in gone:
                 for child in moment.find(key.child, key.columns, [parent[name] for name in key.parent_columns]):
-                    if not any(identity(known, child) in keys for known, keys in leaving):
+                    if not any(identity(known, child) in keys for known, keys in released):
                         raise Collateral(f"{key.name}: rows of {key.child} that stay refer to rows of {dataset.id}")
 
-    def _leaving(self, side: SourceSide, table: object) -> list[tuple[DatasetScope, set[bytes]]]:
-        datasets = [item for item in self._scope(side).datasets if item.table == table]
-        return [
-            (item, {line.key for line in side.lines if line.dataset == item.id and line.fate is Fate.DELETE})
-            for item in datasets
-        ]
+    def _released(self, side: SourceSide, key: ForeignKey) -> list[tuple[DatasetScope, set[bytes]]]:
+        """The child rows that will be gone, or lose the reference, when all slices are erased."""
+        found = []
+        for dataset in self._scope(side).datasets:
+            if dataset.table == key.child:
+                fates = {Fate.DELETE, Fate.BLANK} if is_blanked(dataset, key.columns) else {Fate.DELETE}
+                lines = (line for line in side.lines if line.dataset == dataset.id and line.fate in fates)
+                found.append((dataset, {line.key for line in lines}))
+        return found
