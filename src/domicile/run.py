@@ -21,7 +21,7 @@ from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.config import Config
 from domicile.errors import BadFile, NoClearance, Refused, Undecided, Waiting, WorldChanged
-from domicile.events import Advanced, Began, Ended, Listener, Noted, silent
+from domicile.events import Advanced, Began, Ended, Event, Listener, Noted, silent
 from domicile.horizon import Horizon, Judged
 from domicile.host import Host
 from domicile.journal import Journal
@@ -77,7 +77,8 @@ class Run:
         self.config = config
         self.config_bytes = config_bytes
         self.host = host
-        self.listener = listener
+        self._heard = listener
+        self._passed: dict[str, tuple[int, int]] = {}
         self.journal = Journal(workspace.journal)
         self.key = bytes.fromhex(self.journal.once("digest_key", str, lambda: host.entropy(32).hex()))
         self.source = PostgresSource(self._dsn(config.source), key=self.key, name=config.source, host=host)
@@ -111,6 +112,13 @@ class Run:
     def _dsn(self, store: str) -> str:
         return self.host.secret(self.config.stores[store].dsn, base=self.workspace.base)
 
+    def listener(self, event: Event) -> None:
+        """Pass an event on, and keep count of what passed in each stage."""
+        if isinstance(event, Advanced):
+            units, size = self._passed.get(event.stage, (0, 0))
+            self._passed[event.stage] = (units + event.units, size + event.bytes)
+        self._heard(event)
+
     # -- what was done -------------------------------------------------------------------------------------------
 
     def last(self, kind: type[Kind], accept: Callable[[Kind], bool] = lambda _: True) -> Recorded | None:
@@ -138,6 +146,9 @@ class Run:
         times = self.journal.get("seconds", dict[str, float]) or {}
         times[stage] = times.get(stage, 0.0) + seconds
         self.journal.put("seconds", times, dict[str, float])
+        if stage in self._passed:
+            passed = self.journal.get("passed", dict[str, tuple[int, int]]) or {}
+            self.journal.put("passed", {**passed, stage: self._passed[stage]}, dict[str, tuple[int, int]])
         self.listener(Ended(stage=stage, text=words[0], seconds=seconds))
 
     # -- plan ----------------------------------------------------------------------------------------------------

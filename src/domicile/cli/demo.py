@@ -183,5 +183,5 @@ def _audit(folder: Path, screen: Screen) -> None:
 def _tell_kept(folder: Path, servers: dict[str, EmbeddedServer], screen: Screen) -> None:
     screen.say("servers are up; in a shell:  cd " + str(folder) + " && . ./demo.env && domicile status")
     for location, server in servers.items():
-        screen.say(f"  {location}: port {server.port}, data in {server.data_directory}")
-    screen.say("stop them with: pkill -f domicile-demo, or kill the postmaster of each")
+        process = (server.data_directory / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0]
+        screen.say(f"  {location}: port {server.port}, process {process} (kill -INT stops it), {server.data_directory}")

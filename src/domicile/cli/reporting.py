@@ -11,16 +11,19 @@ from domicile.portal.report import Extras, LockTime, StageTime, render
 from domicile.predicates import CertificatePredicate
 from domicile.run import Run
 
+NONE: tuple[int | None, int | None] = (None, None)
+
 
 def write_report(run: Run) -> Path:
     """Write the page of the run as it is now; return its path."""
     fence, manifest = run.journal.get("fence", Fence), run.journal.get("manifest", Manifest)
     judged = run.journal.get("judged", Judged)
+    passed = run.journal.get("passed", dict[str, tuple[int, int]]) or {}
     certificate = run.last(CertificatePredicate)
     extras = Extras(
         engine=__version__,
         stages=tuple(
-            StageTime(stage=stage, seconds=seconds)
+            StageTime(stage=stage, seconds=seconds, rows=passed.get(stage, NONE)[0], bytes=passed.get(stage, NONE)[1])
             for stage, seconds in (run.journal.get("seconds", dict[str, float]) or {}).items()
         ),
         fence_wait_ms=fence.wait_ms if fence else None,

@@ -7,7 +7,7 @@ the plan was made from (P4); the rows themselves may have grown meanwhile, and a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from domicile import __version__
 from domicile.catalogue import Catalogue
 from domicile.config import Config
-from domicile.errors import BadFile, WorldChanged
+from domicile.errors import BadFile, Refused, WorldChanged
 from domicile.model import Copy, Finding, Manifest, Scope, Tally
 
 PLAN_BYTES_MAX = 64 * 1024 * 1024
@@ -93,6 +93,7 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
     now: datetime,
 ) -> Plan:
     """Put together what the survey counted and the inventory lists."""
+    refuse_expired(config, now.date())
     sizes = {table.name: (table.rows_estimate, table.bytes) for table in catalogue.tables}
     datasets = tuple(
         PlannedDataset(
@@ -120,8 +121,32 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
         approvals_threshold=config.policy.approvals.erase.threshold,
         approvers=config.policy.approvals.erase.of,
         forecast=forecast(datasets, manifest, config.programme.deadline, now=now),
-        not_proven=NOT_PROVEN,
+        not_proven=(*NOT_PROVEN, *_excepted(config)),
     )
+
+
+def refuse_expired(config: Config, today: date) -> None:
+    """Raise Refused when a field is excepted under an exception whose end has passed."""
+    used = {field.exception for rule in config.datasets.values() for field in rule.fields.values()}
+    for exception in config.policy.exceptions:
+        if exception.id in used and exception.until < today:
+            raise Refused(
+                f"policy.exceptions: {exception.id} ended on {exception.until}; class its fields anew, or have it "
+                "approved again"
+            )
+
+
+def _excepted(config: Config) -> Iterator[str]:
+    """What stays outside under an exception, in words."""
+    exceptions = {exception.id: exception for exception in config.policy.exceptions}
+    for name, rule in config.datasets.items():
+        for column, field in rule.fields.items():
+            if field.exception:
+                found = exceptions[field.exception]
+                yield (
+                    f"{name}.{column} stays outside under exception {found.id} until {found.until}: {found.purpose} "
+                    f"(for {found.recipient}; approved by {', '.join(found.approvers)})"
+                )
 
 
 def catalogue_sha256(catalogue: Catalogue) -> str:

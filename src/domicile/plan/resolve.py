@@ -69,7 +69,7 @@ def missing_lines(config: Config, catalogue: Catalogue) -> Iterator[str]:
             continue
         for column in _unclassed(rule, table):
             yield f"datasets.{name}.fields:\n    {column.name}: ?   # private | public ({column.type})"
-        for column in _without_stand_in(rule, table):
+        for column in _without_stand_in(rule, table, kept=_kept_columns(rule, table, catalogue)):
             yield (
                 f"datasets.{name}.fields:\n    {column.name}: {{class: private, outside: ?}}"
                 f"   # {column.type}, NOT NULL: what stands for it in a skeleton (a value, or token for text)"
@@ -82,13 +82,26 @@ def _unclassed(rule: DatasetRule, table: Table) -> Iterator[Column]:
     yield from (column for column in table.columns if column.name not in rule.fields)
 
 
-def _without_stand_in(rule: DatasetRule, table: Table) -> Iterator[Column]:
+def _kept_columns(rule: DatasetRule, table: Table, catalogue: Catalogue) -> frozenset[str]:
+    """Columns that a skeleton keeps without being asked: keys and edges, declared or virtual."""
+    kept = set(table.key)
+    for columns in rule.edges:
+        kept.update(columns.split(","))
+    for key in catalogue.foreign_keys:
+        if key.child == table.name:
+            kept.update(key.columns)
+        if key.parent == table.name:
+            kept.update(key.parent_columns)
+    return frozenset(kept)
+
+
+def _without_stand_in(rule: DatasetRule, table: Table, *, kept: frozenset[str]) -> Iterator[Column]:
     if rule.rows is Disposition.MOVE:
         return
     for column in table.columns:
         field = rule.fields.get(column.name)
         bare = field and field.cls is FieldClass.PRIVATE and field.outside is None
-        if bare and column.not_null and column.name not in table.key and not column.generated:
+        if bare and column.not_null and column.name not in kept and not column.generated:
             yield column
 
 
@@ -202,7 +215,8 @@ class _Resolver:
         private = tuple(column.name for column in table.columns if _class_of(rule, column.name) is FieldClass.PRIVATE)
         self._need_path(where, rule, paths, private)
         home_rows = rule.home or (HomeRows.NEEDED if rule.rows is Disposition.NONE else HomeRows.ALL)
-        blanks = tuple(_blanks(rule, table, self._structural(name, table)))
+        blanks = tuple(_blanks(rule, table, keys=self._keys(name, table), edges=self._edge_columns(name), where=where))
+        _refuse_misplaced_exceptions(rule, where)
         if blanks and not table.key and rule.rows is not Disposition.MOVE:
             raise BadFile(f"{where}: {table.name} has no key, so private fields can't be told apart; use `rows: move`")
         return DatasetScope(
@@ -221,16 +235,18 @@ class _Resolver:
         if not paths and private and rule.rows is Disposition.PUBLIC:
             raise BadFile(f"{where}: private fields ({', '.join(private)}) need a `path` to whose they are")
 
-    def _structural(self, name: str, table: Table) -> frozenset[str]:
-        """Columns a skeleton keeps unless the file blanks them by name: the key and the edges."""
+    def _keys(self, name: str, table: Table) -> frozenset[str]:
+        """Columns that name the row for others: its key, and what edges refer to. A skeleton always keeps them."""
         kept = set(table.key)
-        for edge in self.edges[name]:
-            kept.update(edge.columns)
         for edges in self.edges.values():
             for edge in edges:
                 if edge.parent == name:
                     kept.update(edge.parent_columns)
         return frozenset(kept)
+
+    def _edge_columns(self, name: str) -> frozenset[str]:
+        """Columns that refer to other rows: a skeleton keeps them unless the file blanks them by name."""
+        return frozenset(column for edge in self.edges[name] for column in edge.columns)
 
     def _market(self, subject: Table) -> MarketRule:
         rule = self.config.subject.market
@@ -326,14 +342,31 @@ def _class_of(rule: DatasetRule, column: str) -> FieldClass:
     return FieldClass.PRIVATE if rule.rows is Disposition.MOVE else FieldClass.PUBLIC
 
 
-def _blanks(rule: DatasetRule, table: Table, structural: frozenset[str]) -> Iterator[Blank]:
+def _blanks(
+    rule: DatasetRule, table: Table, *, keys: frozenset[str], edges: frozenset[str], where: str
+) -> Iterator[Blank]:
     for column in table.columns:
+        field = rule.fields.get(column.name)
         if column.generated or _class_of(rule, column.name) is not FieldClass.PRIVATE:
             continue
-        field = rule.fields.get(column.name)
-        if column.name in structural and (field is None or field.outside is None):
-            continue
-        yield _blank(column, field)
+        named = field is not None and "outside" in field.model_fields_set
+        if named and column.name in keys:
+            raise BadFile(f"{where}.fields.{column.name}: part of a key, which a skeleton keeps; remove `outside`")
+        if named and column.name in edges and (column.not_null or (field and field.outside is not None)):
+            raise BadFile(
+                f"{where}.fields.{column.name}: refers to another row; only `outside: null` can stand for it, and only "
+                "where the column may be null"
+            )
+        if named or column.name not in keys | edges:
+            yield _blank(column, field)
+
+
+def _refuse_misplaced_exceptions(rule: DatasetRule, where: str) -> None:
+    for name, field in rule.fields.items():
+        if field.cls is FieldClass.EXCEPTED and rule.rows in (Disposition.MOVE, Disposition.NONE):
+            raise BadFile(
+                f"{where}.fields.{name}: an exception keeps a field outside; the rows of `{rule.rows}` have none there"
+            )
 
 
 def _blank(column: Column, field: FieldRule | None) -> Blank:
