@@ -352,13 +352,19 @@ def _blanks(
         named = field is not None and "outside" in field.model_fields_set
         if named and column.name in keys:
             raise BadFile(f"{where}.fields.{column.name}: part of a key, which a skeleton keeps; remove `outside`")
-        if named and column.name in edges and (column.not_null or (field and field.outside is not None)):
-            raise BadFile(
-                f"{where}.fields.{column.name}: refers to another row; only `outside: null` can stand for it, and only "
-                "where the column may be null"
-            )
+        if named and column.name in edges and field is not None:
+            _refuse_dangling(column, field, f"{where}.fields.{column.name}")
         if named or column.name not in keys | edges:
             yield _blank(column, field)
+
+
+def _refuse_dangling(column: Column, field: FieldRule, where: str) -> None:
+    """Refuse a stand-in of a referring column that can't refer to anything; that a literal does is counted later."""
+    if field.outside == "token" or (field.outside is None and column.not_null):
+        raise BadFile(
+            f"{where}: refers to another row; what stands for it is a value that its parent holds, or null where the "
+            "column may be null"
+        )
 
 
 def _refuse_misplaced_exceptions(rule: DatasetRule, where: str) -> None:

@@ -30,6 +30,7 @@ def compute(work: Work) -> Iterator[Finding]:
         yield from findings.kept(work, dataset)
     for edge in work.scope.edges:
         yield from findings.unenforced(work, edge)
+        yield from findings.stand_ins(work, edge)
 
 
 __all__ = ["EVERYWHERE", "Work", "compute", "number"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from domicile.model import DatasetScope, Edge, Fate, Finding, Form
-from domicile.stores.postgres.closure.work import Work, pairs
+from domicile.model import DatasetScope, Edge, Fate, Finding, Form, Outside
+from domicile.stores.postgres.closure.work import Work, is_everywhere, pairs
 from domicile.stores.postgres.names import column, key_match, relation, source_of
 
 
@@ -37,6 +37,28 @@ def kept(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
                 text=f"{count} rows of movers {words} for others who need them",
                 rule="see the rules above",
             )
+
+
+def stand_ins(work: Work, edge: Edge) -> Iterator[Finding]:
+    """Count skeletons whose stand-in for a referring column is a value that the parent doesn't hold."""
+    child, parent = work.scope.dataset(edge.child), work.scope.dataset(edge.parent)
+    blank = next((item for item in child.blanks if (item.column,) == edge.columns), None)
+    if blank is None or blank.outside is not Outside.LITERAL:
+        return
+    held = work.count(
+        sql.SQL("SELECT count(*) FROM {} AS p WHERE p.{}::text = {}").format(
+            source_of(parent), sql.Identifier(edge.parent_columns[0]), sql.Literal(blank.literal)
+        )
+    )
+    if not (held and is_everywhere(parent)):
+        yield Finding(
+            kind="stand-in",
+            where=f"datasets.{child.id}.fields.{blank.column}",
+            count=1,
+            text=f"the stand-in of {blank.column} refers to a row of {parent.id} that is not everywhere",
+            remedy=f"datasets:\n  {child.id}:\n    fields:\n      {blank.column}: {{class: private, outside: ?}}"
+            f"   # a value that {parent.id} holds at every home",
+        )
 
 
 def unenforced(work: Work, edge: Edge) -> Iterator[Finding]:
