@@ -1,0 +1,103 @@
+"""Programmes on real servers, and the known databases moved once for all tests that only look at the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from domicile.stores.postgres.server import EmbeddedServer
+from tests.databases import SAMPLES, sample_template
+from tests.main.programme import Programme
+from tests.servers import HASTY, Databases, Servers, create_database, own_server
+
+MARKETS: Mapping[str, str] = {"Canada": "CA", "Germany": "DE"}
+MAJORS: Mapping[tuple[str, str], int] = {
+    ("pagila", "Canada"): 18, ("pagila", "Germany"): 15, ("chinook", "Canada"): 18, ("chinook", "Germany"): 13,
+    ("chinook_identity", "Canada"): 15, ("chinook_identity", "Germany"): 16, ("northwind", "Canada"): 17,
+    ("northwind", "Germany"): 14,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A known database after the whole flow, and a copy of it that nobody touched."""
+
+    programme: Programme
+    original: str
+
+    @property
+    def source(self) -> str:
+        return self.programme.source
+
+    @property
+    def home(self) -> str:
+        (dsn,) = self.programme.homes.values()
+        return dsn
+
+
+@dataclass(slots=True)
+class Moves:
+    """Moves each database once. Each source gets a server that holds nothing else, so that the sweep may find nothing:
+    names of people and towns in another database are found there, too.
+    """
+
+    servers: Servers
+    folders: Callable[[str], Path]
+    stack: ExitStack = field(default_factory=ExitStack)
+    sources: dict[tuple[str, str], EmbeddedServer] = field(default_factory=dict)
+    done: dict[tuple[str, str], Moved] = field(default_factory=dict)
+
+    def __call__(self, sample: str, country: str) -> Moved:
+        if (sample, country) not in self.done:
+            self.done[sample, country] = self._move(sample, country)
+        return self.done[sample, country]
+
+    def _move(self, sample: str, country: str) -> Moved:
+        major = MAJORS[sample, country]
+        server = self.stack.enter_context(own_server(f"{sample}{major}", major=major, parameters=HASTY))
+        self.sources[sample, country] = server
+        source = create_database(server, sample)
+        SAMPLES[sample](source)
+        homes = self.servers.of(18 if major in (16, 17, 18) else 15)
+        market = MARKETS[country]
+        programme = Programme(
+            folder=self.folders(f"{sample}-{market}"),
+            source=source,
+            homes={market.lower(): create_database(homes, f"{sample}_{market.lower()}_home")},
+        )
+        programme.draft({market: market.lower()})
+        programme.move()
+        programme.finish()
+        pristine = self.servers.of(18)
+        return Moved(programme=programme, original=pristine.dsn(sample_template(pristine, sample)))
+
+
+@pytest.fixture(scope="session")
+def moved(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moves]:
+    """`moved("pagila", "Canada")`: moved when first asked for; look, don't write."""
+    moves = Moves(servers=servers, folders=tmp_path_factory.mktemp)
+    with moves.stack:
+        yield moves
+
+
+Begin = Callable[..., Programme]
+
+
+@pytest.fixture
+def programme(
+    servers: Servers, sample: Callable[[EmbeddedServer, str], str], database: Databases, tmp_path: Path
+) -> Begin:
+    """`programme("chinook", {"CA": "ca"})`: a drafted programme on fresh copies, for a test of its own."""
+
+    def begin(name: str, markets: Mapping[str, str], *, major: int = 18) -> Programme:
+        server = servers.of(major)
+        homes = {home: database(server) for home in dict.fromkeys(markets.values())}
+        begun = Programme(folder=tmp_path, source=sample(server, name), homes=homes)
+        begun.draft(markets)
+        return begun
+
+    return begin
