@@ -29,9 +29,9 @@ VALUES = """
 @pytest.mark.parametrize("method", ["pglz", "lz4"])
 def test_unpacks_what_the_server_packed(pg15: EmbeddedServer, database: Databases, method: str) -> None:
     with psycopg.connect(database(pg15), autocommit=True) as conn:
-        conn.execute(f"SET default_toast_compression = {method}")  # type: ignore[arg-type]
+        conn.execute(f"SET default_toast_compression = {method}")
         conn.execute("CREATE TABLE packed (id int, value text)")
-        conn.execute(f"INSERT INTO packed {VALUES}")  # type: ignore[arg-type]
+        conn.execute(f"INSERT INTO packed {VALUES}")
         conn.execute("CHECKPOINT")
         expected = {
             value.encode()

@@ -74,7 +74,7 @@ def test_dead_pruned_and_forgotten_values_are_still_seen(pg18: EmbeddedServer, d
         conn.execute("INSERT INTO notes SELECT g, repeat(format('note %s ', g), 700) FROM generate_series(1, 40) g")
         steps = []
         for step in ("DELETE FROM notes WHERE id > 20", "VACUUM notes", "VACUUM FULL notes"):
-            conn.execute(step)  # type: ignore[arg-type]
+            conn.execute(step)
             conn.execute("CHECKPOINT")
             row = conn.execute("SELECT pg_relation_filepath('notes')").fetchone()
             assert row

@@ -8,7 +8,7 @@ import pytest
 from domicile.catalogue import TableName
 from domicile.errors import Unreachable
 from domicile.model import Verdict
-from domicile.stores.postgres.horizon import CopyKind, Treatment, inventory, treat
+from domicile.stores.postgres.horizon import Treatment, inventory, treat
 from domicile.stores.postgres.horizon.rewrite import leaves
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.horizon.conftest import PEOPLE
@@ -26,9 +26,9 @@ def test_every_partition_and_child_is_rewritten(conn: psycopg.Connection) -> Non
     conn.execute("CREATE TABLE app.events_a1 PARTITION OF app.events_a FOR VALUES FROM (0) TO (10)")
     conn.execute("CREATE TABLE app.events_b PARTITION OF app.events FOR VALUES FROM (10) TO (20)")
     query = "SELECT relname, pg_relation_filenode(oid) FROM pg_class WHERE relname LIKE 'events%' AND relkind = 'r'"
-    before = dict(conn.execute(query).fetchall())
+    before: dict[str, int] = dict(conn.execute(query).fetchall())
     outcomes = treat(conn, inventory(conn, [EVENTS]), [EVENTS], patience=QUICK)
-    after = dict(conn.execute(query).fetchall())
+    after: dict[str, int] = dict(conn.execute(query).fetchall())
     assert {"events_a1", "events_b"} == {leaf.name for leaf in leaves(conn, EVENTS)} == set(before)
     assert not set(before.values()) & set(after.values())
     assert {Treatment.PROVEN} == {
@@ -107,4 +107,3 @@ def test_lock_time_is_measured(conn: psycopg.Connection) -> None:
     (heap,) = (outcome for outcome in outcomes if outcome.copy == "heap:app.people")
     assert heap.lock_ms is not None
     assert 0 < heap.lock_ms < 10_000
-    assert CopyKind.HEAP == "heap"

@@ -87,7 +87,7 @@ def test_p3_wal_keep_size_is_named(conn: psycopg.Connection) -> None:
 def test_p5_the_former_setting_comes_back_also_after_a_crash(conn: psycopg.Connection, before: str | None) -> None:
     conn.execute("ALTER SYSTEM RESET wal_recycle")
     if before:
-        conn.execute(f"ALTER SYSTEM SET wal_recycle = {before}")  # type: ignore[arg-type]
+        conn.execute(f"ALTER SYSTEM SET wal_recycle = {before}")
     treat_wal(conn)
     assert before == setting(conn)
     _turn_recycling_off(conn)  # and here the process dies

@@ -92,7 +92,7 @@ def plant_schema(conn: psycopg.Connection, *, lz4: bool = False) -> None:
 def delete_rows(conn: psycopg.Connection) -> None:
     """What the erase did before the horizon is treated."""
     for table in DATASETS:
-        conn.execute(f"DELETE FROM {table.schema}.{table.name} WHERE id < 100")  # type: ignore[arg-type]
+        conn.execute(f"DELETE FROM {table.schema}.{table.name} WHERE id < 100")
     conn.execute("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
 
 

@@ -142,7 +142,7 @@ def test_p3_a_value_inside_a_packed_page_image_is_found(planted_server: Embedded
 def _page_image_views(conn: psycopg.Connection, method: str) -> set[View]:
     """Empty the WAL, then touch another row of the canary's page: its image is all the WAL has of it."""
     conn.execute("DROP TABLE IF EXISTS image")
-    conn.execute(f"SET wal_compression = {method}")  # type: ignore[arg-type]
+    conn.execute(f"SET wal_compression = {method}")
     conn.execute("CREATE TABLE image (id int PRIMARY KEY, note text)")
     conn.execute("INSERT INTO image SELECT g, repeat('canary-planted-|', g % 9) FROM generate_series(1, 40) g")
     conn.execute(f"INSERT INTO image VALUES (0, '{CANARY}')")
@@ -163,7 +163,7 @@ def test_p3_zstd_page_images_are_a_gap_not_a_clean_search(planted_server: Embedd
         conn.execute("CREATE TABLE image (id int PRIMARY KEY, note text)")
         conn.execute("INSERT INTO image SELECT g, repeat('n', 50) FROM generate_series(1, 40) g")
         treat_quickly(conn, tuple(copy for copy in inventory(conn, ()) if copy.kind is CopyKind.WAL))
-        conn.execute(f"SET wal_compression = {method}")  # type: ignore[arg-type]
+        conn.execute(f"SET wal_compression = {method}")
         conn.execute("UPDATE image SET note = 'touched' WHERE id = 1")
         search = sweep_for_canary(conn).of("wal")
     assert search is not None
@@ -184,6 +184,21 @@ def test_p3_sql_only_sees_what_local_files_show(planted_server: EmbeddedServer, 
     assert volatile & set(hits(local)) == volatile & set(hits(remote))
 
 
+def test_p3_pages_of_an_unknown_kind_are_a_gap(planted_server: EmbeddedServer, dsn: str) -> None:
+    with connected(dsn) as conn:
+        conn.execute("CREATE TABLE sealed AS SELECT g FROM generate_series(1, 2000) g")
+        conn.execute("CHECKPOINT")
+        path = planted_server.data_directory / _one(conn, "SELECT pg_relation_filepath('sealed')")
+        clean = sweep_for_canary(conn).of("unmapped-tables")
+        path.write_bytes(bytes(byte ^ 0x5A for byte in path.read_bytes()))
+        sealed = sweep_for_canary(conn).of("unmapped-tables")
+        conn.execute("DROP TABLE sealed")
+    assert clean is not None
+    assert sealed is not None
+    assert clean.complete
+    assert ["a kind we don't know" in gap.why for gap in sealed.gaps] == [True]
+
+
 def _tidy_as_an_operator_would(server: EmbeddedServer) -> None:
     """Delete the logs and empty the notification queue by a restart, as docs/horizon.md says."""
     server.stop()
@@ -199,6 +214,6 @@ def _every_file(server: EmbeddedServer) -> Iterator[bytes]:
 
 
 def _one(conn: psycopg.Connection, query: str) -> str:
-    row = conn.execute(query).fetchone()  # type: ignore[arg-type]
+    row = conn.execute(query).fetchone()
     assert row
     return str(row[0])

@@ -23,7 +23,7 @@ SECRET = "ada.private@example.org"
 
 
 def source(column: str, token_class: TokenClass, where: str = "true") -> Source:
-    return Source(relation=("app", "Person"), column=column, where=sql.SQL(where), token_class=token_class)  # type: ignore[arg-type]
+    return Source(relation=("app", "Person"), column=column, where=sql.SQL(where), token_class=token_class)
 
 
 @pytest.fixture

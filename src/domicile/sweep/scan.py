@@ -91,8 +91,9 @@ class Scan:
         tail, offset, toast = b"", 0, shape is Shape.TOAST_PAGES
         for block in self._blocks(path):
             first = block[: geometry.block]
-            if offset == 0 and is_foreign_page(first) and not looks_like_page(first):
-                tally.gap(spot.copy, path, "pages of a big-endian server: compressed values can't be unpacked")
+            if offset == 0 and shape is not Shape.UNKNOWN_PAGES and any(first) and not looks_like_page(first):
+                other = "a big-endian server" if is_foreign_page(first) else "a kind we don't know (encrypted?)"
+                tally.gap(spot.copy, path, f"pages of {other}: compressed values can't be unpacked")
             if offset == 0 and shape is Shape.UNKNOWN_PAGES:
                 toast = _looks_like_toast(first, geometry.toast_chunk)
             window = tail + block

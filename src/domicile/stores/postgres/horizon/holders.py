@@ -16,7 +16,8 @@ SELECT 'session', format('process %%s (%%s, %%s)', pid, coalesce(usename, backen
        format('SELECT pg_terminate_backend(%%s)', pid)
   FROM pg_stat_activity
  WHERE pid <> pg_backend_pid() AND backend_type NOT IN ('walsender', 'autovacuum worker')
-   AND greatest(age(backend_xmin), age(backend_xid)) > age(%(boundary)s::text::xid)
+   AND greatest(CASE WHEN datname = current_database() OR datname IS NULL THEN age(backend_xmin) END,
+                age(backend_xid)) > age(%(boundary)s::text::xid)
 UNION ALL
 SELECT 'prepared transaction', format('prepared transaction number %%s of database %%s', transaction, database),
        'COMMIT PREPARED or ROLLBACK PREPARED it'

@@ -34,6 +34,11 @@ def may_execute(conn: psycopg.Connection, function: str) -> bool:
     return bool(row and row[0])
 
 
+def sees_sessions(conn: psycopg.Connection) -> bool:
+    """Whether the role is shown what other sessions hold: without it `pg_stat_activity` says NULL, not nothing."""
+    return is_superuser(conn) or has_role(conn, "pg_read_all_stats")
+
+
 def may_recycle_wal(conn: psycopg.Connection) -> tuple[str, ...]:
     """Name what the role lacks to have old WAL segments removed and to see that they are."""
     functions = ("pg_switch_wal()", "pg_ls_waldir()", "pg_reload_conf()")
@@ -118,7 +123,7 @@ def rights(conn: psycopg.Connection, *, datasets: Sequence[TableName] = ()) -> t
         ),
         Right(
             name="see sessions",
-            has=superuser or has_role(conn, "pg_read_all_stats"),
+            has=sees_sessions(conn),
             needed_for="naming who holds dead rows back",
             grant_sql=f"GRANT pg_monitor TO {grantee}",
         ),

@@ -11,7 +11,7 @@ No verdict is made here and nothing is deleted from the data: every step may be 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
@@ -31,7 +31,13 @@ from domicile.stores.postgres.horizon.rewrite import (
     refresh,
     vacuum_full,
 )
-from domicile.stores.postgres.horizon.rights import is_superuser, may_checkpoint, may_recycle_wal, unowned
+from domicile.stores.postgres.horizon.rights import (
+    is_superuser,
+    may_checkpoint,
+    may_recycle_wal,
+    sees_sessions,
+    unowned,
+)
 from domicile.stores.postgres.horizon.wal import WalProof, recycle
 
 Progress = Callable[[str], None]
@@ -87,6 +93,7 @@ class _Treatment:
         self._relations = tuple(relations)
         self._patience = patience
         self._progress = progress
+        self._sees_holders = sees_sessions(conn)
 
     def all(self, copies: Sequence[Copy]) -> Iterator[Outcome]:
         kinds = {copy.kind for copy in copies}
@@ -129,7 +136,17 @@ class _Treatment:
             mine = [copy for copy in copies if copy.relation == relation]
             rewrites = [self._rewrite(leaf) for leaf in leaves(self._conn, relation)]
             for copy in mine:
-                yield _of_rewrites(copy, rewrites, held, missing=unowned(self._conn, [relation]))
+                yield self._judged(copy, rewrites, held, missing=unowned(self._conn, [relation]))
+
+    def _judged(
+        self, copy: Copy, rewrites: Sequence[Rewrite], held: Sequence[Holder], *, missing: Sequence[TableName]
+    ) -> Outcome:
+        """Judge rewrites that keep what others may still see; whoever can't see the others proves nothing."""
+        outcome = _of_rewrites(copy, rewrites, held, missing=missing)
+        if outcome.treatment is not Treatment.PROVEN or self._sees_holders:
+            return outcome
+        why = f"{outcome.why}; whether a session held old rows isn't shown to the role"
+        return replace(outcome, treatment=Treatment.DONE, why=why)
 
     def _rewrite(self, leaf: TableName) -> Rewrite:
         self._progress(f"rewriting {leaf}")
@@ -168,7 +185,7 @@ class _Treatment:
         if is_superuser(self._conn):
             clear_statistics_of_empty(self._conn, [*everything, *views])
         rewrites = [self._catalogue("pg_statistic"), self._catalogue("pg_statistic_ext_data")]
-        outcome = _of_rewrites(copy, rewrites, held, missing=())
+        outcome = self._judged(copy, rewrites, held, missing=())
         if outcome.treatment is Treatment.PROVEN and not is_superuser(self._conn):
             return _outcome(copy, Treatment.DONE, "rewritten; statistics of tables that became empty need a superuser")
         return outcome
@@ -177,7 +194,7 @@ class _Treatment:
         row = self._conn.execute("SELECT pg_relation_size('pg_catalog.pg_largeobject')").fetchone()
         if row and not row[0]:
             return _outcome(copy, Treatment.PROVEN, "the server holds no large objects")
-        return _of_rewrites(copy, [self._catalogue("pg_largeobject")], held, missing=())
+        return self._judged(copy, [self._catalogue("pg_largeobject")], held, missing=())
 
     def _catalogue(self, name: str) -> Rewrite:
         self._progress(f"rewriting {name}")
