@@ -74,9 +74,9 @@ class Programme:
     def cli(self, *words: str, code: int = 0) -> Answer:
         """Run `domicile WORDS` here; the exit code must be `code`."""
         out, err = io.StringIO(), io.StringIO()
-        with _standing(self.folder, self.environment, ("domicile", *words)):
-            with redirect_stdout(out), redirect_stderr(err):
-                ended = _exit_code()
+        here = _standing(self.folder, self.environment, ("domicile", *words))
+        with here, redirect_stdout(out), redirect_stderr(err):
+            ended = _exit_code()
         return self._answered(words, Answer(code=ended, out=out.getvalue(), err=err.getvalue()), code)
 
     def process(self, *words: str, code: int = 0) -> Answer:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import psycopg
 import pytest
 
 from tests.main.conftest import MAJORS, Moves
 from tests.main.programme import ask, value
-from tests.main.questions import CONSTRAINTS, OBJECTS, orphans, rows
+from tests.main.questions import CONSTRAINTS, OBJECTS, anti_join, orphans, rows
 
 # What goes home of the rows that leave, and which subjects.
 GONE = {
@@ -135,14 +136,11 @@ def test_the_schema_at_home_is_the_sources_and_every_constraint_is_checked(
 
 def test_the_anti_joins_do_find_a_row_without_parent(moved: Moves) -> None:
     """The rejecting twin: the same questions on a database that lost a customer behind its constraints' back."""
-    import psycopg
-
     with psycopg.connect(moved("pagila", "Canada").original) as connection:
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute("DELETE FROM customer WHERE customer_id = 189")
-        found = connection.execute(
-            "SELECT count(*) FROM rental r LEFT JOIN customer c USING (customer_id) WHERE c.customer_id IS NULL"
-        ).fetchone()
+        query = anti_join("rental", "customer_id", "customer", "customer_id")
+        found = connection.execute(query.encode()).fetchone()
         connection.rollback()
     assert found is not None
     assert 0 < found[0]
