@@ -248,7 +248,7 @@ class Run:
     def _move(self, scope: Scope, plan: Plan, plan_bytes: bytes, until: Stage) -> bool:
         """Fence, freeze, transfer, verify; False when that is all that was asked for."""
         fence = self._fence(scope)
-        manifest = self._freeze(scope)
+        manifest = self._freeze(scope, plan)
         self._state_plan(plan, plan_bytes, manifest, scope)
         self._transfer(scope, manifest)
         self._state(stating.cutover_statement(self.ledger.plan().plan, fence))
@@ -264,7 +264,7 @@ class Run:
         self.journal.put("fence", fence, Fence)
         return fence
 
-    def _freeze(self, scope: Scope) -> Manifest:
+    def _freeze(self, scope: Scope, plan: Plan) -> Manifest:
         token_key = bytes.fromhex(self.journal.once("token_key", str, lambda: self.host.entropy(32).hex()))
         with self._timed("freeze") as words:
             try:
@@ -274,6 +274,7 @@ class Run:
                 raise
             words[0] = f"{sum(piece.rows for piece in manifest.slices)} rows in {len(manifest.slices)} slices"
         self.journal.put("manifest", manifest, Manifest)
+        refuse_changed_world(plan, self.config_bytes, self.source.catalogue())
         return manifest
 
     def _state_plan(self, plan: Plan, plan_bytes: bytes, manifest: Manifest, scope: Scope) -> None:
@@ -298,6 +299,7 @@ class Run:
                 done = {measure.slice: measure for measure in measures}
                 self._state_all(stating.transfer_statements(self.ledger.plan().plan, home, slices, done))
                 rows += sum(measure.rows for measure in measures)
+            self.source.limit_sequences(shares=shares)
             words[0] = f"{rows} rows at home"
 
     # -- verify --------------------------------------------------------------------------------------------------
@@ -322,9 +324,11 @@ class Run:
 
     def compare(self, scope: Scope, manifest: Manifest) -> Equality:
         """Read both sides of every slice, under the fence."""
-        with self._timed("verify", total=sum(piece.rows for piece in manifest.slices)) as words:
+        erased = self.source.erased()
+        slices = [piece for piece in manifest.slices if piece.id not in erased]
+        with self._timed("verify", total=sum(piece.rows for piece in slices)) as words:
             equality = verify.verify(
-                self.source, self.homes, scope, manifest.slices, fenced=self._is_fenced(), now=self.host.now(),
+                self.source, self.homes, scope, slices, fenced=self._is_fenced(), now=self.host.now(),
                 listener=self.listener,
             )  # fmt: skip
             differing = sum(not pair.equal for pair in equality.private)
@@ -481,6 +485,7 @@ class Run:
         if self.last(ErasurePredicate) is not None:
             raise Refused("an erasure was announced in the log; this run can only be finished: `domicile apply`")
         self._bind(resolve(self.config, self.source.catalogue()))
+        self.source.unlimit_sequences()
         self.source.drop_staging()
 
 

@@ -26,7 +26,7 @@ from domicile.config import (
     dataset_id,
     split_dataset_id,
 )
-from domicile.errors import BadFile, Unclassed
+from domicile.errors import BadFile, Refused, Unclassed
 from domicile.model import (
     Blank,
     DatasetId,
@@ -40,6 +40,7 @@ from domicile.model import (
 )
 
 LISTED_MAX = 200
+LARGE_OBJECT_TYPES = ("oid", "lo")
 
 
 def resolve(config: Config, catalogue: Catalogue) -> Scope:
@@ -119,6 +120,7 @@ class _Resolver:
         if (self.config.subject.key,) not in (subject.primary_key, *subject.unique_keys):
             raise BadFile(f"subject.key: {self.config.subject.key} is not a unique key of {subject.name}")
         datasets = [self._dataset(name, rule) for name, rule in self.config.datasets.items() if self._here(name)]
+        self._refuse_large_objects(datasets)
         edges = [edge for edges in self.edges.values() for edge in edges]
         scope = Scope(
             subject=DatasetId(self.config.subject.dataset),
@@ -129,6 +131,17 @@ class _Resolver:
         )
         _check_skeletons(scope)
         return scope
+
+    def _refuse_large_objects(self, datasets: list[DatasetScope]) -> None:
+        if not self.catalogue.large_objects:
+            return
+        for dataset in datasets:
+            for column in dataset.columns:
+                if dataset.owned and column.base.rsplit(".", 1)[-1] in LARGE_OBJECT_TYPES:
+                    raise Refused(
+                        f"{dataset.id}.{column.name} ({column.type}) may name large objects, which are not moved: "
+                        "put them into a bytea column, or remove them, before the plan"
+                    )
 
     def _here(self, name: str) -> bool:
         store, table = split_dataset_id(name)

@@ -35,6 +35,7 @@ from domicile.stores.postgres.names import (
 )
 from domicile.stores.postgres.reading import slice_lines, slice_rows
 from domicile.stores.postgres.session import number, run
+from domicile.stores.postgres.shape import refuse_changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,7 @@ def _in_transaction(connection: psycopg.Connection[Any], scope: Scope, piece: Sl
     connection.execute("SET LOCAL track_counts = on")
     admit(connection)
     _lock(connection, dataset, piece)
+    refuse_changed(connection, dataset)
     _compare(connection, dataset, piece, proof)
     before = _touched(connection)
     deleted = _delete(connection, dataset, piece)

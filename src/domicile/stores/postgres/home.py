@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import sql
 
-from domicile.catalogue import Catalogue, Sequence
+from domicile.catalogue import Catalogue
 from domicile.errors import HostFault, NotEqual, Refused
 from domicile.host import Host
 from domicile.model import DatasetScope, Digest, Home, Measure, Scope, Slice, SliceId
 from domicile.stores import Sink, SourceStore
-from domicile.stores.postgres import restoring
+from domicile.stores.postgres import restoring, sequences
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.copying import CopyIn, Meter
 from domicile.stores.postgres.names import (
@@ -277,7 +277,8 @@ class PostgresHome:
             source = self._source
             script = dump_section(source.dsn, server_major=source.version, section=POST_DATA, store=source.name)
             self._run_section(POST_DATA, script)
-        self._give_ranges(self._source.catalogue().sequences, share, shares)
+        with faults(self.name, "give sequences their range"):
+            sequences.give_home(self.connection, self._source.sequences(), share=share, shares=shares)
         with faults(self.name, "fill views and statistics"):
             self._refresh_views()
             self.connection.execute("ANALYZE")
@@ -286,19 +287,6 @@ class PostgresHome:
     def finished(self) -> bool:
         """Whether `finish` was completed."""
         return self._marked(FINISHED)
-
-    def _give_ranges(self, sequences: tuple[Sequence, ...], share: int, shares: int) -> None:
-        with faults(self.name, "give sequences their range"):
-            for sequence in sequences:
-                low, high = sequence_range(sequence, share, shares)
-                start = low if sequence.increment > 0 else high
-                run(
-                    self.connection,
-                    sql.SQL("ALTER SEQUENCE {} MINVALUE {} MAXVALUE {} START {} RESTART {} NO CYCLE").format(
-                        relation(sequence.name), sql.Literal(low), sql.Literal(high), sql.Literal(start),
-                        sql.Literal(start),
-                    ),
-                )  # fmt: skip
 
     def _refresh_views(self) -> None:
         """Fill materialised views, those that read others after them."""
@@ -318,23 +306,3 @@ class PostgresHome:
         """Dump this home, restore the dump beside it, read the slices there, drop it again."""
         self.bind(scope)
         yield from restoring.prove(self.dsn, scope, slices, key=self._key, store=self.name)
-
-
-def sequence_range(sequence: Sequence, share: int, shares: int) -> tuple[int, int]:
-    """The inclusive bounds of range `share` of `shares` (0 is the source's own) in what the sequence has left.
-
-    Raises Refused when less than one value a share is left.
-    """
-    upward = sequence.increment > 0
-    used = sequence.last_value
-    if upward:
-        first = sequence.minimum if used is None else max(used + 1, sequence.minimum)
-        left = sequence.maximum - first + 1
-    else:
-        first = sequence.maximum if used is None else min(used - 1, sequence.maximum)
-        left = first - sequence.minimum + 1
-    width = left // shares
-    if width < 1:
-        raise Refused(f"sequence {sequence.name} has {left} values left, too few for {shares} ranges; widen its type")
-    low = first + share * width if upward else first - (share + 1) * width + 1
-    return low, low + width - 1

@@ -10,12 +10,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from domicile.catalogue import Catalogue, Table
+from domicile.catalogue import Catalogue, Sequence, Table
 from domicile.errors import Unreachable, WorldChanged
 from domicile.host import Host
 from domicile.model import DatasetScope, Digest, Erased, Fence, Home, Manifest, Scope, Slice, SliceId
 from domicile.stores import Sink
-from domicile.stores.postgres import erasing, fence, staging
+from domicile.stores.postgres import erasing, fence, sequences, staging
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import copy_out
@@ -180,7 +180,25 @@ class PostgresSource:
         """Freeze the closure under the fence."""
         self.bind(scope)
         with faults(self.name, "freeze the closure"):
-            return staging.freeze(self.connection, scope, token_key)
+            return staging.freeze(
+                self.connection, scope, token_key, catalogue_sequences=read_catalogue(self.connection).sequences
+            )
+
+    def sequences(self) -> tuple[Sequence, ...]:
+        """The sequences as they were at the freeze."""
+        with faults(self.name, "read the frozen sequences"):
+            return sequences.frozen(self.connection)
+
+    def limit_sequences(self, *, shares: int) -> None:
+        """Keep the source's sequences within their own share of the ranges."""
+        with faults(self.name, "limit the sequences"):
+            sequences.limit_source(self.connection, self.sequences(), shares=shares)
+
+    def unlimit_sequences(self) -> None:
+        """Give the source's sequences back what they had; for a run that is given up."""
+        if self.frozen() is not None:
+            with faults(self.name, "give the sequences back what they had"):
+                sequences.unlimit_source(self.connection, self.sequences())
 
     def frozen(self) -> Manifest | None:
         """The frozen manifest, when there is one."""

@@ -14,13 +14,16 @@ import psycopg
 from psycopg import sql
 from pydantic import TypeAdapter
 
+from domicile.catalogue import Sequence
 from domicile.errors import Undecided
 from domicile.model import SLICE_ROWS_MAX, DatasetScope, Fate, Form, Home, Manifest, Scope, Slice, SliceId, Tally
+from domicile.stores.postgres import sequences
 from domicile.stores.postgres.closure import EVERYWHERE, Work, compute
 from domicile.stores.postgres.closure import number as number_lines
 from domicile.stores.postgres.fence import create_staging, guarded, replace_guard
 from domicile.stores.postgres.names import STAGING, staged
 from domicile.stores.postgres.session import run
+from domicile.stores.postgres.shape import freeze_shapes
 
 SURVEY = "domicile_survey"
 MANIFEST = TypeAdapter(Manifest)
@@ -38,7 +41,13 @@ def survey(connection: psycopg.Connection[Any], scope: Scope) -> Manifest:
             connection.execute("ROLLBACK")
 
 
-def freeze(connection: psycopg.Connection[Any], scope: Scope, token_key: bytes) -> Manifest:
+def freeze(
+    connection: psycopg.Connection[Any],
+    scope: Scope,
+    token_key: bytes,
+    *,
+    catalogue_sequences: tuple[Sequence, ...],
+) -> Manifest:
     """Freeze the closure, or return the one that is frozen; raise Undecided when rows have no rule."""
     found = frozen(connection)
     if found is not None:
@@ -53,6 +62,8 @@ def freeze(connection: psycopg.Connection[Any], scope: Scope, token_key: bytes) 
         )
         manifest = _compute(connection, scope, STAGING)
         refuse_undecided(manifest)
+        freeze_shapes(connection, scope.datasets)
+        sequences.freeze(connection, catalogue_sequences)
         for dataset in guarded(scope):
             replace_guard(connection, scope, dataset, frozen=True)
         body = MANIFEST.dump_json(manifest).decode()

@@ -157,15 +157,17 @@ def _settled(work: Work, dataset: DatasetScope) -> sql.Composable:
     if not dataset.moves and not dataset.blanks:
         fate = Fate.KEEP
     return sql.SQL(
-        "INSERT INTO {work} SELECT h.home, {whole}, CASE WHEN x.stays OR h.home <> x.first_home THEN {keep}"
+        "INSERT INTO {work} SELECT h.home, {whole}, CASE WHEN x.stays OR array_position({homes}, h.home) <> x.last THEN {keep}"
         " ELSE {fate} END, 0, {keys} FROM"
-        " (SELECT {names}, {stays} AS stays, min(home) AS first_home FROM {owners} AS o GROUP BY {names}) AS x"
+        " (SELECT {names}, {stays} AS stays, max(array_position({homes}, home)) AS last FROM {owners} AS o"
+        " GROUP BY {names}) AS x"
         " JOIN (SELECT DISTINCT home, {names} FROM {owners} AS o WHERE home IS NOT NULL) AS h ON {match}"
     ).format(
         work=work.lines(dataset),
         whole=sql.Literal(Form.WHOLE.value),
         keep=sql.Literal(Fate.KEEP.value),
         fate=sql.Literal(fate.value),
+        homes=sql.SQL("{}::text[]").format(sql.Literal(list(work.scope.homes))),
         names=names,
         stays=stays,
         owners=owners,
