@@ -157,8 +157,8 @@ def _settled(work: Work, dataset: DatasetScope) -> sql.Composable:
     if not dataset.moves and not dataset.blanks:
         fate = Fate.KEEP
     return sql.SQL(
-        "INSERT INTO {work} SELECT h.home, {whole}, CASE WHEN x.stays OR array_position({homes}, h.home) <> x.last THEN {keep}"
-        " ELSE {fate} END, 0, {keys} FROM"
+        "INSERT INTO {work} SELECT h.home, {whole},"
+        " CASE WHEN x.stays OR array_position({homes}, h.home) <> x.last THEN {keep} ELSE {fate} END, 0, {keys} FROM"
         " (SELECT {names}, {stays} AS stays, max(array_position({homes}, home)) AS last FROM {owners} AS o"
         " GROUP BY {names}) AS x"
         " JOIN (SELECT DISTINCT home, {names} FROM {owners} AS o WHERE home IS NOT NULL) AS h ON {match}"
