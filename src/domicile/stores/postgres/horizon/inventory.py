@@ -27,7 +27,7 @@ SERVER_KINDS = (
     (CopyKind.ORPHANED_FILES, "none: searched; relation files that pg_class doesn't know"),
     (CopyKind.TEMP_FILES, "none: searched; they end with their session"),
     (CopyKind.STAGING, "dropped with schema domicile; searched"),
-    (CopyKind.CATALOGUE, "none: searched; defaults, partition bounds and comments can hold values"),
+    (CopyKind.CATALOGUE, "VACUUM FULL of catalogues with out-of-line texts; searched"),
     (CopyKind.NOTIFY_QUEUE, "none: searched; emptied by the listeners and by a restart"),
     (CopyKind.OTHER_DATABASES, "none: their files are searched; their rows aren't read"),
     (CopyKind.SERVER_FILES, "none: searched; every other file of the data directory"),

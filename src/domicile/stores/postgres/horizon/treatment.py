@@ -85,6 +85,15 @@ def treat(
         ) from None
 
 
+_TOASTED_CATALOGUES_SQL: LiteralString = """
+SELECT c.relname FROM pg_class c
+ WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND NOT c.relisshared
+   AND c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) > 0
+   AND c.relname NOT IN ('pg_statistic', 'pg_statistic_ext_data', 'pg_largeobject')
+ ORDER BY 1
+"""
+
+
 class _Treatment:
     def __init__(
         self, conn: psycopg.Connection, relations: Sequence[TableName], patience: Patience, progress: Progress
@@ -103,13 +112,7 @@ class _Treatment:
         yield from self._views([copy for copy in copies if copy.kind is CopyKind.MATERIALISED_VIEW])
         if kinds & {CopyKind.STATISTICS, CopyKind.LARGE_OBJECTS}:
             held = self._wait(since, catalogue=True)
-        for copy in copies:
-            if copy.kind is CopyKind.STATISTICS:
-                yield self._statistics(copy, held)
-            elif copy.kind is CopyKind.LARGE_OBJECTS:
-                yield self._large_objects(copy, held)
-            elif copy.kind is CopyKind.STATEMENT_TEXTS:
-                yield self._statement_texts(copy)
+        yield from self._values(copies, held)
         proof = self._wal() if CopyKind.WAL in kinds else None
         for copy in copies:
             if copy.kind is CopyKind.WAL:
@@ -118,6 +121,17 @@ class _Treatment:
                 yield self._look(copy, since)
         if may_checkpoint(self._conn):
             self._conn.execute("CHECKPOINT")
+
+    def _values(self, copies: Sequence[Copy], held: Sequence[Holder]) -> Iterator[Outcome]:
+        for copy in copies:
+            if copy.kind is CopyKind.STATISTICS:
+                yield self._statistics(copy, held)
+            elif copy.kind is CopyKind.LARGE_OBJECTS:
+                yield self._large_objects(copy, held)
+            elif copy.kind is CopyKind.STATEMENT_TEXTS:
+                yield self._statement_texts(copy)
+            elif copy.kind is CopyKind.CATALOGUE:
+                yield self._catalogue_texts(copy)
 
     def _wait(self, since: str, *, catalogue: bool) -> tuple[Holder, ...]:
         held = wait_for_holders(
@@ -200,6 +214,15 @@ class _Treatment:
         self._progress(f"rewriting {name}")
         table = TableName(schema="pg_catalog", name=name)
         return vacuum_full(self._conn, table, patience=self._patience.lock, analyse=False)
+
+    def _catalogue_texts(self, copy: Copy) -> Outcome:
+        """Rewrite catalogues with out-of-line texts (functions, views): dead parts of those can't be searched."""
+        if not is_superuser(self._conn):
+            return _outcome(copy, Treatment.OBSERVED, "nothing to treat: the search decides")
+        names = [str(name) for (name,) in self._conn.execute(_TOASTED_CATALOGUES_SQL).fetchall()]
+        done = [self._catalogue(name) for name in names]
+        rewritten = [item.table.name for item in done if item.rewritten]
+        return _outcome(copy, Treatment.OBSERVED, f"rewritten: {', '.join(rewritten) or 'none'}; the search decides")
 
     def _statement_texts(self, copy: Copy) -> Outcome:
         row = self._conn.execute(
@@ -304,6 +327,7 @@ class _Treatment:
 
 
 _TREATED = OF_TABLES | {
+    CopyKind.CATALOGUE,
     CopyKind.MATERIALISED_VIEW, CopyKind.STATISTICS, CopyKind.LARGE_OBJECTS, CopyKind.STATEMENT_TEXTS, CopyKind.WAL,
 }  # fmt: skip
 _TOLD = frozenset(
