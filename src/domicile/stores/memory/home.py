@@ -86,6 +86,8 @@ class MemoryHome:
     def finish(self, scope: Scope, home: Home, *, share: int, shares: int) -> None:  # noqa: ARG002 - protocol
         """Validate the constraints that the source enforces; remember the share of every sequence."""
         self._faults.reach("memory")
+        if self._side().share is not None:
+            return
         if not 0 <= share < shares:
             raise RuntimeError(f"share {share} of {shares} does not exist")
         for key in self.database.catalogue.foreign_keys:

@@ -1,0 +1,100 @@
+"""A bench over SQL written by hand, for what only a real server holds: types, partitions, triggers, odd names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+
+from domicile.catalogue import RelationKind, Table, TableName
+from domicile.config import Disposition, HomeRows
+from domicile.model import DatasetId, DatasetScope, Edge, Home, MarketRule, Path, Scope, Step
+from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.source import PostgresSource
+from tests.stores.benches import DIGEST_KEY, SOURCE
+
+PERSON = TableName(schema="public", name="person")
+PEOPLE = """
+CREATE TABLE person (id integer PRIMARY KEY, country text);
+INSERT INTO person VALUES (1, 'CA'), (2, 'FR');
+"""
+
+
+class RawBench:
+    """Tables with a column `owner` move with the person it names; all others go everywhere."""
+
+    def __init__(self, script: str, database: Callable[[], str]) -> None:
+        self.dsns = {SOURCE: database(), "ca": database()}
+        self.execute(SOURCE, PEOPLE + script)
+        self.source = PostgresSource(self.dsns[SOURCE], key=DIGEST_KEY, name="app")
+        self.homes = {Home("ca"): PostgresHome(self.dsns["ca"], key=DIGEST_KEY, name="app-ca")}
+        self.scope = scope_of(self.source.catalogue())  # type: ignore[arg-type]
+        self.source.bind(self.scope)
+        self.homes[Home("ca")].bind(self.scope)
+
+    def close(self) -> None:
+        self.source.close()
+        self.homes[Home("ca")].close()
+
+    def execute(self, place: str, script: str) -> None:
+        with psycopg.connect(self.dsns[place]) as connection:
+            connection.execute(script.encode())
+
+    def query(self, place: str, statement: str) -> list[tuple[object, ...]]:
+        with psycopg.connect(self.dsns[place]) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            return connection.execute(statement.encode()).fetchall()
+
+
+def scope_of(catalogue) -> Scope:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Everybody's tables, parents first, with the edges that the database declares."""
+    tables = sorted(catalogue.tables, key=lambda table: (table.name != PERSON, _depth(catalogue, table)))
+    return Scope(
+        subject=_id(PERSON),
+        subject_key="id",
+        market=MarketRule(
+            path=Path(steps=(), text="itself"), field="country", values=None, homes=(("CA", "ca"),), unknown="stay"
+        ),
+        datasets=tuple(_dataset(table) for table in tables),
+        edges=tuple(
+            Edge(
+                name=key.name,
+                child=_id(key.child),
+                columns=key.columns,
+                parent=_id(key.parent),
+                parent_columns=key.parent_columns,
+                enforced=True,
+            )
+            for key in catalogue.foreign_keys
+        ),
+    )
+
+
+def _depth(catalogue, table: Table) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    parents = [key.parent for key in catalogue.foreign_keys if key.child == table.name and key.parent != table.name]
+    return 1 + max((_depth(catalogue, catalogue.table(parent)) for parent in parents), default=0)
+
+
+def _id(name: TableName) -> DatasetId:
+    return DatasetId(f"app.{name}")
+
+
+def _dataset(table: Table) -> DatasetScope:
+    columns = tuple(column for column in table.columns if not column.generated)
+    owned = table.column("owner") is not None
+    steps = (Step(columns=("owner",), table=PERSON, to_columns=("id",)),)
+    paths = (Path(steps=steps, text="owner"),) if owned else ()
+    if table.name == PERSON:
+        paths = (Path(steps=(), text="itself", certain=True),)
+    return DatasetScope(
+        id=_id(table.name),
+        table=table.name,
+        partitioned=table.kind is RelationKind.PARTITIONED,
+        rows=Disposition.MOVE if paths else Disposition.NONE,
+        home_rows=HomeRows.ALL,
+        columns=columns,
+        key=table.key,
+        paths=paths,
+        ownerless_stay=True,
+        binary=all(column.binary for column in columns),
+    )
