@@ -1,0 +1,184 @@
+"""File and catalogue bound into a scope, or everything that is missing, listed (P4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from domicile import config
+from domicile.catalogue import Catalogue, Column, ForeignKey, RelationKind, Table, TableName
+from domicile.errors import BadFile, Refused, Unclassed
+from domicile.model import DatasetId, Outside, Scope
+from domicile.plan.resolve import resolve
+
+HEAD = """
+version: 1
+programme: {name: homecoming}
+policy: {homes: {CA: ca}, approvals: {erase: {threshold: 1, of: [operator]}}}
+locations: {sg: {country: SG, operator: Origin}, ca: {country: CA, operator: Home}}
+stores:
+  app: {kind: postgresql, location: sg, dsn: env:A}
+  app-ca: {kind: postgresql, location: ca, dsn: env:B, home_of: app}
+subject: {dataset: app.public.person, key: id, market: {field: country}}
+datasets:
+"""
+PERSON = "  app.public.person: {rows: move}\n"
+NOTE = "  app.public.note: {rows: move, path: person_id}\n"
+TAG = "  app.public.tag: {rows: public, fields: {id: public, label: public}}\n"
+
+
+def name(text: str) -> TableName:
+    return TableName(schema="public", name=text)
+
+
+def column(text: str, kind: str = "integer", *, required: bool = False) -> Column:
+    category = "S" if kind == "text" else "D" if kind == "date" else "N"
+    return Column(
+        name=text, position=1, type=kind, base=kind, category=category, not_null=required, binary=True, length_max=None
+    )
+
+
+def table(text: str, *columns: Column, key: tuple[str, ...] = ("id",)) -> Table:
+    return Table(name=name(text), kind=RelationKind.TABLE, columns=columns, primary_key=key)
+
+
+WORLD = Catalogue(
+    version=18,
+    database="d",
+    system_id="1",
+    encoding="UTF8",
+    tables=(
+        table("person", column("id", required=True), column("country", "text"), column("email", "text")),
+        table("note", column("id", required=True), column("person_id"), column("written", "date", required=True)),
+        table("tag", column("id", required=True), column("label", "text")),
+    ),
+    foreign_keys=(
+        ForeignKey(
+            name="note_person",
+            child=name("note"),
+            columns=("person_id",),
+            parent=name("person"),
+            parent_columns=("id",),
+        ),
+    ),
+)
+
+
+def scope_of(datasets: str, world: Catalogue = WORLD) -> Scope:
+    return resolve(config.load((HEAD + datasets).encode()), world)
+
+
+def test_a_whole_file_resolves_with_parents_first() -> None:
+    scope = scope_of(NOTE + TAG + PERSON)
+    names = [str(dataset.id) for dataset in scope.datasets]
+    assert names.index("app.public.person") < names.index("app.public.note")
+    assert [("note_person", True)] == [(edge.name, edge.enforced) for edge in scope.edges]
+
+
+def test_p4_a_table_nobody_classed_is_listed_with_the_line_to_add() -> None:
+    with pytest.raises(Unclassed, match=r"app\.public\.tag: \{rows: \?\}"):
+        scope_of(PERSON + NOTE)
+
+
+def test_p4_a_column_nobody_classed_is_listed_with_the_line_to_add() -> None:
+    with pytest.raises(Unclassed, match=r"label: \?"):
+        scope_of(PERSON + NOTE + TAG.replace(", label: public", ""))
+
+
+def test_p4_rows_that_are_private_as_a_whole_need_no_fields() -> None:
+    assert ("id", "country", "email") == scope_of(PERSON + NOTE + TAG).dataset(DatasetId("app.public.person")).private
+
+
+def test_p4_a_private_field_that_cannot_be_null_asks_for_its_stand_in() -> None:
+    split = (
+        "  app.public.note: {rows: split, path: person_id, fields: {id: public, person_id: public, written: private}}\n"
+    )
+    with pytest.raises(Unclassed, match=r"written: \{class: private, outside: \?\}"):
+        scope_of(PERSON + split + TAG)
+    filled = split.replace("written: private", "written: {class: private, outside: '1970-01-01'}")
+    blanks = scope_of(PERSON + filled + TAG).dataset(DatasetId("app.public.note")).blanks
+    assert [("written", Outside.LITERAL, "1970-01-01")] == [(b.column, b.outside, b.literal) for b in blanks]
+
+
+@pytest.mark.parametrize(
+    ("datasets", "words"),
+    [
+        (PERSON + NOTE + TAG + "  app.public.gone: {rows: move, path: x}\n", "holds no such table"),
+        (PERSON + TAG + "  app.public.note: {rows: move}\n", "needs a `path`"),
+        (PERSON + TAG + "  app.public.note: {rows: move, path: written}\n", "is no foreign key"),
+        (PERSON + TAG + "  app.public.note: {rows: move, path: nothing}\n", "has no column nothing"),
+        (
+            PERSON + NOTE + "  app.public.tag: {rows: none, reason: r, path: [{via: id, to: app.public.person}]}\n",
+            "holds nobody's data",
+        ),
+        ("  app.public.person: {rows: move, path: [{via: id, to: app.public.person}]}\n" + NOTE + TAG, "has no path"),
+        (
+            "  app.public.person: {rows: public, fields: {id: public, country: public, email: public}}\n" + NOTE + TAG,
+            "is `move` or `split`",
+        ),
+        (
+            PERSON + TAG + "  app.public.note: {rows: move, path: {via: person_id, to: app.public.tag}}\n",
+            "not at the subject",
+        ),
+        (PERSON + NOTE + TAG.replace("label: public", "label: private"), "need a `path`"),
+        (PERSON + NOTE + TAG + "  other.public.x: {rows: move}\n", "store other is not in `stores`"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_with_words(datasets: str, words: str) -> None:
+    with pytest.raises(BadFile, match=words):
+        scope_of(datasets)
+
+
+def test_the_subjects_key_must_be_unique() -> None:
+    loose = replace(WORLD, tables=(replace(WORLD.tables[0], primary_key=("email",)), *WORLD.tables[1:]))
+    with pytest.raises(BadFile, match="not a unique key"):
+        scope_of(PERSON + NOTE + TAG, loose)
+
+
+def test_a_reference_without_a_key_in_the_database_is_declared_in_the_file() -> None:
+    bare = replace(WORLD, foreign_keys=())
+    virtual = "  app.public.note: {rows: move, path: person_id, edges: {person_id: {to: app.public.person}}}\n"
+    (edge,) = scope_of(PERSON + virtual + TAG, bare).edges
+    assert (False, (name("note"),)) == (edge.enforced, edge.missing_on)
+
+
+def test_a_reverse_hop_may_lead_to_several_and_is_never_certain() -> None:
+    reverse = "  app.public.tag: {rows: move, path: [{from: app.public.note, via: id, key: id}, person_id]}\n"
+    (path,) = scope_of(PERSON + NOTE + reverse).dataset(DatasetId("app.public.tag")).paths
+    assert (True, False) == (path.many, path.certain)
+
+
+def test_a_key_is_never_blanked_and_a_reference_only_by_what_its_parent_holds() -> None:
+    keyed = "  app.public.note: {rows: move, path: person_id, fields: {id: {class: private, outside: 0}}}\n"
+    with pytest.raises(BadFile, match="part of a key"):
+        scope_of(PERSON + keyed + TAG)
+    token = "  app.public.note: {rows: move, path: person_id, fields: {person_id: {class: private, outside: token}}}\n"
+    with pytest.raises(BadFile, match="refers to another row"):
+        scope_of(PERSON + token + TAG)
+    null = token.replace("outside: token", "outside: null")
+    assert "person_id" in {b.column for b in scope_of(PERSON + null + TAG).dataset(DatasetId("app.public.note")).blanks}
+
+
+def test_large_objects_are_refused_where_a_mover_may_own_them() -> None:
+    with_oid = replace(
+        WORLD,
+        large_objects=3,
+        tables=(
+            replace(WORLD.tables[0], columns=(*WORLD.tables[0].columns, column("photo", "oid"))),
+            *WORLD.tables[1:],
+        ),
+    )
+    with pytest.raises(Refused, match="large objects"):
+        scope_of(PERSON + NOTE + TAG, with_oid)
+    assert scope_of(PERSON + NOTE + TAG, replace(with_oid, large_objects=0)).subject == "app.public.person"
+
+
+def test_an_exception_keeps_a_field_outside_only_where_its_row_stays() -> None:
+    excepted = HEAD.replace(
+        "operator]}}}",
+        "operator]}}, exceptions: [{id: e1, purpose: p, recipient: r, approvers: [a], until: 2099-01-01}]}",
+    )
+    moved = "  app.public.note: {rows: move, path: person_id, fields: {written: {class: excepted, exception: e1}}}\n"
+    with pytest.raises(BadFile, match="exception"):
+        resolve(config.load((excepted + PERSON + moved + TAG).encode()), WORLD)
