@@ -126,7 +126,9 @@ def _blanks(draw: Draw, sheet: Sheet, taste: Taste) -> tuple[Blank, ...]:
     kinds = [null("note"), literal("note", "-")] + ([token("note", "@x")] if taste.tokens else [])
     blanks = [draw(st.sampled_from(kinds))]
     if taste.blanked_edges and sheet.references and draw(st.integers(0, 4)) == 0:
-        blanks += [null(column) for column in draw(st.sampled_from(sheet.references)).columns]
+        edge = draw(st.sampled_from(sheet.references))
+        stand_in = len(edge.columns) == 1 and not edge.enforced and not taste.decided and draw(st.booleans())
+        blanks += [literal(column, "1") if stand_in else null(column) for column in edge.columns]
     return tuple(blanks)
 
 

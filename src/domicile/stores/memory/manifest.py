@@ -13,6 +13,7 @@ from domicile.model import (
     Form,
     Home,
     Manifest,
+    Outside,
     Slice,
     SliceId,
     Tally,
@@ -159,6 +160,7 @@ def findings(closure: Closure) -> Iterator[Finding]:
         yield from _apart_source(closure, edge)
         yield from _unenforced(closure, edge)
         yield from _dangling(closure, edge)
+        yield from _stand_in(closure, edge)
 
 
 def _found(kind: str, where: str, nodes: list[int], text: str, **decision: str | None) -> Iterator[Finding]:
@@ -287,6 +289,20 @@ def _dangling(closure: Closure, edge: Edge) -> Iterator[Finding]:
         ],
         f"rows refer to rows of {edge.parent} that don't exist", rule="counted, left as they are",
     )  # fmt: skip
+
+
+def _stand_in(closure: Closure, edge: Edge) -> Iterator[Finding]:
+    child, parent = closure.scope.dataset(edge.child), closure.scope.dataset(edge.parent)
+    blank = next((item for item in child.blanks if (item.column,) == edge.columns), None)
+    if blank is None or blank.outside is not Outside.LITERAL:
+        return
+    held = {str(row[edge.parent_columns[0]]) for _, row in closure.of(parent.id)}
+    if blank.literal not in held or not is_everywhere(parent):
+        yield from _found(
+            "stand-in", f"datasets.{child.id}.fields.{blank.column}", [1],
+            f"stand-in for {blank.column} names no row of {parent.id} that is everywhere",
+            remedy=f"datasets.{child.id}.fields.{blank.column}: {{class: private, outside: ?}}",
+        )  # fmt: skip
 
 
 def _refers(edge: Edge, row: object) -> bool:
