@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.machine import facts
 from bench.pairing import Sample, interleave, ratio_of, speed
-from bench.pipes import SCOPED, raw_pipe, slice_pipe
+from bench.raw_pipe import SCOPED, raw_pipe, slice_pipe
 from bench.results import Figure, Part, Results, write
 from bench.workers import engine_copy, engine_verify, measured, reladiff_tables, task_of
 from bench.world import (

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import reladiff
 from psycopg.conninfo import conninfo_to_dict
@@ -21,7 +21,7 @@ from psycopg.conninfo import conninfo_to_dict
 from bench.pairing import Sample
 from bench.world import EVENTS, HOME, World, engine_of
 from domicile.events import silent
-from domicile.model import Measure, Scope, Slice
+from domicile.model import Measure, Scope, Slice, SliceId
 from domicile.stores import Sink, Snapshot
 from domicile.transfer import next_slice
 from domicile.verify import verify
@@ -55,7 +55,7 @@ def engine_copy(task: Task) -> Prepared:
     """The engine's transfer of the slices: what `transfer` does between `prepare` and `finish`."""
     engine = engine_of(task.source_dsn, task.home_dsn, task.scope)
     engine.home.loaded()
-    done = {}
+    done: dict[SliceId, Measure] = {}
 
     def run() -> int:
         while (piece := next_slice(task.slices, done)) is not None:
@@ -88,9 +88,8 @@ def engine_verify(task: Task) -> Prepared:
 
 def reladiff_tables(task: Task) -> Prepared:
     """reladiff's hashdiff of a ready table of just the scoped rows at the source against the table at home."""
-    columns = tuple(column.name for column in task.scope.dataset(EVENTS).columns if column.name != "id")
-    ours = reladiff.connect_to_table(_uri(task.source_dsn), "bench.scoped", "id", extra_columns=columns)
-    theirs = reladiff.connect_to_table(_uri(task.home_dsn), "public.watch_event", "id", extra_columns=columns)
+    ours = _table(task, task.source_dsn, "bench.scoped")
+    theirs = _table(task, task.home_dsn, "public.watch_event")
 
     def run() -> int:
         with reladiff.diff_tables(ours, theirs, algorithm=reladiff.Algorithm.HASHDIFF) as found:
@@ -106,6 +105,11 @@ def reladiff_tables(task: Task) -> Prepared:
 def _refuse_other_count(found: int, wanted: int) -> None:
     if found != wanted:
         raise RuntimeError(f"{found} differences were found where there are {wanted}")
+
+
+def _table(task: Task, dsn: str, name: str) -> reladiff.TableSegment:
+    columns = tuple(column.name for column in task.scope.dataset(EVENTS).columns if column.name != "id")
+    return reladiff.connect_to_table(_uri(dsn), name, "id", extra_columns=columns).with_schema()
 
 
 def _uri(dsn: str) -> str:
@@ -132,7 +136,7 @@ def measured(prepare: Callable[[Task], Prepared], task: Task) -> Sample:
     return Sample(seconds=answer[0], client_cpu_s=answer[1], peak_rss_bytes=answer[2], rows=answer[3])
 
 
-def _work(prepare: Callable[[Task], Prepared], task: Task, answers: Any) -> None:
+def _work(prepare: Callable[[Task], Prepared], task: Task, answers: Connection) -> None:
     run = prepare(task)
     cpu, start = _cpu_s(), time.monotonic()
     rows = run()

@@ -87,7 +87,7 @@ def event_slices(manifest: Manifest) -> tuple[Slice, ...]:
 @contextmanager
 def made_world(sizes: Sizes, *, major: int) -> Iterator[World]:
     """Start two servers, fill the source, make the (empty) home; all is gone afterwards."""
-    folder = Path(mkdtemp(prefix="domicile-bench-", dir="/var/tmp"))  # noqa: S108 - the server's user must reach it
+    folder = Path(mkdtemp(prefix="domicile-bench-", dir="/var/tmp"))
     folder.chmod(0o711)
     settings = ServerSettings(binaries=DEBIAN if major == 15 else None, parameters=PARAMETERS)
     servers: list[EmbeddedServer] = []

@@ -1,6 +1,6 @@
 """COPY streams through libpq itself: frames are relayed in large blocks and hashed on the way, never parsed.
 
-`get_copy_data` gives one row's bytes a call; they are joined into blocks of `BLOCK_BYTES` before anything else
+`get_copy_data` gives one row's bytes a call; they are gathered into blocks of `BLOCK_BYTES` before anything else
 looks at them (measured: 0.98 of a raw `psql | psql` pipe, against 0.55 for a driver loop over rows).
 """
 
@@ -49,19 +49,17 @@ def copy_out(connection: psycopg.Connection[Any], query: sql.Composable, sink: S
     command = sql.SQL("COPY ({}) TO STDOUT {}").format(query, format_options(binary=binary))
     raw = connection.pgconn
     _expect(raw, raw.exec_(command.as_bytes(connection)), pq.ExecStatus.COPY_OUT)
-    block: list[bytes] = []
-    size = 0
+    block = bytearray()
     while True:
         length, data = raw.get_copy_data(0)
         if length < 0:
             break
-        block.append(bytes(data))
-        size += length
-        if size >= BLOCK_BYTES:
-            sink(b"".join(block))
-            block, size = [], 0
+        block += data
+        if len(block) >= BLOCK_BYTES:
+            sink(bytes(block))
+            block.clear()
     if block:
-        sink(b"".join(block))
+        sink(bytes(block))
     return _finished(raw)
 
 

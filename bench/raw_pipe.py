@@ -27,7 +27,8 @@ from domicile.stores.postgres.session import SETTINGS
 
 MEMORY_LOOKED_AT_MS = 50
 SCOPED = sql.SQL(
-    "SELECT e.* FROM public.watch_event AS e WHERE e.person_id IN (SELECT p.id FROM public.person AS p WHERE p.country = 'US')"
+    "SELECT e.* FROM public.watch_event AS e"
+    " WHERE e.person_id IN (SELECT p.id FROM public.person AS p WHERE p.country = 'US')"
 )
 
 
