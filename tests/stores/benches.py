@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, cast
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from domicile.catalogue import TableName
@@ -28,30 +31,45 @@ SOURCE = "source"
 Row = tuple[object, ...]
 
 
-class Bench(Protocol):
-    """Both sides of a move."""
+class Flowing:
+    """What the flow needs: both sides of a move."""
 
     scope: Scope
     source: SourceStore
     homes: Mapping[Home, HomeStore]
 
+
+class Bench(Flowing, ABC):
+    """Both sides, and their rows."""
+
+    world: World
+
+    @abstractmethod
     def reopen(self) -> None:
         """Make new store objects over the same databases, as after a crash."""
 
+    @abstractmethod
+    def home_over_the_source(self) -> HomeStore:
+        """A home store over a database that already holds somebody's tables."""
+
+    @abstractmethod
     def rows(self, place: str, table: str) -> list[Row]:
         """All rows of a table at `source` or at a home, in a fixed order."""
 
+    @abstractmethod
     def insert(self, place: str, table: str, row: Mapping[str, object]) -> None:
         """Write as the application does; raise Fenced when the store refuses."""
 
+    @abstractmethod
     def update(self, place: str, table: str, where: Mapping[str, object], change: Mapping[str, object]) -> int:
         """Write as the application does."""
 
+    @abstractmethod
     def delete(self, place: str, table: str, where: Mapping[str, object]) -> int:
         """Write as the application does."""
 
 
-class MemoryBench:
+class MemoryBench(Bench):
     """The reference stores."""
 
     def __init__(self, world: World, *, rows_max: int = SLICE_ROWS_MAX, faults: Faults | None = None) -> None:
@@ -59,7 +77,7 @@ class MemoryBench:
         self.rows_max = rows_max
         self.faults = faults or Faults()
         catalogue = world.catalogue()
-        empty = world.__class__(sheets=()).catalogue()
+        empty = World(sheets=()).catalogue()
         self.scope = world.scope(catalogue)
         self.databases = {
             SOURCE: MemoryDatabase(catalogue, {sheet.table: sheet.dicts() for sheet in world.sheets}),
@@ -68,7 +86,7 @@ class MemoryBench:
         self.reopen()
 
     def reopen(self) -> None:
-        self.source: MemorySource = MemorySource(
+        self.source = MemorySource(
             self.databases[SOURCE],
             digest_key=DIGEST_KEY,
             now=lambda: NOON,
@@ -79,6 +97,9 @@ class MemoryBench:
             home: MemoryHome(self.databases[home], digest_key=DIGEST_KEY, faults=self.faults)
             for home in self.scope.homes
         }
+
+    def home_over_the_source(self) -> HomeStore:
+        return MemoryHome(self.databases[SOURCE], digest_key=DIGEST_KEY)
 
     def rows(self, place: str, table: str) -> list[Row]:
         sheet = self.world.sheet(table)
@@ -95,7 +116,7 @@ class MemoryBench:
         return self.databases[place].delete(self.world.sheet(table).table, where)
 
 
-class PostgresBench:
+class PostgresBench(Bench):
     """Real databases; `database` makes an empty one and returns its DSN."""
 
     def __init__(self, world: World, database: Callable[[], str]) -> None:
@@ -104,20 +125,33 @@ class PostgresBench:
         self.dsns = {SOURCE: database(), **{str(home): database() for home in homes}}
         with psycopg.connect(self.dsns[SOURCE]) as connection:
             make_tables(connection, world)
-        self.source = PostgresSource(self.dsns[SOURCE], key=DIGEST_KEY, name="app")
-        self.homes: dict[Home, PostgresHome] = {}
-        self.scope = world.scope(self.source.catalogue())
-        self._open(homes)
+        self.opened: list[PostgresSource | PostgresHome] = []
+        with closing(PostgresSource(self.dsns[SOURCE], key=DIGEST_KEY, name="app")) as store:
+            self.scope = world.scope(store.catalogue())
+        self.reopen()
 
     def reopen(self) -> None:
         self.close()
-        self.source = PostgresSource(self.dsns[SOURCE], key=DIGEST_KEY, name="app")
-        self._open(list(self.homes))
+        source = PostgresSource(self.dsns[SOURCE], key=DIGEST_KEY, name="app")
+        homes = {home: self._home(str(home)) for home in self.scope.homes}
+        self.opened = [source, *homes.values()]
+        for store in self.opened:
+            store.bind(self.scope)
+        self.source = source
+        self.homes = {home: as_home(store) for home, store in homes.items()}
 
     def close(self) -> None:
-        self.source.close()
-        for home in self.homes.values():
-            home.close()
+        for store in self.opened:
+            store.close()
+        self.opened = []
+
+    def home_over_the_source(self) -> HomeStore:
+        home = self._home(SOURCE)
+        self.opened.append(home)
+        return as_home(home)
+
+    def _home(self, place: str) -> PostgresHome:
+        return PostgresHome(self.dsns[place], key=DIGEST_KEY, name=f"app-{place}")
 
     def rows(self, place: str, table: str) -> list[Row]:
         sheet = self.world.sheet(table)
@@ -162,14 +196,13 @@ class PostgresBench:
                     raise Fenced("refused by the guard") from None
                 raise
 
-    def _open(self, homes: list[Home]) -> None:
-        self.source.bind(self.scope)
-        self.homes = {home: PostgresHome(self.dsns[home], key=DIGEST_KEY, name=f"app-{home}") for home in homes}
-        for home in self.homes.values():
-            home.bind(self.scope)
+
+def as_home(store: PostgresHome) -> HomeStore:
+    """The home as the protocol sees it; it prepares itself only from a source of its own kind."""
+    return cast("HomeStore", store)
 
 
-def make_tables(connection: psycopg.Connection, world: World) -> None:
+def make_tables(connection: psycopg.Connection[Any], world: World) -> None:
     """Make the world's tables and rows."""
     for statement in world.ddl():
         connection.execute(statement)
@@ -183,9 +216,9 @@ def make_tables(connection: psycopg.Connection, world: World) -> None:
         connection.execute(statement)
 
 
-def patch_rows_max(rows_max: int, monkeypatch: object) -> None:
+def patch_rows_max(rows_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut PostgreSQL's slices smaller than any real run would."""
-    monkeypatch.setattr(staging, "SLICE_ROWS_MAX", rows_max)  # type: ignore[attr-defined]
+    monkeypatch.setattr(staging, "SLICE_ROWS_MAX", rows_max)
 
 
 def _name(table: TableName) -> sql.Identifier:

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 
 from domicile.model import Digest, Erased, Form, Home, Manifest, Measure, Pair, Slice
 from domicile.stores import HomeStore, Sink, Snapshot
-from tests.stores.benches import TOKEN_KEY, Bench
+from tests.stores.benches import TOKEN_KEY, Flowing
 
 
-def freeze(bench: Bench) -> Manifest:
+def freeze(bench: Flowing) -> Manifest:
     """Stand the fence, and freeze."""
     bench.source.stand_fence(bench.scope)
     return bench.source.freeze(bench.scope, TOKEN_KEY)
 
 
-def move(bench: Bench) -> Manifest:
+def move(bench: Flowing) -> Manifest:
     """Everything up to the proof: fence, freeze, prepare, load, finish."""
     manifest = freeze(bench)
     load(bench, manifest)
@@ -23,7 +23,7 @@ def move(bench: Bench) -> Manifest:
     return manifest
 
 
-def load(bench: Bench, manifest: Manifest) -> None:
+def load(bench: Flowing, manifest: Manifest) -> None:
     """Prepare the homes and fill them."""
     for home, store in bench.homes.items():
         store.prepare(bench.scope, home, bench.source)
@@ -37,13 +37,13 @@ def feed(view: Snapshot, piece: Slice) -> Callable[[Sink], Measure]:
     return lambda sink: view.read(piece, sink, at_home=False)
 
 
-def finish(bench: Bench) -> None:
+def finish(bench: Flowing) -> None:
     """Constraints and sequences."""
     for share, (home, store) in enumerate(bench.homes.items(), start=1):
         store.finish(bench.scope, home, share=share, shares=len(bench.homes) + 1)
 
 
-def verify(bench: Bench, manifest: Manifest) -> list[Pair]:
+def verify(bench: Flowing, manifest: Manifest) -> list[Pair]:
     """Every slice on both sides."""
     with bench.source.snapshot() as view:
         source = {piece.id: view.read(piece, _drop, at_home=False) for piece in manifest.slices}
@@ -58,7 +58,7 @@ def verify(bench: Bench, manifest: Manifest) -> list[Pair]:
     return pairs
 
 
-def strays(bench: Bench) -> dict[tuple[str, str], int]:
+def strays(bench: Flowing) -> dict[tuple[str, str], int]:
     """Rows at home that should not be there, where there are any."""
     found = {}
     for home, store in bench.homes.items():
@@ -70,7 +70,7 @@ def strays(bench: Bench) -> dict[tuple[str, str], int]:
     return found
 
 
-def erase(bench: Bench, manifest: Manifest) -> list[Erased]:
+def erase(bench: Flowing, manifest: Manifest) -> list[Erased]:
     """Prove all slices equal, then erase them, children first."""
     pairs = verify(bench, manifest)
     assert [pair.slice.id for pair in pairs if not pair.equal] == []
@@ -78,7 +78,7 @@ def erase(bench: Bench, manifest: Manifest) -> list[Erased]:
     return [erase_one(bench, piece, digests[piece.id]) for piece in erasable(bench, manifest)]
 
 
-def erasable(bench: Bench, manifest: Manifest) -> Iterator[Slice]:
+def erasable(bench: Flowing, manifest: Manifest) -> Iterator[Slice]:
     """The slices that leave the source, in the order in which they must."""
     for dataset in reversed(bench.scope.datasets):
         for piece in manifest.slices:
@@ -86,7 +86,7 @@ def erasable(bench: Bench, manifest: Manifest) -> Iterator[Slice]:
                 yield piece
 
 
-def erase_one(bench: Bench, piece: Slice, proven: Digest) -> Erased:
+def erase_one(bench: Flowing, piece: Slice, proven: Digest) -> Erased:
     """Erase one slice against its home."""
     return bench.source.erase(piece, proven, lambda: home_digest(bench.homes[piece.home], piece))
 

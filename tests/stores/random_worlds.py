@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
@@ -16,7 +15,6 @@ SHEETS_MAX = 6
 ROWS_MAX = 5
 HOPS_MAX = 3
 PATHS_MAX = 2
-Draw = Callable[[st.SearchStrategy], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +39,7 @@ DECIDED = Taste(
 
 
 @st.composite
-def worlds(draw: Draw, taste: Taste = Taste()) -> World:  # noqa: B008 - a frozen value
+def worlds(draw: st.DrawFn, taste: Taste = Taste()) -> World:
     """A world of 2 to 6 sheets with at most 5 rows each."""
     count = draw(st.integers(1, SHEETS_MAX - 1))
     names = ["person", *(f"t{number}" for number in range(1, count + 1))]
@@ -56,7 +54,7 @@ def worlds(draw: Draw, taste: Taste = Taste()) -> World:  # noqa: B008 - a froze
 
 
 def _references(
-    draw: Draw, name: str, names: list[str], keys: dict[str, tuple[str, ...]], taste: Taste
+    draw: st.DrawFn, name: str, names: list[str], keys: dict[str, tuple[str, ...]], taste: Taste
 ) -> tuple[Reference, ...]:
     parents = [parent for parent in names if keys[parent]]
     made = []
@@ -77,7 +75,7 @@ def _references(
 
 
 def _sheet(
-    draw: Draw,
+    draw: st.DrawFn,
     name: str,
     keys: dict[str, tuple[str, ...]],
     edges: dict[str, tuple[Reference, ...]],
@@ -91,7 +89,7 @@ def _sheet(
         disposition = draw(st.sampled_from([Disposition.MOVE, Disposition.SPLIT]))
         return replace(sheet, disposition=disposition, paths=(path(),), blanks=_blanks(draw, sheet, taste))
     found = [way for way in _paths(name, edges) if way.steps]
-    paths = tuple(draw(st.permutations(found)))[: draw(st.integers(1, PATHS_MAX))] if found else ()
+    paths = tuple(draw(st.permutations(found))[: draw(st.integers(1, PATHS_MAX))]) if found else ()
     dispositions = [Disposition.NONE, Disposition.PUBLIC]
     if paths:
         dispositions = [Disposition.MOVE] * 3 + [Disposition.PUBLIC] * 2
@@ -119,7 +117,7 @@ def _home_rows(taste: Taste) -> list[HomeRows]:
     return [HomeRows.ALL, HomeRows.NEEDED] if taste.decided else [HomeRows.ALL, HomeRows.NEEDED, HomeRows.NOTHING]
 
 
-def _blanks(draw: Draw, sheet: Sheet, taste: Taste) -> tuple[Blank, ...]:
+def _blanks(draw: st.DrawFn, sheet: Sheet, taste: Taste) -> tuple[Blank, ...]:
     """The stand-in of the note; sometimes an edge's columns are private, too."""
     if not sheet.key:
         return ()
@@ -148,7 +146,7 @@ def _paths(name: str, edges: dict[str, tuple[Reference, ...]], hops: int = HOPS_
     return [way for way in ways if len(way.steps) <= HOPS_MAX]
 
 
-def _rows(draw: Draw, sheet: Sheet) -> list[dict[str, object]]:
+def _rows(draw: st.DrawFn, sheet: Sheet) -> list[dict[str, object]]:
     """Rows with their keys; the note of each says whose it is, and is found nowhere else."""
     rows = []
     for number in range(1, draw(st.integers(0 if sheet.name != "person" else 1, ROWS_MAX)) + 1):
@@ -162,7 +160,7 @@ def _rows(draw: Draw, sheet: Sheet) -> list[dict[str, object]]:
 
 
 def _linked(
-    draw: Draw, sheet: Sheet, sheets: tuple[Sheet, ...], rows: dict[str, list[dict[str, object]]]
+    draw: st.DrawFn, sheet: Sheet, sheets: tuple[Sheet, ...], rows: dict[str, list[dict[str, object]]]
 ) -> tuple[tuple[object, ...], ...]:
     linked = []
     for row in rows[sheet.name]:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import psycopg
 
-from domicile.catalogue import RelationKind, Table, TableName
+from domicile.catalogue import Catalogue, RelationKind, Table, TableName
 from domicile.config import Disposition, HomeRows
 from domicile.model import DatasetId, DatasetScope, Edge, Home, MarketRule, Path, Scope, Step
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
-from tests.stores.benches import DIGEST_KEY, SOURCE
+from tests.stores.benches import DIGEST_KEY, SOURCE, Flowing, as_home
 
 PERSON = TableName(schema="public", name="person")
 PEOPLE = """
@@ -20,21 +20,23 @@ INSERT INTO person VALUES (1, 'CA'), (2, 'FR');
 """
 
 
-class RawBench:
+class RawBench(Flowing):
     """Tables with a column `owner` move with the person it names; all others go everywhere."""
 
     def __init__(self, script: str, database: Callable[[], str]) -> None:
         self.dsns = {SOURCE: database(), "ca": database()}
         self.execute(SOURCE, PEOPLE + script)
-        self.source = PostgresSource(self.dsns[SOURCE], key=DIGEST_KEY, name="app")
-        self.homes = {Home("ca"): PostgresHome(self.dsns["ca"], key=DIGEST_KEY, name="app-ca")}
-        self.scope = scope_of(self.source.catalogue())  # type: ignore[arg-type]
-        self.source.bind(self.scope)
-        self.homes[Home("ca")].bind(self.scope)
+        source = PostgresSource(self.dsns[SOURCE], key=DIGEST_KEY, name="app")
+        home = PostgresHome(self.dsns["ca"], key=DIGEST_KEY, name="app-ca")
+        self.scope = scope_of(source.catalogue())
+        self.opened = (source, home)
+        for store in self.opened:
+            store.bind(self.scope)
+        self.source, self.homes = source, {Home("ca"): as_home(home)}
 
     def close(self) -> None:
-        self.source.close()
-        self.homes[Home("ca")].close()
+        for store in self.opened:
+            store.close()
 
     def execute(self, place: str, script: str) -> None:
         with psycopg.connect(self.dsns[place]) as connection:
@@ -46,7 +48,7 @@ class RawBench:
             return connection.execute(statement.encode()).fetchall()
 
 
-def scope_of(catalogue) -> Scope:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def scope_of(catalogue: Catalogue) -> Scope:
     """Everybody's tables, parents first, with the edges that the database declares."""
     tables = sorted(catalogue.tables, key=lambda table: (table.name != PERSON, _depth(catalogue, table)))
     return Scope(
@@ -70,7 +72,8 @@ def scope_of(catalogue) -> Scope:  # type: ignore[no-untyped-def]  # noqa: ANN00
     )
 
 
-def _depth(catalogue, table: Table) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _depth(catalogue: Catalogue, table: Table | None) -> int:
+    assert table is not None
     parents = [key.parent for key in catalogue.foreign_keys if key.child == table.name and key.parent != table.name]
     return 1 + max((_depth(catalogue, catalogue.table(parent)) for parent in parents), default=0)
 

@@ -132,7 +132,7 @@ def test_an_unreachable_store_may_be_asked_again() -> None:
         bench.source.stand_fence(bench.scope)
     assert bench.databases[SOURCE].guard is None
     bench.source.stand_fence(bench.scope)
-    assert bench.source.freeze(bench.scope, TOKEN_KEY)
+    assert bench.source.freeze(bench.scope, TOKEN_KEY).undecided() == ()
 
 
 def nothing_lost(bench: MemoryBench, world: World, start: dict[str, list[tuple[object, ...]]]) -> bool:

@@ -1,12 +1,13 @@
 """Values come home bit by bit: every type, every odd name and shape of table, of a real server."""
 
+# ruff: noqa: E501 - tables of values and of statements are read line by line
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from domicile.model import Home
+from domicile.model import DatasetScope, Home
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.servers import Databases, Servers
 from tests.stores import flow
@@ -224,11 +225,13 @@ SHAPES: dict[str, str] = {
         INSERT INTO m7 VALUES ('a', 1), ('b', 2);
     """,
     "triggers, rules, defaults and checks that would change or refuse rows": """
-        CREATE TABLE t (id integer PRIMARY KEY, owner integer, t text DEFAULT 'default', CHECK (t <> 'never') NOT VALID);
+        CREATE TABLE t (id integer PRIMARY KEY, owner integer, t text DEFAULT 'default',
+            CHECK (t <> 'never') NOT VALID);
         CREATE TABLE seen (n integer);
         INSERT INTO t VALUES (1, 1, NULL), (2, 1, 'b'), (3, 2, 'c');
         CREATE FUNCTION noisy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES (1);
-            IF TG_OP = 'DELETE' THEN DELETE FROM public.t WHERE owner = 2; RETURN old; END IF; new.t = 'changed'; RETURN new; END $$;
+            IF TG_OP = 'DELETE' THEN DELETE FROM public.t WHERE owner = 2; RETURN old; END IF;
+            new.t = 'changed'; RETURN new; END $$;
         CREATE TRIGGER noisy BEFORE INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION noisy();
         CREATE TABLE r (id integer PRIMARY KEY, owner integer);
         INSERT INTO r VALUES (1, 1), (2, 2);
@@ -272,7 +275,7 @@ def test_p1_every_shape_of_table_moves_and_leaves_the_others(make: Make, script:
     assert left == stayed
 
 
-def _select(dataset, condition: str) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _select(dataset: DatasetScope, condition: str) -> str:
     only = "" if dataset.partitioned else "ONLY "
     table = f'"{dataset.table.schema}"."{dataset.table.name}"'
     return f"SELECT x::text FROM {only}{table} AS x WHERE {condition} ORDER BY 1"

@@ -267,8 +267,7 @@ def _table(sheet: Sheet) -> Table:
 
 def _create(sheet: Sheet) -> sql.Composed:
     parts: list[sql.Composable] = [
-        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(words))  # type: ignore[arg-type]
-        for name, words in sheet.columns.items()
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(words)) for name, words in sheet.columns.items()
     ]
     if sheet.key:
         parts.append(sql.SQL("PRIMARY KEY ({})").format(_list(sheet.key)))

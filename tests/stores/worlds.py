@@ -169,7 +169,7 @@ def _clip() -> Sheet:
         references=(refer("owner_id", "person"),),
         disposition=Disposition.PUBLIC,
         paths=(path(up("owner_id", "person")),),
-        blanks=(literal("ip", "0.0.0.0"),),
+        blanks=(literal("ip", "0.0.0.x"),),
         rows=(
             (1, 1, "cat", "10.0.0.1"),
             (2, 2, "dog", "10.0.0.2"),

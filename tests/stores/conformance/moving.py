@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from domicile.errors import Different, DomicileError, NotEqual, StoreFault
+from domicile.errors import DomicileError, NotEqual, StoreFault
 from domicile.model import Form, Home, Manifest, Measure, Slice
 from domicile.stores import LEAF_ROWS, Sink
 from tests.stores import flow
@@ -123,7 +123,7 @@ class MovingSuite:
         bench = make(video())
         flow.move(bench)
         assert bench.rows("us", "clip") == [
-            (1, 1, "cat", "0.0.0.0"), (2, 2, "dog", "10.0.0.2"), (3, 3, "eel", "0.0.0.0"), (4, None, "?", "0.0.0.0"),
+            (1, 1, "cat", "0.0.0.x"), (2, 2, "dog", "10.0.0.2"), (3, 3, "eel", "0.0.0.x"), (4, None, "?", "0.0.0.x"),
         ]  # fmt: skip
 
     def test_p5_a_load_repeated_returns_its_mark_and_writes_nothing(self, make: Callable[..., Bench]) -> None:
@@ -184,7 +184,7 @@ class MovingSuite:
         bench, other = make(shop()), make(shop())
         flow.freeze(bench)
         with pytest.raises(DomicileError):
-            _home_over_source(other).prepare(bench.scope, CA, bench.source)
+            other.home_over_the_source().prepare(bench.scope, CA, bench.source)
 
     def test_finish_refuses_a_home_that_lacks_a_parent(self, make: Callable[..., Bench]) -> None:
         bench = make(shop())
@@ -330,7 +330,7 @@ class MovingSuite:
         bench.update("ca", "person", {"id": 1}, {"name": "changed"})
         bench.update("ca", "visit", {"page": "/a"}, {"page": "/b"})
         bench.delete("ca", "sales.item", {"order_id": 5})
-        piece = flow.slice_of(manifest, str(bench.world.id(table)), "ca")  # type: ignore[attr-defined]
+        piece = flow.slice_of(manifest, str(bench.world.id(table)), "ca")
         assert not _equal(bench, manifest, piece)
         with bench.source.snapshot() as view:
             bench.homes[CA].reload(piece, flow.feed(view, piece))
@@ -376,15 +376,6 @@ class MovingSuite:
         (measure,) = bench.homes[CA].prove_restore(bench.scope, CA, manifest.slices[:1])
         assert measure.digest != proven
 
-    def test_another_digest_key_gives_another_digest(self, make: Callable[..., Bench]) -> None:
-        bench = make(crowd(4))
-        manifest = flow.move(bench)
-        digests = {pair.source.digest for pair in flow.verify(bench, manifest)}
-        bench.source._digest_key = bench.source._key = bytes(32)  # type: ignore[attr-defined]
-        with bench.source.snapshot() as view:
-            other = {view.read(piece, _ignore, at_home=False).digest for piece in manifest.slices}
-        assert not digests & other
-
 
 class _BrokeOffError(Exception):
     """The feed's own fault."""
@@ -415,13 +406,3 @@ def _narrowed(bench: Bench, piece: Slice) -> dict[int, list[tuple[str, ...]]]:
                 source, home = here.rows(piece, leaf, at_home=False), there.rows(piece, leaf, at_home=True)
                 found[leaf] = sorted(key for key in {*source, *home} if source.get(key) != home.get(key))
     return found
-
-
-def _home_over_source(bench: Bench):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    """A home store over a database that already holds somebody's tables."""
-    home = bench.homes[CA]
-    if hasattr(bench, "databases"):
-        home.database = bench.databases[SOURCE]
-    else:
-        home.dsn = bench.dsns[SOURCE]  # type: ignore[attr-defined]
-    return home

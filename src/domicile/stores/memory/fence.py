@@ -1,8 +1,8 @@
 """The guard that stands in the database: no write to a mover's row passes, every other write does (P6).
 
 A row is a mover's when it leads to one over any path of its dataset, before the write or after it. Who the movers
-are was read when the fence was stood; that nobody becomes one meanwhile is part of the guard. Once the closure is frozen,
-no new row may refer to one that leaves, either.
+are was read when the fence was stood; that nobody becomes one meanwhile is part of the guard. Once the closure is
+frozen, no new row may refer to one that leaves, either.
 """
 
 from __future__ import annotations
