@@ -106,8 +106,13 @@ class DatasetScope:
 
     @property
     def owned(self) -> bool:
-        """Whether its rows, or private fields in them, belong to subjects."""
+        """Whether its rows, or private fields in them, belong to subjects; these are fenced."""
         return bool(self.paths)
+
+    @property
+    def decided(self) -> bool:
+        """Whether its paths decide where its rows go: rows that move, or that hold private fields to blank."""
+        return self.owned and (self.moves or bool(self.blanks))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -164,6 +164,8 @@ def verify(
     _print_equality(screen, equality)
     screen.value(_equality_json(equality))
     if not equality.clears:
+        if as_json:  # the one value on standard output is already there
+            raise typer.Exit(NotEqual.exit_code)
         raise NotEqual("source and home differ; nothing is erased while they do. `domicile verify --repair` mends it")
 
 

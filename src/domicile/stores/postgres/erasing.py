@@ -4,9 +4,9 @@ All in one transaction, in the order that makes each step safe:
 
 1. the row locks make later writers wait, and the guard refuses them;
 2. the slice is read again and compared with what home proved and with what home holds now (P1);
-3. the erasure runs with the application's triggers, rules and cascades switched off (`session_replication_role`);
-4. what foreign keys would have said is asked outright: no surviving row may refer to a deleted one. A writer who comes
-   in between waits for our lock in its own foreign-key check and then fails, so asking after the delete is enough;
+3. what foreign keys would have said is asked outright: no surviving row may refer to one about to go. A writer who
+   comes in between waits for our locks in its own foreign-key check, and then fails;
+4. the erasure runs with the application's triggers, rules and cascades switched off (`session_replication_role`);
 5. PostgreSQL's own counters of this transaction must show exactly these rows and not one more in any table;
 6. the mark is written.
 """
@@ -90,6 +90,9 @@ def _in_transaction(connection: psycopg.Connection[Any], scope: Scope, piece: Sl
     _lock(connection, dataset, piece)
     refuse_changed(connection, dataset)
     _compare(connection, dataset, piece, proof)
+    for edge in scope.edges:
+        if edge.parent == dataset.id and piece.delete:
+            _refuse_orphans(connection, scope, edge, piece)
     before = _touched(connection)
     deleted = _delete(connection, dataset, piece)
     blanked = _blank(connection, dataset, piece)
@@ -98,9 +101,6 @@ def _in_transaction(connection: psycopg.Connection[Any], scope: Scope, piece: Sl
             f"{piece.id}: {deleted} deleted and {blanked} blanked, where the manifest says {piece.delete} and "
             f"{piece.blank}; rolled back, run `domicile verify`"
         )
-    for edge in scope.edges:
-        if edge.parent == dataset.id and piece.delete:
-            _refuse_orphans(connection, scope, edge, piece)
     _refuse_collateral(connection, piece, before, deleted + blanked)
     run(
         connection,
@@ -164,31 +164,44 @@ def _blank(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Sl
 
 
 def _refuse_orphans(connection: psycopg.Connection[Any], scope: Scope, edge: Edge, piece: Slice) -> None:
-    """Raise Collateral when a row that stays still refers to one just deleted."""
+    """Raise Collateral when a row that stays refers to one about to be deleted.
+
+    Asked under the row locks: a writer who refers to such a row from now on waits for them, and then fails.
+    """
     child, parent = scope.dataset(edge.child), scope.dataset(edge.parent)
-    if edge.parent_columns != parent.key:
-        return
     match = sql.SQL(" AND ").join(
-        sql.SQL("{} = {}").format(column("c", one), column("m", other))
+        sql.SQL("{} = {}").format(column("c", one), column("d", other))
         for one, other in zip(edge.columns, edge.parent_columns, strict=True)
     )
-    leaving = sql.SQL("EXISTS (SELECT FROM {} AS g WHERE g.fate = {} AND {})").format(
-        staged("m", child.id), sql.Literal(Fate.DELETE.value), key_match(child, "c", "g")
+    leaving = sql.SQL("EXISTS (SELECT FROM {} AS g WHERE g.fate = ANY({}) AND {})").format(
+        staged("m", child.id), sql.Literal(_gone(edge, child)), key_match(child, "c", "g")
     )
     orphans = number(
         connection,
         sql.SQL(
-            "SELECT count(*) FROM {} AS c JOIN {} AS m ON {} WHERE {} AND m.fate = {} AND NOT {}"
+            "SELECT count(*) FROM {} AS c JOIN ({} AS m JOIN {} AS d ON {}) ON {} WHERE {} AND m.fate = {} AND NOT {}"
         ).format(
-            source_of(child), staged("m", parent.id), match, slice_lines(piece), sql.Literal(Fate.DELETE.value),
+            source_of(child),
+            staged("m", parent.id),
+            source_of(parent),
+            key_match(parent, "d", "m"),
+            match,
+            slice_lines(piece),
+            sql.Literal(Fate.DELETE.value),
             leaving,
         ),
-    )  # fmt: skip
+    )
     if orphans:
         raise Collateral(
             f"{piece.id}: {orphans} rows of {child.id} that stay refer to rows about to be erased ({edge.name}); "
             f"rolled back. Decide them under {edge.where}.apart.source, then run `domicile plan` again"
         )
+
+
+def _gone(edge: Edge, child: DatasetScope) -> list[str]:
+    """The fates after which a child row no longer refers: deleted, or blanked in the very columns that refer."""
+    blanked = any(blank.column in edge.columns for blank in child.blanks)
+    return [Fate.DELETE.value, Fate.BLANK.value] if blanked else [Fate.DELETE.value]
 
 
 def _touched(connection: psycopg.Connection[Any]) -> dict[int, tuple[int, int, int]]:

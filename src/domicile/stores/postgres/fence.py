@@ -19,6 +19,7 @@ from domicile.stores.postgres.closure.market import home_of, market_of, market_q
 from domicile.stores.postgres.names import (
     STAGING,
     column,
+    key_match,
     leads_to_mover,
     relation,
     source_of,
@@ -130,14 +131,18 @@ def _becomes_mover(scope: Scope) -> sql.Composable:
 def _hangs_on_leaving(scope: Scope, dataset: DatasetScope) -> Iterator[sql.Composable]:
     for edge in scope.edges:
         parent = scope.dataset(edge.parent)
-        if edge.child != dataset.id or not parent.moves or edge.parent_columns != parent.key:
+        if edge.child != dataset.id or not parent.moves:
             continue
         match = sql.SQL(" AND ").join(
-            sql.SQL("{} = {}").format(column("m", one), column("new", other))
+            sql.SQL("{} = {}").format(column("p", one), column("new", other))
             for one, other in zip(edge.parent_columns, edge.columns, strict=True)
         )
-        yield sql.SQL("EXISTS (SELECT FROM {} AS m WHERE m.fate = {} AND {})").format(
-            staged("m", parent.id), sql.Literal(Fate.DELETE.value), match
+        yield sql.SQL("EXISTS (SELECT FROM {} AS p JOIN {} AS m ON {} WHERE m.fate = {} AND {})").format(
+            source_of(parent),
+            staged("m", parent.id),
+            key_match(parent, "p", "m"),
+            sql.Literal(Fate.DELETE.value),
+            match,
         )
 
 

@@ -54,8 +54,11 @@ def column_names(dataset: DatasetScope) -> tuple[str, ...]:
 
 
 def key_names(dataset: DatasetScope) -> tuple[str, ...]:
-    """The manifest's key columns: the row's key, or the hash of the whole row where there is none."""
-    return dataset.key or (ROW_HASH,)
+    """The manifest's key columns, numbered, as a key may be called like one of the manifest's own columns.
+
+    The row's key in its order, or the hash of the whole row where there is none.
+    """
+    return tuple(f"key_{number}" for number, _ in enumerate(dataset.key, start=1)) or (ROW_HASH,)
 
 
 def key_expressions(dataset: DatasetScope, alias: str) -> tuple[sql.Composable, ...]:

@@ -207,7 +207,7 @@ def key_range(dataset: DatasetScope, piece: Slice) -> sql.Composable:
 
     def edge(number: int) -> sql.Composable:
         return bound.format(
-            keys=sql.SQL(", ").join(column("b", name) for name in dataset.key), m=staged("m", dataset.id),
+            keys=sql.SQL(", ").join(column("b", name) for name in key_names(dataset)), m=staged("m", dataset.id),
             part=sql.Literal(piece.part), form=sql.Literal(piece.form.value), n=sql.Literal(number),
         )  # fmt: skip
 

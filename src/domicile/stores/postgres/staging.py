@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -16,12 +17,12 @@ from pydantic import TypeAdapter
 
 from domicile.catalogue import Sequence
 from domicile.errors import Undecided
-from domicile.model import SLICE_ROWS_MAX, DatasetScope, Fate, Form, Home, Manifest, Scope, Slice, SliceId, Tally
+from domicile.model import SLICE_ROWS_MAX, DatasetScope, Fate, Form, Manifest, Scope, Slice, SliceId, Tally
 from domicile.stores.postgres import sequences
 from domicile.stores.postgres.closure import EVERYWHERE, Work, compute
 from domicile.stores.postgres.closure import number as number_lines
 from domicile.stores.postgres.fence import create_staging, guarded, replace_guard
-from domicile.stores.postgres.names import STAGING, staged
+from domicile.stores.postgres.names import STAGING, key_names, staged
 from domicile.stores.postgres.session import run
 from domicile.stores.postgres.shape import freeze_shapes
 
@@ -130,53 +131,81 @@ def _compute(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> 
 
 
 def _slices(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, schema: str) -> Iterator[Slice]:
-    """Cut each part into ranges; a dataset without key is one slice, as its rows are found by their content."""
+    """Cut each part into ranges of numbers, none of which holds owned and supporting rows both.
+
+    A dataset without key is one range, as its rows are found by their content.
+    """
+    ranges = _ranges(connection, dataset, schema)
+    for home in scope.homes:
+        for form in (Form.WHOLE, Form.SKELETON):
+            part = EVERYWHERE if form is Form.SKELETON and (EVERYWHERE, form.value) in ranges else str(home)
+            for number, lines in enumerate(ranges.get((part, form.value), ())):
+                mine = [line for line in lines if part != EVERYWHERE or line.owner != home]
+                yield Slice(
+                    id=SliceId(f"{dataset.id}/{home}/{form}/{number}"),
+                    dataset=dataset.id,
+                    home=home,
+                    part=part,
+                    form=form,
+                    after=min(line.first for line in lines) - 1,
+                    upto=max(line.last for line in lines),
+                    rows=sum(line.copies for line in mine),
+                    delete=sum(line.delete for line in mine),
+                    blank=sum(line.blank for line in mine),
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lines:
+    """The lines of one owner in one range of a part."""
+
+    owner: str | None
+    first: int
+    last: int
+    copies: int
+    delete: int
+    blank: int
+
+
+def _ranges(
+    connection: psycopg.Connection[Any], dataset: DatasetScope, schema: str
+) -> dict[tuple[str, str], list[list[_Lines]]]:
+    """By part and form: the ranges in order, each with its lines by owner."""
     size = SLICE_ROWS_MAX if dataset.key else 1 << 62
     rows = run(
         connection,
         sql.SQL(
-            "SELECT part, form, (n - 1) / {size} AS range, coalesce(owner, '') AS owner, max(n), sum(copies),"
+            "WITH line AS (SELECT part, form, n, owner, copies, fate, part <> {star} AND owner IS NULL AS supporting"
+            " FROM {m}), start AS (SELECT part, form, supporting, min(n) AS first FROM line GROUP BY 1, 2, 3)"
+            " SELECT part, form, supporting, (n - first) / {size} AS range, owner, min(n), max(n), sum(copies),"
             " coalesce(sum(copies) FILTER (WHERE fate = {delete}), 0),"
             " coalesce(sum(copies) FILTER (WHERE fate = {blank}), 0)"
-            " FROM {m} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+            " FROM line JOIN start USING (part, form, supporting) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
         ).format(
-            size=sql.Literal(size), delete=sql.Literal(Fate.DELETE.value), blank=sql.Literal(Fate.BLANK.value),
+            star=sql.Literal(EVERYWHERE),
             m=staged("m", dataset.id, schema),
+            size=sql.Literal(size),
+            delete=sql.Literal(Fate.DELETE.value),
+            blank=sql.Literal(Fate.BLANK.value),
         ),
-    ).fetchall()  # fmt: skip
-    ranges: dict[tuple[str, str, int], list[tuple[str, int, int, int, int]]] = defaultdict(list)
-    for part, form, number, owner, upto, copies, delete, blank in rows:
-        ranges[part, form, int(number)].append((owner, int(upto), int(copies), int(delete), int(blank)))
-    for (part, form, number), lines in ranges.items():
-        upto = max(line[1] for line in lines)
-        homes = scope.homes if part == EVERYWHERE else (Home(part),)
-        for home in homes:
-            mine = [line for line in lines if part != EVERYWHERE or line[0] != home]
-            word = form if part != EVERYWHERE else "shared"
-            yield Slice(
-                id=SliceId(f"{dataset.id}/{home}/{word}/{number}"), dataset=dataset.id, home=home, part=part,
-                form=Form(form), after=number * size, upto=upto, rows=sum(line[2] for line in mine),
-                delete=sum(line[3] for line in mine), blank=sum(line[4] for line in mine),
-            )  # fmt: skip
+    )
+    found: dict[tuple[str, str], list[list[_Lines]]] = defaultdict(list)
+    previous: tuple[Any, ...] = ()
+    for part, form, supporting, number, owner, first, last, copies, delete, blank in rows:
+        if (part, form, supporting, number) != previous:
+            found[part, form].append([])
+            previous = (part, form, supporting, number)
+        found[part, form][-1].append(
+            _Lines(
+                owner=owner, first=int(first), last=int(last), copies=int(copies), delete=int(delete), blank=int(blank)
+            )
+        )
+    return dict(found)
 
 
 def _tallies(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> Iterator[Tally]:
     for dataset in scope.datasets:
-        rows = run(
-            connection,
-            sql.SQL(
-                "SELECT part, coalesce(sum(copies) FILTER (WHERE form = {whole}), 0),"
-                " coalesce(sum(copies) FILTER (WHERE form = {skeleton}), 0),"
-                " coalesce(sum(copies) FILTER (WHERE fate = {delete}), 0),"
-                " coalesce(sum(copies) FILTER (WHERE fate = {blank}), 0),"
-                " coalesce(sum(copies) FILTER (WHERE fate = {keep} AND form = {whole}), 0)"
-                " FROM {m} WHERE part <> {star} GROUP BY 1"
-            ).format(
-                whole=sql.Literal(Form.WHOLE.value), skeleton=sql.Literal(Form.SKELETON.value),
-                delete=sql.Literal(Fate.DELETE.value), blank=sql.Literal(Fate.BLANK.value),
-                keep=sql.Literal(Fate.KEEP.value), m=staged("m", dataset.id, schema), star=sql.Literal(EVERYWHERE),
-            ),
-        ).fetchall()  # fmt: skip
+        rows = run(connection, _counts(dataset, schema)).fetchall()
         counted = {str(row[0]): tuple(int(value) for value in row[1:]) for row in rows}
         for home in scope.homes:
             whole, supporting, delete, blank, kept = counted.get(home, (0, 0, 0, 0, 0))
@@ -184,3 +213,28 @@ def _tallies(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> 
                 dataset=dataset.id, home=home, whole=whole, supporting=supporting, delete=delete, blank=blank,
                 kept=kept,
             )  # fmt: skip
+
+
+def _counts(dataset: DatasetScope, schema: str) -> sql.Composable:
+    """By home: owned and supporting rows, and what becomes of the owned; kept is a row that leaves with no line."""
+    manifest = staged("m", dataset.id, schema)
+    gone = sql.SQL("EXISTS (SELECT FROM {} AS g WHERE g.fate <> {} AND {})").format(
+        manifest,
+        sql.Literal(Fate.KEEP.value),
+        sql.SQL(" AND ").join(sql.SQL("g.{0} = m.{0}").format(sql.Identifier(name)) for name in key_names(dataset)),
+    )
+    return sql.SQL(
+        "SELECT part, coalesce(sum(copies) FILTER (WHERE owner IS NOT NULL), 0),"
+        " coalesce(sum(copies) FILTER (WHERE owner IS NULL), 0),"
+        " coalesce(sum(copies) FILTER (WHERE fate = {delete}), 0),"
+        " coalesce(sum(copies) FILTER (WHERE fate = {blank}), 0),"
+        " coalesce(sum(copies) FILTER (WHERE owner IS NOT NULL AND fate = {keep} AND NOT {gone}), 0)"
+        " FROM {m} AS m WHERE part <> {star} GROUP BY 1"
+    ).format(
+        delete=sql.Literal(Fate.DELETE.value),
+        blank=sql.Literal(Fate.BLANK.value),
+        keep=sql.Literal(Fate.KEEP.value),
+        gone=gone,
+        m=manifest,
+        star=sql.Literal(EVERYWHERE),
+    )

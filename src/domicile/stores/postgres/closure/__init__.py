@@ -20,7 +20,7 @@ def compute(work: Work) -> Iterator[Finding]:
     yield from market.unknown_markets(work)
     for dataset in work.scope.datasets:
         owners.make_lines(work, dataset)
-        if dataset.owned:
+        if dataset.decided:
             owners.collect(work, dataset)
             yield from owners.ownerless(work, dataset)
             yield from owners.decide(work, dataset)

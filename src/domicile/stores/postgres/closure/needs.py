@@ -19,12 +19,16 @@ ROUNDS_MAX = 10_000
 
 
 def of_home(work: Work) -> Iterator[Finding]:
-    """Add the rows that home rows refer to, until nothing is added; count them by edge."""
+    """Add the rows that home rows refer to, until nothing is added; count them by edge.
+
+    Refusing edges are not followed: they are asked at the end, for parents that no other rule has brought.
+    """
     counts: dict[Edge, int] = {}
     edges = [edge for edge in work.scope.edges if not is_everywhere(work.scope.dataset(edge.parent))]
+    followed = [edge for edge in edges if not _refuses_at_home(work, edge)]
     for number in range(1, ROUNDS_MAX):
         added = 0
-        for edge in edges:
+        for edge in followed:
             count = sum(_need(work, edge, number))
             counts[edge] = counts.get(edge, 0) + count
             added += count
@@ -32,7 +36,36 @@ def of_home(work: Work) -> Iterator[Finding]:
             break
     else:
         raise StoreFault(f"the needs of home did not settle in {ROUNDS_MAX} rounds; this is a fault of the engine")
-    yield from (_apart_finding(work, edge, count, "home") for edge, count in counts.items() if count)
+    for edge in edges:
+        if _refuses_at_home(work, edge):
+            counts[edge] = _missing(work, edge)
+    yield from (_apart_finding(work, edge, counts[edge], "home") for edge in edges if counts.get(edge))
+
+
+def _refuses_at_home(work: Work, edge: Edge) -> bool:
+    parent = work.scope.dataset(edge.parent)
+    if parent.moves:
+        return edge.apart_home is Apart.REFUSE
+    return parent.home_rows is HomeRows.NOTHING
+
+
+def _missing(work: Work, edge: Edge) -> int:
+    """Count, by home, the parent rows that home rows refer to and that are not on their way there."""
+    child, parent = work.scope.dataset(edge.child), work.scope.dataset(edge.parent)
+    rows = sql.SQL(" UNION ALL ").join(_children_at_home(work, edge, child, None))
+    return work.count(
+        sql.SQL(
+            "SELECT count(*) FROM (SELECT DISTINCT c.part, {keys} FROM ({rows}) AS c JOIN {parents} AS p ON {match}"
+            " WHERE NOT EXISTS (SELECT FROM {work} AS w WHERE w.part = c.part AND {same})) AS x"
+        ).format(
+            keys=key_select(parent, "p"),
+            rows=rows,
+            parents=source_of(parent),
+            match=pairs("p", edge.parent_columns, "c", edge.columns),
+            work=work.lines(parent),
+            same=key_match(parent, "p", "w"),
+        )
+    )
 
 
 def _need(work: Work, edge: Edge, number: int) -> Iterator[int]:
@@ -75,20 +108,20 @@ def _drop_outdone(work: Work, parent: DatasetScope) -> None:
     )
 
 
-def _children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int) -> Iterator[sql.Composable]:
-    """Queries of (part, edge columns) of child rows that came to lie at a home in the last round."""
+def _children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int | None) -> Iterator[sql.Composable]:
+    """Queries of (part, edge columns) of child rows that came to lie at a home in the last round; None: in any."""
     blanked = any(blank.column in edge.columns for blank in child.blanks)
-    lines = sql.SQL("SELECT w.part, {} FROM {} AS w JOIN {} AS d ON {} WHERE w.round = {}{}").format(
+    lines = sql.SQL("SELECT w.part, {} FROM {} AS w JOIN {} AS d ON {} WHERE {}{}").format(
         listed("d", edge.columns),
         work.lines(child),
         source_of(child),
         key_match(child, "d", "w"),
-        sql.Literal(number - 1),
+        sql.SQL("true") if number is None else sql.SQL("w.round = {}").format(sql.Literal(number - 1)),
         sql.SQL(" AND w.form = {}").format(sql.Literal(Form.WHOLE.value)) if blanked else sql.SQL(""),
     )
     if not is_everywhere(child) or blanked:
         yield lines
-    elif number == 1:
+    elif number in (None, 1):
         homes = sql.SQL(", ").join(sql.SQL("({})").format(sql.Literal(home)) for home in work.scope.homes)
         yield sql.SQL("SELECT h.part, {} FROM {} AS d CROSS JOIN (VALUES {}) AS h(part)").format(
             listed("d", edge.columns), source_of(child), homes
@@ -96,18 +129,25 @@ def _children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int) 
 
 
 def of_source(work: Work) -> Iterator[Finding]:
-    """Spare the rows that rows which stay refer to, until nothing changes; count them by edge."""
+    """Spare the rows that rows which stay refer to, until nothing changes; count them by edge.
+
+    Refusing edges are asked at the end, for parents that are still to be deleted.
+    """
     counts: dict[Edge, int] = {}
     edges = [edge for edge in work.scope.edges if work.scope.dataset(edge.parent).moves]
     for _ in range(ROUNDS_MAX):
         changed = 0
         for edge in edges:
-            count = _spare(work, edge)
-            counts[edge] = counts.get(edge, 0) + count
-            changed += count if edge.apart_source is not Apart.REFUSE else 0
+            if edge.apart_source is not Apart.REFUSE:
+                count = _spare(work, edge)
+                counts[edge] = counts.get(edge, 0) + count
+                changed += count
         if not changed:
             break
-    yield from (_apart_finding(work, edge, count, "source") for edge, count in counts.items() if count)
+    for edge in edges:
+        if edge.apart_source is Apart.REFUSE:
+            counts[edge] = _spare(work, edge)
+    yield from (_apart_finding(work, edge, counts[edge], "source") for edge in edges if counts.get(edge))
 
 
 def _spare(work: Work, edge: Edge) -> int:

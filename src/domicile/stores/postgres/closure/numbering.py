@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from domicile.config import Disposition
 from domicile.model import DatasetScope, Fate, Form
 from domicile.stores.postgres.closure.work import EVERYWHERE, Work, is_everywhere
 from domicile.stores.postgres.names import key_match, key_select, source_of, staged
@@ -15,13 +14,15 @@ def number(work: Work) -> None:
     for dataset in work.scope.datasets:
         _number(work, dataset)
         work.run(sql.SQL("DROP TABLE {}").format(work.lines(dataset)))
-        if dataset.owned:
+        if dataset.decided:
             work.run(sql.SQL("DROP TABLE {}").format(work.owners(dataset)))
 
 
 def _number(work: Work, dataset: DatasetScope) -> None:
     manifest, names = staged("m", dataset.id, work.schema), work.names(dataset)
-    lines = sql.SQL("SELECT part, form, fate, part AS owner, {} FROM {}").format(names, work.lines(dataset))
+    lines: sql.Composable = sql.SQL(
+        "SELECT part, form, fate, CASE WHEN round = 0 THEN part END AS owner, {} FROM {}"
+    ).format(names, work.lines(dataset))
     if is_everywhere(dataset):
         lines = _everywhere_lines(work, dataset) + sql.SQL(" UNION ALL ") + lines
     copies: sql.Composable = sql.SQL("1::bigint")
@@ -33,9 +34,10 @@ def _number(work: Work, dataset: DatasetScope) -> None:
         ).format(key=key_select(dataset, "d"), rows=source_of(dataset), names=names)
     work.run(
         sql.SQL(
-            "CREATE TABLE {m} AS SELECT part, form, row_number() OVER (PARTITION BY part, form ORDER BY {names})"
-            " AS n, fate, owner, {copies} AS copies, {names} FROM ({lines}) AS l{counted}"
-        ).format(m=manifest, names=names, copies=copies, lines=lines, counted=counted)
+            "CREATE TABLE {m} AS SELECT part, form, row_number() OVER (PARTITION BY part, form"
+            " ORDER BY part <> {star} AND owner IS NULL, {names}) AS n, fate, owner, {copies} AS copies, {names}"
+            " FROM ({lines}) AS l{counted}"
+        ).format(m=manifest, star=sql.Literal(EVERYWHERE), names=names, copies=copies, lines=lines, counted=counted)
     )
     work.run(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (part, form, n)").format(manifest))
     work.run(sql.SQL("CREATE INDEX ON {} ({})").format(manifest, names))
@@ -47,7 +49,7 @@ def _everywhere_lines(work: Work, dataset: DatasetScope) -> sql.Composable:
     joined = sql.SQL(" LEFT JOIN {} AS w ON w.form = {} AND {}").format(
         work.lines(dataset), sql.Literal(Form.WHOLE.value), key_match(dataset, "d", "w")
     )
-    if dataset.owned and dataset.rows is not Disposition.MOVE:
+    if dataset.decided:
         return sql.SQL(
             "SELECT {star} AS part, {skeleton} AS form, {keep} AS fate, w.part AS owner, {keys}"
             " FROM {rows} AS d{joined}"
