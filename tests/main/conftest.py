@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.databases import SAMPLES, sample_template
@@ -82,6 +85,52 @@ def moved(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     moves = Moves(servers=servers, folders=tmp_path_factory.mktemp)
     with moves.stack:
         yield moves
+
+
+@dataclass(slots=True)
+class Kept:
+    """Chinook's Canadians, moved and compared, waiting for approvals; wound back to there for each test."""
+
+    server: EmbeddedServer
+    folder: Path
+    programme: Programme | None = None
+
+    def rewound(self, folder: Path) -> Programme:
+        """The programme as it was when it began to wait."""
+        if self.programme is None:
+            self.programme = self._reach()
+        for name in ("kept_source", "kept_home"):
+            _copy_database(self.server, name, f"{name}_copy")
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return replace(self.programme, folder=folder, shown=list(self.programme.shown))
+
+    def _reach(self) -> Programme:
+        source = create_database(self.server, "kept_source", sample_template(self.server, "chinook"))
+        home = create_database(self.server, "kept_home")
+        programme = Programme(folder=self.folder, source=source, homes={"ca": home})
+        programme.draft({"CA": "ca"})
+        programme.move()
+        for name in ("kept_source", "kept_home"):
+            _copy_database(self.server, f"{name}_copy", name)
+        return programme
+
+
+def _copy_database(server: EmbeddedServer, name: str, template: str) -> None:
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    create_database(server, name, template)
+
+
+@pytest.fixture(scope="session")
+def kept(pg18: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """What `waiting` winds back to."""
+    return Kept(server=pg18, folder=tmp_path_factory.mktemp("kept"))
+
+
+@pytest.fixture
+def waiting(kept: Kept, tmp_path: Path) -> Programme:
+    """Chinook, CA → ca, moved and compared and waiting for approvals: change it as you like."""
+    return kept.rewound(tmp_path)
 
 
 Begin = Callable[..., Programme]

@@ -1,0 +1,167 @@
+"""P8: whatever is kept, signed, shown or handed over holds no value of a person: searched for every one of them."""
+
+from __future__ import annotations
+
+import base64
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.main.conftest import MAJORS, Begin, Moves
+from tests.main.programme import Programme, ask, run
+
+BASE64 = re.compile(rb"[A-Za-z0-9+/]{24,}={0,2}")
+# Of each sample: every private text of the movers; short ones are no evidence.
+PRIVATE = {
+    "pagila": (
+        "SELECT email, first_name, last_name FROM customer",
+        "SELECT address, phone, postal_code, district FROM address JOIN customer USING (address_id)",
+    ),
+    "chinook": (
+        "SELECT email, first_name, last_name, phone, fax, address, postal_code, company, city FROM customer",
+        "SELECT billing_address, billing_postal_code FROM invoice",
+    ),
+    "northwind": (
+        "SELECT customer_id, company_name, contact_name, address, phone, fax, city FROM customers",
+        "SELECT ship_name, ship_address FROM orders",
+    ),
+}  # fmt: skip
+SHORTEST, LONGER = 5, 9  # five digits stand in every time and digest
+CANARIES = ("canary0f3a9b1c7d2e", "canary55aa00ff33cc")
+
+
+def values(dsn: str, sample: str) -> set[bytes]:
+    found = {str(text) for query in PRIVATE[sample] for row in ask(dsn, query) for text in row if text is not None}
+    return {text.encode() for text in found if len(text) >= (LONGER if text.isdigit() else SHORTEST)}
+
+
+def kept(programme: Programme) -> Iterator[tuple[str, bytes]]:
+    """All that a programme leaves: its files, what lies in its zips, what base64 hides, and all that was shown."""
+    for path in programme.folder.rglob("*"):
+        if path.is_file():
+            for name, data in _parts(path):
+                yield name, data
+                yield f"{name} (base64)", b"\n".join(_decoded(data))
+    for number, text in enumerate(programme.shown):
+        yield f"shown {number}", text.encode()
+
+
+def _parts(path: Path) -> Iterator[tuple[str, bytes]]:
+    yield path.name, path.read_bytes()
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                yield f"{path.name}/{name}", archive.read(name)
+
+
+def _decoded(data: bytes) -> Iterator[bytes]:
+    for match in BASE64.finditer(data):
+        text = match[0].rstrip(b"=")
+        yield base64.b64decode(text[: len(text) // 4 * 4])
+
+
+def leaks(programme: Programme, needles: set[bytes]) -> set[tuple[str, bytes]]:
+    return {(name, needle) for name, data in kept(programme) for needle in needles if needle in data}
+
+
+@pytest.mark.parametrize(("sample", "country"), MAJORS)
+def test_p8_nothing_that_a_run_leaves_or_shows_holds_a_value_of_a_mover(
+    moved: Moves, sample: str, country: str
+) -> None:
+    result = moved(sample, country)
+    result.programme.cli("report")
+    result.programme.cli("status")
+    result.programme.cli("map", "--picture", "map.html")
+    needles = values(result.home, sample.removesuffix("_identity"))
+    assert len(needles) > 12
+    assert set() == {(name, needle) for name, needle in leaks(result.programme, needles)}
+
+
+def test_p8_the_search_does_find_what_is_there(waiting: Programme) -> None:
+    needles = values(waiting.homes["ca"], "chinook")
+    secret = max(needles, key=len)
+    assert set() == leaks(waiting, needles)
+    (waiting.made / "plain.txt").write_bytes(b"x" + secret)
+    (waiting.made / "hidden.json").write_bytes(b'{"payload":"' + base64.b64encode(b"some text, " + secret) + b'"}')
+    with zipfile.ZipFile(waiting.made / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("inner", secret)
+    waiting.shown.append(secret.decode())
+    found = {name for name, _ in leaks(waiting, needles)}
+    assert {"plain.txt", "hidden.json (base64)", "a.zip/inner", f"shown {len(waiting.shown) - 1}"} <= found
+
+
+def test_p8_faults_and_refusals_hold_no_value(waiting: Programme) -> None:
+    """Everything that goes wrong with the rows themselves, and what the terminal, status and journal say then."""
+    home, source = waiting.homes["ca"], waiting.source
+    needles = values(home, "chinook") | values(source, "chinook")
+    run(home, "UPDATE customer SET email = 'other@example.invalid', city = 'Elsewhere' WHERE customer_id = 3")
+    run(home, "INSERT INTO customer SELECT 0, first_name, last_name, company, address, city, state, country,"
+              " postal_code, phone, fax, email, support_rep_id FROM customer WHERE customer_id = 14")  # fmt: skip
+    waiting.cli("verify", code=20)
+    waiting.cli("verify", "--json", code=20)
+    waiting.approve()
+    waiting.cli("apply", "--yes", code=20)
+    waiting.cli("status")
+    run(
+        home,
+        "DELETE FROM invoice_line; DELETE FROM invoice; ALTER TABLE customer ADD CHECK (customer_id > 20) NOT VALID",
+    )
+    waiting.cli("verify", code=20)
+    waiting.cli("verify", "--repair", code=40)  # the new constraint refuses rows, and quotes them
+    waiting.cli("status")
+    assert set() == leaks(waiting, needles)
+
+
+def test_p8_no_value_is_shown_when_the_source_refuses_a_row(programme: Begin) -> None:
+    """A rule of the application raises an error that quotes the row; it must not come through."""
+    begun = programme("chinook", {"CA": "ca"})
+    run(
+        begun.source,
+        "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE EXCEPTION 'not %', old.email USING DETAIL = old.phone; END$$;"
+        " CREATE TRIGGER tell BEFORE DELETE ON customer FOR EACH ROW EXECUTE FUNCTION tell();"
+        " ALTER TABLE customer ENABLE ALWAYS TRIGGER tell",
+    )
+    begun.move()
+    begun.approve()
+    needles = values(begun.source, "chinook")
+    answer = begun.cli("apply", "--yes", "--until", "erase", code=40)
+    assert "customer" in answer.text
+    assert set() == leaks(begun, needles)
+
+
+def test_p8_keys_that_are_people_stay_out(programme: Begin) -> None:
+    """The subject's key is an e-mail address: only `verify` names it, and only on the terminal."""
+    begun = programme("chinook", {"CA": "ca"})
+    run(
+        begun.source,
+        "ALTER TABLE invoice DROP CONSTRAINT invoice_customer_id_fkey;"
+        " ALTER TABLE customer DROP CONSTRAINT customer_pkey;"
+        " ALTER TABLE customer ADD PRIMARY KEY (email); ALTER TABLE invoice ADD COLUMN email varchar(60);"
+        " UPDATE invoice SET email = (SELECT email FROM customer c WHERE c.customer_id = invoice.customer_id);"
+        " ALTER TABLE invoice ADD FOREIGN KEY (email) REFERENCES customer (email)",
+    )
+    begun.file.unlink()
+    for name in ("operator", "monitor"):
+        (begun.folder / f"{name}.key").unlink()
+    begun.draft({"CA": "ca"})
+    begun.move()
+    begun.approve()
+    begun.cli("apply", "--yes", "--until", "erase")
+    needles = values(begun.homes["ca"], "chinook")
+    assert 8 == sum(b"@" in needle for needle in needles)
+    assert set() == leaks(begun, needles)
+
+
+def test_p8_canaries_are_looked_for_and_never_told(programme: Begin) -> None:
+    begun = programme("chinook", {"CA": "ca"}, major=16)
+    (begun.folder.parent / "words.txt").write_text("\n".join(CANARIES) + "\n", encoding="utf-8")
+    begun.edit("policy:\n", "policy:\n  canaries: file:../words.txt\n")
+    run(begun.source, f"UPDATE customer SET company = '{CANARIES[0]}', fax = '{CANARIES[1]}' WHERE customer_id = 3")
+    begun.move()
+    begun.finish()
+    assert "2 canaries" in begun.audit().text
+    assert set() == leaks(begun, {word.encode() for word in CANARIES})
