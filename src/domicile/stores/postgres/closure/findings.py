@@ -76,8 +76,8 @@ def unenforced(work: Work, edge: Edge) -> Iterator[Finding]:
     if on_path:
         touched = work.count(
             rows
-            + sql.SQL(" AND EXISTS (SELECT FROM {} AS w WHERE w.form = {} AND {})").format(
-                work.lines(child), sql.Literal(Form.WHOLE.value), key_match(child, "c", "w")
+            + sql.SQL(" AND EXISTS (SELECT FROM {} AS w WHERE w.round = 0 AND {})").format(
+                work.lines(child), key_match(child, "c", "w")
             )
         )
         if touched:

@@ -64,17 +64,16 @@ def movers_query(scope: Scope) -> sql.Composable:
 
 
 def unknown_markets(work: Work) -> Iterator[Finding]:
-    """Count the subjects of whom no market is known."""
-    if work.scope.market.unknown in dict(work.scope.market.homes):
-        return
+    """Count the subjects of whom no market is known; a rule decides them, or the plan refuses."""
     count = work.count(sql.SQL("SELECT count(*) FROM ({}) AS r WHERE r.value IS NULL").format(market_query(work.scope)))
     if count:
-        stay = work.scope.market.unknown == "stay"
+        unknown = work.scope.market.unknown
+        decided = unknown != "in-scope"
         yield Finding(
             kind="unknown-market",
             where=f"{work.scope.subject}",
             count=count,
             text=f"{count} subjects have no market",
-            rule="policy.unknown_market: stay" if stay else None,
-            remedy=None if stay else "policy:\n  unknown_market: ?   # a market of policy.homes, or stay",
+            rule=f"policy.unknown_market: {unknown}" if decided else None,
+            remedy=None if decided else "policy:\n  unknown_market: ?   # a market of policy.homes, or stay",
         )
