@@ -10,11 +10,12 @@ import json
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
 from domicile.cli import demo, evidence, mapping, moving
-from domicile.errors import DomicileError
+from domicile.errors import DomicileError, HostFault
 
 BUG_EXIT = 70
 INTERRUPTED_EXIT = 130
@@ -42,6 +43,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except Exception as fault:  # noqa: BLE001 - the last line of defence: no stack trace as user interface
+        if isinstance(fault, OSError) and fault.filename is not None:  # a file that the user named
+            _tell("HostFault", f"{fault.filename}: {fault.strerror}; check path, rights and space", HostFault.exit_code)
         last = traceback.extract_tb(fault.__traceback__)[-1]
         place = f"{Path(last.filename).name}:{last.lineno}"
         _tell(
@@ -51,7 +54,7 @@ def main() -> None:
         )
 
 
-def _tell(kind: str, text: str, code: int) -> None:
+def _tell(kind: str, text: str, code: int) -> NoReturn:
     if "--json" in sys.argv:
         sys.stdout.write(json.dumps({"error": kind, "message": text, "exit_code": code}, ensure_ascii=False) + "\n")
     else:

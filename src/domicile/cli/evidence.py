@@ -10,9 +10,11 @@ import typer
 from domicile.bundle import trust_policy
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
-from domicile.cli.show import Screen
+from domicile.cli.show import Screen, plain
+from domicile.errors import Refused
 from domicile.host import Host
 from domicile.keys import Signer, save_signer, save_verifier
+from domicile.run import Run
 
 keys = typer.Typer(help="Keys of approvers.", no_args_is_help=True)
 log = typer.Typer(help="The public log of the run.", no_args_is_help=True)
@@ -55,7 +57,10 @@ def list_log(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> No
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:
         found = [(one.index, one.predicate.KIND, one.sha256) for one in run.ledger.statements()]
-    screen.table("statements", ("", "kind", "sha256"), ((str(i), kind, sha) for i, kind, sha in found), right=(0,))
+    if not found:
+        screen.say("the log is empty; `domicile apply` begins it")
+    else:
+        screen.table("statements", ("", "kind", "sha256"), ((str(i), kind, sha) for i, kind, sha in found), right=(0,))
     screen.value([{"index": i, "kind": kind, "sha256": sha} for i, kind, sha in found])
 
 
@@ -71,8 +76,10 @@ def proof(
     """
     screen = Screen(as_json=False)
     with opened(file, screen) as run:
+        if not 0 <= index < run.ledger.size:
+            raise Refused(f"the log has {run.ledger.size} statements, counted from 0; `domicile log list` shows them")
         to.write_bytes(run.ledger.receipt(index))
-    screen.say(f"{to}: proof of statement {index}")
+    screen.say(f"{plain(str(to))}: proof of statement {index}")
 
 
 @log.command(name="policy")
@@ -82,6 +89,7 @@ def policy(file: FileOption = DEFAULT_FILE) -> None:
     Example: domicile log policy > trust.txt; domicile-audit bundle.zip --trust trust.txt
     """
     with opened(file, Screen(as_json=True)) as run:
+        _refuse_empty(run)
         typer.echo(trust_policy(run.signer.verifier, run.ledger.plan().approvals), nl=False)
 
 
@@ -92,6 +100,12 @@ def report(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None
     """
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:
+        _refuse_empty(run)
         path = write_report(run)
-    screen.say(f"report: {path}")
+    screen.say(f"report: {plain(str(path))}")
     screen.value({"report": str(path)})
+
+
+def _refuse_empty(run: Run) -> None:
+    if not run.ledger.size:
+        raise Refused("nothing was done yet, so the log is empty; `domicile plan`, then `domicile apply`")

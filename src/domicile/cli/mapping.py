@@ -11,8 +11,8 @@ import typer
 from domicile import config
 from domicile import map as mapper
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption
-from domicile.cli.show import Screen, count, size
-from domicile.errors import BadFile
+from domicile.cli.show import Screen, count, plain, size
+from domicile.errors import BadFile, StoreFault
 from domicile.host import Host
 from domicile.plan.resolve import missing_lines
 from domicile.portal import picture
@@ -58,6 +58,8 @@ def init(
         source = PostgresSource(secret, key=DIGEST_KEY_OF_NO_RUN, name=store, host=host)
         catalogue = source.catalogue()
         source.close()
+        if not catalogue.tables:
+            raise StoreFault(f"store {store}: its database holds no tables that the role may see; check its dsn")
         with faults(store, "read samples"):
             samples = read_samples(connection, catalogue, mapper.questions(catalogue))
     finally:
@@ -68,11 +70,22 @@ def init(
     )  # fmt: skip
     draft = mapper.draft(catalogue, samples, frame=frame)
     file.write_text(draft.text, encoding="utf-8")
-    screen.say(f"{file}: a draft of {len(catalogue.tables)} datasets; {len(draft.unsure)} things to look at:")
+    screen.say(
+        f"{plain(str(file))}: a draft of {len(catalogue.tables)} datasets; {len(draft.unsure)} things to look at:"
+    )
     for doubt in draft.unsure:
         screen.out.print(f"  - {doubt}", markup=False) if not as_json else None
+    for note in catalogue.notes:
+        screen.out.print(f"  - not seen: {note}", markup=False) if not as_json else None
     screen.say("Finish it, then: domicile map, domicile doctor, domicile plan")
-    screen.value({"file": str(file), "datasets": len(catalogue.tables), "unsure": list(draft.unsure)})
+    screen.value(
+        {
+            "file": str(file),
+            "datasets": len(catalogue.tables),
+            "unsure": list(draft.unsure),
+            "not_seen": list(catalogue.notes),
+        }
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -108,8 +121,8 @@ def show_map(
         ("dataset", "rows", "about", "size", "path to the subject", "private", "public", "open"),
         (
             (
-                row.dataset, row.rows.value if row.rows else "[red]unclassed[/]", count(row.rows_estimate),
-                size(row.bytes), row.path, str(row.fields.private), str(row.fields.public), str(row.open or ""),
+                plain(row.dataset), row.rows.value if row.rows else "[red]unclassed[/]", count(row.rows_estimate),
+                size(row.bytes), plain(row.path), str(row.fields.private), str(row.fields.public), str(row.open or ""),
             )
             for row in rows
         ),
@@ -122,7 +135,7 @@ def show_map(
             screen.out.print(line, markup=False) if not as_json else None
     if picture_file is not None:
         picture_file.write_text(picture.render(parsed, catalogue), encoding="utf-8")
-        screen.say(f"picture: {picture_file}")
+        screen.say(f"picture: {plain(str(picture_file))}")
     screen.value(
         {
             "datasets": [
@@ -157,7 +170,10 @@ def doctor(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None
     signs = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]?[/]"}
     screen.table(
         "rights and reach", ("store", "", "what", "needed for", "to do"),
-        ((check.store, signs[check.holds], check.what, check.needed_for, check.remedy) for check in checks),
+        (
+            (check.store, signs[check.holds], plain(check.what), check.needed_for, plain(check.remedy))
+            for check in checks
+        ),
     )  # fmt: skip
     stops = [check for check in checks if check.holds is False]
     screen.value(

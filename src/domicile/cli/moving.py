@@ -14,7 +14,7 @@ from domicile import verify as verifying
 from domicile.approving import approve as sign_approval
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
-from domicile.cli.show import Screen, count, size, verdict
+from domicile.cli.show import Screen, count, plain, size, verdict
 from domicile.errors import NotEqual
 from domicile.model import Equality, Finding, Verdict
 from domicile.plan.document import Plan
@@ -40,7 +40,7 @@ def plan(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
         made = run.plan()
         path = run.workspace.plan
     print_plan(screen, made)
-    screen.say(f"\nsaved: {path}   next: domicile apply")
+    screen.say(f"\nsaved: {plain(str(path))}   next: domicile apply")
     screen.value({"plan": str(path), "subjects": made.subjects, "slices": made.slices, "copies": len(made.copies)})
 
 
@@ -80,7 +80,7 @@ def _moving_rows(made: Plan, homes: tuple[str, ...]) -> Iterator[tuple[str, ...]
             sum(getattr(tally, name) for tally in mine.values()) for name in ("delete", "blank", "kept", "supporting")
         )
         whole = (count(mine[home].whole) for home in homes)
-        yield (dataset.removeprefix(f"{made.source}."), *whole, *(count(number) for number in sums))
+        yield (plain(dataset.removeprefix(f"{made.source}.")), *whole, *(count(number) for number in sums))
 
 
 def _kinds(made: Plan) -> Counter[tuple[str, str]]:
@@ -91,9 +91,9 @@ def _print_findings(screen: Screen, findings: tuple[Finding, ...]) -> None:
     if findings:
         screen.say("[bold]found, counted, decided[/]")
     for found in findings:
-        screen.say(f"  {found.kind:<14} {found.text}")
-        rule = f"[green]{found.rule}[/]" if found.rule else "[red]no rule[/]"
-        screen.say(f"  {'':<14} in {found.where}; rule: {rule}")
+        screen.say(f"  {found.kind:<14} {plain(found.text)}")
+        rule = f"[green]{plain(found.rule)}[/]" if found.rule else "[red]no rule[/]"
+        screen.say(f"  {'':<14} in {plain(found.where)}; rule: {rule}")
     screen.say("")
 
 
@@ -131,17 +131,17 @@ def status(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None
 def print_status(screen: Screen, state: Status) -> None:
     """Print where the run is."""
     for line in state.lines:
-        screen.say(line)
+        screen.say(plain(line))
     if state.verdicts:
         clean = [item for item in state.verdicts if item.verdict is Verdict.ERASED_VERIFIED]
         screen.say(f"{verdict(Verdict.ERASED_VERIFIED)}: {len(clean)} of {len(state.verdicts)} copies; all others:")
         screen.table(
             "copies that are not erased and verified", ("copy", "verdict", "why"),
-            ((item.id, verdict(item.verdict), item.why) for item in state.verdicts if item not in clean),
+            ((plain(item.id), verdict(item.verdict), plain(item.why)) for item in state.verdicts if item not in clean),
         )  # fmt: skip
     if state.verdict is not None:
         screen.say(f"certificate: {verdict(state.verdict)} (the worst of all copies)")
-    screen.say(f"next: {state.next}")
+    screen.say(f"next: {plain(state.next)}")
 
 
 def verify(
@@ -236,7 +236,7 @@ def erase(
         rows = _would_erase(run)
         screen.table(
             "would be erased" if not yes else "to erase", ("dataset", "home", "deleted", "blanked"),
-            ((name, home, count(deleted), count(blanked)) for name, home, deleted, blanked in rows),
+            ((plain(name), home, count(deleted), count(blanked)) for name, home, deleted, blanked in rows),
             right=(2, 3),
         )  # fmt: skip
         if yes:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -95,7 +96,7 @@ class _Bars:
             self._task = self._progress.add_task(event.stage, total=event.total or None, text="")
         elif isinstance(event, Advanced) and self._task is not None:
             self._done += event.units
-            self._progress.update(self._task, completed=self._done, text=event.text[:48])
+            self._progress.update(self._task, completed=self._done, text=plain(event.text[:48]))
         elif isinstance(event, Ended):
             if self._task is not None:
                 self._progress.remove_task(self._task)
@@ -103,7 +104,7 @@ class _Bars:
             self._task = None
             self._console.print(_ended(event))
         elif not isinstance(event, Advanced):
-            self._console.print(f"[yellow]note[/] {event.text}")
+            self._console.print(f"[yellow]note[/] {plain(event.text)}")
 
 
 class _Lines:
@@ -114,17 +115,22 @@ class _Lines:
         if isinstance(event, Ended):
             self._console.print(_ended(event))
         elif not isinstance(event, Began | Advanced):
-            self._console.print(f"note {event.text}")
+            self._console.print(f"note {event.text}", markup=False)
 
 
 def _ended(event: Ended) -> str:
-    return f"[green]✓[/] {event.stage:<10} {event.seconds:6.1f} s  {event.text}"
+    return f"[green]✓[/] {event.stage:<10} {event.seconds:6.1f} s  {plain(event.text)}"
 
 
 def verdict(word: Verdict) -> str:
     """A verdict with its sign and colour."""
     sign, colour = SIGNS[word]
     return f"[{colour}]{sign} {word.value}[/]"
+
+
+def plain(text: str) -> str:
+    """A text from elsewhere, e.g. a table's name, in which a bracket is a bracket and no markup."""
+    return escape(text)
 
 
 def count(number: int) -> str:
