@@ -26,7 +26,7 @@ KEYS_SHOWN = 20
 
 def register(app: typer.Typer) -> None:
     """Add this room's commands."""
-    for command in (plan, apply, status, verify, approve, erase, sweep, certify, abandon):
+    for command in (plan, apply, transfer, status, verify, cutover, approve, erase, sweep, certify, abandon):
         app.command()(command)
 
 
@@ -254,6 +254,22 @@ def _would_erase(run: Run) -> list[tuple[str, str, int, int]]:
         (name, home, sum(piece.delete for piece in group), sum(piece.blank for piece in group))
         for name, home, group in erasing.order(scope, manifest.slices)
     ]
+
+
+def transfer(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
+    """Stand the fence, freeze the closure, and bring every row home; the same as `apply --until transfer`.
+
+    Example: domicile transfer
+    """
+    _go_on(file, Stage.TRANSFER, as_json=as_json)
+
+
+def cutover(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
+    """Compare both sides under the fence; from then on home is the authority. The same as `apply --until verify`.
+
+    Example: domicile cutover
+    """
+    _go_on(file, Stage.VERIFY, as_json=as_json)
 
 
 def sweep(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
