@@ -15,7 +15,7 @@ from bench.machine import facts
 from bench.pairing import Sample, interleave, ratio_of, speed
 from bench.raw_pipe import SCOPED, raw_pipe, slice_pipe
 from bench.results import Figure, Part, Results, write
-from bench.workers import engine_copy, engine_verify, measured, reladiff_tables, task_of
+from bench.workers import engine_copy, engine_verify, measured, reladiff_table, reladiff_view, task_of
 from bench.world import (
     HOME,
     KEY,
@@ -34,7 +34,8 @@ from domicile.transfer import transfer
 RESULTS = Path(__file__).resolve().parent / "results"
 CHANGED = 100
 COPY_TARGET, VERIFY_TARGET, DIFFERENCES_TARGET = 0.95, 4.0, 5.0
-PIPE, SLICES, ENGINE, RELADIFF = "raw pipe", "pipe of the engine's slices", "engine", "reladiff"
+PIPE, SLICES, ENGINE = "raw pipe", "pipe of the engine's slices", "engine"
+VIEW, TABLE = "reladiff over a view", "reladiff over a ready table"
 
 
 class Bench:
@@ -93,6 +94,7 @@ class Bench:
             )  # fmt: skip
         source, home = self.world.source_dsn, self.world.home_dsn
         execute(source, "CREATE SCHEMA bench")
+        execute(source, f"CREATE VIEW bench.scope AS {SCOPED.as_string(None)}")
         execute(source, f"CREATE TABLE bench.scoped AS {SCOPED.as_string(None)} ORDER BY e.id")
         execute(source, "ALTER TABLE bench.scoped ADD PRIMARY KEY (id)")
         for dsn in (source, home):
@@ -103,19 +105,21 @@ class Bench:
         """The engine's verify against reladiff, of the same rows."""
         task = task_of(self.world, self.slices, differences=differences)
         contenders = {
-            RELADIFF: lambda: measured(reladiff_tables, task),
+            VIEW: lambda: measured(reladiff_view, task),
             ENGINE: lambda: measured(engine_verify, task),
+            TABLE: lambda: measured(reladiff_table, task),
         }
         rounds = interleave(contenders, rounds=self.rounds, before=lambda: None, tell=_tell)
         return Part(
             title=f"Verify of both sides, {differences or 'no'} rows changed",
             rounds=rounds,
-            figures=(
+            figures=tuple(
                 Figure(
-                    name="engine / reladiff",
-                    ratio=speed(rounds, ENGINE, against=RELADIFF),
+                    name=f"engine / {name}",
+                    ratio=speed(rounds, ENGINE, against=name),
                     target=DIFFERENCES_TARGET if differences else VERIFY_TARGET,
-                ),
+                )
+                for name in (VIEW, TABLE)
             ),
         )
 

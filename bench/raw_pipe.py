@@ -11,19 +11,20 @@ import select
 import subprocess
 import time
 from collections.abc import Sequence
-from typing import IO
+from dataclasses import dataclass
+from typing import IO, Any
 
+import psycopg
 from psycopg import sql
 
 from bench.pairing import Sample
 from bench.workers import peak_rss_bytes
-from bench.world import EVENTS, World
+from bench.world import EVENTS, World, engine_of
 from domicile.model import Slice
 from domicile.stores.postgres.names import column_names, columns, relation, row_expressions
 from domicile.stores.postgres.programs import find_client
-from domicile.stores.postgres.reading import slice_rows
+from domicile.stores.postgres.reading import stretch_of
 from domicile.stores.postgres.schema import environment_of
-from domicile.stores.postgres.session import SETTINGS
 
 MEMORY_LOOKED_AT_MS = 50
 SCOPED = sql.SQL(
@@ -32,40 +33,66 @@ SCOPED = sql.SQL(
 )
 
 
+CARRIED = (
+    "domicile.low_0", "domicile.high_0", "max_parallel_workers_per_gather", "work_mem", "jit", "row_security"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is copied, and the session's settings meanwhile."""
+
+    text: sql.Composable
+    options: str
+
+
 def raw_pipe(world: World) -> Sample:
     """The whole scope through one pair of psql, with the servers' default settings."""
-    return _timed(world, [SCOPED], options="")
+    return _timed(world, [Query(text=SCOPED, options="")])
 
 
 def slice_pipe(world: World, slices: Sequence[Slice]) -> Sample:
     """The engine's slice queries, with the engine's settings, a pair of psql each."""
+    return _timed(world, [slice_query(world, piece) for piece in slices])
+
+
+def slice_query(world: World, piece: Slice) -> Query:
+    """The engine's query of a slice, with the settings that its transaction stands under. (Not timed: 1 ms a slice.)"""
     dataset = world.scope.dataset(EVENTS)
-    queries = [
-        sql.SQL("SELECT {} FROM {} ORDER BY m.n").format(
-            row_expressions(dataset, "d", blanked=False), slice_rows(dataset, piece)
-        )
-        for piece in slices
-    ]
-    kept = ("work_mem", "jit", "row_security")
-    return _timed(world, queries, options=" ".join(f"-c {name}={SETTINGS[name]}" for name in kept))
+    engine = engine_of(world.source_dsn, world.home_dsn, world.scope)
+    try:
+        with engine.source.snapshot() as view:
+            stretch = stretch_of(view.connection, dataset, piece)
+            settings = [(name, _setting(view.connection, name)) for name in CARRIED]
+            text = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
+                row_expressions(dataset, "d", blanked=False), stretch.rows, stretch.order
+            )
+    finally:
+        engine.close()
+    return Query(text=text, options=" ".join(f"-c {name}={value}" for name, value in settings))
 
 
-def _timed(world: World, queries: Sequence[sql.Composable], *, options: str) -> Sample:
+def _setting(connection: psycopg.Connection[Any], name: str) -> str:
+    row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _timed(world: World, queries: Sequence[Query]) -> Sample:
     start, cpu, peak, rows = time.monotonic(), 0.0, 0, 0
     for query in queries:
-        used, memory, count = _pipe(world, query, options)
+        used, memory, count = _pipe(world, query)
         cpu, peak, rows = cpu + used, max(peak, memory), rows + count
     return Sample(seconds=time.monotonic() - start, client_cpu_s=cpu, peak_rss_bytes=peak, rows=rows)
 
 
-def _pipe(world: World, query: sql.Composable, options: str) -> tuple[float, int, int]:
+def _pipe(world: World, query: Query) -> tuple[float, int, int]:
     """Pump one query; processor seconds, greatest memory of both together, rows."""
     dataset = world.scope.dataset(EVENTS)
-    out = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(query)
+    out = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(query.text)
     into = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         relation(dataset.table), columns(column_names(dataset))
     )
-    reader = _psql(world.source_dsn, out, options, stdin=subprocess.DEVNULL)
+    reader = _psql(world.source_dsn, out, query.options, stdin=subprocess.DEVNULL)
     assert reader.stdout is not None
     writer = _psql(world.home_dsn, into, "", stdin=reader.stdout)
     reader.stdout.close()

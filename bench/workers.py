@@ -86,9 +86,18 @@ def engine_verify(task: Task) -> Prepared:
     return run
 
 
-def reladiff_tables(task: Task) -> Prepared:
+def reladiff_view(task: Task) -> Prepared:
+    """reladiff's hashdiff of a view of the scoped rows at the source against the table at home."""
+    return _reladiff(task, "bench.scope")
+
+
+def reladiff_table(task: Task) -> Prepared:
     """reladiff's hashdiff of a ready table of just the scoped rows at the source against the table at home."""
-    ours = _table(task, task.source_dsn, "bench.scoped")
+    return _reladiff(task, "bench.scoped")
+
+
+def _reladiff(task: Task, scoped: str) -> Prepared:
+    ours = _table(task, task.source_dsn, scoped)
     theirs = _table(task, task.home_dsn, "public.watch_event")
 
     def run() -> int:

@@ -51,12 +51,15 @@ class PostgresSnapshot:
         return meter.measure(piece.id, rows)
 
     def leaves(self, piece: Slice, *, at_home: bool) -> Mapping[int, str]:
-        """Hash by leaves, in the database; a hint for narrowing, never a commitment."""
+        """Hash by leaves, in the database; a hint for narrowing, never a commitment.
+
+        A sum of 64-bit hashes, each seeded with its line's number: no sort, and rows that changed places differ.
+        """
         with faults(self.store, f"hash {piece.id}"):
             stretch = stretch_of(self.connection, self.scope.dataset(piece.dataset), piece)
             query = sql.SQL(
-                "SELECT (r.n - 1) / {size} AS leaf, md5(string_agg(r.hash, '' ORDER BY r.n, r.hash))"
-                " FROM (SELECT m.n, md5({row}) AS hash FROM {rows}) AS r GROUP BY 1"
+                'SELECT (m.n - 1) / {size} AS leaf, sum(hashtextextended({row} COLLATE "C", m.n))'
+                " FROM {rows} GROUP BY 1"
             ).format(size=sql.Literal(LEAF_ROWS), row=self._row_text(piece, at_home=at_home), rows=stretch.rows)
             return {int(leaf): str(digest) for leaf, digest in run(self.connection, query)}
 
@@ -77,10 +80,15 @@ class PostgresSnapshot:
         keys = sql.SQL(", ").join(sql.SQL("{}::text").format(item) for item in key_expressions(dataset, "d"))
         rows = stray_rows(dataset, home)
         with faults(self.store, f"look for strays in {dataset.id}"):
-            counted = number(self.connection, sql.SQL("SELECT count(*) FROM {}").format(rows))
+            if dataset.key:  # merged over both indexes: 0.25 s where building a hash of the manifest took 0.85
+                self.connection.execute("SET LOCAL enable_hashjoin = off")
             found = run(
                 self.connection, sql.SQL("SELECT {} FROM {} LIMIT {}").format(keys, rows, sql.Literal(limit))
             ).fetchall()
+            counted = len(found)
+            if counted == limit:  # none, mostly: then one reading of the table has said so
+                counted = number(self.connection, sql.SQL("SELECT count(*) FROM {}").format(rows))
+            self.connection.execute("SET LOCAL enable_hashjoin TO DEFAULT")
         return counted, tuple(tuple(str(part) for part in row) for row in found)
 
     def position(self) -> str:
@@ -131,7 +139,7 @@ class Stretch:
 def stretch_of(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice) -> Stretch:
     """Spell the slice so that one merge join streams it: both sides bounded by key, in the key's own order.
 
-    That is the manifest's order, as its numbers were given by the key, for keys that sort alike on all machines;
+    Within a slice that is the manifest's order, as its numbers follow the key, if keys sort alike on all machines;
     others are read by `m.n`. The bounds stand in settings of the transaction: the planner estimates from them as from
     literals, and no key stands in the text of a statement, where logs and pg_stat_statements would keep it (P8).
     Measured against bounds by sub-select: 2.3 times the speed, with less memory, as nothing is hashed or sorted.
