@@ -26,6 +26,8 @@ class Taste:
     unknown: tuple[str, ...] = ("stay", "stay", "US", "in-scope")
     blanked_edges: bool = True
     tokens: bool = True
+    bare: bool = True
+    """Whether `move` datasets may be without any stand-in."""
     decided: bool = False
     """Whether the rules that only need a yes are all given."""
 
@@ -100,6 +102,8 @@ def _sheet(
         blanks = ()
     if disposition is Disposition.NONE:
         blanks = paths = ()
+    if disposition is Disposition.MOVE and taste.bare and draw(st.integers(0, 4)) == 0:
+        blanks = ()
     follows = disposition in (Disposition.MOVE, Disposition.SPLIT)
     return replace(
         sheet,

@@ -47,6 +47,39 @@ def _split_shared() -> World:
     return World(sheets=(*video().sheets, room))
 
 
+def _cycle() -> World:
+    """An album's cover is a photo, a photo is in an album; a note of nobody's keeps the album's skeleton."""
+    owner = path(up("owner_id", "person"))
+    album = Sheet(
+        name="album",
+        columns={"id": "integer", "owner_id": "integer", "cover_id": "integer"},
+        references=(refer("owner_id", "person", source=Apart.SKELETON), refer("cover_id", "photo")),
+        paths=(owner,),
+        blanks=(null("cover_id"),),
+        rows=((1, 1, 1),),
+    )
+    photo = Sheet(
+        name="photo",
+        columns={"id": "integer", "owner_id": "integer", "album_id": "integer"},
+        references=(
+            refer("owner_id", "person", source=Apart.SKELETON),
+            refer("album_id", "album", source=Apart.SKELETON),
+        ),
+        paths=(owner,),
+        rows=((1, 1, None),),
+    )
+    remark = Sheet(
+        name="remark",
+        columns={"id": "integer", "album_id": "integer"},
+        references=(refer("album_id", "album", source=Apart.SKELETON),),
+        disposition=Disposition.NONE,
+        home_rows=HomeRows.NOTHING,
+        rows=((1, 1),),
+    )
+    (person,) = crowd(2).sheets
+    return World(sheets=(person, album, photo, remark))
+
+
 def _references(world: World, sheet: str, column: str, **changes: Apart) -> World:
     edges = tuple(
         replace(edge, **changes) if edge.columns == (column,) else edge  # type: ignore[arg-type]
@@ -328,6 +361,23 @@ class ErasingSuite:
         flow.erase(bench, flow.move(bench))
         assert (2, 1, 1, "ca answers fr") in bench.rows("us", "remark")  # under remark 3, as a whole
         assert (2, 1, 1, None) in bench.rows(SOURCE, "remark")
+
+    def test_a_reference_that_a_skeleton_loses_holds_no_row_back_also_in_a_cycle(
+        self, make: Callable[..., Bench]
+    ) -> None:
+        bench = make(_cycle())
+        flow.erase(bench, flow.move(bench))
+        assert bench.rows(SOURCE, "album") == [(1, 1, None)]
+        assert bench.rows(SOURCE, "photo") == []
+        assert bench.rows("ca", "album") == [(1, 1, 1)]
+        assert bench.rows("ca", "photo") == [(1, 1, None)]
+
+    def test_a_skeleton_without_stand_ins_is_the_row_and_stays_as_it_is(self, make: Callable[..., Bench]) -> None:
+        bench = make(_cycle())
+        manifest = flow.move(bench)
+        assert [(piece.delete, piece.blank) for piece in manifest.slices if piece.dataset == PERSON] == [(0, 0)]
+        flow.erase(bench, manifest)
+        assert bench.rows(SOURCE, "person") == [(1, "p1", "CA"), (2, "p2", "FR")]
 
     # -- afterwards ----------------------------------------------------------------------------------------------
 

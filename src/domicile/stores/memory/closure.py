@@ -216,16 +216,14 @@ def _source_needs(closure: Closure) -> None:
 
 def _follow_source(closure: Closure, edge: Edge) -> bool:
     """Spare the edge's parents; say whether anything changed."""
-    if edge.apart_source is Apart.REFUSE or not closure.scope.dataset(edge.parent).moves:
+    dataset = closure.scope.dataset(edge.parent)
+    if edge.apart_source is Apart.REFUSE or not dataset.moves:
         return False
+    spared = Fate.BLANK if edge.apart_source is Apart.SKELETON and dataset.blanks else Fate.KEEP
     changed = False
     for parent in needs_at_source(closure, edge):
-        fate = closure.fate(parent)
-        if edge.apart_source is Apart.WHOLE and fate is not Fate.KEEP:
-            closure.fates[parent] = Fate.KEEP
-            changed = True
-        elif edge.apart_source is Apart.SKELETON and fate is Fate.DELETE:
-            closure.fates[parent] = Fate.BLANK
+        if closure.fate(parent) not in (spared, Fate.KEEP):
+            closure.fates[parent] = spared
             changed = True
     return changed
 

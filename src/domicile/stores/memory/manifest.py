@@ -198,27 +198,27 @@ def _shared(closure: Closure, dataset: DatasetScope) -> Iterator[Finding]:
     rule = f"datasets.{dataset.id}.shared: {dataset.shared or '?'}"
     yield from _found(
         "shared", str(dataset.id),
-        [closure.copies[node] for node in mine if len(closure.destinations[node]) > 1],
+        [1 for node in mine if len(closure.destinations[node]) > 1],
         "rows lead to subjects who live apart",
         rule=rule if dataset.shared else None, remedy=None if dataset.shared else rule,
     )  # fmt: skip
     if not dataset.moves:
         yield from _found(
             "split-shared", str(dataset.id),
-            [closure.copies[node] for node in mine if len(closure.owners.get(node, ())) > 1],
+            [1 for node in mine if len(closure.owners.get(node, ())) > 1],
             "rows belong whole to several homes, which only `move` datasets allow",
             remedy=f"datasets.{dataset.id}.shared: first   # or a path that leads to one person",
         )  # fmt: skip
 
 
 def _kept(closure: Closure, dataset: DatasetScope) -> Iterator[Finding]:
+    if not dataset.moves:
+        return
     mine = [node for node, _ in closure.of(dataset.id) if node in closure.owners]
     for fate, words in ((Fate.KEEP, "whole"), (Fate.BLANK, "as skeletons")):
-        if fate is Fate.BLANK and not dataset.moves:
-            continue
         yield from _found(
             "kept", str(dataset.id),
-            [closure.copies[node] for node in mine if closure.fate(node) is fate],
+            [1 for node in mine if closure.fate(node) is fate],
             f"rows of movers stay at the source {words} for others who need them", rule="see the rules above",
         )  # fmt: skip
 
