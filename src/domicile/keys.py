@@ -113,17 +113,22 @@ def parse_skey(line: str) -> Signer:
 
 
 def save_signer(path: Path, signer: Signer) -> None:
-    """Write the secret to a new file of mode 0600; `BadFile` if there is one: a key is never overwritten."""
+    """Write the secret to a new file of mode 0600, whole or not at all; `BadFile` if there is one already."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as out:
+            out.write(signer.skey + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        try:
+            os.link(fresh, path)
+        finally:
+            fresh.unlink()
     except FileExistsError as error:
         raise BadFile(f"key file {path}: exists already; choose another name") from error
     except OSError as error:
         raise HostFault(f"key file {path}: can't be made ({error.strerror}); check folder and rights") from error
-    with os.fdopen(handle, "w") as out:
-        out.write(signer.skey + "\n")
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def load_signer(path: Path) -> Signer:

@@ -10,7 +10,7 @@ anywhere and begun again (P5). Intent is in the log before an irreversible effec
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -20,14 +20,14 @@ from domicile import cutover, erase, stating, verify
 from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.config import Config
-from domicile.errors import BadFile, NoClearance, Refused, Undecided, Waiting, WorldChanged
+from domicile.errors import BadFile, NoClearance, NotEqual, Refused, Undecided, Waiting, WorldChanged
 from domicile.events import Advanced, Began, Ended, Event, Listener, Noted, silent
 from domicile.horizon import Horizon, Judged
 from domicile.host import Host
 from domicile.journal import Journal
 from domicile.keys import parse_vkey
 from domicile.ledger import Ledger, Recorded
-from domicile.model import Clearance, Copy, Equality, Fence, Form, Home, Manifest, Restore, Scope
+from domicile.model import Clearance, Copy, Equality, Erased, Fence, Form, Home, Manifest, Restore, Scope, Slice
 from domicile.plan.document import (
     PLAN_BYTES_MAX,
     Plan,
@@ -324,11 +324,12 @@ class Run:
 
     def compare(self, scope: Scope, manifest: Manifest) -> Equality:
         """Read both sides of every slice, under the fence."""
+        self._refuse_open_fence()
         erased = self.source.erased()
         slices = [piece for piece in manifest.slices if piece.id not in erased]
         with self._timed("verify", total=sum(piece.rows for piece in slices)) as words:
             equality = verify.verify(
-                self.source, self.homes, scope, slices, fenced=self._is_fenced(), now=self.host.now(),
+                self.source, self.homes, scope, slices, fenced=True, now=self.host.now(),
                 listener=self.listener,
             )  # fmt: skip
             differing = sum(not pair.equal for pair in equality.private)
@@ -336,8 +337,19 @@ class Run:
             words[0] = f"{differing} of {len(equality.private)} private slices differ, {strays} strays"
         return equality
 
-    def _is_fenced(self) -> bool:
-        return self.source.is_fenced()
+    def _refuse_open_fence(self) -> None:
+        """Raise NoClearance when somebody got, or could have got, past the fence."""
+        if not self.source.is_fenced():
+            raise NoClearance(
+                "the fence was opened: a guard is missing, switched off or changed; nothing is erased. "
+                "`domicile abandon` gives the run up"
+            )
+        late = self.source.late_rows()
+        if late:
+            raise NoClearance(
+                f"{late} rows of movers came to the source past the fence, and are not at home; nothing is erased. "
+                "`domicile abandon` gives the run up"
+            )
 
     def under_way(self) -> tuple[Scope, Manifest]:
         """Scope and frozen manifest of the run, for `verify` and `status`; raise Refused when nothing is frozen."""
@@ -390,6 +402,7 @@ class Run:
         manifest = self.source.frozen()
         if manifest is None:
             raise NoClearance("nothing is frozen, so nothing can be cleared")
+        self._refuse_open_fence()
         equality, sha256 = self.equality(scope, manifest)
         restores = self._restores(scope, manifest, equality, sha256)
         given = self.approvals(sha256)
@@ -417,18 +430,30 @@ class Run:
                 f"cleared, and nothing erased yet: {rows} rows of {len({name for name, *_ in groups})} datasets; "
                 "`domicile erase` lists them, `domicile apply --yes` erases them"
             )
+        if self.last(ErasurePredicate) is None:
+            for piece in manifest.slices:
+                if piece.blank:
+                    self.source.rehearse(piece)
         plan = self.ledger.plan().plan
         with self._timed("erase", total=sum(p.delete + p.blank for _, _, g in groups for p in g)) as words:
             rows = 0
             for dataset, home, group in groups:
                 intent = stating.erasure_intent(plan, clearance, dataset, home, group)
                 self._state(intent)
-                done = erase.erase_group(self.source, self.homes, group, clearance, listener=self.listener)
+                done = self._erase_group(group, clearance)
                 rows += sum(item.deleted + item.blanked for item in done)
                 self._state(stating.erasure_outcome(intent, done))
             words[0] = f"{rows} rows deleted or blanked at the source, nothing else touched"
         self.journal.put("rows_left", self.source.remaining(), int)
         self.journal.put("erase_done", value=True, kind=bool)
+
+    def _erase_group(self, group: Sequence[Slice], clearance: Clearance) -> tuple[Erased, ...]:
+        try:
+            return erase.erase_group(self.source, self.homes, group, clearance, listener=self.listener)
+        except NotEqual:
+            if not self.source.erased():
+                self.journal.put("equality_sha256", "", str)  # what changed is compared, and approved, anew
+            raise
 
     # -- sweep and certify ---------------------------------------------------------------------------------------
 

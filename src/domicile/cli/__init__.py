@@ -35,10 +35,12 @@ for room in (mapping, moving, evidence, demo):
 def main() -> None:
     """Run the command line; the only place that turns an error into words and an exit code."""
     try:
-        app()
+        app(prog_name="domicile")
     except DomicileError as fault:
         _tell(type(fault).__name__, str(fault), fault.exit_code)
-    except KeyboardInterrupt:
+    except SystemExit as ended:
+        if ended.code != INTERRUPTED_EXIT:  # Typer turns Ctrl-C into this one
+            raise
         _tell("Interrupted", "interrupted; run the same command again, it goes on where it was", INTERRUPTED_EXIT)
     except BrokenPipeError:
         sys.exit(0)

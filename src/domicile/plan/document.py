@@ -22,6 +22,10 @@ from domicile.model import Copy, Finding, Manifest, Scope, Tally
 PLAN_BYTES_MAX = 64 * 1024 * 1024
 COPY_BYTES_S = 60_000_000  # measured: 300,000 rows and their proof on 2 cores; replaced by this run's own rate
 PASSES = 5  # copy, verify on both sides, restore and its read, erase's compare
+WAY_ON = (
+    "take the change back and run `domicile apply` again, or, while nothing is erased, `domicile abandon` the run and "
+    "plan anew"
+)
 NOT_PROVEN = (
     "what lies below the file interface (free blocks of the file system, disks taken away) is not looked at",
     "copies made by people or programs that no store lists are not known",
@@ -121,7 +125,7 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
         approvals_threshold=config.policy.approvals.erase.threshold,
         approvers=config.policy.approvals.erase.of,
         forecast=forecast(datasets, manifest, config.programme.deadline, now=now),
-        not_proven=(*NOT_PROVEN, *_excepted(config)),
+        not_proven=(*NOT_PROVEN, *_excepted(config), *_unlogged(catalogue, scope)),
     )
 
 
@@ -147,6 +151,13 @@ def _excepted(config: Config) -> Iterator[str]:
                     f"{name}.{column} stays outside under exception {found.id} until {found.until}: {found.purpose} "
                     f"(for {found.recipient}; approved by {', '.join(found.approvers)})"
                 )
+
+
+def _unlogged(catalogue: Catalogue, scope: Scope) -> Iterator[str]:
+    """Tables that a crash of a server empties: what is at home may go without anybody's doing."""
+    for table in catalogue.tables:
+        if table.unlogged and any(dataset.table == table.name and dataset.moves for dataset in scope.datasets):
+            yield f"{table.name} is unlogged, at home too: a crash of the server there empties it"
 
 
 def catalogue_sha256(catalogue: Catalogue) -> str:
@@ -196,13 +207,10 @@ def decode_plan(data: bytes, *, origin: str = "plan.json") -> Plan:
 def refuse_changed_world(plan: Plan, config_bytes: bytes, catalogue: Catalogue) -> None:
     """Raise WorldChanged when the programme's file or the source's shape is not the plan's (P4)."""
     if hashlib.sha256(config_bytes).hexdigest() != plan.config_sha256:
-        raise WorldChanged(
-            "domicile.yaml changed since the plan was made; run `domicile plan` again and have it signed"
-        )
+        raise WorldChanged(f"domicile.yaml changed since the plan was made; {WAY_ON}")
     if catalogue_sha256(catalogue) != plan.catalogue_sha256:
         raise WorldChanged(
-            f"store {plan.source}: tables, columns, keys or triggers changed since the plan was made; "
-            "run `domicile plan` again"
+            f"store {plan.source}: tables, columns, keys or triggers changed since the plan was made; {WAY_ON}"
         )
     if plan.engine != __version__:
         raise WorldChanged(

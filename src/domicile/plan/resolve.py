@@ -40,6 +40,7 @@ from domicile.model import (
 )
 
 LISTED_MAX = 200
+OWN_EQUALITY = frozenset("SUX")  # strings and user-defined types; enums, ranges and composites compare as ours do
 LARGE_OBJECT_TYPES = ("oid", "lo")
 
 
@@ -121,6 +122,7 @@ class _Resolver:
             raise BadFile(f"subject.key: {self.config.subject.key} is not a unique key of {subject.name}")
         datasets = [self._dataset(name, rule) for name, rule in self.config.datasets.items() if self._here(name)]
         self._refuse_large_objects(datasets)
+        self._refuse_untamed(datasets)
         edges = [edge for edges in self.edges.values() for edge in edges]
         scope = Scope(
             subject=DatasetId(self.config.subject.dataset),
@@ -142,6 +144,36 @@ class _Resolver:
                         f"{dataset.id}.{column.name} ({column.type}) may name large objects, which are not moved: "
                         "put them into a bytea column, or remove them, before the plan"
                     )
+
+    def _refuse_untamed(self, datasets: list[DatasetScope]) -> None:
+        """Refuse what the erasure can't keep silent, and keys whose own equality the closure does not ask."""
+        for dataset in datasets:
+            table = self.catalogue.table(dataset.table)
+            event = "DELETE" if dataset.moves else "UPDATE" if dataset.decided else None
+            if table is None or event is None:
+                continue
+            loud = [item.name for item in table.triggers if item.enabled in ("A", "R") and event in item.events]
+            loud += [item.name for item in table.rules if item.enabled in ("A", "R") and item.event.upper() == event]
+            if loud:
+                raise Refused(
+                    f"{dataset.id}: {', '.join(loud)} fires ALWAYS or in replica mode, so also during the erasure; set "
+                    "it to ENABLE (origin) for the time of the run"
+                )
+        for edges in self.edges.values():
+            for edge in edges:
+                self._refuse_own_equality(edge.child, edge.columns)
+        for dataset in datasets:
+            self._refuse_own_equality(dataset.id, dataset.key)
+
+    def _refuse_own_equality(self, name: str, columns: tuple[str, ...]) -> None:
+        table = self._table(name, f"datasets.{name}")
+        for column_name in columns:
+            column = table.column(column_name)
+            if column and "." in column.base and column.category in OWN_EQUALITY:
+                raise Refused(
+                    f"{name}.{column_name}: keys and references of type {column.type} compare by a rule of their own, "
+                    "which the closure does not ask yet; without it rows could be missed"
+                )
 
     def _here(self, name: str) -> bool:
         store, table = split_dataset_id(name)

@@ -34,7 +34,7 @@ from domicile.stores.postgres.names import (
     stand_in,
 )
 from domicile.stores.postgres.reading import slice_lines, slice_rows
-from domicile.stores.postgres.session import number, run
+from domicile.stores.postgres.session import number, run, with_application_path
 from domicile.stores.postgres.shape import refuse_changed
 
 
@@ -69,6 +69,18 @@ def erase(  # noqa: PLR0913 - the slice and what it is compared with
             connection.execute("ROLLBACK")
         raise
     return result
+
+
+def rehearse(connection: psycopg.Connection[Any], scope: Scope, piece: Slice) -> None:
+    """Blank and roll back; raises what the erasure would raise."""
+    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    try:
+        connection.execute("SET LOCAL session_replication_role = replica")
+        admit(connection)
+        _blank(connection, scope.dataset(piece.dataset), piece)
+    finally:
+        if not connection.closed:
+            connection.execute("ROLLBACK")
 
 
 def erased(connection: psycopg.Connection[Any]) -> dict[SliceId, Erased]:
@@ -154,6 +166,7 @@ def _blank(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Sl
         sql.SQL("{} = {}").format(sql.Identifier(blank.column), stand_in(dataset, blank, types[blank.column], "d"))
         for blank in dataset.blanks
     )
+    with_application_path(connection)
     return run(
         connection,
         sql.SQL("UPDATE {} AS d SET {} FROM {} AS m WHERE {} AND {} AND m.fate = {}").format(
@@ -194,7 +207,7 @@ def _refuse_orphans(connection: psycopg.Connection[Any], scope: Scope, edge: Edg
     if orphans:
         raise Collateral(
             f"{piece.id}: {orphans} rows of {child.id} that stay refer to rows about to be erased ({edge.name}); "
-            f"rolled back. Decide them under {edge.where}.apart.source, then run `domicile plan` again"
+            f"rolled back. Let them refer elsewhere, or remove them, then run `domicile apply` again"
         )
 
 

@@ -8,7 +8,7 @@ passes it by a line in `domicile.pass` for its own transaction, which only the o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import psycopg
@@ -29,6 +29,9 @@ from domicile.stores.postgres.names import (
 from domicile.stores.postgres.session import FENCED_STATE, run
 
 GUARD = "zzzz_domicile_guard"
+GUARD_AFTER = f"{GUARD}_after"
+GUARD_TRUNCATE = f"{GUARD}_truncate"
+GUARDS = (GUARD, GUARD_AFTER, GUARD_TRUNCATE)
 LOCK_TIMEOUT_MS = 2_000
 MESSAGE = "domicile: this row belongs to a person who is being moved home; write there"
 
@@ -86,6 +89,8 @@ def install(connection: psycopg.Connection[Any], scope: Scope) -> None:
     for dataset in guarded(scope):
         replace_guard(connection, scope, dataset, frozen=False)
         _attach(connection, dataset)
+    keep_sources(connection)
+    close_to_others(connection, STAGING)
 
 
 def replace_guard(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, *, frozen: bool) -> None:
@@ -151,23 +156,82 @@ def _function(dataset: DatasetScope) -> sql.Identifier:
 
 
 def _attach(connection: psycopg.Connection[Any], dataset: DatasetScope) -> None:
-    name, table = sql.Identifier(GUARD), relation(dataset.table)
-    run(
-        connection,
-        sql.SQL("CREATE TRIGGER {} BEFORE INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
-            name, table, _function(dataset)
-        ),
-    )
-    truncate = sql.Identifier(f"{GUARD}_truncate")
-    run(
-        connection,
-        sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
-            truncate, table, _refusal(connection)
-        ),
-    )
+    """Guard every table of the tree: before and after a row changes, and against TRUNCATE.
+
+    After, because other triggers and computed columns have had their say only then.
+    """
+    table = relation(dataset.table)
+    for name, moment in ((GUARD, "BEFORE INSERT OR UPDATE OR DELETE"), (GUARD_AFTER, "AFTER INSERT OR UPDATE")):
+        run(
+            connection,
+            sql.SQL("CREATE TRIGGER {} {} ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
+                sql.Identifier(name), sql.SQL(moment), table, _function(dataset)
+            ),
+        )
+    refusal = _refusal(connection)
     for tree in _tree(connection, dataset):
-        run(connection, sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(tree, name))
-    run(connection, sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(table, truncate))
+        run(
+            connection,
+            sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
+                sql.Identifier(GUARD_TRUNCATE), tree, refusal
+            ),
+        )
+        for name in GUARDS:
+            run(connection, sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(tree, sql.Identifier(name)))
+
+
+def open_guards(connection: psycopg.Connection[Any], datasets: Iterable[DatasetScope]) -> list[str]:
+    """Name the tables on which a guard is missing, switched off or another than was written."""
+    found: list[str] = []
+    for dataset in datasets:
+        rows = run(
+            connection,
+            sql.SQL(
+                "SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.oid IN (SELECT {table}::regclass UNION"
+                " SELECT relid FROM pg_partition_tree({table}::regclass)) AND (SELECT count(*) FROM pg_trigger AS t"
+                " JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN {kept} AS k ON k.function = p.oid::regprocedure::text"
+                " AND k.source = md5(p.prosrc) WHERE t.tgrelid = c.oid AND t.tgname = ANY({names})"
+                " AND t.tgenabled = 'A') <> {count}"
+            ).format(
+                table=sql.Literal(relation(dataset.table).as_string(connection)),
+                kept=sql.Identifier(STAGING, "guard"),
+                names=sql.Literal(list(GUARDS)),
+                count=sql.Literal(len(GUARDS)),
+            ),
+        )
+        found.extend(str(name) for (name,) in rows)
+    return found
+
+
+def keep_sources(connection: psycopg.Connection[Any]) -> None:
+    """Write down what the guard functions say, so that a changed one is noticed."""
+    kept = sql.Identifier(STAGING, "guard")
+    run(connection, sql.SQL("DROP TABLE IF EXISTS {}").format(kept))
+    run(
+        connection,
+        sql.SQL(
+            "CREATE TABLE {} AS SELECT p.oid::regprocedure::text AS function, md5(p.prosrc) AS source FROM pg_proc AS p"
+            " WHERE p.pronamespace = {}::regnamespace"
+        ).format(kept, sql.Literal(STAGING)),
+    )
+
+
+def close_to_others(connection: psycopg.Connection[Any], schema: str) -> None:
+    """Take back what default privileges gave to others on our schema and tables."""
+    grantees = run(
+        connection,
+        sql.SQL(
+            "SELECT DISTINCT a.grantee, r.rolname FROM (SELECT c.relacl AS acl, c.relowner AS owner FROM pg_class AS c"
+            " WHERE c.relnamespace = {name}::regnamespace UNION ALL SELECT n.nspacl, n.nspowner FROM pg_namespace AS n"
+            " WHERE n.oid = {name}::regnamespace) AS o, aclexplode(o.acl) AS a"
+            " LEFT JOIN pg_roles AS r ON r.oid = a.grantee WHERE a.grantee <> o.owner"
+        ).format(name=sql.Literal(schema)),
+    ).fetchall()
+    for oid, role in grantees:
+        who = sql.SQL("PUBLIC") if not oid else sql.Identifier(str(role))
+        place = sql.Identifier(schema)
+        run(connection, sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}").format(place, who))
+        run(connection, sql.SQL("REVOKE ALL ON SCHEMA {} FROM {}").format(place, who))
 
 
 def _refusal(connection: psycopg.Connection[Any]) -> sql.Identifier:
@@ -209,9 +273,14 @@ def admit(connection: psycopg.Connection[Any]) -> None:
 
 
 def remove(connection: psycopg.Connection[Any], scope: Scope) -> None:
-    """Take the guard's triggers away."""
+    """Take the guard's triggers away, on every table of each tree."""
     for dataset in guarded(scope):
-        for name in (GUARD, f"{GUARD}_truncate"):
+        for tree in _tree(connection, dataset):
+            run(
+                connection,
+                sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(GUARD_TRUNCATE), tree),
+            )
+        for name in (GUARD, GUARD_AFTER):
             run(
                 connection,
                 sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(name), relation(dataset.table)),

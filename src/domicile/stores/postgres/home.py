@@ -33,7 +33,7 @@ from domicile.stores.postgres.names import (
 )
 from domicile.stores.postgres.reading import PostgresSnapshot, slice_rows, snapshot, stray_rows
 from domicile.stores.postgres.schema import dump_section
-from domicile.stores.postgres.session import connect, faults, run
+from domicile.stores.postgres.session import connect, faults, run, with_application_path
 from domicile.stores.postgres.source import PostgresSource
 
 Filled = TypeVar("Filled")
@@ -215,6 +215,7 @@ class PostgresHome:
 
     def _write(self, piece: Slice, feed: Callable[[Sink], Measure]) -> Measure:
         dataset = self.scope.dataset(piece.dataset)
+        with_application_path(self.connection)
         writer = CopyIn(self.connection, relation(dataset.table), columns(column_names(dataset)), binary=dataset.binary)
         meter = Meter(self._key, writer)
         measure = self._fill(writer, lambda _: feed(meter))
@@ -273,12 +274,12 @@ class PostgresHome:
             return
         if self._source is None:
             raise RuntimeError("prepare comes before finish")
+        with faults(self.name, "give sequences their range"):
+            sequences.give_home(self.connection, self._source.sequences(), share=share, shares=shares)
         if not self._marked(POST_DATA):
             source = self._source
             script = dump_section(source.dsn, server_major=source.version, section=POST_DATA, store=source.name)
             self._run_section(POST_DATA, script)
-        with faults(self.name, "give sequences their range"):
-            sequences.give_home(self.connection, self._source.sequences(), share=share, shares=shares)
         with faults(self.name, "fill views and statistics"):
             self._refresh_views()
             self.connection.execute("ANALYZE")

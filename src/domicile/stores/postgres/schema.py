@@ -22,6 +22,7 @@ from domicile.stores.postgres.programs import find_client
 
 TIMEOUT_S_MAX = 3_600
 STDERR_CHARS_MAX = 400
+HEADER_LINES_MAX = 12
 SESSION_LINES = ("SET transaction_timeout", "\\restrict ", "\\unrestrict ")
 
 
@@ -39,12 +40,25 @@ def dump_section(dsn: str, *, server_major: int, section: str, store: str) -> st
         )  # fmt: skip
         listing = _run("pg_restore", server_major, None, store, ["--list", str(archive)])
         chosen = Path(folder) / "contents"
-        chosen.write_text("\n".join(line for line in listing.splitlines() if not _ours(line)), encoding="utf-8")
+        chosen.write_text("\n".join(line for line in listing.split("\n") if not _ours(line)), encoding="utf-8")
         script = _run(
             "pg_restore", server_major, None, store,
             [f"--section={section}", f"--use-list={chosen}", "--no-owner", "--no-acl", "--file=-", str(archive)],
         )  # fmt: skip
-    return "\n".join(line for line in script.splitlines() if not line.startswith(SESSION_LINES))
+    return _without_session_lines(script)
+
+
+def _without_session_lines(script: str) -> str:
+    """Drop what only psql or newer servers know, in header and last lines alone: function bodies may hold anything."""
+    lines = script.split("\n")
+    kept = [
+        line
+        for number, line in enumerate(lines)
+        if not (
+            line.startswith(SESSION_LINES) and (number < HEADER_LINES_MAX or number > len(lines) - HEADER_LINES_MAX)
+        )
+    ]
+    return "\n".join(kept)
 
 
 def _ours(line: str) -> bool:

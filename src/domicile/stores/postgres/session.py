@@ -29,12 +29,15 @@ SETTINGS = {
     "xmloption": "content",
     "standard_conforming_strings": "on",
     "statement_timeout": "0",
+    "lock_timeout": "0",
+    "synchronous_commit": "on",  # what is marked as done must survive a crash of the server
     "idle_in_transaction_session_timeout": "0",
     "default_transaction_read_only": "off",
     "default_transaction_isolation": "read committed",
     "jit": "off",
     "work_mem": "64MB",
 }
+NEWER_SETTINGS = {"idle_session_timeout": (14, "0"), "transaction_timeout": (17, "0")}
 SAFE_CLASSES = frozenset({"08", "25", "28", "3D", "3F", "42", "53", "54", "55", "57", "58"})
 
 
@@ -53,6 +56,9 @@ def connect(dsn: str, *, store: str) -> psycopg.Connection[Any]:
     with faults(store, "open a session"):
         for name, value in SETTINGS.items():
             connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+        for name, (major, value) in NEWER_SETTINGS.items():
+            if connection.info.server_version >= major * 10_000:
+                connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
     return connection
 
 
@@ -100,3 +106,14 @@ def number(connection: psycopg.Connection[Any], query: sql.Composable) -> int:
     """Execute a composed query for one whole number."""
     row = run(connection, query).fetchone()
     return int(row[0]) if row and row[0] is not None else 0
+
+
+def with_application_path(connection: psycopg.Connection[Any]) -> None:
+    """For the rest of this transaction, look for names where the application's own sessions do, after pg_catalog.
+
+    CHECK constraints may call functions by bare names; our own statements name everything in full.
+    """
+    connection.execute(
+        "SELECT pg_catalog.set_config('search_path', 'pg_catalog, ' || reset_val, true) FROM pg_catalog.pg_settings"
+        " WHERE name = 'search_path'"
+    )

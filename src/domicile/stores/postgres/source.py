@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from domicile.catalogue import Catalogue, Sequence, Table
-from domicile.errors import Unreachable, WorldChanged
+from domicile.errors import NoClearance, Refused, Unreachable, WorldChanged
 from domicile.host import Host
 from domicile.model import DatasetScope, Digest, Erased, Fence, Home, Manifest, Scope, Slice, SliceId
 from domicile.stores import Sink
@@ -122,15 +123,29 @@ class PostgresSource:
                 return None
             row = run(
                 self.connection,
-                sql.SQL("SELECT position, fenced_at, wait_ms FROM {}").format(sql.Identifier(STAGING, "fence")),
+                sql.SQL("SELECT position, fenced_at, wait_ms, run FROM {}").format(sql.Identifier(STAGING, "fence")),
             ).fetchone()
         if row is None:
             return None
+        if row[3] != self._run_id():
+            raise Refused(f"store {self.name}: another run holds its fence; finish or abandon it from its own folder")
         return Fence(position=row[0], fenced_at=row[1], wait_ms=row[2], subjects=self._subjects())
 
+    def _run_id(self) -> str:
+        """What tells this run from another, and nothing else."""
+        return hashlib.sha256(b"domicile run\x00" + self._key).hexdigest()
+
     def is_fenced(self) -> bool:
-        """Whether the guard stands."""
-        return self._standing() is not None
+        """Whether the guard stands, on every table and as it was written."""
+        if self._standing() is None:
+            return False
+        with faults(self.name, "look at the guards"):
+            return not fence.open_guards(self.connection, fence.guarded(self.scope))
+
+    def late_rows(self) -> int:
+        """Rows that lead to movers and are not in the manifest: someone got past the fence."""
+        with faults(self.name, "look for rows that came late"):
+            return staging.late_rows(self.connection, self.scope)
 
     def _install(self, scope: Scope) -> Fence:
         connection = self.connection
@@ -147,9 +162,9 @@ class PostgresSource:
                 run(
                     connection,
                     sql.SQL("CREATE TABLE {} AS SELECT {}::text AS position, {}::timestamptz AS fenced_at,"
-                            " {}::bigint AS wait_ms").format(
+                            " {}::bigint AS wait_ms, {}::text AS run").format(
                         sql.Identifier(STAGING, "fence"), sql.Literal(position), sql.Literal(self._host.now()),
-                        sql.Literal(wait_ms),
+                        sql.Literal(wait_ms), sql.Literal(self._run_id()),
                     ),
                 )  # fmt: skip
                 connection.execute("COMMIT")
@@ -215,7 +230,14 @@ class PostgresSource:
     def erase(self, piece: Slice, proven: Digest, read_home: Callable[[], Digest]) -> Erased:
         """Erase one slice; see `erasing`."""
         with faults(self.name, f"erase {piece.id}"):
+            if fence.open_guards(self.connection, [self.scope.dataset(piece.dataset)]):
+                raise NoClearance(f"{piece.id}: the fence was opened since; nothing was erased: `domicile status`")
             return erasing.erase(self.connection, self.scope, piece, key=self._key, proven=proven, read_home=read_home)
+
+    def rehearse(self, piece: Slice) -> None:
+        """Blank the slice's rows in a transaction that is rolled back: a constraint that forbids it speaks now."""
+        with faults(self.name, f"rehearse the blanking of {piece.id}"):
+            erasing.rehearse(self.connection, self.scope, piece)
 
     def erased(self) -> Mapping[SliceId, Erased]:
         """The marks of what was erased; none when nothing is frozen."""

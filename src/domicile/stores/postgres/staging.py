@@ -16,13 +16,15 @@ from psycopg import sql
 from pydantic import TypeAdapter
 
 from domicile.catalogue import Sequence
+from domicile.config import Shared
 from domicile.errors import Undecided
 from domicile.model import SLICE_ROWS_MAX, DatasetScope, Fate, Form, Manifest, Scope, Slice, SliceId, Tally
 from domicile.stores.postgres import sequences
 from domicile.stores.postgres.closure import EVERYWHERE, Work, compute
 from domicile.stores.postgres.closure import number as number_lines
-from domicile.stores.postgres.fence import create_staging, guarded, replace_guard
-from domicile.stores.postgres.names import STAGING, key_names, staged
+from domicile.stores.postgres.fence import close_to_others, create_staging, guarded, keep_sources, replace_guard
+from domicile.stores.postgres.names import STAGING, key_match, key_names, leads_to_mover, source_of, staged
+from domicile.stores.postgres.session import number as count_of
 from domicile.stores.postgres.session import run
 from domicile.stores.postgres.shape import freeze_shapes
 
@@ -67,6 +69,7 @@ def freeze(
         sequences.freeze(connection, catalogue_sequences)
         for dataset in guarded(scope):
             replace_guard(connection, scope, dataset, frozen=True)
+        keep_sources(connection)
         body = MANIFEST.dump_json(manifest).decode()
         run(
             connection,
@@ -80,6 +83,7 @@ def freeze(
                 sql.Identifier(STAGING, "erased")
             ),
         )
+        close_to_others(connection, STAGING)
         connection.execute("COMMIT")
     except BaseException:
         if not connection.closed:
@@ -237,4 +241,26 @@ def _counts(dataset: DatasetScope, schema: str) -> sql.Composable:
         gone=gone,
         m=manifest,
         star=sql.Literal(EVERYWHERE),
+    )
+
+
+def late_rows(connection: psycopg.Connection[Any], scope: Scope) -> int:
+    """Count rows that lead to a mover and that the manifest doesn't know as anybody's; there are none under a fence."""
+    return sum(_late(connection, scope, dataset) for dataset in scope.datasets if dataset.decided)
+
+
+def _late(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope) -> int:
+    asked = dataset.paths[:1] if dataset.shared is Shared.FIRST else dataset.paths
+    reach = sql.SQL(" OR ").join(leads_to_mover(scope, path, "d") for path in asked)
+    return count_of(
+        connection,
+        sql.SQL(
+            "SELECT count(*) FROM {} AS d WHERE ({}) AND NOT EXISTS (SELECT FROM {} AS m WHERE m.part <> {} AND {})"
+        ).format(
+            source_of(dataset),
+            reach,
+            staged("m", dataset.id),
+            sql.Literal(EVERYWHERE),
+            key_match(dataset, "d", "m"),
+        ),
     )
