@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -93,24 +94,25 @@ class Kept:
 
     server: EmbeddedServer
     folder: Path
+    names: tuple[str, str] = field(default_factory=lambda: (f"kept_{uuid4().hex[:12]}", f"kept_{uuid4().hex[:12]}"))
     programme: Programme | None = None
 
     def rewound(self, folder: Path) -> Programme:
         """The programme as it was when it began to wait."""
         if self.programme is None:
             self.programme = self._reach()
-        for name in ("kept_source", "kept_home"):
+        for name in self.names:
             _copy_database(self.server, name, f"{name}_copy")
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
         return replace(self.programme, folder=folder, shown=list(self.programme.shown))
 
     def _reach(self) -> Programme:
-        source = create_database(self.server, "kept_source", sample_template(self.server, "chinook"))
-        home = create_database(self.server, "kept_home")
+        source = create_database(self.server, self.names[0], sample_template(self.server, "chinook"))
+        home = create_database(self.server, self.names[1])
         programme = Programme(folder=self.folder, source=source, homes={"ca": home})
         programme.draft({"CA": "ca"})
         programme.move()
-        for name in ("kept_source", "kept_home"):
+        for name in self.names:
             _copy_database(self.server, f"{name}_copy", name)
         return programme
 

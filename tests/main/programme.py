@@ -74,10 +74,14 @@ class Programme:
     def cli(self, *words: str, code: int = 0) -> Answer:
         """Run `domicile WORDS` here; the exit code must be `code`."""
         out, err = io.StringIO(), io.StringIO()
-        here = _standing(self.folder, self.environment, ("domicile", *words))
-        with here, redirect_stdout(out), redirect_stderr(err):
-            ended = _exit_code()
+        with redirect_stdout(out), redirect_stderr(err):
+            ended = self.call(*words)
         return self._answered(words, Answer(code=ended, out=out.getvalue(), err=err.getvalue()), code)
+
+    def call(self, *words: str) -> int:
+        """Run `domicile WORDS` here, to wherever standard output leads; return the exit code."""
+        with _standing(self.folder, self.environment, ("domicile", *words)):
+            return _exit_code()
 
     def process(self, *words: str, code: int = 0) -> Answer:
         """Run `domicile WORDS` in a process of its own; the exit code must be `code`."""
