@@ -80,7 +80,7 @@ class PostgresSnapshot:
         keys = sql.SQL(", ").join(sql.SQL("{}::text").format(item) for item in key_expressions(dataset, "d"))
         rows = stray_rows(dataset, home)
         with faults(self.store, f"look for strays in {dataset.id}"):
-            if dataset.key:  # merged over both indexes: 0.25 s where building a hash of the manifest took 0.85
+            if dataset.key:  # merged over both indexes: 0.27 s where a hash of the manifest took 0.80
                 self.connection.execute("SET LOCAL enable_hashjoin = off")
             found = run(
                 self.connection, sql.SQL("SELECT {} FROM {} LIMIT {}").format(keys, rows, sql.Literal(limit))
@@ -142,7 +142,7 @@ def stretch_of(connection: psycopg.Connection[Any], dataset: DatasetScope, piece
     Within a slice that is the manifest's order, as its numbers follow the key, if keys sort alike on all machines;
     others are read by `m.n`. The bounds stand in settings of the transaction: the planner estimates from them as from
     literals, and no key stands in the text of a statement, where logs and pg_stat_statements would keep it (P8).
-    Measured against bounds by sub-select: 2.3 times the speed, with less memory, as nothing is hashed or sorted.
+    Measured on 250,000 rows against bounds by sub-select: 0.27 s for 0.56 s (medians of five, on a busy machine).
     """
     if not sorts_alike(dataset) or not _set_bounds(connection, dataset, piece):
         return Stretch(rows=slice_rows(dataset, piece), order=sql.SQL("m.n"))
