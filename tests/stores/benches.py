@@ -68,6 +68,10 @@ class Bench(Flowing, ABC):
     def delete(self, place: str, table: str, where: Mapping[str, object]) -> int:
         """Write as the application does."""
 
+    @abstractmethod
+    def tamper(self, table: str, where: Mapping[str, object], change: Mapping[str, object]) -> None:
+        """Write at the source past the guard, as somebody with every right could."""
+
 
 class MemoryBench(Bench):
     """The reference stores."""
@@ -114,6 +118,12 @@ class MemoryBench(Bench):
 
     def delete(self, place: str, table: str, where: Mapping[str, object]) -> int:
         return self.databases[place].delete(self.world.sheet(table).table, where)
+
+    def tamper(self, table: str, where: Mapping[str, object], change: Mapping[str, object]) -> None:
+        database = self.databases[SOURCE]
+        guard, database.guard = database.guard, None
+        database.update(self.world.sheet(table).table, where, change)
+        database.guard = guard
 
 
 class PostgresBench(Bench):
@@ -186,6 +196,22 @@ class PostgresBench(Bench):
             place,
             sql.SQL("DELETE FROM {} WHERE {}").format(_name(self.world.sheet(table).table), _equal(where, " AND ")),
         )
+
+    def tamper(self, table: str, where: Mapping[str, object], change: Mapping[str, object]) -> None:
+        name = _name(self.world.sheet(table).table)
+        with psycopg.connect(self.dsns[SOURCE]) as connection:
+            connection.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(name))
+            connection.execute(
+                sql.SQL("UPDATE {} SET {} WHERE {}").format(name, _equal(change, ", "), _equal(where, " AND "))
+            )
+            guards = connection.execute(
+                "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal",
+                [name.as_string(None)],
+            )
+            for (guard,) in guards.fetchall():
+                connection.execute(
+                    sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(name, sql.Identifier(guard))
+                )
 
     def _write(self, place: str, statement: sql.Composed) -> int:
         with psycopg.connect(self.dsns[place]) as connection:

@@ -9,7 +9,7 @@ import pytest
 
 from domicile.catalogue import OnDelete
 from domicile.config import Apart, Disposition, HomeRows, Shared
-from domicile.errors import Collateral, NotEqual, Undecided
+from domicile.errors import Collateral, NoClearance, NotEqual, Undecided
 from domicile.model import Digest, Fate, Form, Home, Manifest, Slice
 from tests.stores import flow
 from tests.stores.benches import SOURCE, TOKEN_KEY, Bench
@@ -272,15 +272,18 @@ class ErasingSuite:
 
     def test_p1_the_source_changed_since_erases_nothing(self, make: Callable[..., Bench]) -> None:
         bench, manifest, piece, proven = _proven(make)
-        bench.source.release_fence()
-        bench.update(SOURCE, "person", {"id": 4}, {"name": "x"})
+        bench.tamper("person", {"id": 4}, {"name": "x"})
         _refused(bench, manifest, lambda: flow.erase_one(bench, piece, proven))
 
     def test_p1_a_row_kept_by_the_source_counts_too(self, make: Callable[..., Bench]) -> None:
         bench, manifest, piece, proven = _proven(make)
-        bench.source.release_fence()
-        bench.update(SOURCE, "person", {"id": 1}, {"name": "x"})  # its fate is blank
+        bench.tamper("person", {"id": 1}, {"name": "x"})  # its fate is blank
         _refused(bench, manifest, lambda: flow.erase_one(bench, piece, proven))
+
+    def test_p2_an_opened_fence_erases_nothing(self, make: Callable[..., Bench]) -> None:
+        bench, manifest, piece, proven = _proven(make)
+        bench.source.release_fence()
+        _refused(bench, manifest, lambda: flow.erase_one(bench, piece, proven), NoClearance)
 
     def test_p1_the_same_slice_with_its_proof_is_erased(self, make: Callable[..., Bench]) -> None:
         bench, manifest, _, _ = _proven(make)
@@ -365,7 +368,7 @@ class ErasingSuite:
     def test_a_reference_that_a_skeleton_loses_holds_no_row_back_also_in_a_cycle(
         self, make: Callable[..., Bench]
     ) -> None:
-        bench = make(_cycle())
+        bench = make(_cycle().with_sheet("person", blanks=(null("name"),)))
         flow.erase(bench, flow.move(bench))
         assert bench.rows(SOURCE, "album") == [(1, 1, None)]
         assert bench.rows(SOURCE, "photo") == []
@@ -428,9 +431,9 @@ def _proven(make: Callable[..., Bench]) -> tuple[Bench, Manifest, Slice, Digest]
     return bench, manifest, piece, flow.home_digest(bench.homes[CA], piece)
 
 
-def _refused(bench: Bench, manifest: Manifest, erase: Callable[[], object]) -> None:
+def _refused(bench: Bench, manifest: Manifest, erase: Callable[[], object], why: type[Exception] = NotEqual) -> None:
     before = _everything(bench, bench.world)
-    with pytest.raises(NotEqual):
+    with pytest.raises(why):
         erase()
     assert _everything(bench, bench.world) == before
     assert bench.source.erased() == {}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from domicile.catalogue import Catalogue, ForeignKey
-from domicile.errors import Collateral, NotEqual, Undecided
+from domicile.errors import Collateral, NoClearance, NotEqual, Undecided
 from domicile.model import (
     SLICE_ROWS_MAX,
     DatasetScope,
@@ -117,6 +117,8 @@ class MemorySource:
         side = self._side()
         if piece.id in side.erased:
             return side.erased[piece.id]
+        if self.database.guard is None:
+            raise NoClearance(f"{piece.id}: the fence was opened since; nothing was erased: `domicile status`")
         here = self._view(side).read(piece, lambda _: None, at_home=False)
         if here.digest != proven:
             raise NotEqual(f"{piece.id}: the source no longer holds what was proven; run `domicile verify` again")
