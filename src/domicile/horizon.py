@@ -18,7 +18,7 @@ from domicile.predicates import SweepPredicate, SweptCopy, SweptRows, SweptToken
 from domicile.stores.postgres import horizon as server
 from domicile.stores.postgres.copies import looked
 from domicile.stores.postgres.home import PostgresHome
-from domicile.stores.postgres.session import faults
+from domicile.stores.postgres.session import application_path, faults
 from domicile.stores.postgres.source import PostgresSource
 from domicile.sweep.sources import token_sources
 
@@ -64,7 +64,9 @@ class Horizon:
             self._listener(Advanced(stage="horizon", units=0, text=text))
 
         with faults(self._source.name, "treat the horizon"):
-            return server.treat(self._source.connection, self._copies(), self._tables, progress=progress)
+            copies = self._copies()
+            with application_path(self._source.connection):
+                return server.treat(self._source.connection, copies, self._tables, progress=progress)
 
     def search(  # noqa: PLR0913 - what, where, and what the statement says
         self,

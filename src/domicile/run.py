@@ -510,6 +510,7 @@ class Run:
         if self.last(ErasurePredicate) is not None:
             raise Refused("an erasure was announced in the log; this run can only be finished: `domicile apply`")
         self._bind(resolve(self.config, self.source.catalogue()))
+        self.source.is_fenced()  # refuses where another run's fence stands
         self.source.unlimit_sequences()
         self.source.drop_staging()
 

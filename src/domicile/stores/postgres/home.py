@@ -33,7 +33,7 @@ from domicile.stores.postgres.names import (
 )
 from domicile.stores.postgres.reading import PostgresSnapshot, slice_rows, snapshot, stray_rows
 from domicile.stores.postgres.schema import dump_section
-from domicile.stores.postgres.session import connect, faults, run, with_application_path
+from domicile.stores.postgres.session import application_path, connect, faults, run, with_application_path
 from domicile.stores.postgres.source import PostgresSource
 
 Filled = TypeVar("Filled")
@@ -139,6 +139,7 @@ class PostgresHome:
             with faults(self.name, f"make the {section} part of the schema"):
                 connection.execute("BEGIN")
                 self._make_marks(connection)
+                with_application_path(connection)
                 connection.execute(script.encode())
                 connection.execute("INSERT INTO domicile.mark VALUES (%s)", (section,))
                 connection.execute("COMMIT")
@@ -282,7 +283,8 @@ class PostgresHome:
             self._run_section(POST_DATA, script)
         with faults(self.name, "fill views and statistics"):
             self._refresh_views()
-            self.connection.execute("ANALYZE")
+            with application_path(self.connection):  # statistics of expression indexes call the application's functions
+                self.connection.execute("ANALYZE")
             self.connection.execute("INSERT INTO domicile.mark VALUES (%s)", (FINISHED,))
 
     def finished(self) -> bool:
@@ -296,7 +298,9 @@ class PostgresHome:
             later = []
             for name in waiting:
                 try:
-                    run(self.connection, sql.SQL("REFRESH MATERIALIZED VIEW {}").format(relation(name)))
+                    with self.connection.transaction():
+                        with_application_path(self.connection)
+                        run(self.connection, sql.SQL("REFRESH MATERIALIZED VIEW {}").format(relation(name)))
                 except psycopg.errors.ObjectNotInPrerequisiteState:
                     later.append(name)
             if len(later) == len(waiting):

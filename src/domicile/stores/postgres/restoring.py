@@ -22,7 +22,7 @@ from domicile.model import Measure, Scope, Slice
 from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.reading import snapshot
 from domicile.stores.postgres.schema import environment_of
-from domicile.stores.postgres.session import connect, faults, run
+from domicile.stores.postgres.session import application_path, connect, faults, run
 
 SCRATCH_SUFFIX = "_domicile_restore"
 METHOD = "pg_dump, restored into a scratch database on the home's server, all slices read there"
@@ -39,15 +39,17 @@ def prove(dsn: str, scope: Scope, slices: tuple[Slice, ...], *, key: bytes, stor
     try:
         with faults(store, "make the scratch database for the restore (the role needs CREATEDB)"):
             _drop(admin, scratch)
-            run(admin, sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {}").format(
-                sql.Identifier(scratch), sql.Literal(admin.info.parameter_status("server_encoding") or "UTF8")
+            run(admin, sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE 'C'{}").format(
+                sql.Identifier(scratch), sql.Literal(admin.info.parameter_status("server_encoding") or "UTF8"),
+                    sql.SQL(" LOCALE_PROVIDER libc" if major >= 15 else ""),
             ))  # fmt: skip
         target = make_conninfo(dsn, dbname=scratch)
         _pipe(dsn, target, major, store)
         connection = connect(target, store=store)
         try:
             with faults(store, "read the restored backup"):
-                connection.execute("ANALYZE")
+                with application_path(connection):
+                    connection.execute("ANALYZE")
             with snapshot(connection, scope, key, store) as view:
                 for piece in slices:
                     yield view.read(piece, _discard, at_home=True)

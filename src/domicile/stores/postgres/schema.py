@@ -22,8 +22,9 @@ from domicile.stores.postgres.programs import find_client
 
 TIMEOUT_S_MAX = 3_600
 STDERR_CHARS_MAX = 400
-HEADER_LINES_MAX = 12
-SESSION_LINES = ("SET transaction_timeout", "\\restrict ", "\\unrestrict ")
+HEADER_LINES_MAX = 24
+EMPTY_PATH = "SELECT pg_catalog.set_config('search_path', '', false);"
+SESSION_LINES = ("SET transaction_timeout", "\\restrict ", "\\unrestrict ", EMPTY_PATH)
 
 
 def dump_section(dsn: str, *, server_major: int, section: str, store: str) -> str:

@@ -117,3 +117,17 @@ def with_application_path(connection: psycopg.Connection[Any]) -> None:
         "SELECT pg_catalog.set_config('search_path', 'pg_catalog, ' || reset_val, true) FROM pg_catalog.pg_settings"
         " WHERE name = 'search_path'"
     )
+
+
+@contextmanager
+def application_path(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """The same for statements that can't stand in a transaction, such as VACUUM, which computes index expressions."""
+    connection.execute(
+        "SELECT pg_catalog.set_config('search_path', 'pg_catalog, ' || reset_val, false) FROM pg_catalog.pg_settings"
+        " WHERE name = 'search_path'"
+    )
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT pg_catalog.set_config('search_path', 'pg_catalog', false)")

@@ -12,8 +12,8 @@ from psycopg import sql
 from domicile.config import Apart, HomeRows
 from domicile.errors import StoreFault
 from domicile.model import DatasetScope, Edge, Fate, Finding, Form
-from domicile.stores.postgres.closure.work import Work, is_everywhere, listed, pairs
-from domicile.stores.postgres.names import key_match, key_names, key_select, source_of
+from domicile.stores.postgres.closure.work import Work, is_everywhere, pairs
+from domicile.stores.postgres.names import column, key_match, key_names, key_select, source_of
 
 ROUNDS_MAX = 10_000
 
@@ -55,13 +55,14 @@ def _missing(work: Work, edge: Edge) -> int:
     rows = sql.SQL(" UNION ALL ").join(_children_at_home(work, edge, child, None))
     return work.count(
         sql.SQL(
-            "SELECT count(*) FROM (SELECT DISTINCT c.part, {keys} FROM ({rows}) AS c JOIN {parents} AS p ON {match}"
-            " WHERE NOT EXISTS (SELECT FROM {work} AS w WHERE w.part = c.part AND {same})) AS x"
+            "SELECT count(*) FROM (SELECT DISTINCT c.home_part, {keys} FROM ({rows}) AS c"
+            " JOIN {parents} AS p ON {match}"
+            " WHERE NOT EXISTS (SELECT FROM {work} AS w WHERE w.part = c.home_part AND {same})) AS x"
         ).format(
             keys=key_select(parent, "p"),
             rows=rows,
             parents=source_of(parent),
-            match=pairs("p", edge.parent_columns, "c", edge.columns),
+            match=pairs("p", edge.parent_columns, "c", _numbered(edge.columns)),
             work=work.lines(parent),
             same=key_match(parent, "p", "w"),
         )
@@ -75,9 +76,9 @@ def _need(work: Work, edge: Edge, number: int) -> Iterator[int]:
         better = sql.SQL(" AND w.form = {}").format(sql.Literal(form.value)) if form is Form.WHOLE else sql.SQL("")
         cursor = work.run(
             sql.SQL(
-                "INSERT INTO {work} SELECT DISTINCT c.part, {form}, {keep}, {number}, {keys}"
+                "INSERT INTO {work} SELECT DISTINCT c.home_part, {form}, {keep}, {number}, {keys}"
                 " FROM ({rows}) AS c JOIN {parents} AS p ON {match}"
-                " WHERE NOT EXISTS (SELECT FROM {work} AS w WHERE w.part = c.part AND {same}{better})"
+                " WHERE NOT EXISTS (SELECT FROM {work} AS w WHERE w.part = c.home_part AND {same}{better})"
             ).format(
                 work=work.lines(parent),
                 form=sql.Literal(form.value),
@@ -86,7 +87,7 @@ def _need(work: Work, edge: Edge, number: int) -> Iterator[int]:
                 keys=key_select(parent, "p"),
                 rows=rows,
                 parents=source_of(parent),
-                match=pairs("p", edge.parent_columns, "c", edge.columns),
+                match=pairs("p", edge.parent_columns, "c", _numbered(edge.columns)),
                 same=key_match(parent, "p", "w"),
                 better=better,
             )
@@ -111,8 +112,8 @@ def _drop_outdone(work: Work, parent: DatasetScope) -> None:
 def _children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int | None) -> Iterator[sql.Composable]:
     """Queries of (part, edge columns) of child rows that came to lie at a home in the last round; None: in any."""
     blanked = any(blank.column in edge.columns for blank in child.blanks)
-    lines = sql.SQL("SELECT w.part, {} FROM {} AS w JOIN {} AS d ON {} WHERE {}{}").format(
-        listed("d", edge.columns),
+    lines = sql.SQL("SELECT w.part AS home_part, {} FROM {} AS w JOIN {} AS d ON {} WHERE {}{}").format(
+        _referring("d", edge.columns),
         work.lines(child),
         source_of(child),
         key_match(child, "d", "w"),
@@ -123,9 +124,21 @@ def _children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int |
         yield lines
     elif number in (None, 1):
         homes = sql.SQL(", ").join(sql.SQL("({})").format(sql.Literal(home)) for home in work.scope.homes)
-        yield sql.SQL("SELECT h.part, {} FROM {} AS d CROSS JOIN (VALUES {}) AS h(part)").format(
-            listed("d", edge.columns), source_of(child), homes
+        yield sql.SQL("SELECT h.part AS home_part, {} FROM {} AS d CROSS JOIN (VALUES {}) AS h(part)").format(
+            _referring("d", edge.columns), source_of(child), homes
         )
+
+
+def _numbered(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of our own for the referring columns, which may be called anything."""
+    return tuple(f"refers_{number}" for number, _ in enumerate(columns, start=1))
+
+
+def _referring(alias: str, columns: tuple[str, ...]) -> sql.Composable:
+    named = zip(columns, _numbered(columns), strict=True)
+    return sql.SQL(", ").join(
+        sql.SQL("{} AS {}").format(column(alias, one), sql.Identifier(name)) for one, name in named
+    )
 
 
 def of_source(work: Work) -> Iterator[Finding]:

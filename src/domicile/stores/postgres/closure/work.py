@@ -55,11 +55,6 @@ def is_everywhere(dataset: DatasetScope) -> bool:
     return not dataset.moves and dataset.home_rows is HomeRows.ALL
 
 
-def listed(alias: str, names: tuple[str, ...]) -> sql.Composable:
-    """Columns of one row item."""
-    return sql.SQL(", ").join(column(alias, name) for name in names)
-
-
 def pairs(left: str, left_names: tuple[str, ...], right: str, right_names: tuple[str, ...]) -> sql.Composable:
     """A condition that two lists of columns are equal, one by one."""
     return sql.SQL(" AND ").join(
