@@ -21,14 +21,14 @@ from domicile.errors import HostFault, StoreFault
 from domicile.model import Measure, Scope, Slice
 from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.reading import snapshot
-from domicile.stores.postgres.schema import environment_of
+from domicile.stores.postgres.schema import EMPTY_PATH, environment_of
 from domicile.stores.postgres.session import application_path, connect, faults, run
 
 SCRATCH_SUFFIX = "_domicile_restore"
 METHOD = "pg_dump, restored into a scratch database on the home's server, all slices read there"
 BLOCK_BYTES = 1024 * 1024
 HEADER_LINES_MAX = 200
-NEWER_LINE = b"SET transaction_timeout"
+HEADER_LEFT_OUT = (b"SET transaction_timeout", EMPTY_PATH.encode())
 
 
 def prove(dsn: str, scope: Scope, slices: tuple[Slice, ...], *, key: bytes, store: str) -> Iterator[Measure]:
@@ -47,9 +47,8 @@ def prove(dsn: str, scope: Scope, slices: tuple[Slice, ...], *, key: bytes, stor
         _pipe(dsn, target, major, store)
         connection = connect(target, store=store)
         try:
-            with faults(store, "read the restored backup"):
-                with application_path(connection):
-                    connection.execute("ANALYZE")
+            with faults(store, "read the restored backup"), application_path(connection):
+                connection.execute("ANALYZE")
             with snapshot(connection, scope, key, store) as view:
                 for piece in slices:
                     yield view.read(piece, _discard, at_home=True)
@@ -97,7 +96,7 @@ def _relay(dump: subprocess.Popen[bytes], load: subprocess.Popen[bytes]) -> bool
     try:
         for _ in range(HEADER_LINES_MAX):
             line = source.readline()
-            if not line.startswith(NEWER_LINE):
+            if not line.startswith(HEADER_LEFT_OUT):
                 target.write(line)
         while block := source.read(BLOCK_BYTES):
             target.write(block)
