@@ -71,7 +71,8 @@ EDITS = {
     "a country in words": ("country: ZZ", "country: Singapore", r"domicile\.yaml:\d+: locations\.source\.country"),
     "a column that is not there": ("key: customer_id", "key: customer_ix", r"subject\.key.*customer_ix"),
     "a home without a place": ("CA: ca", "CA: nowhere", r"nowhere"),
-    "a table that is not there": ("\ndatasets:\n", "\ndatasets:\n  app.public.albun: {rows: none, reason: x}\n", "albun"),
+    "a table that is not there": (  # a misspelt name
+        "\ndatasets:\n", "\ndatasets:\n  app.public.albun: {rows: none, reason: x}\n", "albun"),
     "a path that leads nowhere": ("path: customer_id", "path: customer_ix", r"customer_ix"),
     "brackets that do not close": ("{rows", "{{rows", r"line \d+"),
 }  # fmt: skip
