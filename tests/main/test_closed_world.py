@@ -55,7 +55,7 @@ def test_p4_what_came_since_the_plan_stops_apply(programme: Begin, change: str) 
     begun.cli("plan")
     run(begun.source, change)
     before = rows(begun.source)
-    assert "domicile plan" in begun.cli("apply", code=11).text
+    assert "changed since the plan was made" in begun.cli("apply", code=11).text
     assert before == rows(begun.source)
     assert 0 == value(begun.source, "SELECT count(*) FROM pg_namespace WHERE nspname = 'domicile'")
 

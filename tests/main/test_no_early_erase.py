@@ -175,10 +175,10 @@ def test_p1_a_slice_that_changed_after_the_comparison_is_not_erased(waiting: Pro
     name, change = ROWS[table]
     dsn = waiting.homes["ca"] if side == "home" else waiting.source
     before = left(waiting)
-    # At the source somebody with every right has gone around the fence.
-    around = "" if side == "home" else f"ALTER TABLE {name} DISABLE TRIGGER USER; "
-    back = "" if side == "home" else f"; ALTER TABLE {name} ENABLE ALWAYS TRIGGER zzzz_domicile_guard"
-    run(dsn, around + change + back)
+    # At the source somebody with every right goes through the engine's own door.
+    door = "SET LOCAL domicile.pass = 'on'; INSERT INTO domicile.pass VALUES (pg_current_xact_id()::text); "
+    shut = "; DELETE FROM domicile.pass"
+    run(dsn, change if side == "home" else door + change + shut)
     counted = left(waiting)
     waiting.cli("apply", "--yes", code=20)
     assert counted[name] == left(waiting)[name]
@@ -189,7 +189,14 @@ def test_p1_a_slice_that_changed_after_the_comparison_is_not_erased(waiting: Pro
     assert counted[name] == left(waiting)[name]
 
 
-def test_p1_after_a_repair_the_erasure_goes_on(waiting: Programme) -> None:
+def test_p1_a_fence_that_was_opened_meanwhile_proves_nothing(waiting: Programme) -> None:
+    waiting.approve()
+    run(waiting.source, "ALTER TABLE customer DISABLE TRIGGER USER")
+    assert "fence" in waiting.cli("apply", "--yes", code=13).text
+    assert ALL == left(waiting)
+
+
+def test_p1_after_a_repair_it_is_compared_and_approved_anew(waiting: Programme) -> None:
     waiting.approve()
     home = waiting.homes["ca"]
     run(home, "UPDATE invoice_line SET quantity = 7 WHERE invoice_line_id % 2 = 0")
@@ -197,6 +204,9 @@ def test_p1_after_a_repair_the_erasure_goes_on(waiting: Programme) -> None:
     assert ALL == left(waiting)
     assert waiting.cli("verify", "--json", code=20).out
     waiting.cli("verify", "--repair")
+    waiting.cli("apply", "--yes", code=14)  # what they approved was the comparison before
+    assert ALL == left(waiting)
+    waiting.approve()
     waiting.cli("apply", "--yes", "--until", "erase")
     assert GONE == left(waiting)
     assert 1 == value(home, "SELECT max(quantity) FROM invoice_line")
