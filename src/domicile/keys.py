@@ -134,9 +134,13 @@ def save_signer(path: Path, signer: Signer) -> None:
 def load_signer(path: Path) -> Signer:
     """Read a secret; `BadFile` if others than its owner may read the file, or it isn't a key."""
     line = _read_line(path)
+    try:
+        signer = parse_skey(line)
+    except BadFile as error:
+        raise BadFile(f"key file {path}: {error}") from None
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise BadFile(f"key file {path}: others may read it; run `chmod 600` on it, or make a new key")
-    return parse_skey(line)
+    return signer
 
 
 def save_verifier(path: Path, verifier: Verifier) -> None:

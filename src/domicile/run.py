@@ -247,6 +247,8 @@ class Run:
 
     def _move(self, scope: Scope, plan: Plan, plan_bytes: bytes, until: Stage) -> bool:
         """Fence, freeze, transfer, verify; False when that is all that was asked for."""
+        for store in self.homes.values():
+            store.reach()
         fence = self._fence(scope)
         manifest = self._freeze(scope, plan)
         self._state_plan(plan, plan_bytes, manifest, scope)

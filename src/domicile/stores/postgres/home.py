@@ -64,6 +64,11 @@ class PostgresHome:
         if self._connection is not None:
             self._connection.close()
 
+    def reach(self) -> None:
+        """Open the session, or raise Unreachable: asked before a fence makes people wait."""
+        with faults(self.name, "be reached"):
+            self.connection.execute("SELECT")
+
     def bind(self, scope: Scope) -> None:
         """Name the scope in whose words slices are read and written."""
         self._scope = scope

@@ -6,19 +6,33 @@ cloth, whenever it is given. Nothing cycles afterwards: a sequence that reaches 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from pydantic import TypeAdapter
 
-from domicile.catalogue import Sequence
+from domicile.catalogue import Catalogue, Sequence
 from domicile.errors import Refused
 from domicile.stores.postgres.names import STAGING, relation
 from domicile.stores.postgres.session import run
 
+WIDTHS = {"smallint": 15, "integer": 31, "bigint": 63}
 SEQUENCES = TypeAdapter(tuple[Sequence, ...])
 TABLE = sql.Identifier(STAGING, "sequences")
+
+
+def within_columns(catalogue: Catalogue) -> tuple[Sequence, ...]:
+    """The sequences, each bounded by the type of the column that draws from it, which may be narrower."""
+    return tuple(_within(sequence, catalogue) for sequence in catalogue.sequences)
+
+
+def _within(sequence: Sequence, catalogue: Catalogue) -> Sequence:
+    table = catalogue.table(sequence.owner[0]) if sequence.owner else None
+    column = table.column(sequence.owner[1]) if table and sequence.owner else None
+    bits = WIDTHS.get(column.base, 63) if column else 63
+    return replace(sequence, maximum=min(sequence.maximum, 2**bits - 1), minimum=max(sequence.minimum, -(2**bits)))
 
 
 def freeze(connection: psycopg.Connection[Any], found: tuple[Sequence, ...]) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
-from domicile.errors import Fenced, NotPermitted, StoreFault, Unreachable
+from domicile.errors import BadFile, Fenced, NotPermitted, StoreFault, Unreachable
 
 CONNECT_S_MAX = 15
 FENCED_STATE = "DM001"
@@ -42,7 +43,14 @@ SAFE_CLASSES = frozenset({"08", "25", "28", "3D", "3F", "42", "53", "54", "55", 
 
 
 def connect(dsn: str, *, store: str) -> psycopg.Connection[Any]:
-    """Open an autocommit session; raise Unreachable without the password in the message."""
+    """Open an autocommit session; raise BadFile or Unreachable without anything of the connection string."""
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.Error:
+        raise BadFile(
+            f"store {store}: its dsn is no connection string; write host=… dbname=… or postgresql://… with signs "
+            "such as @ : / % in the password spelt as %40 and the like"
+        ) from None
     try:
         connection = psycopg.connect(
             dsn, autocommit=True, connect_timeout=CONNECT_S_MAX, client_encoding="utf8",
@@ -63,9 +71,16 @@ def connect(dsn: str, *, store: str) -> psycopg.Connection[Any]:
 
 
 def _reason(fault: psycopg.Error) -> str:
-    text = str(fault).strip().splitlines()
-    last = text[-1] if text else type(fault).__name__
-    return last.split("FATAL:")[-1].strip()[:200]
+    """The server's own word, which names role and database; of anything else only what kind it was."""
+    text = str(fault).strip()
+    if "FATAL:" in text:
+        return text.rsplit("FATAL:", 1)[1].strip().splitlines()[0][:200]
+    for words in ("Connection refused", "timeout expired", "No such file or directory", "does not support SSL"):
+        if words in text:
+            return words.lower()
+    if "resolve" in text or "translate host name" in text:
+        return "the host's name is not known"
+    return "the driver could not open it"
 
 
 @contextmanager

@@ -196,7 +196,10 @@ class PostgresSource:
         self.bind(scope)
         with faults(self.name, "freeze the closure"):
             return staging.freeze(
-                self.connection, scope, token_key, catalogue_sequences=read_catalogue(self.connection).sequences
+                self.connection,
+                scope,
+                token_key,
+                catalogue_sequences=sequences.within_columns(read_catalogue(self.connection)),
             )
 
     def sequences(self) -> tuple[Sequence, ...]:

@@ -181,7 +181,7 @@ def _spare(work: Work, edge: Edge) -> int:
     )
     if edge.apart_source is Apart.REFUSE:
         return work.count(sql.SQL("SELECT count(*) FROM {} AS w WHERE {}").format(work.lines(parent), where))
-    fate = Fate.KEEP if edge.apart_source is Apart.WHOLE else Fate.BLANK
+    fate = Fate.KEEP if edge.apart_source is Apart.WHOLE or not parent.blanks else Fate.BLANK
     return work.run(
         sql.SQL("UPDATE {} AS w SET fate = {} WHERE {}").format(work.lines(parent), sql.Literal(fate.value), where)
     ).rowcount

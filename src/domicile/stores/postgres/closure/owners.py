@@ -114,6 +114,7 @@ def decide(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
     if count:
         yield _shared_finding(dataset, count)
     work.run(_settled(work, dataset))
+    work.run(sql.SQL("ANALYZE {}").format(work.lines(dataset)))
     if dataset.moves:
         return
     twice = work.count(
