@@ -233,6 +233,9 @@ class PostgresSource:
     def erase(self, piece: Slice, proven: Digest, read_home: Callable[[], Digest]) -> Erased:
         """Erase one slice; see `erasing`."""
         with faults(self.name, f"erase {piece.id}"):
+            done = erasing.erased(self.connection).get(piece.id)
+            if done is not None:
+                return done
             if fence.open_guards(self.connection, [self.scope.dataset(piece.dataset)]):
                 raise NoClearance(f"{piece.id}: the fence was opened since; nothing was erased: `domicile status`")
             return erasing.erase(self.connection, self.scope, piece, key=self._key, proven=proven, read_home=read_home)
