@@ -37,6 +37,24 @@ class RelationKind(StrEnum):
     FOREIGN = "foreign"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """How the database itself compares a parent's column (left) with a child's (right): never by a bare name.
+
+    `operator` is schema and sign; `left` and `right` are schema and name of the types it takes, where a bare name
+    could find another operator (None: the columns' own types). `collation` is the parent's, where the child's differs.
+    """
+
+    operator: tuple[str, str] = ("pg_catalog", "=")
+    left: tuple[str, str] | None = None
+    right: tuple[str, str] | None = None
+    collation: tuple[str, str] | None = None
+
+
+PLAIN = Comparison()
+"""The `=` of a type built into PostgreSQL."""
+
+
 class OnDelete(StrEnum):
     """What a foreign key does to the child when its parent row goes."""
 
@@ -52,7 +70,7 @@ class Column:
     """One column: `type` is `format_type()` text.
 
     `base` the type under a domain; `binary` says whether its binary COPY form is the same on every server (built-in
-    scalar and array types only).
+    scalar and array types only); `equality` how two values of it are compared (None: its type has no equality).
     """
 
     name: str
@@ -68,6 +86,8 @@ class Column:
     collatable: bool = False
     length_max: int | None = None
     labels: tuple[str, ...] = ()
+    equality: Comparison | None = PLAIN
+    collation: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +95,7 @@ class ForeignKey:
     """A declared edge child → parent.
 
     For a partitioned child, keys on single partitions are folded into one edge of the root, with the partitions that
-    lack it in `missing_on`.
+    lack it in `missing_on`. `comparisons` are the operators that the constraint itself uses, one a column.
     """
 
     name: str
@@ -87,6 +107,7 @@ class ForeignKey:
     deferrable: bool = False
     validated: bool = True
     missing_on: tuple[TableName, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,14 @@ ALLOWED = (
 )  # fmt: skip
 
 
-def parse_condition(text: str, *, columns: frozenset[str], where: str) -> None:
-    """Refuse the condition unless it is a plain comparison on `columns`; raise BadFile naming `where`."""
+def parse_condition(
+    text: str, *, columns: frozenset[str], where: str, own_equality: frozenset[str] = frozenset()
+) -> None:
+    """Refuse the condition unless it is a plain comparison on `columns`; raise BadFile naming `where`.
+
+    The operators of columns with an equality of their own (citext) are in no schema that we look in: such a column is
+    cast first, so that the file itself says how it is compared.
+    """
     tree = _parse(text, where)
     for node in tree.walk():
         if not isinstance(node, ALLOWED):
@@ -29,6 +35,11 @@ def parse_condition(text: str, *, columns: frozenset[str], where: str) -> None:
     for column in tree.find_all(exp.Column):
         if column.table or column.name not in columns:
             raise BadFile(f"{where}: `when` names {column.sql()}, which is not a column of the dataset")
+        if column.name in own_equality and not isinstance(column.parent, (exp.Cast, exp.Is)):
+            raise BadFile(
+                f"{where}: `when` compares {column.name}, whose type has an equality of its own; say which is meant, "
+                f"e.g. {column.name}::text = 'Video'"
+            )
 
 
 def qualify_condition(text: str, alias: str) -> str:

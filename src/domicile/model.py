@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
-from domicile.catalogue import Column, TableName
+from domicile.catalogue import PLAIN, Column, Comparison, TableName
 from domicile.config import Apart, Disposition, HomeRows, Shared
 
 DatasetId = NewType("DatasetId", str)
@@ -53,13 +53,17 @@ class Blank:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A resolved hop: rows of `table` joined on `columns` = `to_columns`; `many` when one row may lead to several."""
+    """A resolved hop: rows of `table` joined on `columns` = `to_columns`; `many` when one row may lead to several.
+
+    `comparisons` have the parent on their left: the row that the hop leads to, or with `many` the row it starts from.
+    """
 
     columns: tuple[str, ...]
     table: TableName
     to_columns: tuple[str, ...]
     many: bool = False
     when: str | None = None
+    comparisons: tuple[Comparison, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,7 @@ class DatasetScope:
     binary: bool = False
     bytes: int = 0
     private: tuple[str, ...] = ()
+    key_comparisons: tuple[Comparison, ...] = ()
 
     @property
     def moves(self) -> bool:
@@ -126,6 +131,7 @@ class Edge:
     parent_columns: tuple[str, ...]
     enforced: bool
     missing_on: tuple[TableName, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
     apart_home: Apart = Apart.REFUSE
     apart_source: Apart = Apart.REFUSE
 
@@ -144,6 +150,7 @@ class MarketRule:
     values: tuple[tuple[str, str], ...] | None
     homes: tuple[tuple[str, str], ...]
     unknown: str
+    comparison: Comparison = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import pytest
 
 from domicile import config
 from domicile.catalogue import Catalogue, Column, ForeignKey, RelationKind, Table, TableName
-from domicile.errors import BadFile, Refused, Unclassed
+from domicile.errors import BadFile, Unclassed
 from domicile.model import DatasetId, Outside, Scope
 from domicile.plan.resolve import resolve
 
@@ -158,20 +158,6 @@ def test_a_key_is_never_blanked_and_a_reference_only_by_what_its_parent_holds() 
         scope_of(PERSON + token + TAG)
     null = token.replace("outside: token", "outside: null")
     assert "person_id" in {b.column for b in scope_of(PERSON + null + TAG).dataset(DatasetId("app.public.note")).blanks}
-
-
-def test_large_objects_are_refused_where_a_mover_may_own_them() -> None:
-    with_oid = replace(
-        WORLD,
-        large_objects=3,
-        tables=(
-            replace(WORLD.tables[0], columns=(*WORLD.tables[0].columns, column("photo", "oid"))),
-            *WORLD.tables[1:],
-        ),
-    )
-    with pytest.raises(Refused, match="large objects"):
-        scope_of(PERSON + NOTE + TAG, with_oid)
-    assert scope_of(PERSON + NOTE + TAG, replace(with_oid, large_objects=0)).subject == "app.public.person"
 
 
 def test_an_exception_keeps_a_field_outside_only_where_its_row_stays() -> None:

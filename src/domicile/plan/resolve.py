@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import networkx as nx
 
-from domicile.catalogue import Catalogue, Column, ForeignKey, RelationKind, Table, TableName
+from domicile.catalogue import PLAIN, Catalogue, Column, Comparison, ForeignKey, RelationKind, Table, TableName
 from domicile.conditions import parse_condition
 from domicile.config import (
     Apart,
@@ -38,10 +38,9 @@ from domicile.model import (
     Scope,
     Step,
 )
+from domicile.plan.comparing import compare_all, compare_key, own_equality
 
 LISTED_MAX = 200
-OWN_EQUALITY = frozenset("SUX")  # strings and user-defined types; enums, ranges and composites compare as ours do
-LARGE_OBJECT_TYPES = ("oid", "lo")
 
 
 def resolve(config: Config, catalogue: Catalogue) -> Scope:
@@ -121,7 +120,6 @@ class _Resolver:
         if (self.config.subject.key,) not in (subject.primary_key, *subject.unique_keys):
             raise BadFile(f"subject.key: {self.config.subject.key} is not a unique key of {subject.name}")
         datasets = [self._dataset(name, rule) for name, rule in self.config.datasets.items() if self._here(name)]
-        self._refuse_large_objects(datasets)
         self._refuse_untamed(datasets)
         edges = [edge for edges in self.edges.values() for edge in edges]
         scope = Scope(
@@ -134,19 +132,8 @@ class _Resolver:
         _check_skeletons(scope)
         return scope
 
-    def _refuse_large_objects(self, datasets: list[DatasetScope]) -> None:
-        if not self.catalogue.large_objects:
-            return
-        for dataset in datasets:
-            for column in dataset.columns:
-                if dataset.owned and column.base.rsplit(".", 1)[-1] in LARGE_OBJECT_TYPES:
-                    raise Refused(
-                        f"{dataset.id}.{column.name} ({column.type}) may name large objects, which are not moved: "
-                        "put them into a bytea column, or remove them, before the plan"
-                    )
-
     def _refuse_untamed(self, datasets: list[DatasetScope]) -> None:
-        """Refuse what the erasure can't keep silent, and keys whose own equality the closure does not ask."""
+        """Refuse what the erasure can't keep silent."""
         for dataset in datasets:
             table = self.catalogue.table(dataset.table)
             event = "DELETE" if dataset.moves else "UPDATE" if dataset.decided else None
@@ -158,21 +145,6 @@ class _Resolver:
                 raise Refused(
                     f"{dataset.id}: {', '.join(loud)} fires ALWAYS or in replica mode, so also during the erasure; set "
                     "it to ENABLE (origin) for the time of the run"
-                )
-        for edges in self.edges.values():
-            for edge in edges:
-                self._refuse_own_equality(edge.child, edge.columns)
-        for dataset in datasets:
-            self._refuse_own_equality(dataset.id, dataset.key)
-
-    def _refuse_own_equality(self, name: str, columns: tuple[str, ...]) -> None:
-        table = self._table(name, f"datasets.{name}")
-        for column_name in columns:
-            column = table.column(column_name)
-            if column and "." in column.base and column.category in OWN_EQUALITY:
-                raise Refused(
-                    f"{name}.{column_name}: keys and references of type {column.type} compare by a rule of their own, "
-                    "which the closure does not ask yet; without it rows could be missed"
                 )
 
     def _here(self, name: str) -> bool:
@@ -201,11 +173,12 @@ class _Resolver:
     def _edges_of(self, name: str) -> tuple[Edge, ...]:
         table = self._table(name, f"datasets.{name}")
         rules = dict(self.config.datasets[name].edges)
-        edges = [self._declared(name, key, rules) for key in self.catalogue.foreign_keys if key.child == table.name]
+        edges = [self._declared(table, key, rules) for key in self.catalogue.foreign_keys if key.child == table.name]
         virtual = [self._virtual(name, table, columns, rule) for columns, rule in rules.items()]
         return (*(edge for edge in edges if edge is not None), *virtual)
 
-    def _declared(self, name: str, key: ForeignKey, rules: dict[str, EdgeRule]) -> Edge | None:
+    def _declared(self, table: Table, key: ForeignKey, rules: dict[str, EdgeRule]) -> Edge | None:
+        name = dataset_id(self.source, table.name)
         parent = dataset_id(self.source, key.parent)
         rule = self.config.datasets[name].edges.get(",".join(key.columns))
         if rule is not None and (rule.to is None or rule.to == parent):
@@ -220,6 +193,13 @@ class _Resolver:
             parent_columns=key.parent_columns,
             enforced=key.validated and not key.missing_on,
             missing_on=key.missing_on,
+            comparisons=compare_all(
+                self._table(parent, f"datasets.{name}"),
+                key.parent_columns,
+                table,
+                key.columns,
+                declared=key.comparisons,
+            ),
             apart_home=(rule.apart if rule else ApartRule()).home,
             apart_source=(rule.apart if rule else ApartRule()).source,
         )
@@ -240,6 +220,7 @@ class _Resolver:
         return Edge(
             name=f"virtual {columns}", child=DatasetId(name), columns=names, parent=DatasetId(rule.to),
             parent_columns=tuple(key), enforced=False, missing_on=table.leaves or (table.name,),
+            comparisons=compare_all(parent, tuple(key), table, names),
             apart_home=rule.apart.home, apart_source=rule.apart.source,
         )  # fmt: skip
 
@@ -269,7 +250,7 @@ class _Resolver:
             rows=rule.rows, home_rows=home_rows, columns=columns, key=table.key, paths=paths, shared=rule.sharing,
             ownerless_stay=rule.ownerless is not None, blanks=blanks, private=private,
             unenforced_follow=rule.unenforced is not None,
-            binary=all(column.binary for column in columns), bytes=table.bytes,
+            binary=all(column.binary for column in columns), bytes=table.bytes, key_comparisons=compare_key(table),
         )  # fmt: skip
 
     def _need_path(self, where: str, rule: DatasetRule, paths: tuple[Path, ...], private: tuple[str, ...]) -> None:
@@ -300,13 +281,14 @@ class _Resolver:
         if rule.path:
             steps, end = self._steps(subject, rule.path, "subject.market.path")
             text = _spell(rule.path)
-        self._column(end, rule.field, "subject.market.field")
+        field = self._column(end, rule.field, "subject.market.field")
         if any(step.many for step in steps):
             raise BadFile("subject.market.path: a hop with `from` may lead to several markets; use forward hops")
         values = tuple(rule.values.items()) if rule.values is not None else None
         return MarketRule(
             path=Path(steps=steps, text=text), field=rule.field, values=values,
             homes=tuple(self.config.policy.homes.items()), unknown=self.config.policy.unknown_market,
+            comparison=field.equality or PLAIN,
         )  # fmt: skip
 
     def _path(self, table: Table, hops: tuple[Hop, ...], where: str) -> Path:
@@ -346,16 +328,19 @@ class _Resolver:
                     f"{where}: {here.name}.{','.join(hop.via)} is no foreign key; write {{via: …, to: …}}, "
                     "or declare it under `edges`"
                 )
-            table, key = split_dataset_id(edge.parent)[1], edge.parent_columns
+            parent, key = self._table(edge.parent, where), edge.parent_columns
         else:
             parent = self._table(hop.to, where)
             edge = self._edge(here, hop.via, parent.name)
-            table, key = parent.name, hop.key or (edge.parent_columns if edge else parent.key)
+            key = tuple(hop.key or (edge.parent_columns if edge else parent.key))
             for column in key:
                 self._column(parent, column, where)
         if len(key) != len(hop.via):
-            raise BadFile(f"{where}: {','.join(hop.via)} can't refer to {table} ({','.join(key) or 'no key'})")
-        return Step(columns=hop.via, table=table, to_columns=tuple(key), when=hop.when)
+            raise BadFile(f"{where}: {','.join(hop.via)} can't refer to {parent.name} ({','.join(key) or 'no key'})")
+        return Step(
+            columns=hop.via, table=parent.name, to_columns=key, when=hop.when,
+            comparisons=_comparisons(parent, key, here, hop.via, edge),
+        )  # fmt: skip
 
     def _down(self, here: Table, hop: Hop, where: str) -> Step:
         child = self._table(str(hop.from_), where)
@@ -364,10 +349,15 @@ class _Resolver:
         if hop.when:
             raise BadFile(f"{where}: `when` goes with `via … to`, not with `from`")
         edge = self._edge(child, hop.via, here.name)
-        key = hop.key or (edge.parent_columns if edge else here.key)
+        key = tuple(hop.key or (edge.parent_columns if edge else here.key))
         if len(key) != len(hop.via):
             raise BadFile(f"{where}: {child.name}.{','.join(hop.via)} doesn't refer to {here.name}; give `key:`")
-        return Step(columns=tuple(key), table=child.name, to_columns=hop.via, many=True)
+        for column in key:
+            self._column(here, column, where)
+        return Step(
+            columns=key, table=child.name, to_columns=hop.via, many=True,
+            comparisons=_comparisons(here, key, child, hop.via, edge),
+        )  # fmt: skip
 
     def _edge(self, child: Table, columns: tuple[str, ...], parent: TableName | None) -> Edge | None:
         for edge in self.edges.get(dataset_id(self.source, child.name), ()):
@@ -377,7 +367,19 @@ class _Resolver:
 
     def _check_when(self, here: Table, hop: Hop, where: str) -> None:
         if hop.when is not None:
-            parse_condition(hop.when, columns=frozenset(column.name for column in here.columns), where=where)
+            parse_condition(
+                hop.when, columns=frozenset(column.name for column in here.columns), where=where,
+                own_equality=frozenset(own_equality(here)),
+            )  # fmt: skip
+
+
+def _comparisons(
+    parent: Table, parent_columns: tuple[str, ...], child: Table, columns: tuple[str, ...], edge: Edge | None
+) -> tuple[Comparison, ...]:
+    """Compare as the edge does where the hop is one."""
+    if edge is not None and (edge.columns, edge.parent_columns) == (columns, parent_columns):
+        return edge.comparisons
+    return compare_all(parent, parent_columns, child, columns)
 
 
 def _class_of(rule: DatasetRule, column: str) -> FieldClass:

@@ -26,7 +26,7 @@ from domicile.stores.postgres.copying import Meter, copy_out
 from domicile.stores.postgres.fence import admit
 from domicile.stores.postgres.names import (
     STAGING,
-    column,
+    edge_match,
     key_match,
     row_expressions,
     source_of,
@@ -182,10 +182,6 @@ def _refuse_orphans(connection: psycopg.Connection[Any], scope: Scope, edge: Edg
     Asked under the row locks: a writer who refers to such a row from now on waits for them, and then fails.
     """
     child, parent = scope.dataset(edge.child), scope.dataset(edge.parent)
-    match = sql.SQL(" AND ").join(
-        sql.SQL("{} = {}").format(column("c", one), column("d", other))
-        for one, other in zip(edge.columns, edge.parent_columns, strict=True)
-    )
     leaving = sql.SQL("EXISTS (SELECT FROM {} AS g WHERE g.fate = ANY({}) AND {})").format(
         staged("m", child.id), sql.Literal(_gone(edge, child)), key_match(child, "c", "g")
     )
@@ -198,7 +194,7 @@ def _refuse_orphans(connection: psycopg.Connection[Any], scope: Scope, edge: Edg
             staged("m", parent.id),
             source_of(parent),
             key_match(parent, "d", "m"),
-            match,
+            edge_match(edge, "d", "c"),
             slice_lines(piece),
             sql.Literal(Fate.DELETE.value),
             leaving,

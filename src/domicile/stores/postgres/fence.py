@@ -19,9 +19,11 @@ from domicile.stores.postgres.closure.market import home_of, market_of, market_q
 from domicile.stores.postgres.names import (
     STAGING,
     column,
+    edge_match,
     key_match,
     leads_to_mover,
     relation,
+    same_subject,
     source_of,
     staged,
     tag,
@@ -61,8 +63,8 @@ def late_movers(connection: psycopg.Connection[Any], scope: Scope) -> None:
     )
     run(
         connection,
-        sql.SQL("DELETE FROM {} AS s WHERE NOT EXISTS (SELECT FROM ({}) AS q WHERE q.key = s.key)").format(
-            subject, movers_query(scope)
+        sql.SQL("DELETE FROM {} AS s WHERE NOT EXISTS (SELECT FROM ({}) AS q WHERE {})").format(
+            subject, movers_query(scope), same_subject(scope, column("q", "key"), column("s", "key"))
         ),
     )
 
@@ -138,16 +140,12 @@ def _hangs_on_leaving(scope: Scope, dataset: DatasetScope) -> Iterator[sql.Compo
         parent = scope.dataset(edge.parent)
         if edge.child != dataset.id or not parent.moves:
             continue
-        match = sql.SQL(" AND ").join(
-            sql.SQL("{} = {}").format(column("p", one), column("new", other))
-            for one, other in zip(edge.parent_columns, edge.columns, strict=True)
-        )
         yield sql.SQL("EXISTS (SELECT FROM {} AS p JOIN {} AS m ON {} WHERE m.fate = {} AND {})").format(
             source_of(parent),
             staged("m", parent.id),
             key_match(parent, "p", "m"),
             sql.Literal(Fate.DELETE.value),
-            match,
+            edge_match(edge, "p", "new"),
         )
 
 

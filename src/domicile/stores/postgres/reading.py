@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from domicile.catalogue import PLAIN
 from domicile.model import DatasetScope, Form, Home, Measure, Scope, Slice
 from domicile.stores import LEAF_ROWS, Sink
 from domicile.stores.postgres.closure import EVERYWHERE
@@ -154,11 +155,16 @@ def stretch_of(connection: psycopg.Connection[Any], dataset: DatasetScope, piece
 
 
 def sorts_alike(dataset: DatasetScope) -> bool:
-    """Whether the dataset has a key, and one that sorts by no collation, which may differ between two machines."""
+    """Whether the dataset has a key, and one that sorts by no collation, which may differ between two machines.
+
+    Nor by operators of its type's own, which bounds on a row would look for by their bare names; nor a computed one.
+    """
     kinds = {item.name: item for item in dataset.columns}
-    return bool(dataset.key) and not any(
-        kinds[name].collatable or kinds[name].category not in RANGE_TYPES_WITHOUT_COLLATION for name in dataset.key
-    )
+    return bool(dataset.key) and all(
+        (kind := kinds.get(name)) and kind.category in RANGE_TYPES_WITHOUT_COLLATION and not kind.collatable
+        and kind.equality == PLAIN
+        for name in dataset.key
+    )  # fmt: skip
 
 
 def _set_bounds(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice) -> bool:

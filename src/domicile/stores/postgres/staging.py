@@ -23,7 +23,7 @@ from domicile.stores.postgres import sequences
 from domicile.stores.postgres.closure import EVERYWHERE, Work, compute
 from domicile.stores.postgres.closure import number as number_lines
 from domicile.stores.postgres.fence import close_to_others, create_staging, guarded, keep_sources, replace_guard
-from domicile.stores.postgres.names import STAGING, key_match, key_names, leads_to_mover, source_of, staged
+from domicile.stores.postgres.names import STAGING, key_match, leads_to_mover, lines_match, source_of, staged
 from domicile.stores.postgres.session import number as count_of
 from domicile.stores.postgres.session import run
 from domicile.stores.postgres.shape import freeze_shapes
@@ -225,7 +225,7 @@ def _counts(dataset: DatasetScope, schema: str) -> sql.Composable:
     gone = sql.SQL("EXISTS (SELECT FROM {} AS g WHERE g.fate <> {} AND {})").format(
         manifest,
         sql.Literal(Fate.KEEP.value),
-        sql.SQL(" AND ").join(sql.SQL("g.{0} = m.{0}").format(sql.Identifier(name)) for name in key_names(dataset)),
+        lines_match(dataset, "g", "m"),
     )
     return sql.SQL(
         "SELECT part, coalesce(sum(copies) FILTER (WHERE owner IS NOT NULL), 0),"

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from domicile.catalogue import (
+    PLAIN,
     Catalogue,
     Column,
+    Comparison,
     ForeignKey,
     OnDelete,
     RelationKind,
@@ -91,7 +93,8 @@ def _tables(rows: Rows, names: dict[int, TableName]) -> Iterator[Table]:
     above, below = _inheritance(rows, names)
     for row in rows.tables:
         fields = tuple(_column(column, types[column.typid]) for column in columns[row.oid])
-        primary, unique = _keys(keys[row.oid], fields)
+        kinds = {column.name: (column, types[column.typid].equality) for column in columns[row.oid]}
+        primary, unique = _keys([key for key in keys[row.oid] if _tells_no_more(key, kinds)], fields)
         yield Table(
             name=names[row.oid],
             kind=KINDS[row.kind],
@@ -151,7 +154,31 @@ def _column(row: Row, kind: Row) -> Column:
         collatable=row.collatable,
         length_max=_length_max(kind.base, typmod),
         labels=tuple(kind.labels or ()),
+        equality=_equality(kind),
+        collation=(row.collation_schema, row.collation_name) if row.collatable else None,
     )
+
+
+def _equality(kind: Row) -> Comparison | None:
+    if kind.equality is None:
+        return None
+    operator = (kind.operator_schema, kind.operator_name)
+    if kind.operand_any or (kind.built_in and operator == PLAIN.operator):
+        return Comparison(operator=operator)
+    operand = (kind.operand_schema, kind.operand_name)
+    return Comparison(operator=operator, left=operand, right=operand)
+
+
+def _tells_no_more(key: Row, kinds: dict[str, tuple[Row, int | None]]) -> bool:
+    """Whether the columns' own equality tells apart all rows that the index does.
+
+    So every plain key does; an index over another operator class or another collation than its column's may not.
+    """
+    for name, operator, collation in zip(key.columns, key.equalities, key.collations, strict=False):
+        column, equality = kinds[name]
+        if operator != equality or not (column.bytewise or collation == column.collation):
+            return False
+    return True
 
 
 def _length_max(base: str, typmod: int) -> int | None:
@@ -226,6 +253,16 @@ def _edge(declared: list[Row], leaves: list[Row], *, child: TableName, parent: T
         deferrable=all(row.deferrable for row in declared),
         validated=all(row.validated for row in declared),
         missing_on=tuple(sorted(TableName(schema=leaf.schema, name=leaf.name) for leaf in missing)),
+        comparisons=tuple(_comparison(operator) for operator in first.operators),
+    )
+
+
+def _comparison(operator: list[Any]) -> Comparison:
+    schema, sign, left_schema, left, left_any, right_schema, right, right_any = operator
+    return Comparison(
+        operator=(schema, sign),
+        left=None if left_any else (left_schema, left),
+        right=None if right_any else (right_schema, right),
     )
 
 

@@ -42,7 +42,36 @@ SELECT u.oid::bigint AS oid, pg_catalog.format_type(u.base, NULL) AS base, u.typ
            AS portable,
        (SELECT pg_catalog.array_agg(e.enumlabel::text ORDER BY e.enumsortorder)
         FROM pg_catalog.pg_enum e
-        WHERE e.enumtypid = u.base) AS labels
+        WHERE e.enumtypid = u.base) AS labels,
+       b.typnamespace = 'pg_catalog'::pg_catalog.regnamespace AS built_in, equality.*
 FROM under u
 JOIN pg_catalog.pg_type b ON b.oid = u.base
+-- The equality that GROUP BY, DISTINCT and a key use for the type: of its default B-tree class, else of its hash class
+-- (typcache.c, lookup_type_cache; GetDefaultOpClass for types that only pass as another one).
+LEFT JOIN LATERAL (
+    SELECT p.amopopr::bigint AS equality, os.nspname::text AS operator_schema, o.oprname::text AS operator_name,
+           ts.nspname::text AS operand_schema, i.typname::text AS operand_name, i.typtype = 'p' AS operand_any
+    FROM pg_catalog.pg_opclass c
+    JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname IN ('btree', 'hash')
+    JOIN pg_catalog.pg_amop p ON p.amopfamily = c.opcfamily AND p.amoplefttype = c.opcintype
+                             AND p.amoprighttype = c.opcintype
+                             AND p.amopstrategy = CASE m.amname WHEN 'btree' THEN 3 ELSE 1 END
+    JOIN pg_catalog.pg_operator o ON o.oid = p.amopopr
+    JOIN pg_catalog.pg_namespace os ON os.oid = o.oprnamespace
+    JOIN pg_catalog.pg_type i ON i.oid = c.opcintype
+    JOIN pg_catalog.pg_namespace ts ON ts.oid = i.typnamespace
+    WHERE c.opcdefault
+      AND (i.oid = b.oid
+           OR i.typname = CASE WHEN i.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace THEN NULL
+                               WHEN b.typtype = 'e' THEN 'anyenum'
+                               WHEN b.typtype = 'r' THEN 'anyrange'
+                               WHEN b.typtype = 'm' THEN 'anymultirange'
+                               WHEN b.typtype = 'c' THEN 'record'
+                               WHEN b.typcategory = 'A' THEN 'anyarray' END
+           OR EXISTS (SELECT FROM pg_catalog.pg_cast k
+                      WHERE k.castsource = b.oid AND k.casttarget = i.oid AND k.castmethod = 'b'
+                        AND k.castcontext = 'i'))
+    ORDER BY m.amname, i.oid = b.oid DESC, i.typispreferred DESC, i.oid
+    LIMIT 1
+) equality ON true
 WHERE EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.atttypid = u.oid);

@@ -28,6 +28,7 @@ def compute(work: Work) -> Iterator[Finding]:
     yield from needs.of_source(work)
     for dataset in work.scope.datasets:
         yield from findings.kept(work, dataset)
+        yield from findings.large_objects(work, dataset)
     for edge in work.scope.edges:
         yield from findings.unenforced(work, edge)
         yield from findings.stand_ins(work, edge)

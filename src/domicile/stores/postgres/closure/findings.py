@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from domicile.model import DatasetScope, Edge, Fate, Finding, Form, Outside
-from domicile.stores.postgres.closure.work import Work, is_everywhere, pairs
-from domicile.stores.postgres.names import column, key_match, relation, source_of
+from domicile.stores.postgres.closure.work import Work, is_everywhere
+from domicile.stores.postgres.names import column, edge_match, key_match, relation, source_of
 
 
 def kept(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
@@ -37,6 +37,35 @@ def kept(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
                 text=f"{count} rows of movers {words} for others who need them",
                 rule="see the rules above",
             )
+
+
+def large_objects(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
+    """Count the rows on their way home that name an existing large object, which is not moved with them."""
+    names = [item.name for item in dataset.columns if item.base == "oid"]
+    if not names:
+        return
+    named = sql.SQL(" OR ").join(
+        sql.SQL("EXISTS (SELECT FROM pg_largeobject_metadata AS l WHERE l.oid = {})").format(column("d", name))
+        for name in names
+    )
+    rows = sql.SQL("SELECT count(*) FROM {} AS d WHERE ({})").format(source_of(dataset), named)
+    if dataset.decided or not is_everywhere(dataset):
+        rows += sql.SQL(" AND EXISTS (SELECT FROM {} AS w WHERE {})").format(
+            work.lines(dataset), key_match(dataset, "d", "w")
+        )
+    count = work.count(rows)
+    if count:
+        yield Finding(
+            kind="large-object",
+            where=str(dataset.id),
+            count=count,
+            text=f"{count} rows on their way home name large objects in {', '.join(names)}, which are not moved",
+            rule=None if dataset.owned else "not private: the rows go home without them",
+            remedy=None
+            if not dataset.owned
+            else f"# nothing here; in the database: ALTER TABLE {dataset.table} ADD "
+            "content bytea, fill it by lo_get(), then lo_unlink() the objects",
+        )
 
 
 def stand_ins(work: Work, edge: Edge) -> Iterator[Finding]:
@@ -85,7 +114,7 @@ def unenforced(work: Work, edge: Edge) -> Iterator[Finding]:
     dangling = work.count(
         rows
         + sql.SQL(" AND NOT EXISTS (SELECT FROM {} AS p WHERE {})").format(
-            source_of(parent), pairs("p", edge.parent_columns, "c", edge.columns)
+            source_of(parent), edge_match(edge, "p", "c")
         )
     )
     if dangling:

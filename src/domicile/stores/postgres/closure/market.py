@@ -6,42 +6,42 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
+from domicile.catalogue import PLAIN
 from domicile.model import Finding, Scope
 from domicile.stores.postgres.closure.work import Work
-from domicile.stores.postgres.names import column, relation, source_of
+from domicile.stores.postgres.names import column, compare, market_joins, source_of
 
 
 def market_query(scope: Scope, *, alias: str = "d", row: sql.Composable | None = None) -> sql.Composable:
     """SELECT key, market value of every subject (or of the one row item `row`), null where the path breaks off."""
     subject = scope.dataset(scope.subject)
-    clauses: list[sql.Composable] = []
-    here = alias
-    for number, step in enumerate(scope.market.path.steps):
-        there = f"k{number}"
-        match = sql.SQL(" AND ").join(
-            sql.SQL("{} = {}").format(column(there, one), column(here, other))
-            for one, other in zip(step.to_columns, step.columns, strict=True)
-        )
-        clauses.append(sql.SQL(" LEFT JOIN {} AS {} ON {}").format(relation(step.table), sql.Identifier(there), match))
-        here = there
-    return sql.SQL("SELECT {} AS key, {}::text AS value FROM {} AS {}{}").format(
+    clauses, here = market_joins(scope, alias)
+    text = sql.SQL("::text") if scope.market.comparison == PLAIN else sql.SQL("")
+    return sql.SQL("SELECT {} AS key, {}{} AS value FROM {} AS {}{}").format(
         column(alias, scope.subject_key),
         column(here, scope.market.field),
+        text,
         row if row is not None else source_of(subject),
         sql.Identifier(alias),
-        sql.SQL("").join(clauses),
+        clauses,
     )
 
 
 def market_of(scope: Scope, value: sql.Composable) -> sql.Composable:
-    """The market that a field value means, or null: unknown values of a given list stay, nulls are unknown."""
+    """The market that a field value means, or null: unknown values of a given list stay, nulls are unknown.
+
+    Values are compared as the field's own type does, so that a citext `ca` is `CA`.
+    """
     pairs = scope.market.values or tuple((market, market) for market, _ in scope.market.homes)
     cases = sql.SQL(" ").join(
-        sql.SQL("WHEN {} THEN {}").format(sql.Literal(text), sql.Literal(market)) for text, market in pairs
+        sql.SQL("WHEN {} THEN {}").format(
+            compare(scope.market.comparison, value, sql.Literal(text)), sql.Literal(market)
+        )
+        for text, market in pairs
     )
     unknown = scope.market.unknown
     named = sql.Literal(unknown) if unknown in dict(scope.market.homes) else sql.SQL("NULL")
-    return sql.SQL("CASE WHEN {v} IS NULL THEN {named} ELSE CASE {v} {cases} END END").format(
+    return sql.SQL("CASE WHEN {v} IS NULL THEN {named} ELSE CASE {cases} END END").format(
         v=value, named=named, cases=cases
     )
 

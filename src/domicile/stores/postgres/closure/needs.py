@@ -12,8 +12,8 @@ from psycopg import sql
 from domicile.config import Apart, HomeRows
 from domicile.errors import StoreFault
 from domicile.model import DatasetScope, Edge, Fate, Finding, Form
-from domicile.stores.postgres.closure.work import Work, is_everywhere, pairs
-from domicile.stores.postgres.names import column, key_match, key_names, key_select, source_of
+from domicile.stores.postgres.closure.work import Work, is_everywhere
+from domicile.stores.postgres.names import column, edge_match, key_match, key_select, lines_match, source_of
 
 ROUNDS_MAX = 10_000
 
@@ -62,7 +62,7 @@ def _missing(work: Work, edge: Edge) -> int:
             keys=key_select(parent, "p"),
             rows=rows,
             parents=source_of(parent),
-            match=pairs("p", edge.parent_columns, "c", _numbered(edge.columns)),
+            match=edge_match(edge, "p", "c", names=_numbered(edge.columns)),
             work=work.lines(parent),
             same=key_match(parent, "p", "w"),
         )
@@ -87,7 +87,7 @@ def _need(work: Work, edge: Edge, number: int) -> Iterator[int]:
                 keys=key_select(parent, "p"),
                 rows=rows,
                 parents=source_of(parent),
-                match=pairs("p", edge.parent_columns, "c", _numbered(edge.columns)),
+                match=edge_match(edge, "p", "c", names=_numbered(edge.columns)),
                 same=key_match(parent, "p", "w"),
                 better=better,
             )
@@ -99,9 +99,7 @@ def _need(work: Work, edge: Edge, number: int) -> Iterator[int]:
 
 def _drop_outdone(work: Work, parent: DatasetScope) -> None:
     """A row that goes whole needs no skeleton beside it."""
-    same = sql.SQL(" AND ").join(
-        sql.SQL("a.{0} = b.{0}").format(sql.Identifier(name)) for name in ("part", *key_names(parent))
-    )
+    same = sql.SQL("a.part = b.part AND {}").format(lines_match(parent, "a", "b"))
     work.run(
         sql.SQL("DELETE FROM {w} AS a USING {w} AS b WHERE a.form = {s} AND b.form = {whole} AND {same}").format(
             w=work.lines(parent), s=sql.Literal(Form.SKELETON.value), whole=sql.Literal(Form.WHOLE.value), same=same
@@ -172,10 +170,10 @@ def _spare(work: Work, edge: Edge) -> int:
         keys=key_select(parent, "p"),
         children=source_of(child),
         parents=source_of(parent),
-        match=pairs("p", edge.parent_columns, "c", edge.columns),
+        match=edge_match(edge, "p", "c"),
         stays=_stays(work, edge, child),
     )
-    same = sql.SQL(" AND ").join(sql.SQL("w.{0} = n.{0}").format(sql.Identifier(name)) for name in key_names(parent))
+    same = lines_match(parent, "w", "n")
     where = sql.SQL("w.fate = ANY({}) AND EXISTS (SELECT FROM ({}) AS n WHERE {})").format(
         sql.Literal(threatened), needed, same
     )

@@ -15,6 +15,7 @@ from domicile.stores.postgres.names import (
     key_names,
     key_select,
     leads_to_anyone,
+    lines_match,
     path_join,
     source_of,
     subject_join,
@@ -48,10 +49,10 @@ def collect(work: Work, dataset: DatasetScope) -> None:
 
 
 def _mover_owners(work: Work, dataset: DatasetScope, number: int, path: Path) -> sql.Composable:
-    joins, key = path_join(work.scope, path, "d")
+    joins, match = path_join(work.scope, path, "d")
     return sql.SQL(
         "INSERT INTO {owners} SELECT DISTINCT {number}, s.home, {keys} FROM {rows} AS d{joins}"
-        " JOIN {subject} AS s ON s.key = {key}"
+        " JOIN {subject} AS s ON {match}"
     ).format(
         owners=work.owners(dataset),
         number=sql.Literal(number),
@@ -59,17 +60,17 @@ def _mover_owners(work: Work, dataset: DatasetScope, number: int, path: Path) ->
         rows=source_of(dataset),
         joins=joins,
         subject=work.subject,
-        key=key,
+        match=match,
     )
 
 
 def _stayer_owners(work: Work, dataset: DatasetScope, number: int, path: Path) -> sql.Composable:
-    joins, last = subject_join(path, "d")
+    joins, found = subject_join(work.scope, path, "d")
     return sql.SQL(
         "INSERT INTO {owners} SELECT DISTINCT {number}, NULL::text, {keys} FROM"
         " (SELECT DISTINCT {names} FROM {owners} WHERE home IS NOT NULL) AS c"
         " JOIN {rows} AS d ON {match}{joins}"
-        " WHERE NOT EXISTS (SELECT FROM {subject} AS s WHERE s.key = {key})"
+        " WHERE NOT EXISTS (SELECT FROM {subject} AS s WHERE {found})"
     ).format(
         owners=work.owners(dataset),
         number=sql.Literal(number),
@@ -79,7 +80,7 @@ def _stayer_owners(work: Work, dataset: DatasetScope, number: int, path: Path) -
         match=key_match(dataset, "d", "c"),
         joins=joins,
         subject=work.subject,
-        key=column(last, work.scope.subject_key),
+        found=found,
     )
 
 
@@ -87,7 +88,7 @@ def ownerless(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
     """Count the rows of a `move` dataset that lead to nobody."""
     if not dataset.moves or any(path.certain for path in dataset.paths):
         return
-    tests = [sql.SQL("NOT ") + leads_to_anyone(path, "d") for path in dataset.paths]
+    tests = [sql.SQL("NOT ") + leads_to_anyone(work.scope, path, "d") for path in dataset.paths]
     count = work.count(
         sql.SQL("SELECT count(*) FROM {} AS d WHERE {}").format(source_of(dataset), sql.SQL(" AND ").join(tests))
     )
@@ -173,7 +174,5 @@ def _settled(work: Work, dataset: DatasetScope) -> sql.Composable:
         stays=stays,
         owners=owners,
         keys=sql.SQL(", ").join(column("x", name) for name in key_names(dataset)),
-        match=sql.SQL(" AND ").join(
-            sql.SQL("h.{0} = x.{0}").format(sql.Identifier(name)) for name in key_names(dataset)
-        ),
+        match=lines_match(dataset, "h", "x"),
     )

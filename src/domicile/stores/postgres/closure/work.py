@@ -11,7 +11,7 @@ from psycopg import sql
 from domicile.config import HomeRows
 from domicile.model import DatasetScope, Scope
 from domicile.stores.postgres import session
-from domicile.stores.postgres.names import column, key_names, staged
+from domicile.stores.postgres.names import key_names, staged
 
 EVERYWHERE = "*"
 
@@ -53,11 +53,3 @@ class Work:
 def is_everywhere(dataset: DatasetScope) -> bool:
     """Whether every home gets all of the dataset's rows, in one form or the other."""
     return not dataset.moves and dataset.home_rows is HomeRows.ALL
-
-
-def pairs(left: str, left_names: tuple[str, ...], right: str, right_names: tuple[str, ...]) -> sql.Composable:
-    """A condition that two lists of columns are equal, one by one."""
-    return sql.SQL(" AND ").join(
-        sql.SQL("{} = {}").format(column(left, one), column(right, other))
-        for one, other in zip(left_names, right_names, strict=True)
-    )
