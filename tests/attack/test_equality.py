@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -10,11 +9,9 @@ from psycopg import DatabaseError
 
 from domicile.errors import BadFile, Refused, Waiting
 from domicile.run import Stage
-from domicile.stores.postgres.server import EmbeddedServer
-from tests.attack.conftest import World, Worlds, run
-from tests.attack.programme import PERSON, make
+from tests.attack.conftest import Worlds
+from tests.attack.programme import PERSON
 from tests.attack.test_collateral import NOTES, PEOPLE, RULES
-from tests.servers import Databases
 
 OWN: Final = """
 CREATE SCHEMA "Ext Schema";
@@ -85,19 +82,6 @@ FOUND: Final = {
     "loose": 20,
 }
 """Rows of movers; as many are stayers'."""
-
-
-@pytest.fixture
-def icu(pg15: EmbeddedServer, database: Databases, tmp_path: Path) -> Worlds:
-    """Worlds on a server with ICU and contributed extensions."""
-
-    def of(schema: str, rules: str) -> World:
-        source, home = database(pg15), database(pg15)
-        run(source, schema)
-        programme = make(tmp_path / f"p{len(list(tmp_path.iterdir()))}", rules, source=source, homes={"CA": home})
-        return World(source=source, home=home, programme=programme)
-
-    return of
 
 
 def test_p1_rows_are_found_by_the_equality_of_their_own_types(icu: Worlds) -> None:
