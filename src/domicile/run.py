@@ -155,13 +155,15 @@ class Run:
 
     def plan(self) -> Plan:
         """Make the plan and save it; an unfinished run forbids a new one."""
-        if self.ledger.size or self.source.frozen() is not None:
-            if self.last(CertificatePredicate) is None:
-                raise Refused("a run is under way; `domicile apply` goes on with it, `domicile abandon` gives it up")
+        self._refuse_given_up()
+        self.source.refuse_foreign_staging()
+        if self.last(CertificatePredicate) is not None:
             raise Refused(
                 f"this programme is finished; its evidence is in {self.workspace.folder}. "
                 "Move that folder away to begin another"
             )
+        if self.ledger.size or self.source.fence_stands():
+            raise Refused("a run is under way; `domicile apply` goes on with it, `domicile abandon` gives it up")
         self._approvers()
         with self._timed("plan") as words:
             catalogue = self.source.catalogue()
@@ -193,8 +195,11 @@ class Run:
                 "add the lines that it prints"
             )
         lines = {name: self._public_key(keys[name]) for name in rule.of}
-        if len(set(lines.values())) != len(lines):
+        publics = {parse_vkey(line).public for line in lines.values()}
+        if len(publics) != len(lines):
             raise BadFile("policy.keys: two approvers have the same key; each needs a key of their own")
+        if self.signer.verifier.public in publics:
+            raise BadFile("policy.keys: an approver has the engine's key; each needs a key of their own")
         return ApprovalRule(
             threshold=rule.threshold, of=tuple(ApproverKey(name=name, vkey=line) for name, line in lines.items())
         )
@@ -206,6 +211,9 @@ class Run:
 
     def load_plan(self) -> tuple[Plan, bytes]:
         """Read the saved plan; raise when there is none, or when the file is not the one the log speaks of."""
+        kept = self.journal.get("plan", str)
+        if kept and not self.workspace.plan.exists():
+            self.workspace.write(self.workspace.plan, kept.encode())
         data = self.workspace.read(self.workspace.plan, bytes_max=PLAN_BYTES_MAX, remedy="run `domicile plan` first")
         if self.ledger.size and self.ledger.plan().plan != _sha256(data):
             raise WorldChanged(
@@ -220,6 +228,7 @@ class Run:
 
         Nothing is erased without `yes`.
         """
+        self._refuse_given_up()
         plan, plan_bytes = self.load_plan()
         if self.last(CertificatePredicate) is not None:
             self.listener(Noted(text="finished before; nothing to do"))
@@ -249,6 +258,7 @@ class Run:
         """Fence, freeze, transfer, verify; False when that is all that was asked for."""
         for store in self.homes.values():
             store.reach()
+        self._hold(plan_bytes)
         fence = self._fence(scope)
         manifest = self._freeze(scope, plan)
         self._state_plan(plan, plan_bytes, manifest, scope)
@@ -258,6 +268,17 @@ class Run:
             return False
         self.equality(scope, manifest)
         return until is not Stage.VERIFY
+
+    def _hold(self, plan_bytes: bytes) -> None:
+        """Keep the plan that a fence is stood for; raise WorldChanged when it was stood for another."""
+        plan = plan_bytes.decode()
+        kept = self.journal.get("plan", str)
+        if kept and kept != plan:
+            raise WorldChanged(
+                f"{self.workspace.plan} is not the plan that the fence was stood for; put that one back, or "
+                "`domicile abandon` the run and plan anew"
+            )
+        self.journal.put("plan", plan, str)
 
     def _fence(self, scope: Scope) -> Fence:
         with self._timed("fence") as words:
@@ -273,6 +294,7 @@ class Run:
                 manifest = self.source.freeze(scope, token_key)
             except Undecided:
                 self.source.drop_staging()
+                self.journal.put("plan", "", str)
                 raise
             words[0] = f"{sum(piece.rows for piece in manifest.slices)} rows in {len(manifest.slices)} slices"
         self.journal.put("manifest", manifest, Manifest)
@@ -512,9 +534,17 @@ class Run:
         if self.last(ErasurePredicate) is not None:
             raise Refused("an erasure was announced in the log; this run can only be finished: `domicile apply`")
         self._bind(resolve(self.config, self.source.catalogue()))
-        self.source.is_fenced()  # refuses where another run's fence stands
+        self.source.refuse_foreign_staging()
+        if self.ledger.size:
+            self.journal.put("given_up", value=True, kind=bool)
         self.source.unlimit_sequences()
         self.source.drop_staging()
+        self.journal.put("plan", "", str)
+
+    def _refuse_given_up(self) -> None:
+        """Raise Refused once a run of which the log tells was abandoned: what was approved, was under its fence."""
+        if self.journal.get("given_up", bool):
+            raise Refused(f"this run was given up; move {self.workspace.folder} away, empty the homes, and plan anew")
 
 
 def _sha256(data: bytes) -> str:

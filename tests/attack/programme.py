@@ -67,6 +67,10 @@ class Programme:
     def clear(self) -> None:
         """Everything up to the moment before the first row is erased."""
         self.plan()
+        self.clear_again()
+
+    def clear_again(self) -> None:
+        """The same with the plan that is there."""
         try:
             self.apply()
         except Waiting:

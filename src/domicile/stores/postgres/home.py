@@ -28,6 +28,7 @@ from domicile.stores.postgres.names import (
     key_names,
     key_select,
     relation,
+    run_id,
     source_of,
     staged,
 )
@@ -98,8 +99,13 @@ class PostgresHome:
     # -- the tables ----------------------------------------------------------------------------------------------
 
     def refuse_unless_empty(self) -> None:
-        """Raise Refused when the database holds tables that this programme did not make."""
+        """Raise Refused when the database holds tables that this run did not make."""
         if self._marked(PRE_DATA):
+            if not self._marked(self._own_mark):
+                raise Refused(
+                    f"store {self.name}: holds what another run brought there, whose rows and marks are not this "
+                    "one's; empty it"
+                )
             return
         tables = [str(table.name) for table in self.catalogue().tables]
         if tables:
@@ -130,6 +136,10 @@ class PostgresHome:
             " (slice text PRIMARY KEY, rows bigint NOT NULL, bytes bigint NOT NULL, digest text NOT NULL)"
         )
 
+    @property
+    def _own_mark(self) -> str:
+        return f"run/{run_id(self._key)}"
+
     def _marked(self, name: str) -> bool:
         with faults(self.name, "read its marks"):
             there = self.connection.execute("SELECT to_regclass('domicile.mark') IS NOT NULL").fetchone()
@@ -147,6 +157,7 @@ class PostgresHome:
                 with_application_path(connection)
                 connection.execute(script.encode())
                 connection.execute("INSERT INTO domicile.mark VALUES (%s)", (section,))
+                connection.execute("INSERT INTO domicile.mark VALUES (%s) ON CONFLICT DO NOTHING", (self._own_mark,))
                 connection.execute("COMMIT")
         finally:
             connection.close()

@@ -25,6 +25,11 @@ def tag(dataset: DatasetId) -> str:
     return hashlib.sha256(dataset.encode()).hexdigest()[:16]
 
 
+def run_id(key: bytes) -> str:
+    """What tells the run of this digest key from another, and nothing else."""
+    return hashlib.sha256(b"domicile run\x00" + key).hexdigest()
+
+
 def staged(kind: str, dataset: DatasetId, schema: str = STAGING) -> sql.Identifier:
     """Name the staging table of that kind (`m` manifest, `w` work, `o` owners)."""
     return sql.Identifier(schema, f"{kind}_{tag(dataset)}")

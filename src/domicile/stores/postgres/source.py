@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +19,7 @@ from domicile.stores.postgres import erasing, fence, sequences, staging
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import copy_out
-from domicile.stores.postgres.names import STAGING, columns, key_names, staged
+from domicile.stores.postgres.names import STAGING, columns, key_names, run_id, staged
 from domicile.stores.postgres.reading import PostgresSnapshot, current_position, snapshot
 from domicile.stores.postgres.session import connect, faults, run
 
@@ -127,13 +126,13 @@ class PostgresSource:
             ).fetchone()
         if row is None:
             return None
-        if row[3] != self._run_id():
+        if row[3] != run_id(self._key):
             raise Refused(f"store {self.name}: another run holds its fence; finish or abandon it from its own folder")
         return Fence(position=row[0], fenced_at=row[1], wait_ms=row[2], subjects=self._subjects())
 
-    def _run_id(self) -> str:
-        """What tells this run from another, and nothing else."""
-        return hashlib.sha256(b"domicile run\x00" + self._key).hexdigest()
+    def fence_stands(self) -> bool:
+        """Whether this run's fence was stood and not taken away; Refused when it is another run's."""
+        return self._standing() is not None
 
     def is_fenced(self) -> bool:
         """Whether the guard stands, on every table and as it was written."""
@@ -150,7 +149,7 @@ class PostgresSource:
     def _install(self, scope: Scope) -> Fence:
         connection = self.connection
         with faults(self.name, "install the fence"):
-            self._refuse_foreign_staging()
+            self.refuse_foreign_staging()
             connection.execute("BEGIN")
             try:
                 fence.create_staging(connection, scope, STAGING)
@@ -164,7 +163,7 @@ class PostgresSource:
                     sql.SQL("CREATE TABLE {} AS SELECT {}::text AS position, {}::timestamptz AS fenced_at,"
                             " {}::bigint AS wait_ms, {}::text AS run").format(
                         sql.Identifier(STAGING, "fence"), sql.Literal(position), sql.Literal(self._host.now()),
-                        sql.Literal(wait_ms), sql.Literal(self._run_id()),
+                        sql.Literal(wait_ms), sql.Literal(run_id(self._key)),
                     ),
                 )  # fmt: skip
                 connection.execute("COMMIT")
@@ -177,7 +176,10 @@ class PostgresSource:
             raise RuntimeError("the fence was committed and is not there")
         return standing
 
-    def _refuse_foreign_staging(self) -> None:
+    def refuse_foreign_staging(self) -> None:
+        """Raise when a schema of our name is there that is not this run's staging: it is neither used nor dropped."""
+        if self._standing() is not None:
+            return
         row = self.connection.execute("SELECT to_regnamespace(%s) IS NOT NULL", (STAGING,)).fetchone()
         if row and row[0]:
             raise WorldChanged(
@@ -257,6 +259,7 @@ class PostgresSource:
 
     def drop_staging(self) -> None:
         """Remove guard and staging in one transaction."""
+        self.refuse_foreign_staging()
         with faults(self.name, "drop the staging"), self.connection.transaction():
             fence.remove(self.connection, self.scope)
             run(self.connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(STAGING)))
