@@ -9,9 +9,11 @@ import psycopg
 import pytest
 
 from domicile.model import Verdict
-from domicile.stores.postgres.horizon import Outcome, Patience, Treatment, inventory, treat
+from domicile.stores.postgres.horizon import Outcome, Patience, Treatment, holders, inventory, treat
+from domicile.stores.postgres.horizon.holders import boundary
 from domicile.sweep import TokenClass, Tokens, decide_all, sweep_server
 from tests.horizon.conftest import PEOPLE
+from tests.servers import own_server
 
 QUICK = Patience(lock_timeout_ms=200, lock_tries_max=2, holder_polls_max=2, holder_poll_ms=20)
 ERASED = Tokens({f"number.{number}@example.org".encode(): TokenClass.EMAIL for number in range(10, 51)})
@@ -66,6 +68,29 @@ def test_p3_old_rows_that_are_held_are_present_and_the_holder_is_named(
     copies = inventory(conn, [PEOPLE])
     freed = treat(conn, copies, [PEOPLE], patience=QUICK)
     assert Verdict.ERASED_VERIFIED == judge(conn, freed)["heap:app.people"]
+
+
+SLOW_ANALYSIS = {
+    "autovacuum": "on", "autovacuum_naptime": "1s", "autovacuum_analyze_threshold": "1",
+    "autovacuum_vacuum_threshold": "1000000", "autovacuum_vacuum_cost_delay": "100ms",
+    "autovacuum_vacuum_cost_limit": "1", "fsync": "off",
+}  # fmt: skip
+
+
+def test_p11_autovacuum_that_analyses_holds_rows_like_any_reader() -> None:
+    """Only a plain vacuum under way does not."""
+    with (
+        own_server("analysis", parameters=SLOW_ANALYSIS) as server,
+        psycopg.connect(server.dsn(), autocommit=True) as conn,
+    ):
+        conn.execute("CREATE TABLE crowd AS SELECT g, repeat('x', 1000) FROM generate_series(1, 20000) g")
+        found: set[str] = set()
+        for _ in range(200):
+            found = {one.name.partition(" (")[2] for one in holders(conn, since=boundary(conn))}
+            if found:
+                break
+            conn.execute("SELECT pg_sleep(0.05)")
+        assert {"autovacuum worker, active)"} == found
 
 
 def judge(conn: psycopg.Connection, outcomes: tuple[Outcome, ...]) -> dict[str, Verdict]:

@@ -107,3 +107,14 @@ def test_lock_time_is_measured(conn: psycopg.Connection) -> None:
     (heap,) = (outcome for outcome in outcomes if outcome.copy == "heap:app.people")
     assert heap.lock_ms is not None
     assert 0 < heap.lock_ms < 10_000
+
+
+def test_p6_the_wait_behind_every_try_is_measured(conn: psycopg.Connection, dsn: str) -> None:
+    """Others queue behind the engine also when it gives up."""
+    with psycopg.connect(dsn) as other:
+        other.execute("LOCK TABLE app.people IN ACCESS SHARE MODE")
+        outcomes = treat(conn, inventory(conn, [PEOPLE]), [PEOPLE], patience=QUICK)
+    (heap,) = (outcome for outcome in outcomes if outcome.copy == "heap:app.people")
+    assert Treatment.HELD == heap.treatment
+    assert heap.lock_ms is not None
+    assert heap.lock_ms >= QUICK.lock_tries_max * QUICK.lock_timeout_ms

@@ -74,9 +74,14 @@ def guarded(scope: Scope) -> tuple[DatasetScope, ...]:
     return tuple(dataset for dataset in scope.datasets if dataset.owned)
 
 
+def wait_briefly(connection: psycopg.Connection[Any]) -> None:
+    """Let this transaction queue for a lock, and others behind it, no longer than the lock time-out."""
+    run(connection, sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT_MS)))
+
+
 def lock_for_guard(connection: psycopg.Connection[Any], scope: Scope) -> None:
     """Wait for the writers under way, in name order, and not longer than the lock time-out."""
-    run(connection, sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT_MS)))
+    wait_briefly(connection)
     tables = sorted(guarded(scope), key=lambda dataset: dataset.table)
     names = sql.SQL(", ").join(source_of(dataset) for dataset in tables)
     run(connection, sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))

@@ -70,12 +70,16 @@ def _drop(admin: psycopg.Connection[Any], name: str) -> None:
 
 
 def _pipe(dsn: str, target: str, major: int, store: str) -> None:
-    """pg_dump | psql, less the session lines that only newer servers know."""
+    """pg_dump | psql, less the session lines that only newer servers know.
+
+    psql tells codes only: a message may quote the value that a type, a constraint or a function didn't like (P8).
+    """
     with tempfile.TemporaryFile() as words:
         dump = _start("pg_dump", major, dsn, ["--format=plain", "--no-owner", "--no-acl"], words)
         load = _start(
             "psql", major, target,
-            ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null"], words,
+            ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=sqlstate", "--single-transaction",
+             "--output=/dev/null"], words,
             stdin=subprocess.PIPE,
         )  # fmt: skip
         broken = not _relay(dump, load)

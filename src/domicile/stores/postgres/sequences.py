@@ -60,19 +60,17 @@ def give_home(connection: psycopg.Connection[Any], found: tuple[Sequence, ...], 
         )
 
 
-def limit_source(connection: psycopg.Connection[Any], found: tuple[Sequence, ...], *, shares: int) -> None:
-    """Keep the sequences of the source within share 0; where they stand is left alone."""
-    for sequence in found:
-        low, high = bounds(sequence, 0, shares)
-        end = ("MAXVALUE", high) if sequence.increment > 0 else ("MINVALUE", low)
-        _alter(connection, sequence, end, cycles=False)
+def limit_source(connection: psycopg.Connection[Any], *, sequence: Sequence, shares: int) -> None:
+    """Keep a sequence of the source within share 0; where it stands is left alone."""
+    low, high = bounds(sequence, 0, shares)
+    end = ("MAXVALUE", high) if sequence.increment > 0 else ("MINVALUE", low)
+    _alter(connection, sequence, end, cycles=False)
 
 
-def unlimit_source(connection: psycopg.Connection[Any], found: tuple[Sequence, ...]) -> None:
-    """Give the sequences of the source back what they had (a run that is given up)."""
-    for sequence in found:
-        end = ("MAXVALUE", sequence.maximum) if sequence.increment > 0 else ("MINVALUE", sequence.minimum)
-        _alter(connection, sequence, end, cycles=sequence.cycles)
+def unlimit_source(connection: psycopg.Connection[Any], *, sequence: Sequence) -> None:
+    """Give a sequence of the source back what it had (a run that is given up)."""
+    end = ("MAXVALUE", sequence.maximum) if sequence.increment > 0 else ("MINVALUE", sequence.minimum)
+    _alter(connection, sequence, end, cycles=sequence.cycles)
 
 
 def _alter(connection: psycopg.Connection[Any], sequence: Sequence, end: tuple[str, int], *, cycles: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -116,6 +117,25 @@ class PostgresSource:
             "end the long transaction that holds it, then run again"
         )
 
+    def _patiently(self, what: str, act: Callable[[psycopg.Connection[Any]], None]) -> None:
+        """Do it in a transaction of its own that queues for its locks no longer than the fence does, again and again.
+
+        Whoever comes after us waits behind us for as long, and no longer (P6).
+        """
+        for _ in range(FENCE_TRIES_MAX):
+            try:
+                with faults(self.name, what), self.connection.transaction():
+                    fence.wait_briefly(self.connection)
+                    act(self.connection)
+            except Unreachable:
+                self._host.pause(0.2)
+            else:
+                return
+        raise Unreachable(
+            f"store {self.name}: no lock in {FENCE_TRIES_MAX} tries of {fence.LOCK_TIMEOUT_MS} ms to {what}; end the "
+            "long transaction that holds it, then run again"
+        )
+
     def _standing(self) -> Fence | None:
         with faults(self.name, "look for a standing fence"):
             if not staging.exists(self.connection, "fence"):
@@ -211,14 +231,19 @@ class PostgresSource:
 
     def limit_sequences(self, *, shares: int) -> None:
         """Keep the source's sequences within their own share of the ranges."""
-        with faults(self.name, "limit the sequences"):
-            sequences.limit_source(self.connection, self.sequences(), shares=shares)
+        for sequence in self.sequences():
+            self._patiently(
+                f"limit the sequence {sequence.name}",
+                partial(sequences.limit_source, sequence=sequence, shares=shares),
+            )
 
     def unlimit_sequences(self) -> None:
         """Give the source's sequences back what they had; for a run that is given up."""
-        if self.frozen() is not None:
-            with faults(self.name, "give the sequences back what they had"):
-                sequences.unlimit_source(self.connection, self.sequences())
+        for sequence in self.sequences() if self.frozen() is not None else ():
+            self._patiently(
+                f"give the sequence {sequence.name} back what it had",
+                partial(sequences.unlimit_source, sequence=sequence),
+            )
 
     def frozen(self) -> Manifest | None:
         """The frozen manifest, when there is one."""
@@ -227,8 +252,7 @@ class PostgresSource:
 
     def release_fence(self) -> None:
         """Take the guard away; the staging stays."""
-        with faults(self.name, "release the fence"), self.connection.transaction():
-            fence.remove(self.connection, self.scope)
+        self._patiently("release the fence", lambda connection: fence.remove(connection, self.scope))
 
     # -- erasing -------------------------------------------------------------------------------------------------
 
@@ -260,9 +284,12 @@ class PostgresSource:
     def drop_staging(self) -> None:
         """Remove guard and staging in one transaction."""
         self.refuse_foreign_staging()
-        with faults(self.name, "drop the staging"), self.connection.transaction():
-            fence.remove(self.connection, self.scope)
-            run(self.connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(STAGING)))
+
+        def drop(connection: psycopg.Connection[Any]) -> None:
+            fence.remove(connection, self.scope)
+            run(connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(STAGING)))
+
+        self._patiently("take guard and staging away", drop)
 
 
 def _without_guard(table: Table) -> Table:

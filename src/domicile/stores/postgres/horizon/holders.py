@@ -1,7 +1,8 @@
 """Who keeps dead rows or old WAL alive: sessions, prepared transactions, slots, standbys, settings.
 
 A rewrite keeps every dead row that somebody may still see, so it comes too early while such a holder is there. A
-holder is named by what an operator can act on (process, slot, prepared transaction), never by its query text (P8).
+holder is named by what an operator can act on (process, slot, prepared transaction), never by its query text or by
+who it is (P8). A plain vacuum under way sees no rows that would have to be kept for it; one that analyses does.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import LiteralString
 import psycopg
 
 _HOLDERS_SQL: LiteralString = """
-SELECT 'session', format('process %%s (%%s, %%s)', pid, coalesce(usename, backend_type), coalesce(state, 'no state')),
+SELECT 'session', format('process %%s (%%s, %%s)', pid, backend_type, coalesce(state, 'no state')),
        format('SELECT pg_terminate_backend(%%s)', pid)
   FROM pg_stat_activity
- WHERE pid <> pg_backend_pid() AND backend_type NOT IN ('walsender', 'autovacuum worker')
+ WHERE pid <> pg_backend_pid() AND backend_type <> 'walsender'
+   AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
    AND greatest(CASE WHEN datname = current_database() OR datname IS NULL THEN age(backend_xmin) END,
                 age(backend_xid)) > age(%(boundary)s::text::xid)
 UNION ALL

@@ -30,10 +30,11 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockPatience:
-    """How long a rewrite queues for its lock, and how often it tries again."""
+    """How long a rewrite queues for its lock, how often it tries again, and the pause that others get in between."""
 
     lock_timeout_ms: int
     tries_max: int
+    pause_ms: int
 
 
 _FILES_SQL: LiteralString = """
@@ -74,13 +75,15 @@ def _rewritten_by(
     before = files_of(conn, table)
     took_ms = 0.0
     for _ in range(patience.tries_max):
-        fault, took_ms = _run(conn, statement, patience.lock_timeout_ms)
+        fault, more_ms = _run(conn, statement, patience.lock_timeout_ms)
+        took_ms += more_ms
         if fault is None:
             break
         if fault.sqlstate != psycopg.errors.LockNotAvailable.sqlstate:
             refused = fault.sqlstate == psycopg.errors.InsufficientPrivilege.sqlstate
             why = f"refused with {type(fault).__name__} ({fault.sqlstate})"
             return Rewrite(table=table, rewritten=False, why=why, lock_ms=took_ms, refused=refused)
+        conn.execute("SELECT pg_sleep(%s)", (patience.pause_ms / 1000,))
     else:
         users = ", ".join(_users_of(conn, table)) or "others"
         why = f"no lock in {patience.tries_max} tries of {patience.lock_timeout_ms} ms: {users} use it"

@@ -49,15 +49,18 @@ OF_TABLES = frozenset({CopyKind.HEAP, CopyKind.TOAST, CopyKind.INDEX})
 class Patience:
     """How long the treatment waits for others; every wait is bounded."""
 
-    lock_timeout_ms: int = 10_000
-    lock_tries_max: int = 6
+    lock_timeout_ms: int = 2_000
+    lock_tries_max: int = 30
+    lock_pause_ms: int = 500
     holder_polls_max: int = 60
     holder_poll_ms: int = 500
 
     @property
     def lock(self) -> LockPatience:
         """The part that concerns locks."""
-        return LockPatience(lock_timeout_ms=self.lock_timeout_ms, tries_max=self.lock_tries_max)
+        return LockPatience(
+            lock_timeout_ms=self.lock_timeout_ms, tries_max=self.lock_tries_max, pause_ms=self.lock_pause_ms
+        )
 
 
 def treat(
@@ -354,8 +357,15 @@ def _outcome(copy: Copy, treatment: Treatment, why: str, remedy: str | None = No
 def _of_rewrites(
     copy: Copy, rewrites: Sequence[Rewrite], held: Sequence[Holder], *, missing: Sequence[TableName]
 ) -> Outcome:
-    """Judge the rewrites of one copy: all done and nobody held old rows, or why not."""
-    lock_ms = sum(rewrite.lock_ms for rewrite in rewrites)
+    """Judge the rewrites of one copy, and say how long others queued for them, whatever came of it (P6)."""
+    outcome = _of_files(copy, rewrites, held, missing=missing)
+    return replace(outcome, lock_ms=sum(rewrite.lock_ms for rewrite in rewrites))
+
+
+def _of_files(
+    copy: Copy, rewrites: Sequence[Rewrite], held: Sequence[Holder], *, missing: Sequence[TableName]
+) -> Outcome:
+    """All done and nobody held old rows, or why not."""
     failed = [rewrite for rewrite in rewrites if not rewrite.rewritten]
     if failed and (missing or any(rewrite.refused for rewrite in failed)):
         return _outcome(
@@ -368,6 +378,4 @@ def _of_rewrites(
         return _outcome(copy, Treatment.HELD, f"{failed[0].table}: {failed[0].why}{also}", "run again when it is quiet")
     if held:
         return _outcome(copy, Treatment.HELD, f"old row versions are kept for {names}", held[0].remedy)
-    return Outcome(
-        copy=copy.id, treatment=Treatment.PROVEN, why=f"{len(rewrites)} relations have new files", lock_ms=lock_ms
-    )
+    return _outcome(copy, Treatment.PROVEN, f"{len(rewrites)} relations have new files")
