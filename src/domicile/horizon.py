@@ -16,11 +16,11 @@ from domicile.events import Advanced, Listener, Noted
 from domicile.model import Copy, CopyVerdict, Home, Scope, Verdict
 from domicile.predicates import SweepPredicate, SweptCopy, SweptRows, SweptTokens
 from domicile.stores.postgres import horizon as server
-from domicile.stores.postgres.copies import looked
+from domicile.stores.postgres.copies import CopyKind, copy_id, looked
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.session import application_path, faults
 from domicile.stores.postgres.source import PostgresSource
-from domicile.sweep.sources import token_sources
+from domicile.sweep.sources import not_looked_for, token_sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +99,9 @@ class Horizon:
         verdicts = {
             self._id(verdict.copy): verdict for verdict in sweep.decide_all(copies, outcomes, result, rows_erased=True)
         }
-        judged, notes = _judge_planned(planned, verdicts)
         if rows_left:
-            notes = (*notes, f"{rows_left} rows that should be gone were found by query")
+            verdicts |= self._rows_are_left(rows_left)
+        judged, notes = _judge_planned(planned, verdicts)
         for note in notes:
             self._listener(Noted(text=note))
         return Judged(
@@ -115,10 +115,16 @@ class Horizon:
                 plan=plan,
             ),
             verdicts=judged,
-            not_proven=(*notes, *_tokens_not_searched(result)),
+            not_proven=(*notes, *_tokens_not_searched(result), *filter(None, [not_looked_for(self._scope)])),
             hits=sum(bool(found.hits) for found in result.copies),
             locks_ms={self._id(item.copy): item.lock_ms for item in outcomes if item.lock_ms is not None},
         )
+
+    def _rows_are_left(self, count: int) -> dict[str, CopyVerdict]:
+        """What a count over all tables says of each table's rows: that they may be among them."""
+        why = f"{count} rows that should be gone were found by query, here or in another table"
+        copies = [self._id(copy_id(CopyKind.LIVE_ROWS, table)) for table in self._tables]
+        return {copy: CopyVerdict(copy=copy, verdict=Verdict.PRESENT, why=why) for copy in copies}
 
     def _tokens(self, homes: Mapping[Home, PostgresHome], seed: int, canaries: Sequence[str]) -> sweep.Tokens:
         found = [

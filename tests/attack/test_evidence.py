@@ -1,11 +1,15 @@
-"""What a person's values could come out through (P8)."""
+"""Evidence that tells too much of a person (P8), or too little of what is left (P3, P11)."""
 
 from __future__ import annotations
 
 import pytest
 
 from domicile.errors import StoreFault
-from tests.attack.conftest import Worlds
+from domicile.events import Advanced, Event
+from domicile.model import Verdict
+from domicile.predicates import CertificatePredicate, SweepPredicate
+from domicile.run import Run
+from tests.attack.conftest import World, Worlds
 from tests.attack.test_second_thoughts import RULES, SCHEMA
 
 FUSSY = """
@@ -22,3 +26,67 @@ def test_p8_a_restore_that_fails_on_a_value_does_not_tell_it(world: Worlds) -> N
         made.programme.clear()
     assert "example.org" not in str(fault.value)
     assert "P0001" in str(fault.value)
+
+
+LOOSE = """
+CREATE TABLE visit (person_id int, page text, at timestamptz DEFAULT now());
+INSERT INTO visit SELECT 1 + i % 20, md5(i::text) FROM generate_series(1, 40) AS i;
+"""
+LOOSE_RULES = """  app.public.visit:
+    rows: move
+    path: [{via: person_id, to: app.public.person}]
+    unenforced: follow
+"""
+
+
+def _last(made: World, kind: type[CertificatePredicate | SweepPredicate]) -> CertificatePredicate | SweepPredicate:
+    with made.programme.opened() as run:
+        stated = run.last(kind)
+    assert stated
+    assert isinstance(stated.predicate, kind)
+    return stated.predicate
+
+
+def _of_rows(certificate: CertificatePredicate) -> set[Verdict]:
+    return {copy.verdict for copy in certificate.copies if "/live-rows:" in copy.id}
+
+
+def test_p11_what_is_not_looked_for_is_said_and_tables_without_key_are_looked_for(world: Worlds) -> None:
+    made = world(SCHEMA + LOOSE, RULES + LOOSE_RULES)
+    made.programme.finish()
+    sweep, certificate = _last(made, SweepPredicate), _last(made, CertificatePredicate)
+    assert isinstance(sweep, SweepPredicate)
+    assert isinstance(certificate, CertificatePredicate)
+    assert sweep.tokens.searched >= 10 + 10 + 20  # e-mails, bodies that no stayer wrote, pages in a table without key
+    (said,) = (line for line in certificate.not_proven if "not looked for, as" in line)
+    for column in ("public.person.id", "public.visit.person_id", "public.visit.at"):
+        assert column in said
+    assert "public.person.email" not in said
+    assert {Verdict.ERASED_VERIFIED} == _of_rows(certificate)
+
+
+def test_p3_a_row_that_came_while_others_were_erased_is_present(world: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a superuser who switched the guard off and on again, when that table was done."""
+    made = world(SCHEMA + LOOSE, RULES + LOOSE_RULES)
+    made.programme.clear()
+    heard = Run.listener
+
+    def and_write(run: Run, event: Event) -> None:
+        if isinstance(event, Advanced) and event.stage == "erase" and event.text == "app.public.person":
+            made.at_source(
+                "ALTER TABLE visit DISABLE TRIGGER USER; INSERT INTO visit VALUES (2, 'came late');"
+                "ALTER TABLE visit ENABLE ALWAYS TRIGGER zzzz_domicile_guard;"
+                "ALTER TABLE visit ENABLE ALWAYS TRIGGER zzzz_domicile_guard_after;"
+                "ALTER TABLE visit ENABLE ALWAYS TRIGGER zzzz_domicile_guard_truncate"
+            )
+        heard(run, event)
+
+    monkeypatch.setattr(Run, "listener", and_write)
+    made.programme.apply(yes=True)
+    certificate = _last(made, CertificatePredicate)
+    assert isinstance(certificate, CertificatePredicate)
+    assert Verdict.PRESENT is certificate.verdict
+    assert {Verdict.PRESENT} == _of_rows(certificate)
+    said = made.programme.audit()
+    assert 0 == said.returncode, said.stdout
+    assert "NOT EVERYTHING IS PROVEN ERASED" in said.stdout

@@ -7,6 +7,7 @@
 | orphans, other databases| both, as far as the pages look like it                                             |
 | WAL                     | pages without their headers; packed page images; compressed values; TOAST chunks  |
 | spill, temporary files  | compressed values and TOAST chunks at any offset                                   |
+| copies of such files    | the same, by their first page; files in a tar at any offset                        |
 | anything else           | nothing; files that are themselves compressed or encrypted archives are gaps        |
 """
 
@@ -30,7 +31,18 @@ from domicile.sweep.search import Spot, Tally, View
 WAL_PIECE_BYTES = 16 * 1024 * 1024
 WAL_AHEAD_BYTES = 512 * 1024  # a record with images is at most 33 pages long
 LOOSE_AHEAD_BYTES = 32 * 1024
-_ARCHIVES = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh", b"\x04\x22\x4d\x18", b"PK\x03\x04")
+_TAR_AT = 257  # of the magic in the header of a tar's first file
+_ARCHIVES = (
+    b"\x1f\x8b",
+    b"\x28\xb5\x2f\xfd",
+    b"\xfd7zXZ",
+    b"BZh",
+    b"\x04\x22\x4d\x18",
+    b"PK\x03\x04",
+    b"PGDMP",
+    b"PAR1",
+    b"7z\xbc\xaf",
+)
 
 
 @dataclass(slots=True)
@@ -113,13 +125,16 @@ class Scan:
             tally.gap(spot.copy, path, f"{assembler.fragments} parts of out-of-line values whose start is gone")
 
     def _plain(self, entry: ServerFile, spot: Spot, shape: Shape) -> None:
-        head = self.files.read(entry.path, 0, 8) or b""
+        head = self.files.read(entry.path, 0, self.layout.geometry.block) or b""
         if head.startswith(_ARCHIVES):
             self.tally.gap(spot.copy, entry.path, "a compressed file: unpack it to search it")
+        if looks_like_page(head):  # a relation's file that was copied here
+            self._pages(entry.path, spot, Shape.UNKNOWN_PAGES)
+            return
         self.tally.stream(self._blocks(entry.path), spot, view=View.RAW)
         if shape is Shape.WORK:
             self.tally.gap(spot.copy, entry.path, "a working file: values may lie across its inner blocks")
-        if shape in {Shape.WORK, Shape.TUPLES}:
+        if shape in {Shape.WORK, Shape.TUPLES} or head[_TAR_AT : _TAR_AT + 5] == b"ustar":
             self._loose(entry.path, spot)
 
     def _loose(self, path: str, spot: Spot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Sequence
 
 import psycopg
@@ -33,9 +34,12 @@ def sweep_server(  # noqa: PLR0913 - what, where, and how far to go
     Every copy of `copies` that is ever searched is in the result, with a gap where it could not be seen. Raise
     Unreachable when the connection breaks.
     """
-    tally = Tally(tokens.matcher())
+    encodings, strange = _encodings(conn)
+    tally = Tally(tokens.matcher(encodings=encodings))
     way = reach(conn, sql_only=sql_only)
     try:
+        for copy in _in_files(copies) if strange else ():
+            tally.gap(copy, "(encoding)", f"values in {', '.join(strange)} can't be spelt by this program")
         _rows(conn, tally, datasets, progress)
         _files(conn, way, tally, copies, datasets)
     except psycopg.Error as fault:
@@ -73,7 +77,7 @@ def _unread(conn: psycopg.Connection, fault: psycopg.Error, tally: Tally, spot: 
 def _files(
     conn: psycopg.Connection, way: Reach, tally: Tally, copies: Sequence[Copy], datasets: Sequence[TableName]
 ) -> None:
-    in_files = [copy.id for copy in copies if looked(copy.kind) in {Looked.FILES, Looked.ROWS_AND_FILES}]
+    in_files = _in_files(copies)
     if way.files is None:
         for copy in in_files:
             tally.gap(copy, "(files)", way.why)
@@ -84,3 +88,25 @@ def _files(
         for copy in in_files:
             tally.gap(copy, "(memory)", "no right to checkpoint: what is written but not yet on disk isn't seen")
     Scan(way.files, read_layout(conn, datasets=datasets), tally).all()
+
+
+def _in_files(copies: Sequence[Copy]) -> list[str]:
+    return [copy.id for copy in copies if looked(copy.kind) in {Looked.FILES, Looked.ROWS_AND_FILES}]
+
+
+def _encodings(conn: psycopg.Connection) -> tuple[list[str], list[str]]:
+    """The encodings of the server's databases: those that Python knows, by its names, and those that it doesn't.
+
+    UTF8 is searched anyway; SQL_ASCII holds the bytes that somebody sent, which are searched as they came.
+    """
+    rows = conn.execute("SELECT DISTINCT pg_encoding_to_char(encoding) FROM pg_database ORDER BY 1").fetchall()
+    known, strange = [], []
+    for name in (str(name) for (name,) in rows if name not in {"UTF8", "SQL_ASCII"}):
+        try:
+            known.append(codecs.lookup(_PYTHON_NAMES.get(name, name.replace("WIN", "cp"))).name)
+        except LookupError:
+            strange.append(name)
+    return known, strange
+
+
+_PYTHON_NAMES = {"KOI8R": "koi8-r", "KOI8U": "koi8-u", "EUC_CN": "gb2312", "EUC_JIS_2004": "euc_jis_2004"}

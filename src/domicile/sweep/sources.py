@@ -18,7 +18,8 @@ from domicile.stores.postgres.names import key_expressions, key_names, staged
 from domicile.sweep.tokens import Source, TokenClass
 
 TEXTUAL = frozenset({"S"})
-TYPES = ("uuid", "inet", "json", "jsonb", "citext", "xml", "hstore")
+TYPES = ("uuid", "inet", "json", "jsonb", "citext", "xml")
+UNREAD_CHARS_MAX = 3_000
 WORDS = (
     (TokenClass.EMAIL, re.compile(r"e_?mail", re.IGNORECASE)),
     (TokenClass.PHONE, re.compile(r"phone|mobile|fax|msisdn", re.IGNORECASE)),
@@ -31,11 +32,27 @@ IDENTIFIER_TYPES = ("uuid",)
 
 def token_sources(scope: Scope, config: Config, home: Home) -> tuple[Source, ...]:
     """List the columns to read at `home`, each with the rows that count."""
-    return tuple(
-        source
+    return tuple(source for dataset in scope.datasets if dataset.owned for source in _of_dataset(dataset, config, home))
+
+
+def not_looked_for(scope: Scope) -> str | None:
+    """Name the private columns whose values no sweep looks for: a number's or a date's bytes are everywhere (P11)."""
+    names = [
+        f"{dataset.table}.{column.name}"
         for dataset in scope.datasets
-        if dataset.owned and dataset.key
-        for source in _of_dataset(dataset, config, home)
+        if dataset.owned
+        for column in dataset.columns
+        if column.name in dataset.private and not _readable(column)
+    ]
+    shown: list[str] = []
+    while len(shown) < len(names) and sum(map(len, shown)) + len(names[len(shown)]) < UNREAD_CHARS_MAX:
+        shown.append(names[len(shown)])
+    if not names:
+        return None
+    more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+    return (
+        f"values of {len(names)} private columns were not looked for, as their bytes can't be told from others "
+        f"(numbers, dates, flags, binary): {', '.join(shown)}{more}"
     )
 
 

@@ -9,11 +9,13 @@ Nothing of a token's text leaves this module but through the automaton: no repr,
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import uuid
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import LiteralString, NoReturn
@@ -22,6 +24,7 @@ import psycopg
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 from blake3 import blake3
 from psycopg import sql
+from psycopg.types.string import ByteaBinaryLoader
 
 from domicile.errors import StoreFault
 
@@ -146,13 +149,14 @@ class Tokens:
         }
         return Tokens(kept, sampled=self._sampled, too_short=self._too_short, common=self._common + len(gone))
 
-    def matcher(self, *, specific: bool | None = None) -> Matcher:
-        """Build the automata for all tokens, or for the specific or the unspecific ones."""
+    def matcher(self, *, specific: bool | None = None, encodings: Sequence[str] = ()) -> Matcher:
+        """Build the automata for all tokens, or for the specific or the unspecific ones, in UTF-8 and `encodings`."""
         chosen = [
             number for number, token_class in enumerate(self._classes)
             if specific is None or token_class.specific is specific
         ]  # fmt: skip
-        return Matcher([self._texts[number] for number in chosen], array("I", chosen), self._classes)
+        texts = [self._texts[number] for number in chosen]
+        return Matcher(texts, array("I", chosen), self._classes, encodings=encodings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,14 @@ class Hit:
 class Matcher:
     """The automata over every form of every token: as many as keep the memory of building one bounded."""
 
-    def __init__(self, texts: Sequence[bytes], numbers: array[int], classes: Sequence[TokenClass]) -> None:
+    def __init__(
+        self,
+        texts: Sequence[bytes],
+        numbers: array[int],
+        classes: Sequence[TokenClass],
+        *,
+        encodings: Sequence[str] = (),
+    ) -> None:
         self.class_of = classes
         self.longest = 0
         self._automata: list[tuple[BytesAhoCorasick, array[int]]] = []
@@ -175,7 +186,7 @@ class Matcher:
         owners = array("I")
         size = 0
         for number, text in zip(numbers, texts, strict=True):
-            for form in forms(text):
+            for form in forms(text, encodings=encodings):
                 patterns.append(form)
                 owners.append(number)
                 size += len(form)
@@ -201,31 +212,52 @@ class Matcher:
 
 
 _ESCAPE = re.compile(r"\\u[0-9a-f]{4}")
+_ADDRESS = re.compile(r"[0-9a-fA-F.:]{7,45}")
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
-def forms(text: bytes) -> tuple[bytes, ...]:
+def forms(text: bytes, *, encodings: Sequence[str] = ()) -> tuple[bytes, ...]:
     r"""Spell a token in every form searched.
 
     As it is, in lower case (indexes, tsvector), as JSON writes it (plain and with \uXXXX), as COPY and as an SQL
-    literal write it, and a UUID as its 16 bytes on disk.
+    literal write it, and a UUID and an Internet address as on disk. Each in UTF-8 and in `encodings` (of Python).
 
-    Not searched: base64, UTF-16, other encodings than UTF-8, and hashes of a token.
+    Not searched: base64, UTF-16, and hashes of a token.
     """
     found = {text: None}
     try:
         plain = text.decode()
     except UnicodeDecodeError:
         return (text,)
-    found[plain.lower().encode()] = None
-    found[json.dumps(plain, ensure_ascii=False)[1:-1].encode()] = None
-    found[json.dumps(plain)[1:-1].encode()] = None
-    found[_ESCAPE.sub(lambda match: match[0][:2] + match[0][2:].upper(), json.dumps(plain)[1:-1]).encode()] = None
-    found[_copy_form(plain).encode()] = None
-    found[plain.replace("'", "''").encode()] = None
+    dumped = json.dumps(plain)[1:-1]
+    spelt = (
+        plain, plain.lower(), json.dumps(plain, ensure_ascii=False)[1:-1], dumped,
+        _ESCAPE.sub(lambda match: match[0][:2] + match[0][2:].upper(), dumped), _copy_form(plain),
+        plain.replace("'", "''"),
+    )  # fmt: skip
+    for form in spelt:
+        found[form.encode()] = None
+        if not form.isascii():
+            found |= dict.fromkeys(_encoded(form, encodings))
     if _UUID.fullmatch(text):
         found[uuid.UUID(plain).bytes] = None
+    found |= dict.fromkeys(_internet_forms(plain))
     return tuple(found)
+
+
+def _encoded(form: str, encodings: Sequence[str]) -> Iterator[bytes]:
+    for encoding in encodings:
+        with suppress(UnicodeEncodeError):  # an encoding that lacks a letter can't hold the value
+            yield form.encode(encoding)
+
+
+def _internet_forms(plain: str) -> Iterator[bytes]:
+    """An address of one host as `inet` lies on disk: short varlena header, family, bits, bytes (`inet_struct`)."""
+    if _ADDRESS.fullmatch(plain):
+        with suppress(ValueError):
+            address = ipaddress.ip_address(plain)
+            body = bytes([2 if address.version == 4 else 3, address.max_prefixlen]) + address.packed
+            yield bytes([(len(body) + 1) << 1 | 1]) + body
 
 
 def _copy_form(plain: str) -> str:
@@ -280,16 +312,22 @@ def _values(conn: psycopg.Connection, source: Source) -> Iterator[bytes]:
     column, table = sql.Identifier(source.column), sql.Identifier(*source.relation)
     value = _VALUES.get(_shape_of(conn, source), sql.SQL("{}::text")).format(column)
     query = sql.SQL("SELECT {} FROM {} WHERE ({}) AND {} IS NOT NULL").format(value, table, source.where, column)
-    with conn.transaction(), conn.cursor("domicile_tokens") as cursor:
+    with conn.transaction(), conn.cursor("domicile_tokens", binary=True) as cursor:
+        cursor.adapters.register_loader("text", ByteaBinaryLoader)  # bytes as they are, whatever they mean
         cursor.itersize = _STREAM_ROWS
         cursor.execute(query)
         for (text,) in cursor:
             if text is not None:
-                yield text.strip().encode()
+                yield text.strip()
 
 
 _JSON = "jsonb_path_query({}::jsonb, 'lax $.** ? (@.type() == \"string\")') #>> '{{}}'"
-_VALUES = {"array": sql.SQL("unnest({})::text"), "json": sql.SQL(_JSON), "jsonb": sql.SQL(_JSON)}
+_VALUES = {
+    "array": sql.SQL("unnest({})::text"),
+    "inet": sql.SQL("host({})"),
+    "json": sql.SQL(_JSON),
+    "jsonb": sql.SQL(_JSON),
+}
 _SHAPE_SQL: LiteralString = """
 SELECT CASE WHEN t.typcategory = 'A' THEN 'array' ELSE t.typname END
   FROM pg_attribute a JOIN pg_type own ON own.oid = a.atttypid

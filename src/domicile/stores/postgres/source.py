@@ -277,9 +277,9 @@ class PostgresSource:
             return erasing.erased(self.connection) if staging.exists(self.connection, "erased") else {}
 
     def remaining(self) -> int:
-        """Rows that should be gone and are still there, by query."""
+        """Rows that should be gone and are still there, or that came past the fence while others went; by query."""
         with faults(self.name, "look for rows that should be gone"):
-            return erasing.remaining(self.connection, self.scope)
+            return erasing.remaining(self.connection, self.scope) + staging.late_rows(self.connection, self.scope)
 
     def drop_staging(self) -> None:
         """Remove guard and staging in one transaction."""

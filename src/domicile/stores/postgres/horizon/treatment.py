@@ -212,7 +212,12 @@ class _Treatment:
         row = self._conn.execute("SELECT pg_relation_size('pg_catalog.pg_largeobject')").fetchone()
         if row and not row[0]:
             return _outcome(copy, Treatment.PROVEN, "the server holds no large objects")
-        return self._judged(copy, [self._catalogue("pg_largeobject")], held, missing=())
+        outcome = self._judged(copy, [self._catalogue("pg_largeobject")], held, missing=())
+        left = self._conn.execute("SELECT count(*) FROM pg_catalog.pg_largeobject_metadata").fetchone()
+        if outcome.treatment is Treatment.PROVEN and left and left[0]:
+            why = f"{left[0]} large objects are kept, and no column says whose they are"
+            return replace(outcome, treatment=Treatment.UNSEEN, why=why, remedy="look at them, or remove them")
+        return outcome
 
     def _catalogue(self, name: str) -> Rewrite:
         self._progress(f"rewriting {name}")
