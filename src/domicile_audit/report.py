@@ -46,10 +46,7 @@ class Report:
 def say_proven(case: Case) -> tuple[str, ...]:
     """What follows from the checks alone, if the keys are those of whom they name."""
     plan, certificate = case.plan, case.statements[-1].predicate
-    totals = Counter[str]()
-    for homes in count_rows(case).values():
-        for row in homes.values():
-            totals.update(row)
+    totals = _totals(case)
     lines = [
         f"{case.engine.keyid} signed {case.size} statements in this order and no others in this log",
         f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first",
@@ -81,10 +78,23 @@ def say_proven(case: Case) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _totals(case: Case) -> Counter[str]:
+    totals = Counter[str]()
+    for homes in count_rows(case).values():
+        for row in homes.values():
+            totals.update(row)
+    return totals
+
+
 def say_not_proven(case: Case) -> tuple[str, ...]:
     """What no check can establish, and what the programme itself calls open."""
     certificate = case.statements[-1].predicate
+    kept = _totals(case)["kept"]
     lines = []
+    if not case.of("erasure/v1"):
+        lines.append("that anything was erased: no erasure is in the log")
+    elif kept:
+        lines.append(f"that home alone holds what went there: {kept} rows are kept at the source too, as planned")
     for copy in certificate["copies"]:
         if copy["verdict"] != BEST:
             until = f" {copy['until']}" if copy["until"] else ""

@@ -11,6 +11,7 @@ from domicile_audit.checklist import CHECKS, audit
 from domicile_audit.policy import read_policy
 from tests.vectors import make
 from tests.vectors.registry import DEFECTS
+from tests.vectors.scenario import SLICES
 
 VECTORS = Path(make.__file__).parent
 GOOD = sorted(make.good_scripts())
@@ -71,6 +72,16 @@ def test_p11_a_good_bundle_is_accepted_and_says_loudly_what_is_left(
     assert (True, verdict, len(CHECKS)) == (report.accepted, report.verdict, len(report.checks))
     assert all_erased == ("NOT EVERYTHING IS PROVEN ERASED" not in report.headline)
     assert any("taken from the bundle itself" in line for line in report.not_proven)
+
+
+def test_p11_rows_that_the_source_keeps_are_said_and_so_is_that_nothing_was_erased() -> None:
+    """A verdict is about copies that were emptied; rows that a rule keeps are not in it."""
+    kept = sum(rows - delete - blank for _, _, rows, delete, blank in SLICES.values())
+    assert kept
+    said = f"that home alone holds what went there: {kept} rows are kept at the source too, as planned"
+    nothing = "that anything was erased: no erasure is in the log"
+    assert {said} == {said, nothing} & set(audit(bundle("good", "all-erased")).not_proven)
+    assert {nothing} == {said, nothing} & set(audit(bundle("good", "nothing-erased-yet")).not_proven)
 
 
 @pytest.mark.parametrize("name", sorted(DEFECTS))
