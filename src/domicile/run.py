@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
@@ -137,6 +138,18 @@ class Run:
         self.journal.put("log_size", self.ledger.size, int)
         return recorded
 
+    def _now(self) -> datetime:
+        """The time, and never before one that was stated: a clock that was set back would spoil the evidence."""
+        now, latest = self.host.now(), self.journal.get("latest", datetime)
+        now = max(now, latest) if latest else now
+        self._remember(now)
+        return now
+
+    def _remember(self, stated: datetime) -> None:
+        latest = self.journal.get("latest", datetime)
+        if latest is None or stated > latest:
+            self.journal.put("latest", stated, datetime)
+
     @contextmanager
     def _timed(self, stage: str, *, total: int = 0, unit: str = "rows") -> Iterator[list[str]]:
         self.listener(Began(stage=stage, total=total, unit=unit))
@@ -172,7 +185,7 @@ class Run:
                 store.refuse_unless_empty()
             manifest = self.source.survey(scope)
             copies = self._copies(scope)
-            plan = make_plan(self.config, self.config_bytes, catalogue, scope, manifest, copies, now=self.host.now())
+            plan = make_plan(self.config, self.config_bytes, catalogue, scope, manifest, copies, now=self._now())
             words[0] = f"{sum(plan.subjects.values())} subjects, {plan.slices} slices, {len(copies)} copies"
         from domicile.stores.postgres.staging import refuse_undecided  # noqa: PLC0415
 
@@ -259,7 +272,7 @@ class Run:
         for store in self.homes.values():
             store.reach()
         self._hold(plan_bytes)
-        fence = self._fence(scope)
+        fence = self._fence(scope, plan)
         manifest = self._freeze(scope, plan)
         self._state_plan(plan, plan_bytes, manifest, scope)
         self._transfer(scope, manifest)
@@ -280,9 +293,11 @@ class Run:
             )
         self.journal.put("plan", plan, str)
 
-    def _fence(self, scope: Scope) -> Fence:
+    def _fence(self, scope: Scope, plan: Plan) -> Fence:
         with self._timed("fence") as words:
             fence = self.source.stand_fence(scope)
+            fence = replace(fence, fenced_at=max(fence.fenced_at, plan.made_at))
+            self._remember(fence.fenced_at)
             words[0] = f"{sum(count for _, count in fence.subjects)} subjects; others waited {fence.wait_ms} ms"
         self.journal.put("fence", fence, Fence)
         return fence
@@ -406,7 +421,7 @@ class Run:
                 self.listener(Advanced(stage="restore", units=measure.rows, bytes=measure.bytes))
             proven = cutover.prove_restore(equality, home, read)
             words[0] = f"a backup of {home} was restored there and holds all {len(proven)} slices"
-        restore = Restore(home=home, method=restoring.METHOD, done_at=self.host.now(), measures=proven)
+        restore = Restore(home=home, method=restoring.METHOD, done_at=self._now(), measures=proven)
         self.journal.put(name, restore, Restore)
         return restore
 
@@ -495,7 +510,7 @@ class Run:
             seed = int.from_bytes(self.key[:8], "big")
             judged = horizon.search(
                 self.homes, outcomes, planned=planned, seed=seed, canaries=self._canaries(),
-                rows_left=self.journal.get("rows_left", int) or 0, now=self.host.now(), plan=self.ledger.plan().plan,
+                rows_left=self.journal.get("rows_left", int) or 0, now=self._now(), plan=self.ledger.plan().plan,
             )  # fmt: skip
             words[0] = f"{judged.sweep.tokens.searched} values looked for, {judged.hits} copies hold some"
         self.journal.put("judged", judged, Judged)
@@ -514,7 +529,7 @@ class Run:
         with self._timed("certify") as words:
             certificate = certify(
                 [recorded.predicate for recorded in self.ledger.statements()], judged.verdicts,
-                not_proven=judged.not_proven, issued_at=self.host.now(),
+                not_proven=judged.not_proven, issued_at=self._now(),
             )  # fmt: skip
             self._state(certificate)
             self._write_bundle(plan_bytes)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
 import pytest
 
 from domicile.errors import StoreFault
 from domicile.events import Advanced, Event
+from domicile.host import Host
 from domicile.model import Verdict
 from domicile.predicates import CertificatePredicate, SweepPredicate
 from domicile.run import Run
@@ -90,3 +94,14 @@ def test_p3_a_row_that_came_while_others_were_erased_is_present(world: Worlds, m
     said = made.programme.audit()
     assert 0 == said.returncode, said.stdout
     assert "NOT EVERYTHING IS PROVEN ERASED" in said.stdout
+
+
+def test_p9_a_clock_that_is_set_back_spoils_no_evidence(world: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is erased is erased; a bundle that no auditor accepts any more could not be mended."""
+    minutes = count()
+    start = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    monkeypatch.setattr(Host, "now", lambda _: start - timedelta(minutes=next(minutes)))
+    made = world(SCHEMA, RULES)
+    made.programme.finish()
+    said = made.programme.audit()
+    assert 0 == said.returncode, said.stdout

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import psycopg
 import pytest
 
+from domicile import erase
 from domicile.errors import DomicileError, Refused
+from domicile.model import Digest, Slice
 from domicile.run import Stage
+from domicile.stores import HomeStore
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.attack.conftest import World, Worlds, run
 from tests.attack.programme import PERSON, make
@@ -215,3 +218,31 @@ def test_p5_another_folder_does_not_take_over_a_run(world: Worlds, tmp_path: Pat
     with other.opened() as run_of_other, pytest.raises(Refused):
         run_of_other.abandon()
     assert made.at_source("SELECT to_regclass('domicile.frozen') IS NOT NULL") == [(True,)]
+
+
+def test_p1_nobody_refers_anew_to_rows_that_are_about_to_go(world: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A foreign key made between the look at the references and the delete would be left with an orphan."""
+    made = world(
+        SCHEMA + "CREATE TABLE extra (note_id int); INSERT INTO extra SELECT id FROM note",
+        RULES + "  app.public.extra: {rows: none, reason: numbers}\n",
+    )
+    made.programme.clear()
+    refused: list[str | None] = []
+    read = erase._reader
+
+    def reader(store: HomeStore, piece: Slice) -> Callable[[], Digest]:
+        def and_refer() -> Digest:
+            try:
+                made.at_source(
+                    "SET lock_timeout = '300ms'; ALTER TABLE extra ADD FOREIGN KEY (note_id) REFERENCES note NOT VALID"
+                )
+            except psycopg.errors.LockNotAvailable as fault:
+                refused.append(fault.sqlstate)
+            return read(store, piece)()
+
+        return and_refer if piece.dataset == "app.public.note" else read(store, piece)
+
+    monkeypatch.setattr(erase, "_reader", reader)
+    made.programme.apply(until=Stage.ERASE, yes=True)
+    assert refused
+    assert [(0,)] == made.at_source("SELECT count(*) FROM pg_constraint WHERE conrelid = 'extra'::regclass")

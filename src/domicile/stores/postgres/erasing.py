@@ -2,7 +2,7 @@
 
 All in one transaction, in the order that makes each step safe:
 
-1. the row locks make later writers wait, and the guard refuses them;
+1. the locks make later writers wait, the guard refuses them, and neither guard nor references can change any more;
 2. the slice is read again and compared with what home proved and with what home holds now (P1);
 3. what foreign keys would have said is asked outright: no surviving row may refer to one about to go. A writer who
    comes in between waits for our locks in its own foreign-key check, and then fails;
@@ -20,10 +20,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from domicile.errors import Collateral, NotEqual
+from domicile.errors import Collateral, NoClearance, NotEqual
 from domicile.model import DatasetScope, Digest, Edge, Erased, Fate, Form, Scope, Slice, SliceId
 from domicile.stores.postgres.copying import Meter, copy_out
-from domicile.stores.postgres.fence import admit
+from domicile.stores.postgres.fence import admit, open_guards
 from domicile.stores.postgres.names import (
     STAGING,
     edge_match,
@@ -100,6 +100,8 @@ def _in_transaction(connection: psycopg.Connection[Any], scope: Scope, piece: Sl
     connection.execute("SET LOCAL track_counts = on")
     admit(connection)
     _lock(connection, dataset, piece)
+    if open_guards(connection, [dataset]):
+        raise NoClearance(f"{piece.id}: the fence was opened since; nothing was erased: `domicile status`")
     refuse_changed(connection, dataset)
     _compare(connection, dataset, piece, proof)
     for edge in scope.edges:
@@ -125,6 +127,8 @@ def _in_transaction(connection: psycopg.Connection[Any], scope: Scope, piece: Sl
 
 
 def _lock(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice) -> None:
+    """Lock the table against new references and against triggers being switched off, then the slice's rows."""
+    run(connection, sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(source_of(dataset)))
     number(
         connection,
         sql.SQL("SELECT count(*) FROM (SELECT FROM {} FOR UPDATE OF d) AS locked").format(slice_rows(dataset, piece)),

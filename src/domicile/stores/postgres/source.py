@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from domicile.catalogue import Catalogue, Sequence, Table
-from domicile.errors import NoClearance, Refused, Unreachable, WorldChanged
+from domicile.errors import Refused, Unreachable, WorldChanged
 from domicile.host import Host
 from domicile.model import DatasetScope, Digest, Erased, Fence, Home, Manifest, Scope, Slice, SliceId
 from domicile.stores import Sink
@@ -259,11 +259,6 @@ class PostgresSource:
     def erase(self, piece: Slice, proven: Digest, read_home: Callable[[], Digest]) -> Erased:
         """Erase one slice; see `erasing`."""
         with faults(self.name, f"erase {piece.id}"):
-            done = erasing.erased(self.connection).get(piece.id)
-            if done is not None:
-                return done
-            if fence.open_guards(self.connection, [self.scope.dataset(piece.dataset)]):
-                raise NoClearance(f"{piece.id}: the fence was opened since; nothing was erased: `domicile status`")
             return erasing.erase(self.connection, self.scope, piece, key=self._key, proven=proven, read_home=read_home)
 
     def rehearse(self, piece: Slice) -> None:
