@@ -17,6 +17,7 @@ from typing import Final
 
 from domicile.codec import Hex, encode
 from domicile.errors import EvidenceFault, HostFault
+from domicile.host import sync_folder
 from domicile.keys import Signer, Verifier, parse_vkey
 from domicile.ledger import Ledger
 from domicile.predicates import ApprovalRule, CertificatePredicate
@@ -109,6 +110,7 @@ def write_bundle(path: Path, bundle: bytes) -> None:
             out.flush()
             os.fsync(out.fileno())
         fresh.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise HostFault(f"bundle {path}: can't be written ({error.strerror}); check space and rights") from error
 

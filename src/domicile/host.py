@@ -58,3 +58,12 @@ class Host:
                     f"secret file {path} can't be read: {type(fault).__name__}; check path and rights"
                 ) from fault
         raise BadFile(f"a secret is given as env:NAME or file:PATH, not as a value ({scheme or 'empty'}:…)")
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk: a file's own fsync does not see to that. OSErrors pass."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

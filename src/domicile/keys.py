@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from domicile.errors import BadFile, HostFault
+from domicile.host import sync_folder
 
 SEED_BYTES = 32
 KEY_NAME_CHARS_MAX = 255
@@ -125,6 +126,7 @@ def save_signer(path: Path, signer: Signer) -> None:
             os.link(fresh, path)
         finally:
             fresh.unlink()
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise BadFile(f"key file {path}: exists already; choose another name") from error
     except OSError as error:

@@ -14,6 +14,7 @@ from typing import Final
 
 from domicile.codec import JSON_BYTES_MAX
 from domicile.errors import EvidenceFault, HostFault
+from domicile.host import sync_folder
 from domicile.keys import Signer, Verifier, parse_vkey
 from domicile.predicates import ApprovalPredicate, PlanPredicate, Predicate
 from domicile.statement import Sealed, detached_name, read_unverified, seal, unseal
@@ -157,7 +158,7 @@ class Ledger:
                 os.fsync(out.fileno())
             fresh.replace(path)
             for folder in (path.parent, self._directory):
-                _sync_folder(folder)
+                sync_folder(folder)
         except OSError as error:
             raise HostFault(f"ledger: {path} can't be written ({error.strerror}); check space and rights") from error
 
@@ -168,11 +169,3 @@ class Ledger:
                 return source.read(JSON_BYTES_MAX + 1)
         except OSError as error:
             raise EvidenceFault(f"ledger: {path} can't be read ({error.strerror}); restore it from a copy") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

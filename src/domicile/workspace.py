@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from domicile.errors import BadFile, HostFault, Refused
-from domicile.host import Host
+from domicile.host import Host, sync_folder
 from domicile.keys import Signer, load_signer, save_signer
 
 FOLDER = ".domicile"
@@ -51,6 +51,8 @@ class Workspace:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             self.approvals.mkdir(mode=0o700, exist_ok=True)
             self.evidence.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(self.base)
+            sync_folder(self.folder)
         except OSError as fault:
             raise HostFault(f"{self.folder} can't be made ({fault.strerror}); check rights and space") from None
 
@@ -63,6 +65,7 @@ class Workspace:
                 out.flush()
                 os.fsync(out.fileno())
             fresh.replace(path)
+            sync_folder(path.parent)
         except OSError as fault:
             raise HostFault(f"{path} can't be written ({fault.strerror}); check rights and space") from None
 

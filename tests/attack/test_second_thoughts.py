@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -206,3 +207,25 @@ def test_p2_keys_that_differ_approve(world: Worlds) -> None:
     made.programme.approve()
     made.programme.apply(until=Stage.ERASE, yes=True)
     assert 20 == len(_rows(made))
+
+
+# -- on the disk -----------------------------------------------------------------------------------------------------
+
+
+def test_p5_plan_and_engine_key_are_on_the_disk_by_name(world: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the folder's own fsync a loss of power takes a file that was written, and no apply could go on."""
+    synced: list[int] = []
+    sync = os.fsync
+
+    def and_note(handle: int) -> None:
+        synced.append(os.fstat(handle).st_ino)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", and_note)
+    made = world(SCHEMA, RULES)
+    made.programme.plan()
+    folder = made.programme.workspace.folder
+    for file in (made.programme.workspace.plan, made.programme.workspace.key):
+        written = synced.index(file.stat().st_ino)
+        assert folder.stat().st_ino in synced[written:]
+    assert folder.parent.stat().st_ino in synced

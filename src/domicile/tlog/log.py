@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from domicile.errors import EvidenceFault, HostFault
+from domicile.host import sync_folder
 from domicile.keys import Signer, Verifier
 from domicile.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from domicile.tlog.merkle import Tree, hash_leaf
@@ -58,7 +59,7 @@ class Log:
         log = cls(directory, signer)
         with _faults(directory):
             directory.mkdir(parents=True, exist_ok=True)
-            _sync_folder(directory.parent)
+            sync_folder(directory.parent)
             with log._locked():
                 log._commit(Tree())
         return log
@@ -171,7 +172,7 @@ class Log:
             content = encode_entries(here) if tile.level is None else self._tile_bytes(tile)
             folders |= _place_file(self._directory, tile.path, content)
         for folder in sorted(folders, reverse=True):
-            _sync_folder(folder)
+            sync_folder(folder)
         self._commit(self._tree)
         self._clear_partials(tiles)
 
@@ -181,7 +182,7 @@ class Log:
         head = Checkpoint(origin=self.origin, size=tree.size, root=tree.root())
         data = sign_checkpoint(head, self._signer)
         _place_file(self._directory, "checkpoint", data)
-        _sync_folder(self._directory)
+        sync_folder(self._directory)
         self._checkpoint = data
 
     def _clear_partials(self, tiles: Sequence[Tile]) -> None:
@@ -274,14 +275,6 @@ def _read_file(path: Path, bytes_max: int) -> bytes:
     if len(data) > bytes_max:
         raise EvidenceFault(f"log: {path} is longer than {bytes_max} bytes; restore the folder from a copy")
     return data
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
