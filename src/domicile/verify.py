@@ -87,16 +87,22 @@ def narrow(left: Snapshot, right: Snapshot, piece: Slice) -> Iterator[Difference
                 yield Difference(dataset=piece.dataset, home=piece.home, kind=kind, key=key)
 
 
-def repair(source: SourceStore, homes: Mapping[Home, HomeStore], scope: Scope, equality: Equality) -> Repaired:
-    """Copy the differing slices again and remove the strays; verify afterwards."""
+def repair(
+    source: SourceStore, homes: Mapping[Home, HomeStore], scope: Scope, equality: Equality, *, home_lives: bool
+) -> Repaired:
+    """Copy the differing slices again and remove the strays; verify afterwards.
+
+    Once an erasure began, home lives: what nobody sent was written there and is nowhere else, and of what differs only
+    slices that are still to leave the source are copied again (P1).
+    """
     copied = removed = 0
     for pair in equality.pairs:
-        if not pair.equal:
+        if not pair.equal and (pair.slice.leaves or not home_lives):
             with source.snapshot() as view:
                 homes[pair.slice.home].reload(pair.slice, _feeder(view, pair.slice))
             copied += 1
     for dataset, home, count in equality.strays:
-        if count:
+        if count and not home_lives:
             removed += homes[home].remove_strays(scope.dataset(dataset), home)
     return Repaired(slices=copied, strays=removed)
 

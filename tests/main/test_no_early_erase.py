@@ -225,5 +225,15 @@ def test_p1_rows_at_home_that_nobody_sent_are_a_difference(programme: Begin) -> 
     assert 8 == value(begun.homes["ca"], "SELECT count(*) FROM customer")
 
 
+def test_p1_once_an_erasure_began_a_repair_removes_nothing_at_home(waiting: Programme) -> None:
+    """People live at home by then, and what they write there is nowhere else."""
+    waiting.approve()
+    waiting.cli("apply", "--yes", "--until", "erase")
+    home = waiting.homes["ca"]
+    run(home, "INSERT INTO customer (customer_id, first_name, last_name, email) VALUES (0, 'x', 'y', 'z')")
+    assert "left alone" in waiting.cli("verify", "--repair", code=20).text
+    assert 9 == value(home, "SELECT count(*) FROM customer")
+
+
 def _empty(dsn: str) -> None:
     run(dsn, "DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS domicile CASCADE; CREATE SCHEMA public")

@@ -18,6 +18,7 @@ from domicile.cli.show import Screen, count, plain, size, verdict
 from domicile.errors import NotEqual
 from domicile.model import Equality, Finding, Verdict
 from domicile.plan.document import Plan
+from domicile.predicates import ErasurePredicate
 from domicile.run import Run, Stage
 from domicile.status import Status, read_status
 
@@ -158,7 +159,12 @@ def verify(
         scope, manifest = run.under_way()
         equality = run.compare(scope, manifest)
         if repair and not equality.holds:
-            done = verifying.repair(run.source, run.homes, scope, equality)
+            began = run.last(ErasurePredicate) is not None
+            done = verifying.repair(run.source, run.homes, scope, equality, home_lives=began)
+            if began and any(number for _, _, number in equality.strays):
+                screen.say(
+                    "strays are left alone: an erasure began, so home is the only place of what is written there"
+                )
             screen.say(f"repaired: {done.slices} slices copied again, {done.strays} strays removed")
             equality = run.compare(scope, manifest)
     _print_equality(screen, equality)
