@@ -18,7 +18,6 @@ from bench.results import Figure, Part, Results, write
 from bench.workers import engine_copy, engine_verify, measured, reladiff_table, reladiff_view, task_of
 from bench.world import (
     HOME,
-    KEY,
     Engine,
     Sizes,
     World,
@@ -52,7 +51,7 @@ class Bench:
         with self._once("the fence"):
             self.engine.source.stand_fence(self.world.scope)
         with self._once("building the manifest (all datasets)"):
-            self.manifest = self.engine.source.freeze(self.world.scope, KEY)
+            self.manifest = self.engine.source.freeze(self.world.scope)
         with self._once("making the home's tables and copying the manifest there"):
             self.engine.home.prepare(self.world.scope, HOME, self.engine.source)
         self.slices = event_slices(self.manifest)

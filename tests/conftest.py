@@ -53,4 +53,6 @@ def sample(database: Databases) -> Callable[[EmbeddedServer, str], str]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the seed of the random order also where `-q` hides the header."""
-    terminalreporter.write_line(f"random order: repeat with --randomly-seed={config.getoption('randomly_seed')}")
+    seed = config.getoption("randomly_seed", default=None)  # none with `-p no:randomly`
+    if seed is not None:
+        terminalreporter.write_line(f"random order: repeat with --randomly-seed={seed}")

@@ -35,7 +35,7 @@ def approve(run: Run, key_file: Path, role: str) -> Given:
     names = [approver.name for approver in plan.approvals.of if parse_vkey(approver.vkey) == signer.verifier]
     if not names:
         raise Refused(f"the plan names no approver with the key of {key_file}; ask who may approve: `domicile status`")
-    before = run.approvals(stated.sha256)
+    before = run.record.approvals(stated.sha256)
     if names[0] not in before:
         approval = ApprovalPredicate(
             plan=plan.plan, approver=names[0], role=role, scope=Scope.ERASE, equality=stated.sha256,
@@ -43,5 +43,5 @@ def approve(run: Run, key_file: Path, role: str) -> Given:
         )  # fmt: skip
         path = run.workspace.approvals / f"{names[0]}-{stated.sha256[:16]}.json"
         run.workspace.write(path, seal(approval, signer).envelope)
-        before = run.approvals(stated.sha256)
+        before = run.record.approvals(stated.sha256)
     return Given(approver=names[0], equality=stated.sha256, given=len(before), threshold=plan.approvals.threshold)

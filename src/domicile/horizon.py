@@ -170,12 +170,15 @@ class Horizon:
 
 def _searched(copies: Sequence[server.Copy], result: sweep.SearchResult) -> Iterator[SweptCopy]:
     """What was read of each copy."""
-    methods = {copy.id: f"searched {looked(copy.kind).value}" for copy in copies}
+    kinds = {copy.id: copy.kind for copy in copies}
     for found in result.copies:
-        if found.copy in methods:
-            yield SweptCopy(
-                id=found.copy, method=methods[found.copy], bytes=found.bytes, hits=found.hits, residue=found.hits
-            )
+        kind = kinds.get(found.copy)
+        if kind is None:
+            continue
+        residue = found.specific if kind is server.CopyKind.OTHER_DATABASES else found.hits  # as the verdict says
+        yield SweptCopy(
+            id=found.copy, method=f"searched {looked(kind).value}", bytes=found.bytes, hits=found.hits, residue=residue
+        )
 
 
 def _absent(

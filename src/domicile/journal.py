@@ -1,6 +1,6 @@
 """The journal: the private record of a run and, with the stores' own marks and the log, all that a resume needs.
 
-One SQLite file, readable by its owner only. It holds the run's secrets (digest key, token key), counts, times and
+One SQLite file, readable by its owner only. It holds the run's secret (the digest key), counts, times and
 digests: no key of a row and no value (P8).
 """
 

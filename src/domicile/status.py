@@ -57,7 +57,7 @@ def read_status(run: Run) -> Status:
     if (found := run.last(EqualityPredicate)) and isinstance(found.predicate, EqualityPredicate):
         equal = not found.predicate.differences and not found.predicate.strays
         lines.append(f"equality {found.sha256[:16]}…: {'all equal' if equal else 'DIFFERENT'}")
-        given = run.approvals(found.sha256)
+        given = run.record.approvals(found.sha256)
         missing = missing_approvals(run.config.policy.approvals.erase, tuple(given))
         lines.append(f"approvals: {', '.join(given) or 'none'}; {missing} missing")
         step = "domicile verify --repair" if not equal else "domicile approve --key …" if missing else step + " --yes"
@@ -68,6 +68,9 @@ def read_status(run: Run) -> Status:
         lines.append("erased at the source" if run.journal.get("erase_done", bool) else "erasing")
     if (found := run.last(SweepPredicate)) and isinstance(found.predicate, SweepPredicate):
         lines.append(f"swept for {found.predicate.tokens.searched:,} values in {len(found.predicate.copies)} copies")
+    if run.given_up:
+        lines.append("given up")
+        step = f"empty the homes, move {run.workspace.folder} away, then domicile plan"
     if certificate is None or not isinstance(certificate.predicate, CertificatePredicate):
         return Status(lines=tuple(lines), next=step, verdict=None, verdicts=())
     return Status(

@@ -86,11 +86,13 @@ class Workspace:
             save_signer(self.key, Signer(name=f"domicile/{programme}", seed=host.entropy(32)))
         return load_signer(self.key)
 
-    def approval_files(self) -> Iterator[bytes]:
-        """What approvers signed and left here."""
+    def approval_files(self) -> Iterator[tuple[Path, bytes]]:
+        """What approvers signed and left here, each with its place; raise BadFile when that can't be."""
         paths = sorted(self.approvals.glob("*.json")) if self.approvals.is_dir() else []
-        for path in paths[:APPROVALS_MAX]:
-            yield self.read(path, bytes_max=APPROVAL_BYTES_MAX, remedy="remove it")
+        if len(paths) > APPROVALS_MAX:
+            raise BadFile(f"{self.approvals} holds {len(paths)} files, at most {APPROVALS_MAX} are read; remove some")
+        for path in paths:
+            yield path, self.read(path, bytes_max=APPROVAL_BYTES_MAX, remedy="remove it")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -282,3 +282,30 @@ def test_large_objects_of_those_who_stay_hold_nobody_back(world: Worlds) -> None
     made.programme.apply(yes=True, until=Stage.ERASE)
     assert [(20, 20)] == made.at_source("SELECT count(*), sum(length(lo_get(file))) FROM note")
     assert [(20, 20)] == made.at_home("SELECT count(*), count(*) FILTER (WHERE file = 7) FROM note")
+
+
+# -- references to what is not unique --------------------------------------------------------------------------------
+
+
+def test_p1_a_row_of_two_people_by_one_value_is_nobodys_to_erase_alone(world: Worlds) -> None:
+    """A `key:` that two rows share, one of a mover and one of a stayer: both own what refers to it."""
+    schema = PEOPLE + (
+        "CREATE TABLE household (person_id int PRIMARY KEY REFERENCES person, address text NOT NULL);"
+        "INSERT INTO household SELECT i, 'street ' || (i - 1) / 2 FROM generate_series(1, 20) AS i;"
+        "CREATE TABLE bill (id int PRIMARY KEY, address text NOT NULL);"
+        "INSERT INTO bill SELECT i, 'street ' || i FROM generate_series(0, 9) AS i;"
+    )
+    rules = PERSON + (
+        "datasets:\n  app.public.person: {rows: move}\n  app.public.household: {rows: move, path: person_id}\n"
+        "  app.public.bill: {rows: move, HOW path:"
+        " [{via: address, to: app.public.household, key: address}, person_id]}\n"
+    )
+    undecided = world(schema, rules.replace("HOW", ""))
+    with pytest.raises(Undecided, match="shared"):
+        undecided.programme.plan()
+    decided = world(schema, rules.replace("HOW", "shared: each,"))
+    decided.programme.clear()
+    decided.programme.apply(yes=True, until=Stage.ERASE)
+    assert [(10,)] == decided.at_source("SELECT count(*) FROM bill JOIN household USING (address)")
+    assert [(10,)] == decided.at_source("SELECT count(*) FROM household")
+    assert [(10,)] == decided.at_home("SELECT count(*) FROM bill")

@@ -12,7 +12,7 @@ from domicile.events import Advanced, Event
 from domicile.host import Host
 from domicile.model import Verdict
 from domicile.predicates import CertificatePredicate, SweepPredicate
-from domicile.run import Run
+from domicile.record import Record
 from tests.attack.conftest import World, Worlds
 from tests.attack.test_second_thoughts import RULES, SCHEMA
 
@@ -73,9 +73,9 @@ def test_p3_a_row_that_came_while_others_were_erased_is_present(world: Worlds, m
     """By a superuser who switched the guard off and on again, when that table was done."""
     made = world(SCHEMA + LOOSE, RULES + LOOSE_RULES)
     made.programme.clear()
-    heard = Run.listener
+    heard = Record.listener
 
-    def and_write(run: Run, event: Event) -> None:
+    def and_write(record: Record, event: Event) -> None:
         if isinstance(event, Advanced) and event.stage == "erase" and event.text == "app.public.person":
             made.at_source(
                 "ALTER TABLE visit DISABLE TRIGGER USER; INSERT INTO visit VALUES (2, 'came late');"
@@ -83,9 +83,9 @@ def test_p3_a_row_that_came_while_others_were_erased_is_present(world: Worlds, m
                 "ALTER TABLE visit ENABLE ALWAYS TRIGGER zzzz_domicile_guard_after;"
                 "ALTER TABLE visit ENABLE ALWAYS TRIGGER zzzz_domicile_guard_truncate"
             )
-        heard(run, event)
+        heard(record, event)
 
-    monkeypatch.setattr(Run, "listener", and_write)
+    monkeypatch.setattr(Record, "listener", and_write)
     made.programme.apply(yes=True)
     certificate = _last(made, CertificatePredicate)
     assert isinstance(certificate, CertificatePredicate)

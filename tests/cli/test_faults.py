@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -204,13 +205,82 @@ def test_doctor_says_which_right_is_missing(weak: Programme) -> None:
     assert all(check["remedy"] for check in checks if check["holds"] is False)
     unseen = {check["what"] for check in checks if check["holds"] is None}
     assert {"read files", "read settings", "recycle WAL"} <= unseen
-    assert "rights are missing" in weak.cli("doctor", code=1).text
+    assert "things are missing" in weak.cli("doctor", code=1).text
 
 
 def test_doctor_is_content_with_a_superuser(programme: Begin) -> None:
     begun = programme("chinook", {"CA": "ca"})
     assert "ready" in begun.cli("doctor").out
     assert {True} == {check["holds"] for check in begun.cli("doctor", "--json").json()}
+
+
+def test_doctor_says_before_the_run_that_a_home_is_not_empty(programme: Begin) -> None:
+    begun = programme("chinook", {"CA": "ca"})
+    run(begun.homes["ca"], "CREATE TABLE here (x int)")
+    (missing,) = [check for check in begun.cli("doctor", "--json", code=1).json() if check["holds"] is False]
+    assert ("app-ca", "is empty") == (missing["store"], missing["what"])
+    assert "here" in missing["remedy"]
+    run(begun.homes["ca"], "DROP TABLE here")
+    begun.cli("doctor")
+    begun.homes["ca"] = begun.source
+    begun.cli("doctor", code=1)
+
+
+def test_doctor_is_content_with_a_home_that_holds_this_runs_rows(waiting: Programme) -> None:
+    assert "ready" in waiting.cli("doctor").out
+
+
+def test_doctor_says_which_right_a_home_lacks_for_the_restore(programme: Begin) -> None:
+    begun = programme("chinook", {"CA": "ca"})
+    name = value(begun.homes["ca"], "SELECT current_database()")
+    run(
+        begun.homes["ca"],
+        f"CREATE ROLE home_{name} LOGIN PASSWORD 'throw-away'; GRANT ALL ON DATABASE {name} TO home_{name}",
+    )
+    begun.homes["ca"] = make_conninfo(begun.homes["ca"], user=f"home_{name}")
+    answer = begun.cli("doctor", "--json", code=1)
+    checks = {check["what"]: check["holds"] for check in answer.json() if check["store"] == "app-ca"}
+    assert (False, True) == (checks["may create databases"], checks["may create schemas here"])
+
+
+def test_doctor_compares_the_room_at_home_with_the_plan(programme: Begin) -> None:
+    """A plan of more bytes than any disk has: the room is missing, before anything moves."""
+    begun = programme("chinook", {"CA": "ca"})
+    begun.cli("plan")
+    begun.cli("doctor")
+    plan = json.loads((begun.made / "plan.json").read_text(encoding="utf-8"))
+    for dataset in plan["datasets"]:
+        dataset["bytes"] *= 10**12
+    (begun.made / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    (missing,) = [check for check in begun.cli("doctor", "--json", code=1).json() if check["holds"] is False]
+    assert "app-ca" == missing["store"]
+    assert "MB free" in missing["what"]
+
+
+def test_giving_up_says_what_there_was_to_give_up(waiting: Programme) -> None:
+    assert {"abandoned": True} == waiting.cli("abandon", "--yes", "--json").json()
+    assert "nothing is under way" in waiting.cli("abandon", "--yes").out
+    assert {"abandoned": False} == waiting.cli("abandon", "--yes", "--json").json()
+    assert "given up" in waiting.cli("status").out
+    for words in ("plan", "apply"):
+        assert "was given up" in refused(waiting.cli(words, code=1))
+
+
+def test_nothing_is_given_up_where_nothing_is_under_way(programme: Begin) -> None:
+    begun = programme("chinook", {"CA": "ca"})
+    begun.cli("plan")
+    assert "nothing is under way" in begun.cli("abandon", "--yes").out
+    begun.cli("apply", code=14)
+
+
+@pytest.mark.parametrize("data", [b"{}", b"", b"\xff", b'{"payload": "", "payloadType": "x", "signatures": []}'])
+def test_a_stray_file_among_the_approvals_is_named(waiting: Programme, data: bytes) -> None:
+    stray = waiting.made / "approvals" / "note.json"
+    stray.write_bytes(data)
+    for words in ("apply", "status"):
+        assert str(stray) in refused(waiting.cli(words, code=50)).replace("\n", "")
+    stray.unlink()
+    waiting.cli("apply", code=14)
 
 
 def test_a_role_without_rights_stops_the_plan_and_is_sent_to_the_doctor(weak: Programme) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -147,6 +148,48 @@ def test_a_reverse_hop_may_lead_to_several_and_is_never_certain() -> None:
     reverse = "  app.public.tag: {rows: move, path: [{from: app.public.note, via: id, key: id}, person_id]}\n"
     (path,) = scope_of(PERSON + NOTE + reverse).dataset(DatasetId("app.public.tag")).paths
     assert (True, False) == (path.many, path.certain)
+
+
+BY_CITY = "  app.public.note: {rows: move, path: [{via: place, to: app.public.person, key: city}]}\n"
+CITIES = replace(
+    WORLD,
+    tables=(
+        replace(WORLD.tables[0], columns=(*WORLD.tables[0].columns, column("city", "text"))),
+        replace(WORLD.tables[1], columns=(*WORLD.tables[1].columns, column("place", "text"))),
+        WORLD.tables[2],
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "many"),
+    [
+        ({}, True),
+        ({"unique_keys": (("country", "city"),)}, True),
+        ({"unique_keys": (("city",),)}, False),
+        ({"unique_keys": (("city",),), "children": (name("vip"),)}, True),
+    ],
+)
+def test_a_hop_to_columns_that_are_not_unique_may_lead_to_several(change: dict[str, Any], many: bool) -> None:
+    person, note, tag = CITIES.tables
+    world = replace(CITIES, tables=(replace(person, **change), note, tag))
+    (path,) = scope_of(PERSON + BY_CITY + TAG, world).dataset(DatasetId("app.public.note")).paths
+    assert many == path.many
+
+
+def test_what_a_foreign_key_refers_to_is_unique() -> None:
+    key = replace(WORLD.foreign_keys[0], name="by_city", columns=("place",), parent_columns=("city",))
+    world = replace(CITIES, foreign_keys=(*CITIES.foreign_keys, key))
+    (path,) = scope_of(PERSON + BY_CITY + TAG, world).dataset(DatasetId("app.public.note")).paths
+    assert not path.many
+
+
+def test_a_market_has_one_way_and_one_end() -> None:
+    by_city = HEAD.replace(
+        "market: {field: country}", "market: {path: [{via: city, to: app.public.tag, key: label}], field: label}"
+    )
+    with pytest.raises(BadFile, match="not unique"):
+        resolve(config.load((by_city + PERSON + NOTE + TAG).encode()), CITIES)
 
 
 def test_a_key_is_never_blanked_and_a_reference_only_by_what_its_parent_holds() -> None:

@@ -24,7 +24,6 @@ from domicile.stores.postgres.source import PostgresSource
 from tests.stores.world import World
 
 DIGEST_KEY = b"digest key of the tests, 32 long"
-TOKEN_KEY = b"token key of the tests, 32 bytes"
 NOON = datetime(2020, 9, 1, 12, tzinfo=UTC)
 SOURCE = "source"
 

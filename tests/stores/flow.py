@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 
 from domicile.model import Digest, Erased, Form, Home, Manifest, Measure, Pair, Slice
 from domicile.stores import HomeStore, Sink, Snapshot
-from tests.stores.benches import TOKEN_KEY, Flowing
+from tests.stores.benches import Flowing
 
 
 def freeze(bench: Flowing) -> Manifest:
     """Stand the fence, and freeze."""
     bench.source.stand_fence(bench.scope)
-    return bench.source.freeze(bench.scope, TOKEN_KEY)
+    return bench.source.freeze(bench.scope)
 
 
 def move(bench: Flowing) -> Manifest:

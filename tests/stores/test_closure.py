@@ -20,7 +20,7 @@ from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.source import PostgresSource
 from tests.servers import create_database
 from tests.stores import flow, invariants
-from tests.stores.benches import DIGEST_KEY, SOURCE, TOKEN_KEY, MemoryBench, PostgresBench, Row, make_tables
+from tests.stores.benches import DIGEST_KEY, SOURCE, MemoryBench, PostgresBench, Row, make_tables
 from tests.stores.random_worlds import DECIDED, Taste, worlds
 from tests.stores.world import Sheet, World, null, path, refer
 
@@ -75,7 +75,7 @@ def test_sql_finds_the_same_closure_as_rows(world: World, source_dsn: str) -> No
         assert dict(expected.subjects) == dict(found.subjects)
         expected = flow.freeze(memory)
         source.stand_fence(scope)
-        found = source.freeze(scope, TOKEN_KEY)
+        found = source.freeze(scope)
         assert _memory_lines(memory) == _postgres_lines(scope, source_dsn)
         assert _sums(expected) == _sums(found)
         assert _tallies(expected) == _tallies(found)
@@ -111,9 +111,9 @@ def test_an_undecided_closure_is_never_frozen(world: World) -> None:
     bench.source.stand_fence(bench.scope)
     if undecided:
         with pytest.raises(Undecided):
-            bench.source.freeze(bench.scope, TOKEN_KEY)
+            bench.source.freeze(bench.scope)
     else:
-        assert bench.source.freeze(bench.scope, TOKEN_KEY).undecided() == ()
+        assert bench.source.freeze(bench.scope).undecided() == ()
 
 
 @pytest.mark.timeout(900)

@@ -10,7 +10,7 @@ from domicile.errors import NotEqual, Unreachable
 from domicile.model import Digest, Home, SliceId
 from domicile.stores.memory import CrashHere, Faults
 from tests.stores import flow, invariants
-from tests.stores.benches import SOURCE, TOKEN_KEY, MemoryBench
+from tests.stores.benches import SOURCE, MemoryBench
 from tests.stores.world import World
 from tests.stores.worlds import shop, video
 
@@ -132,7 +132,7 @@ def test_an_unreachable_store_may_be_asked_again() -> None:
         bench.source.stand_fence(bench.scope)
     assert bench.databases[SOURCE].guard is None
     bench.source.stand_fence(bench.scope)
-    assert bench.source.freeze(bench.scope, TOKEN_KEY).undecided() == ()
+    assert bench.source.freeze(bench.scope).undecided() == ()
 
 
 def nothing_lost(bench: MemoryBench, world: World, start: dict[str, list[tuple[object, ...]]]) -> bool:

@@ -68,6 +68,31 @@ def test_p11_only_a_full_clean_search_of_what_was_treated_verifies() -> None:
         assert (verdict is Verdict.ERASED_VERIFIED) == (treatment in verified and search is CLEAN)
 
 
+ELSEWHERE = replace(COPY, id="other-databases", kind=CopyKind.OTHER_DATABASES)
+
+
+def found_elsewhere(token_class: TokenClass, path: str = "base/4711/2619") -> CopySearch:
+    (finding,) = FOUND.findings
+    return replace(FOUND, copy=ELSEWHERE.id, findings=(replace(finding, path=path, token_class=token_class),))
+
+
+@pytest.mark.parametrize("token_class", list(TokenClass))
+def test_p11_a_find_in_another_database_is_the_persons_only_if_nobody_else_bears_it(token_class: TokenClass) -> None:
+    """Never erased; `present` where it can't be a stranger's; and the database is named."""
+    asked = replace(ASKED, databases={4711: "newsletter", 1: "app"})
+    for path in ("base/4711/2619", "pg_tblspc/9/PG_18_1/4711/2619.1"):
+        said = decide(ELSEWHERE, outcome(Treatment.OBSERVED), found_elsewhere(token_class, path), asked)
+        assert (Verdict.PRESENT if token_class.specific else Verdict.UNKNOWN) == said.verdict
+        assert "newsletter" in said.why
+        assert "app" not in said.why.split()
+
+
+@pytest.mark.parametrize("kind", sorted(set(CopyKind) - {CopyKind.OTHER_DATABASES}))
+def test_p11_a_name_alone_is_residue_where_rows_that_stay_were_asked(kind: CopyKind) -> None:
+    search = replace(found_elsewhere(TokenClass.NAME), copy=COPY.id)
+    assert Verdict.PRESENT == decide(replace(COPY, kind=kind), outcome(Treatment.DONE), search, ASKED).verdict
+
+
 @pytest.mark.parametrize("kind", list(CopyKind))
 def test_p11_an_untreated_copy_is_never_erased(kind: CopyKind) -> None:
     expected = Verdict.PRESENT if kind in MUST_BE_TREATED else Verdict.UNKNOWN

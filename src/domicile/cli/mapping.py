@@ -14,12 +14,14 @@ from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption
 from domicile.cli.show import Screen, count, plain, size
 from domicile.errors import BadFile, StoreFault
 from domicile.host import Host
+from domicile.plan.document import PLAN_BYTES_MAX, bytes_by_home, decode_plan
 from domicile.plan.resolve import missing_lines
 from domicile.portal import picture
-from domicile.stores.postgres.doctor import Check, examine_home, examine_source
+from domicile.stores.postgres.doctor import Check, examine
 from domicile.stores.postgres.samples import read_samples
 from domicile.stores.postgres.session import connect, faults
 from domicile.stores.postgres.source import PostgresSource
+from domicile.workspace import Workspace
 
 DIGEST_KEY_OF_NO_RUN = bytes(32)
 
@@ -157,19 +159,17 @@ def schema() -> None:
 
 
 def doctor(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
-    """Check connections, versions and rights, and say what can't be done or seen without which.
+    """Check connections, programs, rights, room and homes, and say what can't be done or seen without which.
 
     Example: domicile doctor
     """
     screen = Screen(as_json=as_json)
     parsed, _ = config.read(file)
     host, base = Host(), file.resolve().parent
-    checks: list[Check] = list(examine_source(parsed, host, base))
-    for name in parsed.home_stores.values():
-        checks.extend(examine_home(name, host.secret(parsed.stores[name].dsn, base=base)))
+    checks: list[Check] = list(examine(parsed, host, base, _planned(Workspace(file))))
     signs = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]?[/]"}
     screen.table(
-        "rights and reach", ("store", "", "what", "needed for", "to do"),
+        "rights, room and reach", ("store", "", "what", "needed for", "to do"),
         (
             (check.store, signs[check.holds], plain(check.what), check.needed_for, plain(check.remedy))
             for check in checks
@@ -183,6 +183,17 @@ def doctor(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None
         ]
     )
     if stops:
-        screen.say(f"[red]{len(stops)} rights are missing[/]; a run would stop there")
+        screen.say(f"[red]{len(stops)} things are missing[/]; a run would stop there")
         raise typer.Exit(1)
-    screen.say("[green]ready[/]; where a ? stands, the verdict of that copy will be `unknown`")
+    unseen = any(check.holds is None for check in checks)
+    screen.say(
+        "[green]ready[/]"
+        + ("; a ? can't be seen from here, and the verdict of a copy that depends on it is unknown" if unseen else "")
+    )
+
+
+def _planned(workspace: Workspace) -> dict[str, int]:
+    """Bytes for each location, when there is a plan."""
+    if not workspace.plan.exists():
+        return {}
+    return bytes_by_home(decode_plan(workspace.read(workspace.plan, bytes_max=PLAN_BYTES_MAX, remedy="plan again")))

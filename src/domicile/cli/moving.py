@@ -157,7 +157,7 @@ def verify(
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:
         scope, manifest = run.under_way()
-        equality = run.compare(scope, manifest)
+        equality = run.clearing.compare(scope, manifest)
         if repair and not equality.holds:
             began = run.last(ErasurePredicate) is not None
             done = verifying.repair(run.source, run.homes, scope, equality, home_lives=began)
@@ -166,7 +166,7 @@ def verify(
                     "strays are left alone: an erasure began, so home is the only place of what is written there"
                 )
             screen.say(f"repaired: {done.slices} slices copied again, {done.strays} strays removed")
-            equality = run.compare(scope, manifest)
+            equality = run.clearing.compare(scope, manifest)
     _print_equality(screen, equality)
     screen.value(_equality_json(equality))
     if not equality.clears:
@@ -315,7 +315,12 @@ def abandon(
     """
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:
-        if yes:
-            run.abandon()
-    screen.say("given up: the fence is gone, the source is as it was; empty the homes" if yes else "dry run; add --yes")
-    screen.value({"abandoned": yes})
+        done, folder = yes and run.abandon(), run.workspace.folder
+    if not yes:
+        screen.say("dry run: nothing was given up; add --yes")
+    elif done:
+        screen.say("given up: the fence is gone, the source is as it was")
+        screen.say(f"to begin another run: empty the homes, move {plain(str(folder))} away, then domicile plan")
+    else:
+        screen.say("nothing is under way at the source, so nothing was given up")
+    screen.value({"abandoned": done})

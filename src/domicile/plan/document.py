@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from domicile import __version__
 from domicile.catalogue import Catalogue
-from domicile.config import Config
+from domicile.config import Config, Disposition
 from domicile.errors import BadFile, Refused, WorldChanged
 from domicile.model import Copy, Finding, Manifest, Scope, Tally
 
@@ -183,6 +183,16 @@ def forecast(
         bytes=size, passes=PASSES, rate_bytes_s=rate_bytes_s, seconds=seconds, ends_at=ends_at, deadline=deadline,
         fits=fits,
     )  # fmt: skip
+
+
+def bytes_by_home(plan: Plan) -> dict[str, int]:
+    """Bytes of the rows that go to each home, by each dataset's mean row; public rows go to all."""
+    width = {dataset.id: dataset.bytes / max(dataset.rows_estimate, 1) for dataset in plan.datasets}
+    everywhere = sum(dataset.bytes for dataset in plan.datasets if dataset.rows is not Disposition.MOVE)
+    found = dict.fromkeys(dict.fromkeys(plan.homes.values()), everywhere)
+    for tally in plan.tallies:
+        found[str(tally.home)] += round((tally.whole + tally.supporting) * width.get(tally.dataset, 0))
+    return {home: round(size) for home, size in found.items()}
 
 
 def encode_plan(plan: Plan) -> bytes:

@@ -283,7 +283,10 @@ class _Resolver:
             text = _spell(rule.path)
         field = self._column(end, rule.field, "subject.market.field")
         if any(step.many for step in steps):
-            raise BadFile("subject.market.path: a hop with `from` may lead to several markets; use forward hops")
+            raise BadFile(
+                "subject.market.path: a hop with `from`, or to columns not unique, may lead to several markets; "
+                "use forward hops to unique columns"
+            )
         values = tuple(rule.values.items()) if rule.values is not None else None
         return MarketRule(
             path=Path(steps=steps, text=text), field=rule.field, values=values,
@@ -338,9 +341,20 @@ class _Resolver:
         if len(key) != len(hop.via):
             raise BadFile(f"{where}: {','.join(hop.via)} can't refer to {parent.name} ({','.join(key) or 'no key'})")
         return Step(
-            columns=hop.via, table=parent.name, to_columns=key, when=hop.when,
+            columns=hop.via, table=parent.name, to_columns=key, many=not self._names_one(parent, key), when=hop.when,
             comparisons=_comparisons(parent, key, here, hop.via, edge),
         )  # fmt: skip
+
+    def _names_one(self, parent: Table, key: tuple[str, ...]) -> bool:
+        """Whether at most one row of the parent holds these values: the database itself must see to it.
+
+        What a foreign key refers to is unique, also where it may be null. With children that inherit, nothing is.
+        """
+        if parent.children:
+            return False
+        unique = [found for found in (parent.primary_key, *parent.unique_keys) if found]
+        unique += [edge.parent_columns for edge in self.catalogue.foreign_keys if edge.parent == parent.name]
+        return any(set(found) <= set(key) for found in unique)
 
     def _down(self, here: Table, hop: Hop, where: str) -> Step:
         child = self._table(str(hop.from_), where)

@@ -82,7 +82,7 @@ class SourceStore(Protocol):
         """Refuse, in the store itself, every write to rows of the scope's subjects. Others' writes go on (P6)."""
         ...
 
-    def freeze(self, scope: Scope, token_key: bytes) -> Manifest:
+    def freeze(self, scope: Scope) -> Manifest:
         """Freeze the closure as the key manifest. Repeated: return the frozen one. Refuse what is undecided."""
         ...
 

@@ -7,7 +7,7 @@ block, the automaton and one bit per token and copy.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -66,14 +66,23 @@ class CopySearch:
         """Whether everything of the copy was seen."""
         return not self.gaps
 
+    @property
+    def specific(self) -> int:
+        """Hits of values that only one person bears."""
+        return sum(finding.count for finding in self.findings if finding.token_class.specific)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """One sweep of one server: every copy that was looked at, how files were reached, and the tokens' numbers."""
+    """One sweep of one server: every copy that was looked at, how files were reached, and the tokens' numbers.
+
+    `databases` names the server's databases by the numbers that stand in paths.
+    """
 
     tokens: TokenCounts
     how: str
     copies: tuple[CopySearch, ...]
+    databases: Mapping[int, str] = field(default_factory=dict)
 
     def of(self, copy: str) -> CopySearch | None:
         """Return what was seen of a copy; None when nothing belongs to it."""

@@ -42,12 +42,13 @@ def sweep_server(  # noqa: PLR0913 - what, where, and how far to go
             tally.gap(copy, "(encoding)", f"values in {', '.join(strange)} can't be spelt by this program")
         _rows(conn, tally, datasets, progress)
         _files(conn, way, tally, copies, datasets)
+        databases = {int(oid): str(name) for oid, name in conn.execute("SELECT oid::bigint, datname FROM pg_database")}
     except psycopg.Error as fault:
         if conn.broken:
             raise Unreachable("the server broke off during the sweep; run the sweep again") from None
         raise StoreFault(f"the server refused a step of the sweep: {type(fault).__name__} ({fault.sqlstate})") from None
     searched = [copy.id for copy in copies if looked(copy.kind) is not Looked.NEVER]
-    return SearchResult(tokens=tokens.counts, how=way.why, copies=tally.result(searched))
+    return SearchResult(tokens=tokens.counts, how=way.why, copies=tally.result(searched), databases=databases)
 
 
 def _rows(conn: psycopg.Connection, tally: Tally, datasets: Sequence[TableName], progress: Progress) -> None:

@@ -2,7 +2,9 @@
 
 Rules, the first that fits decides:
 
- 1. a hit                                                → `present`
+ 1. a hit                                                → `present`, also in another database of the server: the
+    person's data lies there, whoever put it there. Only values that strangers may bear as well (names, addresses,
+    texts), and only in other databases, whose rows nobody reads here → `unknown`: whose they are can't be told
  2. something holds the old bytes (named)                → `present`
  3. not treated though it had to be                      → `present`: nothing emptied it
  4. can't be seen from this server, or the role may not  → `unknown`
@@ -16,8 +18,9 @@ Rules, the first that fits decides:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from domicile.model import CopyVerdict, Verdict
 from domicile.stores.postgres.copies import Copy, CopyKind, Looked, Outcome, Treatment, looked
@@ -34,11 +37,15 @@ MUST_BE_TREATED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked of the search beside its hits: how many tokens, whether a sample, whether rows were erased."""
+    """What is asked of the search beside its hits: how many tokens, whether a sample, whether rows were erased.
+
+    `databases` are the names of the server's databases by their number, as file paths have it.
+    """
 
     tokens_searched: int
     sampled: bool
     rows_erased: bool
+    databases: Mapping[int, str] = field(default_factory=dict)
 
 
 def decide(copy: Copy, outcome: Outcome | None, search: CopySearch | None, question: Question) -> CopyVerdict:
@@ -49,6 +56,8 @@ def decide(copy: Copy, outcome: Outcome | None, search: CopySearch | None, quest
 
 def _decide(copy: Copy, outcome: Outcome | None, search: CopySearch | None, question: Question) -> tuple[Verdict, str]:
     if search is not None and search.hits:  # 1
+        if copy.kind is CopyKind.OTHER_DATABASES:
+            return _elsewhere(search, question)
         return Verdict.PRESENT, _found(search, outcome)
     if outcome is None:  # 3
         if copy.kind in MUST_BE_TREATED:
@@ -88,6 +97,25 @@ def _found(search: CopySearch, outcome: Outcome | None) -> str:
     return f"{search.distinct} different tokens ({', '.join(classes)}) found, first in {first}{held}"
 
 
+_DATABASE = re.compile(r"(?:base|pg_tblspc/\d+/[^/]+)/(\d+)/")
+
+
+def _elsewhere(search: CopySearch, question: Question) -> tuple[Verdict, str]:
+    """Judge what was found in other databases of the server, and say in which."""
+    numbers = {int(match[1]) for item in search.findings if (match := _DATABASE.match(item.path))}
+    names = ", ".join(sorted(question.databases.get(number, f"number {number}") for number in numbers)) or "unknown"
+    classes = sorted({finding.token_class for finding in search.findings})
+    told = f"{search.distinct} different tokens ({', '.join(classes)}) found in other databases here ({names})"
+    if search.specific:
+        return Verdict.PRESENT, (
+            f"{told}: data of the same persons, whether a copy of ours or another application's own; "
+            "to do: a run of its own there, or remove the copy"
+        )
+    return Verdict.UNKNOWN, (
+        f"{told}: other people may bear these as well, and rows there aren't read; to do: look there whose they are"
+    )
+
+
 def _with_remedy(outcome: Outcome) -> str:
     return f"{outcome.why}; to do: {outcome.remedy}" if outcome.remedy else outcome.why
 
@@ -97,7 +125,10 @@ def decide_all(
 ) -> tuple[CopyVerdict, ...]:
     """Give every copy its verdict. A search that touched a copy which nobody listed gets one, too."""
     done = {outcome.copy: outcome for outcome in outcomes}
-    question = Question(tokens_searched=result.tokens.searched, sampled=result.tokens.sampled, rows_erased=rows_erased)
+    question = Question(
+        tokens_searched=result.tokens.searched, sampled=result.tokens.sampled, rows_erased=rows_erased,
+        databases=result.databases,
+    )  # fmt: skip
     listed = [decide(copy, done.get(copy.id), result.of(copy.id), question) for copy in copies]
     names = {copy.id for copy in copies}
     return (*listed, *(_unlisted(search) for search in result.copies if search.copy not in names))

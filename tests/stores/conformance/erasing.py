@@ -12,7 +12,7 @@ from domicile.config import Apart, Disposition, HomeRows, Shared
 from domicile.errors import Collateral, NoClearance, NotEqual, Undecided
 from domicile.model import Digest, Fate, Form, Home, Manifest, Slice
 from tests.stores import flow
-from tests.stores.benches import SOURCE, TOKEN_KEY, Bench
+from tests.stores.benches import SOURCE, Bench
 from tests.stores.world import Sheet, World, null, path, refer, up
 from tests.stores.worlds import crowd, nobody, shop, video
 
@@ -145,10 +145,10 @@ class ErasingSuite:
         assert (kind, where, count) in found
         bench.source.stand_fence(bench.scope)
         with pytest.raises(Undecided) as refusal:
-            bench.source.freeze(bench.scope, TOKEN_KEY)
+            bench.source.freeze(bench.scope)
         assert where in str(refusal.value)
         with pytest.raises(Undecided):
-            bench.source.freeze(bench.scope, TOKEN_KEY)
+            bench.source.freeze(bench.scope)
 
     @pytest.mark.parametrize("order", [1, -1])
     def test_a_refused_edge_whose_parent_another_rule_provides_is_decided(
@@ -299,7 +299,7 @@ class ErasingSuite:
             bench.source.erase(piece, proven, _away)
         assert bench.rows(SOURCE, "person") == before
         assert bench.source.erased() == {}
-        assert flow.erase(bench, bench.source.freeze(bench.scope, TOKEN_KEY))
+        assert flow.erase(bench, bench.source.freeze(bench.scope))
 
     # -- collateral ----------------------------------------------------------------------------------------------
 
@@ -331,7 +331,7 @@ class ErasingSuite:
         bench = make(badges(OnDelete.CASCADE).with_sheet("badge", rows=((1, 3),)))
         bench.source.stand_fence(bench.scope)
         with pytest.raises(Undecided):
-            bench.source.freeze(bench.scope, TOKEN_KEY)
+            bench.source.freeze(bench.scope)
 
     # -- shared rows ---------------------------------------------------------------------------------------------
 

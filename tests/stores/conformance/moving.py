@@ -40,7 +40,7 @@ class MovingSuite:
         bench.insert(SOURCE, "staff", {"id": 9, "name": "new", "address_id": None})
         bench.insert(SOURCE, "product", {"id": 9, "title": "new"})
         bench.reopen()
-        assert bench.source.freeze(bench.scope, b"another token key, of 32 bytes.."[:32]) == frozen
+        assert bench.source.freeze(bench.scope) == frozen
 
     def test_the_fence_counts_the_movers_of_each_home_and_is_one(self, make: Callable[..., Bench]) -> None:
         bench = make(shop())

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
+import blake3
+
 from domicile.catalogue import Catalogue, ForeignKey
 from domicile.errors import Collateral, NoClearance, NotEqual, Undecided
 from domicile.model import (
@@ -86,7 +88,7 @@ class MemorySource:
         self.database.guard = MoverGuard(scope=scope, movers=frozenset(movers))
         return fence
 
-    def freeze(self, scope: Scope, token_key: bytes) -> Manifest:
+    def freeze(self, scope: Scope) -> Manifest:
         """Freeze the closure as the key manifest."""
         self._faults.reach("memory")
         side = self._side()
@@ -99,6 +101,7 @@ class MemorySource:
             kinds = "; ".join(f"{item.where}: {item.text}; add {item.remedy}" for item in undecided)
             raise Undecided(f"rows need a rule that the file does not give: {kinds}")
         self._faults.effect("freeze")
+        token_key = blake3.blake3(b"domicile memory tokens", key=self._digest_key).digest()
         side.scope, side.token_key, side.lines, side.manifest = scope, token_key, lines, manifest
         leaving = frozenset((line.dataset, line.key) for line in lines if line.fate is Fate.DELETE)
         self.database.guard = MoverGuard(scope=scope, movers=frozenset(side.movers), leaving=leaving)

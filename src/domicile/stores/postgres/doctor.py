@@ -1,22 +1,26 @@
 """What the roles may do and what can be seen: asked of the servers, never assumed. `docs/privileges.md` is the prose.
 
-`holds` is True, False (a run would stop there), or None: the run goes on, and some copy's verdict will be `unknown`.
+`holds` is True, False (a run would stop there), or None: it can't be seen, and the run goes on; where it is about the
+horizon, some copy's verdict will be `unknown`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from domicile.config import Config
-from domicile.errors import DomicileError
+from domicile.errors import DomicileError, Refused
 from domicile.host import Host
 from domicile.stores.postgres import horizon
 from domicile.stores.postgres.catalogue import read_catalogue
+from domicile.stores.postgres.files import free_bytes
+from domicile.stores.postgres.home import refuse_unless_empty
 from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.session import connect, faults
 
@@ -34,9 +38,27 @@ class Check:
     remedy: str = ""
 
 
-def examine_source(config: Config, host: Host, base: Path) -> Iterator[Check]:
-    """Ask the source."""
-    name = config.source
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a home must have room and programs for: bytes of its rows by the plan (None without), and extensions."""
+
+    bytes: int | None = None
+    extensions: tuple[str, ...] = ()
+
+
+def examine(config: Config, host: Host, base: Path, planned: Mapping[str, int]) -> Iterator[Check]:
+    """Ask the source, then every home; `planned` are the bytes that the plan brings to a location."""
+    extensions: list[str] = []
+    yield from _asked(config, config.source, host, base, lambda found: _source(found, config.source, extensions))
+    for location, name in config.home_stores.items():
+        wanted = Wanted(bytes=planned.get(location), extensions=tuple(extensions))
+        yield from _asked(config, name, host, base, partial(_home, name=name, wanted=wanted))
+
+
+def _asked(
+    config: Config, name: str, host: Host, base: Path, ask: Callable[[psycopg.Connection[Any]], Iterator[Check]]
+) -> Iterator[Check]:
+    """Open a session and ask; a store that can't be reached is a check that doesn't hold."""
     try:
         connection = connect(host.secret(config.stores[name].dsn, base=base), store=name)
     except DomicileError as fault:
@@ -44,44 +66,76 @@ def examine_source(config: Config, host: Host, base: Path) -> Iterator[Check]:
         return
     try:
         with faults(name, "ask for its rights"):
-            yield from _server(connection, name)
-            yield from _source_rights(connection, name)
-            catalogue = read_catalogue(connection)
-            tables = [table.name for table in catalogue.tables]
-            for right in horizon.rights(connection, datasets=tables):
-                yield Check(
-                    store=name, what=right.name, holds=right.has or None, needed_for=right.needed_for,
-                    remedy="" if right.has else right.grant_sql,
-                )  # fmt: skip
-            for note in catalogue.notes:
-                yield Check(store=name, what=note, holds=None, needed_for="a complete map")
+            yield from ask(connection)
     finally:
         connection.close()
 
 
-def examine_home(name: str, dsn: str) -> Iterator[Check]:
-    """Ask a home."""
+def _source(connection: psycopg.Connection[Any], name: str, extensions: list[str]) -> Iterator[Check]:
+    yield from _server(connection, name)
+    yield from _source_rights(connection, name)
+    catalogue = read_catalogue(connection)
+    extensions.extend(catalogue.extensions)
+    largest = max((table.bytes for table in catalogue.tables), default=0)
+    yield _room(connection, name, largest, "the largest table, rewritten beside itself, and its WAL")
+    for right in horizon.rights(connection, datasets=[table.name for table in catalogue.tables]):
+        yield Check(
+            store=name, what=right.name, holds=right.has or None, needed_for=right.needed_for,
+            remedy="" if right.has else right.grant_sql,
+        )  # fmt: skip
+    for note in catalogue.notes:
+        yield Check(store=name, what=note, holds=None, needed_for="a complete map")
+
+
+def _home(connection: psycopg.Connection[Any], name: str, wanted: Wanted) -> Iterator[Check]:
+    yield from _server(connection, name)
+    yield _empty(connection, name)
+    yield _one(
+        connection, name, "may create schemas here",
+        "SELECT has_database_privilege(current_database(), 'CREATE')", "the tables at home",
+        "GRANT CREATE ON DATABASE … TO …, or make the role its owner",
+    )  # fmt: skip
+    yield _one(
+        connection, name, "may create databases",
+        "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user",
+        "the proven restore, without which nothing is cleared", "ALTER ROLE … CREATEDB",
+    )  # fmt: skip
+    yield _replication_role(connection, name, "repairs at home")
+    yield from _extensions(connection, name, wanted.extensions)
+    yield _room(connection, name, 2 * (wanted.bytes or 0), "the rows, and once more for the restore")
+
+
+def _empty(connection: psycopg.Connection[Any], name: str) -> Check:
     try:
-        connection = connect(dsn, store=name)
-    except DomicileError as fault:
-        yield Check(store=name, what="connection", holds=False, needed_for="everything", remedy=str(fault))
-        return
-    try:
-        with faults(name, "ask for its rights"):
-            yield from _server(connection, name)
-            yield _one(
-                connection, name, "may create schemas here",
-                "SELECT has_database_privilege(current_database(), 'CREATE')", "the tables at home",
-                "GRANT CREATE ON DATABASE … TO …, or make the role its owner",
+        refuse_unless_empty(connection, store=name, own_mark=None)
+    except Refused as refusal:
+        return Check(store=name, what="is empty", holds=False, needed_for="coming home", remedy=str(refusal))
+    return Check(store=name, what="is empty, or holds what a run brought", holds=True, needed_for="coming home")
+
+
+def _extensions(connection: psycopg.Connection[Any], name: str, extensions: tuple[str, ...]) -> Iterator[Check]:
+    there = {str(row[0]) for row in connection.execute("SELECT name FROM pg_available_extensions")}
+    for extension in extensions:
+        if extension.split()[0] not in there:
+            yield Check(
+                store=name, what=f"extension {extension}", holds=False, needed_for="the source's schema",
+                remedy=f"install the package of {extension} on the home's server",
             )  # fmt: skip
-            yield _one(
-                connection, name, "may create databases",
-                "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user",
-                "the proven restore, without which nothing is cleared", "ALTER ROLE … CREATEDB",
-            )  # fmt: skip
-            yield _replication_role(connection, name, "repairs at home")
-    finally:
-        connection.close()
+
+
+def _room(connection: psycopg.Connection[Any], name: str, wanted: int, needed_for: str) -> Check:
+    """Compare what is free with what is wanted, where the disk can be seen."""
+    free = free_bytes(connection)
+    if free is None:
+        return Check(
+            store=name, what="free space", holds=None, needed_for=f"{needed_for}: about {wanted / 1e6:,.0f} MB",
+            remedy="its disk isn't on this machine: look there",
+        )  # fmt: skip
+    holds = free >= wanted
+    return Check(
+        store=name, what=f"{free / 1e6:,.0f} MB free", holds=holds,
+        needed_for=f"{needed_for}: about {wanted / 1e6:,.0f} MB", remedy="" if holds else "make room there",
+    )  # fmt: skip
 
 
 def _server(connection: psycopg.Connection[Any], name: str) -> Iterator[Check]:
@@ -89,6 +143,10 @@ def _server(connection: psycopg.Connection[Any], name: str) -> Iterator[Check]:
     yield Check(
         store=name, what=f"PostgreSQL {major}", holds=major >= VERSION_MIN, needed_for="everything",
         remedy="" if major >= VERSION_MIN else f"version {VERSION_MIN} or newer",
+    )  # fmt: skip
+    yield _one(
+        connection, name, "takes writes", "SELECT NOT pg_is_in_recovery()", "everything",
+        "this is a standby: name the primary in its dsn",
     )  # fmt: skip
     for program in ("pg_dump", "pg_restore", "psql"):
         try:

@@ -193,7 +193,8 @@ def open_guards(connection: psycopg.Connection[Any], datasets: Iterable[DatasetS
                 "SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.oid IN (SELECT {table}::regclass UNION"
                 " SELECT relid FROM pg_partition_tree({table}::regclass)) AND (SELECT count(*) FROM pg_trigger AS t"
                 " JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN {kept} AS k ON k.function = p.oid::regprocedure::text"
-                " AND k.source = md5(p.prosrc) WHERE t.tgrelid = c.oid AND t.tgname = ANY({names})"
+                " AND k.source = sha256(convert_to(p.prosrc, 'UTF8'))"
+                " WHERE t.tgrelid = c.oid AND t.tgname = ANY({names})"
                 " AND t.tgenabled = 'A') <> {count}"
             ).format(
                 table=sql.Literal(relation(dataset.table).as_string(connection)),
@@ -213,8 +214,8 @@ def keep_sources(connection: psycopg.Connection[Any]) -> None:
     run(
         connection,
         sql.SQL(
-            "CREATE TABLE {} AS SELECT p.oid::regprocedure::text AS function, md5(p.prosrc) AS source FROM pg_proc AS p"
-            " WHERE p.pronamespace = {}::regnamespace"
+            "CREATE TABLE {} AS SELECT p.oid::regprocedure::text AS function,"
+            " sha256(convert_to(p.prosrc, 'UTF8')) AS source FROM pg_proc AS p WHERE p.pronamespace = {}::regnamespace"
         ).format(kept, sql.Literal(STAGING)),
     )
 

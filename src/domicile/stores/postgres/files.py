@@ -7,6 +7,7 @@ from path to copy follows `storage.sgml`: files that no row of `pg_class` owns a
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -186,6 +187,18 @@ def reach(conn: psycopg.Connection, *, sql_only: bool = False) -> Reach:
     if missing:
         return Reach(files=None, why=f"files aren't on this machine and the role lacks {', '.join(missing)}")
     return Reach(files=SqlFiles(conn, outside=outside), why=SqlFiles.how)
+
+
+def free_bytes(conn: psycopg.Connection) -> int | None:
+    """Bytes that the server may still write where its data lies; None when that disk isn't this machine's."""
+    try:
+        root = Path(_settings(conn)[0])
+    except psycopg.Error:
+        return None
+    if not _is_own_directory(conn, root):
+        return None
+    state = os.statvfs(root)
+    return state.f_bavail * state.f_frsize
 
 
 FILE_FUNCTIONS = (

@@ -16,7 +16,6 @@ from psycopg import sql
 
 from domicile.catalogue import Catalogue
 from domicile.errors import HostFault, NotEqual, Refused
-from domicile.host import Host
 from domicile.model import DatasetScope, Digest, Home, Measure, Scope, Slice, SliceId
 from domicile.stores import Sink, SourceStore
 from domicile.stores.postgres import restoring, sequences
@@ -34,41 +33,63 @@ from domicile.stores.postgres.names import (
 )
 from domicile.stores.postgres.reading import PostgresSnapshot, slice_rows, snapshot, stray_rows
 from domicile.stores.postgres.schema import dump_section
-from domicile.stores.postgres.session import application_path, connect, faults, run, with_application_path
+from domicile.stores.postgres.session import Session, application_path, faults, run, with_application_path
 from domicile.stores.postgres.source import PostgresSource
 
 Filled = TypeVar("Filled")
 PRE_DATA, POST_DATA, FINISHED = "pre-data", "post-data", "finished"
+TABLES_NAMED_MAX = 3
+
+
+def marked(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Whether a home bears this mark."""
+    there = connection.execute("SELECT to_regclass('domicile.mark') IS NOT NULL").fetchone()
+    if not there or not there[0]:
+        return False
+    return connection.execute("SELECT FROM domicile.mark WHERE name = %s", (name,)).fetchone() is not None
+
+
+def refuse_unless_empty(connection: psycopg.Connection[Any], *, store: str, own_mark: str | None) -> None:
+    """Raise Refused when the database holds tables that this run did not make; any run's will do without `own_mark`."""
+    if marked(connection, PRE_DATA):
+        if own_mark is not None and not marked(connection, own_mark):
+            raise Refused(
+                f"store {store}: holds what another run brought there, whose rows and marks are not this "
+                "one's; empty it"
+            )
+        return
+    tables = [str(table.name) for table in read_catalogue(connection).tables]
+    if tables:
+        more = "…" if len(tables) > TABLES_NAMED_MAX else ""
+        raise Refused(
+            f"store {store}: a home starts as an empty database, this one holds {len(tables)} tables "
+            f"({', '.join(tables[:TABLES_NAMED_MAX])}{more}); create an empty one, or empty this one"
+        )
 
 
 class PostgresHome:
     """`dsn` of the home database; `key` the digest key of the run; `name` the store's name in messages."""
 
-    def __init__(self, dsn: str, *, key: bytes, name: str, host: Host | None = None) -> None:
+    def __init__(self, dsn: str, *, key: bytes, name: str) -> None:
         self.dsn = dsn
         self.name = name
         self._key = key
-        self._host = host or Host()
-        self._connection: psycopg.Connection[Any] | None = None
+        self._session = Session(dsn, store=name)
         self._scope: Scope | None = None
         self._source: PostgresSource | None = None
 
     @property
     def connection(self) -> psycopg.Connection[Any]:
-        """The session, opened when first needed and again after it broke."""
-        if self._connection is None or self._connection.closed:
-            self._connection = connect(self.dsn, store=self.name)
-        return self._connection
+        """The session's connection."""
+        return self._session.connection
 
     def close(self) -> None:
         """Give the session back."""
-        if self._connection is not None:
-            self._connection.close()
+        self._session.close()
 
     def reach(self) -> None:
         """Open the session, or raise Unreachable: asked before a fence makes people wait."""
-        with faults(self.name, "be reached"):
-            self.connection.execute("SELECT")
+        self._session.reach()
 
     def bind(self, scope: Scope) -> None:
         """Name the scope in whose words slices are read and written."""
@@ -89,30 +110,15 @@ class PostgresHome:
     @contextmanager
     def snapshot(self) -> Iterator[PostgresSnapshot]:
         """Open a view of this moment, in a session of its own."""
-        connection = connect(self.dsn, store=self.name)
-        try:
-            with snapshot(connection, self.scope, self._key, self.name) as view:
-                yield view
-        finally:
-            connection.close()
+        with self._session.apart() as connection, snapshot(connection, self.scope, self._key, self.name) as view:
+            yield view
 
     # -- the tables ----------------------------------------------------------------------------------------------
 
     def refuse_unless_empty(self) -> None:
         """Raise Refused when the database holds tables that this run did not make."""
-        if self._marked(PRE_DATA):
-            if not self._marked(self._own_mark):
-                raise Refused(
-                    f"store {self.name}: holds what another run brought there, whose rows and marks are not this "
-                    "one's; empty it"
-                )
-            return
-        tables = [str(table.name) for table in self.catalogue().tables]
-        if tables:
-            raise Refused(
-                f"store {self.name}: a home starts as an empty database, this one holds {len(tables)} tables "
-                f"({', '.join(tables[:3])}…); create an empty one, or empty this one"
-            )
+        with faults(self.name, "look whether it is empty"):
+            refuse_unless_empty(self.connection, store=self.name, own_mark=self._own_mark)
 
     def prepare(self, scope: Scope, home: Home, source: SourceStore) -> None:
         """Make the tables by the source's own pg_dump, then this home's copy of the manifest."""
@@ -142,25 +148,18 @@ class PostgresHome:
 
     def _marked(self, name: str) -> bool:
         with faults(self.name, "read its marks"):
-            there = self.connection.execute("SELECT to_regclass('domicile.mark') IS NOT NULL").fetchone()
-            if not there or not there[0]:
-                return False
-            return self.connection.execute("SELECT FROM domicile.mark WHERE name = %s", (name,)).fetchone() is not None
+            return marked(self.connection, name)
 
     def _run_section(self, section: str, script: str) -> None:
         """Run the SQL of a section and its mark in one transaction, in a session that is thrown away."""
-        connection = connect(self.dsn, store=self.name)
-        try:
-            with faults(self.name, f"make the {section} part of the schema"):
-                connection.execute("BEGIN")
-                self._make_marks(connection)
-                with_application_path(connection)
-                connection.execute(script.encode())
-                connection.execute("INSERT INTO domicile.mark VALUES (%s)", (section,))
-                connection.execute("INSERT INTO domicile.mark VALUES (%s) ON CONFLICT DO NOTHING", (self._own_mark,))
-                connection.execute("COMMIT")
-        finally:
-            connection.close()
+        with self._session.apart() as connection, faults(self.name, f"make the {section} part of the schema"):
+            connection.execute("BEGIN")
+            self._make_marks(connection)
+            with_application_path(connection)
+            connection.execute(script.encode())
+            connection.execute("INSERT INTO domicile.mark VALUES (%s)", (section,))
+            connection.execute("INSERT INTO domicile.mark VALUES (%s) ON CONFLICT DO NOTHING", (self._own_mark,))
+            connection.execute("COMMIT")
 
     def _copy_manifest(self, dataset: DatasetScope, home: Home, source: PostgresSource) -> None:
         mark = f"manifest/{dataset.id}"
@@ -187,7 +186,7 @@ class PostgresHome:
                 self.connection.execute("INSERT INTO domicile.mark VALUES (%s)", (mark,))
                 self.connection.execute("COMMIT")
             except BaseException:
-                self._roll_back()
+                self._session.roll_back()
                 raise
             run(self.connection, sql.SQL("ANALYZE {}").format(table))
 
@@ -204,7 +203,7 @@ class PostgresHome:
                 measure = self._write(piece, feed)
                 self.connection.execute("COMMIT")
             except BaseException:
-                self._roll_back()
+                self._session.roll_back()
                 raise
         return measure
 
@@ -226,7 +225,7 @@ class PostgresHome:
                 measure = self._write(piece, feed)
                 self.connection.execute("COMMIT")
             except BaseException:
-                self._roll_back()
+                self._session.roll_back()
                 raise
         return measure
 
@@ -251,13 +250,6 @@ class PostgresHome:
         except BaseException:
             writer.abort()
             raise
-
-    def _roll_back(self) -> None:
-        if self._connection is not None and not self._connection.closed:
-            try:
-                self._connection.execute("ROLLBACK")
-            except psycopg.Error:
-                self._connection.close()
 
     def loaded(self) -> Mapping[SliceId, Measure]:
         """The marks of the slices that are here."""

@@ -73,7 +73,7 @@ def key_expressions(dataset: DatasetScope, alias: str) -> tuple[sql.Composable, 
     """The manifest's key of the row `alias`, in the order of `key_names`."""
     if dataset.key:
         return tuple(column(alias, name) for name in dataset.key)
-    return (sql.SQL("md5(convert_to(ROW({})::text, 'UTF8'))").format(_all(dataset, alias)),)
+    return (sql.SQL("sha256(convert_to(ROW({})::text, 'UTF8'))").format(_all(dataset, alias)),)
 
 
 def key_select(dataset: DatasetScope, alias: str) -> sql.Composable:

@@ -1,7 +1,11 @@
 """Sessions whose settings make equal rows give equal bytes, and errors that hold no row data (P8).
 
 PostgreSQL's own messages quote values (`Key (email)=(…) already exists`), so only those classes of SQLSTATE whose
-primary message names objects are passed on; of all others the code and the names of table and constraint are.
+primary message names objects are passed on; of all others the code and the names of table and constraint are. The
+server's log would keep these details, too, so our sessions ask it for terse entries where the role may (ADR 0014).
+
+A connection that falls silent is given up after `SILENCE_S_MAX`, by the kernel of either side. A server that lives
+and works on a statement for hours is not silent: its kernel answers.
 """
 
 from __future__ import annotations
@@ -17,6 +21,12 @@ from psycopg.conninfo import conninfo_to_dict
 from domicile.errors import BadFile, Fenced, NotPermitted, StoreFault, Unreachable
 
 CONNECT_S_MAX = 15
+SILENT_IDLE_S, SILENT_PROBE_S, SILENT_PROBES_MAX = 30, 10, 6
+SILENCE_S_MAX = SILENT_IDLE_S + SILENT_PROBE_S * SILENT_PROBES_MAX
+KEEPALIVE: dict[str, Any] = {
+    "keepalives": 1, "keepalives_idle": SILENT_IDLE_S, "keepalives_interval": SILENT_PROBE_S,
+    "keepalives_count": SILENT_PROBES_MAX, "tcp_user_timeout": SILENCE_S_MAX * 1000,
+}  # fmt: skip
 FENCED_STATE = "DM001"
 SETTINGS = {
     "row_security": "off",  # a policy that would hide rows raises an error instead
@@ -37,9 +47,64 @@ SETTINGS = {
     "default_transaction_isolation": "read committed",
     "jit": "off",
     "work_mem": "64MB",
+    "tcp_keepalives_idle": str(SILENT_IDLE_S),  # so that the server lets go of our locks when our machine is gone
+    "tcp_keepalives_interval": str(SILENT_PROBE_S),
+    "tcp_keepalives_count": str(SILENT_PROBES_MAX),
 }
 NEWER_SETTINGS = {"idle_session_timeout": (14, "0"), "transaction_timeout": (17, "0")}
 SAFE_CLASSES = frozenset({"08", "25", "28", "3D", "3F", "42", "53", "54", "55", "57", "58"})
+
+
+# Details of errors quote rows ("Failing row contains (…)"). Without the right to set it, it stays as it is.
+TERSE_LOG = (
+    "SELECT pg_catalog.set_config('log_error_verbosity', 'terse', false)"
+    " WHERE pg_catalog.current_setting('is_superuser')::boolean"
+)
+TERSE_LOG_GRANTED = f"{TERSE_LOG} OR pg_catalog.has_parameter_privilege('log_error_verbosity', 'SET')"
+PARAMETERS_ARE_GRANTED = 150_000
+
+
+class Session:
+    """One store's session: opened when first needed and again after it broke. `store` is its name in messages."""
+
+    def __init__(self, dsn: str, *, store: str) -> None:
+        self._dsn = dsn
+        self._store = store
+        self._connection: psycopg.Connection[Any] | None = None
+
+    @property
+    def connection(self) -> psycopg.Connection[Any]:
+        """The open connection."""
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._dsn, store=self._store)
+        return self._connection
+
+    @contextmanager
+    def apart(self) -> Iterator[psycopg.Connection[Any]]:
+        """Open a connection of its own, for as long as the block."""
+        connection = connect(self._dsn, store=self._store)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def reach(self) -> None:
+        """Open the session, or raise Unreachable."""
+        with faults(self._store, "be reached"):
+            self.connection.execute("SELECT")
+
+    def roll_back(self) -> None:
+        """Take back an open transaction; a connection that can't is closed, which does the same."""
+        if self._connection is not None and not self._connection.closed:
+            try:
+                self._connection.execute("ROLLBACK")
+            except psycopg.Error:
+                self._connection.close()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
 
 
 def connect(dsn: str, *, store: str) -> psycopg.Connection[Any]:
@@ -54,7 +119,7 @@ def connect(dsn: str, *, store: str) -> psycopg.Connection[Any]:
     try:
         connection = psycopg.connect(
             dsn, autocommit=True, connect_timeout=CONNECT_S_MAX, client_encoding="utf8",
-            application_name="domicile", keepalives_idle=30,
+            application_name="domicile", **KEEPALIVE,
         )  # fmt: skip
     except psycopg.Error as fault:
         raise Unreachable(
@@ -67,6 +132,8 @@ def connect(dsn: str, *, store: str) -> psycopg.Connection[Any]:
         for name, (major, value) in NEWER_SETTINGS.items():
             if connection.info.server_version >= major * 10_000:
                 connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+        granted = connection.info.server_version >= PARAMETERS_ARE_GRANTED
+        connection.execute(TERSE_LOG_GRANTED if granted else TERSE_LOG)
     return connection
 
 

@@ -22,7 +22,7 @@ from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import copy_out
 from domicile.stores.postgres.names import STAGING, columns, key_names, run_id, staged
 from domicile.stores.postgres.reading import PostgresSnapshot, current_position, snapshot
-from domicile.stores.postgres.session import connect, faults, run
+from domicile.stores.postgres.session import Session, faults, run
 
 FENCE_TRIES_MAX = 30
 
@@ -35,22 +35,19 @@ class PostgresSource:
         self.name = name
         self._key = key
         self._host = host or Host()
-        self._connection: psycopg.Connection[Any] | None = None
+        self._session = Session(dsn, store=name)
         self._scope: Scope | None = None
 
     # -- plumbing ------------------------------------------------------------------------------------------------
 
     @property
     def connection(self) -> psycopg.Connection[Any]:
-        """The session, opened when first needed and again after it broke."""
-        if self._connection is None or self._connection.closed:
-            self._connection = connect(self.dsn, store=self.name)
-        return self._connection
+        """The session's connection."""
+        return self._session.connection
 
     def close(self) -> None:
         """Give the session back."""
-        if self._connection is not None:
-            self._connection.close()
+        self._session.close()
 
     def bind(self, scope: Scope) -> None:
         """Name the scope in whose words slices are read."""
@@ -79,12 +76,8 @@ class PostgresSource:
     @contextmanager
     def snapshot(self) -> Iterator[PostgresSnapshot]:
         """Open a view of this moment, in a session of its own."""
-        connection = connect(self.dsn, store=self.name)
-        try:
-            with snapshot(connection, self.scope, self._key, self.name) as view:
-                yield view
-        finally:
-            connection.close()
+        with self._session.apart() as connection, snapshot(connection, self.scope, self._key, self.name) as view:
+            yield view
 
     def survey(self, scope: Scope) -> Manifest:
         """Count the closure; nothing stays behind."""
@@ -104,10 +97,10 @@ class PostgresSource:
     def stand_fence(self, scope: Scope) -> Fence:
         """Install the guard, or return the one that stands."""
         self.bind(scope)
-        standing = self._standing()
-        if standing is not None:
-            return standing
         for _ in range(FENCE_TRIES_MAX):
+            standing = self._standing()  # asked each time: the try before may have been committed and not heard of
+            if standing is not None:
+                return standing
             try:
                 return self._install(scope)
             except Unreachable:
@@ -213,14 +206,13 @@ class PostgresSource:
         )
         return tuple((Home(home), int(count)) for home, count in rows)
 
-    def freeze(self, scope: Scope, token_key: bytes) -> Manifest:
+    def freeze(self, scope: Scope) -> Manifest:
         """Freeze the closure under the fence."""
         self.bind(scope)
         with faults(self.name, "freeze the closure"):
             return staging.freeze(
                 self.connection,
                 scope,
-                token_key,
                 catalogue_sequences=sequences.within_columns(read_catalogue(self.connection)),
             )
 

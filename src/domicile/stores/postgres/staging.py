@@ -47,7 +47,6 @@ def survey(connection: psycopg.Connection[Any], scope: Scope) -> Manifest:
 def freeze(
     connection: psycopg.Connection[Any],
     scope: Scope,
-    token_key: bytes,
     *,
     catalogue_sequences: tuple[Sequence, ...],
 ) -> Manifest:
@@ -57,12 +56,7 @@ def freeze(
         return found
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     try:
-        run(
-            connection,
-            sql.SQL("INSERT INTO {} VALUES ({})").format(
-                sql.Identifier(STAGING, "token"), sql.Literal(token_key.hex())
-            ),
-        )
+        _make_secret(connection)
         manifest = _compute(connection, scope, STAGING)
         refuse_undecided(manifest)
         freeze_shapes(connection, scope.datasets)
@@ -90,6 +84,21 @@ def freeze(
             connection.execute("ROLLBACK")
         raise
     return manifest
+
+
+def _make_secret(connection: psycopg.Connection[Any]) -> None:
+    """Make the secret of the tokens in the server itself, from 488 bits of its own strong randomness.
+
+    So it never travels, stands in no statement and no parameter that a log could keep, nobody but the server ever
+    knew it, and with the staging schema it is gone. See ADR 0014.
+    """
+    run(
+        connection,
+        sql.SQL(
+            "INSERT INTO {} SELECT encode(sha256(convert_to(string_agg(gen_random_uuid()::text, ''), 'UTF8')), 'hex')"
+            " FROM generate_series(1, 4)"
+        ).format(sql.Identifier(STAGING, "token")),
+    )
 
 
 def frozen(connection: psycopg.Connection[Any]) -> Manifest | None:

@@ -1,0 +1,152 @@
+"""From the comparison under the fence to the erased rows: what is asked before a slice may leave, in its order (P2).
+
+    equality → restores → approvals → clearance → erase
+
+Holds no rule: `verify`, `cutover` and `erase` do. It joins them with the stores, the log and the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from domicile import cutover, erase, stating, verify
+from domicile.config import Config
+from domicile.errors import NoClearance, NotEqual, Waiting
+from domicile.events import Advanced
+from domicile.host import Host
+from domicile.model import Clearance, Equality, Erased, Form, Home, Manifest, Restore, Scope, Slice
+from domicile.predicates import ClearancePredicate, EqualityPredicate, ErasurePredicate
+from domicile.record import Record
+from domicile.stores.postgres import restoring
+from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.source import PostgresSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clearing:
+    """The stores of a run, and its record."""
+
+    record: Record
+    source: PostgresSource
+    homes: Mapping[Home, PostgresHome]
+    config: Config
+    host: Host
+
+    def equality(self, scope: Scope, manifest: Manifest) -> tuple[Equality, str]:
+        """The equality under the fence and its statement's digest; read now, or the one that already cleared."""
+        stated = self.record.last(EqualityPredicate)
+        kept = self.record.kept_equality(stated.sha256) if stated else None
+        if kept is not None and stated is not None:
+            return kept, stated.sha256
+        equality = self.compare(scope, manifest)
+        recorded = self.record.state(stating.equality_statement(self.record.ledger.plan().plan, equality))
+        self.record.keep_equality(equality, recorded.sha256)
+        cutover.refuse_unequal(equality)
+        return equality, recorded.sha256
+
+    def compare(self, scope: Scope, manifest: Manifest) -> Equality:
+        """Read both sides of every slice, under the fence."""
+        self._refuse_open_fence()
+        erased = self.source.erased()
+        slices = [piece for piece in manifest.slices if piece.id not in erased]
+        with self.record.timed("verify", total=sum(piece.rows for piece in slices)) as words:
+            equality = verify.verify(
+                self.source, self.homes, scope, slices, fenced=True, now=self.host.now(),
+                listener=self.record.listener,
+            )  # fmt: skip
+            differing = sum(not pair.equal for pair in equality.private)
+            strays = sum(count for _, _, count in equality.strays)
+            words[0] = f"{differing} of {len(equality.private)} private slices differ, {strays} strays"
+        return equality
+
+    def _refuse_open_fence(self) -> None:
+        """Raise NoClearance when somebody got, or could have got, past the fence."""
+        if not self.source.is_fenced():
+            raise NoClearance(
+                "the fence was opened: a guard is missing, switched off or changed; nothing is erased. "
+                "`domicile abandon` gives the run up"
+            )
+        late = self.source.late_rows()
+        if late:
+            raise NoClearance(
+                f"{late} rows of movers came to the source past the fence, and are not at home; nothing is erased. "
+                "`domicile abandon` gives the run up"
+            )
+
+    def _restores(self, scope: Scope, manifest: Manifest, equality: Equality, sha256: str) -> tuple[Restore, ...]:
+        """A restore of each home, done once for this equality."""
+        return tuple(self._restore(scope, manifest, equality, sha256, home) for home in scope.homes)
+
+    def _restore(self, scope: Scope, manifest: Manifest, equality: Equality, sha256: str, home: Home) -> Restore:
+        name = f"restore/{sha256}/{home}"
+        kept = self.record.journal.get(name, Restore)
+        if kept is not None:
+            return kept
+        slices = tuple(piece for piece in manifest.slices if piece.home == home and piece.form is Form.WHOLE)
+        with self.record.timed("restore", total=sum(piece.rows for piece in slices)) as words:
+            read = []
+            for measure in self.homes[home].prove_restore(scope, home, slices):
+                read.append(measure)
+                self.record.listener(Advanced(stage="restore", units=measure.rows, bytes=measure.bytes))
+            proven = cutover.prove_restore(equality, home, read)
+            words[0] = f"a backup of {home} was restored there and holds all {len(proven)} slices"
+        restore = Restore(home=home, method=restoring.METHOD, done_at=self.record.now(), measures=proven)
+        self.record.journal.put(name, restore, Restore)
+        return restore
+
+    def clearance(self, scope: Scope) -> Clearance:
+        """Make (or find) the clearance; raise Waiting while approvals are missing (P2)."""
+        manifest = self.source.frozen()
+        if manifest is None:
+            raise NoClearance("nothing is frozen, so nothing can be cleared")
+        self._refuse_open_fence()
+        equality, sha256 = self.equality(scope, manifest)
+        restores = self._restores(scope, manifest, equality, sha256)
+        given = self.record.approvals(sha256)
+        rule = self.config.policy.approvals.erase
+        cutover.await_approvals(rule, tuple(given), equality_sha256=sha256)
+        chosen = tuple(given[name] for name in rule.of if name in given)
+        stated = self.record.last(ClearancePredicate, lambda found: found.equality == sha256) or self.record.state(
+            stating.clearance_statement(
+                self.record.ledger.plan().plan, sha256, chosen, restores, cutover.cleared_ids(equality)
+            )
+        )
+        return cutover.clear(equality, rule, tuple(given), restores, statement=stated.sha256)
+
+    def erase(self, scope: Scope, clearance: Clearance, *, yes: bool) -> None:
+        """Erase what is cleared, group by group, each announced before and reported after (P7); without `yes`, wait."""
+        manifest = self.source.frozen()
+        if manifest is None:
+            raise NoClearance("nothing is frozen, so nothing can be erased")
+        groups = tuple(erase.order(scope, manifest.slices))
+        if not yes:
+            rows = sum(piece.delete + piece.blank for _, _, group in groups for piece in group)
+            raise Waiting(
+                f"cleared, and nothing erased yet: {rows} rows of {len({name for name, *_ in groups})} datasets; "
+                "`domicile erase` lists them, `domicile apply --yes` erases them"
+            )
+        if self.record.last(ErasurePredicate) is None:
+            for piece in manifest.slices:
+                if piece.blank:
+                    self.source.rehearse(piece)
+        plan = self.record.ledger.plan().plan
+        with self.record.timed("erase", total=sum(p.delete + p.blank for _, _, g in groups for p in g)) as words:
+            rows = 0
+            for dataset, home, group in groups:
+                intent = stating.erasure_intent(plan, clearance, dataset, home, group)
+                self.record.state(intent)
+                done = self._erase_group(group, clearance)
+                rows += sum(item.deleted + item.blanked for item in done)
+                self.record.state(stating.erasure_outcome(intent, done))
+            words[0] = f"{rows} rows deleted or blanked at the source, nothing else touched"
+        self.record.journal.put("rows_left", self.source.remaining(), int)
+        self.record.journal.put("erase_done", value=True, kind=bool)
+
+    def _erase_group(self, group: Sequence[Slice], clearance: Clearance) -> tuple[Erased, ...]:
+        try:
+            return erase.erase_group(self.source, self.homes, group, clearance, listener=self.record.listener)
+        except NotEqual:
+            if not self.source.erased():
+                self.record.forget_equality()
+            raise
