@@ -209,11 +209,16 @@ class StoreRule(_Model):
 
 
 class Market(_Model):
-    """How a subject's market is found: a path (none: the subject's own row), a field, and what its values mean."""
+    """How a subject's market is found: a path (none: the subject's own row), a field, and what its values mean.
+
+    `when` picks among the rows at the path's end; `conflict` decides subjects whose rows tell of several homes.
+    """
 
     field: str
     path: PathHops | None = None
+    when: str | None = None
     values: dict[str, str] | None = None
+    conflict: str | None = None
 
 
 class SubjectRule(_Model):
@@ -353,6 +358,9 @@ def _wrong_homes(config: Config) -> Iterator[str]:
     unknown = config.policy.unknown_market
     if unknown not in ("in-scope", "stay") and unknown not in config.policy.homes:
         yield f"policy.unknown_market: {unknown} is neither `in-scope`, `stay`, nor a market of policy.homes"
+    conflict = config.subject.market.conflict
+    if conflict not in (None, "stay") and conflict not in config.policy.homes:
+        yield f"subject.market.conflict: {conflict} is neither `stay` nor a market of policy.homes"
 
 
 def dataset_id(store: str, table: TableName) -> str:

@@ -143,7 +143,10 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketRule:
-    """How the market of a subject is read: path, field, and what the values mean (None: they are market names)."""
+    """How the market of a subject is read: path, field, and what the values mean (None: they are market names).
+
+    `single` when the database itself lets a subject reach one row at most; `when` is asked of the row that tells.
+    """
 
     path: Path
     field: str
@@ -151,6 +154,9 @@ class MarketRule:
     homes: tuple[tuple[str, str], ...]
     unknown: str
     comparison: Comparison = PLAIN
+    when: str | None = None
+    conflict: str | None = None
+    single: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ class Taste:
     tokens: bool = True
     bare: bool = True
     """Whether `move` datasets may be without any stand-in."""
+    told_elsewhere: bool = True
+    """Whether the market may be told by rows that refer to a person."""
     decided: bool = False
     """Whether the rules that only need a yes are all given."""
 
@@ -52,7 +54,26 @@ def worlds(draw: st.DrawFn, taste: Taste = Taste()) -> World:
     sheets = tuple(_sheet(draw, name, keys, edges, taste) for name in names)
     rows = {sheet.name: _rows(draw, sheet) for sheet in sheets}
     filled = tuple(replace(sheet, rows=_linked(draw, sheet, sheets, rows)) for sheet in sheets)
-    return World(sheets=filled, unknown=draw(st.sampled_from(taste.unknown)))
+    world = World(sheets=filled, unknown=draw(st.sampled_from(taste.unknown)))
+    return (
+        _told_elsewhere(draw, world, edges, taste) if taste.told_elsewhere and draw(st.integers(0, 2)) == 0 else world
+    )
+
+
+def _told_elsewhere(draw: st.DrawFn, world: World, edges: dict[str, tuple[Reference, ...]], taste: Taste) -> World:
+    """The same world, where rows that refer to a person tell the market, one or many of them, agreeing or not."""
+    below = [(name, edge) for name, found in edges.items() for edge in found if edge.parent == "person"]
+    if not below:
+        return world
+    child, edge = draw(st.sampled_from(below))
+    return replace(
+        world,
+        market_path=path(down(child, edge.columns, edge.parent_columns)),
+        market_field="country",
+        market_when=draw(st.sampled_from([None, None, "part = 1"])),
+        market_conflict=draw(st.sampled_from(["stay", "US"] + ([] if taste.decided else [None]))),
+        market_single=False,
+    )
 
 
 def _references(
@@ -83,8 +104,7 @@ def _sheet(
     edges: dict[str, tuple[Reference, ...]],
     taste: Taste,
 ) -> Sheet:
-    columns = {"id": "integer", "part": "integer", "note": "text"}
-    columns |= {"country": "text"} if name == "person" else {}
+    columns = {"id": "integer", "part": "integer", "note": "text", "country": "text"}
     columns |= {column: "integer" for edge in edges[name] for column in edge.columns}
     sheet = Sheet(name=name, columns=columns, key=keys[name], references=edges[name])
     if name == "person":
@@ -155,10 +175,9 @@ def _rows(draw: st.DrawFn, sheet: Sheet) -> list[dict[str, object]]:
     rows = []
     for number in range(1, draw(st.integers(0 if sheet.name != "person" else 1, ROWS_MAX)) + 1):
         row: dict[str, object] = {"id": number, "part": number % 2, "note": f"private {sheet.name} {number}"}
-        if sheet.name == "person":
-            row["country"] = draw(st.sampled_from(COUNTRIES))
+        row["country"] = draw(st.sampled_from(COUNTRIES))
         if not sheet.key:
-            row |= {"id": 1, "note": f"keyless {sheet.name}"}
+            row |= {"id": 1, "note": f"keyless {sheet.name}", "country": "CA"}
         rows.append(row)
     return rows
 

@@ -94,7 +94,7 @@ def test_p1_p3_p6_any_decided_move_keeps_every_promise(world: World) -> None:
 
 
 @by_rows
-@given(world=worlds(replace(DECIDED, shared=(Shared.EACH,), blanked_edges=False)))
+@given(world=worlds(replace(DECIDED, shared=(Shared.EACH,), blanked_edges=False, told_elsewhere=False)))
 def test_p5_a_new_run_over_what_stayed_finds_nothing_to_delete(world: World) -> None:
     bench = MemoryBench(world)
     _move(bench)

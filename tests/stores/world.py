@@ -71,6 +71,9 @@ class World:
     subject_key: str = "id"
     market_path: Path = field(default_factory=lambda: Path(steps=(), text="itself"))
     market_field: str = "country"
+    market_when: str | None = None
+    market_conflict: str | None = None
+    market_single: bool = True
     values: tuple[tuple[str, str], ...] | None = None
     markets: tuple[tuple[str, str], ...] = MARKETS
     unknown: str = "stay"
@@ -123,6 +126,9 @@ class World:
                 values=self.values,
                 homes=self.markets,
                 unknown=self.unknown,
+                when=self.market_when,
+                conflict=self.market_conflict,
+                single=self.market_single,
             ),
             datasets=tuple(_dataset(sheet, catalogue) for sheet in self.parents_first()),
             edges=tuple(self._edge(sheet, edge) for sheet in self.sheets for edge in sheet.references),

@@ -10,6 +10,7 @@ import typer
 
 from domicile import config
 from domicile import map as mapper
+from domicile.catalogue import Catalogue, TableName
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption
 from domicile.cli.show import Screen, count, plain, size
 from domicile.errors import BadFile, StoreFault
@@ -39,6 +40,10 @@ def init(
     market: Annotated[
         list[str] | None, typer.Option(help="A market and its home: CA=ca. Repeat for each.", metavar="MARKET=LOCATION")
     ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(help="The table of the data subjects, where the guess is wrong.", metavar="SCHEMA.TABLE"),
+    ] = None,
     store: Annotated[str, typer.Option(help="The source's name in the file.")] = "app",
     location: Annotated[str, typer.Option(help="The name of the source's location.")] = "source",
     programme: Annotated[str, typer.Option(help="The programme's name.")] = "homecoming",
@@ -62,12 +67,13 @@ def init(
         source.close()
         if not catalogue.tables:
             raise StoreFault(f"store {store}: its database holds no tables that the role may see; check its dsn")
+        people = _subject(catalogue, store, subject) if subject else None
         with faults(store, "read samples"):
-            samples = read_samples(connection, catalogue, mapper.questions(catalogue))
+            samples = read_samples(connection, catalogue, mapper.questions(catalogue, subject=people))
     finally:
         connection.close()
     frame = mapper.Frame(
-        store=store, programme=programme, location=location, markets=markets,
+        store=store, programme=programme, location=location, markets=markets, subject=people,
         places={location: mapper.Place(dsn=dsn)},
     )  # fmt: skip
     draft = mapper.draft(catalogue, samples, frame=frame)
@@ -88,6 +94,17 @@ def init(
             "not_seen": list(catalogue.notes),
         }
     )
+
+
+def _subject(catalogue: Catalogue, store: str, text: str) -> TableName:
+    """Find the table that a person named; one that nobody can refer to by one column can't be the subject."""
+    name = config.split_dataset_id(f"{store}.{text}")[1]
+    table = catalogue.table(name)
+    if table is None:
+        raise BadFile(f"--subject {text}: the store holds no such table; write SCHEMA.TABLE, as `psql` spells it")
+    if not any(len(key) == 1 for key in (table.primary_key, *table.unique_keys)):
+        raise BadFile(f"--subject {text}: no single column is a unique key there; add one, by which rows name a person")
+    return name
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -19,9 +19,11 @@ from domicile.map.fields import FieldProposal, Setting, field_proposals, structu
 from domicile.map.kinds import Kind, kind_of
 from domicile.map.markets import MarketWay, market_ways
 from domicile.map.owners import Ownership, ownerships
-from domicile.map.people import CLOSE_SHARE, Candidate, candidates
+from domicile.map.people import CLOSE_SHARE, Candidate, candidates, chosen, most_referred
 from domicile.map.ways import World
 from domicile.samples import FieldName, Questions, Samples
+
+PEOPLE_ASKED_MAX = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class Frame:
     store: str = "app"
     programme: str = "homecoming"
     location: str = "source"
+    subject: TableName | None = None
     markets: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, Place] = field(default_factory=dict)
 
@@ -74,6 +77,8 @@ def propose(catalogue: Catalogue, samples: Samples, *, frame: Frame) -> Proposal
     """Judge a database: who it is about, where they live, whose each row is, what each field holds."""
     kinds = _kinds(catalogue, samples)
     people = candidates(catalogue, kinds)
+    if frame.subject is not None:
+        people = chosen(catalogue, frame.subject, people)
     subject = people[0].table if people else None
     edges = links(catalogue, samples, people=frozenset({subject} if subject else ()))
     world = World(catalogue=catalogue, samples=samples, kinds=kinds, links=edges, subject=subject)
@@ -101,10 +106,11 @@ def _twins(catalogue: Catalogue) -> frozenset[tuple[TableName, tuple[str, ...]]]
     return frozenset(pair for pair, count in counted.items() if count > 1)
 
 
-def questions_of(catalogue: Catalogue) -> Questions:
-    """Say what to read of the rows before a draft; names and types alone decide."""
-    people = candidates(catalogue, _kinds(catalogue, Samples()))
-    return questions(catalogue, people=frozenset(candidate.table for candidate in people[:1]))
+def questions_of(catalogue: Catalogue, *, subject: TableName | None = None) -> Questions:
+    """Say what to read of the rows before a draft; names and types alone decide, and the subject if it was named."""
+    people = [candidate.table for candidate in candidates(catalogue, _kinds(catalogue, Samples()))[:PEOPLE_ASKED_MAX]]
+    people += [*most_referred(catalogue, most=PEOPLE_ASKED_MAX), *((subject,) if subject else ())]
+    return questions(catalogue, people=frozenset(people))
 
 
 def _kinds(catalogue: Catalogue, samples: Samples) -> dict[FieldName, Kind]:
@@ -149,7 +155,7 @@ def _doubts(
     if not frame.markets:
         found.append("policy.homes: name the markets and where each one's home is")
     found += [f"locations.{name}: {what}" for name, what in _unknown_places(frame)]
-    found += _about_subject(people) + _about_market(frame, people, ways)
+    found += _about_subject(frame, people) + _about_market(frame, people, ways)
     for dataset in datasets:
         where = f"datasets.{dataset.id}"
         found += [f"{where}: {doubt}" for doubt in dataset.owner.unsure]
@@ -169,10 +175,10 @@ def _unknown_places(frame: Frame) -> list[tuple[str, str]]:
     return found
 
 
-def _about_subject(people: tuple[Candidate, ...]) -> list[str]:
+def _about_subject(frame: Frame, people: tuple[Candidate, ...]) -> list[str]:
     if not people:
-        return ["subject: no table looks like people; name the dataset, its key and its market"]
-    if len(people) > 1 and people[1].score >= CLOSE_SHARE * people[0].score:
+        return ["subject: no table looks like people; name it with `domicile init --subject SCHEMA.TABLE`"]
+    if frame.subject is None and len(people) > 1 and people[1].score >= CLOSE_SHARE * people[0].score:
         return [f"subject.dataset: {people[1].table} looks nearly as much like the subjects as {people[0].table}"]
     return []
 
@@ -181,8 +187,10 @@ def _about_market(frame: Frame, people: tuple[Candidate, ...], ways: tuple[Marke
     if not people:
         return []
     if not ways:
-        return ["subject.market: nothing upwards of the subject tells a country; name a field, or a path and a field"]
+        return ["subject.market: nothing at, above or right below the subject tells a country; name field and path"]
     best, found = ways[0], []
+    if best.several:
+        found.append("subject.market: a subject may have several rows there; name a `when`, or a `conflict`")
     if best.unknown:
         found.append(f"subject.market.values: {len(best.unknown)} values are not recognised as countries")
     if any(is_former(code) for _, code in best.values):

@@ -98,6 +98,13 @@ def questions(catalogue: Catalogue, *, people: frozenset[TableName] = frozenset(
     return Questions(lists=tuple(lists[:LISTS_MAX]), containments=tuple(dict.fromkeys(asked))[:CONTAINMENTS_MAX])
 
 
+def named_edges(catalogue: Catalogue) -> tuple[Containment, ...]:
+    """The edges that names and types alone suggest, apart from those that say who touched a row."""
+    return tuple(
+        edge for edge in _candidates(catalogue, frozenset()) if _role(edge.columns[-1]) not in BOOKKEEPING_ROLES
+    )
+
+
 def sharing(one: Link, other: Link) -> Containment:
     """Return the question which rows of a parent two children refer to: `staff.address_id` in `customer.address_id`."""
     return Containment(child=one.child, columns=one.columns, parent=other.child, parent_columns=other.columns)
@@ -188,7 +195,6 @@ def _parents_of(
         for parent in persons:
             if _fits(table, column, parent):
                 yield _question(table, column, parent)
-                return
 
 
 def _fits(table: Table, column: Column, parent: Table) -> bool:

@@ -1,7 +1,8 @@
 """Where a subject lives: the field that tells the market, the way to it, and what its values mean.
 
-Forward hops only (a subject has one market); the shortest way to a field that is about countries wins, and values that
-are recognised as countries count for it. Birth countries and shipping addresses count against.
+The shortest way to a field that is about countries wins, and values that are recognised as countries count for it. A
+way may begin with the rows that refer to the subject: a profile (one at most, says a unique key), else an address book,
+of which a subject may have several. Birth countries and shipping addresses count against.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from domicile.catalogue import Catalogue, Column, Table, TableName
 from domicile.map.countries import country_code, is_country_code
 from domicile.map.edges import Link
 from domicile.map.people import is_other_people
+from domicile.map.ways import Hop
 from domicile.map.words import listed, words
 from domicile.samples import Samples, ValueList
 
@@ -23,13 +25,25 @@ _FIELD_POINTS = {"residence": 110, "residency": 110, "jurisdiction": 110, "marke
                  "nationality": 40, "region": 25, "territory": 20}  # fmt: skip
 _ELSEWHERE = listed("birth born ship shipping billing origin passport destination citizenship phone")
 RECOGNISED_SHARE = 0.8
+_ABOUT_A_PERSON = listed(
+    """
+    address profile contact detail residence residency registration kyc identity preference setting info information
+    account person billing
+    """
+)
+_SEVERAL_POINTS = 30  # several rows may disagree
+_UNLIKE_POINTS = 25  # orders tell where something goes, not where somebody lives
+_FIRST_AMONG_SEVERAL = listed("default primary main current home principal preferred active")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketWay:
-    """A proposal for `subject.market`: hops, the field, its values' meaning, and what was not recognised."""
+    """A proposal for `subject.market`: hops, the field, its values' meaning, and what was not recognised.
 
-    hops: tuple[Link, ...]
+    `several` when a subject may reach several rows; `first` is a flag there that may tell the one that counts.
+    """
+
+    hops: tuple[Hop, ...]
     table: TableName
     field: str
     score: int
@@ -37,6 +51,8 @@ class MarketWay:
     unknown: tuple[str, ...]
     codes: bool
     whole: bool
+    several: bool = False
+    first: str | None = None
 
 
 def market_ways(
@@ -44,33 +60,55 @@ def market_ways(
 ) -> tuple[MarketWay, ...]:
     """Rank the ways from a subject to its market, best first."""
     tables = {table.name: table for table in catalogue.tables}
-    up: defaultdict[TableName, list[Link]] = defaultdict(list)
+    around: defaultdict[TableName, list[Hop]] = defaultdict(list)
     for edge in edges:
         if edge.child != edge.parent:
-            up[edge.child].append(edge)
+            around[edge.child].append(Hop(link=edge))
+            if edge.parent == subject and not edge.bookkeeping:
+                around[subject].append(Hop(link=edge, down=True))
     found = [
         way
-        for hops, table in _reach(subject, tables, up)
+        for hops, table in _reach(subject, tables, around)
         for column in table.columns
-        if (way := _way(hops, table, column, samples)) is not None
+        if (way := _way(hops, table, column, samples, tables=tables)) is not None
     ]
     return tuple(sorted(found, key=lambda way: (-way.score, len(way.hops), way.table, way.field)))
 
 
 def _reach(
-    subject: TableName, tables: Mapping[TableName, Table], up: Mapping[TableName, list[Link]]
-) -> Iterator[tuple[tuple[Link, ...], Table]]:
-    """Walk all simple ways upwards from the subject, shortest first, in a bounded number."""
-    waiting: list[tuple[Link, ...]] = [()]
+    subject: TableName, tables: Mapping[TableName, Table], around: Mapping[TableName, list[Hop]]
+) -> Iterator[tuple[tuple[Hop, ...], Table]]:
+    """Walk all simple ways from the subject, shortest first, in a bounded number; only a first hop goes down."""
+    waiting: list[tuple[Hop, ...]] = [()]
     for hops in waiting:
-        here = hops[-1].parent if hops else subject
+        here = _end(hops[-1]) if hops else subject
         yield hops, tables[here]
-        seen = {subject, *(hop.parent for hop in hops)}
+        seen = {subject, *map(_end, hops)}
         if len(hops) < HOPS_MAX and len(waiting) < WAYS_MAX:
-            waiting.extend((*hops, link) for link in up.get(here, ()) if link.parent not in seen)
+            waiting.extend((*hops, hop) for hop in around.get(here, ()) if _end(hop) not in seen)
 
 
-def _way(hops: tuple[Link, ...], table: Table, column: Column, samples: Samples) -> MarketWay | None:
+def _end(hop: Hop) -> TableName:
+    return hop.link.child if hop.down else hop.link.parent
+
+
+def _below(hops: tuple[Hop, ...], tables: Mapping[TableName, Table]) -> tuple[Table | None, bool]:
+    """The table that a first hop goes down to, and whether a subject may have several rows there."""
+    if not hops or not hops[0].down:
+        return None, False
+    table = tables[hops[0].link.child]
+    keys = (table.primary_key, *table.unique_keys)
+    return table, not any(key and set(key) <= set(hops[0].link.columns) for key in keys)
+
+
+def _first_among(table: Table) -> str | None:
+    flags = [column.name for column in table.columns if column.category == "B"]
+    return next((name for name in flags if _FIRST_AMONG_SEVERAL.intersection(words(name))), None)
+
+
+def _way(
+    hops: tuple[Hop, ...], table: Table, column: Column, samples: Samples, *, tables: Mapping[TableName, Table]
+) -> MarketWay | None:
     if column.category not in "SE":
         return None
     points = _points(table, column)
@@ -82,13 +120,18 @@ def _way(hops: tuple[Link, ...], table: Table, column: Column, samples: Samples)
     share = len(known) / len(meanings) if meanings else None
     if share is not None:
         points += 20 if share >= RECOGNISED_SHARE else -60 if share < 0.3 and points < 105 else 0
-    points -= 10 * len(hops) + 40 * sum(is_other_people(hop.parent) for hop in hops)
+    points -= 10 * len(hops) + 40 * sum(is_other_people(_end(hop)) for hop in hops)
+    below, several = _below(hops, tables)
+    if below is not None:
+        points -= _SEVERAL_POINTS if several else 0
+        points -= 0 if _ABOUT_A_PERSON.intersection(words(below.name.name)) else _UNLIKE_POINTS
     if points <= 0:
         return None
     return MarketWay(
         hops=hops, table=table.name, field=column.name, score=points, values=known,
         unknown=tuple(value for value, code in meanings if code is None),
         codes=bool(meanings) and all(is_country_code(value) for value, _ in meanings), whole=listed.whole,
+        several=several, first=_first_among(below) if below is not None and several else None,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from domicile.map.markets import MarketWay
 from domicile.map.ways import Hop, Way
 from domicile.map.words import listed
 
+SEVERAL = "a subject may have several of these rows: say which one counts, or what holds where they disagree"
 UNKNOWN_COUNTRY = "ZZ"  # ISO 3166-1: free for users; here: not yet said
 RUNNERS_UP_MAX = 4
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -143,7 +144,7 @@ def _store(name: str, location: str, dsn: str | None, *, home_of: str | None) ->
 
 def _subject(proposal: Proposal) -> Iterator[str]:
     if not proposal.people:
-        yield "# unsure: no table looks like people; name the subjects' dataset, its key and their market:"
+        yield "# unsure: no table looks like people; name one: `domicile init --subject SCHEMA.TABLE`"
         yield f"# subject: {{dataset: {proposal.frame.store}.public.users, key: id, market: {{field: country}}}}"
         return
     best, *others = proposal.people
@@ -151,6 +152,8 @@ def _subject(proposal: Proposal) -> Iterator[str]:
     yield f"  # {remark(best.why)}"
     for other in others[:RUNNERS_UP_MAX]:
         yield f"  # also like people: {remark(str(other.table))} ({remark(other.why)})"
+    if others and proposal.frame.subject is None:
+        yield "  # for another subject make another draft: `domicile init --subject SCHEMA.TABLE …`"
     if any("subject.dataset" in doubt for doubt in proposal.doubts):
         yield "  # unsure: the second one is close"
     yield f"  dataset: {scalar(dataset_id(proposal.frame.store, best.table))}"
@@ -160,17 +163,21 @@ def _subject(proposal: Proposal) -> Iterator[str]:
 
 def _market(proposal: Proposal) -> Iterator[str]:
     if not proposal.markets:
-        yield "  # unsure: nothing upwards of the subject tells a country; name a field, or a path and a field:"
-        yield "  # market: {field: country}"
+        yield "  # unsure: nothing at, above or right below the subject tells a country; name field and path:"
+        yield "  # market: {field: country}  # or {path: [{from: app.public.address, via: user_id}], field: country}"
         return
     best, *others = proposal.markets
     yield "  market:"
     for other in others[:RUNNERS_UP_MAX]:
-        way = ".".join([link.key for link in other.hops] + [other.field])
+        way = ".".join([("<" if hop.down else "") + hop.link.key for hop in other.hops] + [other.field])
         yield f"    # also about countries: {remark(way)} (of {remark(str(other.table))})"
     if best.hops:
-        yield f"    path: {_hops(proposal, tuple(Hop(link=link) for link in best.hops))}"
+        yield f"    path: {_hops(proposal, best.hops)}"
     yield f"    field: {scalar(best.field)}"
+    if best.several:
+        yield f"    # unsure: {SEVERAL}"
+        yield f"    # when: {scalar(_column(best.first or 'is_default'))}  # only rows where this holds"
+        yield "    # conflict: stay  # or a market of policy.homes; without it the plan refuses where rows disagree"
     yield from _values(best)
 
 
@@ -246,6 +253,11 @@ def _hops(proposal: Proposal, way: Way) -> str:
     if len(texts) == 1 and _NAME.fullmatch(texts[0]):
         return texts[0]
     return f"[{', '.join(texts)}]"
+
+
+def _column(name: str) -> str:
+    """Spell a column as a condition does."""
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
 
 
 def _hop(proposal: Proposal, hop: Hop) -> str:

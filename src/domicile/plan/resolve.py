@@ -282,17 +282,21 @@ class _Resolver:
             steps, end = self._steps(subject, rule.path, "subject.market.path")
             text = _spell(rule.path)
         field = self._column(end, rule.field, "subject.market.field")
-        if any(step.many for step in steps):
-            raise BadFile(
-                "subject.market.path: a hop with `from`, or to columns not unique, may lead to several markets; "
-                "use forward hops to unique columns"
-            )
+        if rule.when is not None:
+            names = frozenset(column.name for column in end.columns)
+            parse_condition(rule.when, columns=names, where="subject.market.when")
         values = tuple(rule.values.items()) if rule.values is not None else None
         return MarketRule(
-            path=Path(steps=steps, text=text), field=rule.field, values=values,
+            path=Path(steps=steps, text=text), field=rule.field, values=values, when=rule.when, conflict=rule.conflict,
             homes=tuple(self.config.policy.homes.items()), unknown=self.config.policy.unknown_market,
             comparison=field.equality or PLAIN,
+            single=all(self._is_unique(step) for step in steps),
         )  # fmt: skip
+
+    def _is_unique(self, step: Step) -> bool:
+        """Whether the database itself lets the hop reach one row at most."""
+        table = self._table(dataset_id(self.source, step.table), "subject.market.path")
+        return any(key and set(key) <= set(step.to_columns) for key in (table.primary_key, *table.unique_keys))
 
     def _path(self, table: Table, hops: tuple[Hop, ...], where: str) -> Path:
         steps, end = self._steps(table, hops, f"{where}.path")

@@ -109,8 +109,8 @@ def _rule(rule: DatasetRule | None, columns: tuple[str, ...]) -> str:
 def _market_edges(config: Config, catalogue: Catalogue) -> Iterator[tuple[str, tuple[str, ...]]]:
     here = config.subject.dataset
     for hop in config.subject.market.path or ():
-        yield here, hop.via
-        here = hop.to or _parent(config, catalogue, here, hop.via) or here
+        yield hop.from_ or here, hop.via
+        here = hop.from_ or hop.to or _parent(config, catalogue, here, hop.via) or here
 
 
 def _parent(config: Config, catalogue: Catalogue, child: str, columns: tuple[str, ...]) -> str | None:

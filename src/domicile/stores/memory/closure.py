@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from domicile.config import Apart, HomeRows, Shared
 from domicile.model import DatasetId, DatasetScope, Edge, Fate, Form, Home, Scope
+from domicile.stores.memory.conditions import holds
 from domicile.stores.memory.rows import Row, Rows, identity
 
 EVERY_HOME: Final = "*"
@@ -49,6 +50,7 @@ class Closure:
     copies: dict[Node, int] = field(default_factory=dict)
     markets: dict[bytes, Destination] = field(default_factory=dict)
     unknown: int = 0
+    torn: int = 0
     destinations: dict[Node, frozenset[Destination]] = field(default_factory=dict)
     owners: dict[Node, tuple[Home, ...]] = field(default_factory=dict)
     kept_by_owners: set[Node] = field(default_factory=set)
@@ -115,23 +117,31 @@ def _list_rows(closure: Closure) -> None:
 # -- 1. subjects -------------------------------------------------------------------------------------------------
 
 
-def destination_of_subject(scope: Scope, rows: Rows, subject: Row) -> tuple[Destination, bool]:
-    """Where a subject's data lives, read from its market; and whether the market is known."""
-    found = [row[scope.market.field] for row in rows.reached(scope.market.path, subject)]
-    value = found[0] if found else None
-    homes = dict(scope.market.homes)
-    if value is None:
-        named = homes.get(scope.market.unknown)
-        return (Home(named) if named else SOURCE), False
-    market = str(value) if scope.market.values is None else dict(scope.market.values).get(str(value))
-    return (Home(homes[market]) if market in homes else SOURCE), True
+def told_destinations(scope: Scope, rows: Rows, subject: Row) -> frozenset[Destination]:
+    """Where the rows that tell a subject's market say that the subject's data lives; none where it is unknown."""
+    rule, homes = scope.market, dict(scope.market.homes)
+    telling = [row for row in rows.reached(rule.path, subject) if rule.when is None or holds(rule.when, row)]
+    values = [str(row[rule.field]) for row in telling if row[rule.field] is not None]
+    markets = values if rule.values is None else [dict(rule.values).get(value) for value in values]
+    return frozenset(Home(homes[market]) if market in homes else SOURCE for market in markets)
+
+
+def destination_of_subject(scope: Scope, rows: Rows, subject: Row) -> Destination:
+    """Where a subject's data lives: where all that is told agrees, else what the file says of such subjects."""
+    told = told_destinations(scope, rows, subject)
+    if len(told) == 1:
+        return next(iter(told))
+    named = dict(scope.market.homes).get((scope.market.conflict if told else scope.market.unknown) or "")
+    return Home(named) if named else SOURCE
 
 
 def _subjects(closure: Closure, movers: Mapping[bytes, Home] | None) -> None:
     for node, row in closure.of(closure.scope.subject):
-        destination, known = destination_of_subject(closure.scope, closure.rows, row)
+        told = told_destinations(closure.scope, closure.rows, row)
+        destination = destination_of_subject(closure.scope, closure.rows, row)
         closure.markets[node[1]] = destination if movers is None else movers.get(node[1], SOURCE)
-        closure.unknown += not known
+        closure.unknown += not told
+        closure.torn += len(told) > 1
 
 
 # -- 2. owners ---------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ class MoverGuard:
             and (
                 self._is_movers(dataset, after, new)
                 or self._becomes_mover(dataset, after, new)
+                or self._makes_a_mover(dataset, after, new)
                 or self._hangs_on_leaving(dataset, after, new)
             )
         ):
@@ -47,7 +48,15 @@ class MoverGuard:
         )
 
     def _becomes_mover(self, dataset: DatasetScope, rows: Rows, row: Row) -> bool:
-        return dataset.id == self.scope.subject and destination_of_subject(self.scope, rows, row)[0] is not SOURCE
+        return dataset.id == self.scope.subject and destination_of_subject(self.scope, rows, row) is not SOURCE
+
+    def _makes_a_mover(self, dataset: DatasetScope, rows: Rows, row: Row) -> bool:
+        """Whether the row tells somebody's market and, now, that they would move."""
+        return dataset.table in {step.table for step in self.scope.market.path.steps} and any(
+            destination_of_subject(self.scope, rows, person) is not SOURCE
+            for path in dataset.paths
+            for person in rows.reached(path, row)
+        )
 
     def _hangs_on_leaving(self, dataset: DatasetScope, rows: Rows, row: Row) -> bool:
         for edge in self.scope.edges:

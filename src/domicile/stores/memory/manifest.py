@@ -151,6 +151,7 @@ def _tallies(closure: Closure, lines: tuple[Line, ...]) -> Iterator[Tally]:
 def findings(closure: Closure) -> Iterator[Finding]:
     """Everything that a rule of the file decides, and everything that none does."""
     yield from _unknown_market(closure)
+    yield from _torn_market(closure)
     for dataset in closure.scope.datasets:
         yield from _ownerless(closure, dataset)
         yield from _shared(closure, dataset)
@@ -176,6 +177,15 @@ def _unknown_market(closure: Closure) -> Iterator[Finding]:
         "unknown-market", str(closure.scope.subject), [closure.unknown], "subjects have no market",
         rule=f"policy.unknown_market: {rule}" if decided else None,
         remedy=None if decided else "policy:\n  unknown_market: ?   # a market of policy.homes, or stay",
+    )  # fmt: skip
+
+
+def _torn_market(closure: Closure) -> Iterator[Finding]:
+    rule = closure.scope.market.conflict
+    yield from _found(
+        "market-conflict", str(closure.scope.subject), [closure.torn], "subjects have several markets",
+        rule=f"subject.market.conflict: {rule}" if rule else None,
+        remedy=None if rule else "subject:\n  market:\n    conflict: ?   # stay, or a market of policy.homes",
     )  # fmt: skip
 
 

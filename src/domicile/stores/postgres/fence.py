@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from domicile.model import DatasetScope, Fate, Scope
-from domicile.stores.postgres.closure.market import home_of, market_of, market_query, movers_query
+from domicile.stores.postgres.closure.market import markets_query, movers_query
 from domicile.stores.postgres.names import (
     STAGING,
     column,
@@ -26,6 +26,7 @@ from domicile.stores.postgres.names import (
     same_subject,
     source_of,
     staged,
+    subject_row,
     tag,
 )
 from domicile.stores.postgres.session import FENCED_STATE, run
@@ -105,6 +106,7 @@ def replace_guard(connection: psycopg.Connection[Any], scope: Scope, dataset: Da
     new = [leads_to_mover(scope, path, "new") for path in dataset.paths]
     if dataset.id == scope.subject:
         new.append(_becomes_mover(scope))
+    new.extend(_makes_a_mover(scope, dataset))
     if frozen:
         new.extend(_hangs_on_leaving(scope, dataset))
     old = [leads_to_mover(scope, path, "old") for path in dataset.paths]
@@ -133,11 +135,21 @@ def replace_guard(connection: psycopg.Connection[Any], scope: Scope, dataset: Da
 
 
 def _becomes_mover(scope: Scope) -> sql.Composable:
-    market = market_of(scope, sql.SQL("r.value"))
     row = sql.SQL("(SELECT (new).*)")
-    return sql.SQL("EXISTS (SELECT FROM ({rows}) AS r WHERE {home} IS NOT NULL)").format(
-        rows=market_query(scope, row=row), home=home_of(scope, market)
-    )
+    return sql.SQL("EXISTS (SELECT FROM ({}) AS r WHERE r.home IS NOT NULL)").format(markets_query(scope, row=row))
+
+
+def _makes_a_mover(scope: Scope, dataset: DatasetScope) -> Iterator[sql.Composable]:
+    """Whether the new row tells somebody's market and, now, that they would move; true once the row is in its table."""
+    if dataset.table not in {step.table for step in scope.market.path.steps}:
+        return
+    for path in dataset.paths:
+        if path.steps:
+            clauses, person = subject_row(scope, path, "n")
+            row = sql.SQL("(SELECT {}.*)").format(sql.Identifier(person))
+            yield sql.SQL(
+                "EXISTS (SELECT FROM (SELECT (new).*) AS n{} JOIN LATERAL ({}) AS r ON true WHERE r.home IS NOT NULL)"
+            ).format(clauses, markets_query(scope, row=row))
 
 
 def _hangs_on_leaving(scope: Scope, dataset: DatasetScope) -> Iterator[sql.Composable]:

@@ -163,6 +163,11 @@ def subject_join(scope: Scope, path: Path, start: str) -> tuple[sql.Composable, 
     return clauses, _key_of_subject(scope, here)
 
 
+def subject_row(scope: Scope, path: Path, start: str) -> tuple[sql.Composable, str]:
+    """JOIN clauses that follow `path` to the subject's own row, and that row's alias."""
+    return _joins(scope, path.steps, start)
+
+
 def market_joins(scope: Scope, start: str) -> tuple[sql.Composable, str]:
     """LEFT JOIN clauses that follow the path to the market from subject `start`, and the alias they end at."""
     return _joins(scope, scope.market.path.steps, start, word=LEFT_JOIN, prefix="k")

@@ -17,7 +17,7 @@ from domicile.stores.postgres.closure.work import EVERYWHERE, Work
 
 def compute(work: Work) -> Iterator[Finding]:
     """Compute owners and needs; yield what was found on the way. `number` makes the manifest of it."""
-    yield from market.unknown_markets(work)
+    yield from market.unclear_markets(work)
     for dataset in work.scope.datasets:
         owners.make_lines(work, dataset)
         if dataset.decided:
