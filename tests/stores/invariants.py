@@ -112,7 +112,12 @@ def _destinations(move: Move, sheet: Sheet, row: Row) -> set[str]:
 
 
 def _reached(move: Move, sheet: Sheet, row: Row, way: Path) -> set[str]:
-    """Where the people live that the row leads to, by comparing every row with every row."""
+    """Where the people live that the row leads to."""
+    return {_home(move, there, person) for there, person in _walked(move, sheet, row, way)}
+
+
+def _walked(move: Move, sheet: Sheet, row: Row, way: Path) -> list[tuple[Sheet, Row]]:
+    """The rows that the row leads to, by comparing every row with every row."""
     here = [(sheet, row)]
     for step in way.steps:
         there = next(sheet for sheet in move.world.sheets if sheet.table == step.table)
@@ -123,12 +128,22 @@ def _reached(move: Move, sheet: Sheet, row: Row, way: Path) -> set[str]:
             if None not in _pick(start, row, step.columns)
             and _pick(start, row, step.columns) == _pick(there, other, step.to_columns)
         ]
-    return {_home(move.world, _pick(there, person, ("country",))[0]) for there, person in here}
+    return here
 
 
-def _home(world: World, country: object) -> str:
-    market = world.unknown if country is None else country
-    return dict(world.markets).get(str(market), SOURCE)
+def _home(move: Move, sheet: Sheet, person: Row) -> str:
+    """Where all that is told of a person's country agrees that they live, else what the file says."""
+    world, homes = move.world, dict(move.world.markets)
+    telling = _walked(move, sheet, person, world.market_path)
+    if world.market_when is not None:
+        telling = [
+            (there, row) for there, row in telling if f"part = {_pick(there, row, ('part',))[0]}" == world.market_when
+        ]
+    told = {_pick(there, row, (world.market_field,))[0] for there, row in telling} - {None}
+    places = {homes.get(str(country), SOURCE) for country in told}
+    if len(places) == 1:
+        return places.pop()
+    return homes.get(str(world.market_conflict if places else world.unknown), SOURCE)
 
 
 def _pick(sheet: Sheet, row: Row, columns: tuple[str, ...]) -> Row:

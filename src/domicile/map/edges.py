@@ -24,7 +24,7 @@ SIBLINGS_MAX = 4
 # Roles that a person plays in a row of another's: `author_id` refers to people though no table is called authors.
 PERSON_ROLES = listed(
     """
-    author sender recipient receiver owner creator follower followee following viewer reader actor buyer seller
+    author sender recipient receiver owner creator follower followee followed following viewer reader actor buyer seller
     payer payee user member customer client account person guest host invitee inviter referrer blocker blocked
     reporter reviewer uploader subscriber player patient student borrower renter holder friend requester
     assignee participant uploaded_by created_by updated_by modified_by deleted_by approved_by invited_by
@@ -32,7 +32,9 @@ PERSON_ROLES = listed(
     """
 )
 # Who touched a row, not whose it is.
-BOOKKEEPING_ROLES = listed("updated_by modified_by deleted_by approved_by reviewed_by edited_by last_editor")
+BOOKKEEPING_ROLES = listed(
+    "updated_by modified_by deleted_by approved_by reviewed_by edited_by changed_by locked_by write_uid create_uid"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class Link:
     @property
     def bookkeeping(self) -> bool:
         """Whether it says who touched the row rather than whose it is."""
-        return _role(self.columns[-1]) in BOOKKEEPING_ROLES
+        return is_bookkeeping(self.columns[-1])
 
     @property
     def key(self) -> str:
@@ -98,11 +100,14 @@ def questions(catalogue: Catalogue, *, people: frozenset[TableName] = frozenset(
     return Questions(lists=tuple(lists[:LISTS_MAX]), containments=tuple(dict.fromkeys(asked))[:CONTAINMENTS_MAX])
 
 
+def is_bookkeeping(column: str) -> bool:
+    """Whether a column says who touched a row: `updated_by`, `last_post_user_id`; Odoo's `write_uid`."""
+    return _role(column) in BOOKKEEPING_ROLES or words(column)[:1] == ("last",)
+
+
 def named_edges(catalogue: Catalogue) -> tuple[Containment, ...]:
     """The edges that names and types alone suggest, apart from those that say who touched a row."""
-    return tuple(
-        edge for edge in _candidates(catalogue, frozenset()) if _role(edge.columns[-1]) not in BOOKKEEPING_ROLES
-    )
+    return tuple(edge for edge in _candidates(catalogue, frozenset()) if not is_bookkeeping(edge.columns[-1]))
 
 
 def sharing(one: Link, other: Link) -> Containment:
@@ -191,7 +196,7 @@ def _parents_of(
         if found:
             yield _question(table, column, _nearest(table, found))
             return
-    if _role(column.name) in PERSON_ROLES and table.key != (column.name,):
+    if _is_person_role(column.name) and table.key != (column.name,):
         for parent in persons:
             if _fits(table, column, parent):
                 yield _question(table, column, parent)
@@ -225,6 +230,12 @@ def _confirm(question: Containment, child: Table, samples: Samples) -> Link | No
 
 def _nullable(table: Table, columns: tuple[str, ...]) -> bool:
     return not all((column := table.column(name)) is not None and column.not_null for name in columns)
+
+
+def _is_person_role(column: str) -> bool:
+    """`author_id`, and `resource_owner_id`: the last word is the noun; `owner` alone or `created_by` need no `_id`."""
+    role, name = _role(column), words(column)
+    return role in PERSON_ROLES or (len(name) > 2 and name[-1] in ("id", "uuid") and name[-2] in PERSON_ROLES)
 
 
 def _role(column: str) -> str:

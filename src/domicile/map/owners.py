@@ -14,7 +14,7 @@ from domicile.catalogue import RelationKind, Table, TableName
 from domicile.config import Disposition, HomeRows, Shared
 from domicile.map.edges import Link
 from domicile.map.kinds import Confidence
-from domicile.map.people import SUBJECT_WORDS, holds_people, is_other_people
+from domicile.map.people import ORGANISATION_WORDS, SUBJECT_WORDS, holds_people, is_other_people
 from domicile.map.vocabulary import Weight
 from domicile.map.ways import Way, World, ways_down, ways_up
 from domicile.map.words import listed, words
@@ -153,6 +153,12 @@ def _tells(world: World, table: Table) -> bool:
     return holds_people(table, world.kinds)
 
 
+def _is_of_organisations(world: World, table: Table) -> bool:
+    if ORGANISATION_WORDS.intersection(words(table.name.name)[-1:]):
+        return True
+    return any(world.kinds[table.name, column.name].weight is Weight.ORGANISATION for column in table.columns)
+
+
 def _is_plain(table: Table) -> bool:
     return len(table.columns) <= 2
 
@@ -191,7 +197,8 @@ def _about_others(world: World, table: Table, around: Around) -> Ownership:
             reason="people or organisations who are not data subjects of this programme",
         )  # fmt: skip
     doubt = "holds data of people who may be subjects, but nothing leads to the subject: name a `path`, or keep `none`"
-    if (subjects or table.name not in around.linked) and world.subject is not None:
+    telling = _tells(world, table) and not _is_of_organisations(world, table)
+    if (subjects or telling or table.name not in around.linked) and world.subject is not None:
         return Ownership(
             table=table.name, rows=None, reason="personal data without a way to the subject", unsure=(doubt,)
         )

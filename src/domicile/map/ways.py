@@ -21,6 +21,7 @@ from domicile.samples import FieldName, Samples
 
 # Of a shared lookup only few different values are referred to; of a private parent nearly every row has its own.
 PRIVATE_PARENT_SHARE = 0.5
+_CONTENT_PARENT = listed("blob upload file attachment document image photo media recording scan")
 _PRIVATE_PARENT = listed("address profile contact identity detail preference wallet account location person")
 
 
@@ -120,7 +121,7 @@ def _owner_likeness(link: Link) -> int:
     """`user_id` before `recipient_id`: the subject's own noun, then the roles of who made the row."""
     name = words(link.columns[-1])
     if set(name).intersection(words(link.parent.name)):
-        return 3
+        return 4 if len(name) <= 1 + len(words(link.parent.name)) else 3
     return 2 if {"owner", "author", "sender", "creator", "payer", "follower"}.intersection(name) else 1
 
 
@@ -169,6 +170,7 @@ def _is_private_parent(world: World, tables: Mapping[TableName, Table], link: Li
     weights = Counter(world.kinds[table.name, column.name].weight for column in table.columns)
     named = bool(_PRIVATE_PARENT.intersection(words(table.name.name)))
     telling = weights[Weight.STRONG] or weights[Weight.PERSON] or weights[Weight.PLACE]
+    telling = telling or bool(_CONTENT_PARENT.intersection(words(table.name.name)[-1:]))
     if not telling or (weights[Weight.ORGANISATION] and not weights[Weight.PERSON]):
         return False
     child = tables[link.child]

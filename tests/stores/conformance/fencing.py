@@ -74,6 +74,7 @@ CROSSING: list[tuple[Callable[[], World], str, Row, Row]] = [
     (shop, ORDER, {"id": 1}, {"personId": 3}),
     (shop, "person", {"id": 3}, {"address_id": 1}),
     (shop, "person", {"id": 5}, {"address_id": 2}),
+    (shop, "address", {"id": 3}, {"city_id": 1}),  # a stayer's address, moved to where movers live
     (shop, "sales.item", {"order_id": 4, "line": 1}, {"order_id": 1, "line": 7}),
     (video, "person", {"id": 3}, {"country": "CA"}),
     (video, "letter", {"id": 4}, {"recipient_id": 2}),
