@@ -211,3 +211,35 @@ def test_an_exception_keeps_a_field_outside_only_where_its_row_stays() -> None:
     moved = "  app.public.note: {rows: move, path: person_id, fields: {written: {class: excepted, exception: e1}}}\n"
     with pytest.raises(BadFile, match="exception"):
         resolve(config.load((excepted + PERSON + moved + TAG).encode()), WORLD)
+
+
+BELOW = (
+    table("home", column("person_id", required=True), column("land", "text"), key=("person_id",)),
+    table("book", column("id", required=True), column("person_id"), column("land", "text"), column("kind", "text")),
+)
+BELOW_WORLD = replace(WORLD, tables=(*WORLD.tables, *BELOW))
+REST = PERSON + NOTE + TAG + "".join(f"  app.public.{text}: {{rows: none, reason: r}}\n" for text in ("home", "book"))
+
+
+def market_of(market: str) -> Scope:
+    text = HEAD.replace("{field: country}", market) + REST
+    return resolve(config.load(text.encode()), BELOW_WORLD)
+
+
+def test_a_market_told_by_a_row_of_the_same_key_is_single() -> None:
+    assert market_of("{path: [{from: app.public.home, via: person_id}], field: land}").market.single
+    assert market_of("{field: country}").market.single
+
+
+def test_a_market_told_by_rows_that_may_be_many_is_not() -> None:
+    market = market_of(
+        "{path: [{from: app.public.book, via: person_id}], field: land, when: \"kind = 'home'\", conflict: stay}"
+    ).market
+    assert (False, "kind = 'home'", "stay") == (market.single, market.when, market.conflict)
+
+
+def test_what_holds_in_a_conflict_is_a_known_market() -> None:
+    with pytest.raises(BadFile, match=r"subject\.market\.conflict: DE is neither"):
+        market_of("{path: [{from: app.public.book, via: person_id}], field: land, conflict: DE}")
+    with pytest.raises(BadFile, match=r"subject\.market\.when.*names nothing"):
+        market_of("{path: [{from: app.public.book, via: person_id}], field: land, when: \"nothing = 'x'\"}")

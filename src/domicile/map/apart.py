@@ -32,11 +32,13 @@ def edge_proposals(
     links: tuple[Link, ...], owners: Mapping[TableName, Ownership], samples: Samples
 ) -> dict[TableName, tuple[EdgeProposal, ...]]:
     """Propose rules for every edge that may come apart and declare every edge that the database doesn't."""
-    private = [link for link in links if _rows(owners, link.parent) is Disposition.MOVE]
+    private = [link for link in links if not link.copies and _rows(owners, link.parent) is Disposition.MOVE]
     home = _spread([link for link in private if _apart_home(link, owners)], private)
     source = _spread([link for link in private if _apart_source(link, owners)], private)
     found: dict[TableName, tuple[EdgeProposal, ...]] = {}
     for link in links:
+        if link.copies:
+            continue
         proposal = _propose(link, owners, samples, sides=(link in home, link in source))
         if proposal is not None:
             found[link.child] = (*found.get(link.child, ()), proposal)

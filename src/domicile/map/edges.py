@@ -8,7 +8,7 @@ contained in everything.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -48,6 +48,7 @@ class Link:
     declared: bool
     missing_on: tuple[TableName, ...] = ()
     nullable: bool = False
+    copies: bool = False  # a history's: it says whose the row is, and nothing there needs the original
     found: Found | None = None
 
     @property
@@ -105,9 +106,14 @@ def is_bookkeeping(column: str) -> bool:
     return _role(column) in BOOKKEEPING_ROLES or words(column)[:1] == ("last",)
 
 
+def is_touch(column: str) -> bool:
+    """Whether a column says who did something to a row, `created_by` among them: it may or may not be theirs."""
+    return is_bookkeeping(column) or words(column)[-1:] == ("by",) or words(column)[-2:] == ("by", "id")
+
+
 def named_edges(catalogue: Catalogue) -> tuple[Containment, ...]:
     """The edges that names and types alone suggest, apart from those that say who touched a row."""
-    return tuple(edge for edge in _candidates(catalogue, frozenset()) if not is_bookkeeping(edge.columns[-1]))
+    return tuple(edge for edge in _candidates(catalogue, frozenset()) if not is_touch(edge.columns[-1]))
 
 
 def sharing(one: Link, other: Link) -> Containment:
@@ -125,7 +131,17 @@ def pairs(table: Table) -> Iterator[tuple[str, str]]:
                 yield column.name, other.name
 
 
-MARKET_WORDS = ("country", "market", "residence", "residency", "jurisdiction", "nationality", "region", "territory")
+MARKET_WORDS = (
+    "country",
+    "nation",
+    "market",
+    "residence",
+    "residency",
+    "jurisdiction",
+    "nationality",
+    "region",
+    "territory",
+)
 
 
 def says_market(name: str) -> bool:
@@ -149,13 +165,43 @@ def _candidates(catalogue: Catalogue, people: frozenset[TableName]) -> Iterator[
     targets = _targets(catalogue)
     declared = {(key.child, column) for key in catalogue.foreign_keys for column in key.columns}
     by_name = {table.name: table for table in catalogue.tables}
+    names: dict[tuple[str, ...], list[Table]] = defaultdict(list)
+    for table in catalogue.tables:
+        names[words(table.name.name)].append(table)
     persons = [by_name[name] for name in sorted(people) if name in by_name and len(by_name[name].key) == 1]
     for table in catalogue.tables:
         typed = {column for pair in pairs(table) for column in pair}
         for column in table.columns:
-            if (table.name, column.name) in declared or column.name in typed:
+            if (table.name, column.name) in declared or column.name in typed or _is_own_key(table, column):
                 continue
             yield from _parents_of(table, column, targets, persons)
+        yield from _originals(table, names)
+
+
+def _is_own_key(table: Table, column: Column) -> bool:
+    """`patient_id` of `patient` names its own row, also where a profile has the same key."""
+    noun = words(table.name.name)
+    return column.category != "A" and words(column.name) in ((*noun, "id"), (*noun[-1:], "id"), ("id",))
+
+
+HISTORY_WORDS = listed("aud audit history hist archive archived version revision log old backup deleted journal")
+
+
+def _originals(table: Table, names: Mapping[tuple[str, ...], list[Table]]) -> Iterator[Containment]:
+    """What a history table keeps copies of: `customer_aud (id, rev)` → `customer (id)`."""
+    stems = _stems(table.name)
+    originals = [original for stem in stems for original in names.get(stem, ())]
+    for original in sorted(originals, key=lambda found: (found.name.schema != table.name.schema, found.name))[:1]:
+        pairs_ = [(table.column(name), original.column(name)) for name in original.key]
+        if pairs_ and all(mine and its and mine.category == its.category for mine, its in pairs_):
+            yield Containment(child=table.name, columns=original.key, parent=original.name, parent_columns=original.key)
+
+
+def _stems(table: TableName) -> list[tuple[str, ...]]:
+    """What a history table's name says that it is the history of: `customer_aud`, `audit_customer`."""
+    parts = words(table.name)
+    stems = [parts[:-1]] if parts[-1:] and parts[-1] in HISTORY_WORDS else []
+    return stems + ([parts[1:]] if parts[:1] and parts[0] in HISTORY_WORDS else [])
 
 
 def _siblings(catalogue: Catalogue) -> Iterator[Containment]:
@@ -194,7 +240,7 @@ def _parents_of(
     for start in range(len(name) - 1):
         found = [parent for parent in targets.get(name[start:], ()) if _fits(table, column, parent)]
         if found:
-            yield _question(table, column, _nearest(table, found))
+            yield _question(table, column, _nearest(table, found, noun=name[start:-1]))
             return
     if _is_person_role(column.name) and table.key != (column.name,):
         for parent in persons:
@@ -209,8 +255,13 @@ def _fits(table: Table, column: Column, parent: Table) -> bool:
     return key is not None and not own and column.category == key.category and column.category != "B"
 
 
-def _nearest(table: Table, parents: list[Table]) -> Table:
-    return min(parents, key=lambda parent: (parent.name.schema != table.name.schema, parent.name))
+def _nearest(table: Table, parents: list[Table], *, noun: tuple[str, ...]) -> Table:
+    """`user_id` refers to `users` rather than to a profile whose key it is, too."""
+
+    def distance(parent: Table) -> tuple[object, ...]:
+        return words(parent.name.name) != noun, parent.name.schema != table.name.schema, parent.name
+
+    return min(parents, key=distance)
 
 
 def _question(table: Table, column: Column, parent: Table) -> Containment:
@@ -224,8 +275,13 @@ def _confirm(question: Containment, child: Table, samples: Samples) -> Link | No
     return Link(
         child=question.child, columns=question.columns, parent=question.parent,
         parent_columns=question.parent_columns, declared=False, missing_on=child.leaves or (child.name,),
-        nullable=_nullable(child, question.columns), found=found if found and found.asked else None,
+        nullable=_nullable(child, question.columns), copies=_copies(question),
+        found=found if found and found.asked else None,
     )  # fmt: skip
+
+
+def _copies(question: Containment) -> bool:
+    return question.columns == question.parent_columns and words(question.parent.name) in _stems(question.child)
 
 
 def _nullable(table: Table, columns: tuple[str, ...]) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -105,11 +106,12 @@ def _by_values(column: Column, sample: FieldSample | None) -> Kind | None:
         return None
     if column.base in ("json", "jsonb"):
         return _by_keys(sample.values)
+    counted = Counter(sample.values)
     for holds, name, category in _TESTS:
-        share = sum(bool(holds(value)) for value in sample.values) / len(sample.values)
+        share = sum(times for value, times in counted.items() if holds(value)) / len(sample.values)
         if share >= SHARE_TELLING and len(sample.values) >= VALUES_TELLING_MIN:
             return Kind(name=name, category=category, weight=Weight.STRONG, why=f"sampled values are {name} values")
-    if any(_EMAIL.search(value) for value in sample.values):
+    if any(_EMAIL.search(value) for value in counted):
         return Kind(
             name="free text", category="user.content.private", weight=Weight.STRONG, why="sampled values hold e-mails",
             confidence=Confidence.UNSURE,

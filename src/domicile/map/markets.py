@@ -7,6 +7,7 @@ of which a subject may have several. Birth countries and shipping addresses coun
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from domicile.samples import Samples, ValueList
 
 HOPS_MAX = 5
 WAYS_MAX = 2_000
-_FIELD_POINTS = {"residence": 110, "residency": 110, "jurisdiction": 110, "market": 105, "country": 100,
+_FIELD_POINTS = {"residence": 110, "residency": 110, "jurisdiction": 110, "market": 105, "country": 100, "nation": 100,
                  "nationality": 40, "region": 25, "territory": 20}  # fmt: skip
 _ELSEWHERE = listed("birth born ship shipping billing origin passport destination citizenship phone")
 RECOGNISED_SHARE = 0.8
@@ -32,7 +33,11 @@ _ABOUT_A_PERSON = listed(
     """
 )
 _SEVERAL_POINTS = 30  # several rows may disagree
+_ELSEWHERE_POINTS = 60
+_CONTENT_POINTS = 60  # a field of another name whose values are all names of countries
+_CONTENT_VALUES_MIN = 3
 _UNLIKE_POINTS = 25  # orders tell where something goes, not where somebody lives
+_KINDS = listed("kind type purpose usage label role")
 _FIRST_AMONG_SEVERAL = listed("default primary main current home principal preferred active")
 
 
@@ -40,7 +45,7 @@ _FIRST_AMONG_SEVERAL = listed("default primary main current home principal prefe
 class MarketWay:
     """A proposal for `subject.market`: hops, the field, its values' meaning, and what was not recognised.
 
-    `several` when a subject may reach several rows; `first` is a flag there that may tell the one that counts.
+    `several` when a subject may reach several rows; `first` is a condition there that may tell the one that counts.
     """
 
     hops: tuple[Hop, ...]
@@ -102,8 +107,17 @@ def _below(hops: tuple[Hop, ...], tables: Mapping[TableName, Table]) -> tuple[Ta
 
 
 def _first_among(table: Table) -> str | None:
+    """Propose a condition that may tell the row that counts: a flag, or a kind whose value a person fills in."""
     flags = [column.name for column in table.columns if column.category == "B"]
-    return next((name for name in flags if _FIRST_AMONG_SEVERAL.intersection(words(name))), None)
+    flag = next((name for name in flags if _FIRST_AMONG_SEVERAL.intersection(words(name))), None)
+    kinds = [column.name for column in table.columns if column.category in "SE"]
+    kind = next((name for name in kinds if _KINDS.intersection(words(name))), None)
+    return _spelt(flag) if flag else f"{_spelt(kind)} = '?'" if kind else None
+
+
+def _spelt(column: str) -> str:
+    """Spell a column as a condition does."""
+    return column if re.fullmatch(r"[a-z_][a-z0-9_]*", column) else '"' + column.replace('"', '""') + '"'
 
 
 def _way(
@@ -111,16 +125,17 @@ def _way(
 ) -> MarketWay | None:
     if column.category not in "SE":
         return None
-    points = _points(table, column)
+    listed = samples.lists.get((table.name, column.name)) or _sampled(samples, table, column)
+    points = _points(table, column) or _by_content(column, listed)
     if not points:
         return None
-    listed = samples.lists.get((table.name, column.name), ValueList())
     meanings = [(value, country_code(value)) for value in listed.values]
     known = tuple((value, code) for value, code in meanings if code is not None)
     share = len(known) / len(meanings) if meanings else None
     if share is not None:
         points += 20 if share >= RECOGNISED_SHARE else -60 if share < 0.3 and points < 105 else 0
     points -= 10 * len(hops) + 40 * sum(is_other_people(_end(hop)) for hop in hops)
+    points -= _ELSEWHERE_POINTS * sum(any(_ELSEWHERE.intersection(words(c)) for c in hop.link.columns) for hop in hops)
     below, several = _below(hops, tables)
     if below is not None:
         points -= _SEVERAL_POINTS if several else 0
@@ -133,6 +148,19 @@ def _way(
         codes=bool(meanings) and all(is_country_code(value) for value, _ in meanings), whole=listed.whole,
         several=several, first=_first_among(below) if below is not None and several else None,
     )  # fmt: skip
+
+
+def _sampled(samples: Samples, table: Table, column: Column) -> ValueList:
+    sample = samples.fields.get((table.name, column.name))
+    return ValueList(values=tuple(sorted(set(sample.values))) if sample else (), whole=False)
+
+
+def _by_content(column: Column, listed: ValueList) -> int:
+    """Names of countries, written out: two letters may be a language, a state or anything."""
+    names = [value for value in listed.values if len(value) > 3]
+    known = sum(country_code(value) is not None for value in names)
+    telling = known >= _CONTENT_VALUES_MIN and known >= RECOGNISED_SHARE * len(listed.values)
+    return _CONTENT_POINTS if telling and not _ELSEWHERE.intersection(words(column.name)) else 0
 
 
 def _points(table: Table, column: Column) -> int:

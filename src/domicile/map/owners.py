@@ -57,14 +57,15 @@ class Around:
 def ownerships(world: World) -> dict[TableName, Ownership]:
     """Propose ways and disposition of every dataset."""
     owned = ways_up(world)
-    reverse = ways_down(world, owned)
     found: dict[TableName, Ownership] = {}
     for table in world.catalogue.tables:
         if table.name == world.subject:
             found[table.name] = Ownership(table=table.name, rows=Disposition.MOVE, reason="the data subjects")
         elif table.name in owned:
             found[table.name] = _owned(world, table, owned[table.name])
-        elif table.name in reverse:
+    reverse = ways_down(world, {name: owner.ways for name, owner in found.items() if owner.ways})
+    for table in world.catalogue.tables:
+        if table.name in reverse:
             found[table.name] = _parent(world, table, reverse[table.name])
     moving = frozenset(found)
     around = Around(

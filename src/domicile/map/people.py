@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from domicile.catalogue import Catalogue, Table, TableName
-from domicile.map.edges import named_edges
+from domicile.map.edges import is_touch, named_edges
 from domicile.map.kinds import Kind
 from domicile.map.vocabulary import Weight
 from domicile.map.words import listed, words
@@ -29,6 +29,7 @@ OTHER_PEOPLE_WORDS = listed(
     """
     staff employee operator admin administrator moderator agent supplier vendor shipper carrier manager worker
     teacher doctor physician nurse lecturer driver courier representative rep salesperson contractor distributor
+    practitioner clinician dentist therapist instructor professor trainer coach officer clerk cashier recruiter
     """
 )
 ORGANISATION_WORDS = listed(
@@ -92,7 +93,8 @@ def _children(catalogue: Catalogue) -> Mapping[TableName, frozenset[TableName]]:
     """Who refers to whom, declared or by name."""
     found: defaultdict[TableName, set[TableName]] = defaultdict(set)
     for key in catalogue.foreign_keys:
-        found[key.parent].add(key.child)
+        if not is_touch(key.columns[-1]):
+            found[key.parent].add(key.child)
     for edge in named_edges(catalogue):
         found[edge.parent].add(edge.child)
     return {parent: frozenset(names - {parent}) for parent, names in found.items()}

@@ -153,14 +153,24 @@ def _condition(column: str, value: str) -> str:
 
 
 def ways_down(world: World, owned: Mapping[TableName, tuple[Way, ...]]) -> dict[TableName, tuple[Way, ...]]:
-    """Find private parents: rows that owned rows refer to, one or few each, and that tell of a person."""
+    """Find private parents: rows that owned rows refer to, one or few each, and that tell of a person.
+
+    `owned` are the ways that decide the rows of each dataset.
+    """
     found: defaultdict[TableName, list[Way]] = defaultdict(list)
     tables = {table.name: table for table in world.catalogue.tables}
-    mine = {**{name: ways[0] for name, ways in owned.items()}, **({world.subject: ()} if world.subject else {})}
+    mine: dict[TableName, tuple[Way, ...]] = {name: _exclusive(ways) for name, ways in owned.items()}
+    mine |= {world.subject: ((),)} if world.subject else {}
     for link in world.links:
         if link.child in mine and link.parent not in mine and _is_private_parent(world, tables, link):
-            found[link.parent].append((Hop(link=link, down=True), *mine[link.child]))
+            found[link.parent] += [(Hop(link=link, down=True), *way) for way in mine[link.child]]
     return {name: tuple(sorted(ways, key=lambda way: (len(way), way[0].link.columns))) for name, ways in found.items()}
+
+
+def _exclusive(ways: tuple[Way, ...]) -> tuple[Way, ...]:
+    """The ways of a row's own owner: every kind of a polymorphic pair, and the first of the others."""
+    plain = [way for way in ways if way and way[0].when is None]
+    return (*plain[:1], *(way for way in ways if way and way[0].when is not None))
 
 
 def _is_private_parent(world: World, tables: Mapping[TableName, Table], link: Link) -> bool:

@@ -176,7 +176,8 @@ def _market(proposal: Proposal) -> Iterator[str]:
     yield f"    field: {scalar(best.field)}"
     if best.several:
         yield f"    # unsure: {SEVERAL}"
-        yield f"    # when: {scalar(_column(best.first or 'is_default'))}  # only rows where this holds"
+        if best.first is not None:
+            yield f"    # when: {scalar(best.first)}  # only rows where this holds"
         yield "    # conflict: stay  # or a market of policy.homes; without it the plan refuses where rows disagree"
     yield from _values(best)
 
@@ -253,11 +254,6 @@ def _hops(proposal: Proposal, way: Way) -> str:
     if len(texts) == 1 and _NAME.fullmatch(texts[0]):
         return texts[0]
     return f"[{', '.join(texts)}]"
-
-
-def _column(name: str) -> str:
-    """Spell a column as a condition does."""
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
 
 
 def _hop(proposal: Proposal, hop: Hop) -> str:

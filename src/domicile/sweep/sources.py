@@ -1,7 +1,9 @@
 """Which columns at home hold the tokens of a sweep: the private fields of rows that left the source. Pure.
 
 The class of a column comes from its fideslang category, else from its name and type. Only rows that the source was to
-lose count: what it keeps under a rule is no residue there.
+lose count: what it keeps under a rule is no residue there. A uuid is the name of a row, as numbers are: one that a
+skeleton keeps is no residue either, and one that refers to another row is not the referring row's: the order's product
+stays, and where the other row leaves, its own key is looked for. E-mails and other telling keys are always looked for.
 """
 
 from __future__ import annotations
@@ -32,7 +34,12 @@ IDENTIFIER_TYPES = ("uuid",)
 
 def token_sources(scope: Scope, config: Config, home: Home) -> tuple[Source, ...]:
     """List the columns to read at `home`, each with the rows that count."""
-    return tuple(source for dataset in scope.datasets if dataset.owned for source in _of_dataset(dataset, config, home))
+    return tuple(
+        source
+        for dataset in scope.datasets
+        if dataset.owned
+        for source in _of_dataset(dataset, config, home, referring=_referring(scope, dataset))
+    )
 
 
 def not_looked_for(scope: Scope) -> str | None:
@@ -56,16 +63,27 @@ def not_looked_for(scope: Scope) -> str | None:
     )
 
 
-def _of_dataset(dataset: DatasetScope, config: Config, home: Home) -> Iterator[Source]:
+def _referring(scope: Scope, dataset: DatasetScope) -> frozenset[str]:
+    """The columns that name other rows: those of edges, and of first hops that no edge declares."""
+    edges = {column for edge in scope.edges if edge.child == dataset.id for column in edge.columns}
+    firsts = [path.steps[0] for path in dataset.paths if path.steps]
+    return frozenset(edges | {column for step in firsts if not step.many for column in step.columns})
+
+
+def _of_dataset(dataset: DatasetScope, config: Config, home: Home, *, referring: frozenset[str]) -> Iterator[Source]:
     rules = config.datasets[dataset.id].fields
+    blanked = {blank.column for blank in dataset.blanks}
     for column in dataset.columns:
-        if column.name not in dataset.private or not _readable(column):
+        names_a_row = column.base in IDENTIFIER_TYPES
+        if column.name not in dataset.private or not _readable(column) or (names_a_row and column.name in referring):
             continue
         rule = rules.get(column.name)
         yield Source(
             relation=(dataset.table.schema, dataset.table.name),
             column=column.name,
-            where=_left_the_source(dataset, home),
+            where=_left_the_source(
+                dataset, home, fates=_DELETED if names_a_row and column.name not in blanked else _GONE
+            ),
             token_class=token_class(column, rule.category if rule else None),
         )
 
@@ -85,8 +103,12 @@ def token_class(column: Column, category: str | None) -> TokenClass:
     return TokenClass.TEXT
 
 
-def _left_the_source(dataset: DatasetScope, home: Home) -> sql.Composable:
-    """A condition on a row at home: the manifest says that the source was to lose it."""
+_DELETED = (Fate.DELETE,)
+_GONE = (Fate.DELETE, Fate.BLANK)
+
+
+def _left_the_source(dataset: DatasetScope, home: Home, *, fates: tuple[Fate, ...]) -> sql.Composable:
+    """A condition on a row at home: the manifest says that the source was to lose it, or the value in it."""
     alias = dataset.table.name
     match = sql.SQL(" AND ").join(
         sql.SQL("{} = domicile_line.{}").format(item, sql.Identifier(name))
@@ -94,7 +116,11 @@ def _left_the_source(dataset: DatasetScope, home: Home) -> sql.Composable:
     )
     return sql.SQL(
         "EXISTS (SELECT FROM {} AS domicile_line WHERE domicile_line.part = {} AND domicile_line.form = {}"
-        " AND domicile_line.fate <> {} AND {})"
+        " AND domicile_line.fate = ANY({}) AND {})"
     ).format(
-        staged("m", dataset.id), sql.Literal(home), sql.Literal(Form.WHOLE.value), sql.Literal(Fate.KEEP.value), match
+        staged("m", dataset.id),
+        sql.Literal(home),
+        sql.Literal(Form.WHOLE.value),
+        sql.Literal([fate.value for fate in fates]),
+        match,
     )

@@ -39,7 +39,8 @@ def read_samples(
     conn: psycopg.Connection[Any], catalogue: Catalogue, questions: Questions, *, rows_max: int = ROWS_MAX
 ) -> Samples:
     """Answer the questions; the transaction is rolled back, so nothing of the session changes."""
-    reading = _Reading(conn=conn, rows_max=rows_max)
+    plain = frozenset(table.name for table in catalogue.tables if table.kind is RelationKind.TABLE)
+    reading = _Reading(conn=conn, rows_max=rows_max, plain=plain)
     with conn.transaction(force_rollback=True):
         conn.execute("SET TRANSACTION READ ONLY")
         for name, value in (
@@ -67,6 +68,7 @@ def read_samples(
 class _Reading:
     conn: psycopg.Connection[Any]
     rows_max: int
+    plain: frozenset[TableName]  # not partitioned: what inherits from them is a table of its own
     fields: dict[FieldName, FieldSample] = field(default_factory=dict)
     lists: dict[FieldName, ValueList] = field(default_factory=dict)
     containments: dict[Containment, Found] = field(default_factory=dict)
@@ -92,7 +94,7 @@ class _Reading:
         ).format(
             column=Identifier(name[1]),
             width=Literal(VALUE_CHARACTERS_MAX),
-            table=_identifier(name[0]),
+            table=_identifier(name[0], only=name[0] in self.plain),
             rows=Literal(LIST_ROWS_MAX),
             values=Literal(LISTED_VALUES_MAX + 1),
         )
@@ -105,7 +107,7 @@ class _Reading:
 
     def containment(self, question: Containment) -> None:
         """Count how many of the child's sampled distinct values the parent has."""
-        rows = self._ask(question.child, _containment_query(question))
+        rows = self._ask(question.child, _containment_query(question, plain=self.plain))
         if rows:
             self.containments[question] = Found(asked=rows[0][0], found=rows[0][1])
 
@@ -154,19 +156,19 @@ def _block_sample(table: Table, rows_max: int) -> Composable:
     return SQL(" TABLESAMPLE SYSTEM ({percent}) REPEATABLE (0)").format(percent=Literal(round(percent, 6)))
 
 
-def _containment_query(question: Containment) -> Composed:
+def _containment_query(question: Containment, *, plain: frozenset[TableName]) -> Composed:
     pairs = list(zip(question.columns, question.parent_columns, strict=True))
     return SQL(
         "SELECT count(*), count(*) FILTER (WHERE EXISTS (SELECT FROM {parent} p WHERE {match}))"
         " FROM (SELECT DISTINCT {columns} FROM (SELECT {columns} FROM {child} WHERE {filled} LIMIT {rows}) s"
         " LIMIT {values}) c"
     ).format(
-        parent=_identifier(question.parent),
+        parent=_identifier(question.parent, only=question.parent in plain),
         match=SQL(" AND ").join(
             SQL("p.{} = c.{}").format(Identifier(parent), Identifier(child)) for child, parent in pairs
         ),
         columns=SQL(", ").join(map(Identifier, question.columns)),
-        child=_identifier(question.child),
+        child=_identifier(question.child, only=question.child in plain),
         filled=SQL(" AND ").join(SQL("{} IS NOT NULL").format(Identifier(name)) for name in question.columns),
         rows=Literal(LIST_ROWS_MAX),
         values=Literal(CONTAINMENT_VALUES_MAX),
