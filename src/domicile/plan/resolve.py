@@ -282,9 +282,7 @@ class _Resolver:
             steps, end = self._steps(subject, rule.path, "subject.market.path")
             text = _spell(rule.path)
         field = self._column(end, rule.field, "subject.market.field")
-        if rule.when is not None:
-            names = frozenset(column.name for column in end.columns)
-            parse_condition(rule.when, columns=names, where="subject.market.when")
+        self._check_when(end, rule.when, "subject.market.when")
         values = tuple(rule.values.items()) if rule.values is not None else None
         return MarketRule(
             path=Path(steps=steps, text=text), field=rule.field, values=values, when=rule.when, conflict=rule.conflict,
@@ -296,6 +294,8 @@ class _Resolver:
     def _is_unique(self, step: Step) -> bool:
         """Whether the database itself lets the hop reach one row at most."""
         table = self._table(dataset_id(self.source, step.table), "subject.market.path")
+        if any(comparison != PLAIN for comparison in step.comparisons):
+            return False  # what the key tells apart, the hop may take for equal
         return any(key and set(key) <= set(step.to_columns) for key in (table.primary_key, *table.unique_keys))
 
     def _path(self, table: Table, hops: tuple[Hop, ...], where: str) -> Path:
@@ -327,7 +327,7 @@ class _Resolver:
     def _up(self, here: Table, hop: Hop, where: str) -> Step:
         for column in hop.via:
             self._column(here, column, where)
-        self._check_when(here, hop, where)
+        self._check_when(here, hop.when, where)
         if hop.to is None:
             edge = self._edge(here, hop.via, None)
             if edge is None:
@@ -383,10 +383,10 @@ class _Resolver:
                 return edge
         return None
 
-    def _check_when(self, here: Table, hop: Hop, where: str) -> None:
-        if hop.when is not None:
+    def _check_when(self, here: Table, when: str | None, where: str) -> None:
+        if when is not None:
             parse_condition(
-                hop.when, columns=frozenset(column.name for column in here.columns), where=where,
+                when, columns=frozenset(column.name for column in here.columns), where=where,
                 own_equality=frozenset(own_equality(here)),
             )  # fmt: skip
 
