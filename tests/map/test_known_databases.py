@@ -18,6 +18,10 @@ GERMANY = {"DE": "de"}
 ANSWERS = {
     ("pagila", "CA"): {"customer": 5, "address": 5, "rental": 137, "payment": 137},
     ("pagila", "DE"): {"customer": 7, "address": 7, "rental": 196, "payment": 196},
+    # payments that hang on a rental of another country's customer: five of others on one here; one of theirs elsewhere
+    ("pagila", "US"): {"customer": 36, "address": 36, "rental": 968, "payment": 968},
+    ("pagila", "IN"): {"customer": 60, "address": 60, "rental": 1572, "payment": 1573},
+    ("pagila", "GB"): {"customer": 9, "address": 9, "rental": 219, "payment": 220},
     ("chinook", "CA"): {"customer": 8, "invoice": 56, "invoice_line": 304},
     ("chinook", "DE"): {"customer": 4, "invoice": 28, "invoice_line": 152},
     ("chinook_identity", "CA"): {"customer": 8, "invoice": 56, "invoice_line": 304},
