@@ -194,3 +194,19 @@ def test_an_inheritance_parent_is_asked_for_its_own_rows_only(made: _Maker) -> N
     assert ["user_id"] == drafted.path("event_2024")
     (parent,) = doubts(drafted, "datasets.app.public.event:")
     assert parent.endswith("told from its name alone")
+
+
+def test_a_uuid_refers_to_where_it_is_found_whatever_it_is_called(made: _Maker) -> None:
+    drafted = made(
+        CANADIANS
+        + "CREATE TABLE organisation (id uuid PRIMARY KEY, title text); CREATE TABLE plan (id uuid PRIMARY KEY);"
+        + "CREATE TABLE event (id int PRIMARY KEY, user_id bigint, tenant_ref uuid, trace uuid);"
+        + "INSERT INTO organisation SELECT md5('o' || n)::uuid, 'O' FROM generate_series(1, 9) n;"
+        + "INSERT INTO plan SELECT md5('p' || n)::uuid FROM generate_series(1, 9) n;"
+        + "INSERT INTO event SELECT n, n, md5('o' || (1 + n % 9))::uuid, md5('x' || n)::uuid"
+        + " FROM generate_series(1, 40) n;"
+    )
+    edges = drafted.rule("event").edges
+    assert {"tenant_ref": "app.public.organisation", "user_id": "app.public.users"} == {
+        column: edge.to for column, edge in edges.items()
+    }

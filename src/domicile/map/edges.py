@@ -1,8 +1,8 @@
 """The edges of a database: those it declares, and those that names, types and sampled values suggest.
 
 A suggested edge needs a name that says so (`rental_id`, `manager_staff_id`, `author_id` of a person) and equal
-types; sampled values then confirm or drop it. Nothing is suggested from values alone: small integers are
-contained in everything.
+types; sampled values then confirm or drop it. From values alone only uuids are suggested: small integers are contained
+in everything, a uuid is nowhere by chance.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from domicile.samples import Containment, FieldName, Found, Questions, Samples
 
 SHARE_CONFIRMS = 0.95
 SHARE_SUGGESTS = 0.5
+VALUES_MIN = 3
 CONTAINMENTS_MAX = 2_000
 LISTS_MAX = 500
 SIBLINGS_MAX = 4
@@ -91,13 +92,23 @@ def links(catalogue: Catalogue, samples: Samples, *, people: frozenset[TableName
         for question in _candidates(catalogue, people)
         if (link := _confirm(question, tables[question.child], samples)) is not None
     ]
+    named = {(link.child, link.columns) for link in (*declared, *suggested)}
+    valued: dict[tuple[TableName, tuple[str, ...]], Link] = {}
+    for question in _by_value(catalogue):
+        found = samples.containments.get(question)
+        place = (question.child, question.columns)
+        if place in named or place in valued or found is None or found.asked < VALUES_MIN:
+            continue
+        if found.share >= SHARE_CONFIRMS and (link := _confirm(question, tables[question.child], samples)) is not None:
+            valued[place] = link
+    suggested += valued.values()
     return tuple(sorted((*declared, *suggested), key=lambda link: (link.child, link.columns, link.parent)))
 
 
 def questions(catalogue: Catalogue, *, people: frozenset[TableName] = frozenset()) -> Questions:
     """Say what is worth reading of the rows: market values, kinds of polymorphic pairs, suggested edges."""
     lists = [name for table in catalogue.tables for name in _listed(table)]
-    asked = (*_candidates(catalogue, people), *_siblings(catalogue))
+    asked = (*_candidates(catalogue, people), *_siblings(catalogue), *_by_value(catalogue))
     return Questions(lists=tuple(lists[:LISTS_MAX]), containments=tuple(dict.fromkeys(asked))[:CONTAINMENTS_MAX])
 
 
@@ -176,6 +187,23 @@ def _candidates(catalogue: Catalogue, people: frozenset[TableName]) -> Iterator[
                 continue
             yield from _parents_of(table, column, targets, persons)
         yield from _originals(table, names)
+
+
+def _by_value(catalogue: Catalogue) -> Iterator[Containment]:
+    """Ask of every uuid without a key whose it is: `tenant_id`, where the table is called organisations."""
+    declared = {(key.child, column) for key in catalogue.foreign_keys for column in key.columns}
+    targets = [
+        table
+        for table in catalogue.tables
+        if len(table.key) == 1
+        and (table.name, table.key[0]) not in declared
+        and (key := table.column(table.key[0])) is not None
+        and key.base == "uuid"
+    ]
+    for table in catalogue.tables:
+        for column in table.columns:
+            if column.base == "uuid" and (column.name,) != table.key and (table.name, column.name) not in declared:
+                yield from (_question(table, column, target) for target in targets)
 
 
 def _is_own_key(table: Table, column: Column) -> bool:
