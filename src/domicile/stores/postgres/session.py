@@ -127,14 +127,21 @@ def connect(dsn: str, *, store: str) -> psycopg.Connection[Any]:
         ) from None
     connection.prepare_threshold = None
     with faults(store, "open a session"):
-        for name, value in SETTINGS.items():
-            connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
-        for name, (major, value) in NEWER_SETTINGS.items():
-            if connection.info.server_version >= major * 10_000:
-                connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+        run(connection, _settings(connection.info.server_version // 10_000))
         granted = connection.info.server_version >= PARAMETERS_ARE_GRANTED
         connection.execute(TERSE_LOG_GRANTED if granted else TERSE_LOG)
     return connection
+
+
+def _settings(major: int) -> sql.Composable:
+    """All in one statement: sessions are opened for every slice, and a link has its latency."""
+    newer = {name: value for name, (since, value) in NEWER_SETTINGS.items() if major >= since}
+    return sql.SQL("SELECT {}").format(
+        sql.SQL(", ").join(
+            sql.SQL("pg_catalog.set_config({}, {}, false)").format(sql.Literal(name), sql.Literal(value))
+            for name, value in (SETTINGS | newer).items()
+        )
+    )
 
 
 def _reason(fault: psycopg.Error) -> str:
