@@ -162,6 +162,10 @@ class Table:
         """The columns that name a row: primary key, else a unique key without nulls, else none at all."""
         return self.primary_key or (self.unique_keys[0] if self.unique_keys else ())
 
+    def tells_apart(self, columns: tuple[str, ...]) -> bool:
+        """Whether no two rows of the table itself can have the same values in these columns."""
+        return any(key and set(key) <= set(columns) for key in (self.primary_key, *self.unique_keys))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:

@@ -56,6 +56,7 @@ class Step:
     """A resolved hop: rows of `table` joined on `columns` = `to_columns`; `many` when one row may lead to several.
 
     `comparisons` have the parent on their left: the row that the hop leads to, or with `many` the row it starts from.
+    `single` when the database itself lets at most one row match; a forward hop to columns without a key is neither.
     """
 
     columns: tuple[str, ...]
@@ -64,6 +65,7 @@ class Step:
     many: bool = False
     when: str | None = None
     comparisons: tuple[Comparison, ...] = ()
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,11 @@ class Path:
     def many(self) -> bool:
         """Whether one row may lead to several subjects over this path."""
         return any(step.many for step in self.steps)
+
+    @property
+    def single(self) -> bool:
+        """Whether the database lets no row lead to more than one subject over this path."""
+        return all(step.single for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +125,11 @@ class DatasetScope:
     def decided(self) -> bool:
         """Whether its paths decide where its rows go: rows that move, or that hold private fields to blank."""
         return self.owned and (self.moves or bool(self.blanks))
+
+    @property
+    def sole(self) -> bool:
+        """Whether none of its rows can have more than one owner: so there is nothing to share, and nothing to count."""
+        return bool(self.key) and len(self.paths) == 1 and self.paths[0].single
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

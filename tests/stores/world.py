@@ -240,7 +240,7 @@ def _dataset(sheet: Sheet, catalogue: Catalogue) -> DatasetScope:
         home_rows=sheet.home_rows,
         columns=columns,
         key=sheet.key,
-        paths=sheet.paths,
+        paths=tuple(_resolved(way, catalogue) for way in sheet.paths),
         shared=sheet.shared,
         ownerless_stay=sheet.ownerless_stay,
         blanks=sheet.blanks,
@@ -248,6 +248,16 @@ def _dataset(sheet: Sheet, catalogue: Catalogue) -> DatasetScope:
         binary=all(column.binary for column in columns),
         private=tuple(blank.column for blank in sheet.blanks),
     )
+
+
+def _resolved(way: Path, catalogue: Catalogue) -> Path:
+    """The path, its hops marked where the store's own keys let them lead to one row only."""
+    return replace(way, steps=tuple(replace(step, single=_is_single(step, catalogue)) for step in way.steps))
+
+
+def _is_single(step: Step, catalogue: Catalogue) -> bool:
+    table = catalogue.table(step.table)
+    return table is not None and not step.many and table.tells_apart(step.to_columns)
 
 
 def _table(sheet: Sheet) -> Table:

@@ -245,6 +245,24 @@ def crowd(people: int) -> World:
     return World(sheets=(person,))
 
 
+def club() -> World:
+    """Notes to clubs, by the name that members of several countries carry: no key, and several people."""
+    person = Sheet(
+        name="person",
+        columns={"id": "integer", "club": "text", "country": "text"},
+        paths=(path(),),
+        rows=((1, "chess", "CA"), (2, "chess", "FR"), (3, "rowing", "CA"), (4, "tea", "FR")),
+    )
+    note = Sheet(
+        name="note",
+        columns={"id": "integer", "club": "text"},
+        paths=(path(up("club", "person", "club")),),
+        shared=Shared.EACH,
+        rows=((1, "chess"), (2, "rowing"), (3, "tea")),
+    )
+    return World(sheets=(person, note))
+
+
 def nobody() -> World:
     """The shop on the day before it opens: every table is empty."""
     world = shop()

@@ -346,6 +346,7 @@ class _Resolver:
             raise BadFile(f"{where}: {','.join(hop.via)} can't refer to {parent.name} ({','.join(key) or 'no key'})")
         return Step(
             columns=hop.via, table=parent.name, to_columns=key, many=not self._names_one(parent, key), when=hop.when,
+            single=_is_single(parent, key, here, hop.via, edge),
             comparisons=_comparisons(parent, key, here, hop.via, edge),
         )  # fmt: skip
 
@@ -398,6 +399,24 @@ def _comparisons(
     if edge is not None and (edge.columns, edge.parent_columns) == (columns, parent_columns):
         return edge.comparisons
     return compare_all(parent, parent_columns, child, columns)
+
+
+def _is_single(
+    parent: Table, parent_columns: tuple[str, ...], child: Table, columns: tuple[str, ...], edge: Edge | None
+) -> bool:
+    """Whether at most one parent row matches: by a key, compared as the key itself compares.
+
+    Another type's equality, or another collation's, may take two keys for one.
+    """
+    if not parent.tells_apart(parent_columns):
+        return False
+    if edge is not None and edge.enforced and (edge.columns, edge.parent_columns) == (columns, parent_columns):
+        return True
+    pairs = [(parent.column(one), child.column(other)) for one, other in zip(parent_columns, columns, strict=True)]
+    return all(
+        one is not None and other is not None and (one.base, one.collation) == (other.base, other.collation)
+        for one, other in pairs
+    )
 
 
 def _class_of(rule: DatasetRule, column: str) -> FieldClass:

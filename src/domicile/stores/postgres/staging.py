@@ -29,6 +29,7 @@ from domicile.stores.postgres.session import run
 from domicile.stores.postgres.shape import freeze_shapes
 
 SURVEY = "domicile_survey"
+MEMORY = {"work_mem": "128MB", "maintenance_work_mem": "256MB"}  # of the server, for this one transaction
 MANIFEST = TypeAdapter(Manifest)
 
 
@@ -126,10 +127,13 @@ def refuse_undecided(manifest: Manifest) -> None:
 
 
 def _compute(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> Manifest:
+    for name, value in MEMORY.items():
+        connection.execute("SELECT set_config(%s, %s, true)", (name, value))
     work = Work(connection=connection, scope=scope, schema=schema)
     findings = tuple(compute(work))
     number_lines(work)
-    slices = tuple(piece for dataset in scope.datasets for piece in _slices(connection, scope, dataset, schema))
+    lines = {dataset.id: _ranges(connection, dataset, schema) for dataset in scope.datasets}
+    slices = tuple(piece for dataset in scope.datasets for piece in _slices(scope, dataset, lines[dataset.id]))
     subjects = run(
         connection,
         sql.SQL("SELECT home, count(*) FROM {} GROUP BY 1").format(sql.Identifier(schema, "subject")),
@@ -138,17 +142,22 @@ def _compute(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> 
     return Manifest(
         subjects=tuple((home, counted.get(home, 0)) for home in scope.homes),
         slices=slices,
-        tallies=tuple(_tallies(connection, scope, schema)),
+        tallies=tuple(
+            tally
+            for dataset in scope.datasets
+            for tally in _tallies(
+                scope, dataset, lines[dataset.id], _kept(connection, dataset, lines[dataset.id], schema)
+            )
+        ),
         findings=findings,
     )
 
 
-def _slices(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, schema: str) -> Iterator[Slice]:
+def _slices(scope: Scope, dataset: DatasetScope, ranges: _Ranges) -> Iterator[Slice]:
     """Cut each part into ranges of numbers, none of which holds owned and supporting rows both.
 
     A dataset without key is one range, as its rows are found by their content.
     """
-    ranges = _ranges(connection, dataset, schema)
     for home in scope.homes:
         for form in (Form.WHOLE, Form.SKELETON):
             part = EVERYWHERE if form is Form.SKELETON and (EVERYWHERE, form.value) in ranges else str(home)
@@ -180,20 +189,24 @@ class _Lines:
     blank: int
 
 
-def _ranges(
-    connection: psycopg.Connection[Any], dataset: DatasetScope, schema: str
-) -> dict[tuple[str, str], list[list[_Lines]]]:
-    """By part and form: the ranges in order, each with its lines by owner."""
+_Ranges = dict[tuple[str, str], list[list[_Lines]]]
+
+
+def _ranges(connection: psycopg.Connection[Any], dataset: DatasetScope, schema: str) -> _Ranges:
+    """By part and form: the ranges in order, each with its lines by owner.
+
+    Supporting rows are numbered after the owned ones, and their ranges begin with the first of them.
+    """
     size = SLICE_ROWS_MAX if dataset.key else 1 << 62
     rows = run(
         connection,
         sql.SQL(
-            "WITH line AS (SELECT part, form, n, owner, copies, fate, part <> {star} AND owner IS NULL AS supporting"
-            " FROM {m}), start AS (SELECT part, form, supporting, min(n) AS first FROM line GROUP BY 1, 2, 3)"
-            " SELECT part, form, supporting, (n - first) / {size} AS range, owner, min(n), max(n), sum(copies),"
-            " coalesce(sum(copies) FILTER (WHERE fate = {delete}), 0),"
+            "SELECT m.part, m.form, s.n IS NOT NULL AND m.n >= s.n AS supporting,"
+            " (m.n - CASE WHEN m.n >= s.n THEN s.n ELSE 1 END) / {size} AS range, owner, min(m.n), max(m.n),"
+            " sum(copies), coalesce(sum(copies) FILTER (WHERE fate = {delete}), 0),"
             " coalesce(sum(copies) FILTER (WHERE fate = {blank}), 0)"
-            " FROM line JOIN start USING (part, form, supporting) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
+            " FROM {m} AS m LEFT JOIN (SELECT part, form, min(n) AS n FROM {m} WHERE part <> {star} AND owner IS NULL"
+            " GROUP BY 1, 2) AS s ON s.part = m.part AND s.form = m.form GROUP BY 1, 2, 3, 4, 5"
         ).format(
             star=sql.Literal(EVERYWHERE),
             m=staged("m", dataset.id, schema),
@@ -204,7 +217,7 @@ def _ranges(
     )
     found: dict[tuple[str, str], list[list[_Lines]]] = defaultdict(list)
     previous: tuple[Any, ...] = ()
-    for part, form, supporting, number, owner, first, last, copies, delete, blank in rows:
+    for part, form, supporting, number, owner, first, last, copies, delete, blank in sorted(rows, key=_place):
         if (part, form, supporting, number) != previous:
             found[part, form].append([])
             previous = (part, form, supporting, number)
@@ -216,40 +229,49 @@ def _ranges(
     return dict(found)
 
 
-def _tallies(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> Iterator[Tally]:
-    for dataset in scope.datasets:
-        rows = run(connection, _counts(dataset, schema)).fetchall()
-        counted = {str(row[0]): tuple(int(value) for value in row[1:]) for row in rows}
-        for home in scope.homes:
-            whole, supporting, delete, blank, kept = counted.get(home, (0, 0, 0, 0, 0))
-            yield Tally(
-                dataset=dataset.id, home=home, whole=whole, supporting=supporting, delete=delete, blank=blank,
-                kept=kept,
-            )  # fmt: skip
+def _place(row: tuple[Any, ...]) -> tuple[str, str, bool, int, str]:
+    """Where a group of lines stands; sorted here, as the server would sort the lines rather than their few groups."""
+    part, form, supporting, number, owner, *_ = row
+    return part, form, supporting, number, owner or ""
 
 
-def _counts(dataset: DatasetScope, schema: str) -> sql.Composable:
-    """By home: owned and supporting rows, and what becomes of the owned; kept is a row that leaves with no line."""
-    manifest = staged("m", dataset.id, schema)
-    gone = sql.SQL("EXISTS (SELECT FROM {} AS g WHERE g.fate <> {} AND {})").format(
-        manifest,
-        sql.Literal(Fate.KEEP.value),
-        lines_match(dataset, "g", "m"),
-    )
+def _tallies(scope: Scope, dataset: DatasetScope, ranges: _Ranges, kept: dict[str, int]) -> Iterator[Tally]:
+    """By home: owned and supporting rows, and what becomes of the owned."""
+    for home in scope.homes:
+        lines = [line for (part, _), found in ranges.items() if part == home for group in found for line in group]
+        yield Tally(
+            dataset=dataset.id,
+            home=home,
+            whole=sum(line.copies for line in lines if line.owner is not None),
+            supporting=sum(line.copies for line in lines if line.owner is None),
+            delete=sum(line.delete for line in lines),
+            blank=sum(line.blank for line in lines),
+            kept=kept.get(home, 0),
+        )
+
+
+def _kept(connection: psycopg.Connection[Any], dataset: DatasetScope, ranges: _Ranges, schema: str) -> dict[str, int]:
+    """By part: the owned rows that leave with no line. Where all lines go, there is nothing to ask."""
+    owned = [
+        line
+        for (part, _), found in ranges.items()
+        if part != EVERYWHERE
+        for group in found
+        for line in group
+        if line.owner is not None
+    ]
+    if all(line.copies == line.delete + line.blank for line in owned):
+        return {}
+    return {str(part): int(count) for part, count in run(connection, _kept_query(dataset, schema))}
+
+
+def _kept_query(dataset: DatasetScope, schema: str) -> sql.Composable:
+    same = lines_match(dataset, "g", "m")
     return sql.SQL(
-        "SELECT part, coalesce(sum(copies) FILTER (WHERE owner IS NOT NULL), 0),"
-        " coalesce(sum(copies) FILTER (WHERE owner IS NULL), 0),"
-        " coalesce(sum(copies) FILTER (WHERE fate = {delete}), 0),"
-        " coalesce(sum(copies) FILTER (WHERE fate = {blank}), 0),"
-        " coalesce(sum(copies) FILTER (WHERE owner IS NOT NULL AND fate = {keep} AND NOT {gone}), 0)"
-        " FROM {m} AS m WHERE part <> {star} GROUP BY 1"
+        "SELECT part, sum(copies) FROM {m} AS m WHERE part <> {star} AND owner IS NOT NULL AND fate = {keep}"
+        " AND NOT EXISTS (SELECT FROM {m} AS g WHERE g.fate <> {keep} AND {same}) GROUP BY 1"
     ).format(
-        delete=sql.Literal(Fate.DELETE.value),
-        blank=sql.Literal(Fate.BLANK.value),
-        keep=sql.Literal(Fate.KEEP.value),
-        gone=gone,
-        m=manifest,
-        star=sql.Literal(EVERYWHERE),
+        m=staged("m", dataset.id, schema), star=sql.Literal(EVERYWHERE), keep=sql.Literal(Fate.KEEP.value), same=same
     )
 
 

@@ -21,8 +21,9 @@ def compute(work: Work) -> Iterator[Finding]:
     for dataset in work.scope.datasets:
         owners.make_lines(work, dataset)
         if dataset.decided:
-            owners.collect(work, dataset)
             yield from owners.ownerless(work, dataset)
+        if dataset.decided and not dataset.sole:
+            owners.collect(work, dataset)
             yield from owners.decide(work, dataset)
     yield from needs.of_home(work)
     yield from needs.of_source(work)

@@ -8,27 +8,18 @@ from psycopg import sql
 
 from domicile.model import DatasetScope, Edge, Fate, Finding, Form, Outside
 from domicile.stores.postgres.closure.work import Work, is_everywhere
-from domicile.stores.postgres.names import column, edge_match, key_match, relation, source_of
+from domicile.stores.postgres.names import column, edge_match, key_match, lines_match, relation, source_of
 
 
 def kept(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
     """Count the movers' rows that the source keeps under a rule."""
     if not dataset.moves:
         return
-    for fate, words in ((Fate.KEEP, "stay at the source whole"), (Fate.BLANK, "stay at the source as skeletons")):
-        count = work.count(
-            sql.SQL(
-                "SELECT count(*) FROM (SELECT FROM {} WHERE form = {} AND round = 0 GROUP BY {}"
-                " HAVING NOT bool_or(fate = {}) AND bool_or(fate = {}) AND bool_and(fate <> {})) AS x"
-            ).format(
-                work.lines(dataset),
-                sql.Literal(Form.WHOLE.value),
-                work.names(dataset),
-                sql.Literal(Fate.DELETE.value),
-                sql.Literal(fate.value),
-                sql.Literal((Fate.BLANK if fate is Fate.KEEP else Fate.DELETE).value),
-            )
-        )
+    for fate, others, words in (
+        (Fate.KEEP, (Fate.DELETE, Fate.BLANK), "stay at the source whole"),
+        (Fate.BLANK, (Fate.DELETE,), "stay at the source as skeletons"),
+    ):
+        count = work.count(_left_by(work, dataset, fate, others))
         if count:
             yield Finding(
                 kind="kept",
@@ -37,6 +28,23 @@ def kept(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
                 text=f"{count} rows of movers {words} for others who need them",
                 rule="see the rules above",
             )
+
+
+def _left_by(work: Work, dataset: DatasetScope, fate: Fate, others: tuple[Fate, ...]) -> sql.Composable:
+    """SELECT the number of owned rows with a line of that fate and none of the others; few have, so these first."""
+    owned = sql.SQL("{alias}.form = {whole} AND {alias}.round = 0 AND {alias}.fate = ANY({fates})")
+
+    def of(alias: str, fates: tuple[Fate, ...]) -> sql.Composable:
+        values = sql.Literal([one.value for one in fates])
+        return owned.format(alias=sql.Identifier(alias), whole=sql.Literal(Form.WHOLE.value), fates=values)
+
+    return sql.SQL(
+        "SELECT count(*) FROM (SELECT DISTINCT {names} FROM {lines} AS w WHERE {these}"
+        " AND NOT EXISTS (SELECT FROM {lines} AS g WHERE {those} AND {same})) AS x"
+    ).format(
+        names=work.names(dataset), lines=work.lines(dataset), these=of("w", (fate,)), those=of("g", others),
+        same=lines_match(dataset, "g", "w"),
+    )  # fmt: skip
 
 
 def large_objects(work: Work, dataset: DatasetScope) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ def number(work: Work) -> None:
     for dataset in work.scope.datasets:
         _number(work, dataset)
         work.run(sql.SQL("DROP TABLE {}").format(work.lines(dataset)))
-        if dataset.decided:
+        if dataset.decided and not dataset.sole:
             work.run(sql.SQL("DROP TABLE {}").format(work.owners(dataset)))
 
 
