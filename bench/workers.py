@@ -21,9 +21,8 @@ from psycopg.conninfo import conninfo_to_dict
 from bench.pairing import Sample
 from bench.world import EVENTS, HOME, World, engine_of
 from domicile.events import silent
-from domicile.model import Measure, Scope, Slice, SliceId
-from domicile.stores import Sink, Snapshot
-from domicile.transfer import next_slice
+from domicile.model import Scope, Slice
+from domicile.transfer import copy
 from domicile.verify import verify
 
 WORKER_SECONDS_MAX = 3_600
@@ -55,19 +54,11 @@ def engine_copy(task: Task) -> Prepared:
     """The engine's transfer of the slices: what `transfer` does between `prepare` and `finish`."""
     engine = engine_of(task.source_dsn, task.home_dsn, task.scope)
     engine.home.loaded()
-    done: dict[SliceId, Measure] = {}
 
     def run() -> int:
-        while (piece := next_slice(task.slices, done)) is not None:
-            with engine.source.snapshot() as view:
-                done[piece.id] = engine.home.load(piece, _feeder(view, piece))
-        return sum(measure.rows for measure in done.values())
+        return sum(measure.rows for _, measure in copy(engine.source, engine.home, task.slices))
 
     return run
-
-
-def _feeder(view: Snapshot, piece: Slice) -> Callable[[Sink], Measure]:
-    return lambda sink: view.read(piece, sink, at_home=False)
 
 
 def engine_verify(task: Task) -> Prepared:

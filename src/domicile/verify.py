@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
+from domicile.engine import Halt, both
 from domicile.events import Advanced, Listener
 from domicile.model import (
     DatasetId,
@@ -22,8 +24,9 @@ from domicile.model import (
     Scope,
     Slice,
 )
-from domicile.stores import HomeStore, Sink, Snapshot, SourceStore
+from domicile.stores import HomeStore, Reading, Sink, Snapshot, SourceStore
 
+Leaves = tuple[Mapping[int, str], Mapping[int, str]]
 DIFFERENCES_MAX = 1_000
 STRAYS_NAMED_MAX = 100
 LEAVES_NAMED_MAX = 100
@@ -56,13 +59,16 @@ def verify(  # noqa: PLR0913 - both ends, what, and under which fence
         for home, store in homes.items():
             mine = [piece for piece in slices if piece.home == home]
             with store.snapshot() as right:
+                read: dict[DatasetId, dict[Slice, Measure]] = {dataset.id: {} for dataset in scope.datasets}
                 for piece in mine:
-                    pair = _compare(left, right, piece)
+                    ours, theirs = _read(left, right, piece)
+                    pair = Pair(slice=piece, source=ours.measure, home=theirs.measure)
                     pairs.append(pair)
+                    read[piece.dataset][piece] = pair.home
                     if not pair.equal:
-                        differences.extend(narrow(left, right, piece))
+                        differences.extend(narrow(left, right, piece, hints=(ours.leaves, theirs.leaves)))
                     listener(Advanced(stage="verify", units=pair.source.rows, bytes=2 * pair.source.bytes))
-                for found in _strays(right, scope, home):
+                for found in _strays(right, scope, home, read):
                     strays.append(found[0])
                     differences.extend(found[1])
     return Equality(
@@ -75,16 +81,36 @@ def verify(  # noqa: PLR0913 - both ends, what, and under which fence
     )
 
 
-def narrow(left: Snapshot, right: Snapshot, piece: Slice) -> Iterator[Difference]:
-    """Find the keys on which a slice differs: hashed leaves first, rows only of the leaves that differ."""
-    ours, theirs = left.leaves(piece, at_home=False), right.leaves(piece, at_home=True)
+def narrow(left: Snapshot, right: Snapshot, piece: Slice, *, hints: Leaves | None = None) -> Iterator[Difference]:
+    """Find the keys on which a slice differs: hashed leaves first, rows only of the leaves that differ.
+
+    `hints` are the leaves of both sides as they were read; where they lead to nothing, both sides are asked.
+    """
+    found = False
+    if hints is not None and all(hints):
+        for difference in _within(left, right, piece, hints):
+            found = True
+            yield difference
+    if not found:
+        asked = both(lambda _: left.leaves(piece, at_home=False), lambda _: right.leaves(piece, at_home=True))
+        yield from _within(left, right, piece, asked)
+
+
+def _within(left: Snapshot, right: Snapshot, piece: Slice, leaves: Leaves) -> Iterator[Difference]:
+    ours, theirs = leaves
     suspects = sorted(leaf for leaf in ours.keys() | theirs.keys() if ours.get(leaf) != theirs.get(leaf))
     for leaf in suspects[:LEAVES_NAMED_MAX]:
-        rows, copies = left.rows(piece, leaf, at_home=False), right.rows(piece, leaf, at_home=True)
+        rows, copies = both(
+            partial(_rows, left, piece, leaf, at_home=False), partial(_rows, right, piece, leaf, at_home=True)
+        )
         for key in sorted(rows.keys() | copies.keys()):
             if rows.get(key) != copies.get(key):
                 kind = "missing" if key not in copies else "stray" if key not in rows else "changed"
                 yield Difference(dataset=piece.dataset, home=piece.home, kind=kind, key=key)
+
+
+def _rows(view: Snapshot, piece: Slice, leaf: int, _: Halt, *, at_home: bool) -> Mapping[tuple[str, ...], str]:
+    return view.rows(piece, leaf, at_home=at_home)
 
 
 def repair(
@@ -114,20 +140,21 @@ def _feeder(view: Snapshot, piece: Slice) -> Callable[[Sink], Measure]:
     return feed
 
 
-def _compare(left: Snapshot, right: Snapshot, piece: Slice) -> Pair:
-    return Pair(
-        slice=piece, source=left.read(piece, _discard, at_home=False), home=right.read(piece, _discard, at_home=True)
+def _read(left: Snapshot, right: Snapshot, piece: Slice) -> tuple[Reading, Reading]:
+    """Read both sides at once: each has its own session, and its own server works for it."""
+    return both(
+        lambda halt: left.measure(piece, halt, at_home=False), lambda halt: right.measure(piece, halt, at_home=True)
     )
 
 
 def _strays(
-    right: Snapshot, scope: Scope, home: Home
+    right: Snapshot, scope: Scope, home: Home, read: Mapping[DatasetId, Mapping[Slice, Measure]]
 ) -> Iterator[tuple[tuple[DatasetId, Home, int], tuple[Difference, ...]]]:
+    """Look for strays, dataset by dataset; where as many rows lie at home as were read, there are none."""
     for dataset in scope.datasets:
-        count, keys = right.strays(dataset, home, limit=STRAYS_NAMED_MAX)
+        count: int = 0
+        keys: tuple[tuple[str, ...], ...] = ()
+        if not right.holds_only(dataset, home, read[dataset.id]):
+            count, keys = right.strays(dataset, home, limit=STRAYS_NAMED_MAX)
         named = tuple(Difference(dataset=dataset.id, home=home, kind="stray", key=key) for key in keys)
         yield (dataset.id, home, count), named
-
-
-def _discard(_: bytes) -> None:
-    return None

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from domicile.catalogue import Catalogue
@@ -35,6 +36,18 @@ Sink = Callable[[bytes], None]
 LEAF_ROWS = 1_000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A slice as it was read, and hints where it differs from another reading: leaf → digest, or none at all.
+
+    Leaves are stretches of `LEAF_ROWS` manifest numbers. They are told only where rows and numbers are known to run
+    side by side, and say something only against a reading that tells them, too.
+    """
+
+    measure: Measure
+    leaves: Mapping[int, str] = field(default_factory=dict)
+
+
 class Snapshot(Protocol):
     """A read-only view of one moment of a store; the reads of one snapshot agree with each other."""
 
@@ -44,6 +57,10 @@ class Snapshot(Protocol):
         `at_home` says on which side this store stands: at the source a skeleton slice is read through its blanks,
         at home it is read as it lies. Equal rows give equal digests on both sides.
         """
+        ...
+
+    def measure(self, piece: Slice, sink: Sink, *, at_home: bool) -> Reading:
+        """Read the slice as `read` does, with hints for narrowing."""
         ...
 
     def leaves(self, piece: Slice, *, at_home: bool) -> Mapping[int, str]:
@@ -56,6 +73,13 @@ class Snapshot(Protocol):
 
     def strays(self, dataset: DatasetScope, home: Home, *, limit: int) -> tuple[int, tuple[tuple[str, ...], ...]]:
         """Count rows at home that the manifest doesn't send there, and name the first `limit` keys."""
+        ...
+
+    def holds_only(self, dataset: DatasetScope, home: Home, measures: Mapping[Slice, Measure]) -> bool:
+        """Whether these readings of slices at home are all that home holds of the dataset: then it has no strays.
+
+        False says nothing: `strays` finds out.
+        """
         ...
 
     def position(self) -> str:

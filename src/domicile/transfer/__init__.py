@@ -1,21 +1,19 @@
 """Transfer: every slice of the frozen manifest, once, from source to home.
 
-Deciding (`next_slice`) is apart from doing (`transfer`). What is done is known from home's own marks, which stand in
-the same transaction as the rows; so the stage may be killed anywhere and begun again (P5).
+What is done is known from home's own marks, which stand in the same transaction as the rows; so the stage may be
+killed anywhere and begun again (P5). The source is read ahead of home by some blocks, also past the end of a slice:
+while one is committed there, the next is already on its way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 
+from domicile.engine import Ahead
 from domicile.events import Advanced, Listener
 from domicile.model import Home, Measure, Scope, Slice, SliceId
 from domicile.stores import HomeStore, Sink, SourceStore
-
-
-def next_slice(slices: Sequence[Slice], done: Mapping[SliceId, Measure]) -> Slice | None:
-    """Say what to copy next, or None when every slice is copied."""
-    return next((piece for piece in slices if piece.id not in done), None)
 
 
 def transfer(  # noqa: PLR0913 - both ends, what, and the share of the sequences
@@ -36,10 +34,10 @@ def transfer(  # noqa: PLR0913 - both ends, what, and the share of the sequences
     home_store.prepare(scope, home, source)
     done = dict(home_store.loaded())
     _tell_resumed(slices, done, listener)
-    while (piece := next_slice(slices, done)) is not None:
-        measure = _copy(source, home_store, piece)
-        done[piece.id] = measure
-        listener(Advanced(stage="transfer", units=measure.rows, bytes=measure.bytes, text=piece.dataset))
+    with closing(copy(source, home_store, [piece for piece in slices if piece.id not in done])) as copied:
+        for piece, measure in copied:
+            done[piece.id] = measure
+            listener(Advanced(stage="transfer", units=measure.rows, bytes=measure.bytes, text=piece.dataset))
     home_store.finish(scope, home, share=share, shares=shares)
     return tuple(done[piece.id] for piece in slices)
 
@@ -51,10 +49,15 @@ def _tell_resumed(slices: Sequence[Slice], done: Mapping[SliceId, Measure], list
         listener(Advanced(stage="transfer", units=rows, bytes=size, text="already there"))
 
 
-def _copy(source: SourceStore, home_store: HomeStore, piece: Slice) -> Measure:
-    with source.snapshot() as view:
+def copy(
+    source: SourceStore, home_store: HomeStore, slices: Sequence[Slice]
+) -> Generator[tuple[Slice, Measure], None, None]:
+    """Copy slices that are not at home, in turn; yield each when it is committed there."""
 
-        def feed(sink: Sink) -> Measure:
-            return view.read(piece, sink, at_home=False)
+    def read(piece: Slice, put: Sink) -> Measure:
+        with source.snapshot() as view:
+            return view.read(piece, put, at_home=False)
 
-        return home_store.load(piece, feed)
+    with Ahead(slices, read) as ahead:
+        for piece in slices:
+            yield piece, home_store.load(piece, ahead.take)

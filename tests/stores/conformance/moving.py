@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import pytest
 
 from domicile.errors import DomicileError, NotEqual, StoreFault
+from domicile.events import silent
 from domicile.model import Form, Home, Manifest, Measure, Slice
 from domicile.stores import LEAF_ROWS, Sink
+from domicile.verify import narrow, verify
 from tests.stores import flow
 from tests.stores.benches import SOURCE, Bench
 from tests.stores.world import World
-from tests.stores.worlds import crowd, nobody, shop, video
+from tests.stores.worlds import club, crowd, nobody, shop, video
 
 CA, US = Home("ca"), Home("us")
 PERSON = "app.public.person"
@@ -73,6 +76,17 @@ class MovingSuite:
             ("public.visit", "ca"): (4, 4, 0),
             ("public.visit", "us"): (1, 1, 0),
         }
+
+    def test_p1_a_forward_hop_to_no_key_leads_to_several_and_is_shared(self, make: Callable[..., Bench]) -> None:
+        bench = make(club())
+        note = bench.world.id("note")
+        shared = [
+            (item.where, item.count) for item in bench.source.survey(bench.scope).findings if item.kind == "shared"
+        ]
+        assert shared == [(str(note), 1)]  # of its two members one stays
+        manifest = flow.freeze(bench)
+        counted = {tally.home: (tally.whole, tally.delete) for tally in manifest.tallies if tally.dataset == note}
+        assert counted == {CA: (2, 1), US: (0, 0)}
 
     # -- copy ----------------------------------------------------------------------------------------------------
 
@@ -323,6 +337,46 @@ class MovingSuite:
         bench.insert("us", "person", {"id": 1, "name": "p1", "country": "CA"})
         assert flow.strays(bench) == {(PERSON, "us"): 1}
 
+    def test_p1_a_missing_row_and_a_stray_do_not_make_up_for_each_other(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(8), rows_max=2)
+        manifest = flow.move(bench)
+        assert _verified(bench, manifest.slices) == ([], 0)
+        bench.delete("ca", "person", {"id": 5})
+        bench.insert("ca", "person", {"id": 4, "name": "p4", "country": "FR"})
+        assert _verified(bench, manifest.slices) == ([("missing", "5"), ("stray", "4")], 1)
+
+    def test_p1_in_a_table_without_key_neither(self, make: Callable[..., Bench]) -> None:
+        bench = make(shop())
+        manifest = flow.move(bench)
+        assert _verified(bench, manifest.slices) == ([], 0)
+        bench.update("ca", "visit", {"page": "/a"}, {"page": "/b"})
+        found, strays = _verified(bench, manifest.slices)
+        assert (sorted(kind for kind, _ in found), strays) == (["missing", "stray"], 1)
+
+    def test_strays_are_found_also_where_slices_are_left_out(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(8), rows_max=2)
+        manifest = flow.move(bench)
+        bench.insert("ca", "person", {"id": 4, "name": "p4", "country": "FR"})
+        assert _verified(bench, manifest.slices[1:]) == ([("stray", "4")], 1)
+        assert _verified(bench, ()) == ([("stray", "4")], 1)
+        bench.delete("ca", "person", {"id": 4})
+        assert _verified(bench, manifest.slices[1:]) == ([], 0)
+
+    def test_hints_name_the_leaves_that_differ_and_wrong_ones_mislead_nobody(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(5_000))
+        manifest = flow.move(bench)
+        piece = flow.slice_of(manifest, PERSON, "ca")
+        for number in (1, 1_999, 2_001, 4_999):
+            bench.update("ca", "person", {"id": number}, {"name": "?"})
+        with bench.source.snapshot() as here, bench.homes[CA].snapshot() as there:
+            ours, theirs = here.measure(piece, _ignore, at_home=False), there.measure(piece, _ignore, at_home=True)
+            assert ours.measure == here.read(piece, _ignore, at_home=False)
+            assert [leaf for leaf in ours.leaves if ours.leaves[leaf] != theirs.leaves[leaf]] == [0, 1, 2]
+            wrong = dict.fromkeys(ours.leaves, "the same")
+            for hints in ((ours.leaves, theirs.leaves), (wrong, wrong), ({}, {})):
+                keys = {difference.key[0] for difference in narrow(here, there, piece, hints=hints)}
+                assert keys == {"1", "1999", "2001", "4999"}
+
     @pytest.mark.parametrize("table", ["person", "visit", "sales.item"])
     def test_a_slice_reloaded_is_equal_again(self, make: Callable[..., Bench], table: str) -> None:
         bench = make(shop())
@@ -346,6 +400,16 @@ class MovingSuite:
             bench.homes[CA].reload(piece, lambda sink: _half(view.read(piece, sink, at_home=False)))
         assert bench.rows("ca", "person") == before
         assert piece.id in bench.homes[CA].loaded()
+
+    def test_p5_a_reading_that_breaks_off_tells_why_and_the_next_one_is_whole(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(4_000))
+        manifest = flow.move(bench)
+        piece = flow.slice_of(manifest, PERSON, "ca")
+        for store, at_home in ((bench.source, False), (bench.homes[CA], True)):
+            with pytest.raises(_BrokeOffError), store.snapshot() as view:
+                view.read(piece, _break_off, at_home=at_home)
+            with store.snapshot() as view:
+                assert view.read(piece, _ignore, at_home=at_home).rows == 2_000
 
     def test_a_snapshot_shows_one_moment(self, make: Callable[..., Bench]) -> None:
         bench = make(crowd(4))
@@ -385,12 +449,25 @@ def _half(_: Measure) -> Measure:
     raise _BrokeOffError
 
 
+def _break_off(_: bytes) -> None:
+    raise _BrokeOffError
+
+
 def _never(_: Sink) -> Measure:
     raise AssertionError("a marked slice is not asked for again")
 
 
 def _ignore(_: bytes) -> None:
     return None
+
+
+def _verified(bench: Bench, slices: Sequence[Slice]) -> tuple[list[tuple[str, str]], int]:
+    """What `verify` finds: differences as kind and first part of the key, and the number of strays."""
+    equality = verify(
+        bench.source, bench.homes, bench.scope, slices, fenced=True, now=datetime.now(UTC), listener=silent
+    )
+    differences = sorted((item.kind, item.key[0]) for item in equality.differences)
+    return differences, sum(count for _, _, count in equality.strays)
 
 
 def _equal(bench: Bench, manifest: Manifest, piece: Slice) -> bool:

@@ -10,7 +10,7 @@ import blake3
 
 from domicile.catalogue import Column
 from domicile.model import Blank, DatasetScope, Digest, Form, Home, Measure, Outside, Scope, Slice, SliceId
-from domicile.stores import LEAF_ROWS, Sink
+from domicile.stores import LEAF_ROWS, Reading, Sink
 from domicile.stores.memory.closure import EVERY_HOME, Line
 from domicile.stores.memory.faults import Faults
 from domicile.stores.memory.manifest import lines_of
@@ -51,6 +51,10 @@ class MemorySnapshot:
             sink(frame)
         return meter.measure(piece.id, lie=piece.id in self.faults.flip_digest)
 
+    def measure(self, piece: Slice, sink: Sink, *, at_home: bool) -> Reading:
+        """Read the slice; the hints are its leaves."""
+        return Reading(measure=self.read(piece, sink, at_home=at_home), leaves=self.leaves(piece, at_home=at_home))
+
     def leaves(self, piece: Slice, *, at_home: bool) -> Mapping[int, str]:
         """Hash the slice by leaves."""
         meters: dict[int, Meter] = {}
@@ -72,6 +76,10 @@ class MemorySnapshot:
         """Count rows that no line sends to `home`, and name the first `limit`."""
         found = [row for row in self.moment.of(dataset.table) if is_stray(dataset, home, self.lines, row)]
         return len(found), tuple(key_text(dataset, row) for row in found[:limit])
+
+    def holds_only(self, dataset: DatasetScope, home: Home, measures: Mapping[Slice, Measure]) -> bool:  # noqa: ARG002 - as the protocol
+        """Whether there is no stray."""
+        return not self.strays(dataset, home, limit=1)[0]
 
     def position(self) -> str:
         """The number of writes so far."""

@@ -28,12 +28,11 @@ from domicile.stores.postgres.names import (
     STAGING,
     edge_match,
     key_match,
-    row_expressions,
     source_of,
     staged,
     stand_in,
 )
-from domicile.stores.postgres.reading import slice_lines, slice_rows
+from domicile.stores.postgres.reading import slice_lines, slice_query, stretch_of
 from domicile.stores.postgres.session import number, run, with_application_path
 from domicile.stores.postgres.shape import refuse_changed
 
@@ -131,7 +130,9 @@ def _lock(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Sli
     run(connection, sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(source_of(dataset)))
     number(
         connection,
-        sql.SQL("SELECT count(*) FROM (SELECT FROM {} FOR UPDATE OF d) AS locked").format(slice_rows(dataset, piece)),
+        sql.SQL("SELECT count(*) FROM (SELECT FROM {} FOR UPDATE OF d) AS locked").format(
+            stretch_of(connection, dataset, piece).rows
+        ),
     )
 
 
@@ -139,9 +140,7 @@ def _compare(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: 
     if piece.form is not Form.WHOLE:
         raise RuntimeError(f"{piece.id}: only whole slices are erased")
     meter = Meter(proof.key)
-    query = sql.SQL("SELECT {} FROM {} ORDER BY m.n").format(
-        row_expressions(dataset, "d", blanked=False), slice_rows(dataset, piece)
-    )
+    query = slice_query(connection, dataset, piece, at_home=False)
     rows = copy_out(connection, query, meter, binary=dataset.binary)
     now = meter.measure(piece.id, rows).digest
     if now != proof.proven:

@@ -182,7 +182,10 @@ class PostgresHome:
                 self._fill(writer, lambda sink: source.manifest_keys(dataset, home, sink))
                 writer.end()
                 run(self.connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (part, form, n)").format(table))
-                run(self.connection, sql.SQL("CREATE INDEX ON {} ({})").format(table, columns(key_names(dataset))))
+                run(
+                    self.connection,
+                    sql.SQL("CREATE UNIQUE INDEX ON {} ({})").format(table, columns(key_names(dataset))),
+                )
                 self.connection.execute("INSERT INTO domicile.mark VALUES (%s)", (mark,))
                 self.connection.execute("COMMIT")
             except BaseException:
@@ -194,7 +197,7 @@ class PostgresHome:
 
     def load(self, piece: Slice, feed: Callable[[Sink], Measure]) -> Measure:
         """Write one slice and its mark."""
-        done = self.loaded().get(piece.id)
+        done = self._loaded(piece.id)
         if done is not None:
             return done
         with faults(self.name, f"write {piece.id}"):
@@ -250,6 +253,14 @@ class PostgresHome:
         except BaseException:
             writer.abort()
             raise
+
+    def _loaded(self, piece: SliceId) -> Measure | None:
+        """The mark of one slice: asked before each, when there may be thousands."""
+        with faults(self.name, "read its marks"):
+            row = self.connection.execute(
+                "SELECT rows, bytes, digest FROM domicile.loaded WHERE slice = %s", (piece,)
+            ).fetchone()
+        return Measure(slice=piece, rows=row[0], bytes=row[1], digest=Digest(row[2])) if row else None
 
     def loaded(self) -> Mapping[SliceId, Measure]:
         """The marks of the slices that are here."""

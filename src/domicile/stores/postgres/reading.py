@@ -12,9 +12,9 @@ from psycopg import sql
 
 from domicile.catalogue import PLAIN
 from domicile.model import DatasetScope, Form, Home, Measure, Scope, Slice
-from domicile.stores import LEAF_ROWS, Sink
+from domicile.stores import LEAF_ROWS, Reading, Sink
 from domicile.stores.postgres.closure import EVERYWHERE
-from domicile.stores.postgres.copying import Meter, copy_out
+from domicile.stores.postgres.copying import LeafMeter, Meter, copy_out, copy_out_leaves
 from domicile.stores.postgres.names import (
     column,
     key_expressions,
@@ -40,16 +40,25 @@ class PostgresSnapshot:
 
     def read(self, piece: Slice, sink: Sink, *, at_home: bool) -> Measure:
         """Stream the slice; see `domicile.stores.Snapshot.read`."""
-        dataset = self.scope.dataset(piece.dataset)
-        blanked = piece.form is Form.SKELETON and not at_home
-        meter = Meter(self.key, sink)
+        dataset, meter = self.scope.dataset(piece.dataset), Meter(self.key, sink)
         with faults(self.store, f"read {piece.id}"):
-            stretch = stretch_of(self.connection, dataset, piece)
-            query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
-                row_expressions(dataset, "d", blanked=blanked), stretch.rows, stretch.order
-            )
+            query = slice_query(self.connection, dataset, piece, at_home=at_home)
             rows = copy_out(self.connection, query, meter, binary=dataset.binary)
         return meter.measure(piece.id, rows)
+
+    def measure(self, piece: Slice, sink: Sink, *, at_home: bool) -> Reading:
+        """Read the slice and hash its leaves on the way.
+
+        The k-th row read is line `after + k` only where every line names just one row, no line of the stretch is left
+        out, and each line has its row; else there are no hints.
+        """
+        dataset = self.scope.dataset(piece.dataset)
+        meter = LeafMeter(self.key, sink, first=piece.after // LEAF_ROWS, skip=piece.after % LEAF_ROWS)
+        with faults(self.store, f"read {piece.id}"):
+            query = slice_query(self.connection, dataset, piece, at_home=at_home)
+            rows = copy_out_leaves(self.connection, query, meter, binary=dataset.binary)
+        side_by_side = dataset.key and piece.part != EVERYWHERE and rows == piece.upto - piece.after
+        return Reading(measure=meter.measure(piece.id, rows), leaves=meter.leaves if side_by_side else {})
 
     def leaves(self, piece: Slice, *, at_home: bool) -> Mapping[int, str]:
         """Hash by leaves, in the database; a hint for narrowing, never a commitment.
@@ -92,6 +101,20 @@ class PostgresSnapshot:
             self.connection.execute("SET LOCAL enable_hashjoin TO DEFAULT")
         return counted, tuple(tuple(str(part) for part in row) for row in found)
 
+    def holds_only(self, dataset: DatasetScope, home: Home, measures: Mapping[Slice, Measure]) -> bool:
+        """Compare the number of rows read with the number that lie here, if the slices read are all there are.
+
+        A row is read in one slice at most, as home's manifest names no key twice (its index is unique), and is read
+        only where a line names it. So the rows that lie here, less those read, are exactly the strays; a row that is
+        missing lies nowhere and was not read, and can't make up for one. That holds without a key as well: there a
+        line names the content, and equal rows are read and counted alike.
+        """
+        with faults(self.store, f"count the rows of {dataset.id}"):
+            if not covers(self.connection, dataset, home, tuple(measures)):
+                return False
+            lie = number(self.connection, sql.SQL("SELECT count(*) FROM {}").format(source_of(dataset)))
+        return lie == sum(measure.rows for measure in measures.values())
+
     def position(self) -> str:
         """The write-ahead log position of now (LSN)."""
         with faults(self.store, "read its position"):
@@ -109,6 +132,38 @@ def current_position(connection: psycopg.Connection[Any]) -> str:
         "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text"
     ).fetchone()
     return str(row[0]) if row else "0/0"
+
+
+def slice_query(
+    connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice, *, at_home: bool
+) -> sql.Composable:
+    """SELECT the slice's rows in the manifest's order, for this transaction; through its blanks at the source."""
+    stretch = stretch_of(connection, dataset, piece)
+    blanked = piece.form is Form.SKELETON and not at_home
+    return sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
+        row_expressions(dataset, "d", blanked=blanked), stretch.rows, stretch.order
+    )
+
+
+def covers(connection: psycopg.Connection[Any], dataset: DatasetScope, home: Home, slices: tuple[Slice, ...]) -> bool:
+    """Whether the slices, together, hold every line of the manifest that concerns this home."""
+    for part in (str(home), EVERYWHERE):
+        for form in Form:
+            end = 0
+            for piece in sorted(slices, key=lambda one: one.after):
+                if (piece.part, piece.form) == (part, form):
+                    if piece.after != end:
+                        return False
+                    end = piece.upto
+            beyond = sql.SQL(
+                "SELECT count(*) FROM (SELECT FROM {} WHERE part = {} AND form = {} AND n > {} LIMIT 1) AS x"
+            )
+            if number(
+                connection,
+                beyond.format(staged("m", dataset.id), sql.Literal(part), sql.Literal(form.value), sql.Literal(end)),
+            ):
+                return False
+    return True
 
 
 def slice_lines(piece: Slice) -> sql.Composable:
@@ -168,11 +223,11 @@ def sorts_alike(dataset: DatasetScope) -> bool:
 
 
 def _set_bounds(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice) -> bool:
-    """Put the keys of the slice's first and last line into settings; False when the manifest lacks one of them.
+    """Put the keys of the slice's first and last line that stand here into settings; False when there is none.
 
     Parallel workers are left out: they would break the stream's order and sort it again.
     """
-    for bound, line in (("low", piece.after + 1), ("high", piece.upto)):
+    for bound, end in (("low", sql.SQL("ASC")), ("high", sql.SQL("DESC"))):
         put = sql.SQL(", ").join(
             sql.SQL("count(set_config({}, b.{}::text, true))").format(
                 sql.Literal(_setting(bound, number)), sql.Identifier(name)
@@ -181,15 +236,25 @@ def _set_bounds(connection: psycopg.Connection[Any], dataset: DatasetScope, piec
         )
         counts = run(
             connection,
-            sql.SQL("SELECT {}, set_config('max_parallel_workers_per_gather', '0', true) FROM {} AS b"
-                    " WHERE b.part = {} AND b.form = {} AND b.n = {}").format(
-                put, staged("m", dataset.id), sql.Literal(piece.part), sql.Literal(piece.form.value),
-                sql.Literal(line),
+            sql.SQL("SELECT {}, set_config('max_parallel_workers_per_gather', '0', true) FROM ({}) AS b").format(
+                put, _end_line(dataset, piece, end)
             ),
         ).fetchone()  # fmt: skip
         if counts is None or not all(counts[: len(dataset.key)]):
             return False
     return True
+
+
+def _end_line(dataset: DatasetScope, piece: Slice, end: sql.SQL) -> sql.Composable:
+    """SELECT the keys of the first (ASC) or last (DESC) line of the slice: a home has only those that concern it."""
+    return sql.SQL(
+        "SELECT {keys} FROM {m} AS b WHERE b.part = {part} AND b.form = {form} AND b.n > {after} AND b.n <= {upto}"
+        " ORDER BY b.n {end} LIMIT 1"
+    ).format(
+        keys=sql.SQL(", ").join(column("b", name) for name in key_names(dataset)), m=staged("m", dataset.id),
+        part=sql.Literal(piece.part), form=sql.Literal(piece.form.value), after=sql.Literal(piece.after),
+        upto=sql.Literal(piece.upto), end=end,
+    )  # fmt: skip
 
 
 def _within_bounds(dataset: DatasetScope, alias: str, names: tuple[str, ...]) -> sql.Composable:
@@ -217,17 +282,8 @@ def key_range(dataset: DatasetScope, piece: Slice) -> sql.Composable:
     if not sorts_alike(dataset):
         return sql.SQL("")
     row = sql.SQL("ROW({})").format(sql.SQL(", ").join(column("d", name) for name in dataset.key))
-    bound = sql.SQL("(SELECT {keys} FROM {m} AS b WHERE b.part = {part} AND b.form = {form} AND b.n = {n})")
-
-    def edge(number: int) -> sql.Composable:
-        return bound.format(
-            keys=sql.SQL(", ").join(column("b", name) for name in key_names(dataset)), m=staged("m", dataset.id),
-            part=sql.Literal(piece.part), form=sql.Literal(piece.form.value), n=sql.Literal(number),
-        )  # fmt: skip
-
-    return sql.SQL(" AND {row} >= {low} AND {row} <= {high}").format(
-        row=row, low=edge(piece.after + 1), high=edge(piece.upto)
-    )
+    low, high = (_end_line(dataset, piece, sql.SQL(end)) for end in ("ASC", "DESC"))
+    return sql.SQL(" AND {row} >= ({low}) AND {row} <= ({high})").format(row=row, low=low, high=high)
 
 
 def stray_rows(dataset: DatasetScope, home: Home) -> sql.Composable:

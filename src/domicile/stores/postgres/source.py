@@ -85,9 +85,12 @@ class PostgresSource:
             return staging.survey(self.connection, scope)
 
     def manifest_keys(self, dataset: DatasetScope, home: Home, sink: Sink) -> None:
-        """Stream the lines that concern `home`: part, form, n, fate, owner, copies, key."""
-        query = sql.SQL("SELECT part, form, n, fate, owner, copies, {} FROM {} WHERE part IN ({}, {})").format(
-            columns(key_names(dataset)), staged("m", dataset.id), sql.Literal(home), sql.Literal(EVERYWHERE)
+        """Stream the lines that concern `home`: part, form, n, fate, owner, copies, key. They name no key twice."""
+        query = sql.SQL(
+            "SELECT part, form, n, fate, owner, copies, {} FROM {} WHERE part = {home}"
+            " OR (part = {star} AND owner IS DISTINCT FROM {home})"
+        ).format(
+            columns(key_names(dataset)), staged("m", dataset.id), home=sql.Literal(home), star=sql.Literal(EVERYWHERE)
         )
         with faults(self.name, f"read the manifest of {dataset.id}"):
             copy_out(self.connection, query, sink, binary=False)
