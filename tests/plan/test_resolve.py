@@ -242,3 +242,30 @@ def test_what_holds_in_a_conflict_is_a_known_market() -> None:
         market_of("{path: [{from: app.public.book, via: person_id}], field: land, conflict: DE}")
     with pytest.raises(BadFile, match=r"subject\.market\.when.*names nothing"):
         market_of("{path: [{from: app.public.book, via: person_id}], field: land, when: \"nothing = 'x'\"}")
+
+
+def _sole(path: str, world: Catalogue) -> bool:
+    note = f"  app.public.note: {{rows: move, path: {path}, shared: each}}\n"
+    return scope_of(note + TAG + PERSON, world).dataset(DatasetId("app.public.note")).sole
+
+
+def _with_reference(kind: str) -> Catalogue:
+    """The world without its foreign key, and the note's reference of that type."""
+    person, note, tag = WORLD.tables
+    note = replace(note, columns=(note.columns[0], column("person_id", kind), *note.columns[2:]))
+    return replace(WORLD, tables=(person, note, tag), foreign_keys=())
+
+
+def test_p1_a_row_has_one_owner_at_most_where_the_databases_own_keys_say_so() -> None:
+    assert _sole("person_id", WORLD)
+    assert _sole("[{via: person_id, to: app.public.person}]", _with_reference("integer"))
+
+
+def test_p1_a_hop_to_no_key_or_by_another_types_equality_may_lead_to_several() -> None:
+    assert not _sole("[{via: written_by, to: app.public.person, key: country}]", _written_by_country())
+    assert not _sole("[{via: person_id, to: app.public.person}]", _with_reference("numeric"))
+
+
+def _written_by_country() -> Catalogue:
+    person, note, tag = WORLD.tables
+    return replace(WORLD, tables=(person, replace(note, columns=(*note.columns, column("written_by", "text"))), tag))
