@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +10,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from domicile import config
+from domicile.host import Host
+from domicile.plan.document import bytes_by_home, decode_plan
+from domicile.stores.postgres.doctor import examine
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.main.conftest import Begin
 from tests.main.programme import Answer, Programme, run, value
@@ -243,18 +246,24 @@ def test_doctor_says_which_right_a_home_lacks_for_the_restore(programme: Begin) 
     assert (False, True) == (checks["may create databases"], checks["may create schemas here"])
 
 
-def test_doctor_compares_the_room_at_home_with_the_plan(programme: Begin) -> None:
-    """A plan of more bytes than any disk has: the room is missing, before anything moves."""
+@pytest.mark.parametrize(("size", "holds"), [(1, True), (10**18, False)])
+def test_doctor_compares_the_room_at_home_with_the_plan(programme: Begin, size: int, holds: bool) -> None:
+    """More bytes than any disk has: the room is missing, before anything moves."""
+    begun = programme("chinook", {"CA": "ca"})
+    parsed, _ = config.read(begun.file)
+    host = Host(environment={"APP_DSN": begun.source, "APP_CA_DSN": begun.homes["ca"]})
+    checks = list(examine(parsed, host, begun.folder, {"ca": size}))
+    (room,) = [check for check in checks if check.store == "app-ca" and "MB free" in check.what]
+    assert holds is room.holds
+    assert [] == [check for check in checks if check.holds is False and check is not room]
+
+
+def test_a_plan_knows_what_comes_to_each_home(programme: Begin) -> None:
     begun = programme("chinook", {"CA": "ca"})
     begun.cli("plan")
-    begun.cli("doctor")
-    plan = json.loads((begun.made / "plan.json").read_text(encoding="utf-8"))
-    for dataset in plan["datasets"]:
-        dataset["bytes"] *= 10**12
-    (begun.made / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    (missing,) = [check for check in begun.cli("doctor", "--json", code=1).json() if check["holds"] is False]
-    assert "app-ca" == missing["store"]
-    assert "MB free" in missing["what"]
+    sizes = bytes_by_home(decode_plan((begun.made / "plan.json").read_bytes()))
+    assert ["ca"] == list(sizes)
+    assert 0 < sizes["ca"] < value(begun.source, "SELECT pg_database_size(current_database())")
 
 
 def test_giving_up_says_what_there_was_to_give_up(waiting: Programme) -> None:
