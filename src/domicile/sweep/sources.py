@@ -4,6 +4,7 @@ The class of a column comes from its fideslang category, else from its name and 
 lose count: what it keeps under a rule is no residue there. A uuid is the name of a row, as numbers are: one that a
 skeleton keeps is no residue either, and one that refers to another row is not the referring row's: the order's product
 stays, and where the other row leaves, its own key is looked for. E-mails and other telling keys are always looked for.
+An Internet address is nobody's alone, as whole offices share one: residue only where nobody who stays has it.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ UNREAD_CHARS_MAX = 3_000
 WORDS = (
     (TokenClass.EMAIL, re.compile(r"e_?mail", re.IGNORECASE)),
     (TokenClass.PHONE, re.compile(r"phone|mobile|fax|msisdn", re.IGNORECASE)),
+    (TokenClass.ADDRESS, re.compile(r"ip_?addr|(^|_)ip(v[46])?($|_)|remote_addr", re.IGNORECASE)),
     (TokenClass.IDENTIFIER, re.compile(r"device|token|uuid|iban|passport|ssn|fingerprint|secret|hash", re.IGNORECASE)),
     (TokenClass.ADDRESS, re.compile(r"address|street|city|zip|postal|district|region|geo|location", re.IGNORECASE)),
     (TokenClass.NAME, re.compile(r"name|contact", re.IGNORECASE)),
 )
 IDENTIFIER_TYPES = ("uuid",)
+NETWORK_TYPES = ("inet", "cidr")
 
 
 def token_sources(scope: Scope, config: Config, home: Home) -> tuple[Source, ...]:
@@ -96,6 +99,8 @@ def token_class(column: Column, category: str | None) -> TokenClass:
     """Say what kind of value a private column holds; `text` when nothing tells."""
     if column.base in IDENTIFIER_TYPES:
         return TokenClass.IDENTIFIER
+    if column.base.removesuffix("[]") in NETWORK_TYPES:
+        return TokenClass.ADDRESS
     for text in (category or "", column.name):
         for found, words in WORDS:
             if words.search(text):
