@@ -17,6 +17,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -135,6 +136,8 @@ def reachable_folder(preferred: Path) -> Path:
         raise HostFault(f"{preferred} can't be made ({fault.strerror}); choose another folder") from fault
     if reachable(preferred, user):
         return preferred
+    with suppress(OSError):  # what it holds already, stays
+        preferred.rmdir()
     fresh = Path(tempfile.mkdtemp(prefix="domicile-", dir=SCRATCH))
     fresh.chmod(0o711)
     return fresh
