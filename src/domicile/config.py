@@ -50,6 +50,14 @@ class Shared(StrEnum):
     ANY = "any"
 
 
+class Decide(StrEnum):
+    """How the market of a person follows from several pieces of evidence."""
+
+    FIRST = "first"
+    LATEST = "latest"
+    AGREE = "agree"
+
+
 class HomeRows(StrEnum):
     """Which rows of a dataset without owner go to a home."""
 
@@ -127,10 +135,22 @@ class FieldRule(_Model):
         return self
 
 
+class PathRule(_Model):
+    """One of several paths, with a rule of its own for rows of several people where it needs one."""
+
+    path: PathHops
+    shared: Shared | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        return value if isinstance(value, Mapping) and "path" in value else {"path": value}
+
+
 class Subjects(_Model):
     """Several paths to subjects, and whose the row is when they lead to different ones."""
 
-    by: Annotated[tuple[PathHops, ...], Field(min_length=1, max_length=8)]
+    by: Annotated[tuple[PathRule, ...], Field(min_length=1, max_length=8)]
     shared: Shared | None = None
 
 
@@ -179,11 +199,11 @@ class DatasetRule(_Model):
         return self
 
     @property
-    def paths(self) -> tuple[tuple[Hop, ...], ...]:
+    def paths(self) -> tuple[PathRule, ...]:
         """All paths to subjects, in the order in which `first` asks them."""
         if self.subjects:
             return self.subjects.by
-        return (self.path,) if self.path else ()
+        return (PathRule(path=self.path),) if self.path else ()
 
     @property
     def sharing(self) -> Shared | None:
@@ -208,17 +228,59 @@ class StoreRule(_Model):
     files: Literal["auto", "sql"] = "auto"
 
 
-class Market(_Model):
-    """How a subject's market is found: a path (none: the subject's own row), a field, and what its values mean.
+class EvidenceRule(_Model):
+    """One place that tells the market: a path (none: the person's own row), a field, and what its values mean.
 
-    `when` picks among the rows at the path's end; `conflict` decides subjects whose rows tell of several homes.
+    `when` picks among the rows at the path's end.
     """
 
+    name: Annotated[str, Field(pattern=NAME.pattern)]
     field: str
     path: PathHops | None = None
     when: str | None = None
     values: dict[str, str] | None = None
+    match: str | None = None
+    date: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+class Market(_Model):
+    """How a person's market is found: in one place (`field`, `path`, `when`, `values`), or from several as `evidence`.
+
+    `conflict` decides people of whom what counts tells several homes.
+    """
+
+    field: str | None = None
+    path: PathHops | None = None
+    when: str | None = None
+    values: dict[str, str] | None = None
+    evidence: Annotated[tuple[EvidenceRule, ...], Field(max_length=16)] = ()
+    decide: Decide = Decide.FIRST
     conflict: str | None = None
+    as_of: date | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Market:
+        if (self.field is None) == (not self.evidence):
+            raise ValueError("give either `field` (with `path` and `values`) or a list of `evidence`")
+        if self.evidence and (self.path or self.when or self.values is not None):
+            raise ValueError("`path`, `when` and `values` stand with each piece of `evidence`")
+        names = [item.name for item in self.evidence]
+        if len(set(names)) != len(names):
+            raise ValueError("two pieces of evidence have the same name")
+        if self.as_of is None and any(item.since or item.until for item in self.evidence):
+            raise ValueError("evidence with `since` or `until` needs the day it must be true on: give `as_of`")
+        if self.decide is Decide.LATEST and not any(item.date for item in self.evidence):
+            raise ValueError("`decide: latest` needs a `date` in at least one piece of evidence")
+        return self
+
+    @property
+    def pieces(self) -> tuple[EvidenceRule, ...]:
+        """All evidence, in order; the short form is one piece."""
+        if self.evidence or self.field is None:
+            return self.evidence
+        return (EvidenceRule(name="market", field=self.field, path=self.path, when=self.when, values=self.values),)
 
 
 class SubjectRule(_Model):
@@ -289,6 +351,7 @@ class Config(_Model):
     locations: Annotated[dict[str, Location], Field(min_length=1)]
     stores: Annotated[dict[str, StoreRule], Field(min_length=1)]
     subject: SubjectRule
+    other_subjects: Annotated[tuple[SubjectRule, ...], Field(max_length=16)] = ()
     datasets: dict[str, DatasetRule]
 
     @model_validator(mode="after")
@@ -296,6 +359,11 @@ class Config(_Model):
         for problem in _dangling(self):
             raise ValueError(problem)
         return self
+
+    @property
+    def kinds(self) -> tuple[SubjectRule, ...]:
+        """All kinds of people, the market's own subjects first."""
+        return (self.subject, *self.other_subjects)
 
     @property
     def source(self) -> str:
@@ -326,6 +394,8 @@ def _dangling(config: Config) -> Iterator[str]:
 
 
 def _wrong_names(config: Config) -> Iterator[str]:
+    places = [kind.dataset for kind in config.kinds]
+    yield from (f"other_subjects: {place} is named twice" for place in sorted(set(places)) if places.count(place) > 1)
     for name in (*config.stores, *config.locations):
         if not NAME.match(name):
             yield f"{name!r}: names of stores and locations are letters, digits, - and _"
@@ -355,12 +425,13 @@ def _wrong_homes(config: Config) -> Iterator[str]:
             yield f"policy.homes.{market}: no store at {location} has `home_of: {config.source}`"
     if config.source in config.stores and config.stores[config.source].location in config.policy.homes.values():
         yield "policy.homes: the source's own location can't be a home"
+    for kind in config.kinds:
+        answer = kind.market.conflict
+        if answer not in (None, "stay") and answer not in config.policy.homes:
+            yield f"{kind.dataset}: market.conflict: {answer} is neither `stay` nor a market of policy.homes"
     unknown = config.policy.unknown_market
     if unknown not in ("in-scope", "stay") and unknown not in config.policy.homes:
         yield f"policy.unknown_market: {unknown} is neither `in-scope`, `stay`, nor a market of policy.homes"
-    conflict = config.subject.market.conflict
-    if conflict not in (None, "stay") and conflict not in config.policy.homes:
-        yield f"subject.market.conflict: {conflict} is neither `stay` nor a market of policy.homes"
 
 
 def dataset_id(store: str, table: TableName) -> str:

@@ -15,8 +15,9 @@ from domicile.stores import HomeStore, SourceStore
 
 
 def order(scope: Scope, slices: Sequence[Slice]) -> Iterator[tuple[DatasetId, Home, tuple[Slice, ...]]]:
-    """Group the slices that leave something: children before parents, the subject's dataset last, by home."""
-    names = [dataset.id for dataset in reversed(scope.datasets) if dataset.id != scope.subject] + [scope.subject]
+    """Group the slices that leave something: children before parents, people's own datasets last, by home."""
+    names = [dataset.id for dataset in reversed(scope.datasets)]
+    names.sort(key=scope.is_subject)
     for name in names:
         for home in scope.homes:
             group = tuple(piece for piece in slices if piece.leaves and (piece.dataset, piece.home) == (name, home))

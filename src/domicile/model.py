@@ -7,12 +7,12 @@ that `verify` made under a fence, from approvals, and from a restore at home tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import NewType
 
 from domicile.catalogue import PLAIN, Column, Comparison, TableName
-from domicile.config import Apart, Disposition, HomeRows, Shared
+from domicile.config import Apart, Decide, Disposition, HomeRows, Shared
 
 DatasetId = NewType("DatasetId", str)
 Home = NewType("Home", str)
@@ -51,12 +51,58 @@ class Blank:
     literal: str | None = None
 
 
+EACH = "[]"
+
+
+class Holds(StrEnum):
+    """What a column holds that references are read out of."""
+
+    ARRAY = "array"
+    JSONB = "jsonb"
+    JSON = "json"
+    """JSON kept as text, or of type json: read text by text, and maybe no JSON at all."""
+    TEXT = "text"
+
+
+class KeyKind(StrEnum):
+    """How a reference that was read as text is compared with the key it names."""
+
+    INTEGER = "integer"
+    UUID = "uuid"
+    TEXT = "text"
+    OTHER = "other"
+    """By the key's own text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How references are read out of a column that is no plain key: the result is a set of texts, maybe empty.
+
+    `steps` are JSON keys, `EACH` stands for all elements of an array (of SQL or JSON), read as JSON path reads in lax
+    mode: a key asked of an array is asked of its elements. `pattern` is a regular expression whose first group is the
+    reference, at every match. Texts that are no JSON hold no reference, and are counted.
+    """
+
+    column: str
+    holds: Holds
+    steps: tuple[str, ...] = ()
+    pattern: str | None = None
+    kind: KeyKind = KeyKind.TEXT
+    comparison: Comparison = PLAIN
+
+    @property
+    def spelled(self) -> str:
+        """As `domicile.yaml` writes it."""
+        path = "".join(step if step == EACH else f"->{step}" for step in self.steps)
+        return f"{self.column}{path}" + (f" ~ {self.pattern}" if self.pattern is not None else "")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A resolved hop: rows of `table` joined on `columns` = `to_columns`; `many` when one row may lead to several.
 
-    `comparisons` have the parent on their left: the row that the hop leads to, or with `many` the row it starts from.
-    `single` when the database itself lets at most one row match; a forward hop to columns without a key is neither.
+    `comparisons` have the parent on their left: the row that the hop leads to, or of a hop `down` the row it starts
+    from. Of a hop upward `reading` says how its one column holds references, of a hop downward `to_reading` does.
     """
 
     columns: tuple[str, ...]
@@ -64,30 +110,30 @@ class Step:
     to_columns: tuple[str, ...]
     many: bool = False
     when: str | None = None
+    down: bool = False
     comparisons: tuple[Comparison, ...] = ()
-    single: bool = False
+    reading: Reading | None = None
+    to_reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """How a row leads to its subject: steps that end in the subject's table (none: the row is the subject).
+    """How a row leads to a person: steps that end in the table of `subject` (none: the row is the person's own).
 
-    `certain` when the database itself makes every row reach somebody: enforced keys that are never null.
+    `certain` when the database itself makes every row reach somebody: enforced keys that are never null. `shared` is
+    the path's own rule for rows of several people, where it has one.
     """
 
     steps: tuple[Step, ...]
     text: str
+    subject: DatasetId
     certain: bool = False
+    shared: Shared | None = None
 
     @property
     def many(self) -> bool:
         """Whether one row may lead to several subjects over this path."""
         return any(step.many for step in self.steps)
-
-    @property
-    def single(self) -> bool:
-        """Whether the database lets no row lead to more than one subject over this path."""
-        return all(step.single for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +162,10 @@ class DatasetScope:
         """Whether its rows go home whole and leave the source whole."""
         return self.rows is Disposition.MOVE
 
+    def sharing(self, path: Path) -> Shared | None:
+        """The rule for rows that this path leads to several people: the path's own, else the dataset's."""
+        return path.shared or self.shared
+
     @property
     def owned(self) -> bool:
         """Whether its rows, or private fields in them, belong to subjects; these are fenced."""
@@ -129,7 +179,7 @@ class DatasetScope:
     @property
     def sole(self) -> bool:
         """Whether none of its rows can have more than one owner: so there is nothing to share, and nothing to count."""
-        return bool(self.key) and len(self.paths) == 1 and self.paths[0].single
+        return bool(self.key) and len(self.paths) == 1 and not self.paths[0].many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,44 +196,97 @@ class Edge:
     comparisons: tuple[Comparison, ...] = ()
     apart_home: Apart = Apart.REFUSE
     apart_source: Apart = Apart.REFUSE
+    reading: Reading | None = None
+
+    @property
+    def spelled(self) -> str:
+        """The child's side as `domicile.yaml` writes it."""
+        return self.reading.spelled if self.reading else ",".join(self.columns)
 
     @property
     def where(self) -> str:
         """The place of its rule in domicile.yaml."""
-        return f"datasets.{self.child}.edges.{','.join(self.columns)}"
+        return f"datasets.{self.child}.edges.{self.spelled}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One place that tells a person's market: steps from their row, a field, and what its values mean.
+
+    Without `values` they are names of markets; a value that is not in `values` means elsewhere. `pattern` takes its
+    first group out of the value, and a value that does not match tells nothing. `date` is a column of the same row
+    for `latest`; `since` and `until` bound when the row is true; `when` is asked of it, too.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    field: str
+    comparison: Comparison = PLAIN
+    when: str | None = None
+    values: tuple[tuple[str, str], ...] | None = None
+    pattern: str | None = None
+    date: str | None = None
+    since: str | None = None
+    until: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketRule:
-    """How the market of a subject is read: path, field, and what the values mean (None: they are market names).
+    """How the market of a person is decided from evidence, in this order.
 
-    `single` when the database itself lets a subject reach one row at most; `when` is asked of the row that tells.
+    `decide`: the `first` evidence that tells anything, the `latest` by its date, or all must `agree`. `conflict` and
+    `unknown` are a market or `stay`; None, or `in-scope`, asks a person before anything moves.
     """
 
-    path: Path
-    field: str
-    values: tuple[tuple[str, str], ...] | None
+    evidence: tuple[Evidence, ...]
+    decide: Decide
     homes: tuple[tuple[str, str], ...]
     unknown: str
-    comparison: Comparison = PLAIN
-    when: str | None = None
     conflict: str | None = None
-    single: bool = True
+    as_of: date | None = None
+
+    @property
+    def tables(self) -> frozenset[TableName]:
+        """The tables beside people's own whose rows tell a market, or lead to one that does."""
+        return frozenset(step.table for piece in self.evidence for step in piece.steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of people: where each has their one row, its key, and how their market is decided."""
+
+    dataset: DatasetId
+    key: str
+    market: MarketRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """All that decides the closure of the programme's markets.
 
-    Datasets stand parents first, the subject's among them. The same object makes the SQL of copy and verify, the
-    guard of the fence, and the erasure.
+    `kinds` are the kinds of people, the market's own subjects first. Datasets stand parents first. The same object
+    makes the SQL of copy and verify, the guard of the fence, and the erasure.
     """
 
-    subject: DatasetId
-    subject_key: str
-    market: MarketRule
+    kinds: tuple[Kind, ...]
     datasets: tuple[DatasetScope, ...]
     edges: tuple[Edge, ...]
+
+    @property
+    def subject(self) -> DatasetId:
+        """The dataset of the market's own subjects."""
+        return self.kinds[0].dataset
+
+    def kind(self, dataset: DatasetId) -> Kind:
+        """Return the kind of people whose own rows the dataset holds; a KeyError is our bug."""
+        for kind in self.kinds:
+            if kind.dataset == dataset:
+                return kind
+        raise KeyError(dataset)
+
+    def is_subject(self, dataset: DatasetId) -> bool:
+        """Whether the dataset holds people's own rows."""
+        return any(kind.dataset == dataset for kind in self.kinds)
 
     def dataset(self, dataset: DatasetId) -> DatasetScope:
         """Return the dataset of that id; a KeyError is our bug."""
@@ -195,7 +298,7 @@ class Scope:
     @property
     def homes(self) -> tuple[Home, ...]:
         """The homes, each once, in the order of the policy."""
-        return tuple(dict.fromkeys(Home(home) for _, home in self.market.homes))
+        return tuple(dict.fromkeys(Home(home) for _, home in self.kinds[0].market.homes))
 
 
 class Form(StrEnum):
@@ -240,7 +343,10 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something counted that a person decides or should know: `kind` is stable, `rule` says what the file decides."""
+    """Something counted that a person decides or should know: `kind` is stable, `rule` says what the file decides.
+
+    `keys` are keyed digests of the first rows' keys (P8), which `domicile explain` takes for a key.
+    """
 
     kind: str
     where: str
@@ -248,6 +354,7 @@ class Finding:
     text: str
     rule: str | None = None
     remedy: str | None = None
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,14 +23,16 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "stores": config.StoreRule,
     "subject": config.SubjectRule,
     "subject.market": config.Market,
+    "subject.market.evidence": config.EvidenceRule,
     "datasets": config.DatasetRule,
     "datasets.fields": config.FieldRule,
     "Hops": config.Hop,
     "datasets.subjects": config.Subjects,
+    "datasets.subjects.by": config.PathRule,
     "datasets.edges": config.EdgeRule,
     "datasets.edges.apart": config.ApartRule,
 }
-ENUMS = (config.FieldClass, config.Disposition, config.Shared, config.HomeRows, config.Apart)
+ENUMS = (config.FieldClass, config.Disposition, config.Shared, config.HomeRows, config.Apart, config.Decide)
 LINE = re.compile(r"^\| `([a-z_]+)` \| (.+?) \| (.+) \|$", re.MULTILINE)
 
 

@@ -42,7 +42,8 @@ class Drafted:
     def path(self, name: str) -> list[str]:
         """The paths of a dataset, hops by their columns, `<` before one that goes down."""
         return [
-            ".".join(("<" if hop.from_ else "") + ",".join(hop.via) for hop in hops) for hops in self.rule(name).paths
+            ".".join(("<" if hop.from_ else "") + ",".join(hop.via) for hop in way.path)
+            for way in self.rule(name).paths
         ]
 
 

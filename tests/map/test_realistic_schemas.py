@@ -36,8 +36,13 @@ class _Maker:
 
 
 def market(drafted: Drafted) -> tuple[list[str], str]:
-    rule = drafted.config.subject.market
+    (rule,) = drafted.config.subject.market.pieces
     return [("<" if hop.from_ else "") + ",".join(hop.via) for hop in rule.path or ()], rule.field
+
+
+def told_once(drafted: Drafted) -> bool:
+    (piece,) = drafted.scope().kinds[0].market.evidence
+    return not any(step.many for step in piece.steps)
 
 
 def doubts(drafted: Drafted, about: str) -> list[str]:
@@ -55,7 +60,7 @@ def test_a_profile_below_the_subject_tells_the_market(made: _Maker) -> None:
     )
     assert (["<user_id"], "country") == market(drafted)
     assert [] == doubts(drafted, "subject.market")
-    assert drafted.scope().market.single
+    assert told_once(drafted)
 
 
 def test_an_address_book_tells_it_and_the_doubt_is_said(made: _Maker) -> None:
@@ -71,7 +76,7 @@ def test_an_address_book_tells_it_and_the_doubt_is_said(made: _Maker) -> None:
     assert "    # when: is_default" in drafted.draft.text
     finished = load(drafted.draft.text.replace("    # when: is_default", "    when: is_default").encode())
     assert "is_default" == finished.subject.market.when
-    assert not drafted.scope().market.single
+    assert not told_once(drafted)
 
 
 def test_a_field_of_another_name_full_of_countries_tells_it_and_languages_do_not(made: _Maker) -> None:
@@ -134,7 +139,7 @@ def test_a_table_does_not_refer_to_another_by_its_own_key(made: _Maker) -> None:
     )
     assert {} == drafted.rule("patient").edges
     assert ["patient_id"] == drafted.path("allergy")
-    assert "app.public.patient" == drafted.rule("allergy").paths[0][0].to
+    assert "app.public.patient" == drafted.rule("allergy").paths[0].path[0].to
 
 
 def test_a_history_belongs_to_whom_its_original_did(made: _Maker) -> None:

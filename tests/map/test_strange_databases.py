@@ -53,7 +53,7 @@ def test_quoted_and_camel_case_names_survive_the_file(made: _Maker) -> None:
     assert "Country Code" == drafted.config.subject.market.field
     lines = drafted.config.datasets['app."My App"."Order.Lines"']
     assert {"Order #", "userId", 'say "hi": [x]', "größe", "true", "1"} == set(lines.fields)
-    assert [[("userId",)]] == [[hop.via for hop in hops] for hops in lines.paths]
+    assert [[("userId",)]] == [[hop.via for hop in way.path] for way in lines.paths]
     assert 2 == len(drafted.scope().datasets)
 
 
@@ -187,7 +187,7 @@ def test_a_polymorphic_pair_is_a_way_for_each_kind(made: _Maker) -> None:
         INSERT INTO notes VALUES (1, 'User', 1, 'x'), (2, 'App::Photo', 1, 'x'), (3, 'Nothing', 1, 'x');
         """
     )
-    hops = [hops[0] for hops in drafted.rule("notes").paths]
+    hops = [way.path[0] for way in drafted.rule("notes").paths]
     assert [
         ("app.public.users", "\"notableType\" = 'User'"),
         ("app.public.photos", "\"notableType\" = 'App::Photo'"),

@@ -10,7 +10,7 @@ import pytest
 from domicile import config
 from domicile.catalogue import Catalogue, Column, ForeignKey, RelationKind, Table, TableName
 from domicile.errors import BadFile, Unclassed
-from domicile.model import DatasetId, Outside, Scope
+from domicile.model import DatasetId, Holds, KeyKind, Outside, Reading, Scope, Step
 from domicile.plan.resolve import resolve
 
 HEAD = """
@@ -144,10 +144,11 @@ def test_a_reference_without_a_key_in_the_database_is_declared_in_the_file() -> 
     assert (False, (name("note"),)) == (edge.enforced, edge.missing_on)
 
 
-def test_a_reverse_hop_may_lead_to_several_and_is_never_certain() -> None:
-    reverse = "  app.public.tag: {rows: move, path: [{from: app.public.note, via: id, key: id}, person_id]}\n"
+@pytest.mark.parametrize(("via", "many"), [("person_id", True), ("id", False)])
+def test_a_reverse_hop_may_lead_to_several_unless_it_is_unique_and_is_never_certain(via: str, many: bool) -> None:
+    reverse = f"  app.public.tag: {{rows: move, path: [{{from: app.public.note, via: {via}, key: id}}, person_id]}}\n"
     (path,) = scope_of(PERSON + NOTE + reverse).dataset(DatasetId("app.public.tag")).paths
-    assert (True, False) == (path.many, path.certain)
+    assert (many, False) == (path.many, path.certain)
 
 
 BY_CITY = "  app.public.note: {rows: move, path: [{via: place, to: app.public.person, key: city}]}\n"
@@ -188,7 +189,7 @@ def test_a_market_over_columns_that_are_not_unique_may_be_told_by_several_rows()
     by_city = HEAD.replace(
         "market: {field: country}", "market: {path: [{via: city, to: app.public.tag, key: label}], field: label}"
     )
-    assert not resolve(config.load((by_city + PERSON + NOTE + TAG).encode()), CITIES).market.single
+    assert not is_single(resolve(config.load((by_city + PERSON + NOTE + TAG).encode()), CITIES))
 
 
 def test_a_key_is_never_blanked_and_a_reference_only_by_what_its_parent_holds() -> None:
@@ -225,20 +226,25 @@ def market_of(market: str) -> Scope:
     return resolve(config.load(text.encode()), BELOW_WORLD)
 
 
+def is_single(scope: Scope) -> bool:
+    return not any(step.many for piece in scope.kinds[0].market.evidence for step in piece.steps)
+
+
 def test_a_market_told_by_a_row_of_the_same_key_is_single() -> None:
-    assert market_of("{path: [{from: app.public.home, via: person_id}], field: land}").market.single
-    assert market_of("{field: country}").market.single
+    assert is_single(market_of("{path: [{from: app.public.home, via: person_id}], field: land}"))
+    assert is_single(market_of("{field: country}"))
 
 
 def test_a_market_told_by_rows_that_may_be_many_is_not() -> None:
-    market = market_of(
+    scope = market_of(
         "{path: [{from: app.public.book, via: person_id}], field: land, when: \"kind = 'home'\", conflict: stay}"
-    ).market
-    assert (False, "kind = 'home'", "stay") == (market.single, market.when, market.conflict)
+    )
+    market = scope.kinds[0].market
+    assert (False, "kind = 'home'", "stay") == (is_single(scope), market.evidence[0].when, market.conflict)
 
 
 def test_what_holds_in_a_conflict_is_a_known_market() -> None:
-    with pytest.raises(BadFile, match=r"subject\.market\.conflict: DE is neither"):
+    with pytest.raises(BadFile, match=r"market\.conflict: DE is neither"):
         market_of("{path: [{from: app.public.book, via: person_id}], field: land, conflict: DE}")
     with pytest.raises(BadFile, match=r"subject\.market\.when.*names nothing"):
         market_of("{path: [{from: app.public.book, via: person_id}], field: land, when: \"nothing = 'x'\"}")
@@ -269,3 +275,138 @@ def test_p1_a_hop_to_no_key_or_by_another_types_equality_may_lead_to_several() -
 def _written_by_country() -> Catalogue:
     person, note, tag = WORLD.tables
     return replace(WORLD, tables=(person, replace(note, columns=(*note.columns, column("written_by", "text"))), tag))
+
+
+# -- references inside columns -----------------------------------------------------------------------------------
+
+BAGS = replace(
+    WORLD,
+    tables=(
+        *WORLD.tables,
+        table(
+            "bag",
+            column("id", required=True),
+            replace(column("ids", "integer[]"), category="A"),
+            column("payload", "jsonb"),
+            column("body", "text"),
+            column("odd[]", "text"),
+        ),
+    ),
+)
+
+
+def path_of(via: str, key: str = "") -> Step:
+    bag = f"  app.public.bag: {{rows: move, path: [{{via: '{via}', to: app.public.person{key}}}]}}\n"
+    return scope_of(PERSON + NOTE + TAG + bag, BAGS).dataset(DatasetId("app.public.bag")).paths[0].steps[0]
+
+
+@pytest.mark.parametrize(
+    ("via", "column", "holds", "steps", "pattern"),
+    [
+        ("ids[]", "ids", Holds.ARRAY, ("[]",), None),
+        ("payload->actor->id", "payload", Holds.JSONB, ("actor", "id"), None),
+        ("payload->items[]->by", "payload", Holds.JSONB, ("items", "[]", "by"), None),
+        ("body->who", "body", Holds.JSON, ("who",), None),
+        ("body->who ~ (\\d+)$", "body", Holds.JSON, ("who",), "(\\d+)$"),
+        ("body ~ user:(\\d+), ->", "body", Holds.TEXT, (), "user:(\\d+), ->"),
+        ("odd[] ~ (.+)", "odd[]", Holds.TEXT, (), "(.+)"),
+    ],
+)
+def test_a_reference_inside_a_column_is_read(
+    via: str, column: str, holds: Holds, steps: tuple[str, ...], pattern: str | None
+) -> None:
+    step = path_of(via)
+    expected = Reading(column=column, holds=holds, steps=steps, pattern=pattern, kind=KeyKind.INTEGER)
+    assert (expected, True) == (step.reading, step.many)
+    assert via == expected.spelled
+
+
+def test_a_column_that_is_called_like_that_is_meant_first() -> None:
+    step = path_of("odd[]", ", key: country")
+    assert (None, ("odd[]",)) == (step.reading, step.columns)
+
+
+@pytest.mark.parametrize(
+    ("via", "words"),
+    [
+        ("ids->x", "is an array"),
+        ("ids[]->x", "is an array"),
+        ("id->x", "holds neither an array nor JSON"),
+        ("nothing->x", "names no column"),
+        ("payload->", "can't be read"),
+        ("body ~ no group", "exactly one group"),
+        ("body ~ (a)(b)", "exactly one group"),
+        ("body ~ (", "can't be read"),
+        ("body ~ (" + "x" * 500 + ")", "longer than"),
+    ],
+)
+def test_a_reference_that_can_t_be_read_is_refused(via: str, words: str) -> None:
+    with pytest.raises(BadFile, match=words):
+        path_of(via)
+
+
+def test_a_private_column_that_holds_references_is_blanked_in_a_skeleton() -> None:
+    bag = (
+        "  app.public.bag:\n    rows: split\n    path: [{via: 'payload->id', to: app.public.person}]\n"
+        "    edges: {'payload->id': {to: app.public.person}}\n"
+        "    fields: {id: public, ids: public, payload: private, body: public, 'odd[]': public}\n"
+    )
+    scope = scope_of(PERSON + NOTE + TAG + bag, BAGS)
+    assert ["payload"] == [blank.column for blank in scope.dataset(DatasetId("app.public.bag")).blanks]
+    (edge,) = [edge for edge in scope.edges if edge.reading]
+    assert ("datasets.app.public.bag.edges.payload->id", False) == (edge.where, edge.enforced)
+
+
+# -- kinds of people, and evidence -------------------------------------------------------------------------------
+
+
+def test_a_path_may_end_at_any_kind_of_people() -> None:
+    text = HEAD.replace(
+        "datasets:", "other_subjects: [{dataset: app.public.tag, key: id, market: {field: label}}]\ndatasets:"
+    )
+    datasets = PERSON + NOTE + "  app.public.tag: {rows: move}\n"
+    scope = resolve(config.load((text + datasets).encode()), WORLD)
+    assert ["app.public.person", "app.public.tag"] == [kind.dataset for kind in scope.kinds]
+    assert "app.public.tag" == scope.dataset(DatasetId("app.public.tag")).paths[0].subject
+
+
+def test_two_kinds_of_people_are_not_one() -> None:
+    again = "other_subjects: [{dataset: app.public.person, key: id, market: {field: country}}]\ndatasets:"
+    with pytest.raises(BadFile, match="named twice"):
+        config.load((HEAD.replace("datasets:", again) + PERSON).encode())
+
+
+EVIDENCE = (
+    "{evidence: [{name: own, field: country}, {name: notes, path: [{from: app.public.note, via: person_id}],"
+    " field: written, date: written}], decide: latest}"
+)
+
+
+def test_evidence_may_lie_in_rows_that_refer_to_the_person() -> None:
+    text = HEAD.replace("{field: country}", EVIDENCE)
+    scope = resolve(config.load((text + PERSON + NOTE + TAG).encode()), WORLD)
+    own, notes = scope.kinds[0].market.evidence
+    assert ((), True, "written") == (own.steps, notes.steps[0].many, notes.date)
+
+
+@pytest.mark.parametrize(
+    ("market", "words"),
+    [
+        ("{}", "either `field`"),
+        ("{field: country, evidence: [{name: a, field: country}]}", "either `field`"),
+        ("{path: note_id, evidence: [{name: a, field: country}]}", "stand with each piece"),
+        ("{evidence: [{name: a, field: country}, {name: a, field: email}]}", "same name"),
+        ("{evidence: [{name: a, field: country}], decide: latest}", "needs a `date`"),
+        ("{evidence: [{name: a, field: country, since: email}]}", "as_of"),
+        ("{field: country, conflict: nowhere}", "neither `stay`"),
+    ],
+)
+def test_evidence_that_can_t_decide_is_refused(market: str, words: str) -> None:
+    with pytest.raises(BadFile, match=words):
+        config.load((HEAD.replace("{field: country}", market) + PERSON).encode())
+
+
+def test_evidence_of_a_column_that_is_not_there_is_refused() -> None:
+    text = HEAD.replace("{field: country}", "{evidence: [{name: own, field: land}]}")
+    with pytest.raises(BadFile, match=r"subject\.market\.evidence\.own: public\.person has no column land"):
+        resolve(config.load((text + PERSON + NOTE + TAG).encode()), WORLD)

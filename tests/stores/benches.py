@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -107,7 +107,7 @@ class MemoryBench(Bench):
     def rows(self, place: str, table: str) -> list[Row]:
         sheet = self.world.sheet(table)
         found = self.databases[place].tables.get(sheet.table, [])
-        return sorted((tuple(row[name] for name in sheet.columns) for row in found), key=repr)
+        return sorted((_plain(row[name] for name in sheet.columns) for row in found), key=repr)
 
     def insert(self, place: str, table: str, row: Mapping[str, object]) -> None:
         self.databases[place].insert(self.world.sheet(table).table, row)
@@ -168,9 +168,12 @@ class PostgresBench(Bench):
             there = connection.execute("SELECT to_regclass(%s)", [_name(sheet.table).as_string(None)]).fetchone()
             if not there or there[0] is None:
                 return []
-            names = sql.SQL(", ").join(map(sql.Identifier, sheet.columns))
+            names = sql.SQL(", ").join(
+                sql.SQL("{}::text" if words == "jsonb" else "{}").format(sql.Identifier(name))
+                for name, words in sheet.columns.items()
+            )
             found = connection.execute(sql.SQL("SELECT {} FROM {}").format(names, _name(sheet.table)))
-            return sorted(found.fetchall(), key=repr)
+            return sorted(map(_plain, found), key=repr)
 
     def insert(self, place: str, table: str, row: Mapping[str, object]) -> None:
         self._write(
@@ -220,6 +223,11 @@ class PostgresBench(Bench):
                 if fault.sqlstate == FENCED_STATE:
                     raise Fenced("refused by the guard") from None
                 raise
+
+
+def _plain(values: Iterable[object]) -> Row:
+    """A row that can be a member of a set."""
+    return tuple(tuple(value) if isinstance(value, list) else value for value in values)
 
 
 def as_home(store: PostgresHome) -> HomeStore:

@@ -5,11 +5,14 @@ Reachability, dangling references and private values are worked out again from t
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 
-from domicile.config import Apart, Disposition, Shared
-from domicile.model import Path
+from domicile.config import Apart, Decide, Disposition, Shared
+from domicile.model import Path, Reading, Step
 from tests.stores.benches import SOURCE, Bench, Row
 from tests.stores.world import Sheet, World
 
@@ -58,21 +61,13 @@ def _dangling(move: Move) -> Iterator[str]:
     for place, tables in {SOURCE: move.after, **move.homes}.items():
         for sheet in move.world.sheets:
             for row in tables[sheet.name]:
-                for number, edge in enumerate(sheet.references):
-                    values = _pick(sheet, row, edge.columns)
-                    if None in values:
-                        continue
+                for edge in sheet.references:
                     parent = move.world.sheet(edge.parent)
-
-                    def held(tables: dict[str, list[Row]], parent: Sheet = parent, number: int = number) -> bool:
-                        edge = sheet.references[number]  # noqa: B023 - called at once
-                        return any(
-                            _pick(parent, there, edge.parent_columns) == values  # noqa: B023 - called at once
-                            for there in tables[parent.name]
-                        )
-
-                    if held(move.before) and not held(tables):
-                        yield f"dangling at {place}: {sheet.name} {row} over {edge.columns}"
+                    for key in _named(sheet, row, edge.columns, edge.reading):
+                        before = [_pick(parent, there, edge.parent_columns) for there in move.before[parent.name]]
+                        now = [_pick(parent, there, edge.parent_columns) for there in tables[parent.name]]
+                        if key in before and key not in now:
+                            yield f"dangling at {place}: {sheet.name} {row} over {edge.columns}"
 
 
 def _leaked(move: Move) -> Iterator[str]:
@@ -94,16 +89,17 @@ def _leaked(move: Move) -> Iterator[str]:
 
 
 def _touched(move: Move) -> Iterator[str]:
-    """P6: what leads to a stayer, or to nobody, lies at the source as it did."""
+    """P6: what leads to a stayer who counts, or to nobody, lies at the source as it did."""
     for sheet in move.world.sheets:
         for row in move.before[sheet.name]:
-            by_path = [_reached(move, sheet, row, way) for way in sheet.paths]
-            found = set().union(*by_path)
-            if sheet.shared is Shared.FIRST:
-                found = next((part for part in by_path if part), set())
-            if sheet.shared is Shared.ANY and found != {SOURCE}:
-                continue
-            if (SOURCE in found or not found) and row not in move.after[sheet.name]:
+            stays, reached = False, False
+            for way in sheet.paths:
+                found, rule = _reached(move, sheet, row, way), way.shared or sheet.shared
+                if SOURCE in found and not (rule is Shared.FIRST and reached) and rule is not Shared.ANY:
+                    stays = True
+                reached = reached or bool(found)
+            nobodys = not any(_reached(move, sheet, row, way) - {SOURCE} for way in sheet.paths)
+            if (stays or nobodys) and row not in move.after[sheet.name]:
                 yield f"touched: {sheet.name} {row}"
 
 
@@ -113,37 +109,75 @@ def _destinations(move: Move, sheet: Sheet, row: Row) -> set[str]:
 
 def _reached(move: Move, sheet: Sheet, row: Row, way: Path) -> set[str]:
     """Where the people live that the row leads to."""
-    return {_home(move, there, person) for there, person in _walked(move, sheet, row, way)}
+    return {_home(move, there, person) for there, person in _walk(move, sheet, row, way.steps)}
 
 
-def _walked(move: Move, sheet: Sheet, row: Row, way: Path) -> list[tuple[Sheet, Row]]:
-    """The rows that the row leads to, by comparing every row with every row."""
+def _walk(move: Move, sheet: Sheet, row: Row, steps: tuple[Step, ...]) -> list[tuple[Sheet, Row]]:
+    """The rows at the end of the steps, by comparing every row with every row."""
     here = [(sheet, row)]
-    for step in way.steps:
+    for step in steps:
         there = next(sheet for sheet in move.world.sheets if sheet.table == step.table)
         here = [
             (there, other)
             for start, row in here
             for other in move.before[there.name]
-            if None not in _pick(start, row, step.columns)
-            and _pick(start, row, step.columns) == _pick(there, other, step.to_columns)
+            if set(_named(start, row, step.columns, step.reading))
+            & set(_named(there, other, step.to_columns, step.to_reading))
         ]
     return here
 
 
+def _named(sheet: Sheet, row: Row, columns: tuple[str, ...], reading: Reading | None) -> list[Row]:
+    """The keys that stand in the columns, or inside the one column; none where a part is null."""
+    values = _pick(sheet, row, columns)
+    if None in values:
+        return []
+    if reading is None:
+        return [values]
+    (value,) = values
+    if reading.pattern is not None:
+        texts: list[object] = re.findall(reading.pattern, str(value))
+    elif isinstance(value, tuple):
+        texts = list(value)
+    else:
+        texts = _in_json(str(value), reading.steps)
+    return [(int(text),) for text in map(str, texts) if text.isdecimal()]
+
+
+def _in_json(text: str, steps: tuple[str, ...]) -> list[object]:
+    """The random worlds write JSON in two shapes only."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return []
+    return [value["who"]] if steps == ("who",) else [item["id"] for item in value["all"]]
+
+
 def _home(move: Move, sheet: Sheet, person: Row) -> str:
-    """Where all that is told of a person's country agrees that they live, else what the file says."""
-    world, homes = move.world, dict(move.world.markets)
-    telling = _walked(move, sheet, person, world.market_path)
-    if world.market_when is not None:
-        telling = [
-            (there, row) for there, row in telling if f"part = {_pick(there, row, ('part',))[0]}" == world.market_when
-        ]
-    told = {_pick(there, row, (world.market_field,))[0] for there, row in telling} - {None}
-    places = {homes.get(str(country), SOURCE) for country in told}
-    if len(places) == 1:
-        return places.pop()
-    return homes.get(str(world.market_conflict if places else world.unknown), SOURCE)
+    """Where a person lives, by all that is told of them."""
+    world = move.world
+    people = next(item for item in world.people if item.sheet == sheet.name)
+    told: list[tuple[int, date, str]] = []
+    for number, piece in enumerate(people.evidence):
+        for there, row in _walk(move, sheet, person, piece.steps):
+            value, dated, since = (
+                _pick(there, row, (name,))[0] if name else None for name in (piece.field, piece.date, piece.since)
+            )
+            early = people.as_of and isinstance(since, date) and since > people.as_of
+            unsaid = piece.when is not None and f"part = {_pick(there, row, ('part',))[0]}" != piece.when
+            if value is None or early or unsaid or (piece.pattern and not re.search(piece.pattern, str(value))):
+                continue
+            market = str(value) if piece.values is None else dict(piece.values).get(str(value), "")
+            told.append((number, dated if isinstance(dated, date) else date.min, market))
+    homes = {dict(world.markets).get(market, SOURCE) for *_, market in told}
+    if people.decide is Decide.FIRST and told:
+        homes = {dict(world.markets).get(m, SOURCE) for n, _, m in told if n == min(told)[0]}
+    if people.decide is Decide.LATEST and told:
+        newest = max(day for _, day, _ in told)
+        homes = {dict(world.markets).get(m, SOURCE) for _, day, m in told if day == newest}
+    if not told:
+        return dict(world.markets).get(world.unknown, SOURCE)
+    return homes.pop() if len(homes) == 1 else dict(world.markets).get(str(people.conflict), SOURCE)
 
 
 def _pick(sheet: Sheet, row: Row, columns: tuple[str, ...]) -> Row:

@@ -1,16 +1,39 @@
-"""Random small worlds: trees, diamonds, cycles, self references, paths up and down, every disposition and rule."""
+"""Random small worlds: trees, diamonds, cycles, self references, paths up and down, every disposition and rule.
+
+References stand in columns of their own, or inside arrays, JSON and text; people are of one kind or two; their market
+is told by one place or several.
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from datetime import date
 
 from hypothesis import strategies as st
 
-from domicile.config import Apart, Disposition, HomeRows, Shared
-from domicile.model import Blank, Path
-from tests.stores.world import Reference, Sheet, World, down, literal, null, path, token, up
+from domicile.config import Apart, Decide, Disposition, HomeRows, Shared
+from domicile.model import EACH, Blank, Holds, KeyKind, Path, Reading, Step
+from tests.stores.world import (
+    People,
+    Reference,
+    Sheet,
+    World,
+    down,
+    literal,
+    null,
+    path,
+    refer,
+    tell,
+    token,
+    up,
+)
 
 COUNTRIES = ("US", "CA", "FR", None)
+DAYS = (date(2020, 1, 1), date(2020, 6, 1), None)
+EVIDENCE_MAX = 3
+STEPS = (("who",), ("all", EACH, "id"))
+PATTERN = r"u(\d+)"
 SHEETS_MAX = 6
 ROWS_MAX = 5
 HOPS_MAX = 3
@@ -32,6 +55,9 @@ class Taste:
     """Whether the market may be told by rows that refer to a person."""
     decided: bool = False
     """Whether the rules that only need a yes are all given."""
+    readings: bool = True
+    """Whether references stand inside arrays, JSON and text, too."""
+    conflict: tuple[str | None, ...] = ("stay", "US", None)
 
 
 DECIDED = Taste(
@@ -39,6 +65,7 @@ DECIDED = Taste(
     apart=(Apart.SKELETON, Apart.WHOLE),
     unknown=("stay", "US"),
     decided=True,
+    conflict=("stay", "US"),
 )
 
 
@@ -46,34 +73,66 @@ DECIDED = Taste(
 def worlds(draw: st.DrawFn, taste: Taste = Taste()) -> World:
     """A world of 2 to 6 sheets with at most 5 rows each."""
     count = draw(st.integers(1, SHEETS_MAX - 1))
-    names = ["person", *(f"t{number}" for number in range(1, count + 1))]
-    keys = {"person": ("id",)} | {
-        name: draw(st.sampled_from([("id",), ("id",), ("id",), ("part", "id"), ()])) for name in names[1:]
+    people = ["person"] + (["worker"] if draw(st.integers(0, 3)) == 0 else [])
+    names = [*people, *(f"t{number}" for number in range(1, count + 1))]
+    keys = dict.fromkeys(people, ("id",)) | {
+        name: draw(st.sampled_from([("id",), ("id",), ("id",), ("part", "id"), ()])) for name in names[len(people) :]
     }
     edges = {name: _references(draw, name, names, keys, taste) for name in names}
     sheets = tuple(_sheet(draw, name, keys, edges, taste) for name in names)
     rows = {sheet.name: _rows(draw, sheet) for sheet in sheets}
     filled = tuple(replace(sheet, rows=_linked(draw, sheet, sheets, rows)) for sheet in sheets)
-    world = World(sheets=filled, unknown=draw(st.sampled_from(taste.unknown)))
-    return (
-        _told_elsewhere(draw, world, edges, taste) if taste.told_elsewhere and draw(st.integers(0, 2)) == 0 else world
+    kinds = tuple(_people(draw, name, edges, taste) for name in people)
+    return World(sheets=filled, people=kinds, unknown=draw(st.sampled_from(taste.unknown)))
+
+
+def is_person(name: str) -> bool:
+    """Whether the sheet holds people's own rows."""
+    return name in ("person", "worker")
+
+
+def _people(draw: st.DrawFn, name: str, edges: dict[str, tuple[Reference, ...]], taste: Taste) -> People:
+    """Where the market of one kind is told: mostly in the person's own country."""
+    if draw(st.booleans()):
+        return People(sheet=name)
+    ways = [(), *(way for way in _ways(name, edges, 2) if way)] if taste.told_elsewhere else [()]
+    pieces = []
+    for number in range(draw(st.integers(1, EVIDENCE_MAX))):
+        steps = draw(st.sampled_from(ways))
+        dated = draw(st.sampled_from(["day", None]))
+        bound = draw(st.sampled_from(["day", None, None]))
+        pieces.append(
+            tell(
+                draw(st.sampled_from(["country", "land"])) if not steps and is_person(name) else "land",
+                *steps,
+                name=f"piece{number}",
+                date=dated,
+                since=bound,
+                when=draw(st.sampled_from([None, None, "part = 1"])),
+                values=draw(st.sampled_from([None, (("CA", "CA"), ("FR", "US")), (("US", "elsewhere"),)])),
+                pattern=draw(st.sampled_from([None, None, "^(C.)"])),
+            )
+        )
+    decide = draw(st.sampled_from(list(Decide)))
+    as_of = draw(st.sampled_from([None, date(2020, 3, 1)]))
+    return People(
+        sheet=name, evidence=tuple(pieces), decide=decide, conflict=draw(st.sampled_from(taste.conflict)), as_of=as_of
     )
 
 
-def _told_elsewhere(draw: st.DrawFn, world: World, edges: dict[str, tuple[Reference, ...]], taste: Taste) -> World:
-    """The same world, where rows that refer to a person tell the market, one or many of them, agreeing or not."""
-    below = [(name, edge) for name, found in edges.items() for edge in found if edge.parent == "person"]
-    if not below:
-        return world
-    child, edge = draw(st.sampled_from(below))
-    return replace(
-        world,
-        market_path=path(down(child, edge.columns, edge.parent_columns)),
-        market_field="country",
-        market_when=draw(st.sampled_from([None, None, "part = 1"])),
-        market_conflict=draw(st.sampled_from(["stay", "US"] + ([] if taste.decided else [None]))),
-        market_single=False,
-    )
+def _ways(name: str, edges: dict[str, tuple[Reference, ...]], hops: int) -> list[tuple[Step, ...]]:
+    """Every way over the edges, up or down, wherever it ends."""
+    ways: list[tuple[Step, ...]] = [()]
+    if hops:
+        for edge in edges[name]:
+            step = up(edge.reading or edge.columns, edge.parent, edge.parent_columns)
+            ways += [(step, *rest) for rest in _ways(edge.parent, edges, hops - 1)]
+        for child, references in edges.items():
+            for edge in references:
+                if edge.parent == name:
+                    step = down(child, edge.reading or edge.columns, edge.parent_columns)
+                    ways += [(step, *rest) for rest in _ways(child, edges, hops - 1)]
+    return ways
 
 
 def _references(
@@ -81,8 +140,19 @@ def _references(
 ) -> tuple[Reference, ...]:
     parents = [parent for parent in names if keys[parent]]
     made = []
-    for number in range(draw(st.integers(0 if name == "person" else 1, 3 if name != "person" else 1))):
-        parent = draw(st.sampled_from(parents if number else ["person", *parents]))
+    people = [parent for parent in parents if is_person(parent)]
+    for number in range(draw(st.integers(0, 1) if is_person(name) else st.integers(1, 3))):
+        parent = draw(st.sampled_from(parents if number else [*people, *parents]))
+        if taste.readings and keys[parent] == ("id",) and draw(st.integers(0, 4)) == 0:
+            made.append(
+                refer(
+                    draw(st.sampled_from(_readings(f"e{number}_bag"))),
+                    parent,
+                    home=draw(st.sampled_from(taste.apart)),
+                    source=draw(st.sampled_from(taste.apart)),
+                )
+            )
+            continue
         columns = tuple(f"e{number}_{part}" for part in range(len(keys[parent])))
         made.append(
             Reference(
@@ -97,6 +167,36 @@ def _references(
     return tuple(made)
 
 
+def _readings(name: str) -> list[Reading]:
+    kind = KeyKind.INTEGER
+    return [
+        Reading(column=name, holds=Holds.ARRAY, steps=(EACH,), kind=kind),
+        Reading(column=name, holds=Holds.TEXT, pattern=PATTERN, kind=kind),
+        *(Reading(column=name, holds=Holds.JSON, steps=steps, kind=kind) for steps in STEPS),
+        *(Reading(column=name, holds=Holds.JSONB, steps=steps, kind=kind) for steps in STEPS),
+    ]
+
+
+BAGS = {Holds.ARRAY: "integer[]", Holds.JSONB: "jsonb", Holds.JSON: "text", Holds.TEXT: "text"}
+
+
+def _bag(draw: st.DrawFn, reading: Reading, keys: list[object], *, garbage: bool) -> object:
+    """A value in which none, one or several keys stand, the way the reading finds them."""
+    found = draw(st.lists(st.sampled_from([*keys, 99]), max_size=2))
+    if draw(st.integers(0, 4)) == 0:
+        return None
+    if reading.holds is Holds.ARRAY:
+        return found
+    if reading.holds is Holds.TEXT:
+        return " ".join(f"u{key}" for key in found)
+    if garbage and reading.holds is Holds.JSON and draw(st.integers(0, 9)) == 0:
+        return "no json {"
+    spelled = [draw(st.sampled_from([key, str(key), f"x{key}"])) for key in found]
+    if reading.steps == ("who",):
+        return json.dumps({"who": spelled[0] if spelled else None})
+    return json.dumps({"all": [{"id": key} for key in spelled]})
+
+
 def _sheet(
     draw: st.DrawFn,
     name: str,
@@ -104,14 +204,21 @@ def _sheet(
     edges: dict[str, tuple[Reference, ...]],
     taste: Taste,
 ) -> Sheet:
-    columns = {"id": "integer", "part": "integer", "note": "text", "country": "text"}
-    columns |= {column: "integer" for edge in edges[name] for column in edge.columns}
+    columns = {"id": "integer", "part": "integer", "note": "text", "land": "text", "day": "date"}
+    columns |= {"country": "text"} if is_person(name) else {}
+    columns |= {
+        column: BAGS[edge.reading.holds] if edge.reading else "integer"
+        for edge in edges[name]
+        for column in edge.columns
+    }
     sheet = Sheet(name=name, columns=columns, key=keys[name], references=edges[name])
-    if name == "person":
+    if is_person(name):
         disposition = draw(st.sampled_from([Disposition.MOVE, Disposition.SPLIT]))
-        return replace(sheet, disposition=disposition, paths=(path(),), blanks=_blanks(draw, sheet, taste))
+        return replace(sheet, disposition=disposition, paths=(path(subject=name),), blanks=_blanks(draw, sheet, taste))
     found = [way for way in _paths(name, edges) if way.steps]
     paths = tuple(draw(st.permutations(found))[: draw(st.integers(1, PATHS_MAX))]) if found else ()
+    if len(paths) > 1 and draw(st.booleans()):
+        paths = tuple(replace(way, shared=draw(st.sampled_from(taste.shared))) for way in paths)
     dispositions = [Disposition.NONE, Disposition.PUBLIC]
     if paths:
         dispositions = [Disposition.MOVE] * 3 + [Disposition.PUBLIC] * 2
@@ -149,35 +256,36 @@ def _blanks(draw: st.DrawFn, sheet: Sheet, taste: Taste) -> tuple[Blank, ...]:
     blanks = [draw(st.sampled_from(kinds))]
     if taste.blanked_edges and sheet.references and draw(st.integers(0, 4)) == 0:
         edge = draw(st.sampled_from(sheet.references))
-        stand_in = len(edge.columns) == 1 and not edge.enforced and not taste.decided and draw(st.booleans())
+        stand_in = (
+            len(edge.columns) == 1
+            and not edge.enforced
+            and not edge.reading
+            and not taste.decided
+            and draw(st.booleans())
+        )
         blanks += [literal(column, "1") if stand_in else null(column) for column in edge.columns]
     return tuple(blanks)
 
 
 def _paths(name: str, edges: dict[str, tuple[Reference, ...]], hops: int = HOPS_MAX) -> list[Path]:
     """Every way over the edges, up or down, that ends at a person."""
-    ways = [path()] if name == "person" else []
-    if not hops:
-        return ways
-    for edge in edges[name]:
-        step = up(edge.columns, edge.parent, edge.parent_columns)
-        ways += [path(step, *rest.steps) for rest in _paths(edge.parent, edges, hops - 1)]
-    for child, references in edges.items():
-        for edge in references:
-            if edge.parent == name:
-                step = down(child, edge.columns, edge.parent_columns)
-                ways += [path(step, *rest.steps) for rest in _paths(child, edges, hops - 1)]
-    return [way for way in ways if len(way.steps) <= HOPS_MAX]
+    return [
+        path(*steps, subject=end)
+        for steps in _ways(name, edges, hops)
+        if is_person(end := steps[-1].table.name if steps else name)
+    ]
 
 
 def _rows(draw: st.DrawFn, sheet: Sheet) -> list[dict[str, object]]:
     """Rows with their keys; the note of each says whose it is, and is found nowhere else."""
     rows = []
-    for number in range(1, draw(st.integers(0 if sheet.name != "person" else 1, ROWS_MAX)) + 1):
+    for number in range(1, draw(st.integers(0 if not is_person(sheet.name) else 1, ROWS_MAX)) + 1):
         row: dict[str, object] = {"id": number, "part": number % 2, "note": f"private {sheet.name} {number}"}
-        row["country"] = draw(st.sampled_from(COUNTRIES))
+        row |= {"land": draw(st.sampled_from(COUNTRIES)), "day": draw(st.sampled_from(DAYS))}
+        if is_person(sheet.name):
+            row["country"] = draw(st.sampled_from(COUNTRIES))
         if not sheet.key:
-            row |= {"id": 1, "note": f"keyless {sheet.name}", "country": "CA"}
+            row |= {"id": 1, "note": f"keyless {sheet.name}", "land": "CA", "day": None}
         rows.append(row)
     return rows
 
@@ -188,6 +296,10 @@ def _linked(
     linked = []
     for row in rows[sheet.name]:
         for edge in sheet.references:
+            if edge.reading is not None:
+                keys = [parent["id"] for parent in rows[edge.parent]]
+                row[edge.reading.column] = _bag(draw, edge.reading, keys, garbage=True)
+                continue
             targets: list[tuple[object, ...]] = [
                 tuple(parent[name] for name in edge.parent_columns) for parent in rows[edge.parent]
             ]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import psycopg
 
 from domicile.catalogue import Catalogue, RelationKind, Table, TableName
-from domicile.config import Disposition, HomeRows
-from domicile.model import DatasetId, DatasetScope, Edge, Home, MarketRule, Path, Scope, Step
+from domicile.config import Decide, Disposition, HomeRows
+from domicile.model import DatasetId, DatasetScope, Edge, Evidence, Home, Kind, MarketRule, Path, Scope, Step
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
 from tests.stores.benches import DIGEST_KEY, SOURCE, Flowing, as_home
@@ -52,10 +52,18 @@ def scope_of(catalogue: Catalogue) -> Scope:
     """Everybody's tables, parents first, with the edges that the database declares."""
     tables = sorted(catalogue.tables, key=lambda table: (table.name != PERSON, _depth(catalogue, table)))
     return Scope(
-        subject=_id(PERSON),
-        subject_key="id",
-        market=MarketRule(
-            path=Path(steps=(), text="itself"), field="country", values=None, homes=(("CA", "ca"),), unknown="stay"
+        kinds=(
+            Kind(
+                dataset=_id(PERSON),
+                key="id",
+                market=MarketRule(
+                    evidence=(Evidence(name="market", steps=(), field="country"),),
+                    decide=Decide.FIRST,
+                    homes=(("CA", "ca"),),
+                    unknown="stay",
+                    conflict="stay",
+                ),
+            ),
         ),
         datasets=tuple(_dataset(table) for table in tables),
         edges=tuple(
@@ -86,9 +94,9 @@ def _dataset(table: Table) -> DatasetScope:
     columns = tuple(column for column in table.columns if not column.generated)
     owned = table.column("owner") is not None
     steps = (Step(columns=("owner",), table=PERSON, to_columns=("id",)),)
-    paths = (Path(steps=steps, text="owner"),) if owned else ()
+    paths = (Path(steps=steps, text="owner", subject=_id(PERSON)),) if owned else ()
     if table.name == PERSON:
-        paths = (Path(steps=(), text="itself", certain=True),)
+        paths = (Path(steps=(), text="itself", subject=_id(PERSON), certain=True),)
     return DatasetScope(
         id=_id(table.name),
         table=table.name,

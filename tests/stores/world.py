@@ -6,13 +6,27 @@ A world is written once and made twice: as a catalogue with rows in memory, and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from datetime import date
 
 from psycopg import sql
 
 from domicile.catalogue import Catalogue, Column, ForeignKey, OnDelete, RelationKind, Table, TableName
-from domicile.config import Apart, Disposition, HomeRows, Shared
-from domicile.model import Blank, DatasetId, DatasetScope, Edge, MarketRule, Outside, Path, Scope, Step
+from domicile.config import Apart, Decide, Disposition, HomeRows, Shared
+from domicile.model import (
+    Blank,
+    DatasetId,
+    DatasetScope,
+    Edge,
+    Evidence,
+    Kind,
+    MarketRule,
+    Outside,
+    Path,
+    Reading,
+    Scope,
+    Step,
+)
 
 STORE = "app"
 MARKETS = (("US", "us"), ("CA", "ca"))
@@ -29,6 +43,19 @@ class Reference:
     on_delete: OnDelete = OnDelete.NO_ACTION
     home: Apart = Apart.REFUSE
     source: Apart = Apart.REFUSE
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """One kind of people: their sheet, and where it is told which market each belongs to."""
+
+    sheet: str
+    key: str = "id"
+    evidence: tuple[Evidence, ...] = (Evidence(name="market", steps=(), field="country"),)
+    decide: Decide = Decide.FIRST
+    conflict: str | None = "stay"
+    as_of: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +94,7 @@ class World:
     """All sheets, parents first; the subject's among them."""
 
     sheets: tuple[Sheet, ...]
-    subject: str = "person"
-    subject_key: str = "id"
-    market_path: Path = field(default_factory=lambda: Path(steps=(), text="itself"))
-    market_field: str = "country"
-    market_when: str | None = None
-    market_conflict: str | None = None
-    market_single: bool = True
-    values: tuple[tuple[str, str], ...] | None = None
+    people: tuple[People, ...] = (People(sheet="person"),)
     markets: tuple[tuple[str, str], ...] = MARKETS
     unknown: str = "stay"
 
@@ -118,17 +138,22 @@ class World:
     def scope(self, catalogue: Catalogue) -> Scope:
         """The scope over a store's own catalogue."""
         return Scope(
-            subject=self.id(self.subject),
-            subject_key=self.subject_key,
-            market=MarketRule(
-                path=self.market_path,
-                field=self.market_field,
-                values=self.values,
-                homes=self.markets,
-                unknown=self.unknown,
-                when=self.market_when,
-                conflict=self.market_conflict,
-                single=self.market_single,
+            kinds=tuple(
+                Kind(
+                    dataset=self.id(kind.sheet),
+                    key=kind.key,
+                    market=MarketRule(
+                        evidence=tuple(
+                            replace(piece, steps=_resolved(piece.steps, catalogue)) for piece in kind.evidence
+                        ),
+                        decide=kind.decide,
+                        homes=self.markets,
+                        unknown=self.unknown,
+                        conflict=kind.conflict,
+                        as_of=kind.as_of,
+                    ),
+                )
+                for kind in self.people
             ),
             datasets=tuple(_dataset(sheet, catalogue) for sheet in self.parents_first()),
             edges=tuple(self._edge(sheet, edge) for sheet in self.sheets for edge in sheet.references),
@@ -159,6 +184,7 @@ class World:
             missing_on=() if edge.enforced else (sheet.table,),
             apart_home=edge.home,
             apart_source=edge.source,
+            reading=edge.reading,
         )
 
     def ddl(self) -> list[sql.Composed]:
@@ -184,19 +210,37 @@ class World:
         ]
 
 
-def up(column: str | tuple[str, ...], to: str, key: str | tuple[str, ...] = "id", when: str | None = None) -> Step:
-    """A hop to the row that the columns refer to."""
-    return Step(columns=_names(column), table=_table_name(to), to_columns=_names(key), when=when)
+def up(
+    column: str | tuple[str, ...] | Reading, to: str, key: str | tuple[str, ...] = "id", when: str | None = None
+) -> Step:
+    """A hop to the row that the columns, or references read out of one, refer to."""
+    reading = column if isinstance(column, Reading) else None
+    columns = (column.column,) if isinstance(column, Reading) else _names(column)
+    return Step(
+        columns=columns, table=_table_name(to), to_columns=_names(key), when=when, many=reading is not None,
+        reading=reading,
+    )  # fmt: skip
 
 
-def down(child: str, column: str | tuple[str, ...], key: str | tuple[str, ...] = "id") -> Step:
+def down(child: str, column: str | tuple[str, ...] | Reading, key: str | tuple[str, ...] = "id") -> Step:
     """A hop to the rows of `child` that refer here."""
-    return Step(columns=_names(key), table=_table_name(child), to_columns=_names(column), many=True)
+    reading = column if isinstance(column, Reading) else None
+    columns = (column.column,) if isinstance(column, Reading) else _names(column)
+    return Step(
+        columns=_names(key), table=_table_name(child), to_columns=columns, many=True, down=True, to_reading=reading
+    )
 
 
-def path(*steps: Step) -> Path:
+def path(*steps: Step, subject: str = "person", shared: Shared | None = None) -> Path:
     """A path of hops; none: the row itself is the subject's."""
-    return Path(steps=steps, text=" → ".join(",".join(step.columns) for step in steps) or "itself", certain=not steps)
+    text = " → ".join(",".join(step.columns) for step in steps) or "itself"
+    name = DatasetId(f"{STORE}.{_table_name(subject)}")
+    return Path(steps=steps, text=text, subject=name, certain=not steps, shared=shared)
+
+
+def tell(field: str, *steps: Step, name: str = "market", **rest: object) -> Evidence:
+    """A piece of evidence."""
+    return Evidence(name=name, steps=steps, field=field, **rest)  # type: ignore[arg-type]
 
 
 def null(column: str) -> Blank:
@@ -214,8 +258,10 @@ def literal(column: str, text: str) -> Blank:
     return Blank(column=column, outside=Outside.LITERAL, literal=text)
 
 
-def refer(column: str | tuple[str, ...], parent: str, **rest: object) -> Reference:
-    """An edge."""
+def refer(column: str | tuple[str, ...] | Reading, parent: str, **rest: object) -> Reference:
+    """An edge; one that is read out of a column is enforced by nobody."""
+    if isinstance(column, Reading):
+        return Reference(columns=(column.column,), parent=parent, enforced=False, reading=column, **rest)  # type: ignore[arg-type]
     return Reference(columns=_names(column), parent=parent, **rest)  # type: ignore[arg-type]
 
 
@@ -240,7 +286,7 @@ def _dataset(sheet: Sheet, catalogue: Catalogue) -> DatasetScope:
         home_rows=sheet.home_rows,
         columns=columns,
         key=sheet.key,
-        paths=tuple(_resolved(way, catalogue) for way in sheet.paths),
+        paths=tuple(replace(way, steps=_resolved(way.steps, catalogue)) for way in sheet.paths),
         shared=sheet.shared,
         ownerless_stay=sheet.ownerless_stay,
         blanks=sheet.blanks,
@@ -250,14 +296,15 @@ def _dataset(sheet: Sheet, catalogue: Catalogue) -> DatasetScope:
     )
 
 
-def _resolved(way: Path, catalogue: Catalogue) -> Path:
-    """The path, its hops marked where the store's own keys let them lead to one row only."""
-    return replace(way, steps=tuple(replace(step, single=_is_single(step, catalogue)) for step in way.steps))
+def _resolved(steps: tuple[Step, ...], catalogue: Catalogue) -> tuple[Step, ...]:
+    """The hops, marked where the store's own keys let them lead to several rows."""
+    return tuple(replace(step, many=_is_many(step, catalogue)) for step in steps)
 
 
-def _is_single(step: Step, catalogue: Catalogue) -> bool:
+def _is_many(step: Step, catalogue: Catalogue) -> bool:
     table = catalogue.table(step.table)
-    return table is not None and not step.many and table.tells_apart(step.to_columns)
+    read = step.reading is not None or step.to_reading is not None
+    return read or table is None or not table.tells_apart(step.to_columns)
 
 
 def _table(sheet: Sheet) -> Table:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 from domicile.catalogue import OnDelete
 from domicile.config import Apart, Disposition, HomeRows, Shared
-from tests.stores.world import Sheet, World, down, literal, null, path, refer, token, up
+from domicile.model import EACH, Holds, KeyKind, Reading, Step
+from tests.stores.world import People, Sheet, World, down, literal, null, path, refer, tell, token, up
 
 ADDRESS_OF = "address_id"
 
@@ -14,9 +16,19 @@ ADDRESS_OF = "address_id"
 def shop() -> World:
     """People several joins from their country; addresses that staff share; orders, items, a tree, rows without key."""
     return World(
-        subject="person",
-        market_path=path(up("address_id", "address"), up("city_id", "city")),
-        values=(("Canada", "CA"), ("United States", "US")),
+        people=(
+            People(
+                sheet="person",
+                evidence=(
+                    tell(
+                        "country",
+                        up("address_id", "address"),
+                        up("city_id", "city"),
+                        values=(("Canada", "CA"), ("United States", "US")),
+                    ),
+                ),
+            ),
+        ),
         sheets=(_city(), _address(), _person(), _staff(), _product(), _order(), _item(), _remark(), _visit()),
     )
 
@@ -231,6 +243,151 @@ def _report() -> Sheet:
             (7, "other", 1, "ownerless"),
             (8, None, 1, "ownerless"),
         ),
+    )
+
+
+def guild() -> World:
+    """Two kinds of people; references inside arrays, JSON, JSON kept as text, and text; markets told by two places."""
+    member = up("person_id", "person")
+    return World(
+        people=(
+            People(
+                sheet="person",
+                evidence=(
+                    tell("country", down("residence", "person_id"), name="residence", since="since", until="until"),
+                    tell("country", name="account"),
+                ),
+                as_of=date(2020, 6, 1),
+            ),
+            People(sheet="worker"),
+        ),
+        sheets=(_member(), _worker(), _residence(member), _team(), _event(), _draft(), _cache(), _shift()),
+    )
+
+
+def _member() -> Sheet:
+    return Sheet(
+        name="person",
+        columns={"id": "integer", "name": "text", "country": "text"},
+        paths=(path(),),
+        blanks=(null("name"),),
+        rows=(
+            (1, "moved to ca", "FR"),
+            (2, "us", "US"),
+            (3, "fr", "FR"),
+            (4, "moved to fr", "CA"),
+            (5, "not yet in us", "FR"),
+        ),
+    )
+
+
+def _worker() -> Sheet:
+    return Sheet(
+        name="worker",
+        columns={"id": "integer", "name": "text", "country": "text"},
+        paths=(path(subject="worker"),),
+        blanks=(null("name"),),
+        rows=((1, "ca", "CA"), (2, "fr", "FR")),
+    )
+
+
+def _residence(member: Step) -> Sheet:
+    return Sheet(
+        name="residence",
+        columns={"id": "integer", "person_id": "integer", "country": "text", "since": "date", "until": "date"},
+        references=(refer("person_id", "person"),),
+        paths=(path(member),),
+        rows=(
+            (1, 1, "FR", date(2010, 1, 1), date(2020, 1, 1)),
+            (2, 1, "CA", date(2020, 1, 1), None),
+            (3, 4, "FR", None, None),
+            (4, 5, "US", date(2021, 1, 1), None),
+            (5, 2, None, None, None),
+        ),
+    )
+
+
+def _team() -> Sheet:
+    members = Reading(column="member_ids", holds=Holds.ARRAY, steps=(EACH,), kind=KeyKind.INTEGER)
+    return Sheet(
+        name="team",
+        columns={"id": "integer", "member_ids": "integer[]", "name": "text"},
+        references=(refer(members, "person", home=Apart.SKELETON, source=Apart.SKELETON),),
+        paths=(path(up(members, "person")),),
+        shared=Shared.EACH,
+        ownerless_stay=True,
+        unenforced_follow=True,
+        rows=(
+            (1, [1], "ca"),
+            (2, [2, 3], "us and fr"),
+            (3, [3], "fr"),
+            (4, [], "none"),
+            (5, None, "none"),
+            (6, [99], "gone"),
+        ),
+    )
+
+
+def _event() -> Sheet:
+    actor = Reading(column="payload", holds=Holds.JSONB, steps=("actor", "id"), kind=KeyKind.INTEGER)
+    seen = Reading(column="payload", holds=Holds.JSONB, steps=("seen", EACH, "by"), kind=KeyKind.INTEGER)
+    return Sheet(
+        name="event",
+        columns={"id": "integer", "payload": "jsonb"},
+        references=(
+            refer(actor, "person", home=Apart.SKELETON, source=Apart.SKELETON),
+            refer(seen, "worker", home=Apart.SKELETON, source=Apart.SKELETON),
+        ),
+        paths=(path(up(actor, "person")), path(up(seen, "worker"), subject="worker", shared=Shared.ANY)),
+        shared=Shared.EACH,
+        ownerless_stay=True,
+        unenforced_follow=True,
+        rows=(
+            (1, '{"actor": {"id": 1}}'),
+            (2, '{"actor": {"id": "2"}}'),
+            (3, '{"actor": {"id": 3}}'),
+            (4, '{"seen": [{"by": 2}, {"by": 1}]}'),
+            (5, '{"actor": {"id": 3}, "seen": [{"by": 1}]}'),
+            (6, '{"actor": {"id": null}, "seen": {}}'),
+            (7, None),
+        ),
+    )
+
+
+def _draft() -> Sheet:
+    author = Reading(column="body", holds=Holds.JSON, steps=("author",), kind=KeyKind.INTEGER)
+    return Sheet(
+        name="draft",
+        columns={"id": "integer", "body": "text"},
+        references=(refer(author, "person"),),
+        paths=(path(up(author, "person")),),
+        ownerless_stay=True,
+        unenforced_follow=True,
+        rows=((1, '{"author": 1, "text": "🙂"}'), (2, '{"author": 3}'), (3, "no json {"), (4, '{"author": [2]}')),
+    )
+
+
+def _cache() -> Sheet:
+    key = Reading(column="key", holds=Holds.TEXT, pattern=r"user:(\d+)", kind=KeyKind.INTEGER)
+    return Sheet(
+        name="cache",
+        columns={"id": "integer", "key": "text"},
+        references=(refer(key, "person"),),
+        paths=(path(up(key, "person")),),
+        ownerless_stay=True,
+        unenforced_follow=True,
+        rows=((1, "user:1"), (2, "feed/user:2/page"), (3, "user:3"), (4, "user:x"), (5, "user:")),
+    )
+
+
+def _shift() -> Sheet:
+    return Sheet(
+        name="shift",
+        columns={"id": "integer", "worker_id": "integer", "note": "text"},
+        references=(refer("worker_id", "worker"),),
+        paths=(path(up("worker_id", "worker"), subject="worker"),),
+        ownerless_stay=True,
+        rows=((1, 1, "ca"), (2, 2, "fr"), (3, None, "nobody")),
     )
 
 

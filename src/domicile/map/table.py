@@ -83,7 +83,7 @@ def _row(config: Config | None, name: str, item: Table) -> MapRow:
 
 
 def _paths(config: Config | None, name: str, rule: DatasetRule | None) -> Iterator[str]:
-    if config is not None and name == config.subject.dataset:
+    if config is not None and any(name == kind.dataset for kind in config.kinds):
         yield "the subject"
     if rule is not None:
-        yield from (spell_path(hops) for hops in rule.paths)
+        yield from (spell_path(way.path) for way in rule.paths)

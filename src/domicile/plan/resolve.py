@@ -19,10 +19,13 @@ from domicile.config import (
     DatasetRule,
     Disposition,
     EdgeRule,
+    EvidenceRule,
     FieldClass,
     FieldRule,
     HomeRows,
     Hop,
+    PathRule,
+    SubjectRule,
     dataset_id,
     split_dataset_id,
 )
@@ -32,6 +35,8 @@ from domicile.model import (
     DatasetId,
     DatasetScope,
     Edge,
+    Evidence,
+    Kind,
     MarketRule,
     Outside,
     Path,
@@ -39,7 +44,9 @@ from domicile.model import (
     Step,
 )
 from domicile.plan.comparing import compare_all, compare_key, own_equality
+from domicile.plan.reading import check_pattern, is_reading, parse_reading
 
+SHORT_EVIDENCE = "market"
 LISTED_MAX = 200
 
 
@@ -87,7 +94,8 @@ def _kept_columns(rule: DatasetRule, table: Table, catalogue: Catalogue) -> froz
     """Columns that a skeleton keeps without being asked: keys and edges, declared or virtual."""
     kept = set(table.key)
     for columns in rule.edges:
-        kept.update(columns.split(","))
+        if not is_reading(columns, table):
+            kept.update(columns.split(","))
     for key in catalogue.foreign_keys:
         if key.child == table.name:
             kept.update(key.columns)
@@ -111,21 +119,16 @@ class _Resolver:
         self.config = config
         self.catalogue = catalogue
         self.source = config.source
-        self.subject_store, self.subject_table = split_dataset_id(config.subject.dataset)
+        self.people = {split_dataset_id(kind.dataset)[1]: DatasetId(kind.dataset) for kind in config.kinds}
         self.edges = {name: self._edges_of(name) for name in config.datasets if self._here(name)}
 
     def scope(self) -> Scope:
-        subject = self._table(self.config.subject.dataset, "subject.dataset")
-        self._column(subject, self.config.subject.key, "subject.key")
-        if (self.config.subject.key,) not in (subject.primary_key, *subject.unique_keys):
-            raise BadFile(f"subject.key: {self.config.subject.key} is not a unique key of {subject.name}")
+        kinds = tuple(self._kind(number, rule) for number, rule in enumerate(self.config.kinds))
         datasets = [self._dataset(name, rule) for name, rule in self.config.datasets.items() if self._here(name)]
         self._refuse_untamed(datasets)
         edges = [edge for edges in self.edges.values() for edge in edges]
         scope = Scope(
-            subject=DatasetId(self.config.subject.dataset),
-            subject_key=self.config.subject.key,
-            market=self._market(subject),
+            kinds=kinds,
             datasets=_parents_first(datasets, edges),
             edges=tuple(edges),
         )
@@ -209,6 +212,8 @@ class _Resolver:
         if rule.to is None:
             raise BadFile(f"{where}: the database declares no such foreign key; name its parent with `to:`")
         parent = self._table(rule.to, where)
+        if is_reading(columns, table):
+            return self._virtual_reading(name, table, columns, rule)
         names = tuple(columns.split(","))
         for column in names:
             self._column(table, column, where)
@@ -224,6 +229,16 @@ class _Resolver:
             apart_home=rule.apart.home, apart_source=rule.apart.source,
         )  # fmt: skip
 
+    def _virtual_reading(self, name: str, table: Table, text: str, rule: EdgeRule) -> Edge:
+        where = f"datasets.{name}.edges.{text}"
+        key = self._one_key(self._table(str(rule.to), where), rule.key, where)
+        reading = parse_reading(text, table, refers_to=key, where=where)
+        return Edge(
+            name=f"virtual {text}", child=DatasetId(name), columns=(reading.column,), parent=DatasetId(str(rule.to)),
+            parent_columns=(key.name,), enforced=False, missing_on=table.leaves or (table.name,),
+            apart_home=rule.apart.home, apart_source=rule.apart.source, reading=reading,
+        )  # fmt: skip
+
     def _dataset(self, name: str, rule: DatasetRule) -> DatasetScope:
         where = f"datasets.{name}"
         table = self._table(name, where)
@@ -232,12 +247,12 @@ class _Resolver:
         for column in rule.fields:
             self._column(table, column, f"{where}.fields")
         columns = tuple(column for column in table.columns if not column.generated)
-        is_subject = name == self.config.subject.dataset
-        paths = tuple(self._path(table, hops, where) for hops in rule.paths)
+        is_subject = table.name in self.people
+        paths = tuple(self._path(table, way, where) for way in rule.paths)
         if is_subject:
             if paths or rule.rows not in (Disposition.MOVE, Disposition.SPLIT):
                 raise BadFile(f"{where}: the subject's own dataset is `move` or `split` and has no path")
-            paths = (Path(steps=(), text="itself", certain=True),)
+            paths = (Path(steps=(), text="itself", subject=DatasetId(name), certain=True),)
         private = tuple(column.name for column in table.columns if _class_of(rule, column.name) is FieldClass.PRIVATE)
         self._need_path(where, rule, paths, private)
         home_rows = rule.home or (HomeRows.NEEDED if rule.rows is Disposition.NONE else HomeRows.ALL)
@@ -272,43 +287,60 @@ class _Resolver:
 
     def _edge_columns(self, name: str) -> frozenset[str]:
         """Columns that refer to other rows: a skeleton keeps them unless the file blanks them by name."""
-        return frozenset(column for edge in self.edges[name] for column in edge.columns)
+        return frozenset(column for edge in self.edges[name] if not edge.reading for column in edge.columns)
 
-    def _market(self, subject: Table) -> MarketRule:
-        rule = self.config.subject.market
-        steps: tuple[Step, ...] = ()
-        text, end = "itself", subject
-        if rule.path:
-            steps, end = self._steps(subject, rule.path, "subject.market.path")
-            text = _spell(rule.path)
-        field = self._column(end, rule.field, "subject.market.field")
-        self._check_when(end, rule.when, "subject.market.when")
-        values = tuple(rule.values.items()) if rule.values is not None else None
-        return MarketRule(
-            path=Path(steps=steps, text=text), field=rule.field, values=values, when=rule.when, conflict=rule.conflict,
-            homes=tuple(self.config.policy.homes.items()), unknown=self.config.policy.unknown_market,
-            comparison=field.equality or PLAIN,
-            single=all(self._is_unique(step) for step in steps),
+    def _kind(self, number: int, rule: SubjectRule) -> Kind:
+        where = "subject" if not number else f"other_subjects.{number - 1}"
+        table = self._table(rule.dataset, f"{where}.dataset")
+        self._column(table, rule.key, f"{where}.key")
+        if (rule.key,) not in (table.primary_key, *table.unique_keys):
+            raise BadFile(f"{where}.key: {rule.key} is not a unique key of {table.name}")
+        policy = self.config.policy
+        market = MarketRule(
+            evidence=tuple(self._evidence(table, piece, f"{where}.market") for piece in rule.market.pieces),
+            decide=rule.market.decide, homes=tuple(policy.homes.items()), unknown=policy.unknown_market,
+            conflict=rule.market.conflict, as_of=rule.market.as_of,
+        )  # fmt: skip
+        return Kind(dataset=DatasetId(rule.dataset), key=rule.key, market=market)
+
+    def _evidence(self, table: Table, piece: EvidenceRule, where: str) -> Evidence:
+        where = where if piece.name == SHORT_EVIDENCE else f"{where}.evidence.{piece.name}"
+        steps, end = self._steps(table, piece.path, f"{where}.path") if piece.path else ((), table)
+        for name in filter(None, (piece.date, piece.since, piece.until)):
+            self._column(end, name, where)
+        field = self._column(end, piece.field, where)
+        self._check_when(end, piece.when, f"{where}.when")
+        if piece.match is not None:
+            check_pattern(piece.match, f"{where}.match")
+        return Evidence(
+            name=piece.name, steps=steps, field=piece.field, comparison=field.equality or PLAIN, when=piece.when,
+            pattern=piece.match, date=piece.date, since=piece.since,
+            until=piece.until, values=tuple(piece.values.items()) if piece.values is not None else None,
         )  # fmt: skip
 
-    def _is_unique(self, step: Step) -> bool:
-        """Whether the database itself lets the hop reach one row at most."""
-        table = self._table(dataset_id(self.source, step.table), "subject.market.path")
-        if any(comparison != PLAIN for comparison in step.comparisons):
-            return False  # what the key tells apart, the hop may take for equal
-        return any(key and set(key) <= set(step.to_columns) for key in (table.primary_key, *table.unique_keys))
-
-    def _path(self, table: Table, hops: tuple[Hop, ...], where: str) -> Path:
+    def _path(self, table: Table, rule: PathRule, where: str) -> Path:
+        hops = rule.path
         steps, end = self._steps(table, hops, f"{where}.path")
-        if end.name != self.subject_table:
-            raise BadFile(f"{where}.path: {_spell(hops)} ends at {end.name}, not at the subject {self.subject_table}")
-        return Path(steps=steps, text=_spell(hops), certain=self._certain(table, steps))
+        subject = self.people.get(end.name)
+        if subject is None:
+            people = " or ".join(str(name) for name in self.people)
+            raise BadFile(f"{where}.path: {_spell(hops)} ends at {end.name}, not at the subject {people}")
+        return Path(
+            steps=steps, text=_spell(hops), subject=subject, certain=self._certain(table, steps), shared=rule.shared
+        )
 
     def _certain(self, table: Table, steps: tuple[Step, ...]) -> bool:
         here = table
         for step in steps:
             edge = self._edge(here, step.columns, step.table)
-            if step.many or step.when or edge is None or not edge.enforced or edge.parent_columns != step.to_columns:
+            if (
+                step.many
+                or step.when
+                or step.reading
+                or edge is None
+                or not edge.enforced
+                or edge.parent_columns != step.to_columns
+            ):
                 return False
             if not all((column := here.column(name)) and column.not_null for name in step.columns):
                 return False
@@ -325,6 +357,8 @@ class _Resolver:
         return tuple(steps), here
 
     def _up(self, here: Table, hop: Hop, where: str) -> Step:
+        if any(is_reading(name, here) for name in hop.via):
+            return self._up_reading(here, hop, where)
         for column in hop.via:
             self._column(here, column, where)
         self._check_when(here, hop.when, where)
@@ -345,28 +379,71 @@ class _Resolver:
         if len(key) != len(hop.via):
             raise BadFile(f"{where}: {','.join(hop.via)} can't refer to {parent.name} ({','.join(key) or 'no key'})")
         return Step(
-            columns=hop.via, table=parent.name, to_columns=key, many=not self._names_one(parent, key), when=hop.when,
-            single=_is_single(parent, key, here, hop.via, edge),
+            columns=hop.via, table=parent.name, to_columns=key, when=hop.when,
+            many=not self._leads_to_one(parent, key, here, hop.via, edge),
             comparisons=_comparisons(parent, key, here, hop.via, edge),
         )  # fmt: skip
 
-    def _names_one(self, parent: Table, key: tuple[str, ...]) -> bool:
-        """Whether at most one row of the parent holds these values: the database itself must see to it.
+    def _leads_to_one(
+        self, there: Table, far: tuple[str, ...], here: Table, near: tuple[str, ...], edge: Edge | None
+    ) -> bool:
+        """Whether at most one row `there` matches: by a key, compared as the key itself compares.
 
-        What a foreign key refers to is unique, also where it may be null. With children that inherit, nothing is.
+        What a foreign key refers to is unique, also where it may be null. Another type's equality, or another
+        collation's, may take two keys for one. With children that inherit, nothing is unique.
         """
-        if parent.children:
+        referred = [key.parent_columns for key in self.catalogue.foreign_keys if key.parent == there.name]
+        unique = there.tells_apart(far) or any(set(columns) <= set(far) for columns in referred)
+        if not unique or there.children:
             return False
-        unique = [found for found in (parent.primary_key, *parent.unique_keys) if found]
-        unique += [edge.parent_columns for edge in self.catalogue.foreign_keys if edge.parent == parent.name]
-        return any(set(found) <= set(key) for found in unique)
+        if edge is not None and edge.enforced and (edge.columns, edge.parent_columns) in ((near, far), (far, near)):
+            return True
+        pairs = [(there.column(one), here.column(other)) for one, other in zip(far, near, strict=True)]
+        return all(one and other and _kind_of(one) == _kind_of(other) for one, other in pairs)
+
+    def _up_reading(self, here: Table, hop: Hop, where: str) -> Step:
+        """A hop over references inside a column; there may be many."""
+        self._check_when(here, hop.when, where)
+        declared = next(
+            (edge for edge in self.edges[dataset_id(self.source, here.name)] if edge.spelled in hop.via), None
+        )
+        target = hop.to or (declared.parent if declared else None)
+        if target is None or len(hop.via) != 1:
+            raise BadFile(
+                f"{where}: {', '.join(hop.via)}: write {{via: '…', to: …}} with one reference, or declare it under "
+                "`edges`"
+            )
+        parent = self._table(target, where)
+        key = self._one_key(parent, hop.key, where)
+        reading = parse_reading(hop.via[0], here, refers_to=key, where=where)
+        return Step(
+            columns=(reading.column,), table=parent.name, to_columns=(key.name,), many=True, when=hop.when,
+            reading=reading,
+        )  # fmt: skip
+
+    def _one_key(self, parent: Table, names: tuple[str, ...] | None, where: str) -> Column:
+        key = names or parent.key
+        if len(key) != 1:
+            raise BadFile(f"{where}: a reference inside a column names one column of {parent.name}; give `key:`")
+        return self._column(parent, key[0], where)
 
     def _down(self, here: Table, hop: Hop, where: str) -> Step:
         child = self._table(str(hop.from_), where)
-        for column in hop.via:
-            self._column(child, column, where)
         if hop.when:
             raise BadFile(f"{where}: `when` goes with `via … to`, not with `from`")
+        if len(hop.via) == 1 and is_reading(hop.via[0], child):
+            to = self._one_key(here, hop.key, where)
+            reading = parse_reading(hop.via[0], child, refers_to=to, where=where)
+            return Step(
+                columns=(to.name,),
+                table=child.name,
+                to_columns=(reading.column,),
+                many=True,
+                down=True,
+                to_reading=reading,
+            )
+        for column in hop.via:
+            self._column(child, column, where)
         edge = self._edge(child, hop.via, here.name)
         key = tuple(hop.key or (edge.parent_columns if edge else here.key))
         if len(key) != len(hop.via):
@@ -374,13 +451,18 @@ class _Resolver:
         for column in key:
             self._column(here, column, where)
         return Step(
-            columns=key, table=child.name, to_columns=hop.via, many=True,
+            columns=key, table=child.name, to_columns=hop.via, down=True,
+            many=not self._leads_to_one(child, hop.via, here, key, edge),
             comparisons=_comparisons(here, key, child, hop.via, edge),
         )  # fmt: skip
 
     def _edge(self, child: Table, columns: tuple[str, ...], parent: TableName | None) -> Edge | None:
         for edge in self.edges.get(dataset_id(self.source, child.name), ()):
-            if edge.columns == columns and (parent is None or edge.parent == dataset_id(self.source, parent)):
+            if (
+                edge.columns == columns
+                and edge.reading is None
+                and (parent is None or edge.parent == dataset_id(self.source, parent))
+            ):
                 return edge
         return None
 
@@ -401,22 +483,8 @@ def _comparisons(
     return compare_all(parent, parent_columns, child, columns)
 
 
-def _is_single(
-    parent: Table, parent_columns: tuple[str, ...], child: Table, columns: tuple[str, ...], edge: Edge | None
-) -> bool:
-    """Whether at most one parent row matches: by a key, compared as the key itself compares.
-
-    Another type's equality, or another collation's, may take two keys for one.
-    """
-    if not parent.tells_apart(parent_columns):
-        return False
-    if edge is not None and edge.enforced and (edge.columns, edge.parent_columns) == (columns, parent_columns):
-        return True
-    pairs = [(parent.column(one), child.column(other)) for one, other in zip(parent_columns, columns, strict=True)]
-    return all(
-        one is not None and other is not None and (one.base, one.collation) == (other.base, other.collation)
-        for one, other in pairs
-    )
+def _kind_of(column: Column) -> tuple[str, tuple[str, str] | None]:
+    return column.base, column.collation
 
 
 def _class_of(rule: DatasetRule, column: str) -> FieldClass:

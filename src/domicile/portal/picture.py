@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from html import escape
 
 from domicile.catalogue import Catalogue, Column, Table
-from domicile.config import Config, DatasetRule, FieldClass, Hop, Shared, dataset_id
+from domicile.config import (
+    Config,
+    DatasetRule,
+    EvidenceRule,
+    FieldClass,
+    Hop,
+    Shared,
+    SubjectRule,
+    dataset_id,
+)
 from domicile.map.table import MapRow, class_of, table
 from domicile.portal.layout import BOX_WIDTH, Box, Placement, place
 
@@ -108,7 +117,7 @@ def _rule(rule: DatasetRule | None, columns: tuple[str, ...]) -> str:
 
 def _market_edges(config: Config, catalogue: Catalogue) -> Iterator[tuple[str, tuple[str, ...]]]:
     here = config.subject.dataset
-    for hop in config.subject.market.path or ():
+    for hop in config.subject.market.pieces[0].path or ():
         yield hop.from_ or here, hop.via
         here = hop.from_ or hop.to or _parent(config, catalogue, here, hop.via) or here
 
@@ -125,8 +134,8 @@ def _owning_edges(config: Config) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The first hop of every path that makes a row somebody's; where the first way decides, of that only."""
     for name, rule in config.datasets.items():
         deciding = rule.paths[:1] if rule.sharing is Shared.FIRST else rule.paths
-        for hops in deciding:
-            first: Hop = hops[0]
+        for way in deciding:
+            first: Hop = way.path[0]
             yield (first.from_, first.via) if first.from_ else (name, first.via)
 
 
@@ -248,7 +257,7 @@ def _box(config: Config, item: Table, row: MapRow, box: Box, identity: str) -> s
     name = row.dataset
     rule = config.datasets.get(name)
     rows = str(row.rows) if row.rows else "?"
-    subject = " subject" if name == config.subject.dataset else ""
+    subject = " subject" if any(name == kind.dataset for kind in config.kinds) else ""
     shown = _shown(rule, item)
     fields = [_field(rule, column, box, number) for number, column in enumerate(shown)]
     if len(shown) < len(item.columns):
@@ -313,12 +322,15 @@ def _figures(rows: Iterable[MapRow]) -> str:
 
 
 def _subject(config: Config, tables: dict[str, Table]) -> str:
-    market = config.subject.market
-    steps = [_short(config.subject.dataset) if config.subject.dataset in tables else config.subject.dataset]
-    steps += [",".join(hop.via) for hop in market.path or ()] + [market.field]
-    way = '<span class="to">→</span>'.join(f"<b>{escape(step)}</b>" for step in steps)
+    ways = [_market_way(kind, piece, tables) for kind in config.kinds for piece in kind.market.pieces]
     homes = ", ".join(f"{name} → {home}" for name, home in config.policy.homes.items())
-    return f"<p>Market of a subject: {way}</p><p>Homes: <b>{escape(homes)}</b></p>"
+    return "".join(f"<p>Market of a subject: {way}</p>" for way in ways) + f"<p>Homes: <b>{escape(homes)}</b></p>"
+
+
+def _market_way(kind: SubjectRule, piece: EvidenceRule, tables: dict[str, Table]) -> str:
+    steps = [_short(kind.dataset) if kind.dataset in tables else kind.dataset]
+    steps += [f"from {hop.from_}" if hop.from_ else ",".join(hop.via) for hop in piece.path or ()] + [piece.field]
+    return '<span class="to">→</span>'.join(f"<b>{escape(step)}</b>" for step in steps)
 
 
 def _legend() -> str:

@@ -10,7 +10,7 @@ from domicile.errors import Fenced
 from tests.stores import flow
 from tests.stores.benches import SOURCE, Bench
 from tests.stores.world import World
-from tests.stores.worlds import shop, video
+from tests.stores.worlds import guild, shop, video
 
 ORDER = "sales.Order x"
 Row = Mapping[str, object]
@@ -30,6 +30,14 @@ MOVERS: list[tuple[Callable[[], World], str, Row, Row]] = [
     (video, "attachment", {"id": 3}, {"file": "x"}),
     (video, "report", {"id": 1}, {"words": "x"}),  # over the hop whose `when` holds
     (video, "report", {"id": 3}, {"words": "x"}),
+    (guild, "person", {"id": 1}, {"name": "x"}),  # by where they live now, not by their account
+    (guild, "worker", {"id": 1}, {"name": "x"}),
+    (guild, "team", {"id": 2}, {"name": "x"}),  # one of two in an array
+    (guild, "event", {"id": 2}, {"payload": None}),  # a number spelt as text
+    (guild, "event", {"id": 4}, {"payload": None}),  # the second of an array of objects
+    (guild, "draft", {"id": 4}, {"body": None}),  # of an array, where one value was expected
+    (guild, "cache", {"id": 2}, {"key": "x"}),
+    (guild, "shift", {"id": 1}, {"note": "x"}),
 ]
 STAYERS: list[tuple[Callable[[], World], str, Row, Row]] = [
     (shop, "person", {"id": 3}, {"name": "x"}),
@@ -50,6 +58,16 @@ STAYERS: list[tuple[Callable[[], World], str, Row, Row]] = [
     (video, "attachment", {"id": 4}, {"file": "x"}),
     (video, "report", {"id": 7}, {"words": "x"}),  # about_id 1 is a mover's number, but the `when` doesn't hold
     (video, "report", {"id": 8}, {"words": "x"}),
+    (guild, "person", {"id": 4}, {"name": "x"}),
+    (guild, "person", {"id": 5}, {"name": "x"}),  # will live in a market, and does not yet
+    (guild, "worker", {"id": 2}, {"name": "x"}),
+    (guild, "team", {"id": 3}, {"name": "x"}),
+    (guild, "team", {"id": 6}, {"name": "x"}),  # of somebody who is not there
+    (guild, "event", {"id": 3}, {"payload": None}),
+    (guild, "event", {"id": 6}, {"payload": None}),
+    (guild, "draft", {"id": 3}, {"body": "still no json"}),
+    (guild, "cache", {"id": 5}, {"key": "x"}),
+    (guild, "shift", {"id": 3}, {"note": "x"}),
 ]
 # new rows, and changes that carry a row from a stayer to a mover or back
 ENTERING: list[tuple[Callable[[], World], str, Row]] = [
@@ -59,6 +77,11 @@ ENTERING: list[tuple[Callable[[], World], str, Row]] = [
     (shop, "visit", {"person_id": 6, "page": "/"}),
     (video, "person", {"id": 50, "handle": None, "email": "e", "phone": None, "country": "US"}),
     (video, "letter", {"id": 50, "sender_id": 3, "recipient_id": 1, "words": None}),
+    (guild, "worker", {"id": 50, "name": None, "country": "CA"}),
+    (guild, "team", {"id": 50, "member_ids": [3, 1], "name": None}),
+    (guild, "event", {"id": 50, "payload": '{"seen": [{"by": 1}]}'}),
+    (guild, "draft", {"id": 50, "body": '{"author": "1"}'}),
+    (guild, "cache", {"id": 50, "key": "user:3 user:1"}),
 ]
 PASSING: list[tuple[Callable[[], World], str, Row]] = [
     (shop, "person", {"id": 50, "name": "new", "email": None, "address_id": 3}),
@@ -68,6 +91,11 @@ PASSING: list[tuple[Callable[[], World], str, Row]] = [
     (shop, "visit", {"person_id": None, "page": "/"}),
     (video, "person", {"id": 50, "handle": None, "email": "e", "phone": None, "country": None}),
     (video, "letter", {"id": 50, "sender_id": 3, "recipient_id": None, "words": None}),
+    (guild, "person", {"id": 50, "name": None, "country": "FR"}),
+    (guild, "team", {"id": 50, "member_ids": [3, 4], "name": None}),
+    (guild, "event", {"id": 50, "payload": '{"seen": [{"by": 2}], "by": 1}'}),
+    (guild, "draft", {"id": 50, "body": "1"}),
+    (guild, "cache", {"id": 50, "key": "user:3"}),
 ]
 CROSSING: list[tuple[Callable[[], World], str, Row, Row]] = [
     (shop, ORDER, {"id": 4}, {"personId": 1}),
@@ -79,6 +107,8 @@ CROSSING: list[tuple[Callable[[], World], str, Row, Row]] = [
     (video, "person", {"id": 3}, {"country": "CA"}),
     (video, "letter", {"id": 4}, {"recipient_id": 2}),
     (video, "report", {"id": 7}, {"about_type": "clip"}),
+    (guild, "team", {"id": 3}, {"member_ids": [3, 2]}),
+    (guild, "draft", {"id": 2}, {"body": '{"author": 1}'}),
 ]
 
 

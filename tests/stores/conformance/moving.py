@@ -15,7 +15,7 @@ from domicile.verify import narrow, verify
 from tests.stores import flow
 from tests.stores.benches import SOURCE, Bench
 from tests.stores.world import World
-from tests.stores.worlds import club, crowd, nobody, shop, video
+from tests.stores.worlds import club, crowd, guild, nobody, shop, video
 
 CA, US = Home("ca"), Home("us")
 PERSON = "app.public.person"
@@ -26,7 +26,7 @@ class MovingSuite:
 
     # -- survey and freeze ---------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("world", [shop(), video(), nobody()], ids=["shop", "video", "nobody"])
+    @pytest.mark.parametrize("world", [shop(), video(), guild(), nobody()], ids=["shop", "video", "guild", "nobody"])
     def test_a_survey_counts_what_the_freeze_freezes_and_leaves_nothing(
         self, make: Callable[..., Bench], world: World
     ) -> None:
@@ -88,9 +88,38 @@ class MovingSuite:
         counted = {tally.home: (tally.whole, tally.delete) for tally in manifest.tallies if tally.dataset == note}
         assert counted == {CA: (2, 1), US: (0, 0)}
 
+    def test_the_guild_is_cut_as_counted_by_hand(self, make: Callable[..., Bench]) -> None:
+        manifest = flow.freeze(make(guild()))
+        assert dict(manifest.subjects) == {CA: 2, US: 1}
+        counted = {
+            (str(tally.dataset).removeprefix("app.public."), str(tally.home)): (
+                tally.whole, tally.supporting, tally.delete, tally.blank,
+            )
+            for tally in manifest.tallies
+            if tally.whole or tally.supporting
+        }  # fmt: skip
+        # Team 2 is the French 3's, too, and stays with a skeleton of 2; event 5 is 3's, and keeps one of worker 1.
+        # Event 4 was also seen by worker 2, who stays: that path doesn't keep it. Skeletons of 3 and worker 2 go home.
+        assert counted == {
+            ("person", "ca"): (1, 1, 1, 0),
+            ("person", "us"): (1, 1, 0, 1),
+            ("worker", "ca"): (1, 1, 0, 1),
+            ("residence", "ca"): (2, 0, 2, 0),
+            ("residence", "us"): (1, 0, 1, 0),
+            ("team", "ca"): (1, 0, 1, 0),
+            ("team", "us"): (1, 0, 0, 0),
+            ("event", "ca"): (3, 0, 2, 0),
+            ("event", "us"): (1, 0, 1, 0),
+            ("draft", "ca"): (1, 0, 1, 0),
+            ("draft", "us"): (1, 0, 1, 0),
+            ("cache", "ca"): (1, 0, 1, 0),
+            ("cache", "us"): (1, 0, 1, 0),
+            ("shift", "ca"): (1, 0, 1, 0),
+        }
+
     # -- copy ----------------------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("world", [shop(), video(), nobody()], ids=["shop", "video", "nobody"])
+    @pytest.mark.parametrize("world", [shop(), video(), guild(), nobody()], ids=["shop", "video", "guild", "nobody"])
     def test_p1_what_was_copied_is_equal_on_both_sides(self, make: Callable[..., Bench], world: World) -> None:
         bench = make(world)
         manifest = flow.move(bench)
@@ -310,7 +339,7 @@ class MovingSuite:
             assert len(view.rows(piece, 0, at_home=False)) == LEAF_ROWS
 
     def test_leaves_agree_for_skeletons_and_rows_without_key(self, make: Callable[..., Bench]) -> None:
-        for world in (shop(), video()):
+        for world in (shop(), video(), guild()):
             bench = make(world)
             manifest = flow.move(bench)
             assert [piece.id for piece in manifest.slices if _narrowed(bench, piece)] == []

@@ -6,12 +6,25 @@ functions stand in the order of the text's sections and are numbered like them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from domicile.config import Apart, HomeRows, Shared
-from domicile.model import DatasetId, DatasetScope, Edge, Fate, Form, Home, Scope
+from domicile.config import Apart, Decide, HomeRows, Shared
+from domicile.model import (
+    DatasetId,
+    DatasetScope,
+    Edge,
+    Evidence,
+    Fate,
+    Form,
+    Home,
+    Kind,
+    MarketRule,
+    Path,
+    Scope,
+)
 from domicile.stores.memory.conditions import holds
 from domicile.stores.memory.rows import Row, Rows, identity
 
@@ -20,6 +33,8 @@ SOURCE: Final = None
 """The destination of a stayer's rows."""
 
 Destination: TypeAlias = Home | None
+Dated: TypeAlias = tuple[bool, Any]
+"""A date, comparable: no date is older than any."""
 Node: TypeAlias = tuple[DatasetId, bytes]
 """A dataset and the identity of one of its rows (of all equal ones, where there is no key)."""
 
@@ -48,9 +63,8 @@ class Closure:
     rows: Rows
     nodes: dict[DatasetId, dict[bytes, Row]] = field(default_factory=dict)
     copies: dict[Node, int] = field(default_factory=dict)
-    markets: dict[bytes, Destination] = field(default_factory=dict)
-    unknown: int = 0
-    torn: int = 0
+    markets: dict[Node, Destination] = field(default_factory=dict)
+    residences: dict[Node, Residence] = field(default_factory=dict)
     destinations: dict[Node, frozenset[Destination]] = field(default_factory=dict)
     owners: dict[Node, tuple[Home, ...]] = field(default_factory=dict)
     kept_by_owners: set[Node] = field(default_factory=set)
@@ -73,11 +87,11 @@ class Closure:
     def parents(self, edge: Edge, row: Row) -> list[Node]:
         """The rows that `row` refers to over the edge."""
         parent = self.scope.dataset(edge.parent)
-        found = self.rows.find(parent.table, edge.parent_columns, [row[name] for name in edge.columns])
+        found = self.rows.referred(parent.table, edge.parent_columns, row, edge.columns, edge.reading)
         return [(parent.id, identity(parent, there)) for there in found]
 
 
-def close(scope: Scope, rows: Rows, movers: Mapping[bytes, Home] | None = None) -> Closure:
+def close(scope: Scope, rows: Rows, movers: Mapping[Node, Home] | None = None) -> Closure:
     """Compute the closure. `movers` are the subjects that a fence holds; without it they are read from the rows."""
     closure = Closure(scope=scope, rows=rows)
     _list_rows(closure)
@@ -117,57 +131,109 @@ def _list_rows(closure: Closure) -> None:
 # -- 1. subjects -------------------------------------------------------------------------------------------------
 
 
-def told_destinations(scope: Scope, rows: Rows, subject: Row) -> frozenset[Destination]:
-    """Where the rows that tell a subject's market say that the subject's data lives; none where it is unknown."""
-    rule, homes = scope.market, dict(scope.market.homes)
-    telling = [row for row in rows.reached(rule.path, subject) if rule.when is None or holds(rule.when, row)]
-    values = [str(row[rule.field]) for row in telling if row[rule.field] is not None]
-    markets = values if rule.values is None else [dict(rule.values).get(value) for value in values]
-    return frozenset(Home(homes[market]) if market in homes else SOURCE for market in markets)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residence:
+    """What the evidence says of one person: where their data lives, and whether that was known and undisputed."""
+
+    home: Destination
+    known: bool
+    conflict: bool
+    disagrees: bool
 
 
-def destination_of_subject(scope: Scope, rows: Rows, subject: Row) -> Destination:
-    """Where a subject's data lives: where all that is told agrees, else what the file says of such subjects."""
-    told = told_destinations(scope, rows, subject)
-    if len(told) == 1:
-        return next(iter(told))
-    named = dict(scope.market.homes).get((scope.market.conflict if told else scope.market.unknown) or "")
-    return Home(named) if named else SOURCE
+def residence_of(kind: Kind, rows: Rows, person: Row) -> Residence:
+    """Where a person's data lives, by the evidence of their kind."""
+    rule = kind.market
+    told = [
+        (number, dated, home)
+        for number, piece in enumerate(rule.evidence)
+        for dated, home in tell(piece, rule, rows, person)
+    ]
+    if not told:
+        return Residence(home=_named(rule, rule.unknown), known=False, conflict=False, disagrees=False)
+    disagrees = len({home for _, _, home in told}) > 1
+    if rule.decide is Decide.FIRST:
+        best = min(number for number, _, _ in told)
+        told = [item for item in told if item[0] == best]
+    elif rule.decide is Decide.LATEST:
+        newest = max(dated for _, dated, _ in told)
+        told = [item for item in told if item[1] == newest]
+    homes = {home for _, _, home in told}
+    if len(homes) > 1:
+        return Residence(home=_named(rule, rule.conflict), known=True, conflict=True, disagrees=True)
+    return Residence(home=homes.pop(), known=True, conflict=False, disagrees=disagrees)
 
 
-def _subjects(closure: Closure, movers: Mapping[bytes, Home] | None) -> None:
-    for node, row in closure.of(closure.scope.subject):
-        told = told_destinations(closure.scope, closure.rows, row)
-        destination = destination_of_subject(closure.scope, closure.rows, row)
-        closure.markets[node[1]] = destination if movers is None else movers.get(node[1], SOURCE)
-        closure.unknown += not told
-        closure.torn += len(told) > 1
+def tell(piece: Evidence, rule: MarketRule, rows: Rows, person: Row) -> Iterator[tuple[Dated, Destination]]:
+    """What one piece of evidence tells: when, and the destination, of every row that it finds."""
+    for row in rows.followed(piece.steps, person):
+        value = row[piece.field]
+        if value is None or (piece.when and not holds(piece.when, row)) or not _is_valid(piece, rule, row):
+            continue
+        text = str(value)
+        if piece.pattern is not None:
+            match = re.search(piece.pattern, text)
+            if match is None or match[1] is None:
+                continue
+            text = match[1]
+        market = text if piece.values is None else dict(piece.values).get(text)
+        date_of = row[piece.date] if piece.date else None
+        yield (date_of is not None, date_of), _named(rule, market)
+
+
+def _is_valid(piece: Evidence, rule: MarketRule, row: Row) -> bool:
+    """Whether the row is true on the rule's day: from `since` on, and before `until`."""
+    since, until = (row[name] if name else None for name in (piece.since, piece.until))
+    if rule.as_of is None:
+        return True
+    return (since is None or since <= rule.as_of) and (until is None or until > rule.as_of)  # type: ignore[operator]
+
+
+def _named(rule: MarketRule, market: str | None) -> Destination:
+    homes = dict(rule.homes)
+    return Home(homes[market]) if market in homes else SOURCE
+
+
+def _subjects(closure: Closure, movers: Mapping[Node, Home] | None) -> None:
+    for kind in closure.scope.kinds:
+        for node, row in closure.of(kind.dataset):
+            residence = residence_of(kind, closure.rows, row)
+            closure.markets[node] = residence.home if movers is None else movers.get(node, SOURCE)
+            closure.residences[node] = residence
 
 
 # -- 2. owners ---------------------------------------------------------------------------------------------------
 
 
 def _owners(closure: Closure, dataset: DatasetScope) -> None:
-    subject = closure.scope.dataset(closure.scope.subject)
     for node, row in closure.of(dataset.id):
-        by_path = [
-            frozenset(closure.markets[identity(subject, person)] for person in closure.rows.reached(path, row))
-            for path in dataset.paths
-        ]
+        by_path = [destinations_over(closure, path, row) for path in dataset.paths]
         closure.destinations[node] = frozenset().union(*by_path)
-        counted = closure.destinations[node]
-        if dataset.shared is Shared.FIRST:
-            counted = next((found for found in by_path if found), frozenset())
+        counted, kept, reached = set[Destination](), False, False
+        for path, found in zip(dataset.paths, by_path, strict=True):
+            rule = dataset.sharing(path)
+            if not (rule is Shared.FIRST and reached):
+                counted |= found
+                kept = kept or (SOURCE in found and rule is not Shared.ANY)
+            reached = reached or bool(found)
         homes = tuple(home for home in closure.scope.homes if home in counted)
         if not homes:
             continue
         closure.owners[node] = homes
         for home in homes:
             closure.at_home[node, home] = Form.WHOLE
-        if SOURCE in counted and dataset.shared is not Shared.ANY:
+        if kept:
             closure.kept_by_owners.add(node)
         else:
             closure.fates[node] = Fate.DELETE if dataset.moves else Fate.BLANK
+
+
+def destinations_over(closure: Closure, path: Path, row: Row) -> frozenset[Destination]:
+    """Where the people live whom the row leads to over one path."""
+    subject = closure.scope.dataset(path.subject)
+    return frozenset(
+        closure.markets[subject.id, identity(subject, person)] for person in closure.rows.reached(path, row)
+    )
 
 
 # -- 3. what home needs ------------------------------------------------------------------------------------------

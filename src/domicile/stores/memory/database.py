@@ -12,7 +12,7 @@ from typing import Protocol
 
 from domicile.catalogue import Catalogue, ForeignKey, TableName
 from domicile.model import Erased, Fence, Home, Manifest, Measure, Scope, SliceId
-from domicile.stores.memory.closure import Line
+from domicile.stores.memory.closure import Line, Node
 from domicile.stores.memory.rows import Row, Rows
 
 
@@ -27,7 +27,7 @@ class Guard(Protocol):
 class SourceSide:
     """Our schema at the source: fence, manifest and marks."""
 
-    movers: dict[bytes, Home] = field(default_factory=dict)
+    movers: dict[Node, Home] = field(default_factory=dict)
     fence: Fence | None = None
     scope: Scope | None = None
     lines: tuple[Line, ...] = ()

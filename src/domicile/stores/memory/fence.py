@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from domicile.catalogue import TableName
 from domicile.errors import Fenced
-from domicile.model import DatasetId, DatasetScope, Scope
-from domicile.stores.memory.closure import SOURCE, destination_of_subject
+from domicile.model import DatasetId, DatasetScope, Kind, Scope
+from domicile.stores.memory.closure import SOURCE, residence_of
 from domicile.stores.memory.rows import Row, Rows, identity
 
 
@@ -21,7 +21,7 @@ class MoverGuard:
     """Refuses writes to rows of `movers`, named by the identities of their subject rows."""
 
     scope: Scope
-    movers: frozenset[bytes]
+    movers: frozenset[tuple[DatasetId, bytes]]
     leaving: frozenset[tuple[DatasetId, bytes]] = frozenset()
 
     def check(self, before: Rows, after: Rows, table: TableName, change: tuple[Row | None, Row | None]) -> None:
@@ -42,19 +42,26 @@ class MoverGuard:
             raise Fenced(f"{table}: the row belongs to a person who is being moved; write at home")
 
     def _is_movers(self, dataset: DatasetScope, rows: Rows, row: Row) -> bool:
-        subject = self.scope.dataset(self.scope.subject)
         return any(
-            identity(subject, person) in self.movers for path in dataset.paths for person in rows.reached(path, row)
+            (path.subject, identity(self.scope.dataset(path.subject), person)) in self.movers
+            for path in dataset.paths
+            for person in rows.reached(path, row)
         )
 
     def _becomes_mover(self, dataset: DatasetScope, rows: Rows, row: Row) -> bool:
-        return dataset.id == self.scope.subject and destination_of_subject(self.scope, rows, row) is not SOURCE
+        return self.scope.is_subject(dataset.id) and self._moves(self.scope.kind(dataset.id), rows, row)
+
+    def _moves(self, kind: Kind, rows: Rows, person: Row) -> bool:
+        return residence_of(kind, rows, person).home is not SOURCE
 
     def _makes_a_mover(self, dataset: DatasetScope, rows: Rows, row: Row) -> bool:
         """Whether the row tells somebody's market and, now, that they would move."""
-        return dataset.table in {step.table for step in self.scope.market.path.steps} and any(
-            destination_of_subject(self.scope, rows, person) is not SOURCE
+        return any(
+            self._moves(kind, rows, person)
+            for kind in self.scope.kinds
+            if dataset.table in kind.market.tables
             for path in dataset.paths
+            if path.subject == kind.dataset
             for person in rows.reached(path, row)
         )
 
@@ -62,7 +69,7 @@ class MoverGuard:
         for edge in self.scope.edges:
             parent = self.scope.dataset(edge.parent)
             if edge.child == dataset.id:
-                for there in rows.find(parent.table, edge.parent_columns, [row[name] for name in edge.columns]):
+                for there in rows.referred(parent.table, edge.parent_columns, row, edge.columns, edge.reading):
                     if (parent.id, identity(parent, there)) in self.leaving:
                         return True
         return False

@@ -12,6 +12,7 @@ from domicile.model import (
     Finding,
     Form,
     Home,
+    Kind,
     Manifest,
     Outside,
     Slice,
@@ -29,6 +30,8 @@ from domicile.stores.memory.closure import (
     needs_at_home,
     needs_at_source,
 )
+from domicile.stores.memory.readings import is_readable, references
+from domicile.stores.memory.rows import Row
 
 # -- 5. the manifest ---------------------------------------------------------------------------------------------
 
@@ -150,8 +153,8 @@ def _tallies(closure: Closure, lines: tuple[Line, ...]) -> Iterator[Tally]:
 
 def findings(closure: Closure) -> Iterator[Finding]:
     """Everything that a rule of the file decides, and everything that none does."""
-    yield from _unknown_market(closure)
-    yield from _torn_market(closure)
+    for kind in closure.scope.kinds:
+        yield from _markets(closure, kind)
     for dataset in closure.scope.datasets:
         yield from _ownerless(closure, dataset)
         yield from _shared(closure, dataset)
@@ -161,31 +164,34 @@ def findings(closure: Closure) -> Iterator[Finding]:
         yield from _apart_source(closure, edge)
         yield from _unenforced(closure, edge)
         yield from _dangling(closure, edge)
+        yield from _unreadable(closure, edge)
         yield from _stand_in(closure, edge)
 
 
-def _found(kind: str, where: str, nodes: list[int], text: str, **decision: str | None) -> Iterator[Finding]:
+def _found(  # noqa: PLR0913 - what is found, and what is decided of it
+    kind: str, where: str, nodes: list[int], text: str, *, rule: str | None = None, remedy: str | None = None
+) -> Iterator[Finding]:
     count = sum(nodes)
     if count:
-        yield Finding(kind=kind, where=where, count=count, text=f"{count} {text}", **decision)
+        yield Finding(kind=kind, where=where, count=count, text=f"{count} {text}", rule=rule, remedy=remedy)
 
 
-def _unknown_market(closure: Closure) -> Iterator[Finding]:
-    rule = closure.scope.market.unknown
-    decided = rule != "in-scope"
+def _markets(closure: Closure, kind: Kind) -> Iterator[Finding]:
+    """What the evidence leaves open, and where pieces of it disagree."""
+    told = [closure.residences[node] for node, _ in closure.of(kind.dataset)]
+    for name, count, answer, remedy in (
+        ("unknown-market", [1 for item in told if not item.known], kind.market.unknown, "policy.unknown_market: ?"),
+        ("market-conflict", [1 for item in told if item.conflict], kind.market.conflict, "market.conflict: ?"),
+    ):
+        decided = answer not in (None, "in-scope")
+        yield from _found(
+            name, str(kind.dataset), count, "subjects have no (one) market",
+            rule=answer if decided else None, remedy=None if decided else remedy,
+        )  # fmt: skip
+    settled = [1 for item in told if item.disagrees and not item.conflict]
     yield from _found(
-        "unknown-market", str(closure.scope.subject), [closure.unknown], "subjects have no market",
-        rule=f"policy.unknown_market: {rule}" if decided else None,
-        remedy=None if decided else "policy:\n  unknown_market: ?   # a market of policy.homes, or stay",
-    )  # fmt: skip
-
-
-def _torn_market(closure: Closure) -> Iterator[Finding]:
-    rule = closure.scope.market.conflict
-    yield from _found(
-        "market-conflict", str(closure.scope.subject), [closure.torn], "subjects have several markets",
-        rule=f"subject.market.conflict: {rule}" if rule else None,
-        remedy=None if rule else "subject:\n  market:\n    conflict: ?   # stay, or a market of policy.homes",
+        "market-disagreement", str(kind.dataset), settled, "subjects of whom the evidence disagrees",
+        rule=f"market.decide: {kind.market.decide}",
     )  # fmt: skip
 
 
@@ -206,11 +212,12 @@ def _shared(closure: Closure, dataset: DatasetScope) -> Iterator[Finding]:
         return
     mine = [node for node, _ in closure.of(dataset.id)]
     rule = f"datasets.{dataset.id}.shared: {dataset.shared or '?'}"
+    decided = all(dataset.sharing(path) for path in dataset.paths)
     yield from _found(
         "shared", str(dataset.id),
         [1 for node in mine if len(closure.destinations[node]) > 1],
         "rows lead to subjects who live apart",
-        rule=rule if dataset.shared else None, remedy=None if dataset.shared else rule,
+        rule=rule if decided else None, remedy=None if decided else rule,
     )  # fmt: skip
     if not dataset.moves:
         yield from _found(
@@ -295,16 +302,29 @@ def _dangling(closure: Closure, edge: Edge) -> Iterator[Finding]:
         [
             closure.copies[node]
             for node, row in closure.of(edge.child)
-            if _refers(edge, row) and not closure.parents(edge, row)
+            if _refers(edge, row) and not _held(closure, edge, row)
         ],
         f"rows refer to rows of {edge.parent} that don't exist", rule="counted, left as they are",
+    )  # fmt: skip
+
+
+def _unreadable(closure: Closure, edge: Edge) -> Iterator[Finding]:
+    if edge.reading is None:
+        return
+    child, reading = closure.scope.dataset(edge.child), edge.reading
+    rule = f"datasets.{child.id}.unenforced: follow"
+    yield from _found(
+        "unreadable", edge.where,
+        [closure.copies[node] for node, row in closure.of(child.id) if not is_readable(reading, row)],
+        "rows hold text that is no JSON where references are read",
+        rule=rule if child.unenforced_follow else None, remedy=None if child.unenforced_follow else rule,
     )  # fmt: skip
 
 
 def _stand_in(closure: Closure, edge: Edge) -> Iterator[Finding]:
     child, parent = closure.scope.dataset(edge.child), closure.scope.dataset(edge.parent)
     blank = next((item for item in child.blanks if (item.column,) == edge.columns), None)
-    if blank is None or blank.outside is not Outside.LITERAL:
+    if edge.reading is not None or blank is None or blank.outside is not Outside.LITERAL:
         return
     held = {str(row[edge.parent_columns[0]]) for _, row in closure.of(parent.id)}
     if blank.literal not in held or not is_everywhere(parent):
@@ -315,5 +335,15 @@ def _stand_in(closure: Closure, edge: Edge) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _refers(edge: Edge, row: object) -> bool:
-    return all(row[name] is not None for name in edge.columns)  # type: ignore[index]
+def _refers(edge: Edge, row: Row) -> bool:
+    if edge.reading is not None:
+        return bool(references(edge.reading, row))
+    return all(row[name] is not None for name in edge.columns)
+
+
+def _held(closure: Closure, edge: Edge, row: Row) -> bool:
+    """Whether every reference of the row has a parent."""
+    if edge.reading is None:
+        return bool(closure.parents(edge, row))
+    table = closure.scope.dataset(edge.parent).table
+    return all(closure.rows.find(table, edge.parent_columns, [key]) for key in references(edge.reading, row))

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from domicile.catalogue import TableName
-from domicile.model import DatasetScope, Path
+from domicile.model import DatasetScope, Path, Reading, Step
 from domicile.stores.memory.conditions import holds
+from domicile.stores.memory.readings import references
 from domicile.stores.memory.values import encode
 
 Row: TypeAlias = Mapping[str, object]
@@ -37,15 +38,33 @@ class Rows:
 
     def reached(self, path: Path, row: Row) -> list[Row]:
         """The subjects' own rows that `row` leads to over `path`; none where it breaks off."""
+        return self.followed(path.steps, row)
+
+    def followed(self, steps: Iterable[Step], row: Row) -> list[Row]:
+        """The rows at which the steps end."""
         here = [row]
-        for step in path.steps:
+        for step in steps:
             here = [
                 there
                 for start in here
                 if step.when is None or holds(step.when, start)
-                for there in self.find(step.table, step.to_columns, [start[name] for name in step.columns])
+                for there in self._there(step, start)
             ]
         return here
+
+    def _there(self, step: Step, start: Row) -> list[Row]:
+        if step.to_reading is not None:
+            wanted = start[step.columns[0]]
+            return [there for there in self.of(step.table) if wanted in references(step.to_reading, there)]
+        return self.referred(step.table, step.to_columns, start, step.columns, step.reading)
+
+    def referred(
+        self, table: TableName, to_columns: Sequence[str], row: Row, columns: Sequence[str], reading: Reading | None
+    ) -> list[Row]:
+        """The rows of `table` that `row` refers to, by its columns or by what is read out of one."""
+        if reading is None:
+            return self.find(table, to_columns, [row[name] for name in columns])
+        return [there for key in references(reading, row) for there in self.find(table, to_columns, [key])]
 
     def changed(self, table: TableName, rows: Iterable[Row]) -> Rows:
         """The same moment with other rows in one table."""

@@ -24,7 +24,7 @@ from domicile.model import (
     SliceId,
 )
 from domicile.stores import Sink
-from domicile.stores.memory.closure import EVERY_HOME, SOURCE, close, is_blanked
+from domicile.stores.memory.closure import EVERY_HOME, SOURCE, Node, close, is_blanked
 from domicile.stores.memory.database import MemoryDatabase, SourceSide
 from domicile.stores.memory.faults import Faults
 from domicile.stores.memory.fence import MoverGuard
@@ -180,7 +180,7 @@ class MemorySource:
             raise RuntimeError("a fence always holds its scope")
         return side.scope
 
-    def _movers(self) -> Mapping[bytes, Home] | None:
+    def _movers(self) -> Mapping[Node, Home] | None:
         side = self.database.source_side
         return side.movers if side and side.fence else None
 

@@ -26,13 +26,13 @@ from domicile.stores.postgres.copying import Meter, copy_out
 from domicile.stores.postgres.fence import admit, open_guards
 from domicile.stores.postgres.names import (
     STAGING,
-    edge_match,
     key_match,
     source_of,
     staged,
     stand_in,
 )
 from domicile.stores.postgres.reading import slice_lines, slice_query, stretch_of
+from domicile.stores.postgres.readings import opened, refers
 from domicile.stores.postgres.session import number, run, with_application_path
 from domicile.stores.postgres.shape import refuse_changed
 
@@ -191,13 +191,14 @@ def _refuse_orphans(connection: psycopg.Connection[Any], scope: Scope, edge: Edg
     orphans = number(
         connection,
         sql.SQL(
-            "SELECT count(*) FROM {} AS c JOIN ({} AS m JOIN {} AS d ON {}) ON {} WHERE {} AND m.fate = {} AND NOT {}"
+            "SELECT count(*) FROM {} AS c{} JOIN ({} AS m JOIN {} AS d ON {}) ON {} WHERE {} AND m.fate = {} AND NOT {}"
         ).format(
             source_of(child),
+            opened(edge, "c", schema=STAGING),
             staged("m", parent.id),
             source_of(parent),
             key_match(parent, "d", "m"),
-            edge_match(edge, "d", "c"),
+            refers(edge, "c", "d"),
             slice_lines(piece),
             sql.Literal(Fate.DELETE.value),
             leaving,

@@ -15,20 +15,19 @@ import psycopg
 from psycopg import sql
 
 from domicile.model import DatasetScope, Fate, Scope
-from domicile.stores.postgres.closure.market import markets_query, movers_query
+from domicile.stores.postgres.closure.market import becomes_mover, movers_query
 from domicile.stores.postgres.names import (
     STAGING,
     column,
-    edge_match,
     key_match,
-    leads_to_mover,
+    movers_of,
     relation,
-    same_subject,
     source_of,
     staged,
-    subject_row,
     tag,
 )
+from domicile.stores.postgres.paths import follow, leads_to_mover, same_person
+from domicile.stores.postgres.readings import json_function, references, refers
 from domicile.stores.postgres.session import FENCED_STATE, run
 
 GUARD = "zzzz_domicile_guard"
@@ -45,29 +44,37 @@ def create_staging(connection: psycopg.Connection[Any], scope: Scope, schema: st
     run(connection, sql.SQL("CREATE SCHEMA {}").format(name))
     run(connection, sql.SQL("REVOKE ALL ON SCHEMA {} FROM PUBLIC").format(name))
     run(connection, sql.SQL("CREATE TABLE {} (secret text NOT NULL)").format(sql.Identifier(schema, "token")))
-    run(
-        connection,
-        sql.SQL("CREATE TABLE {} AS {}").format(sql.Identifier(schema, "subject"), movers_query(scope)),
-    )
-    run(connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (key)").format(sql.Identifier(schema, "subject")))
-    run(connection, sql.SQL("ANALYZE {}").format(sql.Identifier(schema, "subject")))
+    run(connection, json_function(schema))
+    for kind in scope.kinds:
+        movers = movers_of(kind.dataset, schema)
+        run(connection, sql.SQL("CREATE TABLE {} AS {}").format(movers, movers_query(scope, kind, schema=schema)))
+        run(connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (key)").format(movers))
+        run(connection, sql.SQL("ANALYZE {}").format(movers))
 
 
 def late_movers(connection: psycopg.Connection[Any], scope: Scope) -> None:
     """Bring the list of movers up to this moment, once the tables are locked."""
-    subject = sql.Identifier(STAGING, "subject")
-    run(
-        connection,
-        sql.SQL("INSERT INTO {} SELECT * FROM ({}) AS q ON CONFLICT (key) DO NOTHING").format(
-            subject, movers_query(scope)
-        ),
+    for kind in scope.kinds:
+        movers, now = movers_of(kind.dataset), movers_query(scope, kind, schema=STAGING)
+        run(
+            connection,
+            sql.SQL("INSERT INTO {} SELECT * FROM ({}) AS q ON CONFLICT (key) DO NOTHING").format(movers, now),
+        )
+        run(
+            connection,
+            sql.SQL("DELETE FROM {} AS s WHERE NOT EXISTS (SELECT FROM ({}) AS q WHERE {})").format(
+                movers, now, same_person(scope, kind.dataset, column("q", "key"), column("s", "key"))
+            ),
+        )
+
+
+def movers_by_home(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> dict[str, int]:
+    """How many people, of all kinds, go to each home."""
+    each = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT home FROM {}").format(movers_of(kind.dataset, schema)) for kind in scope.kinds
     )
-    run(
-        connection,
-        sql.SQL("DELETE FROM {} AS s WHERE NOT EXISTS (SELECT FROM ({}) AS q WHERE {})").format(
-            subject, movers_query(scope), same_subject(scope, column("q", "key"), column("s", "key"))
-        ),
-    )
+    rows = run(connection, sql.SQL("SELECT home, count(*) FROM ({}) AS m GROUP BY 1 ORDER BY 1").format(each))
+    return {str(home): int(count) for home, count in rows}
 
 
 def guarded(scope: Scope) -> tuple[DatasetScope, ...]:
@@ -104,8 +111,6 @@ def install(connection: psycopg.Connection[Any], scope: Scope) -> None:
 def replace_guard(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, *, frozen: bool) -> None:
     """Write the guard function of one dataset; `frozen` adds that nobody may hang a new row on a leaving one."""
     new = [leads_to_mover(scope, path, "new") for path in dataset.paths]
-    if dataset.id == scope.subject:
-        new.append(_becomes_mover(scope))
     new.extend(_makes_a_mover(scope, dataset))
     if frozen:
         new.extend(_hangs_on_leaving(scope, dataset))
@@ -134,22 +139,22 @@ def replace_guard(connection: psycopg.Connection[Any], scope: Scope, dataset: Da
     )
 
 
-def _becomes_mover(scope: Scope) -> sql.Composable:
-    row = sql.SQL("(SELECT (new).*)")
-    return sql.SQL("EXISTS (SELECT FROM ({}) AS r WHERE r.home IS NOT NULL)").format(markets_query(scope, row=row))
-
-
 def _makes_a_mover(scope: Scope, dataset: DatasetScope) -> Iterator[sql.Composable]:
-    """Whether the new row tells somebody's market and, now, that they would move; true once the row is in its table."""
-    if dataset.table not in {step.table for step in scope.market.path.steps}:
-        return
-    for path in dataset.paths:
-        if path.steps:
-            clauses, person = subject_row(scope, path, "n")
-            row = sql.SQL("(SELECT {}.*)").format(sql.Identifier(person))
-            yield sql.SQL(
-                "EXISTS (SELECT FROM (SELECT (new).*) AS n{} JOIN LATERAL ({}) AS r ON true WHERE r.home IS NOT NULL)"
-            ).format(clauses, markets_query(scope, row=row))
+    """Whether by the new row somebody would move: their own row, or one that tells their market.
+
+    True once the row is in its table.
+    """
+    if scope.is_subject(dataset.id):
+        row = sql.SQL("(SELECT (new).*)")
+        yield becomes_mover(scope, scope.kind(dataset.id), row, schema=STAGING)
+    for kind in scope.kinds:
+        ways = [path for path in dataset.paths if path.steps and path.subject == kind.dataset]
+        for path in ways if dataset.table in kind.market.tables else ():
+            clauses, person = follow(scope, path.steps, "n")
+            their_row = sql.SQL("(SELECT {}.*)").format(sql.Identifier(person))
+            yield sql.SQL("EXISTS (SELECT FROM (SELECT (new).*) AS n{} WHERE {})").format(
+                clauses, becomes_mover(scope, kind, their_row, schema=STAGING)
+            )
 
 
 def _hangs_on_leaving(scope: Scope, dataset: DatasetScope) -> Iterator[sql.Composable]:
@@ -157,12 +162,17 @@ def _hangs_on_leaving(scope: Scope, dataset: DatasetScope) -> Iterator[sql.Compo
         parent = scope.dataset(edge.parent)
         if edge.child != dataset.id or not parent.moves:
             continue
-        yield sql.SQL("EXISTS (SELECT FROM {} AS p JOIN {} AS m ON {} WHERE m.fate = {} AND {})").format(
+        items: sql.Composable = sql.SQL("")
+        if edge.reading is not None:
+            reads = references(edge.reading, "new", schema=STAGING)
+            items = sql.SQL("({}) AS new_reads(x) CROSS JOIN ").format(reads)
+        yield sql.SQL("EXISTS (SELECT FROM {}{} AS p JOIN {} AS m ON {} WHERE m.fate = {} AND {})").format(
+            items,
             source_of(parent),
             staged("m", parent.id),
             key_match(parent, "p", "m"),
             sql.Literal(Fate.DELETE.value),
-            edge_match(edge, "p", "new"),
+            refers(edge, "new", "p"),
         )
 
 

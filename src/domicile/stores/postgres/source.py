@@ -203,11 +203,8 @@ class PostgresSource:
             )
 
     def _subjects(self) -> tuple[tuple[Home, int], ...]:
-        rows = run(
-            self.connection,
-            sql.SQL("SELECT home, count(*) FROM {} GROUP BY 1 ORDER BY 1").format(sql.Identifier(STAGING, "subject")),
-        )
-        return tuple((Home(home), int(count)) for home, count in rows)
+        counted = fence.movers_by_home(self.connection, self.scope, STAGING)
+        return tuple((Home(home), count) for home, count in counted.items())
 
     def freeze(self, scope: Scope) -> Manifest:
         """Freeze the closure under the fence."""

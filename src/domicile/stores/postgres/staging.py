@@ -22,8 +22,16 @@ from domicile.model import SLICE_ROWS_MAX, DatasetScope, Fate, Form, Manifest, S
 from domicile.stores.postgres import sequences
 from domicile.stores.postgres.closure import EVERYWHERE, Work, compute
 from domicile.stores.postgres.closure import number as number_lines
-from domicile.stores.postgres.fence import close_to_others, create_staging, guarded, keep_sources, replace_guard
-from domicile.stores.postgres.names import STAGING, key_match, leads_to_mover, lines_match, source_of, staged
+from domicile.stores.postgres.fence import (
+    close_to_others,
+    create_staging,
+    guarded,
+    keep_sources,
+    movers_by_home,
+    replace_guard,
+)
+from domicile.stores.postgres.names import STAGING, key_match, lines_match, source_of, staged
+from domicile.stores.postgres.paths import leads_to_mover
 from domicile.stores.postgres.session import number as count_of
 from domicile.stores.postgres.session import run
 from domicile.stores.postgres.shape import freeze_shapes
@@ -134,11 +142,7 @@ def _compute(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> 
     number_lines(work)
     lines = {dataset.id: _ranges(connection, dataset, schema) for dataset in scope.datasets}
     slices = tuple(piece for dataset in scope.datasets for piece in _slices(scope, dataset, lines[dataset.id]))
-    subjects = run(
-        connection,
-        sql.SQL("SELECT home, count(*) FROM {} GROUP BY 1").format(sql.Identifier(schema, "subject")),
-    ).fetchall()
-    counted = {str(home): int(count) for home, count in subjects}
+    counted = movers_by_home(connection, scope, schema)
     return Manifest(
         subjects=tuple((home, counted.get(home, 0)) for home in scope.homes),
         slices=slices,
@@ -281,7 +285,8 @@ def late_rows(connection: psycopg.Connection[Any], scope: Scope) -> int:
 
 
 def _late(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope) -> int:
-    asked = dataset.paths[:1] if dataset.shared is Shared.FIRST else dataset.paths
+    first = [dataset.sharing(path) is Shared.FIRST for path in dataset.paths]
+    asked = [path for number, path in enumerate(dataset.paths) if not (number and first[number])]
     reach = sql.SQL(" OR ").join(leads_to_mover(scope, path, "d") for path in asked)
     return count_of(
         connection,

@@ -17,7 +17,7 @@ from domicile.stores.postgres.closure.work import EVERYWHERE, Work
 
 def compute(work: Work) -> Iterator[Finding]:
     """Compute owners and needs; yield what was found on the way. `number` makes the manifest of it."""
-    yield from market.unclear_markets(work)
+    yield from market.open_markets(work)
     for dataset in work.scope.datasets:
         owners.make_lines(work, dataset)
         if dataset.decided:
@@ -33,6 +33,7 @@ def compute(work: Work) -> Iterator[Finding]:
     for edge in work.scope.edges:
         yield from findings.unenforced(work, edge)
         yield from findings.stand_ins(work, edge)
+        yield from findings.unreadable(work, edge)
 
 
 __all__ = ["EVERYWHERE", "Work", "compute", "number"]

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from domicile.model import DatasetScope, Edge, Fate, Finding, Form, Outside
+from domicile.model import DatasetScope, Edge, Fate, Finding, Form, Holds, Outside
 from domicile.stores.postgres.closure.work import Work, is_everywhere
-from domicile.stores.postgres.names import column, edge_match, key_match, lines_match, relation, source_of
+from domicile.stores.postgres.names import column, key_match, lines_match, relation, source_of
+from domicile.stores.postgres.readings import as_key, opened, references, refers
+from domicile.stores.postgres.readings import unreadable as unreadable_text
 
 
 def kept(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
@@ -80,7 +82,7 @@ def stand_ins(work: Work, edge: Edge) -> Iterator[Finding]:
     """Count skeletons whose stand-in for a referring column is a value that the parent doesn't hold."""
     child, parent = work.scope.dataset(edge.child), work.scope.dataset(edge.parent)
     blank = next((item for item in child.blanks if (item.column,) == edge.columns), None)
-    if blank is None or blank.outside is not Outside.LITERAL:
+    if edge.reading is not None or blank is None or blank.outside is not Outside.LITERAL:
         return
     held = work.count(
         sql.SQL("SELECT count(*) FROM {} AS p WHERE p.{}::text = {}").format(
@@ -107,9 +109,12 @@ def unenforced(work: Work, edge: Edge) -> Iterator[Finding]:
     if edge.missing_on and edge.missing_on != (child.table,):
         leaves = [f"{relation(name).as_string(None)}" for name in edge.missing_on]
         lacking = sql.SQL("c.tableoid = ANY({}::regclass[])").format(sql.Literal(leaves))
-    filled = sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(column("c", name)) for name in edge.columns)
-    rows = sql.SQL("SELECT count(*) FROM {} AS c WHERE {} AND {}").format(source_of(child), filled, lacking)
-    on_path = any(step.columns == edge.columns for path in child.paths for step in path.steps[:1])
+    rows = sql.SQL("SELECT count(*) FROM {} AS c WHERE {} AND {}").format(
+        source_of(child), _refers_at_all(work, edge), lacking
+    )
+    on_path = any(
+        step.columns == edge.columns and step.reading == edge.reading for path in child.paths for step in path.steps[:1]
+    )
     if on_path:
         touched = work.count(
             rows
@@ -119,12 +124,7 @@ def unenforced(work: Work, edge: Edge) -> Iterator[Finding]:
         )
         if touched:
             yield _unenforced_finding(edge, child, touched)
-    dangling = work.count(
-        rows
-        + sql.SQL(" AND NOT EXISTS (SELECT FROM {} AS p WHERE {})").format(
-            source_of(parent), edge_match(edge, "p", "c")
-        )
-    )
+    dangling = work.count(rows + sql.SQL(" AND ") + _dangles(work, edge, parent))
     if dangling:
         yield Finding(
             kind="dangling",
@@ -132,6 +132,47 @@ def unenforced(work: Work, edge: Edge) -> Iterator[Finding]:
             count=dangling,
             text=f"{dangling} rows refer to rows of {edge.parent} that don't exist",
             rule="counted, left as they are",
+        )
+
+
+def _refers_at_all(work: Work, edge: Edge) -> sql.Composable:
+    """Whether row `c` names any parent, there or not."""
+    if edge.reading is None:
+        return sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(column("c", name)) for name in edge.columns)
+    key = as_key(edge.reading.kind, sql.SQL("r.x"))
+    return sql.SQL("EXISTS (SELECT FROM ({}) AS r(x) WHERE {} IS NOT NULL)").format(
+        references(edge.reading, "c", schema=work.schema), key
+    )
+
+
+def _dangles(work: Work, edge: Edge, parent: DatasetScope) -> sql.Composable:
+    """Whether row `c` names a parent that is not there."""
+    none = sql.SQL("NOT EXISTS (SELECT FROM {} AS p WHERE {})").format(source_of(parent), refers(edge, "c", "p"))
+    if edge.reading is None:
+        return none
+    return sql.SQL("EXISTS (SELECT FROM (SELECT) AS one{} WHERE {} IS NOT NULL AND {})").format(
+        opened(edge, "c", schema=work.schema), as_key(edge.reading.kind, sql.SQL("c_reads.x")), none
+    )
+
+
+def unreadable(work: Work, edge: Edge) -> Iterator[Finding]:
+    """Count the rows whose text is no JSON where references are read: whose they are, can't be seen there."""
+    if edge.reading is None or edge.reading.holds is not Holds.JSON:
+        return
+    child = work.scope.dataset(edge.child)
+    count = work.count(
+        sql.SQL("SELECT count(*) FROM {} AS c WHERE {}").format(
+            source_of(child), unreadable_text(edge.reading, "c", schema=work.schema)
+        )
+    )
+    if count:
+        yield Finding(
+            kind="unreadable",
+            where=edge.where,
+            count=count,
+            text=f"{count} rows hold text that is no JSON where references are read",
+            rule=f"datasets.{child.id}.unenforced: follow" if child.unenforced_follow else None,
+            remedy=None if child.unenforced_follow else f"datasets:\n  {child.id}:\n    unenforced: follow",
         )
 
 

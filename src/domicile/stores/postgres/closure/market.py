@@ -1,4 +1,4 @@
-"""Who is a mover: the market of every subject, and its home (docs/closure.md, section 1)."""
+"""Who is a mover: the market of every person, and its home (docs/closure.md, section 1)."""
 
 from __future__ import annotations
 
@@ -8,122 +8,196 @@ from psycopg import sql
 
 from domicile.catalogue import PLAIN
 from domicile.conditions import qualify_condition
-from domicile.model import Finding, MarketRule, Scope
+from domicile.config import Decide
+from domicile.model import Evidence, Finding, Kind, MarketRule, Scope
 from domicile.stores.postgres.closure.work import Work
-from domicile.stores.postgres.names import column, compare, market_joins, source_of
+from domicile.stores.postgres.comparing import compare
+from domicile.stores.postgres.names import column, source_of
+from domicile.stores.postgres.paths import follow, same_person
+
+OPEN = ("in-scope", None)
 
 
-def told_query(scope: Scope, *, alias: str = "d", row: sql.Composable | None = None) -> sql.Composable:
-    """SELECT key, value of every row that tells a subject's market (of all subjects, or of the one row item `row`).
+def markets_query(scope: Scope, kind: Kind, *, schema: str, row: sql.Composable | None = None) -> sql.Composable:
+    """SELECT of every person (or of the one row item `row`): key, what was told, and whether it is disputed.
 
-    Each subject has one line at least; its value is null where the path breaks off.
+    `told` counts the homes that the deciding evidence tells (0: unknown, 2 and more: a conflict), `home` is the one of
+    1 (empty for markets that stay), `disagrees` says that other evidence tells another. Two markets of one home are no
+    conflict: the person's data goes to the same place.
     """
-    clauses, here = market_joins(scope, alias)
-    return sql.SQL("SELECT {} AS key, {} AS value FROM {} AS {}{}").format(
-        column(alias, scope.subject_key),
-        _value(scope.market, here),
-        row if row is not None else source_of(scope.dataset(scope.subject)),
-        sql.Identifier(alias),
-        clauses,
+    people = row if row is not None else source_of(scope.dataset(kind.dataset))
+    if len(kind.market.evidence) == 1 and not any(step.many for step in kind.market.evidence[0].steps):
+        return _only_evidence(scope, kind, people, schema)
+    pieces = [_told(scope, kind, number, people, schema) for number in range(len(kind.market.evidence))]
+    return sql.SQL(
+        "SELECT p.{key} AS key, coalesce(t.told, 0) AS told, t.home, coalesce(t.disagrees, false) AS disagrees"
+        " FROM {people} AS p LEFT JOIN (SELECT e.key, count(DISTINCT e.home) FILTER (WHERE {decides}) AS told,"
+        " min(e.home) FILTER (WHERE {decides}) AS home, count(DISTINCT e.home) > 1 AS disagrees"
+        " FROM (SELECT q.*, {rank} AS rank FROM ({pieces}) AS q) AS e GROUP BY e.key) AS t ON {same}"
+    ).format(
+        same=same_person(scope, kind.dataset, column("t", "key"), column("p", kind.key)),
+        key=sql.Identifier(kind.key),
+        people=people,
+        decides=sql.SQL("e.rank = 1"),
+        rank=_rank(kind.market),
+        pieces=sql.SQL(" UNION ALL ").join(pieces),
     )
 
 
-def markets_query(scope: Scope, *, row: sql.Composable | None = None) -> sql.Composable:
-    """SELECT key, market, home, told (how many homes, the source counted as one) of every subject, or of `row`.
-
-    `home` is null for stayers.
-    """
-    value, market = sql.SQL("r.value"), sql.SQL("m.market")
-    told = sql.SQL(
-        "SELECT m.key, m.value, m.market, {home} AS home FROM (SELECT r.key, r.value, {market} AS market"
-        " FROM ({rows}) AS r) AS m"
-    ).format(home=home_of(scope, market), market=_meaning(scope, value), rows=told_query(scope, row=row))
-    one = _ONE_ROW if scope.market.single else _MANY_ROWS
-    return sql.SQL("SELECT g.key, g.market, {home} AS home, g.told FROM ({groups}) AS g").format(
-        home=home_of(scope, sql.SQL("g.market")),
-        groups=one.format(
-            rows=told, unknown=_named(scope, scope.market.unknown), conflict=_named(scope, scope.market.conflict)
-        ),
+def _only_evidence(scope: Scope, kind: Kind, people: sql.Composable, schema: str) -> sql.Composable:
+    """The same from one piece of evidence that tells at most one thing of each: a plain join, nothing to count."""
+    (piece,) = kind.market.evidence
+    joins, end = follow(scope, piece.steps, "d", schema=schema, outer=True)
+    value = _value(piece, end)
+    told = sql.SQL("({} IS NOT NULL{})").format(value, _valid(kind.market, piece, end))
+    return sql.SQL(
+        "SELECT d.{key} AS key, CASE WHEN {told} THEN 1 ELSE 0 END AS told, {home} AS home, false AS disagrees"
+        " FROM {people} AS d{joins}"
+    ).format(
+        key=sql.Identifier(kind.key),
+        told=told,
+        home=_home(kind.market, piece, value),
+        people=people,
+        joins=joins,
     )
 
 
-_ONE_ROW = sql.SQL(
-    "SELECT t.key, (t.value IS NOT NULL)::int AS told,"
-    " CASE WHEN t.value IS NULL THEN {unknown} ELSE t.market END AS market FROM ({rows}) AS t"
-)
-_MANY_ROWS = sql.SQL(
-    "SELECT c.key, c.told, CASE WHEN c.told = 0 THEN {unknown} WHEN c.told > 1 THEN {conflict} ELSE c.market END"
-    " AS market FROM (SELECT t.key, min(t.market) FILTER (WHERE t.home IS NOT NULL) AS market,"
-    " count(DISTINCT coalesce(t.home, '')) FILTER (WHERE t.value IS NOT NULL) AS told"
-    " FROM ({rows}) AS t GROUP BY t.key) AS c"
-)
-
-
-def home_of(scope: Scope, market: sql.Composable) -> sql.Composable:
-    """The home of a market, or null for stayers."""
-    cases = sql.SQL(" ").join(
-        sql.SQL("WHEN {} THEN {}").format(sql.Literal(name), sql.Literal(home)) for name, home in scope.market.homes
-    )
-    return sql.SQL("CASE {} {} END").format(market, cases)
-
-
-def movers_query(scope: Scope) -> sql.Composable:
-    """SELECT key, market, home of every mover."""
-    return sql.SQL("SELECT q.key, q.market, q.home FROM ({}) AS q WHERE q.home IS NOT NULL").format(
-        markets_query(scope)
-    )
-
-
-def _value(rule: MarketRule, here: str) -> sql.Composable:
-    value = column(here, rule.field)
-    if rule.comparison == PLAIN:
+def _value(piece: Evidence, end: str) -> sql.Composable:
+    """What the row tells, or null; of the field's own type where that has an equality of its own."""
+    value = column(end, piece.field)
+    if piece.pattern is not None:
+        value = sql.SQL("substring({}::text FROM {})").format(value, sql.Literal(piece.pattern))
+    elif piece.comparison == PLAIN:
         value = sql.SQL("{}::text").format(value)
-    if rule.when is None:
+    if piece.when is None:
         return value
-    condition = sql.SQL(qualify_condition(rule.when, here))  # parsed and rebuilt, never pasted
+    condition = sql.SQL(qualify_condition(piece.when, end))  # parsed and rebuilt, never pasted
     return sql.SQL("CASE WHEN {} THEN {} END").format(condition, value)
 
 
-def _meaning(scope: Scope, value: sql.Composable) -> sql.Composable:
-    """The market that a field value means; null where it is not in the list, or null itself.
+def _rank(rule: MarketRule) -> sql.Composable:
+    """1 for the evidence that decides."""
+    order = {
+        Decide.FIRST: sql.SQL("rank() OVER (PARTITION BY q.key ORDER BY q.number)"),
+        Decide.LATEST: sql.SQL("rank() OVER (PARTITION BY q.key ORDER BY q.dated DESC NULLS LAST)"),
+        Decide.AGREE: sql.SQL("1"),
+    }
+    return order[rule.decide]
+
+
+def _told(scope: Scope, kind: Kind, number: int, people: sql.Composable, schema: str) -> sql.Composable:
+    """SELECT key, number, market, dated of every row in which this evidence tells something."""
+    piece = kind.market.evidence[number]
+    joins, end = follow(scope, piece.steps, "d", schema=schema)
+    value = _value(piece, end)
+    dated = sql.SQL("{}::timestamptz").format(column(end, piece.date)) if piece.date else sql.SQL("NULL::timestamptz")
+    return sql.SQL(
+        "SELECT d.{key} AS key, {number} AS number, {home} AS home, {dated} AS dated FROM {people} AS d{joins}"
+        " WHERE {value} IS NOT NULL{valid}"
+    ).format(
+        key=sql.Identifier(kind.key),
+        number=sql.Literal(number),
+        home=_home(kind.market, piece, value),
+        dated=dated,
+        people=people,
+        joins=joins,
+        value=value,
+        valid=_valid(kind.market, piece, end),
+    )
+
+
+def _home(rule: MarketRule, piece: Evidence, value: sql.Composable) -> sql.Composable:
+    """The home of the market that a value means; of one that is not in `policy.homes` it is empty, whatever it is.
 
     Values are compared as the field's own type does, so that a citext `ca` is `CA`.
     """
-    pairs = scope.market.values or tuple((market, market) for market, _ in scope.market.homes)
-    cases = sql.SQL(" ").join(
-        sql.SQL("WHEN {} THEN {}").format(
-            compare(scope.market.comparison, value, sql.Literal(text)), sql.Literal(market)
-        )
-        for text, market in pairs
+    known = dict(rule.homes)
+    how = piece.comparison if piece.pattern is None else PLAIN
+    meant = piece.values if piece.values is not None else tuple((market, market) for market in known)
+    cases = [
+        sql.SQL("WHEN {} THEN {}").format(compare(how, value, sql.Literal(text)), sql.Literal(known[market]))
+        for text, market in meant
+        if market in known
+    ]
+    if not cases:
+        return sql.SQL("''::text")
+    return sql.SQL("CASE {} ELSE '' END").format(sql.SQL(" ").join(cases))
+
+
+def _valid(rule: MarketRule, piece: Evidence, end: str) -> sql.Composable:
+    """Whether the row is true on the rule's day: from `since` on, and before `until`."""
+    if rule.as_of is None:
+        return sql.SQL("")
+    day = sql.SQL("{}::date").format(sql.Literal(rule.as_of))
+    parts = [
+        sql.SQL(" AND ({0} IS NULL OR {0} " + sign + " {1})").format(column(end, name), day)
+        for name, sign in ((piece.since, "<="), (piece.until, ">"))
+        if name
+    ]
+    return sql.SQL("").join(parts)
+
+
+def home_expression(rule: MarketRule, row: str) -> sql.Composable:
+    """The home of a row of `markets_query` named `row`, or null for those who stay."""
+    homes = dict(rule.homes)
+    return sql.SQL(
+        "nullif(CASE WHEN {r}.told = 0 THEN {unknown} WHEN {r}.told > 1 THEN {conflict} ELSE {r}.home END, '')"
+    ).format(
+        r=sql.Identifier(row),
+        unknown=sql.Literal(homes.get(rule.unknown, "")),
+        conflict=sql.Literal(homes.get(rule.conflict or "", "")),
     )
-    return sql.SQL("CASE {} END").format(cases)
 
 
-def _named(scope: Scope, answer: str | None) -> sql.Composable:
-    """The market that the file names for subjects whose own is not clear, or null: they stay."""
-    return sql.Literal(answer) if answer in dict(scope.market.homes) else sql.SQL("NULL")
+def movers_query(scope: Scope, kind: Kind, *, schema: str) -> sql.Composable:
+    """SELECT key, home of every mover of one kind."""
+    return sql.SQL(
+        "SELECT q.key, q.home FROM (SELECT m.key, {} AS home FROM ({}) AS m) AS q WHERE q.home IS NOT NULL"
+    ).format(home_expression(kind.market, "m"), markets_query(scope, kind, schema=schema))
 
 
-def unclear_markets(work: Work) -> Iterator[Finding]:
-    """Count the subjects of whom no market is known, or several; a rule decides them, or the plan refuses."""
-    ((unknown, torn),) = work.run(
-        sql.SQL("SELECT count(*) FILTER (WHERE r.told = 0), count(*) FILTER (WHERE r.told > 1) FROM ({}) AS r").format(
-            markets_query(work.scope)
-        )
-    ).fetchall()
-    subject = str(work.scope.subject)
-    if unknown:
-        rule = work.scope.market.unknown
-        decided = rule != "in-scope"
-        yield Finding(
-            kind="unknown-market", where=subject, count=unknown, text=f"{unknown} subjects have no market",
-            rule=f"policy.unknown_market: {rule}" if decided else None,
-            remedy=None if decided else "policy:\n  unknown_market: ?   # a market of policy.homes, or stay",
-        )  # fmt: skip
-    if torn:
-        answer = work.scope.market.conflict
-        yield Finding(
-            kind="market-conflict", where=subject, count=torn, text=f"{torn} subjects have several markets",
-            rule=f"subject.market.conflict: {answer}" if answer else None,
-            remedy=None if answer else "subject:\n  market:\n    conflict: ?   # stay, or a market of policy.homes",
-        )  # fmt: skip
+def becomes_mover(scope: Scope, kind: Kind, row: sql.Composable, *, schema: str) -> sql.Composable:
+    """A condition on the row item of a person's own row: by all that is told, they have a mover's market."""
+    return sql.SQL("EXISTS (SELECT FROM ({}) AS m WHERE {} IS NOT NULL)").format(
+        markets_query(scope, kind, schema=schema, row=row), home_expression(kind.market, "m")
+    )
+
+
+def open_markets(work: Work) -> Iterator[Finding]:
+    """Count the people of whom no market, or more than one, is told; a rule decides them, or the plan refuses."""
+    for kind in work.scope.kinds:
+        counts = work.run(
+            sql.SQL(
+                "SELECT count(*) FILTER (WHERE m.told = 0), count(*) FILTER (WHERE m.told > 1),"
+                " count(*) FILTER (WHERE m.told = 1 AND m.disagrees) FROM ({}) AS m"
+            ).format(markets_query(work.scope, kind, schema=work.schema))
+        ).fetchone()
+        unknown, conflict, settled = counts or (0, 0, 0)
+        yield from _open(kind, "unknown-market", unknown, kind.market.unknown)
+        yield from _open(kind, "market-conflict", conflict, kind.market.conflict)
+        if settled:
+            yield Finding(
+                kind="market-disagreement", where=str(kind.dataset), count=settled,
+                text=f"{settled} subjects of whom the evidence disagrees",
+                rule=f"market.decide: {kind.market.decide}",
+            )  # fmt: skip
+
+
+def _open(kind: Kind, name: str, count: int, answer: str | None) -> Iterator[Finding]:
+    if not count:
+        return
+    text, rule, remedy = {
+        "unknown-market": (
+            "have no market", f"policy.unknown_market: {answer}",
+            "policy:\n  unknown_market: ?   # a market of policy.homes, or stay",
+        ),
+        "market-conflict": (
+            "have evidence of several markets", f"market.conflict: {answer}",
+            "subject:\n  market:\n    conflict: ?   # a market of policy.homes, or stay",
+        ),
+    }[name]  # fmt: skip
+    decided = answer not in OPEN
+    yield Finding(
+        kind=name, where=str(kind.dataset), count=count, text=f"{count} subjects {text}",
+        rule=rule if decided else None, remedy=None if decided else remedy,
+    )  # fmt: skip

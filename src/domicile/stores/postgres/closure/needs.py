@@ -13,7 +13,9 @@ from domicile.config import Apart, HomeRows
 from domicile.errors import StoreFault
 from domicile.model import DatasetScope, Edge, Fate, Finding, Form
 from domicile.stores.postgres.closure.work import Work, is_everywhere
-from domicile.stores.postgres.names import column, edge_match, key_match, key_select, lines_match, source_of
+from domicile.stores.postgres.comparing import compare_each
+from domicile.stores.postgres.names import column, key_match, key_select, lines_match, source_of
+from domicile.stores.postgres.readings import is_key, opened, refers
 
 ROUNDS_MAX = 10_000
 
@@ -62,7 +64,7 @@ def _missing(work: Work, edge: Edge) -> int:
             keys=key_select(parent, "p"),
             rows=rows,
             parents=source_of(parent),
-            match=edge_match(edge, "p", "c", names=_numbered(edge.columns)),
+            match=_match(edge),
             work=work.lines(parent),
             same=key_match(parent, "p", "w"),
         )
@@ -87,7 +89,7 @@ def _need(work: Work, edge: Edge, number: int) -> Iterator[int]:
                 keys=key_select(parent, "p"),
                 rows=rows,
                 parents=source_of(parent),
-                match=edge_match(edge, "p", "c", names=_numbered(edge.columns)),
+                match=_match(edge),
                 same=key_match(parent, "p", "w"),
                 better=better,
             )
@@ -110,11 +112,13 @@ def _drop_outdone(work: Work, parent: DatasetScope) -> None:
 def _children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int | None) -> Iterator[sql.Composable]:
     """Queries of (part, edge columns) of child rows that came to lie at a home in the last round; None: in any."""
     blanked = any(blank.column in edge.columns for blank in child.blanks)
-    lines = sql.SQL("SELECT w.part AS home_part, {} FROM {} AS w JOIN {} AS d ON {} WHERE {}{}").format(
-        _referring("d", edge.columns),
+    opening = opened(edge, "d", schema=work.schema)
+    lines = sql.SQL("SELECT w.part AS home_part, {} FROM {} AS w JOIN {} AS d ON {}{} WHERE {}{}").format(
+        _referring(edge),
         work.lines(child),
         source_of(child),
         key_match(child, "d", "w"),
+        opening,
         sql.SQL("true") if number is None else sql.SQL("w.round = {}").format(sql.Literal(number - 1)),
         sql.SQL(" AND w.form = {}").format(sql.Literal(Form.WHOLE.value)) if blanked else sql.SQL(""),
     )
@@ -122,21 +126,27 @@ def _children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int |
         yield lines
     elif number in (None, 1):
         homes = sql.SQL(", ").join(sql.SQL("({})").format(sql.Literal(home)) for home in work.scope.homes)
-        yield sql.SQL("SELECT h.part AS home_part, {} FROM {} AS d CROSS JOIN (VALUES {}) AS h(part)").format(
-            _referring("d", edge.columns), source_of(child), homes
+        yield sql.SQL("SELECT h.part AS home_part, {} FROM {} AS d{} CROSS JOIN (VALUES {}) AS h(part)").format(
+            _referring(edge), source_of(child), opening, homes
         )
 
 
-def _numbered(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of our own for the referring columns, which may be called anything."""
-    return tuple(f"refers_{number}" for number, _ in enumerate(columns, start=1))
-
-
-def _referring(alias: str, columns: tuple[str, ...]) -> sql.Composable:
-    named = zip(columns, _numbered(columns), strict=True)
+def _referring(edge: Edge) -> sql.Composable:
+    """What row `d` refers to, under names of our own: the referring columns may be called anything."""
+    if edge.reading is not None:
+        return sql.SQL("d_reads.x AS refers_1")
     return sql.SQL(", ").join(
-        sql.SQL("{} AS {}").format(column(alias, one), sql.Identifier(name)) for one, name in named
+        sql.SQL("{} AS {}").format(column("d", name), sql.Identifier(f"refers_{number}"))
+        for number, name in enumerate(edge.columns, start=1)
     )
+
+
+def _match(edge: Edge) -> sql.Composable:
+    """A condition that `c`, made by `_referring`, refers to row `p`."""
+    if edge.reading is not None:
+        return is_key(edge.reading, column("p", edge.parent_columns[0]), sql.SQL("c.refers_1"))
+    parents = [column("p", name) for name in edge.parent_columns]
+    return compare_each(edge.comparisons, parents, [column("c", f"refers_{n}") for n, _ in enumerate(parents, start=1)])
 
 
 def of_source(work: Work) -> Iterator[Finding]:
@@ -166,11 +176,12 @@ def _spare(work: Work, edge: Edge) -> int:
     threatened = [Fate.DELETE.value]
     if edge.apart_source is Apart.WHOLE:
         threatened.append(Fate.BLANK.value)
-    needed = sql.SQL("SELECT {keys} FROM {children} AS c JOIN {parents} AS p ON {match} WHERE {stays}").format(
+    needed = sql.SQL("SELECT {keys} FROM {children} AS c{opening} JOIN {parents} AS p ON {match} WHERE {stays}").format(
         keys=key_select(parent, "p"),
         children=source_of(child),
+        opening=opened(edge, "c", schema=work.schema),
         parents=source_of(parent),
-        match=edge_match(edge, "p", "c"),
+        match=refers(edge, "c", "p"),
         stays=_stays(work, edge, child),
     )
     same = lines_match(parent, "w", "n")
@@ -207,8 +218,7 @@ def _apart_finding(work: Work, edge: Edge, count: int, side: str) -> Finding:
         else f"{count} rows of {parent.id} would be erased while rows of {edge.child} that stay refer to them"
     )
     remedy = (
-        f"datasets:\n  {edge.child}:\n    edges:\n      {','.join(edge.columns)}: {{apart: {{{side}: ?}}}}"
-        "   # skeleton | whole"
+        f"datasets:\n  {edge.child}:\n    edges:\n      {edge.spelled}: {{apart: {{{side}: ?}}}}   # skeleton | whole"
     )
     return Finding(
         kind=f"apart-{side}",

@@ -15,17 +15,8 @@ from psycopg import sql
 from domicile.config import Shared
 from domicile.model import DatasetScope, Fate, Finding, Form, Path
 from domicile.stores.postgres.closure.work import Work
-from domicile.stores.postgres.names import (
-    column,
-    key_match,
-    key_names,
-    key_select,
-    leads_to_anyone,
-    lines_match,
-    path_join,
-    source_of,
-    subject_join,
-)
+from domicile.stores.postgres.names import column, key_match, key_names, key_select, lines_match, source_of
+from domicile.stores.postgres.paths import follow, is_mover, leads_to_anyone, path_join
 
 
 def make_lines(work: Work, dataset: DatasetScope) -> None:
@@ -43,10 +34,10 @@ def make_lines(work: Work, dataset: DatasetScope) -> None:
 
 
 def _sole_lines(work: Work, dataset: DatasetScope, path: Path) -> sql.Composable:
-    joins, match = path_join(work.scope, path, "d")
+    joins, match = path_join(work.scope, path, "d", schema=work.schema)
     return sql.SQL(
         "CREATE UNLOGGED TABLE {work} AS SELECT s.home AS part, {whole}::text AS form, {fate}::text AS fate,"
-        " 0 AS round, {keys} FROM {rows} AS d{joins} JOIN {subject} AS s ON {match}"
+        " 0 AS round, {keys} FROM {rows} AS d{joins} JOIN {movers} AS s ON {match}"
     ).format(
         work=work.lines(dataset),
         whole=sql.Literal(Form.WHOLE.value),
@@ -54,7 +45,7 @@ def _sole_lines(work: Work, dataset: DatasetScope, path: Path) -> sql.Composable
         keys=key_select(dataset, "d"),
         rows=source_of(dataset),
         joins=joins,
-        subject=work.subject,
+        movers=work.movers(path.subject),
         match=match,
     )
 
@@ -69,35 +60,35 @@ def collect(work: Work, dataset: DatasetScope) -> None:
     )
     for number, path in enumerate(dataset.paths):
         work.run(_mover_owners(work, dataset, number, path))
-    if len(dataset.paths) > 1 or not dataset.paths[0].single:
+    if len(dataset.paths) > 1 or dataset.paths[0].many:
         for number, path in enumerate(dataset.paths):
             work.run(_stayer_owners(work, dataset, number, path))
     work.run(sql.SQL("ANALYZE {}").format(owners))
 
 
 def _mover_owners(work: Work, dataset: DatasetScope, number: int, path: Path) -> sql.Composable:
-    joins, match = path_join(work.scope, path, "d")
+    joins, match = path_join(work.scope, path, "d", schema=work.schema)
     return sql.SQL(
         "INSERT INTO {owners} SELECT DISTINCT {number}, s.home, {keys} FROM {rows} AS d{joins}"
-        " JOIN {subject} AS s ON {match}"
+        " JOIN {movers} AS s ON {match}"
     ).format(
         owners=work.owners(dataset),
         number=sql.Literal(number),
         keys=key_select(dataset, "d"),
         rows=source_of(dataset),
         joins=joins,
-        subject=work.subject,
+        movers=work.movers(path.subject),
         match=match,
     )
 
 
 def _stayer_owners(work: Work, dataset: DatasetScope, number: int, path: Path) -> sql.Composable:
-    joins, found = subject_join(work.scope, path, "d")
+    joins, last = follow(work.scope, path.steps, "d", schema=work.schema)
     return sql.SQL(
         "INSERT INTO {owners} SELECT DISTINCT {number}, NULL::text, {keys} FROM"
         " (SELECT DISTINCT {names} FROM {owners} WHERE home IS NOT NULL) AS c"
         " JOIN {rows} AS d ON {match}{joins}"
-        " WHERE NOT EXISTS (SELECT FROM {subject} AS s WHERE {found})"
+        " WHERE NOT EXISTS (SELECT FROM {movers} AS s WHERE {found})"
     ).format(
         owners=work.owners(dataset),
         number=sql.Literal(number),
@@ -106,8 +97,8 @@ def _stayer_owners(work: Work, dataset: DatasetScope, number: int, path: Path) -
         rows=source_of(dataset),
         match=key_match(dataset, "d", "c"),
         joins=joins,
-        subject=work.subject,
-        found=found,
+        movers=work.movers(path.subject),
+        found=is_mover(work.scope, path.subject, last),
     )
 
 
@@ -115,7 +106,7 @@ def ownerless(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
     """Count the rows of a `move` dataset that lead to nobody."""
     if not dataset.moves or any(path.certain for path in dataset.paths):
         return
-    tests = [sql.SQL("NOT ") + leads_to_anyone(work.scope, path, "d") for path in dataset.paths]
+    tests = [sql.SQL("NOT ") + leads_to_anyone(work.scope, path, "d", schema=work.schema) for path in dataset.paths]
     count = work.count(
         sql.SQL("SELECT count(*) FROM {} AS d WHERE {}").format(source_of(dataset), sql.SQL(" AND ").join(tests))
     )
@@ -162,13 +153,14 @@ def decide(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
 
 def _shared_finding(dataset: DatasetScope, count: int) -> Finding:
     where = f"datasets.{dataset.id}.subjects.shared" if len(dataset.paths) > 1 else f"datasets.{dataset.id}.shared"
+    decided = all(dataset.sharing(path) for path in dataset.paths)
     return Finding(
         kind="shared",
         where=str(dataset.id),
         count=count,
         text=f"{count} rows lead to subjects who live apart",
-        rule=f"{where}: {dataset.shared}" if dataset.shared else None,
-        remedy=None if dataset.shared else f"{where}: ?   # each | first | any",
+        rule=f"{where}: {_spelled_sharing(dataset)}" if decided else None,
+        remedy=None if decided else f"{where}: ?   # each | first | any",
     )
 
 
@@ -179,16 +171,28 @@ def _fate(dataset: DatasetScope) -> Fate:
     return Fate.BLANK if dataset.blanks else Fate.KEEP
 
 
+def _spelled_sharing(dataset: DatasetScope) -> str:
+    rules = [str(dataset.sharing(path)) for path in dataset.paths]
+    return rules[0] if len(set(rules)) == 1 else ", ".join(rules)
+
+
+def _counted(work: Work, dataset: DatasetScope) -> sql.Composable:
+    """The owners that count: a path of rule `first` only of rows that no path before it leads to anyone."""
+    later = [number for number, path in enumerate(dataset.paths) if number and dataset.sharing(path) is Shared.FIRST]
+    if not later:
+        return work.owners(dataset)
+    return sql.SQL(
+        "(SELECT * FROM (SELECT o.*, min(path) OVER (PARTITION BY {names}) AS best FROM {owners} AS o) AS p"
+        " WHERE path = best OR NOT path = ANY({later}::int[]))"
+    ).format(names=work.names(dataset), owners=work.owners(dataset), later=sql.Literal(later))
+
+
 def _settled(work: Work, dataset: DatasetScope) -> sql.Composable:
     """Whole lines with their fates, by the dataset's rule for shared rows (`each` where none is given yet)."""
     names = work.names(dataset)
-    owners: sql.Composable = work.owners(dataset)
-    if dataset.shared is Shared.FIRST:
-        owners = sql.SQL(
-            "(SELECT * FROM (SELECT o.*, min(path) OVER (PARTITION BY {names}) AS best FROM {owners} AS o) AS p"
-            " WHERE path = best)"
-        ).format(names=names, owners=owners)
-    stays = sql.SQL("false") if dataset.shared is Shared.ANY else sql.SQL("bool_or(home IS NULL)")
+    owners = _counted(work, dataset)
+    silent = [number for number, path in enumerate(dataset.paths) if dataset.sharing(path) is Shared.ANY]
+    stays = sql.SQL("coalesce(bool_or(home IS NULL AND NOT path = ANY({}::int[])), false)").format(sql.Literal(silent))
     return sql.SQL(
         "INSERT INTO {work} SELECT h.home, {whole},"
         " CASE WHEN x.stays OR array_position({homes}, h.home) <> x.last THEN {keep} ELSE {fate} END, 0, {keys} FROM"

@@ -9,25 +9,24 @@ import psycopg
 from psycopg import sql
 
 from domicile.config import HomeRows
-from domicile.model import DatasetScope, Scope
+from domicile.model import DatasetId, DatasetScope, Scope
 from domicile.stores.postgres import session
-from domicile.stores.postgres.names import key_names, staged
+from domicile.stores.postgres.names import key_names, movers_of, staged
 
 EVERYWHERE = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The schema holds `subject` (the movers) and `token`; beside them stand `w_…` (lines) and `o_…` (owners)."""
+    """The schema holds `s_…` (the movers of a kind) and `token`; beside them stand `w_…` (lines) and `o_…` (owners)."""
 
     connection: psycopg.Connection[Any]
     scope: Scope
     schema: str
 
-    @property
-    def subject(self) -> sql.Identifier:
-        """The table of movers."""
-        return sql.Identifier(self.schema, "subject")
+    def movers(self, kind: DatasetId) -> sql.Identifier:
+        """The table of the movers of one kind of people."""
+        return movers_of(kind, self.schema)
 
     def lines(self, dataset: DatasetScope) -> sql.Identifier:
         """The work table: one line a row and part."""

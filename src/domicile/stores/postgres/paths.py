@@ -1,0 +1,158 @@
+"""Paths in SQL: from a row over its hops to a person, as joins and as conditions on one row.
+
+One builder serves the closure, the market's evidence and the guard of the fence, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from psycopg import sql
+
+from domicile.catalogue import PLAIN
+from domicile.conditions import qualify_condition
+from domicile.model import DatasetId, Path, Scope, Step
+from domicile.stores.postgres.comparing import compare, compare_each
+from domicile.stores.postgres.names import STAGING, column, movers_of, relation, source_of
+from domicile.stores.postgres.readings import FOUND, is_key, references
+
+
+def leads_to_mover(scope: Scope, path: Path, start: str, *, schema: str = STAGING) -> sql.Composable:
+    """A condition on row (or trigger record) `start`: over `path` it reaches a mover."""
+    movers = movers_of(path.subject, schema)
+    if not path.steps:
+        return sql.SQL("EXISTS (SELECT FROM {} AS s WHERE {})").format(
+            movers, same_person(scope, path.subject, column("s", "key"), column(start, scope.kind(path.subject).key))
+        )
+    items, condition, reached = _tied(scope, path, start, schema)
+    if items is None:
+        return sql.SQL("EXISTS (SELECT FROM {} AS s WHERE {}{})").format(movers, reached, condition)
+    return sql.SQL("EXISTS (SELECT FROM {} JOIN {} AS s ON {} WHERE true{})").format(items, movers, reached, condition)
+
+
+def leads_to_anyone(scope: Scope, path: Path, start: str, *, schema: str = STAGING) -> sql.Composable:
+    """A condition on row `start`: over `path` (of one step or more) it reaches a person, mover or stayer."""
+    first, condition = _first(scope, path.steps[0], start, schema)
+    joins, _ = follow(scope, path.steps[1:], "h0", schema=schema, number=1)
+    return sql.SQL("EXISTS (SELECT FROM {}{} WHERE true{})").format(first, joins, condition)
+
+
+def path_join(
+    scope: Scope, path: Path, start: str, *, schema: str = STAGING, number: int = 0
+) -> tuple[sql.Composable, sql.Composable]:
+    """JOIN clauses that follow `path` from row `start`, and the condition that mover `s` is the person at its end."""
+    looks_up = bool(path.steps) and _only_looks_up(scope, path)
+    steps = path.steps[:-1] if looks_up else path.steps
+    joins, here = follow(scope, steps, start, schema=schema, number=number)
+    if not looks_up:
+        return joins, is_mover(scope, path.subject, here)
+    last, found = path.steps[-1], f"v{number + len(steps)}"
+    if last.reading is None:
+        return joins, compare_each(last.comparisons, [column("s", "key")], [column(here, last.columns[0])])
+    opening = sql.SQL(" CROSS JOIN LATERAL ({}) AS {}(x)").format(
+        references(last.reading, here, schema=schema), sql.Identifier(found)
+    )
+    return joins + opening, is_key(last.reading, column("s", "key"), sql.Identifier(found, "x"))
+
+
+def follow(  # noqa: PLR0913 - from where, over what, and under which names
+    scope: Scope, steps: tuple[Step, ...], start: str, *, schema: str = STAGING, number: int = 0, outer: bool = False
+) -> tuple[sql.Composable, str]:
+    """JOIN clauses that follow the steps from row `start`, and the last row's alias (h0, h1, …)."""
+    here = start
+    clauses: list[sql.Composable] = []
+    join = sql.SQL(" LEFT JOIN " if outer else " JOIN ")
+    for at, step in enumerate(steps, start=number):
+        there = f"h{at}"
+        match = _match(step, here, there)
+        if step.reading is not None:
+            clauses.append(
+                sql.SQL(" CROSS JOIN LATERAL ({}) AS {}(x)").format(
+                    references(step.reading, here, schema=schema), sql.Identifier(f"v{at}")
+                )
+            )
+            match = is_key(step.reading, column(there, step.to_columns[0]), sql.Identifier(f"v{at}", "x"))
+        clauses.append(
+            join + sql.SQL("{} ON {}{}").format(_there(scope, step, there, schema), match, _when(step, here))
+        )
+        here = there
+    return sql.SQL("").join(clauses), here
+
+
+def is_mover(scope: Scope, kind: DatasetId, here: str) -> sql.Composable:
+    """The condition that mover `s` of that kind is the person whose own row `here` is."""
+    return same_person(scope, kind, column("s", "key"), column(here, scope.kind(kind).key))
+
+
+def same_person(scope: Scope, kind: DatasetId, one: sql.Composable, other: sql.Composable) -> sql.Composable:
+    """The condition that two keys of one kind are one person's."""
+    people, key = scope.dataset(kind), scope.kind(kind).key
+    how = next((item.equality for item in people.columns if item.name == key), None)
+    return compare(how or PLAIN, one, other)
+
+
+def _tied(
+    scope: Scope, path: Path, start: str, schema: str
+) -> tuple[sql.Composable | None, sql.Composable, sql.Composable]:
+    """FROM items of the path's tables, the condition that ties the first to `start`, and that mover `s` is reached.
+
+    Apart, so that the planner may turn an EXISTS over them into a join.
+    """
+    first, rest = path.steps[0], path.steps[1:]
+    if not rest and _only_looks_up(scope, path):
+        if first.reading is None:
+            reached = compare_each(first.comparisons, [column("s", "key")], [column(start, first.columns[0])])
+            return None, sql.SQL(""), reached
+        item: sql.Composable = sql.SQL("({}) AS v0(x)").format(references(first.reading, start, schema=schema))
+        return item, sql.SQL(""), is_key(first.reading, column("s", "key"), sql.Identifier("v0", "x"))
+    item, condition = _first(scope, first, start, schema)
+    joins, reached = path_join(scope, replace(path, steps=rest), "h0", schema=schema, number=1)
+    return item + joins, condition, reached
+
+
+def _first(scope: Scope, step: Step, start: str, schema: str) -> tuple[sql.Composable, sql.Composable]:
+    """The FROM item `h0` of a first step, and the condition that ties it to `start`, `when` and all."""
+    there = _there(scope, step, "h0", schema)
+    if step.reading is None:
+        return there, sql.SQL(" AND {}{}").format(_match(step, start, "h0"), _when(step, start))
+    item = sql.SQL("({}) AS v0(x) JOIN {} ON {}").format(
+        references(step.reading, start, schema=schema), there,
+        is_key(step.reading, column("h0", step.to_columns[0]), sql.Identifier("v0", "x")),
+    )  # fmt: skip
+    return item, _when(step, start)
+
+
+def _there(scope: Scope, step: Step, there: str, schema: str) -> sql.Composable:
+    """The FROM item of a step's table; with references inside a column of it, one row for each.
+
+    Rows of tables that inherit from it are other datasets'.
+    """
+    table = next((source_of(item) for item in scope.datasets if item.table == step.table), relation(step.table))
+    if step.to_reading is None:
+        return sql.SQL("{} AS {}").format(table, sql.Identifier(there))
+    return sql.SQL(
+        "(SELECT c.*, r.x AS {found} FROM {table} AS c CROSS JOIN LATERAL ({reads}) AS r(x)) AS {there}"
+    ).format(
+        found=sql.Identifier(FOUND), table=table, reads=references(step.to_reading, "c", schema=schema),
+        there=sql.Identifier(there),
+    )  # fmt: skip
+
+
+def _match(step: Step, here: str, there: str) -> sql.Composable:
+    if step.to_reading is not None:
+        return is_key(step.to_reading, column(here, step.columns[0]), column(there, FOUND))
+    near = [column(here, name) for name in step.columns]
+    far = [column(there, name) for name in step.to_columns]
+    return compare_each(step.comparisons, near, far) if step.down else compare_each(step.comparisons, far, near)
+
+
+def _only_looks_up(scope: Scope, path: Path) -> bool:
+    """Whether the last step only looks up the person whose key the row before it already holds."""
+    last = path.steps[-1]
+    return not last.down and not last.when and last.to_columns == (scope.kind(path.subject).key,)
+
+
+def _when(step: Step, here: str) -> sql.Composable:
+    if not step.when:
+        return sql.SQL("")
+    return sql.SQL(" AND ") + sql.SQL(qualify_condition(step.when, here))  # parsed and rebuilt, never pasted
