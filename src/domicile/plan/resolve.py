@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 import networkx as nx
 
-from domicile.catalogue import PLAIN, Catalogue, Column, Comparison, ForeignKey, RelationKind, Table, TableName
-from domicile.conditions import parse_condition
+from domicile.catalogue import PLAIN, Catalogue, Column, ForeignKey, RelationKind, Table
 from domicile.config import (
     Apart,
     ApartRule,
@@ -23,7 +22,6 @@ from domicile.config import (
     FieldClass,
     FieldRule,
     HomeRows,
-    Hop,
     PathRule,
     SubjectRule,
     dataset_id,
@@ -41,9 +39,9 @@ from domicile.model import (
     Outside,
     Path,
     Scope,
-    Step,
 )
-from domicile.plan.comparing import compare_all, compare_key, own_equality
+from domicile.plan.comparing import compare_all, compare_key
+from domicile.plan.hops import Hops, Tables, spell
 from domicile.plan.reading import check_pattern, is_reading, parse_reading
 
 SHORT_EVIDENCE = "market"
@@ -119,8 +117,10 @@ class _Resolver:
         self.config = config
         self.catalogue = catalogue
         self.source = config.source
+        self.tables = Tables(config.source, catalogue)
         self.people = {split_dataset_id(kind.dataset)[1]: DatasetId(kind.dataset) for kind in config.kinds}
         self.edges = {name: self._edges_of(name) for name in config.datasets if self._here(name)}
+        self.hops = Hops(self.tables, self.edges)
 
     def scope(self) -> Scope:
         kinds = tuple(self._kind(number, rule) for number, rule in enumerate(self.config.kinds))
@@ -160,21 +160,8 @@ class _Resolver:
             raise BadFile(f"datasets.{name}: the store holds no such table; remove it, or see `domicile map`")
         return True
 
-    def _table(self, name: str, where: str) -> Table:
-        store, table_name = split_dataset_id(name)
-        table = self.catalogue.table(table_name) if store == self.source else None
-        if table is None:
-            raise BadFile(f"{where}: {name} is not a table of {self.source}")
-        return table
-
-    def _column(self, table: Table, name: str, where: str) -> Column:
-        column = table.column(name)
-        if column is None:
-            raise BadFile(f"{where}: {table.name} has no column {name}")
-        return column
-
     def _edges_of(self, name: str) -> tuple[Edge, ...]:
-        table = self._table(name, f"datasets.{name}")
+        table = self.tables.table(name, f"datasets.{name}")
         rules = dict(self.config.datasets[name].edges)
         edges = [self._declared(table, key, rules) for key in self.catalogue.foreign_keys if key.child == table.name]
         virtual = [self._virtual(name, table, columns, rule) for columns, rule in rules.items()]
@@ -197,7 +184,7 @@ class _Resolver:
             enforced=key.validated and not key.missing_on,
             missing_on=key.missing_on,
             comparisons=compare_all(
-                self._table(parent, f"datasets.{name}"),
+                self.tables.table(parent, f"datasets.{name}"),
                 key.parent_columns,
                 table,
                 key.columns,
@@ -211,17 +198,17 @@ class _Resolver:
         where = f"datasets.{name}.edges.{columns}"
         if rule.to is None:
             raise BadFile(f"{where}: the database declares no such foreign key; name its parent with `to:`")
-        parent = self._table(rule.to, where)
+        parent = self.tables.table(rule.to, where)
         if is_reading(columns, table):
             return self._virtual_reading(name, table, columns, rule)
         names = tuple(columns.split(","))
         for column in names:
-            self._column(table, column, where)
+            self.tables.column(table, column, where)
         key = rule.key or parent.key
         if len(key) != len(names):
             raise BadFile(f"{where}: {len(names)} columns can't refer to {len(key)}; give `key:`")
         for column in key:
-            self._column(parent, column, where)
+            self.tables.column(parent, column, where)
         return Edge(
             name=f"virtual {columns}", child=DatasetId(name), columns=names, parent=DatasetId(rule.to),
             parent_columns=tuple(key), enforced=False, missing_on=table.leaves or (table.name,),
@@ -231,7 +218,7 @@ class _Resolver:
 
     def _virtual_reading(self, name: str, table: Table, text: str, rule: EdgeRule) -> Edge:
         where = f"datasets.{name}.edges.{text}"
-        key = self._one_key(self._table(str(rule.to), where), rule.key, where)
+        key = self.hops.one_key(self.tables.table(str(rule.to), where), rule.key, where)
         reading = parse_reading(text, table, refers_to=key, where=where)
         return Edge(
             name=f"virtual {text}", child=DatasetId(name), columns=(reading.column,), parent=DatasetId(str(rule.to)),
@@ -241,11 +228,11 @@ class _Resolver:
 
     def _dataset(self, name: str, rule: DatasetRule) -> DatasetScope:
         where = f"datasets.{name}"
-        table = self._table(name, where)
+        table = self.tables.table(name, where)
         if table.kind is RelationKind.FOREIGN and rule.rows is not Disposition.NONE:
             raise BadFile(f"{where}: a foreign table holds another store's rows; map that store, or `rows: none`")
         for column in rule.fields:
-            self._column(table, column, f"{where}.fields")
+            self.tables.column(table, column, f"{where}.fields")
         columns = tuple(column for column in table.columns if not column.generated)
         is_subject = table.name in self.people
         paths = tuple(self._path(table, way, where) for way in rule.paths)
@@ -291,8 +278,8 @@ class _Resolver:
 
     def _kind(self, number: int, rule: SubjectRule) -> Kind:
         where = "subject" if not number else f"other_subjects.{number - 1}"
-        table = self._table(rule.dataset, f"{where}.dataset")
-        self._column(table, rule.key, f"{where}.key")
+        table = self.tables.table(rule.dataset, f"{where}.dataset")
+        self.tables.column(table, rule.key, f"{where}.key")
         if (rule.key,) not in (table.primary_key, *table.unique_keys):
             raise BadFile(f"{where}.key: {rule.key} is not a unique key of {table.name}")
         policy = self.config.policy
@@ -305,11 +292,11 @@ class _Resolver:
 
     def _evidence(self, table: Table, piece: EvidenceRule, where: str) -> Evidence:
         where = where if piece.name == SHORT_EVIDENCE else f"{where}.evidence.{piece.name}"
-        steps, end = self._steps(table, piece.path, f"{where}.path") if piece.path else ((), table)
+        steps, end = self.hops.steps(table, piece.path, f"{where}.path") if piece.path else ((), table)
         for name in filter(None, (piece.date, piece.since, piece.until)):
-            self._column(end, name, where)
-        field = self._column(end, piece.field, where)
-        self._check_when(end, piece.when, f"{where}.when")
+            self.tables.column(end, name, where)
+        field = self.tables.column(end, piece.field, where)
+        self.hops.check_when(end, piece.when, f"{where}.when")
         if piece.match is not None:
             check_pattern(piece.match, f"{where}.match")
         return Evidence(
@@ -320,171 +307,14 @@ class _Resolver:
 
     def _path(self, table: Table, rule: PathRule, where: str) -> Path:
         hops = rule.path
-        steps, end = self._steps(table, hops, f"{where}.path")
+        steps, end = self.hops.steps(table, hops, f"{where}.path")
         subject = self.people.get(end.name)
         if subject is None:
             people = " or ".join(str(name) for name in self.people)
-            raise BadFile(f"{where}.path: {_spell(hops)} ends at {end.name}, not at the subject {people}")
+            raise BadFile(f"{where}.path: {spell(hops)} ends at {end.name}, not at the subject {people}")
         return Path(
-            steps=steps, text=_spell(hops), subject=subject, certain=self._certain(table, steps), shared=rule.shared
+            steps=steps, text=spell(hops), subject=subject, certain=self.hops.certain(table, steps), shared=rule.shared
         )
-
-    def _certain(self, table: Table, steps: tuple[Step, ...]) -> bool:
-        here = table
-        for step in steps:
-            edge = self._edge(here, step.columns, step.table)
-            if (
-                step.many
-                or step.when
-                or step.reading
-                or edge is None
-                or not edge.enforced
-                or edge.parent_columns != step.to_columns
-            ):
-                return False
-            if not all((column := here.column(name)) and column.not_null for name in step.columns):
-                return False
-            here = self._table(dataset_id(self.source, step.table), "path")
-        return True
-
-    def _steps(self, table: Table, hops: tuple[Hop, ...], where: str) -> tuple[tuple[Step, ...], Table]:
-        steps: list[Step] = []
-        here = table
-        for hop in hops:
-            step = self._down(here, hop, where) if hop.from_ else self._up(here, hop, where)
-            steps.append(step)
-            here = self._table(dataset_id(self.source, step.table), where)
-        return tuple(steps), here
-
-    def _up(self, here: Table, hop: Hop, where: str) -> Step:
-        if any(is_reading(name, here) for name in hop.via):
-            return self._up_reading(here, hop, where)
-        for column in hop.via:
-            self._column(here, column, where)
-        self._check_when(here, hop.when, where)
-        if hop.to is None:
-            edge = self._edge(here, hop.via, None)
-            if edge is None:
-                raise BadFile(
-                    f"{where}: {here.name}.{','.join(hop.via)} is no foreign key; write {{via: …, to: …}}, "
-                    "or declare it under `edges`"
-                )
-            parent, key = self._table(edge.parent, where), edge.parent_columns
-        else:
-            parent = self._table(hop.to, where)
-            edge = self._edge(here, hop.via, parent.name)
-            key = tuple(hop.key or (edge.parent_columns if edge else parent.key))
-            for column in key:
-                self._column(parent, column, where)
-        if len(key) != len(hop.via):
-            raise BadFile(f"{where}: {','.join(hop.via)} can't refer to {parent.name} ({','.join(key) or 'no key'})")
-        return Step(
-            columns=hop.via, table=parent.name, to_columns=key, when=hop.when,
-            many=not self._leads_to_one(parent, key, here, hop.via, edge),
-            comparisons=_comparisons(parent, key, here, hop.via, edge),
-        )  # fmt: skip
-
-    def _leads_to_one(
-        self, there: Table, far: tuple[str, ...], here: Table, near: tuple[str, ...], edge: Edge | None
-    ) -> bool:
-        """Whether at most one row `there` matches: by a key, compared as the key itself compares.
-
-        What a foreign key refers to is unique, also where it may be null. Another type's equality, or another
-        collation's, may take two keys for one. With children that inherit, nothing is unique.
-        """
-        referred = [key.parent_columns for key in self.catalogue.foreign_keys if key.parent == there.name]
-        unique = there.tells_apart(far) or any(set(columns) <= set(far) for columns in referred)
-        if not unique or there.children:
-            return False
-        if edge is not None and edge.enforced and (edge.columns, edge.parent_columns) in ((near, far), (far, near)):
-            return True
-        pairs = [(there.column(one), here.column(other)) for one, other in zip(far, near, strict=True)]
-        return all(one and other and _kind_of(one) == _kind_of(other) for one, other in pairs)
-
-    def _up_reading(self, here: Table, hop: Hop, where: str) -> Step:
-        """A hop over references inside a column; there may be many."""
-        self._check_when(here, hop.when, where)
-        declared = next(
-            (edge for edge in self.edges[dataset_id(self.source, here.name)] if edge.spelled in hop.via), None
-        )
-        target = hop.to or (declared.parent if declared else None)
-        if target is None or len(hop.via) != 1:
-            raise BadFile(
-                f"{where}: {', '.join(hop.via)}: write {{via: '…', to: …}} with one reference, or declare it under "
-                "`edges`"
-            )
-        parent = self._table(target, where)
-        key = self._one_key(parent, hop.key, where)
-        reading = parse_reading(hop.via[0], here, refers_to=key, where=where)
-        return Step(
-            columns=(reading.column,), table=parent.name, to_columns=(key.name,), many=True, when=hop.when,
-            reading=reading,
-        )  # fmt: skip
-
-    def _one_key(self, parent: Table, names: tuple[str, ...] | None, where: str) -> Column:
-        key = names or parent.key
-        if len(key) != 1:
-            raise BadFile(f"{where}: a reference inside a column names one column of {parent.name}; give `key:`")
-        return self._column(parent, key[0], where)
-
-    def _down(self, here: Table, hop: Hop, where: str) -> Step:
-        child = self._table(str(hop.from_), where)
-        if hop.when:
-            raise BadFile(f"{where}: `when` goes with `via … to`, not with `from`")
-        if len(hop.via) == 1 and is_reading(hop.via[0], child):
-            to = self._one_key(here, hop.key, where)
-            reading = parse_reading(hop.via[0], child, refers_to=to, where=where)
-            return Step(
-                columns=(to.name,),
-                table=child.name,
-                to_columns=(reading.column,),
-                many=True,
-                down=True,
-                to_reading=reading,
-            )
-        for column in hop.via:
-            self._column(child, column, where)
-        edge = self._edge(child, hop.via, here.name)
-        key = tuple(hop.key or (edge.parent_columns if edge else here.key))
-        if len(key) != len(hop.via):
-            raise BadFile(f"{where}: {child.name}.{','.join(hop.via)} doesn't refer to {here.name}; give `key:`")
-        for column in key:
-            self._column(here, column, where)
-        return Step(
-            columns=key, table=child.name, to_columns=hop.via, down=True,
-            many=not self._leads_to_one(child, hop.via, here, key, edge),
-            comparisons=_comparisons(here, key, child, hop.via, edge),
-        )  # fmt: skip
-
-    def _edge(self, child: Table, columns: tuple[str, ...], parent: TableName | None) -> Edge | None:
-        for edge in self.edges.get(dataset_id(self.source, child.name), ()):
-            if (
-                edge.columns == columns
-                and edge.reading is None
-                and (parent is None or edge.parent == dataset_id(self.source, parent))
-            ):
-                return edge
-        return None
-
-    def _check_when(self, here: Table, when: str | None, where: str) -> None:
-        if when is not None:
-            parse_condition(
-                when, columns=frozenset(column.name for column in here.columns), where=where,
-                own_equality=frozenset(own_equality(here)),
-            )  # fmt: skip
-
-
-def _comparisons(
-    parent: Table, parent_columns: tuple[str, ...], child: Table, columns: tuple[str, ...], edge: Edge | None
-) -> tuple[Comparison, ...]:
-    """Compare as the edge does where the hop is one."""
-    if edge is not None and (edge.columns, edge.parent_columns) == (columns, parent_columns):
-        return edge.comparisons
-    return compare_all(parent, parent_columns, child, columns)
-
-
-def _kind_of(column: Column) -> tuple[str, tuple[str, str] | None]:
-    return column.base, column.collation
 
 
 def _class_of(rule: DatasetRule, column: str) -> FieldClass:
@@ -575,11 +405,3 @@ def _parents_first(datasets: list[DatasetScope], edges: list[Edge]) -> tuple[Dat
     names = {number: sorted(groups.nodes[number]["members"]) for number in groups.nodes}
     order = nx.lexicographical_topological_sort(groups, key=lambda number: names[number][0])
     return tuple(by_id[name] for number in order for name in names[number])
-
-
-def _spell(hops: tuple[Hop, ...]) -> str:
-    parts = []
-    for hop in hops:
-        via = ",".join(hop.via)
-        parts.append(f"from {hop.from_}.{via}" if hop.from_ else via)
-    return " → ".join(parts)
