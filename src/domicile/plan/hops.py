@@ -38,6 +38,13 @@ class Tables:
             raise BadFile(f"{where}: {table.name} has no column {name}")
         return column
 
+    def one_key(self, parent: Table, names: tuple[str, ...] | None, where: str) -> Column:
+        """The one column that a reference inside a column names."""
+        key = names or parent.key
+        if len(key) != 1:
+            raise BadFile(f"{where}: a reference inside a column names one column of {parent.name}; give `key:`")
+        return self.column(parent, key[0], where)
+
 
 class Hops:
     """Binds hops; `edges` are those of each dataset of the file."""
@@ -116,26 +123,19 @@ class Hops:
                 "`edges`"
             )
         parent = self.tables.table(target, where)
-        key = self.one_key(parent, hop.key, where)
+        key = self.tables.one_key(parent, hop.key, where)
         reading = parse_reading(hop.via[0], here, refers_to=key, where=where)
         return Step(
             columns=(reading.column,), table=parent.name, to_columns=(key.name,), many=True, when=hop.when,
             reading=reading,
         )  # fmt: skip
 
-    def one_key(self, parent: Table, names: tuple[str, ...] | None, where: str) -> Column:
-        """The one column that a reference inside a column names."""
-        key = names or parent.key
-        if len(key) != 1:
-            raise BadFile(f"{where}: a reference inside a column names one column of {parent.name}; give `key:`")
-        return self.tables.column(parent, key[0], where)
-
     def _down(self, here: Table, hop: Hop, where: str) -> Step:
         child = self.tables.table(str(hop.from_), where)
         if hop.when:
             raise BadFile(f"{where}: `when` goes with `via … to`, not with `from`")
         if len(hop.via) == 1 and is_reading(hop.via[0], child):
-            to = self.one_key(here, hop.key, where)
+            to = self.tables.one_key(here, hop.key, where)
             reading = parse_reading(hop.via[0], child, refers_to=to, where=where)
             return Step(
                 columns=(to.name,),

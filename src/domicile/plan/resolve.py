@@ -218,7 +218,7 @@ class _Resolver:
 
     def _virtual_reading(self, name: str, table: Table, text: str, rule: EdgeRule) -> Edge:
         where = f"datasets.{name}.edges.{text}"
-        key = self.hops.one_key(self.tables.table(str(rule.to), where), rule.key, where)
+        key = self.tables.one_key(self.tables.table(str(rule.to), where), rule.key, where)
         reading = parse_reading(text, table, refers_to=key, where=where)
         return Edge(
             name=f"virtual {text}", child=DatasetId(name), columns=(reading.column,), parent=DatasetId(str(rule.to)),
