@@ -43,16 +43,20 @@ class Comparison:
 
     `operator` is schema and sign; `left` and `right` are schema and name of the types it takes, where a bare name
     could find another operator (None: the columns' own types). `collation` is the parent's, where the child's differs.
+    `fold` compares texts without regard to case and outer blanks, where the file says so.
     """
 
     operator: tuple[str, str] = ("pg_catalog", "=")
     left: tuple[str, str] | None = None
     right: tuple[str, str] | None = None
     collation: tuple[str, str] | None = None
+    fold: bool = False
 
 
 PLAIN = Comparison()
 """The `=` of a type built into PostgreSQL."""
+FOLDED = Comparison(fold=True)
+"""Of texts whose case and outer blanks don't count, such as e-mail addresses that people typed."""
 
 
 class OnDelete(StrEnum):

@@ -93,6 +93,7 @@ class Hop(_Model):
     key: Names | None = None
     from_: str | None = Field(default=None, alias="from")
     when: str | None = None
+    fold: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -171,6 +172,7 @@ class EdgeRule(_Model):
 
     to: str | None = None
     key: Names | None = None
+    fold: bool = False
     apart: ApartRule = ApartRule()
 
 

@@ -59,6 +59,8 @@ def spelled(model: type[BaseModel]) -> dict[str, str]:
 def spell(value: object) -> str:
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, config.ApartRule):
         return str(value.home.value)
     if isinstance(value, Enum):

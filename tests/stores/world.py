@@ -11,7 +11,7 @@ from datetime import date
 
 from psycopg import sql
 
-from domicile.catalogue import Catalogue, Column, ForeignKey, OnDelete, RelationKind, Table, TableName
+from domicile.catalogue import FOLDED, Catalogue, Column, ForeignKey, OnDelete, RelationKind, Table, TableName
 from domicile.config import Apart, Decide, Disposition, HomeRows, Shared
 from domicile.model import (
     Blank,
@@ -211,14 +211,19 @@ class World:
 
 
 def up(
-    column: str | tuple[str, ...] | Reading, to: str, key: str | tuple[str, ...] = "id", when: str | None = None
+    column: str | tuple[str, ...] | Reading,
+    to: str,
+    key: str | tuple[str, ...] = "id",
+    when: str | None = None,
+    *,
+    fold: bool = False,
 ) -> Step:
     """A hop to the row that the columns, or references read out of one, refer to."""
     reading = column if isinstance(column, Reading) else None
     columns = (column.column,) if isinstance(column, Reading) else _names(column)
     return Step(
-        columns=columns, table=_table_name(to), to_columns=_names(key), when=when, many=reading is not None,
-        reading=reading,
+        columns=columns, table=_table_name(to), to_columns=_names(key), when=when, many=reading is not None or fold,
+        comparisons=(FOLDED,) * len(columns) if fold else (), reading=reading,
     )  # fmt: skip
 
 
@@ -304,7 +309,7 @@ def _resolved(steps: tuple[Step, ...], catalogue: Catalogue) -> tuple[Step, ...]
 def _is_many(step: Step, catalogue: Catalogue) -> bool:
     table = catalogue.table(step.table)
     read = step.reading is not None or step.to_reading is not None
-    return read or table is None or not table.tells_apart(step.to_columns)
+    return read or FOLDED in step.comparisons or table is None or not table.tells_apart(step.to_columns)
 
 
 def _table(sheet: Sheet) -> Table:

@@ -261,22 +261,22 @@ def guild() -> World:
             ),
             People(sheet="worker"),
         ),
-        sheets=(_member(), _worker(), _residence(member), _team(), _event(), _draft(), _cache(), _shift()),
+        sheets=(_member(), _worker(), _residence(member), _team(), _event(), _draft(), _cache(), _shift(), _guest()),
     )
 
 
 def _member() -> Sheet:
     return Sheet(
         name="person",
-        columns={"id": "integer", "name": "text", "country": "text"},
+        columns={"id": "integer", "name": "text", "country": "text", "email": "text"},
         paths=(path(),),
         blanks=(null("name"),),
         rows=(
-            (1, "moved to ca", "FR"),
-            (2, "us", "US"),
-            (3, "fr", "FR"),
-            (4, "moved to fr", "CA"),
-            (5, "not yet in us", "FR"),
+            (1, "moved to ca", "FR", "one@x.test"),
+            (2, "us", "US", "Two@X.test"),
+            (3, "fr", "FR", "three@x.test"),
+            (4, "moved to fr", "CA", None),
+            (5, "not yet in us", "FR", "two@x.test "),
         ),
     )
 
@@ -388,6 +388,18 @@ def _shift() -> Sheet:
         paths=(path(up("worker_id", "worker"), subject="worker"),),
         ownerless_stay=True,
         rows=((1, 1, "ca"), (2, 2, "fr"), (3, None, "nobody")),
+    )
+
+
+def _guest() -> Sheet:
+    """Orders of people who are known only by the address that they typed."""
+    return Sheet(
+        name="guest",
+        columns={"id": "integer", "email": "text"},
+        paths=(path(up("email", "person", "email", fold=True)),),
+        shared=Shared.EACH,
+        ownerless_stay=True,
+        rows=((1, " ONE@x.test"), (2, "TWO@x.test"), (3, "three@X.test"), (4, "four@x.test"), (5, None)),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from domicile.catalogue import Catalogue, Column, Comparison, Table, TableName
+from domicile.catalogue import FOLDED, Catalogue, Column, Comparison, Table, TableName
 from domicile.conditions import parse_condition
 from domicile.config import Hop, dataset_id, split_dataset_id
 from domicile.errors import BadFile
@@ -106,8 +106,8 @@ class Hops:
             raise BadFile(f"{where}: {','.join(hop.via)} can't refer to {parent.name} ({','.join(key) or 'no key'})")
         return Step(
             columns=hop.via, table=parent.name, to_columns=key, when=hop.when,
-            many=not self._leads_to_one(parent, key, here, hop.via, edge),
-            comparisons=comparisons(parent, key, here, hop.via, edge),
+            many=hop.fold or not self._leads_to_one(parent, key, here, hop.via, edge),
+            comparisons=_comparisons(parent, key, here, hop, edge),
         )  # fmt: skip
 
     def _up_reading(self, here: Table, hop: Hop, where: str) -> Step:
@@ -124,7 +124,7 @@ class Hops:
             )
         parent = self.tables.table(target, where)
         key = self.tables.one_key(parent, hop.key, where)
-        reading = parse_reading(hop.via[0], here, refers_to=key, where=where)
+        reading = parse_reading(hop.via[0], here, refers_to=key, where=where, fold=hop.fold)
         return Step(
             columns=(reading.column,), table=parent.name, to_columns=(key.name,), many=True, when=hop.when,
             reading=reading,
@@ -136,7 +136,7 @@ class Hops:
             raise BadFile(f"{where}: `when` goes with `via … to`, not with `from`")
         if len(hop.via) == 1 and is_reading(hop.via[0], child):
             to = self.tables.one_key(here, hop.key, where)
-            reading = parse_reading(hop.via[0], child, refers_to=to, where=where)
+            reading = parse_reading(hop.via[0], child, refers_to=to, where=where, fold=hop.fold)
             return Step(
                 columns=(to.name,),
                 table=child.name,
@@ -155,8 +155,8 @@ class Hops:
             self.tables.column(here, column, where)
         return Step(
             columns=key, table=child.name, to_columns=hop.via, down=True,
-            many=not self._leads_to_one(child, hop.via, here, key, edge),
-            comparisons=comparisons(here, key, child, hop.via, edge),
+            many=hop.fold or not self._leads_to_one(child, hop.via, here, key, edge),
+            comparisons=_comparisons(here, key, child, hop, edge),
         )  # fmt: skip
 
     def _leads_to_one(
@@ -169,7 +169,7 @@ class Hops:
         """
         referred = [key.parent_columns for key in self.tables.catalogue.foreign_keys if key.parent == there.name]
         unique = there.tells_apart(far) or any(set(columns) <= set(far) for columns in referred)
-        if not unique or there.children:
+        if not unique or there.children or (edge is not None and FOLDED in edge.comparisons):
             return False
         if edge is not None and edge.enforced and (edge.columns, edge.parent_columns) in ((near, far), (far, near)):
             return True
@@ -195,13 +195,15 @@ class Hops:
             )  # fmt: skip
 
 
-def comparisons(
-    parent: Table, parent_columns: tuple[str, ...], child: Table, columns: tuple[str, ...], edge: Edge | None
+def _comparisons(
+    parent: Table, parent_columns: tuple[str, ...], child: Table, hop: Hop, edge: Edge | None
 ) -> tuple[Comparison, ...]:
-    """Compare as the edge does where the hop is one."""
-    if edge is not None and (edge.columns, edge.parent_columns) == (columns, parent_columns):
+    """Compare as the hop says, or as the edge does where the hop is one."""
+    if hop.fold:
+        return (FOLDED,) * len(hop.via)
+    if edge is not None and (edge.columns, edge.parent_columns) == (hop.via, parent_columns):
         return edge.comparisons
-    return compare_all(parent, parent_columns, child, columns)
+    return compare_all(parent, parent_columns, child, hop.via)
 
 
 def _kind_of(column: Column) -> tuple[str, tuple[str, str] | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from domicile.catalogue import PLAIN, Column, Comparison, Table
+from domicile.catalogue import FOLDED, PLAIN, Column, Comparison, Table
 from domicile.errors import BadFile
 from domicile.model import EACH, Holds, KeyKind, Reading
 
@@ -25,7 +25,7 @@ def is_reading(text: str, table: Table) -> bool:
     return table.column(text) is None and (EACH in text or "->" in text or PATTERN_SIGN in text)
 
 
-def parse_reading(text: str, table: Table, *, refers_to: Column, where: str) -> Reading:
+def parse_reading(text: str, table: Table, *, refers_to: Column, where: str, fold: bool = False) -> Reading:
     """Read the spelling against the table's columns; `refers_to` is the column whose values are read.
 
     Raises BadFile naming `where` when there is no such column, or it can't hold what the spelling says.
@@ -37,7 +37,7 @@ def parse_reading(text: str, table: Table, *, refers_to: Column, where: str) -> 
         raise BadFile(f"{where}: {text!r} can't be read; write column[], column->key->key, or column ~ pattern")
     if sign:
         check_pattern(pattern, where)
-    kind, comparison = _compared(refers_to)
+    kind, comparison = (KeyKind.TEXT, FOLDED) if fold else _compared(refers_to)
     return Reading(
         column=column.name, holds=_holds(column, steps, where), steps=steps, pattern=pattern if sign else None,
         kind=kind, comparison=comparison,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import networkx as nx
 
-from domicile.catalogue import PLAIN, Catalogue, Column, ForeignKey, RelationKind, Table
+from domicile.catalogue import FOLDED, PLAIN, Catalogue, Column, ForeignKey, RelationKind, Table
 from domicile.config import (
     Apart,
     ApartRule,
@@ -212,14 +212,14 @@ class _Resolver:
         return Edge(
             name=f"virtual {columns}", child=DatasetId(name), columns=names, parent=DatasetId(rule.to),
             parent_columns=tuple(key), enforced=False, missing_on=table.leaves or (table.name,),
-            comparisons=compare_all(parent, tuple(key), table, names),
+            comparisons=(FOLDED,) * len(names) if rule.fold else compare_all(parent, tuple(key), table, names),
             apart_home=rule.apart.home, apart_source=rule.apart.source,
         )  # fmt: skip
 
     def _virtual_reading(self, name: str, table: Table, text: str, rule: EdgeRule) -> Edge:
         where = f"datasets.{name}.edges.{text}"
         key = self.tables.one_key(self.tables.table(str(rule.to), where), rule.key, where)
-        reading = parse_reading(text, table, refers_to=key, where=where)
+        reading = parse_reading(text, table, refers_to=key, where=where, fold=rule.fold)
         return Edge(
             name=f"virtual {text}", child=DatasetId(name), columns=(reading.column,), parent=DatasetId(str(rule.to)),
             parent_columns=(key.name,), enforced=False, missing_on=table.leaves or (table.name,),

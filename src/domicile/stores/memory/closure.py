@@ -87,7 +87,7 @@ class Closure:
     def parents(self, edge: Edge, row: Row) -> list[Node]:
         """The rows that `row` refers to over the edge."""
         parent = self.scope.dataset(edge.parent)
-        found = self.rows.referred(parent.table, edge.parent_columns, row, edge.columns, edge.reading)
+        found = self.rows.referred(parent.table, edge.parent_columns, row, edge)
         return [(parent.id, identity(parent, there)) for there in found]
 
 

@@ -69,7 +69,7 @@ class MoverGuard:
         for edge in self.scope.edges:
             parent = self.scope.dataset(edge.parent)
             if edge.child == dataset.id:
-                for there in rows.referred(parent.table, edge.parent_columns, row, edge.columns, edge.reading):
+                for there in rows.referred(parent.table, edge.parent_columns, row, edge):
                     if (parent.id, identity(parent, there)) in self.leaving:
                         return True
         return False

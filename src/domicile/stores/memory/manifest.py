@@ -31,7 +31,7 @@ from domicile.stores.memory.closure import (
     needs_at_source,
 )
 from domicile.stores.memory.readings import is_readable, references
-from domicile.stores.memory.rows import Row
+from domicile.stores.memory.rows import Row, same
 
 # -- 5. the manifest ---------------------------------------------------------------------------------------------
 
@@ -345,5 +345,6 @@ def _held(closure: Closure, edge: Edge, row: Row) -> bool:
     """Whether every reference of the row has a parent."""
     if edge.reading is None:
         return bool(closure.parents(edge, row))
-    table = closure.scope.dataset(edge.parent).table
-    return all(closure.rows.find(table, edge.parent_columns, [key]) for key in references(edge.reading, row))
+    parents = [there[edge.parent_columns[0]] for _, there in closure.of(edge.parent)]
+    fold = edge.reading.comparison.fold
+    return all(any(same(key, held, fold=fold) for held in parents) for key in references(edge.reading, row))

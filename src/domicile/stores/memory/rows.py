@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from domicile.catalogue import TableName
-from domicile.model import DatasetScope, Path, Reading, Step
+from domicile.catalogue import FOLDED, TableName
+from domicile.model import DatasetScope, Edge, Path, Step
 from domicile.stores.memory.conditions import holds
 from domicile.stores.memory.readings import references
 from domicile.stores.memory.values import encode
@@ -54,21 +54,37 @@ class Rows:
 
     def _there(self, step: Step, start: Row) -> list[Row]:
         if step.to_reading is not None:
-            wanted = start[step.columns[0]]
-            return [there for there in self.of(step.table) if wanted in references(step.to_reading, there)]
-        return self.referred(step.table, step.to_columns, start, step.columns, step.reading)
+            wanted, fold = start[step.columns[0]], step.to_reading.comparison.fold
+            found = [(there, references(step.to_reading, there)) for there in self.of(step.table)]
+            return [there for there, keys in found if any(same(key, wanted, fold=fold) for key in keys)]
+        return self.referred(step.table, step.to_columns, start, step)
 
-    def referred(
-        self, table: TableName, to_columns: Sequence[str], row: Row, columns: Sequence[str], reading: Reading | None
-    ) -> list[Row]:
+    def referred(self, table: TableName, to_columns: Sequence[str], row: Row, edge: Step | Edge) -> list[Row]:
         """The rows of `table` that `row` refers to, by its columns or by what is read out of one."""
-        if reading is None:
-            return self.find(table, to_columns, [row[name] for name in columns])
-        return [there for key in references(reading, row) for there in self.find(table, to_columns, [key])]
+        if edge.reading is None:
+            keys = [[row[name] for name in edge.columns]]
+            fold = FOLDED in edge.comparisons
+        else:
+            keys, fold = [[key] for key in references(edge.reading, row)], edge.reading.comparison.fold
+        if not fold:
+            return [there for key in keys for there in self.find(table, to_columns, key)]
+        return [
+            there
+            for key in keys
+            for there in self.of(table)
+            if all(same(there[name], value, fold=True) for name, value in zip(to_columns, key, strict=True))
+        ]
 
     def changed(self, table: TableName, rows: Iterable[Row]) -> Rows:
         """The same moment with other rows in one table."""
         return Rows({**self._tables, table: tuple(rows)})
+
+
+def same(one: object, other: object, *, fold: bool) -> bool:
+    """Whether two values are equal; folded, as texts without regard to case and outer blanks. Null equals nothing."""
+    if one is None or other is None:
+        return False
+    return str(one).strip(" ").lower() == str(other).strip(" ").lower() if fold else encode(one) == encode(other)
 
 
 def spell(row: Row, columns: Iterable[str]) -> bytes:

@@ -21,6 +21,8 @@ def compare_each(
 
 def compare(how: Comparison, left: sql.Composable, right: sql.Composable) -> sql.Composable:
     """`left` (the parent's) equals `right` (the child's), by the operator, types and collation that are meant."""
+    if how.fold:
+        return sql.SQL("{} = {}").format(_folded(left), _folded(right))
     equals: sql.Composable = sql.SQL("=")
     if how.operator != PLAIN.operator:
         schema, sign = how.operator
@@ -31,6 +33,10 @@ def compare(how: Comparison, left: sql.Composable, right: sql.Composable) -> sql
     if how.collation:
         parts.append(sql.SQL("COLLATE {}").format(sql.Identifier(*how.collation)))
     return sql.SQL(" ").join(parts)
+
+
+def _folded(value: sql.Composable) -> sql.Composable:
+    return sql.SQL('lower(btrim(({})::text COLLATE "default"))').format(value)
 
 
 def _cast(value: sql.Composable, kind: tuple[str, str] | None) -> sql.Composable:
