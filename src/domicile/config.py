@@ -12,16 +12,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from domicile.catalogue import TableName
 from domicile.errors import BadFile
+from domicile.tree import load_tree, read_bytes
 
-FILE_BYTES_MAX = 4 * 1024 * 1024
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
 
 
@@ -452,77 +448,14 @@ def split_dataset_id(text: str) -> tuple[str, TableName]:
 
 def load(data: bytes, *, origin: str = "domicile.yaml") -> Config:
     """Parse the file's bytes; raise BadFile with line, key and remedy."""
-    if len(data) > FILE_BYTES_MAX:
-        raise BadFile(f"{origin} is larger than {FILE_BYTES_MAX} bytes; split the programme")
-    reader = YAML(typ="rt", pure=True)
-    reader.allow_duplicate_keys = False
-    try:
-        tree = reader.load(data.decode())
-    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as fault:
-        raise BadFile(f"{origin} is not YAML: {_first_line(fault)}") from None
-    if not isinstance(tree, CommentedMap):
-        raise BadFile(f"{origin} holds no mapping; start with `domicile init` or `version: 1`")
-    try:
-        return Config.model_validate(_plain(tree, 0))
-    except ValidationError as fault:
-        raise BadFile("\n".join(_explain(tree, error, origin) for error in fault.errors()[:20])) from None
+    tree = load_tree(data, origin=origin, remedy="start with `domicile init` or `version: 1`")
+    return tree.model(Config, hint="docs/domicile-yaml.md")
 
 
 def read(path: Path) -> tuple[Config, bytes]:
     """Read the file at `path`; return the model and the exact bytes that are hashed."""
-    try:
-        with path.open("rb") as handle:
-            data = handle.read(FILE_BYTES_MAX + 1)
-    except OSError as fault:
-        raise BadFile(f"{path} can't be read ({fault.strerror}); run `domicile init` or name it with --file") from None
+    data = read_bytes(path, remedy="run `domicile init` or name it with --file")
     return load(data, origin=path.name), data
-
-
-DEPTH_MAX = 32
-
-
-def _plain(node: object, depth: int) -> object:
-    if depth > DEPTH_MAX:
-        raise BadFile(f"domicile.yaml nests deeper than {DEPTH_MAX} levels")
-    if isinstance(node, Mapping):
-        return {_text(key): _plain(value, depth + 1) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value, depth + 1) for value in node]
-    return node
-
-
-def _text(key: object) -> str:
-    return key if isinstance(key, str) else str(key)
-
-
-def _explain(tree: CommentedMap, error: ErrorDetails, origin: str) -> str:
-    keys = [str(part) for part in error["loc"] if part not in ("function-after", "function-before")]
-    line = _line(tree, keys)
-    where = ".".join(keys) or "the file"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        message = "no such key here; see docs/domicile-yaml.md"
-    return f"{origin}:{line}: {where}: {message}"
-
-
-def _line(tree: object, keys: list[str]) -> int:
-    node, line = tree, 1
-    for key in keys:
-        if isinstance(node, CommentedMap) and key in node:
-            line = node.lc.key(key)[0] + 1
-            node = node[key]
-        elif isinstance(node, CommentedSeq) and key.isdigit() and int(key) < len(node):
-            line = node.lc.item(int(key))[0] + 1
-            node = node[int(key)]
-        else:
-            break
-    return int(line)
-
-
-def _first_line(fault: Exception) -> str:
-    mark = getattr(fault, "problem_mark", None)
-    problem = getattr(fault, "problem", None) or type(fault).__name__
-    return f"line {mark.line + 1}: {problem}" if mark is not None else str(problem)
 
 
 def schema() -> dict[str, Any]:

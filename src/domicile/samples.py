@@ -42,6 +42,25 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KindQuestion:
+    """The question which value of `column` means the row of `table` where `where` holds: a polymorphic pair's kind."""
+
+    child: TableName
+    column: str
+    table: TableName
+    key: str
+    where: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindAnswer:
+    """The value, None when it could not be read; `used` says whether a row of the child has it, None as before."""
+
+    value: str | None
+    used: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
     """What is worth reading: fields whose distinct values matter, and edges that the database does not declare."""
 

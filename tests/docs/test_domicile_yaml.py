@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
-from domicile import config
+from domicile import config, tree
+from domicile.errors import BadFile
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "domicile-yaml.md"
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -102,5 +104,20 @@ def test_the_example_is_a_file_that_is_accepted() -> None:
 
 
 def test_the_limits_that_the_page_names_are_those_of_the_code() -> None:
-    assert config.FILE_BYTES_MAX == 4 * 2**20
+    assert tree.FILE_BYTES_MAX == 4 * 2**20
     assert "At most 4 MiB" in PAGE.read_text(encoding="utf-8")
+
+
+def test_ten_lines_that_mean_a_thousand_million_values_are_refused() -> None:
+    names = "abcdefghij"
+    lines = ["a: &a [" + ",".join("x" * 10) + "]"]
+    lines += [f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]" for before, name in pairwise(names)]
+    with pytest.raises(BadFile, match="once its aliases are expanded"):
+        config.load("\n".join(lines).encode())
+
+
+def test_a_value_that_holds_itself_is_refused_and_one_that_is_used_twice_is_not() -> None:
+    with pytest.raises(BadFile, match=r"domicile\.yaml:1: \*a stands inside of what it names"):
+        config.load(b"version: &a {b: *a}")
+    with pytest.raises(BadFile, match=r"domicile\.yaml:1: x: no such key here"):
+        config.load(b"x: &a {b: 1}\nversion: *a")

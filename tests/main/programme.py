@@ -107,9 +107,10 @@ class Programme:
 
     # -- the steps of a person -----------------------------------------------------------------------------------
 
-    def draft(self, markets: Mapping[str, str]) -> Answer:
+    def draft(self, markets: Mapping[str, str], *, sources: Sequence[str] = ()) -> Answer:
         """`domicile init`, and what a person must add: a key of each approver."""
         words = [word for market, home in markets.items() for word in ("--market", f"{market}={home}")]
+        words += [word for source in sources for word in ("--from", source)]
         answer = self.cli("init", "--dsn", "env:APP_DSN", *words)
         keys = [(name, self.cli("keys", "new", name, "--json").json()["vkey"]) for name in APPROVERS]
         lines = "".join(f'    {name}: "{line}"\n' for name, line in keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,12 @@ from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption
 from domicile.cli.show import Screen, count, plain, size
 from domicile.errors import BadFile, StoreFault
 from domicile.host import Host
+from domicile.map import imports
 from domicile.plan.document import PLAN_BYTES_MAX, bytes_by_home, decode_plan
 from domicile.plan.resolve import missing_lines
 from domicile.portal import picture
 from domicile.stores.postgres.doctor import Check, examine
-from domicile.stores.postgres.samples import read_samples
+from domicile.stores.postgres.samples import read_kinds, read_samples
 from domicile.stores.postgres.session import connect, faults
 from domicile.stores.postgres.source import PostgresSource
 from domicile.workspace import Workspace
@@ -47,18 +49,32 @@ def init(
     store: Annotated[str, typer.Option(help="The source's name in the file.")] = "app",
     location: Annotated[str, typer.Option(help="The name of the source's location.")] = "source",
     programme: Annotated[str, typer.Option(help="The programme's name.")] = "homecoming",
+    sources: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            help="What else knows the edges: fides:FILE, greenmask:FILE, sqlalchemy:MODULE:METADATA, django:SETTINGS. "
+            "Repeat for several; the first one that says something counts.",
+            metavar="KIND:WHAT",
+        ),
+    ] = None,
+    python: Annotated[
+        str, typer.Option(help="The application's Python, for --from sqlalchemy and django.")
+    ] = sys.executable,
     file: FileOption = DEFAULT_FILE,
     as_json: JsonOption = False,
 ) -> None:
     """Read a database's catalogue and a few samples, and draft domicile.yaml for a person to finish.
 
-    Example: APP_DSN=postgresql://… domicile init --dsn env:APP_DSN --market CA=ca
+    Example: APP_DSN=postgresql://… domicile init --dsn env:APP_DSN --market CA=ca --from django:shop.settings
     """
     screen = Screen(as_json=as_json)
     if file.exists():
         raise BadFile(f"{file} exists; a draft never overwrites it. Move it away, or name another with --file")
     markets = dict(_pair(text) for text in market or [])
     host = Host()
+    interpreter = imports.Interpreter(python=python, environment=host.environment)
+    imported = [imports.read(spec, interpreter=interpreter) for spec in sources or ()]
     secret = host.secret(dsn, base=file.resolve().parent)
     connection = connect(secret, store=store)
     try:
@@ -69,14 +85,17 @@ def init(
             raise StoreFault(f"store {store}: its database holds no tables that the role may see; check its dsn")
         people = _subject(catalogue, store, subject) if subject else None
         with faults(store, "read samples"):
-            samples = read_samples(connection, catalogue, mapper.questions(catalogue, subject=people))
+            bound = imports.bind(
+                imported, catalogue, read_kinds(connection, imports.kind_questions(imported, catalogue))
+            )
+            samples = read_samples(connection, catalogue, mapper.questions(catalogue, subject=people, bound=bound))
     finally:
         connection.close()
     frame = mapper.Frame(
         store=store, programme=programme, location=location, markets=markets, subject=people,
         places={location: mapper.Place(dsn=dsn)},
     )  # fmt: skip
-    draft = mapper.draft(catalogue, samples, frame=frame)
+    draft = mapper.draft(catalogue, samples, frame=frame, bound=bound)
     file.write_text(draft.text, encoding="utf-8")
     screen.say(
         f"{plain(str(file))}: a draft of {len(catalogue.tables)} datasets; {len(draft.unsure)} things to look at:"
@@ -85,6 +104,8 @@ def init(
         screen.out.print(f"  - {doubt}", markup=False) if not as_json else None
     for note in catalogue.notes:
         screen.out.print(f"  - not seen: {note}", markup=False) if not as_json else None
+    for note in bound.notes:
+        screen.out.print(f"  - not taken over: {note}", markup=False) if not as_json else None
     screen.say("Finish it, then: domicile map, domicile doctor, domicile plan")
     screen.value(
         {
@@ -92,6 +113,8 @@ def init(
             "datasets": len(catalogue.tables),
             "unsure": list(draft.unsure),
             "not_seen": list(catalogue.notes),
+            "imported_edges": len(bound.links) + len(bound.hops),
+            "not_taken_over": list(bound.notes),
         }
     )
 
@@ -119,11 +142,17 @@ def show_map(
     picture_file: Annotated[
         Path | None, typer.Option("--picture", help="Write datasets, edges and classes as one HTML page.")
     ] = None,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            "--export", help="Write the rules for another tool: fides:FILE (fideslang datasets).", metavar="KIND:FILE"
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the data map: every dataset, its disposition, its path to the person, its classes, and what is open.
 
-    Example: domicile map --picture map.html
+    Example: domicile map --picture map.html --export fides:datasets.yml
     """
     screen = Screen(as_json=as_json)
     parsed, _ = config.read(file)
@@ -155,6 +184,9 @@ def show_map(
     if picture_file is not None:
         picture_file.write_text(picture.render(parsed, catalogue), encoding="utf-8")
         screen.say(f"picture: {plain(str(picture_file))}")
+    if export is not None:
+        _export(export, parsed, catalogue)
+        screen.say(f"written: {plain(export)}")
     screen.value(
         {
             "datasets": [
@@ -165,6 +197,16 @@ def show_map(
             "unclassed": missing,
         }
     )  # fmt: skip
+
+
+def _export(text: str, parsed: config.Config, catalogue: Catalogue) -> None:
+    kind, _, name = text.partition(":")
+    if kind != "fides" or not name:
+        raise BadFile(f"--export {text}: write fides:FILE")
+    path = Path(name)
+    if path.exists():
+        raise BadFile(f"{path} exists; an export never overwrites it. Move it away, or name another")
+    path.write_text(imports.export_fides(parsed, catalogue), encoding="utf-8")
 
 
 def schema() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from domicile.catalogue import Catalogue
 from domicile.map.draft import Frame, Place, Proposal, propose
 from domicile.map.draft import questions_of as questions
+from domicile.map.imports import NOTHING, Bound
 from domicile.map.table import Counts, MapRow, table
 from domicile.map.writer import write
 from domicile.samples import Samples
@@ -28,7 +29,7 @@ class Draft:
     proposal: Proposal
 
 
-def draft(catalogue: Catalogue, samples: Samples, *, frame: Frame) -> Draft:
-    """Write the draft of `domicile.yaml`; the same catalogue and samples give the same bytes."""
-    proposal = propose(catalogue, samples, frame=frame)
+def draft(catalogue: Catalogue, samples: Samples, *, frame: Frame, bound: Bound = NOTHING) -> Draft:
+    """Write the draft of `domicile.yaml`; the same catalogue, samples and sources give the same bytes."""
+    proposal = propose(catalogue, samples, frame=frame, bound=bound)
     return Draft(text=write(proposal), unsure=proposal.doubts, proposal=proposal)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from domicile.catalogue import Catalogue, Table, TableName
-from domicile.config import dataset_id
+from domicile.config import DatasetRule, dataset_id
 from domicile.map.apart import EdgeProposal, edge_proposals, skeletons
 from domicile.map.countries import is_former
-from domicile.map.edges import Link, links, questions
+from domicile.map.edges import SHARE_SUGGESTS, Link, links, questions
 from domicile.map.fields import FieldProposal, Setting, field_proposals, structures
-from domicile.map.kinds import Kind, kind_of
+from domicile.map.imports.bind import NOTHING, Bound
+from domicile.map.imports.interchange import Said
+from domicile.map.imports.saying import renamed
+from domicile.map.kinds import PLAIN, Kind, kind_of
 from domicile.map.markets import MarketWay, market_ways
 from domicile.map.owners import Ownership, ownerships
 from domicile.map.people import CLOSE_SHARE, Candidate, candidates, chosen, most_referred
@@ -57,6 +60,7 @@ class DatasetProposal:
     fields: tuple[FieldProposal, ...]
     edges: tuple[EdgeProposal, ...]
     unenforced: bool
+    rule: DatasetRule | None = None  # as an export of ours had it; then it is written, not the proposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +75,21 @@ class Proposal:
     notes: tuple[str, ...]
     doubts: tuple[str, ...]
     twins: frozenset[tuple[TableName, tuple[str, ...]]]  # columns that two foreign keys share
+    bound: Bound = NOTHING
+    said: Said | None = None
 
 
-def propose(catalogue: Catalogue, samples: Samples, *, frame: Frame) -> Proposal:
+def propose(catalogue: Catalogue, samples: Samples, *, frame: Frame, bound: Bound = NOTHING) -> Proposal:
     """Judge a database: who it is about, where they live, whose each row is, what each field holds."""
-    kinds = _kinds(catalogue, samples)
-    people = candidates(catalogue, kinds)
+    kinds = _kinds(catalogue, samples, bound)
+    people = candidates(bound.widened(catalogue), kinds, bound.called)
     if frame.subject is not None:
         people = chosen(catalogue, frame.subject, people)
     subject = people[0].table if people else None
-    edges = links(catalogue, samples, people=frozenset({subject} if subject else ()))
-    world = World(catalogue=catalogue, samples=samples, kinds=kinds, links=edges, subject=subject)
+    edges = links(catalogue, samples, people=frozenset({subject} if subject else ()), told=bound.links)
+    world = World(
+        catalogue=catalogue, samples=samples, kinds=kinds, links=edges, subject=subject, told=bound.hops
+    )  # fmt: skip
     owners = ownerships(world)
     rules = edge_proposals(edges, owners, samples)
     judged = Judged(
@@ -92,12 +100,17 @@ def propose(catalogue: Catalogue, samples: Samples, *, frame: Frame) -> Proposal
         kept=structures(catalogue, edges),
         up=world.up(),
     )
-    datasets = tuple(_dataset(judged, table, store=frame.store) for table in catalogue.tables)
+    said = renamed(bound.said, frame.store) if bound.said else None
+    rules_said = said.datasets if said else {}
+    datasets = tuple(
+        replace(made, rule=rules_said.get(made.id))
+        for made in (_dataset(judged, table, store=frame.store) for table in catalogue.tables)
+    )
     ways = market_ways(catalogue, subject, edges, samples) if subject else ()
     return Proposal(
         frame=frame, catalogue=catalogue, people=people, markets=ways, datasets=datasets,
-        notes=(*catalogue.notes, *samples.notes), doubts=tuple(_doubts(frame, people, ways, datasets)),
-        twins=_twins(catalogue),
+        notes=(*catalogue.notes, *samples.notes), doubts=tuple(_doubts(frame, people, ways, datasets, bound)),
+        twins=_twins(catalogue), bound=bound, said=said,
     )  # fmt: skip
 
 
@@ -106,19 +119,26 @@ def _twins(catalogue: Catalogue) -> frozenset[tuple[TableName, tuple[str, ...]]]
     return frozenset(pair for pair, count in counted.items() if count > 1)
 
 
-def questions_of(catalogue: Catalogue, *, subject: TableName | None = None) -> Questions:
-    """Say what to read of the rows before a draft; names and types alone decide, and the subject if it was named."""
-    people = [candidate.table for candidate in candidates(catalogue, _kinds(catalogue, Samples()))[:PEOPLE_ASKED_MAX]]
-    people += [*most_referred(catalogue, most=PEOPLE_ASKED_MAX), *((subject,) if subject else ())]
-    return questions(catalogue, people=frozenset(people))
+def questions_of(catalogue: Catalogue, *, subject: TableName | None = None, bound: Bound = NOTHING) -> Questions:
+    """Say what to read of the rows before a draft; names, types, importers, and the subject if it was named."""
+    seen = bound.widened(catalogue)
+    ranked = candidates(seen, _kinds(catalogue, Samples(), bound), bound.called)
+    people = [candidate.table for candidate in ranked[:PEOPLE_ASKED_MAX]]
+    people += [*most_referred(seen, most=PEOPLE_ASKED_MAX), *((subject,) if subject else ())]
+    return questions(seen, people=frozenset(people), told=bound.links)
 
 
-def _kinds(catalogue: Catalogue, samples: Samples) -> dict[FieldName, Kind]:
-    return {
-        (table.name, column.name): kind_of(column, samples.fields.get((table.name, column.name)))
-        for table in catalogue.tables
-        for column in table.columns
-    }
+def _kinds(catalogue: Catalogue, samples: Samples, bound: Bound) -> dict[FieldName, Kind]:
+    """What each field holds: as an importer tagged it, else as it looks, else as an importer's words for it look."""
+    found: dict[FieldName, Kind] = {}
+    for table in catalogue.tables:
+        for column in table.columns:
+            name = (table.name, column.name)
+            kind = bound.kinds.get(name) or kind_of(column, samples.fields.get(name))
+            if kind == PLAIN and name in bound.words:
+                kind = kind_of(replace(column, name=bound.words[name]), None)
+            found[name] = kind
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,20 +163,35 @@ def _dataset(judged: Judged, table: Table, *, store: str) -> DatasetProposal:
     through = any(not hop.link.enforced for way in owner.ways for hop in way[:1])
     return DatasetProposal(
         id=dataset_id(store, name), table=table, owner=owner,
-        fields=field_proposals(setting), edges=judged.rules.get(name, ()), unenforced=loose or through,
+        fields=field_proposals(setting), unenforced=loose or through,
+        edges=tuple(_contradicted(edge) for edge in judged.rules.get(name, ())),
     )  # fmt: skip
 
 
+def _contradicted(edge: EdgeProposal) -> EdgeProposal:
+    """Mark an edge that an importer told and the sampled rows know nothing of."""
+    link = edge.link
+    if not link.told or link.found is None or not link.found.asked or link.found.share >= SHARE_SUGGESTS:
+        return edge
+    doubt = f"only {link.found.found} of {link.found.asked} sampled values are in {link.parent}"
+    return replace(edge, unsure="; ".join(filter(None, (doubt, edge.unsure))))
+
+
 def _doubts(
-    frame: Frame, people: tuple[Candidate, ...], ways: tuple[MarketWay, ...], datasets: tuple[DatasetProposal, ...]
+    frame: Frame,
+    people: tuple[Candidate, ...],
+    ways: tuple[MarketWay, ...],
+    datasets: tuple[DatasetProposal, ...],
+    bound: Bound,
 ) -> list[str]:
     """List everything that a person should look at, in the order of the file."""
     found: list[str] = []
     if not frame.markets:
         found.append("policy.homes: name the markets and where each one's home is")
     found += [f"locations.{name}: {what}" for name, what in _unknown_places(frame)]
-    found += _about_subject(frame, people) + _about_market(frame, people, ways)
-    for dataset in datasets:
+    if bound.said is None or bound.said.subject is None:
+        found += _about_subject(frame, people) + _about_market(frame, people, ways)
+    for dataset in (item for item in datasets if item.rule is None):
         where = f"datasets.{dataset.id}"
         found += [f"{where}: {doubt}" for doubt in dataset.owner.unsure]
         if dataset.owner.rows is not None:

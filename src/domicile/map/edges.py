@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 from domicile.catalogue import Catalogue, Column, ForeignKey, Table, TableName
 from domicile.map.words import listed, spelt, words
+from domicile.reading import is_reading
 from domicile.samples import Containment, FieldName, Found, Questions, Samples
 
 SHARE_CONFIRMS = 0.95
@@ -51,6 +52,7 @@ class Link:
     nullable: bool = False
     copies: bool = False  # a history's: it says whose the row is, and nothing there needs the original
     found: Found | None = None
+    told: str = ""  # by an importer's source, which then counts like a declaration
 
     @property
     def enforced(self) -> bool:
@@ -60,7 +62,7 @@ class Link:
     @property
     def confirmed(self) -> bool:
         """Whether the database or nearly all sampled values say so."""
-        return self.declared or (self.found is not None and self.found.share >= SHARE_CONFIRMS)
+        return self.declared or bool(self.told) or (self.found is not None and self.found.share >= SHARE_CONFIRMS)
 
     @property
     def bookkeeping(self) -> bool:
@@ -73,10 +75,12 @@ class Link:
         return ",".join(self.columns)
 
 
-def links(catalogue: Catalogue, samples: Samples, *, people: frozenset[TableName]) -> tuple[Link, ...]:
-    """Return declared edges and the suggested ones that sampled values do not contradict, in a fixed order.
+def links(
+    catalogue: Catalogue, samples: Samples, *, people: frozenset[TableName], told: tuple[Link, ...] = ()
+) -> tuple[Link, ...]:
+    """Return declared edges, those that importers told, and suggested ones that sampled values do not contradict.
 
-    `people` are the tables that role names such as `author_id` may refer to.
+    `people` are the tables that role names such as `author_id` may refer to. The order is fixed.
     """
     tables = {table.name: table for table in catalogue.tables}
     declared = [
@@ -87,12 +91,15 @@ def links(catalogue: Catalogue, samples: Samples, *, people: frozenset[TableName
         )
         for key in catalogue.foreign_keys if key.parent in tables
     ]  # fmt: skip
+    taken = {(link.child, column) for link in told for column in link.columns}
     suggested = [
         link
         for question in _candidates(catalogue, people)
-        if (link := _confirm(question, tables[question.child], samples)) is not None
+        if (question.child, question.columns[0]) not in taken
+        and (link := _confirm(question, tables[question.child], samples)) is not None
     ]
-    named = {(link.child, link.columns) for link in (*declared, *suggested)}
+    seen = [replace(link, found=found if (found := samples.containments.get(asking(link))) else None) for link in told]
+    named = {(link.child, link.columns) for link in (*declared, *seen, *suggested)}
     valued: dict[tuple[TableName, tuple[str, ...]], Link] = {}
     for question in _by_value(catalogue):
         found = samples.containments.get(question)
@@ -102,13 +109,17 @@ def links(catalogue: Catalogue, samples: Samples, *, people: frozenset[TableName
         if found.share >= SHARE_CONFIRMS and (link := _confirm(question, tables[question.child], samples)) is not None:
             valued[place] = link
     suggested += valued.values()
-    return tuple(sorted((*declared, *suggested), key=lambda link: (link.child, link.columns, link.parent)))
+    return tuple(sorted((*declared, *seen, *suggested), key=lambda link: (link.child, link.columns, link.parent)))
 
 
-def questions(catalogue: Catalogue, *, people: frozenset[TableName] = frozenset()) -> Questions:
+def questions(
+    catalogue: Catalogue, *, people: frozenset[TableName] = frozenset(), told: tuple[Link, ...] = ()
+) -> Questions:
     """Say what is worth reading of the rows: market values, kinds of polymorphic pairs, suggested edges."""
+    tables = {table.name: table for table in catalogue.tables}
     lists = [name for table in catalogue.tables for name in _listed(table)]
-    asked = (*_candidates(catalogue, people), *_siblings(catalogue), *_by_value(catalogue))
+    plain = [link for link in told if not any(is_reading(name, tables[link.child]) for name in link.columns)]
+    asked = (*map(asking, plain), *_candidates(catalogue, people), *_siblings(catalogue), *_by_value(catalogue))
     return Questions(lists=tuple(lists[:LISTS_MAX]), containments=tuple(dict.fromkeys(asked))[:CONTAINMENTS_MAX])
 
 
@@ -125,6 +136,11 @@ def is_touch(column: str) -> bool:
 def named_edges(catalogue: Catalogue) -> tuple[Containment, ...]:
     """The edges that names and types alone suggest, apart from those that say who touched a row."""
     return tuple(edge for edge in _candidates(catalogue, frozenset()) if not is_touch(edge.columns[-1]))
+
+
+def asking(link: Link) -> Containment:
+    """Return the question whether the values of an edge's columns are found in its parent."""
+    return Containment(child=link.child, columns=link.columns, parent=link.parent, parent_columns=link.parent_columns)
 
 
 def sharing(one: Link, other: Link) -> Containment:

@@ -110,7 +110,9 @@ def _doubts(world: World, table: Table, by: tuple[Way, ...]) -> Iterator[str]:
     if len(by) == 1 and first.link.nullable and sample is not None and sample.nulls:
         some = f"{sample.nulls} of {sample.rows} sampled rows have no {first.link.key}"
         yield f"{some}: add `ownerless: stay` if they stay"
-    yield from (_guessed(hop.link) for hop in by[0][:1] if not hop.link.declared and hop.when is None)
+    yield from (
+        _guessed(hop.link) for hop in by[0][:1] if not (hop.link.declared or hop.link.told) and hop.when is None
+    )
 
 
 def _guessed(link: Link) -> str:

@@ -53,9 +53,14 @@ class Candidate:
     why: str
 
 
-def candidates(catalogue: Catalogue, kinds: Mapping[FieldName, Kind]) -> tuple[Candidate, ...]:
-    """Rank the tables that may hold the data subjects, best first; none when no table looks like people."""
-    around = _Around(children=_children(catalogue), tables=len(catalogue.tables))
+def candidates(
+    catalogue: Catalogue, kinds: Mapping[FieldName, Kind], called: Mapping[TableName, str]
+) -> tuple[Candidate, ...]:
+    """Rank the tables that may hold the data subjects, best first; none when no table looks like people.
+
+    `called` are names that an application gives its tables; the more telling of both names counts.
+    """
+    around = _Around(children=_children(catalogue), tables=len(catalogue.tables), called=called)
     scored = [_score(table, kinds, around, _target(catalogue, table)) for table in catalogue.tables]
     fitting = [candidate for candidate in scored if candidate is not None and candidate.score >= SUBJECT_SCORE_MIN]
     return tuple(sorted(fitting, key=lambda candidate: (-candidate.score, candidate.table)))
@@ -112,17 +117,19 @@ def _led_here(table: TableName, children: Mapping[TableName, frozenset[TableName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Around:
-    """What stands around a candidate: who refers to whom, and of how many tables."""
+    """What stands around a candidate: who refers to whom, of how many tables, and what an application calls them."""
 
     children: Mapping[TableName, frozenset[TableName]]
     tables: int
+    called: Mapping[TableName, str]
 
 
 def _score(table: Table, kinds: Mapping[FieldName, Kind], around: _Around, key: str | None) -> Candidate | None:
     if key is None:
         return None
     referred = len(around.children.get(table.name, ()))
-    name, named = _by_name(table.name)
+    names = (table.name.name, around.called.get(table.name, ""))
+    name, named = max(map(_by_name, names), key=lambda found: abs(found[0]))
     held = sorted(
         {kind.name for column in table.columns if (kind := kinds[table.name, column.name]).weight in _TELLING}
     )
@@ -139,9 +146,9 @@ def _score(table: Table, kinds: Mapping[FieldName, Kind], around: _Around, key: 
 _TELLING = (Weight.STRONG, Weight.PERSON)
 
 
-def _by_name(table: TableName) -> tuple[int, str]:
+def _by_name(name: str) -> tuple[int, str]:
     """The noun is the last word: `app_users` holds users, `customer_demographics` holds demographics."""
-    parts = words(table.name)
+    parts = words(name)
     if OTHER_PEOPLE_WORDS.intersection(parts):
         return -60, ""
     noun = parts[-1] if parts else ""

@@ -17,6 +17,7 @@ from domicile.map.kinds import Kind
 from domicile.map.people import OTHER_PEOPLE_WORDS, is_other_people
 from domicile.map.vocabulary import Weight
 from domicile.map.words import listed, words
+from domicile.reading import PATTERN_SIGN
 from domicile.samples import FieldName, Samples
 
 # Of a shared lookup only few different values are referred to; of a private parent nearly every row has its own.
@@ -46,6 +47,7 @@ class World:
     kinds: Mapping[FieldName, Kind]
     links: tuple[Link, ...]
     subject: TableName | None
+    told: tuple[Hop, ...] = ()  # by importers: polymorphic pairs, and columns that refer to several tables
 
     def up(self) -> dict[TableName, list[Link]]:
         """Group the links by child."""
@@ -64,7 +66,7 @@ def ways_up(world: World) -> dict[TableName, tuple[Way, ...]]:
         return {}
     into: defaultdict[TableName, list[Link]] = defaultdict(list)
     out: defaultdict[TableName, list[Hop]] = defaultdict(list)
-    for hop in (*(Hop(link=link) for link in world.links), *_polymorphic(world)):
+    for hop in (*(Hop(link=link) for link in world.links), *world.told, *_polymorphic(world)):
         link = hop.link
         # who merely touched a row does not own it
         if link.child not in (link.parent, world.subject) and not link.bookkeeping:
@@ -130,8 +132,11 @@ def _polymorphic(world: World) -> list[Hop]:
     tables = {table.name: table for table in world.catalogue.tables}
     nouns = {words(name.name): name for name in sorted(tables, reverse=True) if len(tables[name].key) == 1}
     hops: list[Hop] = []
+    told = {(hop.link.child, hop.link.columns[0].split(PATTERN_SIGN)[0]) for hop in world.told}
     for table in world.catalogue.tables:
         for kind, reference in pairs(table):
+            if (table.name, reference) in told:
+                continue
             listed = world.samples.lists.get((table.name, kind))
             for value in listed.values if listed else ():
                 parent = nouns.get(words(value.rsplit("\\", 1)[-1].rsplit(":", 1)[-1]))

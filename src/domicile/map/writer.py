@@ -16,15 +16,13 @@ from domicile.map.countries import is_former
 from domicile.map.draft import DatasetProposal, Place, Proposal
 from domicile.map.fields import FieldProposal, Literal
 from domicile.map.markets import MarketWay
+from domicile.map.spelling import block, said, scalar
 from domicile.map.ways import Hop, Way
-from domicile.map.words import listed
 
 SEVERAL = "a subject may have several of these rows: say which one counts, or what holds where they disagree"
 UNKNOWN_COUNTRY = "ZZ"  # ISO 3166-1: free for users; here: not yet said
 RUNNERS_UP_MAX = 4
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*(?: [A-Za-z0-9_.\-]+)*|(?:env|file):[A-Za-z0-9_./\-]+")
-_RESERVED = listed("true false null yes no on off y n ~")
 
 
 def write(proposal: Proposal) -> str:
@@ -48,28 +46,6 @@ def write(proposal: Proposal) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def scalar(value: str | float | bool | None) -> str:
-    """Spell a value as a YAML scalar that fits block and flow style alike."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, str):
-        return repr(value)
-    if _PLAIN.fullmatch(value) and value.lower() not in _RESERVED:
-        return value
-    return '"' + "".join(_escaped(sign) for sign in value) + '"'
-
-
-def _escaped(sign: str) -> str:
-    if sign in '"\\':
-        return "\\" + sign
-    if sign.isprintable() and sign != "\ufeff":
-        return sign
-    number = ord(sign)
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
-
-
 def remark(text: str) -> str:
     """Make one comment line of a text whose names may hold anything."""
     return "".join(sign if sign.isprintable() and sign != "\ufeff" else "?" for sign in text)
@@ -90,6 +66,10 @@ def _head(proposal: Proposal) -> Iterator[str]:
         yield "#"
         yield "# Not seen:"
         yield from (f"#  - {remark(note)}" for note in proposal.notes)
+    if proposal.bound.notes:
+        yield "#"
+        yield "# Not taken over:"
+        yield from (f"#  - {remark(note)}" for note in proposal.bound.notes)
 
 
 def _policy(proposal: Proposal) -> Iterator[str]:
@@ -143,6 +123,11 @@ def _store(name: str, location: str, dsn: str | None, *, home_of: str | None) ->
 
 
 def _subject(proposal: Proposal) -> Iterator[str]:
+    if proposal.said is not None and proposal.said.subject is not None:
+        yield from block({"subject": said(proposal.said.subject)}, 0)
+        if proposal.said.other_subjects:
+            yield from block({"other_subjects": [said(rule) for rule in proposal.said.other_subjects]}, 0)
+        return
     if not proposal.people:
         yield "# unsure: no table looks like people; name one: `domicile init --subject SCHEMA.TABLE`"
         yield f"# subject: {{dataset: {proposal.frame.store}.public.users, key: id, market: {{field: country}}}}"
@@ -205,6 +190,9 @@ def _former(code: str) -> str:
 def _dataset(proposal: Proposal, dataset: DatasetProposal) -> Iterator[str]:
     owner = dataset.owner
     yield ""
+    if dataset.rule is not None:
+        yield from block({dataset.id: said(dataset.rule)}, 1)
+        return
     for doubt in owner.unsure:
         yield f"  # unsure: {remark(doubt)}"
     if owner.rows is None:
@@ -228,6 +216,8 @@ def _dataset(proposal: Proposal, dataset: DatasetProposal) -> Iterator[str]:
 
 def _ways(proposal: Proposal, dataset: DatasetProposal) -> Iterator[str]:
     owner = dataset.owner
+    for hop in dict.fromkeys(hop.link.told for way in owner.ways for hop in way if hop.link.told and not hop.down):
+        yield f"    # from {remark(hop)}"
     for way in owner.more_ways:
         yield f"    # also leads to a subject: {remark(_hops(proposal, way))}"
     if len(owner.ways) == 1:
@@ -299,7 +289,8 @@ def _edges(proposal: Proposal, dataset: DatasetProposal) -> Iterator[str]:
     if dataset.edges:
         yield "    edges:"
     for edge in dataset.edges:
-        comment = f"unsure: {edge.unsure}" if edge.unsure else edge.why
+        told = f"from {edge.link.told}; " if edge.link.told else ""
+        comment = told + (f"unsure: {edge.unsure}" if edge.unsure else edge.why)
         yield f"      {scalar(edge.link.key)}: {{{', '.join(_edge(proposal, edge))}}}  # {remark(comment)}"
 
 

@@ -13,7 +13,7 @@ from domicile.config import Hop, dataset_id, split_dataset_id
 from domicile.errors import BadFile
 from domicile.model import Edge, Step
 from domicile.plan.comparing import compare_all, own_equality
-from domicile.plan.reading import is_reading, parse_reading
+from domicile.reading import is_reading, parse_reading
 
 
 class Tables:

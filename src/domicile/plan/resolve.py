@@ -42,7 +42,7 @@ from domicile.model import (
 )
 from domicile.plan.comparing import compare_all, compare_key
 from domicile.plan.hops import Hops, Tables, spell
-from domicile.plan.reading import check_pattern, is_reading, parse_reading
+from domicile.reading import check_pattern, is_reading, parse_reading
 
 SHORT_EVIDENCE = "market"
 LISTED_MAX = 200

@@ -21,6 +21,8 @@ from domicile.samples import (
     FieldName,
     FieldSample,
     Found,
+    KindAnswer,
+    KindQuestion,
     Questions,
     Samples,
     ValueList,
@@ -64,6 +66,54 @@ def read_samples(
     )
 
 
+def read_kinds(conn: psycopg.Connection[Any], questions: tuple[KindQuestion, ...]) -> dict[KindQuestion, KindAnswer]:
+    """Look up the kinds of polymorphic pairs, and whether rows have them; a kind that isn't there has no answer."""
+    reading, used = _Reading(conn=conn, rows_max=0, plain=frozenset()), _UsedKinds()
+    found: dict[KindQuestion, KindAnswer] = {}
+    with conn.transaction(force_rollback=True):
+        conn.execute("SET TRANSACTION READ ONLY")
+        conn.execute("SELECT pg_catalog.set_config('statement_timeout', %s, true)", (str(STATEMENT_MS_MAX),))
+        for question in questions:
+            rows = reading.ask(question.table, _kind_query(question))
+            if rows is None:
+                found[question] = KindAnswer(value=None, used=None)
+            elif len(rows) == 1 and rows[0][0] is not None:
+                value = str(rows[0][0])
+                found[question] = KindAnswer(value=value, used=used.holds(reading, question, value))
+    return found
+
+
+@dataclass(slots=True, kw_only=True)
+class _UsedKinds:
+    """The kinds that rows have, by table and column, each read once; None where that took too long."""
+
+    known: dict[FieldName, frozenset[str] | None] = field(default_factory=dict)
+
+    def holds(self, reading: _Reading, question: KindQuestion, value: str) -> bool | None:
+        place = (question.child, question.column)
+        if place not in self.known:
+            query = SQL("SELECT DISTINCT {column}::text FROM {table} LIMIT {values}").format(
+                column=Identifier(question.column), table=_identifier(question.child),
+                values=Literal(LISTED_VALUES_MAX + 1),
+            )  # fmt: skip
+            rows = reading.ask(question.child, query)
+            whole = rows is not None and len(rows) <= LISTED_VALUES_MAX
+            self.known[place] = frozenset(row[0] for row in rows or ()) if whole else None
+        values = self.known[place]
+        return None if values is None else value in values
+
+
+def _kind_query(question: KindQuestion) -> Composed:
+    return SQL("SELECT {key}::text FROM {table} WHERE {conditions} LIMIT 2").format(
+        key=Identifier(question.key),
+        table=_identifier(question.table),
+        conditions=SQL(" AND ").join(
+            SQL("{column}::text = {value}").format(column=Identifier(name), value=Literal(value))
+            for name, value in question.where
+        ),
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class _Reading:
     conn: psycopg.Connection[Any]
@@ -79,7 +129,7 @@ class _Reading:
         columns = [column for column in table.columns if _is_telling(column)]
         if table.kind is RelationKind.FOREIGN or not columns:
             return
-        rows = self._ask(table.name, _rows_query(table, columns, self.rows_max))
+        rows = self.ask(table.name, _rows_query(table, columns, self.rows_max))
         for position, column in enumerate(columns):
             values = tuple(row[position] for row in rows or () if row[position] is not None)
             self.fields[table.name, column.name] = FieldSample(
@@ -98,7 +148,7 @@ class _Reading:
             rows=Literal(LIST_ROWS_MAX),
             values=Literal(LISTED_VALUES_MAX + 1),
         )
-        rows = self._ask(name[0], query)
+        rows = self.ask(name[0], query)
         if rows is not None:
             values = sorted(row[0] for row in rows)
             self.lists[name] = ValueList(
@@ -107,11 +157,12 @@ class _Reading:
 
     def containment(self, question: Containment) -> None:
         """Count how many of the child's sampled distinct values the parent has."""
-        rows = self._ask(question.child, _containment_query(question, plain=self.plain))
+        rows = self.ask(question.child, _containment_query(question, plain=self.plain))
         if rows:
             self.containments[question] = Found(asked=rows[0][0], found=rows[0][1])
 
-    def _ask(self, table: TableName, query: Composed) -> list[Any] | None:
+    def ask(self, table: TableName, query: Composed) -> list[Any] | None:
+        """Run one query in a savepoint; what fails becomes a note and None."""
         try:
             with self.conn.transaction():
                 return self.conn.execute(query).fetchall()

@@ -1,0 +1,17 @@
+CREATE SCHEMA sales;
+CREATE TABLE django_content_type (id int PRIMARY KEY, app_label varchar(100) NOT NULL, model varchar(100) NOT NULL, UNIQUE (app_label, model));
+CREATE TABLE party (id bigint PRIMARY KEY, a varchar(200) NOT NULL, b varchar(200) NOT NULL, country varchar(2) NOT NULL, mentor_id bigint);
+CREATE TABLE sales.basket (id bigint PRIMARY KEY, h bigint NOT NULL UNIQUE);
+CREATE TABLE sales.basket_tags (id bigint PRIMARY KEY, basket_id bigint NOT NULL, tag_id bigint NOT NULL);
+CREATE TABLE item (id bigint PRIMARY KEY, x bigint NOT NULL);
+CREATE TABLE tag (id bigint PRIMARY KEY, label varchar(50) NOT NULL);
+CREATE TABLE remark (id bigint PRIMARY KEY, content_type_id int NOT NULL, object_id varchar(40) NOT NULL, text text NOT NULL);
+INSERT INTO django_content_type VALUES (3, 'django_shop', 'tag'), (7, 'django_shop', 'person'), (9, 'django_shop', 'basket'), (11, 'django_shop', 'item');
+INSERT INTO party SELECT i, 'm' || i || '@example.com', 'Name ' || i, (ARRAY['CA','DE'])[i % 2 + 1], NULL FROM generate_series(1, 40) i;
+INSERT INTO sales.basket SELECT 100 + i, i FROM generate_series(1, 40) i;
+INSERT INTO tag SELECT i, 'tag ' || i FROM generate_series(1, 5) i;
+INSERT INTO sales.basket_tags SELECT i, 100 + i, i % 5 + 1 FROM generate_series(1, 40) i;
+INSERT INTO item SELECT i, 101 + i % 40 FROM generate_series(1, 80) i;
+INSERT INTO remark SELECT i, 7, (i % 40 + 1)::text, 'about a person' FROM generate_series(1, 30) i;
+INSERT INTO remark SELECT 100 + i, 11, (i % 80 + 1)::text, 'about an item' FROM generate_series(1, 30) i;
+ANALYZE;
