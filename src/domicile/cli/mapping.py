@@ -155,6 +155,7 @@ def show_map(
     Example: domicile map --picture map.html --export fides:datasets.yml
     """
     screen = Screen(as_json=as_json)
+    export_file = _export_file(export) if export is not None else None
     parsed, _ = config.read(file)
     host = Host()
     source = PostgresSource(
@@ -184,9 +185,9 @@ def show_map(
     if picture_file is not None:
         picture_file.write_text(picture.render(parsed, catalogue), encoding="utf-8")
         screen.say(f"picture: {plain(str(picture_file))}")
-    if export is not None:
-        _export(export, parsed, catalogue)
-        screen.say(f"written: {plain(export)}")
+    if export_file is not None:
+        export_file.write_text(imports.export_fides(parsed, catalogue), encoding="utf-8")
+        screen.say(f"written: {plain(str(export_file))}")
     screen.value(
         {
             "datasets": [
@@ -199,14 +200,14 @@ def show_map(
     )  # fmt: skip
 
 
-def _export(text: str, parsed: config.Config, catalogue: Catalogue) -> None:
+def _export_file(text: str) -> Path:
     kind, _, name = text.partition(":")
     if kind != "fides" or not name:
         raise BadFile(f"--export {text}: write fides:FILE")
     path = Path(name)
     if path.exists():
         raise BadFile(f"{path} exists; an export never overwrites it. Move it away, or name another")
-    path.write_text(imports.export_fides(parsed, catalogue), encoding="utf-8")
+    return path
 
 
 def schema() -> None:
