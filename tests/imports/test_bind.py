@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from domicile.catalogue import Catalogue, Column, ForeignKey, RelationKind, Table, TableName
-from domicile.map import imports
+from domicile.config import load
+from domicile.map import Frame, draft, imports
 from domicile.map.imports.categories import kind_of_category
 from domicile.map.imports.interchange import Imported
 from domicile.map.vocabulary import ENTRIES, Weight
-from domicile.samples import KindAnswer
+from domicile.plan.resolve import resolve
+from domicile.samples import KindAnswer, Samples
 
 KINDS = {
     "int": ("integer", "N"),
@@ -38,7 +40,7 @@ def table(name: str, *, unique: tuple[tuple[str, ...], ...] = (), **columns: str
 
 
 TABLES = (
-    table("people", id="int", code="text", email="text", unique=(("code",),)),
+    table("people", id="int", code="text", email="text", country="text", unique=(("code",),)),
     table(
         "orders",
         id="int",
@@ -146,6 +148,27 @@ def test_a_table_without_schema_is_the_public_one_of_several() -> None:
     assert ["public"] == [link.parent.schema for link in made.links]
     named = bound(edge("orders", "who", "twice") | {"parent": {"schema": "b", "name": "twice"}})
     assert ["b"] == [link.parent.schema for link in named.links]
+
+
+@pytest.mark.parametrize(
+    ("said", "hop"),
+    [
+        (edge("orders", "code", "people", key=("code",)), ("code", ("code",), None)),
+        (edge("orders", "j->who", "people", key=("code",)), ("j->who", ("code",), None)),
+        (edge("orders", "code", "people", key=("code",), when="who > 1"), ("code", ("code",), "who > 1")),
+        (edge("orders", "who", "people", when="who > 1"), ("who", None, "who > 1")),
+    ],
+)
+def test_a_path_refers_to_the_columns_that_the_source_named(
+    said: dict[str, Any], hop: tuple[str, tuple[str, ...] | None, str | None]
+) -> None:
+    frame = Frame(markets={"CA": "ca"}, subject=TableName(schema="public", name="people"))
+    made = load(draft(CATALOGUE, Samples(), frame=frame, bound=bound(said)).text.encode())
+    firsts = [way.path[0] for way in made.datasets["app.public.orders"].paths]
+    assert hop in [(",".join(each.via), each.key, each.when) for each in firsts]
+    scope = resolve(made, CATALOGUE)
+    (orders,) = [dataset for dataset in scope.datasets if dataset.table.name == "orders"]
+    assert (hop[1] or ("id",)) in [path.steps[0].to_columns for path in orders.paths]
 
 
 # ------------------------------------------------------------------------------------------------ kinds of pairs

@@ -250,12 +250,15 @@ def _hop(proposal: Proposal, hop: Hop) -> str:
     link = hop.link
     via = scalar(link.columns[0]) if len(link.columns) == 1 else f"[{', '.join(map(scalar, link.columns))}]"
     store = proposal.frame.store
+    # only a link that `edges` declares brings its key along, and not where the reference stands inside a column
+    other = bool(link.told) and link.parent_columns != _key(proposal, link.parent)
+    key = f", key: [{', '.join(map(scalar, link.parent_columns))}]" if other else ""
     if hop.down:
-        return f"{{from: {scalar(dataset_id(store, link.child))}, via: {via}}}"
+        return f"{{from: {scalar(dataset_id(store, link.child))}, via: {via}{key}}}"
     if hop.when is not None:
-        return f"{{via: {via}, to: {scalar(dataset_id(store, link.parent))}, when: {scalar(hop.when)}}}"
+        return f"{{via: {via}, to: {scalar(dataset_id(store, link.parent))}{key}, when: {scalar(hop.when)}}}"
     if not link.declared or (link.child, link.columns) in proposal.twins:
-        return f"{{via: {via}, to: {scalar(dataset_id(store, link.parent))}}}"
+        return f"{{via: {via}, to: {scalar(dataset_id(store, link.parent))}{key}}}"
     return via if len(link.columns) == 1 else f"{{via: {via}}}"
 
 

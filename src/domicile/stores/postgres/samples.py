@@ -72,7 +72,8 @@ def read_kinds(conn: psycopg.Connection[Any], questions: tuple[KindQuestion, ...
     found: dict[KindQuestion, KindAnswer] = {}
     with conn.transaction(force_rollback=True):
         conn.execute("SET TRANSACTION READ ONLY")
-        conn.execute("SELECT pg_catalog.set_config('statement_timeout', %s, true)", (str(STATEMENT_MS_MAX),))
+        for name, value in (("statement_timeout", str(STATEMENT_MS_MAX)), ("search_path", "")):
+            conn.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
         for question in questions:
             rows = reading.ask(question.table, _kind_query(question))
             if rows is None:
