@@ -132,6 +132,17 @@ def test_p11_what_the_plan_calls_not_proven_cannot_be_dropped() -> None:
     assert "leaves out 1 line of what the plan calls not proven" in text_of(run)
 
 
+def test_p11_a_long_list_of_what_is_not_proven_is_folded_and_all_there() -> None:
+    names = ", ".join(f"app.table_{number}.value" for number in range(60))
+    run = made.perfect()
+    last = run[-1]
+    assert isinstance(last, p.CertificatePredicate)
+    run[-1] = dataclasses.replace(last, not_proven=(*last.not_proven, f"values were not looked for: {names}"))
+    page = render(run, extras=PLAIN)
+    assert "<details><summary>values were not looked for</summary>" in page
+    assert names in read(page).text
+
+
 def test_a_statement_of_another_plan_is_noticed() -> None:
     run = made.perfect()
     run[1] = dataclasses.replace(run[1], plan=made.digest("another"))
