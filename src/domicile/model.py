@@ -345,7 +345,7 @@ class Slice:
 class Finding:
     """Something counted that a person decides or should know: `kind` is stable, `rule` says what the file decides.
 
-    `keys` are keyed digests of the first rows' keys (P8), which `domicile explain` takes for a key.
+    `keys` are keyed digests of the first rows' keys (P8), which `domicile explain` takes; `dataset` is theirs.
     """
 
     kind: str
@@ -355,6 +355,7 @@ class Finding:
     rule: str | None = None
     remedy: str | None = None
     keys: tuple[str, ...] = ()
+    dataset: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

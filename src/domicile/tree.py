@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
@@ -25,6 +25,7 @@ from ruamel.yaml.events import (
 )
 
 from domicile.errors import BadFile
+from domicile.places import line_of
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
 DEPTH_MAX = 32
@@ -56,21 +57,7 @@ class Tree:
         message = str(error["msg"]).removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
             message = f"no such key here; see {hint}"
-        return f"{self.origin}:{self._line(keys)}: {where}: {message}"
-
-    def _line(self, keys: list[str]) -> int:
-        node: object = self.root
-        line = 1
-        for key in keys:
-            if isinstance(node, CommentedMap) and key in node:
-                line = node.lc.key(key)[0] + 1
-                node = node[key]
-            elif isinstance(node, CommentedSeq) and key.isdigit() and int(key) < len(node):
-                line = node.lc.item(int(key))[0] + 1
-                node = node[int(key)]
-            else:
-                break
-        return int(line)
+        return f"{self.origin}:{line_of(self.root, keys)[0]}: {where}: {message}"
 
 
 def load_tree(data: bytes, *, origin: str, remedy: str) -> Tree:

@@ -31,6 +31,7 @@ from domicile.model import (
     Slice,
     SliceId,
 )
+from domicile.traces import Trace
 
 Sink = Callable[[bytes], None]
 LEAF_ROWS = 1_000
@@ -100,6 +101,18 @@ class SourceStore(Protocol):
 
     def survey(self, scope: Scope) -> Manifest:
         """Count the closure and everything a person must decide, without leaving anything behind."""
+        ...
+
+    def trace(self, scope: Scope, dataset: DatasetScope, texts: tuple[str, ...], *, survey: bool) -> Trace | None:
+        """Say all that is known of the row of that key, leaving nothing behind; None where there is no such row.
+
+        `texts` are the key's columns as texts. With `survey` the closure is computed, if none is frozen; without it who
+        else needs the row stays unknown.
+        """
+        ...
+
+    def find_key(self, dataset: DatasetScope, digest: str, *, rows_max: int) -> tuple[str, ...] | None:
+        """Look for the key of that digest among the dataset's first `rows_max` rows in key order."""
         ...
 
     def stand_fence(self, scope: Scope) -> Fence:

@@ -166,6 +166,12 @@ def residence_of(kind: Kind, rows: Rows, person: Row) -> Residence:
 
 def tell(piece: Evidence, rule: MarketRule, rows: Rows, person: Row) -> Iterator[tuple[Dated, Destination]]:
     """What one piece of evidence tells: when, and the destination, of every row that it finds."""
+    for dated, market in meanings(piece, rule, rows, person):
+        yield dated, _named(rule, market)
+
+
+def meanings(piece: Evidence, rule: MarketRule, rows: Rows, person: Row) -> Iterator[tuple[Dated, str | None]]:
+    """When, and the market (None: one that the file doesn't name), of every row that the evidence finds."""
     for row in rows.followed(piece.steps, person):
         value = row[piece.field]
         if value is None or (piece.when and not holds(piece.when, row)) or not _is_valid(piece, rule, row):
@@ -178,7 +184,7 @@ def tell(piece: Evidence, rule: MarketRule, rows: Rows, person: Row) -> Iterator
             text = match[1]
         market = text if piece.values is None else dict(piece.values).get(text)
         date_of = row[piece.date] if piece.date else None
-        yield (date_of is not None, date_of), _named(rule, market)
+        yield (date_of is not None, date_of), market if piece.values is not None or market in dict(rule.homes) else None
 
 
 def _is_valid(piece: Evidence, rule: MarketRule, row: Row) -> bool:

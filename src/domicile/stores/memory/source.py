@@ -30,8 +30,10 @@ from domicile.stores.memory.faults import Faults
 from domicile.stores.memory.fence import MoverGuard
 from domicile.stores.memory.lines import write_line
 from domicile.stores.memory.manifest import lines_of, write_lines, write_manifest
-from domicile.stores.memory.rows import Row, identity
+from domicile.stores.memory.rows import Row, identity, key_text
 from domicile.stores.memory.snapshot import Keys, MemorySnapshot, blank
+from domicile.stores.memory.tracing import Tracer
+from domicile.traces import Trace, key_digest
 
 
 class MemorySource:
@@ -106,6 +108,25 @@ class MemorySource:
         leaving = frozenset((line.dataset, line.key) for line in lines if line.fate is Fate.DELETE)
         self.database.guard = MoverGuard(scope=scope, movers=frozenset(side.movers), leaving=leaving)
         return manifest
+
+    def trace(self, scope: Scope, dataset: DatasetScope, texts: tuple[str, ...], *, survey: bool) -> Trace | None:
+        """Say all that is known of one row."""
+        self._faults.reach("memory")
+        closure = close(scope, self.database.moment(), self._movers())
+        side = self.database.source_side
+        frozen = side is not None and side.manifest is not None
+        lines = side.lines if side is not None and frozen else write_lines(closure)
+        tracer = Tracer(closure=closure, lines=lines, digest_key=self._digest_key, frozen=frozen)
+        return tracer.trace(dataset, texts, computed=survey or frozen)
+
+    def find_key(self, dataset: DatasetScope, digest: str, *, rows_max: int) -> tuple[str, ...] | None:
+        """Look for the key of that digest among the dataset's first rows."""
+        self._faults.reach("memory")
+        for row in self.database.moment().of(dataset.table)[:rows_max]:
+            texts = key_text(dataset, row)
+            if key_digest(self._digest_key, dataset.id, texts) == digest:
+                return texts
+        return None
 
     def manifest_keys(self, dataset: DatasetScope, home: Home, sink: Sink) -> None:
         """Stream the lines that concern `home`."""

@@ -16,13 +16,14 @@ from domicile.errors import Refused, Unreachable, WorldChanged
 from domicile.host import Host
 from domicile.model import DatasetScope, Digest, Erased, Fence, Home, Manifest, Scope, Slice, SliceId
 from domicile.stores import Sink
-from domicile.stores.postgres import erasing, fence, sequences, staging
+from domicile.stores.postgres import erasing, fence, sequences, staging, tracing
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import copy_out
 from domicile.stores.postgres.names import STAGING, columns, key_names, run_id, staged
 from domicile.stores.postgres.reading import PostgresSnapshot, current_position, snapshot
 from domicile.stores.postgres.session import Session, faults, run
+from domicile.traces import Trace
 
 FENCE_TRIES_MAX = 30
 
@@ -83,6 +84,24 @@ class PostgresSource:
         """Count the closure; nothing stays behind."""
         with faults(self.name, "survey the closure"):
             return staging.survey(self.connection, scope)
+
+    def trace(self, scope: Scope, dataset: DatasetScope, texts: tuple[str, ...], *, survey: bool) -> Trace | None:
+        """Say all that is known of one row; a text that can't be such a key names no row."""
+        frozen = self.frozen() is not None
+        with (
+            faults(self.name, f"trace a row of {dataset.id}"),
+            tracing.traced_world(self.connection, scope, frozen=frozen, survey=survey) as schema,
+        ):
+            tracer = tracing.Tracer(
+                connection=self.connection, scope=scope, schema=schema, digest_key=self._key,
+                computed=frozen or survey, frozen=frozen,
+            )  # fmt: skip
+            return tracer.trace(dataset, texts)
+
+    def find_key(self, dataset: DatasetScope, digest: str, *, rows_max: int) -> tuple[str, ...] | None:
+        """Look for the key of that digest among the dataset's first rows in key order."""
+        with faults(self.name, f"look for a key of {dataset.id}"):
+            return tracing.find_key(self.connection, dataset, digest, key=self._key, rows_max=rows_max)
 
     def manifest_keys(self, dataset: DatasetScope, home: Home, sink: Sink) -> None:
         """Stream the lines that concern `home`: part, form, n, fate, owner, copies, key. They name no key twice."""

@@ -201,3 +201,38 @@ def _open(kind: Kind, name: str, count: int, answer: str | None) -> Iterator[Fin
         kind=name, where=str(kind.dataset), count=count, text=f"{count} subjects {text}",
         rule=rule if decided else None, remedy=None if decided else remedy,
     )  # fmt: skip
+
+
+def told_query(scope: Scope, kind: Kind, people: sql.Composable, *, schema: str) -> sql.Composable:
+    """SELECT of all that evidence tells of the people: key (text), piece, market, whether of the newest, date (text).
+
+    A market that the file doesn't name is null: its value stays where it is (P8).
+    """
+    pieces = sql.SQL(" UNION ALL ").join(
+        _told_market(scope, kind, number, people, schema) for number in range(len(kind.market.evidence))
+    )
+    return sql.SQL(
+        "SELECT q.key, q.number, q.market, rank() OVER (PARTITION BY q.key ORDER BY q.dated DESC NULLS LAST) = 1,"
+        " q.words FROM ({}) AS q"
+    ).format(pieces)
+
+
+def _told_market(scope: Scope, kind: Kind, number: int, people: sql.Composable, schema: str) -> sql.Composable:
+    rule, piece = kind.market, kind.market.evidence[number]
+    joins, end = follow(scope, piece.steps, "d", schema=schema)
+    value = _value(piece, end)
+    date = column(end, piece.date) if piece.date else sql.SQL("NULL")
+    meant = piece.values if piece.values is not None else tuple((market, market) for market, _ in rule.homes)
+    how = piece.comparison if piece.pattern is None else PLAIN
+    cases = [
+        sql.SQL("WHEN {} THEN {}").format(compare(how, value, sql.Literal(text)), sql.Literal(market))
+        for text, market in meant
+    ] or [sql.SQL("WHEN false THEN NULL::text")]
+    return sql.SQL(
+        "SELECT d.{key}::text AS key, {number} AS number, CASE {cases} END AS market,"
+        " {date}::timestamptz AS dated, {date}::text AS words FROM {people} AS d{joins}"
+        " WHERE {value} IS NOT NULL{valid}"
+    ).format(
+        key=sql.Identifier(kind.key), number=sql.Literal(number), value=value,
+        cases=sql.SQL(" ").join(cases), date=date, people=people, joins=joins, valid=_valid(rule, piece, end),
+    )  # fmt: skip
