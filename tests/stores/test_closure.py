@@ -70,6 +70,7 @@ def test_sql_finds_the_same_closure_as_rows(world: World, source_dsn: str) -> No
         scope = world.scope(source.catalogue())
         expected, found = memory.source.survey(memory.scope), source.survey(scope)
         assert _findings(expected) == _findings(found)
+        assert _digests(memory.scope, expected) == _digests(scope, found)
         if expected.undecided():
             return
         assert dict(expected.subjects) == dict(found.subjects)
@@ -165,6 +166,16 @@ def _move(bench: MemoryBench) -> None:
 def _findings(manifest: Manifest) -> list[tuple[str, str, int, bool]]:
     return sorted(
         (item.kind, item.where, item.count, item.remedy is None) for item in manifest.findings if not _only_told(item)
+    )
+
+
+def _digests(scope: Scope, manifest: Manifest) -> list[tuple[object, ...]]:
+    """The rows that findings name, by digest; those without a key are named otherwise in each store."""
+    keyed = {str(dataset.id) for dataset in scope.datasets if dataset.key}
+    return sorted(
+        (item.kind, item.where, item.dataset, tuple(sorted(item.keys)))
+        for item in manifest.findings
+        if item.dataset in keyed and not _only_told(item)
     )
 
 

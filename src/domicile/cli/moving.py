@@ -23,6 +23,7 @@ from domicile.run import Run, Stage
 from domicile.status import Status, read_status
 
 KEYS_SHOWN = 20
+DIGESTS_SHOWN = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +43,15 @@ def plan(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
         path = run.workspace.plan
     print_plan(screen, made)
     screen.say(f"\nsaved: {plain(str(path))}   next: domicile apply")
-    screen.value({"plan": str(path), "subjects": made.subjects, "slices": made.slices, "copies": len(made.copies)})
+    screen.value(
+        {
+            "plan": str(path),
+            "subjects": made.subjects,
+            "slices": made.slices,
+            "copies": len(made.copies),
+            "findings": [_finding_json(found) for found in made.findings],
+        }
+    )
 
 
 def print_plan(screen: Screen, made: Plan) -> None:
@@ -95,7 +104,18 @@ def _print_findings(screen: Screen, findings: tuple[Finding, ...]) -> None:
         screen.say(f"  {found.kind:<14} {plain(found.text)}")
         rule = f"[green]{plain(found.rule)}[/]" if found.rule else "[red]no rule[/]"
         screen.say(f"  {'':<14} in {plain(found.where)}; rule: {rule}")
+        if found.keys:
+            more = f" … ({len(found.keys)} with --json)" if len(found.keys) > DIGESTS_SHOWN else ""
+            digests = " ".join(found.keys[:DIGESTS_SHOWN])
+            screen.say(f"  {'':<14} why: domicile explain {plain(found.dataset)} --digest {digests}{more}")
     screen.say("")
+
+
+def _finding_json(found: Finding) -> dict[str, Any]:
+    return {
+        "kind": found.kind, "where": found.where, "count": found.count, "rule": found.rule, "dataset": found.dataset,
+        "digests": list(found.keys),
+    }  # fmt: skip
 
 
 def apply(

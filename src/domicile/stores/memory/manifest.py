@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final, TypeAlias
 
 from domicile.config import Apart, HomeRows
 from domicile.model import (
@@ -31,7 +33,16 @@ from domicile.stores.memory.closure import (
     needs_at_source,
 )
 from domicile.stores.memory.readings import is_readable, references
-from domicile.stores.memory.rows import Row, same
+from domicile.stores.memory.rows import Row, key_text, same
+from domicile.traces import LISTED_MAX, key_digest
+
+KEYED: Final = frozenset(
+    {
+        "unknown-market", "market-conflict", "ownerless", "shared", "split-shared", "apart-home", "apart-source",
+        "dangling", "unreadable",
+    }
+)  # fmt: skip
+"""The findings that name rows."""
 
 # -- 5. the manifest ---------------------------------------------------------------------------------------------
 
@@ -79,14 +90,14 @@ def _line(closure: Closure, node: Node, place: tuple[str, Form], *, n: int, owne
     )
 
 
-def write_manifest(closure: Closure, lines: tuple[Line, ...], *, rows_max: int) -> Manifest:
+def write_manifest(closure: Closure, lines: tuple[Line, ...], *, rows_max: int, digest_key: bytes) -> Manifest:
     """Sum the lines up: subjects, slices of at most `rows_max` numbers, tallies and findings."""
     moving = list(closure.markets.values())
     return Manifest(
         subjects=tuple((home, moving.count(home)) for home in closure.scope.homes),
         slices=tuple(_slices(closure, lines, rows_max)),
         tallies=tuple(_tallies(closure, lines)),
-        findings=tuple(findings(closure)),
+        findings=tuple(findings(closure, digest_key)),
     )
 
 
@@ -151,8 +162,25 @@ def _tallies(closure: Closure, lines: tuple[Line, ...]) -> Iterator[Tally]:
 # -- 6. what is found, counted, and decided ----------------------------------------------------------------------
 
 
-def findings(closure: Closure) -> Iterator[Finding]:
+def findings(closure: Closure, digest_key: bytes) -> Iterator[Finding]:
     """Everything that a rule of the file decides, and everything that none does."""
+    for finding, nodes in _all_found(closure):
+        yield _with_keys(closure, finding, nodes, digest_key) if finding.kind in KEYED else finding
+
+
+def _with_keys(closure: Closure, finding: Finding, nodes: Iterable[Node], digest_key: bytes) -> Finding:
+    """The finding with the digests of its first rows' keys (P8)."""
+    each = sorted(set(nodes))
+    dataset = closure.scope.dataset(each[0][0])
+    texts = sorted(key_text(dataset, closure.row(node)) for node in each)[:LISTED_MAX]
+    keys = tuple(key_digest(digest_key, dataset.id, text) for text in texts)
+    return replace(finding, keys=keys, dataset=str(dataset.id))
+
+
+_Found: TypeAlias = tuple[Finding, tuple[Node, ...]]
+
+
+def _all_found(closure: Closure) -> Iterator[_Found]:
     for kind in closure.scope.kinds:
         yield from _markets(closure, kind)
     for dataset in closure.scope.datasets:
@@ -169,45 +197,49 @@ def findings(closure: Closure) -> Iterator[Finding]:
 
 
 def _found(  # noqa: PLR0913 - what is found, and what is decided of it
-    kind: str, where: str, nodes: list[int], text: str, *, rule: str | None = None, remedy: str | None = None
-) -> Iterator[Finding]:
-    count = sum(nodes)
+    kind: str, where: str, nodes: list[tuple[Node, int]], text: str, *, rule: str | None = None,
+    remedy: str | None = None,
+) -> Iterator[_Found]:  # fmt: skip
+    count = sum(number for _, number in nodes)
     if count:
-        yield Finding(kind=kind, where=where, count=count, text=f"{count} {text}", rule=rule, remedy=remedy)
+        found = Finding(kind=kind, where=where, count=count, text=f"{count} {text}", rule=rule, remedy=remedy)
+        yield found, tuple(node for node, _ in nodes)
 
 
-def _markets(closure: Closure, kind: Kind) -> Iterator[Finding]:
+def _markets(closure: Closure, kind: Kind) -> Iterator[_Found]:
     """What the evidence leaves open, and where pieces of it disagree."""
-    told = [closure.residences[node] for node, _ in closure.of(kind.dataset)]
-    for name, count, answer, remedy in (
-        ("unknown-market", [1 for item in told if not item.known], kind.market.unknown, "policy.unknown_market: ?"),
-        ("market-conflict", [1 for item in told if item.conflict], kind.market.conflict, "market.conflict: ?"),
+    told = [(node, closure.residences[node]) for node, _ in closure.of(kind.dataset)]
+    unknown = [(node, 1) for node, item in told if not item.known]
+    conflict = [(node, 1) for node, item in told if item.conflict]
+    for name, nodes, answer, remedy in (
+        ("unknown-market", unknown, kind.market.unknown, "policy.unknown_market: ?"),
+        ("market-conflict", conflict, kind.market.conflict, "market.conflict: ?"),
     ):
         decided = answer not in (None, "in-scope")
         yield from _found(
-            name, str(kind.dataset), count, "subjects have no (one) market",
+            name, str(kind.dataset), nodes, "subjects have no (one) market",
             rule=answer if decided else None, remedy=None if decided else remedy,
         )  # fmt: skip
-    settled = [1 for item in told if item.disagrees and not item.conflict]
+    settled = [(node, 1) for node, item in told if item.disagrees and not item.conflict]
     yield from _found(
         "market-disagreement", str(kind.dataset), settled, "subjects of whom the evidence disagrees",
         rule=f"market.decide: {kind.market.decide}",
     )  # fmt: skip
 
 
-def _ownerless(closure: Closure, dataset: DatasetScope) -> Iterator[Finding]:
+def _ownerless(closure: Closure, dataset: DatasetScope) -> Iterator[_Found]:
     if not dataset.moves:
         return
     rule = f"datasets.{dataset.id}.ownerless: stay"
     yield from _found(
         "ownerless", str(dataset.id),
-        [closure.copies[node] for node, _ in closure.of(dataset.id) if not closure.destinations.get(node)],
+        [(node, closure.copies[node]) for node, _ in closure.of(dataset.id) if not closure.destinations.get(node)],
         "rows lead to nobody",
         rule=rule if dataset.ownerless_stay else None, remedy=None if dataset.ownerless_stay else rule,
     )  # fmt: skip
 
 
-def _shared(closure: Closure, dataset: DatasetScope) -> Iterator[Finding]:
+def _shared(closure: Closure, dataset: DatasetScope) -> Iterator[_Found]:
     if not is_owned(dataset):
         return
     mine = [node for node, _ in closure.of(dataset.id)]
@@ -215,32 +247,32 @@ def _shared(closure: Closure, dataset: DatasetScope) -> Iterator[Finding]:
     decided = all(dataset.sharing(path) for path in dataset.paths)
     yield from _found(
         "shared", str(dataset.id),
-        [1 for node in mine if len(closure.destinations[node]) > 1],
+        [(node, 1) for node in mine if len(closure.destinations[node]) > 1],
         "rows lead to subjects who live apart",
         rule=rule if decided else None, remedy=None if decided else rule,
     )  # fmt: skip
     if not dataset.moves:
         yield from _found(
             "split-shared", str(dataset.id),
-            [1 for node in mine if len(closure.owners.get(node, ())) > 1],
+            [(node, 1) for node in mine if len(closure.owners.get(node, ())) > 1],
             "rows belong whole to several homes, which only `move` datasets allow",
             remedy=f"datasets.{dataset.id}.shared: first   # or a path that leads to one person",
         )  # fmt: skip
 
 
-def _kept(closure: Closure, dataset: DatasetScope) -> Iterator[Finding]:
+def _kept(closure: Closure, dataset: DatasetScope) -> Iterator[_Found]:
     if not dataset.moves:
         return
     mine = [node for node, _ in closure.of(dataset.id) if node in closure.owners]
     for fate, words in ((Fate.KEEP, "whole"), (Fate.BLANK, "as skeletons")):
         yield from _found(
             "kept", str(dataset.id),
-            [1 for node in mine if closure.fate(node) is fate],
+            [(node, 1) for node in mine if closure.fate(node) is fate],
             f"rows of movers stay at the source {words} for others who need them", rule="see the rules above",
         )  # fmt: skip
 
 
-def _apart_home(closure: Closure, edge: Edge) -> Iterator[Finding]:
+def _apart_home(closure: Closure, edge: Edge) -> Iterator[_Found]:
     parent = closure.scope.dataset(edge.parent)
     if is_everywhere(parent):
         return
@@ -254,14 +286,14 @@ def _apart_home(closure: Closure, edge: Edge) -> Iterator[Finding]:
     if not parent.moves:
         rule = f"datasets.{parent.id}.home: {HomeRows.NEEDED}"
     yield from _found(
-        "apart-home", edge.where, [closure.copies[node] for node, _ in needed],
+        "apart-home", edge.where, [(node, closure.copies[node]) for node, _ in needed],
         f"rows of {parent.id} are needed at home by {edge.child}, and are not a mover's",
         rule=None if refused else rule,
         remedy=f"{edge.where}.apart.home: ?   # skeleton | whole" if refused else None,
     )  # fmt: skip
 
 
-def _apart_source(closure: Closure, edge: Edge) -> Iterator[Finding]:
+def _apart_source(closure: Closure, edge: Edge) -> Iterator[_Found]:
     parent = closure.scope.dataset(edge.parent)
     if not parent.moves:
         return
@@ -274,33 +306,36 @@ def _apart_source(closure: Closure, edge: Edge) -> Iterator[Finding]:
         and not (refused and closure.fate(node) is not Fate.DELETE)
     }
     yield from _found(
-        "apart-source", edge.where, [closure.copies[node] for node in needed],
+        "apart-source", edge.where, [(node, closure.copies[node]) for node in needed],
         f"rows of {parent.id} would be erased while rows of {edge.child} that stay refer to them",
         rule=None if refused else f"{edge.where}.apart.source: {edge.apart_source}",
         remedy=f"{edge.where}.apart.source: ?   # skeleton | whole" if refused else None,
     )  # fmt: skip
 
 
-def _unenforced(closure: Closure, edge: Edge) -> Iterator[Finding]:
+def _unenforced(closure: Closure, edge: Edge) -> Iterator[_Found]:
     child = closure.scope.dataset(edge.child)
     if edge.enforced or not any(step.columns == edge.columns for path in child.paths for step in path.steps[:1]):
         return
     rule = f"datasets.{child.id}.unenforced: follow"
     yield from _found(
         "unenforced", edge.where,
-        [closure.copies[node] for node, row in closure.of(child.id) if node in closure.owners and _refers(edge, row)],
+        [
+            (node, closure.copies[node]) for node, row in closure.of(child.id)
+            if node in closure.owners and _refers(edge, row)
+        ],
         "closure rows hang on an edge that the database does not enforce",
         rule=rule if child.unenforced_follow else None, remedy=None if child.unenforced_follow else rule,
     )  # fmt: skip
 
 
-def _dangling(closure: Closure, edge: Edge) -> Iterator[Finding]:
+def _dangling(closure: Closure, edge: Edge) -> Iterator[_Found]:
     if edge.enforced:
         return
     yield from _found(
         "dangling", edge.where,
         [
-            closure.copies[node]
+            (node, closure.copies[node])
             for node, row in closure.of(edge.child)
             if _refers(edge, row) and not _held(closure, edge, row)
         ],
@@ -308,20 +343,20 @@ def _dangling(closure: Closure, edge: Edge) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _unreadable(closure: Closure, edge: Edge) -> Iterator[Finding]:
+def _unreadable(closure: Closure, edge: Edge) -> Iterator[_Found]:
     if edge.reading is None:
         return
     child, reading = closure.scope.dataset(edge.child), edge.reading
     rule = f"datasets.{child.id}.unenforced: follow"
     yield from _found(
         "unreadable", edge.where,
-        [closure.copies[node] for node, row in closure.of(child.id) if not is_readable(reading, row)],
+        [(node, closure.copies[node]) for node, row in closure.of(child.id) if not is_readable(reading, row)],
         "rows hold text that is no JSON where references are read",
         rule=rule if child.unenforced_follow else None, remedy=None if child.unenforced_follow else rule,
     )  # fmt: skip
 
 
-def _stand_in(closure: Closure, edge: Edge) -> Iterator[Finding]:
+def _stand_in(closure: Closure, edge: Edge) -> Iterator[_Found]:
     child, parent = closure.scope.dataset(edge.child), closure.scope.dataset(edge.parent)
     blank = next((item for item in child.blanks if (item.column,) == edge.columns), None)
     if edge.reading is not None or blank is None or blank.outside is not Outside.LITERAL:
@@ -329,7 +364,7 @@ def _stand_in(closure: Closure, edge: Edge) -> Iterator[Finding]:
     held = {str(row[edge.parent_columns[0]]) for _, row in closure.of(parent.id)}
     if blank.literal not in held or not is_everywhere(parent):
         yield from _found(
-            "stand-in", f"datasets.{child.id}.fields.{blank.column}", [1],
+            "stand-in", f"datasets.{child.id}.fields.{blank.column}", [((child.id, b""), 1)],
             f"stand-in for {blank.column} names no row of {parent.id} that is everywhere",
             remedy=f"datasets.{child.id}.fields.{blank.column}: {{class: private, outside: ?}}",
         )  # fmt: skip

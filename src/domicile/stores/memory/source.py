@@ -72,7 +72,7 @@ class MemorySource:
         """Count the closure, and leave nothing behind."""
         self._faults.reach("memory")
         closure = close(scope, self.database.moment(), self._movers())
-        return write_manifest(closure, write_lines(closure), rows_max=self._rows_max)
+        return write_manifest(closure, write_lines(closure), rows_max=self._rows_max, digest_key=self._digest_key)
 
     def stand_fence(self, scope: Scope) -> Fence:
         """Refuse every write to rows of the scope's subjects."""
@@ -98,7 +98,7 @@ class MemorySource:
             return side.manifest
         closure = close(scope, self.database.moment(), side.movers)
         lines = write_lines(closure)
-        manifest = write_manifest(closure, lines, rows_max=self._rows_max)
+        manifest = write_manifest(closure, lines, rows_max=self._rows_max, digest_key=self._digest_key)
         if undecided := manifest.undecided():
             kinds = "; ".join(f"{item.where}: {item.text}; add {item.remedy}" for item in undecided)
             raise Undecided(f"rows need a rule that the file does not give: {kinds}")

@@ -83,7 +83,7 @@ class PostgresSource:
     def survey(self, scope: Scope) -> Manifest:
         """Count the closure; nothing stays behind."""
         with faults(self.name, "survey the closure"):
-            return staging.survey(self.connection, scope)
+            return staging.survey(self.connection, scope, digest_key=self._key)
 
     def trace(self, scope: Scope, dataset: DatasetScope, texts: tuple[str, ...], *, survey: bool) -> Trace | None:
         """Say all that is known of one row; a text that can't be such a key names no row."""
@@ -232,6 +232,7 @@ class PostgresSource:
             return staging.freeze(
                 self.connection,
                 scope,
+                digest_key=self._key,
                 catalogue_sequences=sequences.within_columns(read_catalogue(self.connection)),
             )
 

@@ -22,6 +22,7 @@ from domicile.model import SLICE_ROWS_MAX, DatasetScope, Fate, Form, Manifest, S
 from domicile.stores.postgres import sequences
 from domicile.stores.postgres.closure import EVERYWHERE, Work, compute
 from domicile.stores.postgres.closure import number as number_lines
+from domicile.stores.postgres.closure.keyed import with_keys
 from domicile.stores.postgres.fence import (
     close_to_others,
     create_staging,
@@ -41,13 +42,13 @@ MEMORY = {"work_mem": "128MB", "maintenance_work_mem": "256MB"}  # of the server
 MANIFEST = TypeAdapter(Manifest)
 
 
-def survey(connection: psycopg.Connection[Any], scope: Scope) -> Manifest:
+def survey(connection: psycopg.Connection[Any], scope: Scope, *, digest_key: bytes) -> Manifest:
     """Compute the closure in a transaction that is rolled back; return what it counted."""
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     try:
         create_staging(connection, scope, SURVEY)
         run(connection, sql.SQL("INSERT INTO {} VALUES ('survey')").format(sql.Identifier(SURVEY, "token")))
-        return _compute(connection, scope, SURVEY)
+        return _compute(connection, scope, SURVEY, digest_key)
     finally:
         if not connection.closed:
             connection.execute("ROLLBACK")
@@ -57,6 +58,7 @@ def freeze(
     connection: psycopg.Connection[Any],
     scope: Scope,
     *,
+    digest_key: bytes,
     catalogue_sequences: tuple[Sequence, ...],
 ) -> Manifest:
     """Freeze the closure, or return the one that is frozen; raise Undecided when rows have no rule."""
@@ -66,7 +68,7 @@ def freeze(
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     try:
         _make_secret(connection)
-        manifest = _compute(connection, scope, STAGING)
+        manifest = _compute(connection, scope, STAGING, digest_key)
         refuse_undecided(manifest)
         freeze_shapes(connection, scope.datasets)
         sequences.freeze(connection, catalogue_sequences)
@@ -134,11 +136,11 @@ def refuse_undecided(manifest: Manifest) -> None:
         raise Undecided(f"rows need a rule that domicile.yaml does not give:\n{lines}")
 
 
-def _compute(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> Manifest:
+def _compute(connection: psycopg.Connection[Any], scope: Scope, schema: str, digest_key: bytes) -> Manifest:
     for name, value in MEMORY.items():
         connection.execute("SELECT set_config(%s, %s, true)", (name, value))
     work = Work(connection=connection, scope=scope, schema=schema)
-    findings = tuple(compute(work))
+    findings = tuple(with_keys(work, tuple(compute(work)), digest_key=digest_key))
     number_lines(work)
     lines = {dataset.id: _ranges(connection, dataset, schema) for dataset in scope.datasets}
     slices = tuple(piece for dataset in scope.datasets for piece in _slices(scope, dataset, lines[dataset.id]))

@@ -110,7 +110,7 @@ def unenforced(work: Work, edge: Edge) -> Iterator[Finding]:
         leaves = [f"{relation(name).as_string(None)}" for name in edge.missing_on]
         lacking = sql.SQL("c.tableoid = ANY({}::regclass[])").format(sql.Literal(leaves))
     rows = sql.SQL("SELECT count(*) FROM {} AS c WHERE {} AND {}").format(
-        source_of(child), _refers_at_all(work, edge), lacking
+        source_of(child), refers_at_all(work, edge), lacking
     )
     on_path = any(
         step.columns == edge.columns and step.reading == edge.reading for path in child.paths for step in path.steps[:1]
@@ -124,7 +124,7 @@ def unenforced(work: Work, edge: Edge) -> Iterator[Finding]:
         )
         if touched:
             yield _unenforced_finding(edge, child, touched)
-    dangling = work.count(rows + sql.SQL(" AND ") + _dangles(work, edge, parent))
+    dangling = work.count(rows + sql.SQL(" AND ") + dangles(work, edge, parent))
     if dangling:
         yield Finding(
             kind="dangling",
@@ -135,7 +135,7 @@ def unenforced(work: Work, edge: Edge) -> Iterator[Finding]:
         )
 
 
-def _refers_at_all(work: Work, edge: Edge) -> sql.Composable:
+def refers_at_all(work: Work, edge: Edge) -> sql.Composable:
     """Whether row `c` names any parent, there or not."""
     if edge.reading is None:
         return sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(column("c", name)) for name in edge.columns)
@@ -145,7 +145,7 @@ def _refers_at_all(work: Work, edge: Edge) -> sql.Composable:
     )
 
 
-def _dangles(work: Work, edge: Edge, parent: DatasetScope) -> sql.Composable:
+def dangles(work: Work, edge: Edge, parent: DatasetScope) -> sql.Composable:
     """Whether row `c` names a parent that is not there."""
     none = sql.SQL("NOT EXISTS (SELECT FROM {} AS p WHERE {})").format(source_of(parent), refers(edge, "c", "p"))
     if edge.reading is None:

@@ -227,7 +227,7 @@ def _told_market(scope: Scope, kind: Kind, number: int, people: sql.Composable, 
     cases = [
         sql.SQL("WHEN {} THEN {}").format(compare(how, value, sql.Literal(text)), sql.Literal(market))
         for text, market in meant
-    ] or [sql.SQL("WHEN false THEN NULL::text")]
+    ] or [sql.SQL("WHEN false THEN {}").format(sql.SQL("NULL::text"))]
     return sql.SQL(
         "SELECT d.{key}::text AS key, {number} AS number, CASE {cases} END AS market,"
         " {date}::timestamptz AS dated, {date}::text AS words FROM {people} AS d{joins}"

@@ -54,7 +54,7 @@ def _refuses_at_home(work: Work, edge: Edge) -> bool:
 def _missing(work: Work, edge: Edge) -> int:
     """Count, by home, the parent rows that home rows refer to and that are not on their way there."""
     child, parent = work.scope.dataset(edge.child), work.scope.dataset(edge.parent)
-    rows = sql.SQL(" UNION ALL ").join(_children_at_home(work, edge, child, None))
+    rows = sql.SQL(" UNION ALL ").join(children_at_home(work, edge, child, None))
     return work.count(
         sql.SQL(
             "SELECT count(*) FROM (SELECT DISTINCT c.home_part, {keys} FROM ({rows}) AS c"
@@ -64,7 +64,7 @@ def _missing(work: Work, edge: Edge) -> int:
             keys=key_select(parent, "p"),
             rows=rows,
             parents=source_of(parent),
-            match=_match(edge),
+            match=matches(edge),
             work=work.lines(parent),
             same=key_match(parent, "p", "w"),
         )
@@ -74,7 +74,7 @@ def _missing(work: Work, edge: Edge) -> int:
 def _need(work: Work, edge: Edge, number: int) -> Iterator[int]:
     child, parent = work.scope.dataset(edge.child), work.scope.dataset(edge.parent)
     form = Form.WHOLE if parent.moves and edge.apart_home is Apart.WHOLE else Form.SKELETON
-    for rows in _children_at_home(work, edge, child, number):
+    for rows in children_at_home(work, edge, child, number):
         better = sql.SQL(" AND w.form = {}").format(sql.Literal(form.value)) if form is Form.WHOLE else sql.SQL("")
         cursor = work.run(
             sql.SQL(
@@ -89,7 +89,7 @@ def _need(work: Work, edge: Edge, number: int) -> Iterator[int]:
                 keys=key_select(parent, "p"),
                 rows=rows,
                 parents=source_of(parent),
-                match=_match(edge),
+                match=matches(edge),
                 same=key_match(parent, "p", "w"),
                 better=better,
             )
@@ -109,7 +109,7 @@ def _drop_outdone(work: Work, parent: DatasetScope) -> None:
     )
 
 
-def _children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int | None) -> Iterator[sql.Composable]:
+def children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int | None) -> Iterator[sql.Composable]:
     """Queries of (part, edge columns) of child rows that came to lie at a home in the last round; None: in any."""
     blanked = any(blank.column in edge.columns for blank in child.blanks)
     opening = opened(edge, "d", schema=work.schema)
@@ -141,7 +141,7 @@ def _referring(edge: Edge) -> sql.Composable:
     )
 
 
-def _match(edge: Edge) -> sql.Composable:
+def matches(edge: Edge) -> sql.Composable:
     """A condition that `c`, made by `_referring`, refers to row `p`."""
     if edge.reading is not None:
         return is_key(edge.reading, column("p", edge.parent_columns[0]), sql.SQL("c.refers_1"))
@@ -182,7 +182,7 @@ def _spare(work: Work, edge: Edge) -> int:
         opening=opened(edge, "c", schema=work.schema),
         parents=source_of(parent),
         match=refers(edge, "c", "p"),
-        stays=_stays(work, edge, child),
+        stays=stays(work, edge, child),
     )
     same = lines_match(parent, "w", "n")
     where = sql.SQL("w.fate = ANY({}) AND EXISTS (SELECT FROM ({}) AS n WHERE {})").format(
@@ -196,7 +196,7 @@ def _spare(work: Work, edge: Edge) -> int:
     ).rowcount
 
 
-def _stays(work: Work, edge: Edge, child: DatasetScope) -> sql.Composable:
+def stays(work: Work, edge: Edge, child: DatasetScope) -> sql.Composable:
     """Whether child row `c` still refers to its parent at the source once everything is erased."""
     gone = [Fate.DELETE.value]
     if any(blank.column in edge.columns for blank in child.blanks):
