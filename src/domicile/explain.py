@@ -98,15 +98,15 @@ class Way:
 class Because(StrEnum):
     """Why a row goes somewhere, or what the source does with it."""
 
-    OWNER = "owner"
-    EVERYWHERE = "every home gets all rows of this dataset"
-    SUPPORTING = "supporting"
-    NOBODY = "nobody's"
-    STAYERS = "only people who stay"
+    OWNER = "its owner's home"
+    EVERYWHERE = "every home gets the rows of this dataset"
+    SUPPORTING = "supporting: rows there refer to it"
+    NOBODY = "it is nobody's"
+    STAYERS = "only people who stay own it"
     UNDECIDING = "holds nothing private"
     ALSO_STAYERS = "a person who stays owns it, too"
-    MOVERS = "movers' only"
-    NEEDED = "needed at the source"
+    MOVERS = "nobody who stays owns or needs it"
+    NEEDED = "rows that stay refer to it"
     OTHERS = "not a mover's"
 
 

@@ -1,0 +1,284 @@
+"""What a file reaches: datasets, columns and edges, and keys of people where nobody mapped them (docs/explain.md).
+
+Pure: file, catalogue and what a sampled search found → a table, and lines to add with their evidence. A key that is
+distinctive (uuid, long text, e-mail) needs few hits. A whole number hits by chance: it needs a name that says whose key
+it is, and a hit rate far above the share of its own range that are keys, unless the name says nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from domicile.catalogue import Catalogue, Column, Table, TableName
+from domicile.clues import Clue, Place, Target, TokenKind
+from domicile.config import Config, DatasetRule, Disposition, dataset_id, split_dataset_id
+from domicile.map.table import class_of, spell_path
+from domicile.map.words import words
+from domicile.model import Scope
+
+HITS_MIN: Final = 3
+SHARE_MIN: Final = 0.02
+NUMBER_HITS_MIN: Final = 5
+NUMBER_SHARE_MIN: Final = 0.9
+ABOVE_CHANCE: Final = 3
+ID_WORDS: Final = frozenset({"id", "uuid", "guid", "key", "ref", "no", "pk"})
+PERSON_WORDS: Final = frozenset(
+    {"user", "customer", "member", "account", "person", "owner", "author", "actor", "client", "creator", "patient",
+     "buyer", "seller", "sender", "recipient", "subscriber", "uid"}
+)  # fmt: skip
+
+
+class EdgeKind(StrEnum):
+    """Who says that an edge is there."""
+
+    DECLARED = "declared"
+    VIRTUAL = "virtual"
+    READING = "reading"
+
+
+class Hint(StrEnum):
+    """What the name of a place says of the key in it."""
+
+    NONE = "none"
+    WEAK = "weak"
+    STRONG = "strong"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoveredEdge:
+    """One edge of a dataset, and whether a path follows it."""
+
+    spelled: str
+    parent: str
+    kind: EdgeKind
+    followed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covered:
+    """What the file says of one table: paths, columns and edges; `why` it is not reached, where it isn't."""
+
+    dataset: str
+    rows: Disposition | None
+    rows_estimate: int
+    paths: tuple[str, ...]
+    why: str | None
+    columns: int
+    unclassed: tuple[str, ...]
+    mapped: tuple[str, ...]
+    edges: tuple[CoveredEdge, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """An edge or path that a search found, the lines to add, and what speaks for it. No value of a row."""
+
+    dataset: str
+    lines: str
+    to: str
+    hits: int
+    sampled: int
+    chance: float | None
+    hint: Hint
+    note: str
+
+
+def cover(config: Config, catalogue: Catalogue) -> tuple[Covered, ...]:
+    """Say of every table what the file reaches of it."""
+    return tuple(_covered(config, catalogue, table) for table in catalogue.tables)
+
+
+def _covered(config: Config, catalogue: Catalogue, table: Table) -> Covered:
+    name = dataset_id(config.source, table.name)
+    rule = config.datasets.get(name)
+    edges = tuple(_edges(config, catalogue, table, rule))
+    paths = tuple(spell_path(way.path) for way in rule.paths) if rule else ()
+    if any(kind.dataset == name for kind in config.kinds):
+        paths = ("the person's own row",)
+    return Covered(
+        dataset=name, rows=rule.rows if rule else None, rows_estimate=table.rows_estimate, paths=paths,
+        why=None if paths else _why(rule, edges), columns=len(table.columns),
+        unclassed=tuple(column.name for column in table.columns if class_of(rule, column.name) is None),
+        mapped=tuple(sorted(mapped_places(config, catalogue, table))), edges=edges,
+    )  # fmt: skip
+
+
+def _why(rule: DatasetRule | None, edges: tuple[CoveredEdge, ...]) -> str:
+    if rule is None:
+        return "the file does not know it"
+    if rule.rows is Disposition.NONE:
+        return f"none: {rule.reason}"
+    parents = ", ".join(dict.fromkeys(edge.parent for edge in edges))
+    return f"no path; its edges lead to {parents}" if parents else "no path, and no edge to any table"
+
+
+def _edges(config: Config, catalogue: Catalogue, table: Table, rule: DatasetRule | None) -> Iterator[CoveredEdge]:
+    followed = {via for way in (rule.paths if rule else ()) for via in (",".join(way.path[0].via),)}
+    for key in catalogue.foreign_keys:
+        if key.child == table.name:
+            spelled = ",".join(key.columns)
+            yield CoveredEdge(
+                spelled=spelled, parent=dataset_id(config.source, key.parent), kind=EdgeKind.DECLARED,
+                followed=spelled in followed,
+            )  # fmt: skip
+    for spelled, edge in (rule.edges if rule else {}).items():
+        if edge.to:
+            plain = all(table.column(name) for name in spelled.split(","))
+            yield CoveredEdge(
+                spelled=spelled, parent=edge.to, kind=EdgeKind.VIRTUAL if plain else EdgeKind.READING,
+                followed=spelled in followed,
+            )  # fmt: skip
+
+
+def mapped_places(config: Config, catalogue: Catalogue, table: Table) -> frozenset[str]:
+    """The places of a table that a key, an edge or a path already uses, as the file spells them."""
+    name = dataset_id(config.source, table.name)
+    rule = config.datasets.get(name)
+    places = {column for key in catalogue.foreign_keys if key.child == table.name for column in key.columns}
+    for spelled in rule.edges if rule else ():
+        places |= {spelled, *spelled.split(",")}
+    for way in rule.paths if rule else ():
+        places |= set(way.path[0].via) if not way.path[0].from_ else set()
+    for dataset in config.datasets.values():
+        for way in dataset.paths:
+            places |= {via for hop in way.path if hop.from_ == name for via in hop.via}
+    return frozenset(places)
+
+
+# -- the search --------------------------------------------------------------------------------------------------
+
+
+def targets_of(config: Config, catalogue: Catalogue, scope: Scope | None) -> tuple[Target, ...]:
+    """Whose keys are sought: people's unique keys and e-mail addresses, and keys of rows that paths lead through."""
+    found: dict[tuple[TableName, str], Target] = {}
+    for kind in config.kinds:
+        table = catalogue.table(split_dataset_id(kind.dataset)[1])
+        if table is None:
+            continue
+        others = [key[0] for key in table.unique_keys if len(key) == 1]
+        addresses = [column.name for column in table.columns if "email" in "".join(words(column.name))]
+        for name in dict.fromkeys([kind.key, *others, *addresses]):
+            found.update(_target(table, name, person=True, is_key=table.key == (name,)))
+    for dataset in scope.datasets if scope else ():
+        for path in dataset.paths:
+            for step in path.steps[:-1]:
+                table = catalogue.table(step.table)
+                if table is not None and len(table.key) == 1 and (table.name, table.key[0]) not in found:
+                    found.update(_target(table, table.key[0], person=False, is_key=True))
+    return tuple(found.values())
+
+
+def _target(table: Table, name: str, *, person: bool, is_key: bool) -> Iterator[tuple[tuple[TableName, str], Target]]:
+    column = table.column(name)
+    kind = _kind(column) if column else None
+    if column is not None and kind is not None and (is_key or kind is not TokenKind.TEXT or person):
+        yield (
+            (table.name, name),
+            Target(table=table.name, column=name, type=column.base, kind=kind, person=person, is_key=is_key),
+        )
+
+
+def _kind(column: Column) -> TokenKind | None:
+    if "email" in "".join(words(column.name)) and column.category == "S":
+        return TokenKind.EMAIL
+    if column.base in ("smallint", "integer", "bigint"):
+        return TokenKind.INTEGER
+    if column.base == "uuid":
+        return TokenKind.UUID
+    return TokenKind.TEXT if column.category == "S" else None
+
+
+def columns_to_search(config: Config, catalogue: Catalogue) -> Mapping[Table, Sequence[Column]]:
+    """The columns that hold, as a whole, nothing that the file knows; what is read out of one may not be all of it."""
+    return {
+        table: [column for column in table.columns if column.name not in mapped_places(config, catalogue, table)]
+        for table in catalogue.tables
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which values are looked up in which keys: not where the file already knows, numbers only where a name hints."""
+
+    mapped: Mapping[TableName, frozenset[str]]
+
+    def __call__(self, place: Place, target: Target) -> bool:
+        """Whether the values of the place are worth a look into the target."""
+        if place.spelled in self.mapped.get(place.table, frozenset()):
+            return False
+        if (place.table, place.spelled) == (target.table, target.column):
+            return False
+        return target.kind is not TokenKind.INTEGER or hint(place, target) is not Hint.NONE
+
+
+def hint(place: Place, target: Target) -> Hint:
+    """What the names on the way to the value say of whose key it is."""
+    column, _, pattern = place.spelled.partition(" ~ ")
+    steps = [step for step in column.replace("[]", "").split("->") if step]
+    named = list(words(pattern.split("(")[0])) if pattern.split("(")[0].strip("^") else list(words(steps[-1]))
+    if not [word for word in named if word not in ID_WORDS] and len(steps) > 1:
+        named = [*words(steps[-2]), *named]
+    sought = {words(target.table.name)[-1]} | (PERSON_WORDS if target.person else frozenset())
+    bare = list(named)
+    while bare and bare[-1] in ID_WORDS:
+        bare.pop()
+    if bare and bare[-1] in sought:
+        return Hint.STRONG
+    return Hint.WEAK if sought & set(named) else Hint.NONE
+
+
+def propose(config: Config, clues: Sequence[Clue]) -> tuple[Proposed, ...]:
+    """The edges and paths to add: for each place the best of what speaks for it enough."""
+    best: dict[tuple[TableName, str], Clue] = {}
+    for clue in clues:
+        place = (clue.place.table, clue.place.spelled)
+        if _speaks(config, clue) and (place not in best or _rank(clue) > _rank(best[place])):
+            best[place] = clue
+    return tuple(_proposed(config, best[place]) for place in sorted(best))
+
+
+def _speaks(config: Config, clue: Clue) -> bool:
+    if clue.target.kind is TokenKind.INTEGER:
+        return _number_speaks(clue)
+    enough = clue.hits >= HITS_MIN and clue.share >= SHARE_MIN
+    if clue.target.kind is TokenKind.EMAIL:
+        rule = config.datasets.get(dataset_id(config.source, clue.place.table))
+        is_person = any(
+            kind.dataset == dataset_id(config.source, clue.place.table) for kind in config.kinds
+        )  # fmt: skip
+        return enough and not is_person and not (rule and rule.paths)
+    return enough
+
+
+def _number_speaks(clue: Clue) -> bool:
+    if clue.hits < NUMBER_HITS_MIN or clue.share < NUMBER_SHARE_MIN:
+        return False
+    said = hint(clue.place, clue.target)
+    if said is Hint.STRONG:
+        return True
+    return said is Hint.WEAK and clue.share >= ABOVE_CHANCE * (1.0 if clue.chance is None else clue.chance)
+
+
+def _rank(clue: Clue) -> tuple[bool, float, bool, int]:
+    own = words(clue.target.table.name)[-1] in words(clue.place.spelled)
+    return own, clue.share, clue.target.person, clue.hits
+
+
+def _proposed(config: Config, clue: Clue) -> Proposed:
+    dataset, to = (dataset_id(config.source, name) for name in (clue.place.table, clue.target.table))
+    spelled = json.dumps(clue.place.spelled, ensure_ascii=False)
+    key = "" if clue.target.is_key else f", key: {clue.target.column}"
+    if clue.place.note:
+        lines = f"# {dataset}.{clue.place.column} holds keys of {to}: {clue.place.note}"
+    elif clue.target.kind is TokenKind.EMAIL:
+        lines = f"datasets:\n  {dataset}:\n    path: [{{via: {spelled}, to: {to}{key}, fold: true}}]"
+    else:
+        lines = f"datasets:\n  {dataset}:\n    edges: {{{spelled}: {{to: {to}{key}}}}}"
+    return Proposed(
+        dataset=dataset, lines=lines, to=to, hits=clue.hits, sampled=clue.sampled, chance=clue.chance,
+        hint=hint(clue.place, clue.target), note=clue.place.note,
+    )  # fmt: skip
