@@ -419,8 +419,7 @@ def verdict(found: Explanation) -> str:
         return f"in nobody's scope, because {breaks}"
     if found.stays.because is Because.STAYERS:
         return "not in scope: it belongs to people who stay"
-    if found.stays.because is Because.UNDECIDING:
-        return "not in scope: no path decides rows of this dataset" + (
-            ", because it holds nothing private" if found.ways else ""
-        )
-    return "not a mover's: it goes home only because others need it there"
+    if found.stays.because is not Because.UNDECIDING:
+        return "not a mover's: the source keeps it"
+    home = "; others at home need it" if any(going.needs for going in found.goes) else ""
+    return f"not in scope: no path decides rows of this dataset{home}"

@@ -31,11 +31,10 @@ def show_coverage(screen: Screen, config: Config, catalogue: Catalogue, *, dsn: 
     try:
         with faults(config.source, "count what paths reach"):
             reached = {item.dataset: item for item in count_reached(connection, scope)} if scope else {}
-        mapped = {table.name: coverage.mapped_places(config, catalogue, table) for table in catalogue.tables}
         with faults(config.source, "search for keys"):
             clues = search(
                 connection, coverage.columns_to_search(config, catalogue),
-                coverage.targets_of(config, catalogue, scope), wants=coverage.Wanted(mapped=mapped),
+                coverage.targets_of(config, catalogue, scope), wants=coverage.wanted(config, catalogue),
                 monotonic_s=host.monotonic_s,
             )  # fmt: skip
     finally:
@@ -52,8 +51,8 @@ def _print(
     proposed: tuple[Proposed, ...],
 ) -> None:  # fmt: skip
     screen.table(
-        "what the file reaches",
-        ("dataset", "rows", "to movers", "to stayers", "to nobody", "over", "edges followed", "fields unclassed"),
+        "what the file reaches: rows that lead to movers, to people who stay, to nobody; edges that a path follows",
+        ("dataset", "rows", "movers", "stayers", "nobody", "over", "edges", "open"),
         (_row(item, reached.get(item.dataset)) for item in covered),
         right=(2, 3, 4, 7),
     )  # fmt: skip
@@ -75,11 +74,18 @@ def _row(item: Covered, found: Reached | None) -> tuple[str, ...]:
     over = "; ".join(item.paths) if item.why is None else item.why
     numbers: tuple[str, ...] = ("", "", "")
     if found is not None:
-        numbers = ("not counted: took too long", "", "")
+        numbers = ("too long", "", "")
         if found.rows is not None:
             numbers = (count(found.movers), count(found.stayers), count(found.nobody))
     rows = item.rows.value if item.rows else "[red]unclassed[/]"
-    return (plain(item.dataset), rows, *numbers, plain(over), followed, str(len(item.unclassed) or ""))
+    return (
+        plain(item.dataset.partition(".")[2]),
+        rows,
+        *numbers,
+        plain(over),
+        followed,
+        str(len(item.unclassed) or ""),
+    )
 
 
 def _as_json(

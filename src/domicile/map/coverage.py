@@ -112,8 +112,8 @@ def _why(rule: DatasetRule | None, edges: tuple[CoveredEdge, ...]) -> str:
         return "the file does not know it"
     if rule.rows is Disposition.NONE:
         return f"none: {rule.reason}"
-    parents = ", ".join(dict.fromkeys(edge.parent for edge in edges))
-    return f"no path; its edges lead to {parents}" if parents else "no path, and no edge to any table"
+    parents = ", ".join(dict.fromkeys(str(split_dataset_id(edge.parent)[1]) for edge in edges))
+    return f"no path; edges to {parents}" if parents else "no path, no edge"
 
 
 def _edges(config: Config, catalogue: Catalogue, table: Table, rule: DatasetRule | None) -> Iterator[CoveredEdge]:
@@ -200,17 +200,34 @@ def columns_to_search(config: Config, catalogue: Catalogue) -> Mapping[Table, Se
     }
 
 
+def wanted(config: Config, catalogue: Catalogue) -> Wanted:
+    """What a search looks up, by the file."""
+    people = {kind.dataset for kind in config.kinds}
+    return Wanted(
+        mapped={table.name: mapped_places(config, catalogue, table) for table in catalogue.tables},
+        reached=frozenset(
+            split_dataset_id(name)[1] for name, rule in config.datasets.items() if rule.paths or name in people
+        ),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which values are looked up in which keys: not where the file already knows, numbers only where a name hints."""
+    """Which values are looked up in which keys.
+
+    Not where the file already knows; numbers only where a name hints; addresses only of tables without another way.
+    """
 
     mapped: Mapping[TableName, frozenset[str]]
+    reached: frozenset[TableName]
 
     def __call__(self, place: Place, target: Target) -> bool:
         """Whether the values of the place are worth a look into the target."""
         if place.spelled in self.mapped.get(place.table, frozenset()):
             return False
         if (place.table, place.spelled) == (target.table, target.column):
+            return False
+        if target.kind is TokenKind.EMAIL and place.table in self.reached:
             return False
         return target.kind is not TokenKind.INTEGER or hint(place, target) is not Hint.NONE
 
@@ -236,22 +253,15 @@ def propose(config: Config, clues: Sequence[Clue]) -> tuple[Proposed, ...]:
     best: dict[tuple[TableName, str], Clue] = {}
     for clue in clues:
         place = (clue.place.table, clue.place.spelled)
-        if _speaks(config, clue) and (place not in best or _rank(clue) > _rank(best[place])):
+        if _speaks(clue) and (place not in best or _rank(clue) > _rank(best[place])):
             best[place] = clue
     return tuple(_proposed(config, best[place]) for place in sorted(best))
 
 
-def _speaks(config: Config, clue: Clue) -> bool:
+def _speaks(clue: Clue) -> bool:
     if clue.target.kind is TokenKind.INTEGER:
         return _number_speaks(clue)
-    enough = clue.hits >= HITS_MIN and clue.share >= SHARE_MIN
-    if clue.target.kind is TokenKind.EMAIL:
-        rule = config.datasets.get(dataset_id(config.source, clue.place.table))
-        is_person = any(
-            kind.dataset == dataset_id(config.source, clue.place.table) for kind in config.kinds
-        )  # fmt: skip
-        return enough and not is_person and not (rule and rule.paths)
-    return enough
+    return clue.hits >= HITS_MIN and clue.share >= SHARE_MIN
 
 
 def _number_speaks(clue: Clue) -> bool:
