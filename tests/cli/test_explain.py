@@ -1,4 +1,4 @@
-"""`domicile explain` on a real server: before the plan and during a run, by key and by digest, and what it never says."""
+"""`domicile explain` on a real server: before the plan and in a run, by key and by digest, and what it never says."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from domicile.catalogue import Column
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.show import Screen, count
 from domicile.errors import DomicileError
@@ -104,12 +105,23 @@ def _texts(dataset: DatasetScope, given: Sequence[str], digest: str) -> tuple[st
     if set(named) == set(columns) and all("=" in text for text in given):
         return tuple(named[name] for name in columns)
     parts = list(given) if len(columns) == len(given) else given[0].split(",") if len(given) == 1 else []
-    if len(columns) != len(parts):
+    if len(columns) != len(parts) or not all(map(_may_be_value, _columns(dataset), parts)):
         unknown = [name for name in named if name not in columns] if all("=" in text for text in given) else []
         near = difflib.get_close_matches(unknown[0], columns, n=1) if unknown else []
         hint = f"; did you mean {near[0]}?" if near else ""
         raise typer.BadParameter(f"the key of {dataset.id} is {_spelled_key(dataset)}{hint}")
     return tuple(parts)
+
+
+def _columns(dataset: DatasetScope) -> tuple[Column | None, ...]:
+    """The key's columns; of a row without a key one that is none."""
+    by_name = {column.name: column for column in dataset.columns}
+    return tuple(by_name.get(name) for name in dataset.key) or (None,)
+
+
+def _may_be_value(column: Column | None, text: str) -> bool:
+    """Whether the text is no spelling of several columns or of another one; a text's value may look like these."""
+    return column is None or column.category == "S" or not set(text) & set(",=")
 
 
 def _spelled_key(dataset: DatasetScope) -> str:

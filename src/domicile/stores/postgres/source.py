@@ -87,6 +87,7 @@ class PostgresSource:
 
     def trace(self, scope: Scope, dataset: DatasetScope, texts: tuple[str, ...], *, survey: bool) -> Trace | None:
         """Say all that is known of one row; a text that can't be such a key names no row."""
+        self.fence_stands()  # refused when it is another run's
         frozen = self.frozen() is not None
         with (
             faults(self.name, f"trace a row of {dataset.id}"),
@@ -152,6 +153,13 @@ class PostgresSource:
         )
 
     def _standing(self) -> Fence | None:
+        row = self._standing_line()
+        if row is None:
+            return None
+        return Fence(position=row[0], fenced_at=row[1], wait_ms=row[2], subjects=self._subjects())
+
+    def _standing_line(self) -> tuple[Any, ...] | None:
+        """What the fence wrote of itself; unlike the people it holds, it can be read without a scope."""
         with faults(self.name, "look for a standing fence"):
             if not staging.exists(self.connection, "fence"):
                 return None
@@ -163,15 +171,15 @@ class PostgresSource:
             return None
         if row[3] != run_id(self._key):
             raise Refused(f"store {self.name}: another run holds its fence; finish or abandon it from its own folder")
-        return Fence(position=row[0], fenced_at=row[1], wait_ms=row[2], subjects=self._subjects())
+        return row
 
     def fence_stands(self) -> bool:
         """Whether this run's fence was stood and not taken away; Refused when it is another run's."""
-        return self._standing() is not None
+        return self._standing_line() is not None
 
     def is_fenced(self) -> bool:
         """Whether the guard stands, on every table and as it was written."""
-        if self._standing() is None:
+        if self._standing_line() is None:
             return False
         with faults(self.name, "look at the guards"):
             return not fence.open_guards(self.connection, fence.guarded(self.scope))
@@ -213,7 +221,7 @@ class PostgresSource:
 
     def refuse_foreign_staging(self) -> None:
         """Raise when a schema of our name is there that is not this run's staging: it is neither used nor dropped."""
-        if self._standing() is not None:
+        if self._standing_line() is not None:
             return
         row = self.connection.execute("SELECT to_regnamespace(%s) IS NOT NULL", (STAGING,)).fetchone()
         if row and row[0]:
