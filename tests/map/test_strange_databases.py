@@ -253,6 +253,25 @@ def test_a_nullable_owner_does_not_fall_to_the_next_person(made: _Maker) -> None
     assert any("1 of 2 sampled rows have no user_id: add `ownerless: stay`" in doubt for doubt in drafted.draft.unsure)
 
 
+def test_a_row_is_also_theirs_whose_row_it_hangs_on_where_others_only_have_a_part_in_it(made: _Maker) -> None:
+    drafted = made(
+        PEOPLE
+        + """
+        CREATE TABLE topics (id int PRIMARY KEY, user_id bigint NOT NULL REFERENCES users);
+        CREATE TABLE answers (id int PRIMARY KEY, topic_id int NOT NULL REFERENCES topics,
+            reviewer_id bigint REFERENCES users);
+        CREATE TABLE a_marks (id int PRIMARY KEY, answer_id int NOT NULL REFERENCES answers,
+            assignee_id bigint REFERENCES users);
+        INSERT INTO topics VALUES (1, 1);
+        INSERT INTO answers VALUES (1, 1, NULL), (2, 1, 2);
+        """
+    )
+    assert ["topic_id.user_id", "reviewer_id"] == drafted.path("answers")
+    assert ["answer_id.topic_id.user_id", "assignee_id"] == drafted.path("a_marks")
+    assert Shared.EACH is drafted.rule("answers").sharing
+    assert not any("ownerless" in doubt for doubt in drafted.draft.unsure)
+
+
 def test_cycles_end(made: _Maker) -> None:
     drafted = made(
         """

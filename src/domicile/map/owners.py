@@ -16,7 +16,7 @@ from domicile.map.edges import Link
 from domicile.map.kinds import Confidence
 from domicile.map.people import ORGANISATION_WORDS, SUBJECT_WORDS, holds_people, is_other_people
 from domicile.map.vocabulary import Weight
-from domicile.map.ways import Way, World, ways_down, ways_up
+from domicile.map.ways import Hop, Way, World, has_a_part, ways_down, ways_up
 from domicile.map.words import listed, words
 
 WAYS_SHOWN_MAX = 6
@@ -89,8 +89,7 @@ def _owned(world: World, table: Table, ways: tuple[Way, ...]) -> Ownership:
     if len(direct) > 1:
         by, shared = direct, Shared.EACH
     elif direct and direct[0][0].link.nullable:
-        # a row that names nobody is nobody's: not the one's whose row it hangs on
-        by = direct
+        by, shared = _beside_a_part(ways, direct)
     return Ownership(
         table=table.name, rows=Disposition.MOVE, reason="leads to the subject", ways=by[:WAYS_SHOWN_MAX],
         more_ways=tuple(way for way in ways if way not in by[:WAYS_SHOWN_MAX]),
@@ -98,9 +97,25 @@ def _owned(world: World, table: Table, ways: tuple[Way, ...]) -> Ownership:
     )  # fmt: skip
 
 
+def _beside_a_part(ways: tuple[Way, ...], direct: tuple[Way, ...]) -> tuple[tuple[Way, ...], Shared]:
+    """The ways of a row that need not name a person.
+
+    One named as owner or maker (`user_id`, `author_id`): a row that names nobody is nobody's, not the one's whose row
+    it hangs on. Another (`assignee_id`) has a part in the row, and it is also theirs whose row it always hangs on.
+    """
+    hangs = [way for way in ways if len(way) > 1 and all(_is_certain(hop) for hop in way)]
+    if not hangs or not all(has_a_part(way[0].link) for way in direct):
+        return direct, Shared.FIRST
+    return (hangs[0], *direct), Shared.EACH
+
+
+def _is_certain(hop: Hop) -> bool:
+    return hop.when is None and hop.link.confirmed and not hop.link.nullable
+
+
 def _doubts(world: World, table: Table, by: tuple[Way, ...]) -> Iterator[str]:
     first = by[0][0]
-    if len(by) > 1 and all(len(way) == 1 for way in by):
+    if len(by) > 1 and any(len(way) == 1 for way in by[1:]):
         yield "rows of several people: `each` one's home gets them; `first` or `any` if they are one's"
     if first.when is not None:
         yield "reached over a polymorphic pair: check that every kind of it is listed"

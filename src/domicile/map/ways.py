@@ -7,9 +7,10 @@ rows refer to it (`customer` → `address`).
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from domicile.catalogue import Catalogue, Table, TableName
 from domicile.map.edges import Link, pairs
@@ -22,6 +23,7 @@ from domicile.samples import FieldName, Samples
 
 # Of a shared lookup only few different values are referred to; of a private parent nearly every row has its own.
 PRIVATE_PARENT_SHARE = 0.5
+PART_HOPS = 1_000  # more than any way has hops
 _CONTENT_PARENT = listed("blob upload file attachment document image photo media recording scan")
 _PRIVATE_PARENT = listed("address profile contact identity detail preference wallet account location person")
 
@@ -91,24 +93,29 @@ def ways_up(world: World) -> dict[TableName, tuple[Way, ...]]:
 
 
 def _distances(subject: TableName, into: Mapping[TableName, list[Link]]) -> dict[TableName, int]:
-    """Count hops to the subject, breadth first."""
-    distance = {subject: 0}
-    waiting = deque([subject])
+    """Count hops to the subject, the nearest first; who may have a part in a row is as far as `PART_HOPS`."""
+    distance: dict[TableName, int] = {}
+    waiting = [(0, subject)]
     while waiting:
-        here = waiting.popleft()
+        hops, here = heappop(waiting)
+        if here in distance:
+            continue
+        distance[here] = hops
         for link in into.get(here, ()):
-            if link.child not in distance:
-                distance[link.child] = distance[here] + 1
-                waiting.append(link.child)
+            heappush(waiting, (hops + (PART_HOPS if here == subject and has_a_part(link) else 1), link.child))
     return distance
 
 
 def _rank(hop: Hop, best: Mapping[TableName, Way]) -> tuple[object, ...]:
-    """Order of ways: straight to the subject, certain, short, enforced, named like the owner, then by name."""
+    """Order of ways: straight to the subject, certain, short, enforced, named like the owner, then by name.
+
+    Last those who may have a part in the row (`assignee_id`), but need not.
+    """
     link = hop.link
     return (
         hop.when is not None,
         not link.confirmed,
+        hop.when is None and has_a_part(link) and not best[link.parent],
         bool(best[link.parent]),
         link.nullable,
         len(best[link.parent]),
@@ -117,6 +124,11 @@ def _rank(hop: Hop, best: Mapping[TableName, Way]) -> tuple[object, ...]:
         link.columns,
         link.parent,
     )
+
+
+def has_a_part(link: Link) -> bool:
+    """Whether the one a row names here need not be named, and is not called its owner or maker."""
+    return link.nullable and _owner_likeness(link) == 1
 
 
 def _owner_likeness(link: Link) -> int:

@@ -1,6 +1,7 @@
 """What home needs for its foreign keys, and what the source does (docs/closure.md, sections 3 and 4).
 
-Both are followed round by round until nothing is added; each edge's rule in the file decides, and is counted.
+Both are followed round by round until nothing is added; each edge's rule in the file decides, and is counted. A round
+asks only the edges of datasets that the round before has added to: of hundreds of edges few are asked twice.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from psycopg import sql
 
 from domicile.config import Apart, HomeRows
 from domicile.errors import StoreFault
-from domicile.model import DatasetScope, Edge, Fate, Finding, Form
+from domicile.model import DatasetId, DatasetScope, Edge, Fate, Finding, Form
 from domicile.stores.postgres.closure.work import Work, is_everywhere
 from domicile.stores.postgres.comparing import compare_each
 from domicile.stores.postgres.names import column, key_match, key_select, lines_match, source_of
 from domicile.stores.postgres.readings import is_key, opened, refers
 
 ROUNDS_MAX = 10_000
+ANALYSE_LINES_MIN = 100
 
 
 def of_home(work: Work) -> Iterator[Finding]:
@@ -28,13 +30,16 @@ def of_home(work: Work) -> Iterator[Finding]:
     counts: dict[Edge, int] = {}
     edges = [edge for edge in work.scope.edges if not is_everywhere(work.scope.dataset(edge.parent))]
     followed = [edge for edge in edges if not _refuses_at_home(work, edge)]
+    asked = followed
     for number in range(1, ROUNDS_MAX):
-        added = 0
-        for edge in followed:
+        grown: set[DatasetId] = set()
+        for edge in asked:
             count = sum(_need(work, edge, number))
             counts[edge] = counts.get(edge, 0) + count
-            added += count
-        if not added:
+            grown.update([edge.parent] if count else [])
+            _analyse(work, edge.parent, count)
+        asked = [edge for edge in followed if edge.child in grown]
+        if not asked:
             break
     else:
         raise StoreFault(f"the needs of home did not settle in {ROUNDS_MAX} rounds; this is a fault of the engine")
@@ -42,6 +47,15 @@ def of_home(work: Work) -> Iterator[Finding]:
         if _refuses_at_home(work, edge):
             counts[edge] = _missing(work, edge)
     yield from (_apart_finding(work, edge, counts[edge], "home") for edge in edges if counts.get(edge))
+
+
+def _analyse(work: Work, dataset: DatasetId, changed: int) -> None:
+    """Tell the planner of lines that came or changed, or it joins them by nested loops, as if they were one or none.
+
+    Measured on 373 tables: of 2,000 lines changed unseen, counting those kept took 2 s instead of 2 ms.
+    """
+    if changed >= ANALYSE_LINES_MIN:
+        work.run(sql.SQL("ANALYZE {}").format(work.lines(work.scope.dataset(dataset))))
 
 
 def _refuses_at_home(work: Work, edge: Edge) -> bool:
@@ -156,15 +170,16 @@ def of_source(work: Work) -> Iterator[Finding]:
     """
     counts: dict[Edge, int] = {}
     edges = [edge for edge in work.scope.edges if work.scope.dataset(edge.parent).moves]
-    for _ in range(ROUNDS_MAX):
-        changed = 0
-        for edge in edges:
-            if edge.apart_source is not Apart.REFUSE:
-                count = _spare(work, edge)
-                counts[edge] = counts.get(edge, 0) + count
-                changed += count
-        if not changed:
-            break
+    followed = [edge for edge in edges if edge.apart_source is not Apart.REFUSE]
+    asked = followed
+    while asked:  # it ends: a fate only ever turns from delete to blank and from blank to keep
+        changed: set[DatasetId] = set()
+        for edge in asked:
+            count = _spare(work, edge)
+            counts[edge] = counts.get(edge, 0) + count
+            changed.update([edge.parent] if count else [])
+            _analyse(work, edge.parent, count)
+        asked = [edge for edge in followed if edge.child in changed]
     for edge in edges:
         if edge.apart_source is Apart.REFUSE:
             counts[edge] = _spare(work, edge)
