@@ -171,7 +171,7 @@ class PostgresSource:
             return None
         if row[3] != run_id(self._key):
             raise Refused(f"store {self.name}: another run holds its fence; finish or abandon it from its own folder")
-        return row
+        return tuple(row)
 
     def fence_stands(self) -> bool:
         """Whether this run's fence was stood and not taken away; Refused when it is another run's."""
