@@ -163,7 +163,7 @@ class PostgresSource:
         with faults(self.name, "look for a standing fence"):
             if not staging.exists(self.connection, "fence"):
                 return None
-            row = run(
+            row: tuple[Any, ...] | None = run(
                 self.connection,
                 sql.SQL("SELECT position, fenced_at, wait_ms, run FROM {}").format(sql.Identifier(STAGING, "fence")),
             ).fetchone()
