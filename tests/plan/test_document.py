@@ -10,7 +10,7 @@ import pytest
 from domicile import config
 from domicile.errors import BadFile, Refused, WorldChanged
 from domicile.model import Copy, DatasetId, Form, Home, Manifest, Slice, SliceId
-from domicile.plan.document import Plan, decode_plan, encode_plan, make_plan, refuse_changed_world
+from domicile.plan.document import Plan, decode_plan, encode_plan, forecast, make_plan, refuse_changed_world
 from domicile.plan.resolve import resolve
 from tests.plan.test_resolve import HEAD, NOTE, PERSON, TAG, WORLD
 
@@ -71,6 +71,12 @@ def test_the_forecast_holds_bytes_of_the_slices_against_the_deadline() -> None:
     assert plan_of(deadline=", deadline: 2026-12-01").forecast.fits is True
     assert plan_of(deadline=", deadline: 2026-11-01").forecast.fits is False
     assert date(2026, 11, 1) == plan_of(deadline=", deadline: 2026-11-01").forecast.deadline
+
+
+def test_the_forecast_counts_what_each_slice_and_copy_costs_however_small() -> None:
+    manifest = Manifest(subjects=(), slices=(), tallies=(), findings=())
+    none, many = (forecast((), manifest, None, copies=copies, now=NOW).seconds for copies in (0, 500))
+    assert 40 <= many - none <= 60
 
 
 def test_an_exception_whose_end_has_passed_is_refused() -> None:

@@ -74,7 +74,8 @@ def print_plan(screen: Screen, made: Plan) -> None:
     cast = made.forecast
     fits = {True: "[green]before the deadline[/]", False: "[red]AFTER the deadline[/]", None: "no deadline given"}
     screen.say(
-        f"forecast: {size(cast.bytes)} in {cast.passes} passes at {size(cast.rate_bytes_s)}/s: about "
+        f"forecast: {size(cast.bytes)} in {cast.passes} passes at {size(cast.rate_bytes_s)}/s, "
+        f"{count(made.slices)} slices and {count(len(made.copies))} copies: about "
         f"{count(cast.seconds)} s, done {cast.ends_at:%Y-%m-%d %H:%M} UTC, {fits[cast.fits]}"
     )
     screen.say(f"approvals before anything is erased: {made.approvals_threshold} of {', '.join(made.approvers)}")

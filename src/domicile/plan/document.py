@@ -20,7 +20,10 @@ from domicile.errors import BadFile, Refused, WorldChanged
 from domicile.model import Copy, Finding, Manifest, Scope, Tally
 
 PLAN_BYTES_MAX = 64 * 1024 * 1024
-COPY_BYTES_S = 60_000_000  # measured: 300,000 rows and their proof on 2 cores; replaced by this run's own rate
+# Measured on the short-video service of 300,000 rows, on 2 cores: bytes alone would say 4 s where it took 25.
+COPY_BYTES_S = 60_000_000
+SLICE_S = 0.2  # copied, compared, restored, erased
+COPY_S = 0.1  # treated and searched
 PASSES = 5  # copy, verify on both sides, restore and its read, erase's compare
 WAY_ON = (
     "take the change back and run `domicile apply` again, or, while nothing is erased, `domicile abandon` the run and "
@@ -124,7 +127,7 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
         copies=tuple(copies),
         approvals_threshold=config.policy.approvals.erase.threshold,
         approvers=config.policy.approvals.erase.of,
-        forecast=forecast(datasets, manifest, config.programme.deadline, now=now),
+        forecast=forecast(datasets, manifest, config.programme.deadline, copies=len(copies), now=now),
         not_proven=(*NOT_PROVEN, *_excepted(config), *_unlogged(catalogue, scope)),
     )
 
@@ -165,18 +168,23 @@ def catalogue_sha256(catalogue: Catalogue) -> str:
     return hashlib.sha256(catalogue.digest_text().encode()).hexdigest()
 
 
-def forecast(
+def forecast(  # noqa: PLR0913 - what is to pass, by when, and at which rate
     datasets: Sequence[PlannedDataset],
     manifest: Manifest,
     deadline: date | None,
     *,
+    copies: int,
     now: datetime,
     rate_bytes_s: int = COPY_BYTES_S,
 ) -> Forecast:
-    """Bytes of the slices (by each dataset's mean row) times the passes that the promises ask for, at the rate."""
+    """Bytes of the slices (by each dataset's mean row) times the passes that the promises ask for, at the rate.
+
+    And what each slice and each copy costs however small it is.
+    """
     width = {dataset.id: dataset.bytes / max(dataset.rows_estimate, 1) for dataset in datasets}
     size = round(sum(piece.rows * width[piece.dataset] for piece in manifest.slices))
-    seconds = size * PASSES // rate_bytes_s + 1
+    fixed = len(manifest.slices) * SLICE_S + copies * COPY_S
+    seconds = size * PASSES // rate_bytes_s + round(fixed) + 1
     ends_at = now + timedelta(seconds=seconds)
     fits = None if deadline is None else ends_at.date() <= deadline
     return Forecast(
