@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from tests.servers import PASSWORD, SCRATCH, create_database, own_server
 pytestmark = pytest.mark.crash
 DISK_MIB: Final = 256
 LEFT_KIB: Final = 64
+FILL_TRIES_MAX: Final = 50
 SMALL: Final = {"max_wal_size": "32MB", "min_wal_size": "32MB", "autovacuum": "off", "shared_buffers": "16MB"}
 
 
@@ -40,9 +41,15 @@ class Disk:
 
     def fill(self) -> None:
         """Leave no more than a few blocks, whoever asks."""
-        free = os.statvfs(self.folder)
         with (self.folder / "ballast").open("wb") as ballast:
-            os.posix_fallocate(ballast.fileno(), 0, free.f_bavail * free.f_frsize - LEFT_KIB * 1024)
+            for more in range(FILL_TRIES_MAX):  # the server writes meanwhile, and may take what was free a moment ago
+                free = os.statvfs(self.folder)
+                with suppress(OSError):
+                    size = free.f_bavail * free.f_frsize - LEFT_KIB * 1024 * (1 + more // 10)
+                    os.posix_fallocate(ballast.fileno(), 0, size)
+                    return
+                ballast.truncate(0)
+        raise RuntimeError("the disk can't be filled")
 
     def empty(self) -> None:
         """Give the room back and restart the server, as an operator would after it gave up; returns when it serves."""
