@@ -38,3 +38,27 @@ def test_p1_p5_a_server_that_may_forget_commits_forgets_none_of_ours(tmp_path: P
         world.assert_nothing_lost()
         world.programme.apply(yes=True)
         world.assert_done()
+
+
+NO_UNLOGGED = """
+CREATE FUNCTION beware() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_event_trigger_ddl_commands() AS d JOIN pg_class AS c ON c.oid = d.objid
+        WHERE d.classid = 'pg_class'::regclass AND c.relpersistence = 'u')
+    THEN RAISE EXCEPTION 'an unlogged table'; END IF;
+END $$;
+CREATE EVENT TRIGGER beware ON ddl_command_end EXECUTE FUNCTION beware();
+ALTER EVENT TRIGGER beware ENABLE ALWAYS
+"""
+
+
+def test_p5_no_stage_makes_an_unlogged_table(crash_world: CrashWorld) -> None:
+    """A server that crashes after it dropped one may refuse to start: its log has the making and not the end."""
+    with psycopg.connect(crash_world.source) as connection:
+        connection.execute(NO_UNLOGGED.encode())
+        with pytest.raises(psycopg.errors.RaiseException, match="an unlogged table"), connection.transaction():
+            connection.execute("CREATE UNLOGGED TABLE odd ()")
+    crash_world.programme.clear()
+    crash_world.programme.apply(yes=True)
+    crash_world.assert_done()
