@@ -46,9 +46,7 @@ def _number(work: Work, dataset: DatasetScope) -> None:
 
 def _everywhere_lines(work: Work, dataset: DatasetScope) -> sql.Composable:
     distinct = sql.SQL("") if dataset.key else sql.SQL("DISTINCT ")
-    joined = sql.SQL(" LEFT JOIN {} AS w ON w.form = {} AND {}").format(
-        work.lines(dataset), sql.Literal(Form.WHOLE.value), key_match(dataset, "d", "w")
-    )
+    joined = sql.SQL(" LEFT JOIN {} AS w ON {}").format(_owning_lines(work, dataset), key_match(dataset, "d", "w"))
     if dataset.decided:
         return sql.SQL(
             "SELECT {star} AS part, {skeleton} AS form, {keep} AS fate, w.part AS owner, {keys}"
@@ -71,4 +69,15 @@ def _everywhere_lines(work: Work, dataset: DatasetScope) -> sql.Composable:
         keep=sql.Literal(Fate.KEEP.value),
         keys=key_select(dataset, "d"),
         rows=source_of(dataset),
+    )
+
+
+def _owning_lines(work: Work, dataset: DatasetScope) -> sql.Composable:
+    """A FROM item of the whole lines, one a row: also of a row of several homes, which `split-shared` refuses."""
+    names = work.names(dataset)
+    part, grouped = sql.SQL("part"), sql.Composed([])
+    if not dataset.sole:
+        part, grouped = sql.SQL("min(part) AS part"), sql.SQL(" GROUP BY {}").format(names)
+    return sql.SQL("(SELECT {}, {} FROM {} WHERE form = {}{})").format(
+        part, names, work.lines(dataset), sql.Literal(Form.WHOLE.value), grouped
     )
