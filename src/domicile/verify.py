@@ -59,12 +59,12 @@ def verify(  # noqa: PLR0913 - both ends, what, and under which fence
         for home, store in homes.items():
             mine = [piece for piece in slices if piece.home == home]
             with store.snapshot() as right:
-                read: dict[DatasetId, dict[Slice, Measure]] = {dataset.id: {} for dataset in scope.datasets}
+                read: dict[DatasetId, list[Pair]] = {dataset.id: [] for dataset in scope.datasets}
                 for piece in mine:
                     ours, theirs = _read(left, right, piece)
                     pair = Pair(slice=piece, source=ours.measure, home=theirs.measure)
                     pairs.append(pair)
-                    read[piece.dataset][piece] = pair.home
+                    read[piece.dataset].append(pair)
                     if not pair.equal:
                         differences.extend(narrow(left, right, piece, hints=(ours.leaves, theirs.leaves)))
                     listener(Advanced(stage="verify", units=pair.source.rows, bytes=2 * pair.source.bytes))
@@ -148,13 +148,15 @@ def _read(left: Snapshot, right: Snapshot, piece: Slice) -> tuple[Reading, Readi
 
 
 def _strays(
-    right: Snapshot, scope: Scope, home: Home, read: Mapping[DatasetId, Mapping[Slice, Measure]]
+    right: Snapshot, scope: Scope, home: Home, read: Mapping[DatasetId, Sequence[Pair]]
 ) -> Iterator[tuple[tuple[DatasetId, Home, int], tuple[Difference, ...]]]:
-    """Look for strays, dataset by dataset; where as many rows lie at home as were read, there are none."""
+    """Look for strays, dataset by dataset; where all is equal and as many rows lie at home, there are none."""
     for dataset in scope.datasets:
         count: int = 0
         keys: tuple[tuple[str, ...], ...] = ()
-        if not right.holds_only(dataset, home, read[dataset.id]):
+        pairs = read[dataset.id]
+        equal = all(pair.equal for pair in pairs)
+        if not equal or not right.holds_only(dataset, home, {pair.slice: pair.home for pair in pairs}):
             count, keys = right.strays(dataset, home, limit=STRAYS_NAMED_MAX)
         named = tuple(Difference(dataset=dataset.id, home=home, kind="stray", key=key) for key in keys)
         yield (dataset.id, home, count), named

@@ -61,7 +61,11 @@ class Snapshot(Protocol):
         ...
 
     def measure(self, piece: Slice, sink: Sink, *, at_home: bool) -> Reading:
-        """Read the slice as `read` does, with hints for narrowing."""
+        """Read the slice as `read` does, with hints for narrowing.
+
+        Home may take for the slice's rows what lies between its ends, if as many: content that equals the source's is
+        the slice's in any case. So where the two readings differ, `strays` is to be asked, not `holds_only`.
+        """
         ...
 
     def leaves(self, piece: Slice, *, at_home: bool) -> Mapping[int, str]:
@@ -77,7 +81,7 @@ class Snapshot(Protocol):
         ...
 
     def holds_only(self, dataset: DatasetScope, home: Home, measures: Mapping[Slice, Measure]) -> bool:
-        """Whether these readings of slices at home are all that home holds of the dataset: then it has no strays.
+        """Whether these readings, all equal to the source's, are all that home holds of the dataset: no strays then.
 
         False says nothing: `strays` finds out.
         """

@@ -384,6 +384,13 @@ class MovingSuite:
         found, strays = _verified(bench, manifest.slices)
         assert (sorted(kind for kind, _ in found), strays) == (["missing", "stray"], 1)
 
+    def test_a_stray_beside_a_missing_row_is_told_though_the_numbers_agree(self, make: Callable[..., Bench]) -> None:
+        bench = make(crowd(8), rows_max=3)
+        manifest = flow.move(bench)
+        bench.delete("ca", "person", {"id": 3})
+        bench.insert("ca", "person", {"id": 4, "name": "p4", "country": "FR"})
+        assert _verified(bench, manifest.slices) == ([("missing", "3"), ("stray", "4")], 1)
+
     def test_strays_are_found_also_where_slices_are_left_out(self, make: Callable[..., Bench]) -> None:
         bench = make(crowd(8), rows_max=2)
         manifest = flow.move(bench)

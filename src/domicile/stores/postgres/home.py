@@ -184,14 +184,16 @@ class PostgresHome:
                 run(self.connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (part, form, n)").format(table))
                 run(
                     self.connection,
-                    sql.SQL("CREATE UNIQUE INDEX ON {} ({})").format(table, columns(key_names(dataset))),
+                    sql.SQL("CREATE UNIQUE INDEX ON {} ({}) INCLUDE (n, part, form)").format(
+                        table, columns(key_names(dataset))
+                    ),
                 )
                 self.connection.execute("INSERT INTO domicile.mark VALUES (%s)", (mark,))
                 self.connection.execute("COMMIT")
             except BaseException:
                 self._session.roll_back()
                 raise
-            run(self.connection, sql.SQL("ANALYZE {}").format(table))
+            run(self.connection, sql.SQL("VACUUM (ANALYZE) {}").format(table))
 
     # -- the rows ------------------------------------------------------------------------------------------------
 

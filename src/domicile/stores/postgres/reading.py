@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from domicile.catalogue import PLAIN
-from domicile.model import DatasetScope, Form, Home, Measure, Scope, Slice
+from domicile.model import DatasetId, DatasetScope, Form, Home, Measure, Scope, Slice
 from domicile.stores import LEAF_ROWS, Reading, Sink
 from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import LeafMeter, Meter, copy_out, copy_out_leaves
@@ -37,6 +37,7 @@ class PostgresSnapshot:
         self.scope = scope
         self.key = key
         self.store = store
+        self._interleaved: set[DatasetId] = set()
 
     def read(self, piece: Slice, sink: Sink, *, at_home: bool) -> Measure:
         """Stream the slice; see `domicile.stores.Snapshot.read`."""
@@ -51,12 +52,32 @@ class PostgresSnapshot:
 
         The k-th row read is line `after + k` only where every line names just one row, no line of the stretch is left
         out, and each line has its row; else there are no hints.
+
+        Home mostly holds between a slice's ends just the slice's rows: then these are read without a look at their
+        lines (measured: 1.0 s of the server's time for 2.4 million rows, 1.6 s with it). Where their number is another
+        one than that of the lines, the lines decide.
         """
         dataset = self.scope.dataset(piece.dataset)
-        meter = LeafMeter(self.key, sink, first=piece.after // LEAF_ROWS, skip=piece.after % LEAF_ROWS)
+        if at_home and dataset.id not in self._interleaved:
+            reading = self._between(dataset, piece, sink)
+            if reading is not None:
+                return reading
         with faults(self.store, f"read {piece.id}"):
-            query = slice_query(self.connection, dataset, piece, at_home=at_home)
-            rows = copy_out_leaves(self.connection, query, meter, binary=dataset.binary)
+            return self._metered(dataset, piece, sink, slice_query(self.connection, dataset, piece, at_home=at_home))
+
+    def _between(self, dataset: DatasetScope, piece: Slice, sink: Sink) -> Reading | None:
+        """Read all that lies between the slice's ends; None, and never again, where that isn't one row a line."""
+        with faults(self.store, f"read {piece.id}"):
+            query = between_query(self.connection, dataset, piece)
+            reading = self._metered(dataset, piece, sink, query) if query else None
+        if reading is None or reading.measure.rows != piece.upto - piece.after:
+            self._interleaved.add(dataset.id)
+            return None
+        return reading
+
+    def _metered(self, dataset: DatasetScope, piece: Slice, sink: Sink, query: sql.Composable) -> Reading:
+        meter = LeafMeter(self.key, sink, first=piece.after // LEAF_ROWS, skip=piece.after % LEAF_ROWS)
+        rows = copy_out_leaves(self.connection, query, meter, binary=dataset.binary)
         side_by_side = dataset.key and piece.part != EVERYWHERE and rows == piece.upto - piece.after
         return Reading(measure=meter.measure(piece.id, rows), leaves=meter.leaves if side_by_side else {})
 
@@ -104,10 +125,10 @@ class PostgresSnapshot:
     def holds_only(self, dataset: DatasetScope, home: Home, measures: Mapping[Slice, Measure]) -> bool:
         """Compare the number of rows read with the number that lie here, if the slices read are all there are.
 
-        A row is read in one slice at most, as home's manifest names no key twice (its index is unique), and is read
-        only where a line names it. So the rows that lie here, less those read, are exactly the strays; a row that is
-        missing lies nowhere and was not read, and can't make up for one. That holds without a key as well: there a
-        line names the content, and equal rows are read and counted alike.
+        The readings were equal to the source's, so each row read is one that a line names, and it is read in one slice
+        at most, as home's manifest names no key twice (its index is unique). So the rows that lie here, less those
+        read, are exactly the strays; a row that is missing lies nowhere and was not read, and can't make up for one.
+        That holds without a key as well: there a line names the content, and equal rows are read and counted alike.
         """
         with faults(self.store, f"count the rows of {dataset.id}"):
             if not covers(self.connection, dataset, home, tuple(measures)):
@@ -143,6 +164,16 @@ def slice_query(
     return sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
         row_expressions(dataset, "d", blanked=blanked), stretch.rows, stretch.order
     )
+
+
+def between_query(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice) -> sql.Composable | None:
+    """SELECT the rows between the slice's first and last key, in the key's order; None where keys don't sort alike."""
+    if not sorts_alike(dataset) or not _set_bounds(connection, dataset, piece):
+        return None
+    return sql.SQL("SELECT {} FROM {} AS d WHERE {} ORDER BY {}").format(
+        row_expressions(dataset, "d", blanked=False), source_of(dataset), _within_bounds(dataset, "d", dataset.key),
+        sql.SQL(", ").join(column("d", name) for name in dataset.key),
+    )  # fmt: skip
 
 
 def covers(connection: psycopg.Connection[Any], dataset: DatasetScope, home: Home, slices: tuple[Slice, ...]) -> bool:
