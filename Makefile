@@ -33,9 +33,10 @@ check: $(READY) ## format, lint, types, import contracts
 	$(BIN)/mypy $(PATHS)
 	PYTHONPATH=src $(BIN)/lint-imports
 
-bench: $(READY) ## measure copy and verify against the raw pipe and reladiff, as ratios
+bench: $(READY) ## measure copy, verify and closure against the raw pipe, reladiff and one scan, as ratios
 	@scripts/debian.sh bench
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.closure
 
 docs: $(READY) ## check the documents: links, anchors, commands
 	@$(BIN)/python scripts/docs.py

@@ -67,9 +67,12 @@ def lines(results: Results) -> Iterator[str]:
     yield from _table(("size", ""), [(key.replace("_", " "), f"{value:,}") for key, value in results.sizes.items()])
     for part in results.parts:
         yield from _part(part)
-    yield "## Once for the whole move"
-    yield ""
-    yield from _table(("step", "seconds"), [(name, f"{seconds:.1f}") for name, seconds in results.once_s.items()])
+    if results.once_s:
+        yield "## Once for the whole move"
+        yield ""
+        yield from _table(("step", "seconds"), [(name, f"{seconds:.1f}") for name, seconds in results.once_s.items()])
+    if not results.memory:
+        return
     yield "## Memory of the copying process, at its highest"
     yield ""
     yield from _table(

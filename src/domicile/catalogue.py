@@ -219,12 +219,16 @@ class Catalogue:
         """Return the table of that name, or None."""
         return next((table for table in self.tables if table.name == name), None)
 
+    def materialised(self, name: TableName) -> View | None:
+        """Return the materialised view of that name, or None."""
+        return next((view for view in self.views if view.materialised and view.name == name), None)
+
     def digest_text(self) -> str:
         """The shape that a plan is bound to: tables, columns, keys, edges, triggers and rules, never sizes or rows."""
         shape = {
             "tables": [_shape(table) for table in sorted(self.tables, key=lambda table: table.name)],
             "edges": sorted(json.dumps(asdict(key), sort_keys=True, default=str) for key in self.foreign_keys),
-            "views": sorted(f"{view.name} {view.materialised}" for view in self.views),
+            "views": sorted(f"{view.name} {view.materialised} {sorted(map(str, view.reads))}" for view in self.views),
         }
         return json.dumps(shape, sort_keys=True, ensure_ascii=False)
 

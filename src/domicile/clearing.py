@@ -136,6 +136,7 @@ class Clearing:
             for dataset, home, group in groups:
                 intent = stating.erasure_intent(plan, clearance, dataset, home, group)
                 self.record.state(intent)
+                self.source.empty_derived(scope)
                 done = self._erase_group(group, clearance)
                 rows += sum(item.deleted + item.blanked for item in done)
                 self.record.state(stating.erasure_outcome(intent, done))

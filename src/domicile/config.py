@@ -35,6 +35,7 @@ class Disposition(StrEnum):
     MOVE = "move"
     SPLIT = "split"
     PUBLIC = "public"
+    DERIVED = "derived"
     NONE = "none"
 
 
@@ -185,6 +186,16 @@ class DatasetRule(_Model):
     ownerless: Literal["stay"] | None = None
     unenforced: Literal["follow"] | None = None
     edges: dict[str, EdgeRule] = Field(default_factory=dict)
+    of: Names | None = None
+
+    @model_validator(mode="after")
+    def _computed(self) -> DatasetRule:
+        said = sorted(name for name in self.model_fields_set - {"rows", "of", "reason"} if getattr(self, name))
+        if self.rows is Disposition.DERIVED and said:
+            raise ValueError(f"`rows: derived` is computed from others and takes `of` alone, not {', '.join(said)}")
+        if self.rows is not Disposition.DERIVED and self.of:
+            raise ValueError("`of` is for `rows: derived`")
+        return self
 
     @model_validator(mode="after")
     def _whole(self) -> DatasetRule:
@@ -386,6 +397,9 @@ def _dangling(config: Config) -> Iterator[str]:
     yield from _wrong_homes(config)
     exceptions = {rule.id for rule in config.policy.exceptions}
     for name, rule in config.datasets.items():
+        for other in rule.of or ():
+            if other == name or other not in config.datasets:
+                yield f"datasets.{name}.of: {other} is {'itself' if other == name else 'not in `datasets`'}"
         for column, field in rule.fields.items():
             if field.exception and field.exception not in exceptions:
                 yield f"datasets.{name}.fields.{column}: exception {field.exception} is not in policy.exceptions"

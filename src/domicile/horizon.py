@@ -43,12 +43,14 @@ class Horizon:
         self._config = config
         self._listener = listener
         self._tables = tuple(dataset.table for dataset in scope.datasets if dataset.owned)
+        self._derived = tuple(item.table for item in scope.derived if not item.view)
         self._mapped = tuple(dataset.table for dataset in scope.datasets)
 
     def inventory(self) -> tuple[Copy, ...]:
         """List the copies as the plan names them: `store/id`."""
         location = self._config.stores[self._source.name].location
         datasets = {dataset.table: str(dataset.id) for dataset in self._scope.datasets}
+        datasets |= {item.table: str(item.id) for item in self._scope.derived}
         return tuple(
             Copy(
                 id=self._id(copy.id), store=self._source.name, location=location, kind=copy.kind.value,
@@ -162,7 +164,7 @@ class Horizon:
 
     def _copies(self) -> tuple[server.Copy, ...]:
         with faults(self._source.name, "list the copies"):
-            return server.inventory(self._source.connection, self._tables)
+            return server.inventory(self._source.connection, self._tables, self._derived)
 
     def _id(self, copy: str) -> str:
         return f"{self._source.name}/{copy}"

@@ -261,16 +261,28 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Derived:
+    """A table or materialised view that is computed `of` others: after the erasure emptied, or refreshed (ADR 0019)."""
+
+    id: DatasetId
+    table: TableName
+    of: tuple[DatasetId, ...]
+    view: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """All that decides the closure of the programme's markets.
 
-    `kinds` are the kinds of people, the market's own subjects first. Datasets stand parents first. The same object
-    makes the SQL of copy and verify, the guard of the fence, and the erasure.
+    `kinds` are the kinds of people, the market's own subjects first. Datasets stand parents first; what is derived
+    from them is none of them, as its rows go nowhere. The same object makes the SQL of copy and verify, the guard of
+    the fence, and the erasure.
     """
 
     kinds: tuple[Kind, ...]
     datasets: tuple[DatasetScope, ...]
     edges: tuple[Edge, ...]
+    derived: tuple[Derived, ...] = ()
 
     @property
     def subject(self) -> DatasetId:

@@ -82,6 +82,7 @@ def test_pagila_rows_are_disposed_of_as_a_person_would(pagila: Drafted) -> None:
         "film_actor": "public", "film_category": "public", "inventory": "public", "language": "public",
         "staff": "none", "store": "none",
         "address": "move", "customer": "move", "payment": "move", "rental": "move",
+        "rental_by_category": "derived",
     } == rows  # fmt: skip
     assert [HomeRows.NEEDED] * 2 == [pagila.rule(name).home for name in ("staff", "store")]
 

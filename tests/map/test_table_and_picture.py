@@ -33,7 +33,8 @@ def without(config: Config, dataset: str, field: str | None = None) -> Config:
 
 def test_the_table_has_a_row_for_every_dataset(pagila: Drafted) -> None:
     rows = {row.dataset.removeprefix("app.public."): row for row in datamap.table(pagila.config, pagila.catalogue)}
-    assert 15 == len(rows)
+    assert 16 == len(rows)
+    assert "derived from public.category and 5 more" == rows["rental_by_category"].path
     assert ("the subject", 10, 0) == (rows["customer"].path, rows["customer"].fields.private, rows["customer"].open)
     assert "customer_id; rental_id → customer_id" == rows["payment"].path
     assert "← app.public.customer.address_id" == rows["address"].path

@@ -49,6 +49,7 @@ def plan(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
             "subjects": made.subjects,
             "slices": made.slices,
             "copies": len(made.copies),
+            "derived": [{"dataset": item.id, "of": list(item.of), "outside": item.outside} for item in made.derived],
             "findings": [_finding_json(found) for found in made.findings],
         }
     )
@@ -65,6 +66,7 @@ def print_plan(screen: Screen, made: Plan) -> None:
         ("dataset", *(f"to {home}" for home in homes_in_order), "deleted", "blanked", "kept by rule", "supporting"),
         _moving_rows(made, homes_in_order), right=tuple(range(1, len(homes_in_order) + 5)),
     )  # fmt: skip
+    _print_derived(screen, made)
     _print_findings(screen, made.findings)
     screen.table(
         f"{len(made.copies)} copies outside home, and what empties each", ("kind", "copies", "method"),
@@ -92,6 +94,16 @@ def _moving_rows(made: Plan, homes: tuple[str, ...]) -> Iterator[tuple[str, ...]
         )
         whole = (count(mine[home].whole) for home in homes)
         yield (plain(dataset.removeprefix(f"{made.source}.")), *whole, *(count(number) for number in sums))
+
+
+def _print_derived(screen: Screen, made: Plan) -> None:
+    """What is computed, and is made anew: rows of people who stay go with a table that is emptied."""
+    for item in made.derived:
+        rows = f"about {count(item.rows_estimate)} rows of all people"
+        what = f"EMPTIED as the erasure begins, {rows}: a job fills it again"
+        if item.outside == "refreshed":
+            what = "refreshed after the erasure"
+        screen.say(f"  derived        {plain(item.id.removeprefix(f'{made.source}.'))}: {what}; at home made anew")
 
 
 def _kinds(made: Plan) -> Counter[tuple[str, str]]:

@@ -112,6 +112,8 @@ def _why(rule: DatasetRule | None, edges: tuple[CoveredEdge, ...]) -> str:
         return "the file does not know it"
     if rule.rows is Disposition.NONE:
         return f"none: {rule.reason}"
+    if rule.of:
+        return f"derived from {', '.join(rule.of)}: emptied"
     parents = ", ".join(dict.fromkeys(str(split_dataset_id(edge.parent)[1]) for edge in edges))
     return f"no path; edges to {parents}" if parents else "no path, no edge"
 

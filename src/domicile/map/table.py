@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from domicile.catalogue import Catalogue, Table
+from domicile.catalogue import Catalogue, Table, View
 from domicile.config import Config, DatasetRule, Disposition, FieldClass, Hop, dataset_id
 
 
@@ -36,16 +36,17 @@ def table(config: Config | None, catalogue: Catalogue) -> tuple[MapRow, ...]:
     """Join file and catalogue; datasets that the file doesn't know come first, as they stop the plan (P4)."""
     source = config.source if config else "app"
     rows = [_row(config, dataset_id(source, item.name), item) for item in catalogue.tables]
+    rows += [_view(config, dataset_id(source, view.name), view) for view in catalogue.views if view.materialised]
     return tuple(sorted(rows, key=lambda row: (row.rows is not None, row.dataset)))
 
 
 def class_of(rule: DatasetRule | None, column: str) -> FieldClass | None:
-    """Return the class of a field: what the file says; in rows that move, private; else None, unclassed."""
+    """Return the class of a field: what the file says; in rows that move or are derived, private; else None."""
     if rule is None:
         return None
     if column in rule.fields:
         return rule.fields[column].cls
-    if rule.rows is Disposition.MOVE:
+    if rule.rows in (Disposition.MOVE, Disposition.DERIVED):
         return FieldClass.PRIVATE
     return FieldClass.PUBLIC if rule.rows is Disposition.NONE and not rule.fields else None
 
@@ -82,8 +83,24 @@ def _row(config: Config | None, name: str, item: Table) -> MapRow:
     )
 
 
+def _view(config: Config | None, name: str, view: View) -> MapRow:
+    rule = config.datasets.get(name) if config else None
+    return MapRow(
+        dataset=name, rows=rule.rows if rule else None, rows_estimate=0, bytes=view.bytes,
+        path=_spell_of(view.reads), fields=Counts(), open=int(rule is None),
+    )  # fmt: skip
+
+
+def _spell_of(names: Sequence[object]) -> str:
+    """Spell what something is computed from: the first, and how many more."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"derived from {names[0]}{more}" if names else "derived"
+
+
 def _paths(config: Config | None, name: str, rule: DatasetRule | None) -> Iterator[str]:
     if config is not None and any(name == kind.dataset for kind in config.kinds):
         yield "the subject"
+    if rule is not None and rule.of:
+        yield _spell_of(rule.of)
     if rule is not None:
         yield from (spell_path(way.path) for way in rule.paths)

@@ -40,8 +40,11 @@ def write(proposal: Proposal) -> str:
         "",
         *_subject(proposal),
         "",
-        "datasets:" if proposal.datasets else "datasets: {}",
+        "datasets:"
+        if proposal.datasets or any(view.materialised for view in proposal.catalogue.views)
+        else "datasets: {}",
         *(line for dataset in proposal.datasets for line in _dataset(proposal, dataset)),
+        *_views(proposal),
     )
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -212,6 +215,19 @@ def _dataset(proposal: Proposal, dataset: DatasetProposal) -> Iterator[str]:
         yield "    fields:"
         yield from (f"      {line}" for item in dataset.fields for line in _field(item))
     yield from _edges(proposal, dataset)
+
+
+def _views(proposal: Proposal) -> Iterator[str]:
+    """Materialised views: refreshed at the source after the erasure, and at home."""
+    rules = proposal.said.datasets if proposal.said else {}
+    for view in proposal.catalogue.views:
+        name = dataset_id(proposal.frame.store, view.name)
+        if view.materialised and name not in rules:
+            yield ""
+            yield f"  # computed from {remark(', '.join(map(str, view.reads)) or 'no table')}"
+            yield f"  {scalar(name)}: {{rows: derived}}"
+        elif view.materialised:
+            yield from ("", *block({name: said(rules[name])}, 1))
 
 
 def _ways(proposal: Proposal, dataset: DatasetProposal) -> Iterator[str]:

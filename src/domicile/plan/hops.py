@@ -19,12 +19,15 @@ from domicile.reading import is_reading, parse_reading
 class Tables:
     """The source's tables and columns by the names that the file uses."""
 
-    def __init__(self, source: str, catalogue: Catalogue) -> None:
+    def __init__(self, source: str, catalogue: Catalogue, *, derived: frozenset[str] = frozenset()) -> None:
         self.source = source
         self.catalogue = catalogue
+        self.derived = derived
 
     def table(self, name: str, where: str) -> Table:
         """Return the table of that dataset id; raise BadFile naming `where` when there is none."""
+        if name in self.derived:
+            raise BadFile(f"{where}: {name} is derived, and is emptied or refreshed; nothing may lead over it")
         store, table_name = split_dataset_id(name)
         table = self.catalogue.table(table_name) if store == self.source else None
         if table is None:

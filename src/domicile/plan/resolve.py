@@ -41,11 +41,13 @@ from domicile.model import (
     Scope,
 )
 from domicile.plan.comparing import compare_all, compare_key
+from domicile.plan.deriving import derived, unclassed_views
 from domicile.plan.hops import Hops, Tables, spell
 from domicile.reading import check_pattern, is_reading, parse_reading
 
 SHORT_EVIDENCE = "market"
 LISTED_MAX = 200
+WITHOUT_FIELDS = (Disposition.MOVE, Disposition.DERIVED)  # private as a whole
 
 
 def resolve(config: Config, catalogue: Catalogue) -> Scope:
@@ -71,7 +73,10 @@ def missing_lines(config: Config, catalogue: Catalogue) -> Iterator[str]:
         name = dataset_id(config.source, table.name)
         rule = config.datasets.get(name)
         if rule is None:
-            yield f"datasets:\n  {name}: {{rows: ?}}   # move | split | public | none; about {table.rows_estimate} rows"
+            yield (
+                f"datasets:\n  {name}: {{rows: ?}}   # move | split | public | derived | none; "
+                f"about {table.rows_estimate} rows"
+            )
             continue
         for column in _unclassed(rule, table):
             yield f"datasets.{name}.fields:\n    {column.name}: ?   # private | public ({column.type})"
@@ -80,10 +85,11 @@ def missing_lines(config: Config, catalogue: Catalogue) -> Iterator[str]:
                 f"datasets.{name}.fields:\n    {column.name}: {{class: private, outside: ?}}"
                 f"   # {column.type}, NOT NULL: what stands for it in a skeleton (a value, or token for text)"
             )
+    yield from unclassed_views(config, catalogue)
 
 
 def _unclassed(rule: DatasetRule, table: Table) -> Iterator[Column]:
-    if rule.rows is Disposition.MOVE or (rule.rows is Disposition.NONE and not rule.fields):
+    if rule.rows in WITHOUT_FIELDS or (rule.rows is Disposition.NONE and not rule.fields):
         return
     yield from (column for column in table.columns if column.name not in rule.fields)
 
@@ -103,7 +109,7 @@ def _kept_columns(rule: DatasetRule, table: Table, catalogue: Catalogue) -> froz
 
 
 def _without_stand_in(rule: DatasetRule, table: Table, *, kept: frozenset[str]) -> Iterator[Column]:
-    if rule.rows is Disposition.MOVE:
+    if rule.rows in WITHOUT_FIELDS:
         return
     for column in table.columns:
         field = rule.fields.get(column.name)
@@ -117,20 +123,23 @@ class _Resolver:
         self.config = config
         self.catalogue = catalogue
         self.source = config.source
-        self.tables = Tables(config.source, catalogue)
+        self.derived = derived(config, catalogue)
+        self.tables = Tables(config.source, catalogue, derived=frozenset(item.id for item in self.derived))
         self.people = {split_dataset_id(kind.dataset)[1]: DatasetId(kind.dataset) for kind in config.kinds}
-        self.edges = {name: self._edges_of(name) for name in config.datasets if self._here(name)}
+        self.rows = {name: rule for name, rule in config.datasets.items() if self._here(name)}
+        self.edges = {name: self._edges_of(name) for name in self.rows}
         self.hops = Hops(self.tables, self.edges)
 
     def scope(self) -> Scope:
         kinds = tuple(self._kind(number, rule) for number, rule in enumerate(self.config.kinds))
-        datasets = [self._dataset(name, rule) for name, rule in self.config.datasets.items() if self._here(name)]
+        datasets = [self._dataset(name, rule) for name, rule in self.rows.items()]
         self._refuse_untamed(datasets)
         edges = [edge for edges in self.edges.values() for edge in edges]
         scope = Scope(
             kinds=kinds,
             datasets=_parents_first(datasets, edges),
             edges=tuple(edges),
+            derived=self.derived,
         )
         _check_skeletons(scope)
         return scope
@@ -151,11 +160,14 @@ class _Resolver:
                 )
 
     def _here(self, name: str) -> bool:
+        """Whether the dataset's rows are some to move or to leave; what is derived holds none of its own."""
         store, table = split_dataset_id(name)
         if store not in self.config.stores:
             raise BadFile(f"datasets.{name}: store {store} is not in `stores`")
         if store != self.source:
             raise BadFile(f"datasets.{name}: lies in store {store}; datasets are those of the source, {self.source}")
+        if any(item.id == name for item in self.derived):
+            return False
         if self.catalogue.table(table) is None:
             raise BadFile(f"datasets.{name}: the store holds no such table; remove it, or see `domicile map`")
         return True

@@ -48,9 +48,11 @@ SELECT c.relname FROM pg_class c
 """
 
 
-def relations(conn: psycopg.Connection, datasets: Sequence[TableName]) -> tuple[Relation, ...]:
+def relations(
+    conn: psycopg.Connection, datasets: Sequence[TableName], derived: Sequence[TableName] = ()
+) -> tuple[Relation, ...]:
     """List every relation with rows of the connected database, but the system's and our own."""
-    roots = read_roots(conn, datasets)
+    roots, emptied = read_roots(conn, datasets), read_roots(conn, derived)
     views = {oid for oid, *_ in dependants(conn, tuple(roots))}
     found = []
     for oid, schema, name, kind, persistence in conn.execute(_RELATIONS_SQL).fetchall():
@@ -58,6 +60,8 @@ def relations(conn: psycopg.Connection, datasets: Sequence[TableName]) -> tuple[
         copy = copy_id(CopyKind.UNLOGGED_TABLES if persistence == "u" else CopyKind.UNMAPPED_TABLES)
         if oid in roots:
             copy = copy_id(CopyKind.LIVE_ROWS, roots[oid])
+        elif oid in emptied:
+            copy = copy_id(CopyKind.DERIVED_TABLE, emptied[oid])
         elif kind == "m" and oid in views:
             copy = copy_id(CopyKind.MATERIALISED_VIEW, table)
         found.append(Relation(name=table, copy=copy, dataset=oid in roots))

@@ -12,7 +12,7 @@ from domicile.errors import StoreFault, Unreachable
 from domicile.stores.postgres.copies import Copy, CopyKind, Looked, copy_id, looked
 from domicile.stores.postgres.files import Reach, reach, read_layout
 from domicile.stores.postgres.horizon.rights import may_checkpoint
-from domicile.sweep.rows import large_objects, relations, stream
+from domicile.sweep.rows import Relation, large_objects, relations, stream
 from domicile.sweep.scan import Scan
 from domicile.sweep.search import SearchResult, Spot, Tally, View
 from domicile.sweep.tokens import Tokens
@@ -40,7 +40,7 @@ def sweep_server(  # noqa: PLR0913 - what, where, and how far to go
     try:
         for copy in _in_files(copies) if strange else ():
             tally.gap(copy, "(encoding)", f"values in {', '.join(strange)} can't be spelt by this program")
-        _rows(conn, tally, datasets, progress)
+        _rows(conn, tally, relations(conn, datasets, _derived(copies)), progress)
         _files(conn, way, tally, copies, datasets)
         databases = {int(oid): str(name) for oid, name in conn.execute("SELECT oid::bigint, datname FROM pg_database")}
     except psycopg.Error as fault:
@@ -51,8 +51,12 @@ def sweep_server(  # noqa: PLR0913 - what, where, and how far to go
     return SearchResult(tokens=tokens.counts, how=way.why, copies=tally.result(searched), databases=databases)
 
 
-def _rows(conn: psycopg.Connection, tally: Tally, datasets: Sequence[TableName], progress: Progress) -> None:
-    for relation in relations(conn, datasets):
+def _derived(copies: Sequence[Copy]) -> list[TableName]:
+    return [copy.relation for copy in copies if copy.kind is CopyKind.DERIVED_TABLE and copy.relation]
+
+
+def _rows(conn: psycopg.Connection, tally: Tally, found: Sequence[Relation], progress: Progress) -> None:
+    for relation in found:
         spot = Spot(relation.copy, str(relation.name))
         progress(f"searching rows of {relation.name}")
         tally.add(relation.copy, relations=1)
@@ -88,7 +92,7 @@ def _files(
     else:
         for copy in in_files:
             tally.gap(copy, "(memory)", "no right to checkpoint: what is written but not yet on disk isn't seen")
-    Scan(way.files, read_layout(conn, datasets=datasets), tally).all()
+    Scan(way.files, read_layout(conn, datasets=datasets, derived=_derived(copies)), tally).all()
 
 
 def _in_files(copies: Sequence[Copy]) -> list[str]:

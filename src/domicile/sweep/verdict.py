@@ -30,7 +30,7 @@ _TREATED = frozenset({Treatment.PROVEN, Treatment.DONE})
 MUST_BE_TREATED = frozenset(
     {
         CopyKind.LIVE_ROWS, CopyKind.HEAP, CopyKind.TOAST, CopyKind.INDEX, CopyKind.MATERIALISED_VIEW,
-        CopyKind.STATISTICS, CopyKind.WAL, CopyKind.STATEMENT_TEXTS, CopyKind.LARGE_OBJECTS,
+        CopyKind.DERIVED_TABLE, CopyKind.STATISTICS, CopyKind.WAL, CopyKind.STATEMENT_TEXTS, CopyKind.LARGE_OBJECTS,
     }
 )  # fmt: skip
 

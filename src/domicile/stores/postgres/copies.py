@@ -18,6 +18,7 @@ class CopyKind(StrEnum):
     UNMAPPED_TABLES = "unmapped-tables"
     UNLOGGED_TABLES = "unlogged-tables"
     MATERIALISED_VIEW = "materialised-view"
+    DERIVED_TABLE = "derived-table"
     LARGE_OBJECTS = "large-objects"
     STATISTICS = "statistics"
     CATALOGUE = "catalogue"
@@ -56,6 +57,7 @@ LOOKED: dict[CopyKind, Looked] = {
     CopyKind.UNMAPPED_TABLES: Looked.ROWS_AND_FILES,
     CopyKind.UNLOGGED_TABLES: Looked.ROWS_AND_FILES,
     CopyKind.MATERIALISED_VIEW: Looked.ROWS_AND_FILES,
+    CopyKind.DERIVED_TABLE: Looked.ROWS_AND_FILES,
     CopyKind.LARGE_OBJECTS: Looked.ROWS_AND_FILES,
     CopyKind.SUBSCRIBERS: Looked.NEVER,
     CopyKind.STANDBYS: Looked.NEVER,

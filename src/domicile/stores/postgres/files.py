@@ -341,7 +341,9 @@ def read_geometry(conn: psycopg.Connection) -> Geometry:
     return Geometry(block=row[0], wal_block=row[1], wal_segment=row[2], toast_chunk=row[3])
 
 
-def read_layout(conn: psycopg.Connection, *, datasets: Sequence[TableName]) -> Layout:
+def read_layout(
+    conn: psycopg.Connection, *, datasets: Sequence[TableName], derived: Sequence[TableName] = ()
+) -> Layout:
     """Read who owns which file of the connected database, partitions folded into their dataset."""
     row = conn.execute(
         "SELECT (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),"
@@ -356,7 +358,7 @@ def read_layout(conn: psycopg.Connection, *, datasets: Sequence[TableName]) -> L
         geometry=read_geometry(conn),
         database=row[0],
         log_folder=row[1] if row[2] and row[1] else "",
-        by_path=_read_storages(conn, roots, views),
+        by_path=_read_storages(conn, roots, views, read_roots(conn, derived)),
         by_slot=frozenset(row[3]),
     )
 
@@ -426,12 +428,16 @@ SELECT pg_relation_filepath(c.oid), c.relkind::text, owner.oid::bigint, owner.re
 """
 
 
-def _read_storages(conn: psycopg.Connection, roots: dict[int, TableName], views: set[int]) -> dict[str, Storage]:
+def _read_storages(
+    conn: psycopg.Connection, roots: dict[int, TableName], views: set[int], derived: dict[int, TableName]
+) -> dict[str, Storage]:
     storages: dict[str, Storage] = {}
     for path, relkind, owner, owner_kind, persistence, schema, name in conn.execute(_STORAGE_SQL):
         table = TableName(schema=schema, name=name)
         shape = Shape.TOAST_PAGES if relkind == "t" else Shape.PAGES
         kind, relation = _kind_of(table, relkind, owner, owner_kind, persistence, roots=roots, views=views)
+        if owner in derived:
+            kind, relation = CopyKind.DERIVED_TABLE, derived[owner]
         storages[path] = Storage(place=Place(copy=copy_id(kind, relation), kind=kind, shape=shape), table=table)
     return storages
 

@@ -20,6 +20,7 @@ from domicile.stores.postgres import erasing, fence, sequences, staging, tracing
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import copy_out
+from domicile.stores.postgres.emptying import empty
 from domicile.stores.postgres.names import STAGING, columns, key_names, run_id, staged
 from domicile.stores.postgres.reading import PostgresSnapshot, current_position, snapshot
 from domicile.stores.postgres.session import Session, faults, run
@@ -280,6 +281,15 @@ class PostgresSource:
         """Erase one slice; see `erasing`."""
         with faults(self.name, f"erase {piece.id}"):
             return erasing.erase(self.connection, self.scope, piece, key=self._key, proven=proven, read_home=read_home)
+
+    def empty_derived(self, scope: Scope) -> None:
+        """Empty the derived tables before the rows go that theirs may refer to; once more when the horizon is treated.
+
+        A job may fill them meanwhile: what it takes from rows that are still here is gone with the second time.
+        """
+        for item in scope.derived:
+            if not item.view:
+                self._patiently(f"empty {item.id}", partial(empty, table=item.table))
 
     def rehearse(self, piece: Slice) -> None:
         """Blank the slice's rows in a transaction that is rolled back: a constraint that forbids it speaks now."""

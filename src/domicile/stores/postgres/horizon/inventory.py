@@ -34,11 +34,17 @@ SERVER_KINDS = (
 )
 
 
-def inventory(conn: psycopg.Connection, datasets: Sequence[TableName]) -> tuple[Copy, ...]:
-    """List every copy that the connected database's server holds of the datasets, or may hold, or feeds."""
+def inventory(
+    conn: psycopg.Connection, datasets: Sequence[TableName], derived: Sequence[TableName] = ()
+) -> tuple[Copy, ...]:
+    """List every copy that the connected database's server holds of the datasets, or may hold, or feeds.
+
+    `derived` are the tables that are computed from them.
+    """
     way = reach(conn)
     return (
         *_of_datasets(conn, datasets, way),
+        *(_of_derived(table, way) for table in derived),
         *_of_server(way),
         *_of_values(conn, way),
         *_of_wal(conn, way),
@@ -76,6 +82,15 @@ def _of_datasets(conn: psycopg.Connection, datasets: Sequence[TableName], way: R
             method="REFRESH MATERIALIZED VIEW (it writes a new file), ANALYZE",
             observable=way.files is not None, why=way.why if populated else f"not populated; {way.why}",
         )  # fmt: skip
+
+
+def _of_derived(table: TableName, way: Reach) -> Copy:
+    """A table that is emptied: TRUNCATE gives it, its TOAST table and its indexes new files."""
+    return Copy(
+        id=copy_id(CopyKind.DERIVED_TABLE, table), kind=CopyKind.DERIVED_TABLE, relation=table,
+        method="TRUNCATE (it begins new files); the application fills it again",
+        observable=way.files is not None, why=way.why,
+    )  # fmt: skip
 
 
 def _of_server(way: Reach) -> Iterator[Copy]:

@@ -69,6 +69,19 @@ def refresh(conn: psycopg.Connection, view: TableName, *, patience: LockPatience
     return done
 
 
+def truncate(conn: psycopg.Connection, table: TableName, *, patience: LockPatience) -> Rewrite:
+    """Empty one relation; its own triggers are kept silent, as those of the erasure are (ADR 0006)."""
+    try:
+        conn.execute("SELECT set_config('session_replication_role', 'replica', false)")
+    except psycopg.errors.InsufficientPrivilege:
+        return Rewrite(table=table, rewritten=False, why="its triggers can't be silenced", lock_ms=0.0, refused=True)
+    try:
+        return _rewritten_by(conn, table, sql.SQL("TRUNCATE ONLY {}").format(identifier(table)), patience)
+    finally:
+        if not conn.broken:
+            conn.execute("RESET session_replication_role")
+
+
 def _rewritten_by(
     conn: psycopg.Connection, table: TableName, statement: sql.Composed, patience: LockPatience
 ) -> Rewrite:

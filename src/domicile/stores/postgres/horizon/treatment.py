@@ -1,11 +1,13 @@
 """What is done to each copy of a server's horizon after the rows were deleted, in the one order that works.
 
 1. Nobody may hold old rows (else a rewrite keeps them): wait, bounded, then name who does.
-2. Tables are rewritten, leaf by leaf, and analysed; then the views that read them, in the order of their reading.
+2. Derived tables are emptied. Tables are rewritten, leaf by leaf, and analysed; then the views that read them, in the
+   order of their reading.
 3. Statistics, large objects and statement texts: only after 2, which writes into the statistics.
 4. WAL comes last: all that 1 to 3 wrote, with the old pages in it, must be before the fence.
 
-No verdict is made here and nothing is deleted from the data: every step may be repeated after a crash.
+No verdict is made here, and nothing is deleted but what is computed from the data: every step may be repeated after a
+crash.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from domicile.stores.postgres.horizon.rewrite import (
     leaves,
     parents,
     refresh,
+    truncate,
     vacuum_full,
 )
 from domicile.stores.postgres.horizon.rights import (
@@ -106,12 +109,15 @@ class _Treatment:
         self._relations = tuple(relations)
         self._patience = patience
         self._progress = progress
+        self._emptied: Sequence[TableName] = ()
         self._sees_holders = sees_sessions(conn)
 
     def all(self, copies: Sequence[Copy]) -> Iterator[Outcome]:
         kinds = {copy.kind for copy in copies}
         since = boundary(self._conn)
         held = self._wait(since, catalogue=False)
+        self._emptied = [copy.relation for copy in copies if copy.kind is CopyKind.DERIVED_TABLE and copy.relation]
+        yield from self._derived([copy for copy in copies if copy.kind is CopyKind.DERIVED_TABLE])
         yield from self._tables([copy for copy in copies if copy.kind in OF_TABLES], held)
         yield from self._views([copy for copy in copies if copy.kind is CopyKind.MATERIALISED_VIEW])
         if kinds & {CopyKind.STATISTICS, CopyKind.LARGE_OBJECTS}:
@@ -170,6 +176,20 @@ class _Treatment:
         self._progress(f"rewriting {leaf}")
         return vacuum_full(self._conn, leaf, patience=self._patience.lock)
 
+    def _derived(self, copies: Sequence[Copy]) -> Iterator[Outcome]:
+        """Empty what is computed from the rows; a session that held old rows reads none of them in the new files."""
+        for copy in copies:
+            if copy.relation is None:
+                raise RuntimeError("a derived table has a name")
+            self._progress(f"emptying {copy.relation}")
+            done = [
+                truncate(self._conn, leaf, patience=self._patience.lock) for leaf in leaves(self._conn, copy.relation)
+            ]
+            if not done:
+                yield _outcome(copy, Treatment.ABSENT, "dropped since the inventory")
+            else:
+                yield _of_rewrites(copy, done, (), missing=unowned(self._conn, [copy.relation]))
+
     def _views(self, copies: Sequence[Copy]) -> Iterator[Outcome]:
         by_name = {copy.relation: copy for copy in copies}
         roots = tuple(read_roots(self._conn, self._relations))
@@ -188,7 +208,7 @@ class _Treatment:
 
     def _statistics(self, copy: Copy, held: Sequence[Holder]) -> Outcome:
         everything = [
-            table for relation in self._relations
+            table for relation in (*self._relations, *self._emptied)
             for table in (*leaves(self._conn, relation), *parents(self._conn, relation))
         ]  # fmt: skip
         roots = tuple(read_roots(self._conn, self._relations))
@@ -336,7 +356,7 @@ class _Treatment:
 
 
 _TREATED = OF_TABLES | {
-    CopyKind.CATALOGUE,
+    CopyKind.CATALOGUE, CopyKind.DERIVED_TABLE,
     CopyKind.MATERIALISED_VIEW, CopyKind.STATISTICS, CopyKind.LARGE_OBJECTS, CopyKind.STATEMENT_TEXTS, CopyKind.WAL,
 }  # fmt: skip
 _TOLD = frozenset(
