@@ -18,6 +18,7 @@ from domicile.cli.show import Screen, count, plain, size, verdict
 from domicile.errors import NotEqual
 from domicile.model import Equality, Finding, Verdict
 from domicile.plan.document import Plan
+from domicile.plan.silencing import Silenced
 from domicile.predicates import ErasurePredicate
 from domicile.run import Run, Stage
 from domicile.status import Status, read_status
@@ -50,6 +51,10 @@ def plan(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
             "slices": made.slices,
             "copies": len(made.copies),
             "derived": [{"dataset": item.id, "of": list(item.of), "outside": item.outside} for item in made.derived],
+            "silenced": [
+                {"dataset": item.dataset, "would": item.would.value, "name": item.name, "touches": item.touches}
+                for item in made.silenced
+            ],
             "findings": [_finding_json(found) for found in made.findings],
         }
     )
@@ -67,6 +72,7 @@ def print_plan(screen: Screen, made: Plan) -> None:
         _moving_rows(made, homes_in_order), right=tuple(range(1, len(homes_in_order) + 5)),
     )  # fmt: skip
     _print_derived(screen, made)
+    _print_silenced(screen, made)
     _print_findings(screen, made.findings)
     screen.table(
         f"{len(made.copies)} copies outside home, and what empties each", ("kind", "copies", "method"),
@@ -104,6 +110,24 @@ def _print_derived(screen: Screen, made: Plan) -> None:
         if item.outside == "refreshed":
             what = "refreshed after the erasure"
         screen.say(f"  derived        {plain(item.id.removeprefix(f'{made.source}.'))}: {what}; at home made anew")
+
+
+def _print_silenced(screen: Screen, made: Plan) -> None:
+    """What the schema would do by itself while rows go: kinds and how many, the first of each by name."""
+    by_kind: dict[str, list[Silenced]] = {}
+    for item in made.silenced:
+        by_kind.setdefault(item.would.value, []).append(item)
+    if by_kind:
+        screen.table(
+            "kept silent while rows are erased; all of them with --json",
+            ("would", "how many", "for example"),
+            ((would, count(len(items)), plain(_example_of(items[0], made))) for would, items in by_kind.items()),
+            right=(1,),
+        )
+
+
+def _example_of(item: Silenced, made: Plan) -> str:
+    return f"{item.name} of {item.dataset.removeprefix(f'{made.source}.')}: {item.touches}"
 
 
 def _kinds(made: Plan) -> Counter[tuple[str, str]]:

@@ -18,6 +18,7 @@ from domicile.catalogue import Catalogue, TableName
 from domicile.config import Config, Disposition
 from domicile.errors import BadFile, Refused, WorldChanged
 from domicile.model import Copy, Derived, Finding, Manifest, Scope, Tally
+from domicile.plan.silencing import Silenced, silenced
 
 PLAN_BYTES_MAX = 64 * 1024 * 1024
 # Measured on the short-video service of 300,000 rows, on 2 cores: bytes alone would say 4 s where it took 25.
@@ -87,6 +88,7 @@ class Plan:
     subjects: dict[str, int]
     datasets: tuple[PlannedDataset, ...]
     derived: tuple[PlannedDerived, ...]
+    silenced: tuple[Silenced, ...]
     tallies: tuple[Tally, ...]
     slices: int
     findings: tuple[Finding, ...]
@@ -133,6 +135,7 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
         subjects={str(home): count for home, count in manifest.subjects},
         datasets=datasets,
         derived=tuple(_planned_derived(item, sizes) for item in scope.derived),
+        silenced=silenced(scope, catalogue),
         tallies=manifest.tallies,
         slices=len(manifest.slices),
         findings=manifest.findings,
