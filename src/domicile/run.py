@@ -242,11 +242,13 @@ class Run:
         self.journal.put("plan", plan, str)
 
     def _fence(self, scope: Scope, plan: Plan) -> Fence:
+        stood = self.journal.get("fence", Fence)
         with self.record.timed("fence") as words:
             fence = self.source.stand_fence(scope)
             fence = replace(fence, fenced_at=max(fence.fenced_at, plan.made_at))
             self.record.remember(fence.fenced_at)
-            words[0] = f"{sum(count for _, count in fence.subjects)} subjects; others waited {fence.wait_ms} ms"
+            waited = f"stands since {fence.fenced_at:%H:%M:%S} UTC" if stood else f"others waited {fence.wait_ms} ms"
+            words[0] = f"{sum(count for _, count in fence.subjects)} subjects; {waited}"
         self.journal.put("fence", fence, Fence)
         return fence
 

@@ -75,7 +75,7 @@ def read_status(run: Run) -> Status:
         return Status(lines=tuple(lines), next=step, verdict=None, verdicts=())
     return Status(
         lines=(*lines, f"report: {run.workspace.report}", f"bundle: {run.workspace.bundle}"),
-        next=f"domicile-audit {run.workspace.bundle}",
+        next=f"domicile log policy > trust.txt && domicile-audit {run.workspace.bundle} --trust trust.txt",
         verdict=certificate.predicate.verdict,
         verdicts=certificate.predicate.copies,
     )

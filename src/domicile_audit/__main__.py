@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from domicile_audit.policy import POLICY_BYTES_MAX, Policy, read_policy
 from domicile_audit.report import Passed, Report
 
 ACCEPTED, REFUSED, USAGE = 0, 1, 2
+LINE_SIGNS, SAYING_LINES_MAX = 160, 6
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,12 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         policy = None if options.trust is None else _read_policy(options.trust)
         data = _read(options.bundle, BUNDLE_BYTES_MAX)
     except (OSError, ValueError) as error:
+        if options.json:
+            print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
+            return USAGE
         parser.error(str(error))
     report = _audit(data, policy)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that has no ✓ still gets the answer
-    print(_as_json(report) if options.json else _as_text(report))
+    print(as_json(report) if options.json else as_text(report))
     return ACCEPTED if report.accepted else REFUSED
 
 
@@ -69,16 +74,27 @@ def _read(path: Path, bytes_max: int) -> bytes:
         return source.read(bytes_max + 1)
 
 
-def _as_text(report: Report) -> str:
+def as_text(report: Report) -> str:
+    """The answer for people: the checklist, the headline, what is proven and what is not."""
     lines = [f"{'✓' if c.passed else '✗'} {c.number:2d}  {c.title}  [{c.clause}]" for c in report.checks]
     lines += ["", report.headline]
     for title, sayings in (("proven:", report.proven), ("not proven:", report.not_proven)):
         if sayings:
-            lines += ["", title, *(f"  - {saying}" for saying in sayings)]
+            lines += ["", title, *(line for saying in sayings for line in _wrapped(saying))]
     return "\n".join(lines)
 
 
-def _as_json(report: Report) -> str:
+def _wrapped(saying: str) -> list[str]:
+    """One saying as lines of a page; a very long one, such as a list of columns, is cut."""
+    lines = textwrap.wrap(
+        saying, LINE_SIGNS, initial_indent="  - ", subsequent_indent="    ", break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return [*lines[:SAYING_LINES_MAX], *(["    … all of it with --json"] if len(lines) > SAYING_LINES_MAX else [])]
+
+
+def as_json(report: Report) -> str:
+    """The answer for programs, whole."""
     answer = dataclasses.asdict(report)
     answer["headline"] = report.headline
     answer["refused_at"] = None if report.accepted else report.checks[-1].number

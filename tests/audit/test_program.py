@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import domicile_audit
+from domicile_audit.__main__ import as_json, as_text
+from domicile_audit.report import Report
 from tests.vectors import make
 
 VECTORS = Path(make.__file__).parent
@@ -77,7 +79,7 @@ def test_p11_a_bundle_that_leaves_something_says_so_loudly(alone: Path) -> None:
     assert "copy app/wal is blocked-until 2026-11-29T08:39:00Z" in done.stdout
 
 
-def test_the_answer_as_json(alone: Path) -> None:
+def test_the_answeras_json(alone: Path) -> None:
     good, bad = run(alone, GOOD, "--json"), run(alone, BAD, "--json")
     answer = json.loads(good.stdout)
     assert (True, "erased-verified", "bundle", None) == tuple(
@@ -107,6 +109,26 @@ def test_what_is_no_bundle_is_refused_and_what_is_no_question_is_usage(alone: Pa
     ]
     assert [2] * len(questions) == [run(alone, *question).returncode for question in questions]
     assert "Traceback" not in "".join(run(alone, *question).stderr for question in questions)
+
+
+def test_with_json_a_question_that_is_none_is_answeredas_json(alone: Path) -> None:
+    done = run(alone, alone / "nothing", "--json")
+    assert 2 == done.returncode
+    assert "nothing" in json.loads(done.stdout)["error"]
+
+
+def test_a_very_long_saying_is_cut_in_text_and_wholeas_json() -> None:
+    report = Report(
+        accepted=True, checks=(), reason=None, verdict="unknown", keys_from="policy",
+        not_proven=(", ".join(f"app.public.table.column_{number}" for number in range(200)), "short"),
+    )  # fmt: skip
+    text = as_text(report)
+    assert "column_0," in text
+    assert "column_199" not in text
+    assert "… all of it with --json" in text
+    assert text.endswith("  - short")
+    assert max(map(len, text.splitlines())) <= 160
+    assert "column_199" in as_json(report)
 
 
 def test_the_checker_is_readable_in_an_hour() -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -187,3 +188,10 @@ def test_the_file_may_lie_elsewhere(programme: Begin, tmp_path: Path) -> None:
     begun.cli("status", "-f", "other/it.yaml")
     assert (tmp_path / "other" / ".domicile").is_dir()
     assert not begun.made.exists()
+
+
+def test_the_version_is_the_packages(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "domicile.cli", "--version"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (0, f"domicile {version('domicile')}\n") == (done.returncode, done.stdout)

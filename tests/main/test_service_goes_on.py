@@ -109,3 +109,6 @@ def test_p6_the_wait_of_others_is_measured_and_told(programme: Begin) -> None:
     begun.cli("plan")
     said = begun.cli("apply", "--until", "transfer").err
     assert "others waited" in said
+    again = begun.cli("apply", "--until", "transfer").err
+    assert "others waited" not in again
+    assert "stands since" in again

@@ -10,10 +10,11 @@ import json
 import sys
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from domicile import __version__
 from domicile.cli import demo, evidence, explaining, mapping, moving
 from domicile.errors import DomicileError, HostFault
 
@@ -30,6 +31,21 @@ app = typer.Typer(
 )
 for room in (mapping, explaining, moving, evidence, demo):
     room.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"domicile {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Bring a market's private data home, keep it there, erase it everywhere else, and let anyone check."""
 
 
 def main() -> None:
