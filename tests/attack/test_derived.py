@@ -182,3 +182,11 @@ def test_the_plan_says_what_is_emptied(world: Worlds) -> None:
     told = made.programme.command("plan")
     assert "public.totals: EMPTIED as the erasure begins, about 20 rows of all people" in " ".join(told.stdout.split())
     assert "public.contacts: refreshed after the erasure" in " ".join(told.stdout.split())
+
+
+def test_explain_says_that_its_rows_are_computed(world: Worlds) -> None:
+    made = world(PEOPLE + TOTALS + VIEW, RULES + DERIVED + "  app.public.contacts: {rows: derived}\n")
+    totals, contacts = (made.programme.command("explain", name, "1") for name in ("totals", "contacts"))
+    assert (1, 1) == (totals.returncode, contacts.returncode)
+    assert "computed from app.public.visit, app.public.person, and are emptied" in totals.stderr
+    assert "computed from app.public.person, and are refreshed" in contacts.stderr

@@ -84,6 +84,12 @@ def _dataset(scope: Scope, text: str) -> DatasetScope:
         return exact[0]
     if exact:
         raise typer.BadParameter(f"{text} is the name of several tables: {', '.join(str(one.id) for one in exact)}")
+    for item in scope.derived:
+        if text in (str(item.id), str(item.table), item.table.name):
+            raise DomicileError(
+                f"{item.id} is derived: its rows are computed from {', '.join(item.of) or 'no table'}, and are "
+                f"{'refreshed' if item.view else 'emptied'} as a whole; explain a row of those"
+            )
     known = [name for dataset in scope.datasets for name in (str(dataset.id), str(dataset.table), dataset.table.name)]
     near = difflib.get_close_matches(text, known, n=NEAR_NAMES_MAX)
     raise typer.BadParameter(
