@@ -249,7 +249,8 @@ def test_p5_functions_of_checks_and_indexes_see_the_paths_they_were_written_for(
         "CREATE INDEX ON person (norm(email)); ALTER TABLE note ADD CHECK (norm(body) <> '');"
         "CREATE MATERIALIZED VIEW tidy AS SELECT norm(email) FROM person;",
     )
-    programme = make(tmp_path / "programme", SPLIT, source=source, homes={"CA": home})
+    rules = SPLIT + "  app.public.tidy: {rows: derived}\n"
+    programme = make(tmp_path / "programme", rules, source=source, homes={"CA": home})
     programme.clear()
     programme.apply(yes=True)
     assert [(10,)] == run(source, "SELECT count(*) FROM person WHERE email IS NULL")
