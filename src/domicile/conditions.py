@@ -20,6 +20,15 @@ ALLOWED = (
 )  # fmt: skip
 
 
+def split_when(text: str) -> tuple[str, str | None]:
+    """Split the key of an edge, `COLUMNS when CONDITION` (ADR 0020).
+
+    What reads references out of a column by a pattern has no condition: its blanks belong to the pattern.
+    """
+    columns, word, condition = text.partition(" when ")
+    return (columns, condition) if word and "~" not in columns else (text, None)
+
+
 def parse_condition(
     text: str, *, columns: frozenset[str], where: str, own_equality: frozenset[str] = frozenset()
 ) -> None:

@@ -184,7 +184,10 @@ class DatasetScope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """A child's reference to a parent among the datasets; `enforced` by the database on every partition or not."""
+    """A child's reference to a parent among the datasets; `enforced` by the database on every partition or not.
+
+    With `when` it is one only for child rows of which that is true: one target of a polymorphic pair.
+    """
 
     name: str
     child: DatasetId
@@ -197,11 +200,13 @@ class Edge:
     apart_home: Apart = Apart.REFUSE
     apart_source: Apart = Apart.REFUSE
     reading: Reading | None = None
+    when: str | None = None
 
     @property
     def spelled(self) -> str:
         """The child's side as `domicile.yaml` writes it."""
-        return self.reading.spelled if self.reading else ",".join(self.columns)
+        columns = self.reading.spelled if self.reading else ",".join(self.columns)
+        return columns if self.when is None else f"{columns} when {self.when}"
 
     @property
     def where(self) -> str:

@@ -13,6 +13,7 @@ from datetime import date
 
 from domicile.config import Apart, Decide, Disposition, Shared
 from domicile.model import Path, Reading, Step
+from domicile.stores.memory.conditions import holds
 from tests.stores.benches import SOURCE, Bench, Row
 from tests.stores.world import Sheet, World
 
@@ -63,6 +64,8 @@ def _dangling(move: Move) -> Iterator[str]:
             for row in tables[sheet.name]:
                 for edge in sheet.references:
                     parent = move.world.sheet(edge.parent)
+                    if edge.when is not None and not holds(edge.when, dict(zip(sheet.columns, row, strict=True))):
+                        continue
                     for key in _named(sheet, row, edge.columns, edge.reading):
                         before = [_pick(parent, there, edge.parent_columns) for there in move.before[parent.name]]
                         now = [_pick(parent, there, edge.parent_columns) for there in tables[parent.name]]

@@ -125,7 +125,7 @@ def _ways(name: str, edges: dict[str, tuple[Reference, ...]], hops: int) -> list
     ways: list[tuple[Step, ...]] = [()]
     if hops:
         for edge in edges[name]:
-            step = up(edge.reading or edge.columns, edge.parent, edge.parent_columns)
+            step = up(edge.reading or edge.columns, edge.parent, edge.parent_columns, when=edge.when)
             ways += [(step, *rest) for rest in _ways(edge.parent, edges, hops - 1)]
         for child, references in edges.items():
             for edge in references:
@@ -154,12 +154,14 @@ def _references(
             )
             continue
         columns = tuple(f"e{number}_{part}" for part in range(len(keys[parent])))
+        enforced = draw(st.sampled_from([True, True, False]))
         made.append(
             Reference(
                 columns=columns,
                 parent=parent,
                 parent_columns=keys[parent],
-                enforced=draw(st.sampled_from([True, True, False])),
+                enforced=enforced,
+                when=None if enforced else draw(st.sampled_from([None, "part = 1"])),
                 home=draw(st.sampled_from(taste.apart)),
                 source=draw(st.sampled_from(taste.apart)),
             )

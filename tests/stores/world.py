@@ -34,7 +34,7 @@ MARKETS = (("US", "us"), ("CA", "ca"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """An edge from a table to its parent; `enforced` ones are foreign keys in the database."""
+    """An edge from a table to its parent; `enforced` ones are foreign keys in the database, without `when`."""
 
     columns: tuple[str, ...]
     parent: str
@@ -44,6 +44,7 @@ class Reference:
     home: Apart = Apart.REFUSE
     source: Apart = Apart.REFUSE
     reading: Reading | None = None
+    when: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +186,7 @@ class World:
             apart_home=edge.home,
             apart_source=edge.source,
             reading=edge.reading,
+            when=edge.when,
         )
 
     def ddl(self) -> list[sql.Composed]:

@@ -15,6 +15,7 @@ from typing import Final
 
 from domicile.catalogue import Catalogue, Column, Table, TableName
 from domicile.clues import Clue, Place, Target, TokenKind
+from domicile.conditions import split_when
 from domicile.config import Config, DatasetRule, Disposition, dataset_id, split_dataset_id
 from domicile.map.table import class_of, spell_path
 from domicile.map.words import words
@@ -129,10 +130,11 @@ def _edges(config: Config, catalogue: Catalogue, table: Table, rule: DatasetRule
             )  # fmt: skip
     for spelled, edge in (rule.edges if rule else {}).items():
         if edge.to:
-            plain = all(table.column(name) for name in spelled.split(","))
+            columns = split_when(spelled)[0]
+            plain = all(table.column(name) for name in columns.split(","))
             yield CoveredEdge(
                 spelled=spelled, parent=edge.to, kind=EdgeKind.VIRTUAL if plain else EdgeKind.READING,
-                followed=spelled in followed,
+                followed=columns in followed,
             )  # fmt: skip
 
 
@@ -141,7 +143,7 @@ def mapped_places(config: Config, catalogue: Catalogue, table: Table) -> frozens
     name = dataset_id(config.source, table.name)
     rule = config.datasets.get(name)
     places = {column for key in catalogue.foreign_keys if key.child == table.name for column in key.columns}
-    for spelled in rule.edges if rule else ():
+    for spelled in (split_when(text)[0] for text in (rule.edges if rule else ())):
         places |= {spelled, *spelled.split(",")}
     for way in rule.paths if rule else ():
         places |= set(way.path[0].via) if not way.path[0].from_ else set()

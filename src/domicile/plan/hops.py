@@ -184,6 +184,7 @@ class Hops:
             if (
                 edge.columns == columns
                 and edge.reading is None
+                and (parent is not None or edge.when is None)
                 and (parent is None or edge.parent == dataset_id(self.tables.source, parent))
             ):
                 return edge

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import networkx as nx
 
 from domicile.catalogue import FOLDED, PLAIN, Catalogue, Column, ForeignKey, RelationKind, Table
+from domicile.conditions import split_when
 from domicile.config import (
     Apart,
     ApartRule,
@@ -97,7 +98,7 @@ def _unclassed(rule: DatasetRule, table: Table) -> Iterator[Column]:
 def _kept_columns(rule: DatasetRule, table: Table, catalogue: Catalogue) -> frozenset[str]:
     """Columns that a skeleton keeps without being asked: keys and edges, declared or virtual."""
     kept = set(table.key)
-    for columns in rule.edges:
+    for columns in (split_when(text)[0] for text in rule.edges):
         if not is_reading(columns, table):
             kept.update(columns.split(","))
     for key in catalogue.foreign_keys:
@@ -127,8 +128,9 @@ class _Resolver:
         self.tables = Tables(config.source, catalogue, derived=frozenset(item.id for item in self.derived))
         self.people = {split_dataset_id(kind.dataset)[1]: DatasetId(kind.dataset) for kind in config.kinds}
         self.rows = {name: rule for name, rule in config.datasets.items() if self._here(name)}
-        self.edges = {name: self._edges_of(name) for name in self.rows}
+        self.edges: dict[str, tuple[Edge, ...]] = {}
         self.hops = Hops(self.tables, self.edges)
+        self.edges.update({name: self._edges_of(name) for name in self.rows})
 
     def scope(self) -> Scope:
         kinds = tuple(self._kind(number, rule) for number, rule in enumerate(self.config.kinds))
@@ -211,9 +213,13 @@ class _Resolver:
         if rule.to is None:
             raise BadFile(f"{where}: the database declares no such foreign key; name its parent with `to:`")
         parent = self.tables.table(rule.to, where)
-        if is_reading(columns, table):
+        spelled, when = split_when(columns)
+        if is_reading(spelled, table):
+            if when is not None:
+                raise BadFile(f"{where}: `when` goes with plain columns, not with references inside one")
             return self._virtual_reading(name, table, columns, rule)
-        names = tuple(columns.split(","))
+        self.hops.check_when(table, when, where)
+        names = tuple(spelled.split(","))
         for column in names:
             self.tables.column(table, column, where)
         key = rule.key or parent.key
@@ -225,7 +231,7 @@ class _Resolver:
             name=f"virtual {columns}", child=DatasetId(name), columns=names, parent=DatasetId(rule.to),
             parent_columns=tuple(key), enforced=False, missing_on=table.leaves or (table.name,),
             comparisons=(FOLDED,) * len(names) if rule.fold else compare_all(parent, tuple(key), table, names),
-            apart_home=rule.apart.home, apart_source=rule.apart.source,
+            apart_home=rule.apart.home, apart_source=rule.apart.source, when=when,
         )  # fmt: skip
 
     def _virtual_reading(self, name: str, table: Table, text: str, rule: EdgeRule) -> Edge:

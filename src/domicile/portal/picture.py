@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 from domicile.catalogue import Catalogue, Column, Table
+from domicile.conditions import split_when
 from domicile.config import (
     Config,
     DatasetRule,
@@ -100,11 +101,11 @@ def _lines(config: Config, catalogue: Catalogue, tables: dict[str, Table]) -> It
     declared = {(key.child, key.columns, dataset_id(config.source, key.parent)) for key in catalogue.foreign_keys}
     for name, rule in config.datasets.items():
         for text, edge in rule.edges.items():
-            columns = tuple(text.split(","))
+            columns = tuple(split_when(text)[0].split(","))
             if name in tables and edge.to in tables and (tables[name].name, columns, edge.to) not in declared:
                 yield Line(
                     child=name, columns=columns, parent=str(edge.to), enforced=False,
-                    role="owner" if (name, columns) in owning else "other", rule=_rule(rule, columns),
+                    role="owner" if (name, columns) in owning else "other", rule=_rule(rule, (text,)),
                 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domicile.catalogue import Catalogue, Column, Table, TableName
+from domicile.conditions import split_when
 from domicile.config import Config, DatasetRule, FieldRule, dataset_id, split_dataset_id
 from domicile.errors import BadFile
 from domicile.map.spelling import block, said
@@ -158,7 +159,7 @@ class _Exporting:
                 yield key.columns[0], key.parent, key.parent_columns
         for columns, edge in rule.edges.items() if rule else ():
             parent = self.catalogue.table(split_dataset_id(edge.to)[1]) if edge.to is not None else None
-            if parent is not None:
+            if parent is not None and split_when(columns)[1] is None:  # fideslang has no conditions; the rule keeps it
                 yield columns, parent.name, edge.key or parent.key
 
     def _steps(

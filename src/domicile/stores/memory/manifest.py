@@ -32,6 +32,7 @@ from domicile.stores.memory.closure import (
     needs_at_home,
     needs_at_source,
 )
+from domicile.stores.memory.conditions import holds
 from domicile.stores.memory.readings import is_readable, references
 from domicile.stores.memory.rows import Row, key_text, same
 from domicile.traces import LISTED_MAX, key_digest
@@ -371,6 +372,8 @@ def _stand_in(closure: Closure, edge: Edge) -> Iterator[_Found]:
 
 
 def _refers(edge: Edge, row: Row) -> bool:
+    if edge.when is not None and not holds(edge.when, row):
+        return False
     if edge.reading is not None:
         return bool(references(edge.reading, row))
     return all(row[name] is not None for name in edge.columns)

@@ -61,6 +61,8 @@ class Rows:
 
     def referred(self, table: TableName, to_columns: Sequence[str], row: Row, edge: Step | Edge) -> list[Row]:
         """The rows of `table` that `row` refers to, by its columns or by what is read out of one."""
+        if edge.when is not None and not holds(edge.when, row):
+            return []
         if edge.reading is None:
             keys = [[row[name] for name in edge.columns]]
             fold = FOLDED in edge.comparisons

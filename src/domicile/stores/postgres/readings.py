@@ -7,9 +7,11 @@ answers null for a text that is no JSON, so that one bad row stops nothing; such
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from psycopg import sql
 
+from domicile.conditions import qualify_condition
 from domicile.model import EACH, Edge, Holds, KeyKind, Reading
 from domicile.stores.postgres.comparing import compare, compare_each
 
@@ -92,11 +94,20 @@ def opened(edge: Edge, child: str, *, schema: str) -> sql.Composable:
 
 def refers(edge: Edge, child: str, parent: str) -> sql.Composable:
     """A condition that row `child` (opened, when references are read out of it) refers to row `parent`."""
+    if edge.when is not None:
+        return sql.SQL("({} AND {})").format(holds(edge, child), refers(replace(edge, when=None), child, parent))
     if edge.reading is not None:
         text = sql.Identifier(_opened(child), "x")
         return is_key(edge.reading, sql.Identifier(parent, edge.parent_columns[0]), text)
     referring = [sql.Identifier(child, name) for name in edge.columns]
     return compare_each(edge.comparisons, [sql.Identifier(parent, name) for name in edge.parent_columns], referring)
+
+
+def holds(edge: Edge, child: str) -> sql.Composable:
+    """A condition that row `child` is one of which the edge speaks; null counts as no."""
+    if edge.when is None:
+        return sql.SQL("true")
+    return sql.SQL(qualify_condition(edge.when, child))  # parsed and rebuilt, never pasted
 
 
 def _opened(child: str) -> str:

@@ -9,7 +9,7 @@ from psycopg import sql
 from domicile.model import DatasetScope, Edge, Fate, Finding, Form, Holds, Outside
 from domicile.stores.postgres.closure.work import Work, is_everywhere
 from domicile.stores.postgres.names import column, key_match, lines_match, relation, source_of
-from domicile.stores.postgres.readings import as_key, opened, references, refers
+from domicile.stores.postgres.readings import as_key, holds, opened, references, refers
 from domicile.stores.postgres.readings import unreadable as unreadable_text
 
 
@@ -138,7 +138,8 @@ def unenforced(work: Work, edge: Edge) -> Iterator[Finding]:
 def refers_at_all(work: Work, edge: Edge) -> sql.Composable:
     """Whether row `c` names any parent, there or not."""
     if edge.reading is None:
-        return sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(column("c", name)) for name in edge.columns)
+        named = [sql.SQL("{} IS NOT NULL").format(column("c", name)) for name in edge.columns]
+        return sql.SQL(" AND ").join([*named, holds(edge, "c")])
     key = as_key(edge.reading.kind, sql.SQL("r.x"))
     return sql.SQL("EXISTS (SELECT FROM ({}) AS r(x) WHERE {} IS NOT NULL)").format(
         references(edge.reading, "c", schema=work.schema), key

@@ -6,6 +6,7 @@ asks only the edges of datasets that the round before has added to: of hundreds 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from psycopg import sql
@@ -16,7 +17,7 @@ from domicile.model import DatasetId, DatasetScope, Edge, Fate, Finding, Form
 from domicile.stores.postgres.closure.work import Work, is_everywhere
 from domicile.stores.postgres.comparing import compare_each
 from domicile.stores.postgres.names import column, key_match, key_select, lines_match, source_of
-from domicile.stores.postgres.readings import is_key, opened, refers
+from domicile.stores.postgres.readings import holds, is_key, opened, refers
 
 ROUNDS_MAX = 10_000
 ANALYSE_LINES_MIN = 100
@@ -127,7 +128,7 @@ def children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int | 
     """Queries of (part, edge columns) of child rows that came to lie at a home in the last round; None: in any."""
     blanked = any(blank.column in edge.columns for blank in child.blanks)
     opening = opened(edge, "d", schema=work.schema)
-    lines = sql.SQL("SELECT w.part AS home_part, {} FROM {} AS w JOIN {} AS d ON {}{} WHERE {}{}").format(
+    lines = sql.SQL("SELECT w.part AS home_part, {} FROM {} AS w JOIN {} AS d ON {}{} WHERE {}{} AND {}").format(
         _referring(edge),
         work.lines(child),
         source_of(child),
@@ -135,14 +136,15 @@ def children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int | 
         opening,
         sql.SQL("true") if number is None else sql.SQL("w.round = {}").format(sql.Literal(number - 1)),
         sql.SQL(" AND w.form = {}").format(sql.Literal(Form.WHOLE.value)) if blanked else sql.SQL(""),
+        holds(edge, "d"),
     )
     if not is_everywhere(child) or blanked:
         yield lines
     elif number in (None, 1):
         homes = sql.SQL(", ").join(sql.SQL("({})").format(sql.Literal(home)) for home in work.scope.homes)
-        yield sql.SQL("SELECT h.part AS home_part, {} FROM {} AS d{} CROSS JOIN (VALUES {}) AS h(part)").format(
-            _referring(edge), source_of(child), opening, homes
-        )
+        yield sql.SQL(
+            "SELECT h.part AS home_part, {} FROM {} AS d{} CROSS JOIN (VALUES {}) AS h(part) WHERE {}"
+        ).format(_referring(edge), source_of(child), opening, homes, holds(edge, "d"))
 
 
 def _referring(edge: Edge) -> sql.Composable:
@@ -233,7 +235,7 @@ def _apart_finding(work: Work, edge: Edge, count: int, side: str) -> Finding:
         else f"{count} rows of {parent.id} would be erased while rows of {edge.child} that stay refer to them"
     )
     remedy = (
-        f"datasets:\n  {edge.child}:\n    edges:\n      {edge.spelled}: {{apart: {{{side}: ?}}}}   # skeleton | whole"
+        f"datasets:\n  {edge.child}:\n    edges:\n      {_key(edge)}: {{apart: {{{side}: ?}}}}   # skeleton | whole"
     )
     return Finding(
         kind=f"apart-{side}",
@@ -245,3 +247,8 @@ def _apart_finding(work: Work, edge: Edge, count: int, side: str) -> Finding:
         else None,
         remedy=None if decided else remedy,
     )
+
+
+def _key(edge: Edge) -> str:
+    """The edge's key as YAML spells it, in quotes where it holds a condition."""
+    return edge.spelled if edge.when is None else json.dumps(edge.spelled, ensure_ascii=False)
