@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.machine import facts
 from bench.pairing import Sample, interleave, ratio_of, speed
 from bench.raw_pipe import SCOPED, raw_pipe, slice_pipe
-from bench.results import Figure, Part, Results, write
+from bench.results import Figure, Part, Results, tell, write
 from bench.workers import engine_copy, engine_verify, measured, reladiff_table, reladiff_view, task_of
 from bench.world import (
     HOME,
@@ -63,7 +63,7 @@ class Bench:
             ENGINE: self._copy(self.slices),
             SLICES: lambda: slice_pipe(self.world, self.slices),
         }
-        rounds = interleave(contenders, rounds=self.rounds, before=self._empty_home, tell=_tell)
+        rounds = interleave(contenders, rounds=self.rounds, before=self._empty_home, tell=tell)
         once = self.once_s["building the manifest (all datasets)"]
         included = [samples[PIPE].seconds / (samples[ENGINE].seconds + once) for samples in rounds]
         return Part(
@@ -108,7 +108,7 @@ class Bench:
             ENGINE: lambda: measured(engine_verify, task),
             TABLE: lambda: measured(reladiff_table, task),
         }
-        rounds = interleave(contenders, rounds=self.rounds, before=lambda: None, tell=_tell)
+        rounds = interleave(contenders, rounds=self.rounds, before=lambda: None, tell=tell)
         return Part(
             title=f"Verify of both sides, {differences or 'no'} rows changed",
             rounds=rounds,
@@ -187,10 +187,6 @@ def _arguments() -> argparse.Namespace:
     if given.quick:
         given.events, given.rounds = 60_000, 1
     return given
-
-
-def _tell(name: str, sample: Sample) -> None:
-    print(f"  {name:28} {sample.seconds:7.2f} s {sample.client_cpu_s:7.2f} s CPU {sample.rows:>9,} rows", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,30 +7,26 @@ The rival is the least that anybody could pay who looks at every row: each table
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
-from types import ModuleType
 
 import psycopg
 from psycopg import sql
 
 from bench.machine import facts
 from bench.pairing import Sample, interleave, ratio_of
-from bench.results import Figure, Part, Results, write
+from bench.results import Figure, Part, Results, tell, write
 from bench.workers import Prepared, Task, measured
-from bench.world import CREATE_HOME, KEY, PARAMETERS, PASSWORD, execute
+from bench.world import KEY, execute, servers
 from domicile.config import load
 from domicile.model import Scope
 from domicile.plan.resolve import resolve
 from domicile.stores.postgres.names import relation
-from domicile.stores.postgres.server import EmbeddedServer, ServerSettings
 from domicile.stores.postgres.session import number
 from domicile.stores.postgres.source import PostgresSource
+from examples.shortvideo.database import create
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -94,15 +90,9 @@ def _source(task: Task) -> PostgresSource:
 @contextmanager
 def made_service(users: int) -> Iterator[Service]:
     """Start a server, fill it with the service of so many people; all is gone afterwards."""
-    folder = Path(mkdtemp(prefix="domicile-bench-", dir="/var/tmp"))
-    folder.chmod(0o711)
-    server = EmbeddedServer.start(
-        folder / "source", name="source", password=PASSWORD, settings=ServerSettings(parameters=PARAMETERS)
-    )
-    try:
-        execute(server.dsn(), CREATE_HOME)
+    with servers("source", major=18) as (server,):
         dsn = server.dsn("app")
-        _example().create(dsn, users=users)
+        create(dsn, users=users)
         execute(dsn, "VACUUM (FREEZE, ANALYZE)")
         source = PostgresSource(dsn, key=KEY, name="app")
         catalogue = source.catalogue()
@@ -112,18 +102,6 @@ def made_service(users: int) -> Iterator[Service]:
         with psycopg.connect(dsn) as connection:
             rows = sum(number(connection, sql.SQL("SELECT count(*) FROM {}").format(relation(name))) for name in tables)
         yield Service(dsn=dsn, scope=scope, rows=rows, bytes=sum(dataset.bytes for dataset in scope.datasets))
-    finally:
-        server.kill()
-        rmtree(folder)
-
-
-def _example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("shortvideo_database", SERVICE / "database.py")
-    if spec is None or spec.loader is None:
-        raise RuntimeError("examples/shortvideo/database.py is gone")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def compare(service: Service, *, rounds: int) -> Part:
@@ -134,7 +112,7 @@ def compare(service: Service, *, rounds: int) -> Part:
         SURVEY: lambda: measured(survey, task),
         FREEZE: lambda: measured(freeze, task),
     }
-    done = interleave(contenders, rounds=rounds, before=lambda: _begin_again(service), tell=_tell)
+    done = interleave(contenders, rounds=rounds, before=lambda: _begin_again(service), tell=tell)
     figures = tuple(
         Figure(
             name=f"time of {name} / {READ}",
@@ -151,10 +129,6 @@ def _begin_again(service: Service) -> None:
     source.drop_staging()
     source.close()
     execute(service.dsn, "CHECKPOINT")
-
-
-def _tell(name: str, sample: Sample) -> None:
-    print(f"  {name:28} {sample.seconds:7.2f} s {sample.client_cpu_s:7.2f} s CPU {sample.rows:>11,} rows", flush=True)
 
 
 def main() -> None:

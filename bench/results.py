@@ -57,6 +57,11 @@ def write(results: Results, folder: Path, name: str) -> tuple[Path, Path]:
     return data, page
 
 
+def tell(name: str, sample: Sample) -> None:
+    """Print one run as it ends."""
+    print(f"  {name:28} {sample.seconds:7.2f} s {sample.client_cpu_s:7.2f} s CPU {sample.rows:>11,} rows", flush=True)
+
+
 def lines(results: Results) -> Iterator[str]:
     """The page."""
     yield "# Results of `make bench`"

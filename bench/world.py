@@ -24,7 +24,7 @@ PASSWORD = "throw-away"  # noqa: S105 - of a server on loopback that lives as lo
 HOME = Home("us")
 EVENTS = DatasetId("app.public.watch_event")
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
-CREATE_HOME = "CREATE DATABASE app"
+CREATE_DATABASE = "CREATE DATABASE app"
 # Durable as a real server is. Checkpoints and autovacuum run between the runs, so that no contender pays another's.
 PARAMETERS = {"autovacuum": "off", "max_wal_size": "16GB", "checkpoint_timeout": "1h", "shared_buffers": "512MB"}
 
@@ -85,22 +85,29 @@ def event_slices(manifest: Manifest) -> tuple[Slice, ...]:
 
 
 @contextmanager
-def made_world(sizes: Sizes, *, major: int) -> Iterator[World]:
-    """Start two servers, fill the source, make the (empty) home; all is gone afterwards."""
+def servers(*names: str, major: int) -> Iterator[tuple[EmbeddedServer, ...]]:
+    """Start a server of each name, with an empty database `app`; all is gone afterwards."""
     folder = Path(mkdtemp(prefix="domicile-bench-", dir="/var/tmp"))
     folder.chmod(0o711)
     settings = ServerSettings(binaries=DEBIAN if major == 15 else None, parameters=PARAMETERS)
-    servers: list[EmbeddedServer] = []
+    running: list[EmbeddedServer] = []
     try:
-        for name in ("source", "home"):
-            servers.append(EmbeddedServer.start(folder / name, name=name, password=PASSWORD, settings=settings))
-            execute(servers[-1].dsn(), CREATE_HOME)
-        _fill(servers[0].dsn("app"), sizes)
-        yield World(source_server=servers[0], home_server=servers[1], scope=_scope(servers[0].dsn("app")))
+        for name in names:
+            running.append(EmbeddedServer.start(folder / name, name=name, password=PASSWORD, settings=settings))
+            execute(running[-1].dsn(), CREATE_DATABASE)
+        yield tuple(running)
     finally:
-        for server in servers:
+        for server in running:
             server.kill()
         rmtree(folder)
+
+
+@contextmanager
+def made_world(sizes: Sizes, *, major: int) -> Iterator[World]:
+    """Start two servers, fill the source, make the (empty) home; all is gone afterwards."""
+    with servers("source", "home", major=major) as (source, home):
+        _fill(source.dsn("app"), sizes)
+        yield World(source_server=source, home_server=home, scope=_scope(source.dsn("app")))
 
 
 def execute(dsn: str, statement: str) -> None:

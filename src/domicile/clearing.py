@@ -122,8 +122,10 @@ class Clearing:
         groups = tuple(erase.order(scope, manifest.slices))
         if not yes:
             rows = sum(piece.delete + piece.blank for _, _, group in groups for piece in group)
+            emptied = [str(item.id) for item in scope.derived if not item.view]
+            also = f", and all rows of {', '.join(emptied)}" if emptied else ""
             raise Waiting(
-                f"cleared, and nothing erased yet: {rows} rows of {len({name for name, *_ in groups})} datasets; "
+                f"cleared, and nothing erased yet: {rows} rows of {len({name for name, *_ in groups})} datasets{also}; "
                 "`domicile erase` lists them, `domicile apply --yes` erases them"
             )
         if self.record.last(ErasurePredicate) is None:
@@ -136,7 +138,8 @@ class Clearing:
             for dataset, home, group in groups:
                 intent = stating.erasure_intent(plan, clearance, dataset, home, group)
                 self.record.state(intent)
-                self.source.empty_derived(scope)
+                if (dataset, home, group) == groups[0]:
+                    self.source.empty_derived(scope)
                 done = self._erase_group(group, clearance)
                 rows += sum(item.deleted + item.blanked for item in done)
                 self.record.state(stating.erasure_outcome(intent, done))

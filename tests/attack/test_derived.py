@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 import pytest
 
-from domicile.catalogue import TableName
 from domicile.errors import BadFile, DomicileError, Refused, Unclassed, Undecided
 from domicile.predicates import CertificatePredicate
 from domicile.run import Stage
-from domicile.stores.postgres.emptying import empty
-from domicile.stores.postgres.source import PostgresSource
 from tests.attack.conftest import World, Worlds
 from tests.attack.programme import PERSON
 
@@ -74,7 +72,7 @@ def test_p5_a_job_that_fills_it_in_between_leaves_nothing(world: Worlds) -> None
 def test_p2_nothing_is_emptied_before_the_clearance(world: Worlds) -> None:
     made = world(PEOPLE + TOTALS, RULES + DERIVED)
     made.programme.clear()
-    with pytest.raises(DomicileError, match="--yes"):
+    with pytest.raises(DomicileError, match=r"all rows of app\.public\.totals"):
         made.programme.apply()
     assert [(20,)] == made.at_source("SELECT count(*) FROM totals")
 
@@ -113,11 +111,37 @@ def test_a_partitioned_one_is_emptied_whole(world: Worlds) -> None:
     """,
         RULES + DERIVED,
     )
-    source = PostgresSource(made.source, key=bytes(32), name="app")
-    with source.connection.transaction():
-        empty(source.connection, table=TableName(schema="public", name="totals"))
-    source.close()
+    made.programme.clear()
+    made.programme.apply(yes=True, until=Stage.ERASE)
     assert [(0,)] == made.at_source("SELECT count(*) FROM totals")
+
+
+def test_p1_a_table_that_others_inherit_from_is_not_emptied_with_them(world: Worlds) -> None:
+    heirs = (
+        "CREATE TABLE daily (note text) INHERITS (totals); INSERT INTO daily VALUES (1, NULL, 3, 'kept nowhere else');"
+    )
+    made = world(PEOPLE + TOTALS + heirs, RULES + DERIVED + "  app.public.daily: {rows: move, path: person_id}\n")
+    with pytest.raises(BadFile, match=r"public\.daily inherit from it"):
+        made.programme.plan()
+
+
+def test_p3_a_view_that_reads_through_a_function_is_refreshed_too(world: Worlds) -> None:
+    hidden = """
+    CREATE FUNCTION addresses() RETURNS SETOF text LANGUAGE sql STABLE AS 'SELECT email FROM public.person';
+    CREATE MATERIALIZED VIEW letters AS SELECT a AS email FROM addresses() AS a;
+    """
+    made = world(PEOPLE + hidden, RULES + "  app.public.letters: {rows: derived}\n")
+    made.programme.finish()
+    assert [(10,)] == made.at_source("SELECT count(*) FROM letters")
+    assert "erased-verified" == verdict_of(made, "materialised-view:public.letters")
+
+
+def test_the_dry_run_names_what_would_be_emptied(world: Worlds) -> None:
+    made = world(PEOPLE + TOTALS, RULES + DERIVED)
+    made.programme.clear()
+    assert ["app.public.totals"] == json.loads(made.programme.command("erase", "--json").stdout)["emptied"]
+    assert "app.public.totals: emptied, of all people" in made.programme.command("erase").stdout
+    assert [(20,)] == made.at_source("SELECT count(*) FROM totals")
 
 
 def test_p4_a_materialised_view_is_classed_too(world: Worlds) -> None:

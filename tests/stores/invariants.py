@@ -123,6 +123,7 @@ def _walk(move: Move, sheet: Sheet, row: Row, steps: tuple[Step, ...]) -> list[t
         here = [
             (there, other)
             for start, row in here
+            if step.when is None or holds(step.when, dict(zip(start.columns, row, strict=True)))
             for other in move.before[there.name]
             if set(_named(start, row, step.columns, step.reading))
             & set(_named(there, other, step.to_columns, step.to_reading))

@@ -23,7 +23,6 @@ INTERRUPTED_EXIT = 130
 
 app = typer.Typer(
     name="domicile",
-    help="Bring a market's private data home, keep it there, erase it everywhere else, and let anyone check.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -296,27 +296,31 @@ def erase(
     """
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:
-        rows = _would_erase(run)
+        rows, emptied = _would_erase(run)
         screen.table(
             "would be erased" if not yes else "to erase", ("dataset", "home", "deleted", "blanked"),
             ((plain(name), home, count(deleted), count(blanked)) for name, home, deleted, blanked in rows),
             right=(2, 3),
         )  # fmt: skip
+        for name in emptied:
+            screen.say(f"  {plain(name)}: emptied, of all people; it is derived, and a job fills it again")
         if yes:
             run.apply(until=Stage.ERASE, yes=True)
-    screen.value({"erased": yes, "rows": [
+    screen.value({"erased": yes, "emptied": emptied, "rows": [
         {"dataset": name, "home": home, "delete": deleted, "blank": blanked} for name, home, deleted, blanked in rows
     ]})  # fmt: skip
     if not yes:
         screen.say("dry run: nothing was erased; add --yes")
 
 
-def _would_erase(run: Run) -> list[tuple[str, str, int, int]]:
+def _would_erase(run: Run) -> tuple[list[tuple[str, str, int, int]], list[str]]:
+    """Rows of each dataset and home, and the tables that are emptied."""
     scope, manifest = run.under_way()
-    return [
-        (name, home, sum(piece.delete for piece in group), sum(piece.blank for piece in group))
+    rows = [
+        (str(name), str(home), sum(piece.delete for piece in group), sum(piece.blank for piece in group))
         for name, home, group in erasing.order(scope, manifest.slices)
     ]
+    return rows, [str(item.id) for item in scope.derived if not item.view]
 
 
 def transfer(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:

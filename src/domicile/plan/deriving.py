@@ -65,6 +65,11 @@ def _of_table(config: Config, catalogue: Catalogue, name: str, rule: DatasetRule
         raise BadFile(f"{where}: name the datasets that it is computed from: `of: [{config.kinds[0].dataset}]`")
     if table.kind not in (RelationKind.TABLE, RelationKind.PARTITIONED):
         raise BadFile(f"{where}: `rows: derived` is for tables and materialised views; this is a {table.kind}")
+    if table.children:
+        raise BadFile(
+            f"{where}: {', '.join(map(str, table.children))} inherit from it and would be emptied with it; class it as "
+            "they are"
+        )
     _refuse_referred(config, catalogue, name, table)
     _refuse_loud(where, table)
     return Derived(id=DatasetId(name), table=table.name, of=tuple(map(DatasetId, rule.of)), view=False)

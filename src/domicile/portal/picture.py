@@ -44,6 +44,7 @@ _ROWS = {
     "move": "rows go home, and leave",
     "split": "private fields go home, a skeleton stays",
     "public": "replicated to every home",
+    "derived": "computed: made anew on both sides",
     "none": "holds nothing of subjects",
     "?": "not in the file yet: the plan refuses",
 }
@@ -392,6 +393,7 @@ p{margin:2px 0}.figures{color:var(--soft)}.to{color:var(--soft);padding:0 6px}
 ul{list-style:none;margin:0;padding:0}.legend li{margin:3px 0}
 .chip{display:inline-block;min-width:54px;text-align:center;border-radius:4px;padding:0 7px;font-size:12px;color:#fff}
 .chip.move{background:#b34700}.chip.split{background:#8a3d6b}.chip.public{background:#00639b}.chip.none{background:#5d6778}
+.chip.derived{background:#00735c}
 .chip.unknown{background:#f0e442;color:#000}
 .mark{font-family:"DejaVu Sans","Segoe UI Symbol",sans-serif;display:inline-block;width:16px;text-align:center}
 .mark.private{color:var(--private);fill:var(--private)}.mark.public{color:var(--public);fill:var(--public)}
@@ -410,6 +412,7 @@ svg{display:block}svg text{font-size:12px;fill:var(--ink)}
 .box.move .head{fill:#fbe3d2}.box.move .body{stroke:#d55e00}
 .box.split .head{fill:#f3e0ec}.box.split .body{stroke:#a8527f}
 .box.public .head{fill:#dceaf5}.box.public .body{stroke:#7fb2d6}
+.box.derived .head{fill:#d8efe8}.box.derived .body{stroke:#4fae94}
 .box.unknown .head{fill:#f7f2a0}.box.unknown .body{stroke:#a39a00;stroke-dasharray:5 3}
 .box.subject .body{stroke-width:4}.box.subject .name{font-weight:800}
 .box:focus .body,.box.on .body{stroke:#000;stroke-width:3}

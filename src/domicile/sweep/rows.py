@@ -16,7 +16,7 @@ from psycopg import sql
 
 from domicile.catalogue import TableName
 from domicile.stores.postgres.copies import CopyKind, copy_id
-from domicile.stores.postgres.files import dependants, read_roots
+from domicile.stores.postgres.files import materialised_views, read_roots
 
 BLOCK_BYTES = 1024 * 1024
 _HEX = re.compile(rb"\\x([0-9a-f]{12,})")
@@ -53,7 +53,7 @@ def relations(
 ) -> tuple[Relation, ...]:
     """List every relation with rows of the connected database, but the system's and our own."""
     roots, emptied = read_roots(conn, datasets), read_roots(conn, derived)
-    views = {oid for oid, *_ in dependants(conn, tuple(roots))}
+    views = {oid for oid, *_ in materialised_views(conn)}
     found = []
     for oid, schema, name, kind, persistence in conn.execute(_RELATIONS_SQL).fetchall():
         table = TableName(schema=schema, name=name)

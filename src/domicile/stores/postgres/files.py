@@ -353,7 +353,7 @@ def read_layout(
     if row is None:
         raise StoreFault("the server doesn't know its own database; connect again")
     roots = read_roots(conn, datasets)
-    views = {oid for oid, *_ in dependants(conn, tuple(roots))}
+    views = {oid for oid, *_ in materialised_views(conn)}
     return Layout(
         geometry=read_geometry(conn),
         database=row[0],
@@ -388,19 +388,18 @@ SELECT oid::bigint FROM tree
 """
 
 
-def dependants(conn: psycopg.Connection, tables: Sequence[int]) -> list[tuple[int, TableName, bool]]:
-    """Find the materialised views that read those tables, also through views; in the order to refresh them.
+def materialised_views(conn: psycopg.Connection) -> list[tuple[int, TableName, bool]]:
+    """List the database's materialised views, those that read others after them: the order to refresh them in.
 
-    Gives oid, name, and whether it holds rows. What a view's *functions* read isn't in the catalogue: the row sweep
-    reads every materialised view for that reason.
+    Gives oid, name, and whether it holds rows. All of them, as what a view's *functions* read isn't in the catalogue.
     """
-    rows = conn.execute(_DEPENDANTS_SQL, {"tables": list(tables)}).fetchall()
+    rows = conn.execute(_VIEWS_SQL).fetchall()
     return [(oid, TableName(schema=schema, name=name), populated) for oid, schema, name, populated in rows]
 
 
-_DEPENDANTS_SQL: LiteralString = """
+_VIEWS_SQL: LiteralString = """
 WITH RECURSIVE readers(oid, depth) AS (
-    SELECT table_oid, 0 FROM unnest(%(tables)s::bigint[]::oid[]) AS table_oid
+    SELECT c.oid, 0 FROM pg_class c WHERE c.relkind = 'm'
     UNION
     SELECT r.ev_class, readers.depth + 1
       FROM readers

@@ -20,7 +20,8 @@ from domicile.stores.postgres import erasing, fence, sequences, staging, tracing
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import copy_out
-from domicile.stores.postgres.emptying import empty
+from domicile.stores.postgres.horizon.rewrite import empty
+from domicile.stores.postgres.horizon.treatment import Patience
 from domicile.stores.postgres.names import STAGING, columns, key_names, run_id, staged
 from domicile.stores.postgres.reading import PostgresSnapshot, current_position, snapshot
 from domicile.stores.postgres.session import Session, faults, run
@@ -289,7 +290,10 @@ class PostgresSource:
         """
         for item in scope.derived:
             if not item.view:
-                self._patiently(f"empty {item.id}", partial(empty, table=item.table))
+                with faults(self.name, f"empty {item.id}"):
+                    done = empty(self.connection, item.table, patience=Patience().lock)
+                for failed in (one for one in done if not one.rewritten):
+                    raise Unreachable(f"{item.id}: {failed.table} can't be emptied: {failed.why}; run again")
 
     def rehearse(self, piece: Slice) -> None:
         """Blank the slice's rows in a transaction that is rolled back: a constraint that forbids it speaks now."""

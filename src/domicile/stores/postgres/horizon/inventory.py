@@ -13,7 +13,7 @@ from psycopg import sql
 
 from domicile.catalogue import TableName
 from domicile.stores.postgres.copies import Copy, CopyKind, copy_id
-from domicile.stores.postgres.files import Reach, dependants, reach, read_roots
+from domicile.stores.postgres.files import Reach, materialised_views, reach
 
 DATASET_KINDS = (
     (CopyKind.LIVE_ROWS, "delete or blank the rows of the closure"),
@@ -76,7 +76,7 @@ def _of_datasets(conn: psycopg.Connection, datasets: Sequence[TableName], way: R
                 id=copy_id(kind, dataset), kind=kind, relation=dataset, method=method,
                 observable=live or way.files is not None, why="read as rows" if live else way.why,
             )  # fmt: skip
-    for _, name, populated in dependants(conn, tuple(read_roots(conn, datasets))):
+    for _, name, populated in materialised_views(conn):
         yield Copy(
             id=copy_id(CopyKind.MATERIALISED_VIEW, name), kind=CopyKind.MATERIALISED_VIEW, relation=name,
             method="REFRESH MATERIALIZED VIEW (it writes a new file), ANALYZE",

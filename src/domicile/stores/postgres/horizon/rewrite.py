@@ -69,8 +69,13 @@ def refresh(conn: psycopg.Connection, view: TableName, *, patience: LockPatience
     return done
 
 
-def truncate(conn: psycopg.Connection, table: TableName, *, patience: LockPatience) -> Rewrite:
-    """Empty one relation; its own triggers are kept silent, as those of the erasure are (ADR 0006)."""
+def empty(conn: psycopg.Connection, table: TableName, *, patience: LockPatience) -> tuple[Rewrite, ...]:
+    """Empty a table, or every partition and child of it (ADR 0019). It may be repeated."""
+    return tuple(_truncate(conn, leaf, patience) for leaf in leaves(conn, table))
+
+
+def _truncate(conn: psycopg.Connection, table: TableName, patience: LockPatience) -> Rewrite:
+    """Empty one relation; its triggers stay silent, as those of the erasure do (ADR 0006): an archive is a copy."""
     try:
         conn.execute("SELECT set_config('session_replication_role', 'replica', false)")
     except psycopg.errors.InsufficientPrivilege:

@@ -1,8 +1,8 @@
 """What is done to each copy of a server's horizon after the rows were deleted, in the one order that works.
 
 1. Nobody may hold old rows (else a rewrite keeps them): wait, bounded, then name who does.
-2. Derived tables are emptied. Tables are rewritten, leaf by leaf, and analysed; then the views that read them, in the
-   order of their reading.
+2. Derived tables are emptied. Tables are rewritten, leaf by leaf, and analysed; then all materialised views, in
+   the order of their reading.
 3. Statistics, large objects and statement texts: only after 2, which writes into the statistics.
 4. WAL comes last: all that 1 to 3 wrote, with the old pages in it, must be before the fence.
 
@@ -22,17 +22,17 @@ from psycopg import sql
 from domicile.catalogue import TableName
 from domicile.errors import StoreFault, Unreachable
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment
-from domicile.stores.postgres.files import dependants, read_geometry, read_roots
+from domicile.stores.postgres.files import materialised_views, read_geometry
 from domicile.stores.postgres.horizon.holders import Holder, boundary, wait_for_holders
 from domicile.stores.postgres.horizon.rewrite import (
     LockPatience,
     Rewrite,
     clear_statistics_of_empty,
+    empty,
     identifier,
     leaves,
     parents,
     refresh,
-    truncate,
     vacuum_full,
 )
 from domicile.stores.postgres.horizon.rights import (
@@ -182,9 +182,7 @@ class _Treatment:
             if copy.relation is None:
                 raise RuntimeError("a derived table has a name")
             self._progress(f"emptying {copy.relation}")
-            done = [
-                truncate(self._conn, leaf, patience=self._patience.lock) for leaf in leaves(self._conn, copy.relation)
-            ]
+            done = empty(self._conn, copy.relation, patience=self._patience.lock)
             if not done:
                 yield _outcome(copy, Treatment.ABSENT, "dropped since the inventory")
             else:
@@ -192,8 +190,7 @@ class _Treatment:
 
     def _views(self, copies: Sequence[Copy]) -> Iterator[Outcome]:
         by_name = {copy.relation: copy for copy in copies}
-        roots = tuple(read_roots(self._conn, self._relations))
-        for _, name, populated in dependants(self._conn, roots):
+        for _, name, populated in materialised_views(self._conn):
             copy = by_name.pop(name, None)
             if copy is None:
                 continue
@@ -211,8 +208,7 @@ class _Treatment:
             table for relation in (*self._relations, *self._emptied)
             for table in (*leaves(self._conn, relation), *parents(self._conn, relation))
         ]  # fmt: skip
-        roots = tuple(read_roots(self._conn, self._relations))
-        views = [name for _, name, populated in dependants(self._conn, roots) if populated]
+        views = [name for _, name, populated in materialised_views(self._conn) if populated]
         missing = unowned(self._conn, [*everything, *views])
         if missing:
             return _outcome(
