@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domicile.errors import EvidenceFault
-from domicile.model import CopyVerdict, Verdict
 from domicile.predicates import (
     CertificatePredicate,
     Counts,
@@ -23,6 +22,7 @@ from domicile.predicates import (
     Predicate,
     SweepPredicate,
 )
+from domicile.proof import CopyVerdict, Verdict
 
 WORST_LAST = tuple(Verdict)  # the order in which model.py declares them
 _MAY_HOLD_RESIDUE = frozenset({Verdict.BLOCKED_UNTIL, Verdict.HELD, Verdict.PRESENT})

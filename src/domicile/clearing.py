@@ -15,8 +15,9 @@ from domicile.config import Config
 from domicile.errors import NoClearance, NotEqual, Waiting
 from domicile.events import Advanced
 from domicile.host import Host
-from domicile.model import Clearance, Equality, Erased, Form, Home, Manifest, Restore, Scope, Slice
+from domicile.model import Form, Home, Manifest, Scope, Slice
 from domicile.predicates import ClearancePredicate, EqualityPredicate, ErasurePredicate
+from domicile.proof import Clearance, Equality, Erased, Restore
 from domicile.record import Record
 from domicile.stores.postgres import restoring
 from domicile.stores.postgres.home import PostgresHome

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from domicile.config import Approvals
 from domicile.errors import NoClearance, NotEqual, Waiting
-from domicile.model import Clearance, Equality, Home, Measure, Restore, SliceId
+from domicile.model import Home, SliceId
+from domicile.proof import Clearance, Equality, Measure, Restore
 
 
 def refuse_unequal(equality: Equality) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from domicile.errors import NoClearance
 from domicile.events import Advanced, Listener
-from domicile.model import Clearance, DatasetId, Digest, Erased, Home, Scope, Slice
+from domicile.model import DatasetId, Digest, Home, Scope, Slice
+from domicile.proof import Clearance, Erased
 from domicile.stores import HomeStore, SourceStore
 
 

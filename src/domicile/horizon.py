@@ -13,8 +13,9 @@ from datetime import datetime
 from domicile import sweep
 from domicile.config import Config
 from domicile.events import Advanced, Listener, Noted
-from domicile.model import Copy, CopyVerdict, Home, Scope, Verdict
+from domicile.model import Home, Scope
 from domicile.predicates import SweepPredicate, SweptCopy, SweptRows, SweptTokens
+from domicile.proof import Copy, CopyVerdict, Verdict
 from domicile.stores.postgres import horizon as server
 from domicile.stores.postgres.copies import CopyKind, copy_id, looked
 from domicile.stores.postgres.home import PostgresHome

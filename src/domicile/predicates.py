@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 from domicile.codec import Hex
-from domicile.model import Verdict
+from domicile.proof import Verdict
 
 
 class Phase(StrEnum):

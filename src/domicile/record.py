@@ -18,8 +18,8 @@ from domicile.host import Host
 from domicile.journal import Journal
 from domicile.keys import Signer
 from domicile.ledger import Ledger, Recorded
-from domicile.model import Equality
 from domicile.predicates import ApprovalPredicate, Predicate
+from domicile.proof import Equality
 from domicile.workspace import Workspace
 
 Kind = TypeVar("Kind", bound=Predicate)

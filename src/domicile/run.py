@@ -27,7 +27,7 @@ from domicile.horizon import Horizon, Judged
 from domicile.host import Host
 from domicile.journal import Journal
 from domicile.keys import parse_vkey
-from domicile.model import Copy, Fence, Home, Manifest, Scope
+from domicile.model import Home, Manifest, Scope
 from domicile.plan.document import (
     PLAN_BYTES_MAX,
     Plan,
@@ -44,6 +44,7 @@ from domicile.predicates import (
     ErasurePredicate,
     Predicate,
 )
+from domicile.proof import Copy, Fence
 from domicile.record import Record
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource

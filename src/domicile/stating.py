@@ -6,20 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from domicile.config import Config
-from domicile.model import (
-    Clearance,
-    Copy,
-    Equality,
-    Erased,
-    Fence,
-    Form,
-    Home,
-    Manifest,
-    Measure,
-    Restore,
-    Slice,
-    SliceId,
-)
+from domicile.model import Form, Home, Manifest, Slice, SliceId
 from domicile.plan.document import Plan
 from domicile.predicates import (
     ApprovalRule,
@@ -42,6 +29,7 @@ from domicile.predicates import (
     RestoreReport,
     TransferPredicate,
 )
+from domicile.proof import Clearance, Copy, Equality, Erased, Fence, Measure, Restore
 
 FENCE_TEXT = "row triggers (always) in the source database on every dataset whose rows are owned"
 

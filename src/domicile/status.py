@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from domicile.cutover import missing_approvals
-from domicile.model import Verdict
 from domicile.predicates import (
     CertificatePredicate,
     ClearancePredicate,
@@ -17,6 +16,7 @@ from domicile.predicates import (
     Phase,
     SweepPredicate,
 )
+from domicile.proof import Verdict
 from domicile.run import Run
 
 

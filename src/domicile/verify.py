@@ -14,16 +14,8 @@ from functools import partial
 
 from domicile.engine import Halt, both
 from domicile.events import Advanced, Listener
-from domicile.model import (
-    DatasetId,
-    Difference,
-    Equality,
-    Home,
-    Measure,
-    Pair,
-    Scope,
-    Slice,
-)
+from domicile.model import DatasetId, Home, Scope, Slice
+from domicile.proof import Difference, Equality, Measure, Pair
 from domicile.stores import HomeStore, Reading, Sink, Snapshot, SourceStore
 
 Leaves = tuple[Mapping[int, str], Mapping[int, str]]

@@ -10,8 +10,8 @@ import pytest
 from domicile.errors import StoreFault
 from domicile.events import Advanced, Event
 from domicile.host import Host
-from domicile.model import Verdict
 from domicile.predicates import CertificatePredicate, SweepPredicate
+from domicile.proof import Verdict
 from domicile.record import Record
 from tests.attack.conftest import World, Worlds
 from tests.attack.test_second_thoughts import RULES, SCHEMA

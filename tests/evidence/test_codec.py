@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from domicile import predicates as p
 from domicile.codec import COUNT_MAX, TEXT_CHARS_MAX, decode, encode, format_time, load_json, parse_time
 from domicile.errors import BadFile
-from domicile.model import Verdict
+from domicile.proof import Verdict
 from domicile_audit.shape import misfit
 from domicile_audit.statements import SHAPES, VERDICTS
 from tests.vectors import scenario as s

@@ -17,7 +17,7 @@ from domicile.bundle import make_bundle, trust_policy, write_bundle, zip_files
 from domicile.certify import certify, roll_up
 from domicile.errors import EvidenceFault, HostFault
 from domicile.ledger import Ledger
-from domicile.model import CopyVerdict, Verdict
+from domicile.proof import CopyVerdict, Verdict
 from domicile.statement import seal
 from domicile.tlog.proof import check_proof, parse_proof
 from domicile_audit.checklist import audit

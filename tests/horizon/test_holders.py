@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import psycopg
 import pytest
 
-from domicile.model import Verdict
+from domicile.proof import Verdict
 from domicile.stores.postgres.horizon import Outcome, Patience, Treatment, holders, inventory, treat
 from domicile.stores.postgres.horizon.holders import boundary
 from domicile.sweep import TokenClass, Tokens, decide_all, sweep_server

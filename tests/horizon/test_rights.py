@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from domicile.catalogue import TableName
-from domicile.model import Verdict
+from domicile.proof import Verdict
 from domicile.stores.postgres.horizon import CopyKind, Treatment, inventory, rights, treat
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.sweep import decide_all, sweep_server

@@ -7,7 +7,7 @@ import pytest
 
 from domicile.catalogue import TableName
 from domicile.errors import Unreachable
-from domicile.model import Verdict
+from domicile.proof import Verdict
 from domicile.stores.postgres.horizon import Treatment, inventory, treat
 from domicile.stores.postgres.horizon.rewrite import leaves
 from domicile.stores.postgres.server import EmbeddedServer

@@ -9,9 +9,10 @@ import pytest
 
 from domicile import config
 from domicile.errors import BadFile, Refused, WorldChanged
-from domicile.model import Copy, DatasetId, Form, Home, Manifest, Slice, SliceId
+from domicile.model import DatasetId, Form, Home, Manifest, Slice, SliceId
 from domicile.plan.document import Plan, decode_plan, encode_plan, forecast, make_plan, refuse_changed_world
 from domicile.plan.resolve import resolve
+from domicile.proof import Copy
 from tests.plan.test_resolve import HEAD, NOTE, PERSON, TAG, WORLD
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

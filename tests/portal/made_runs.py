@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from domicile import predicates as p
-from domicile.model import Finding, Verdict
+from domicile.model import Finding
 from domicile.portal.report import Extras, LockTime, StageTime
+from domicile.proof import Verdict
 
 START = datetime(2026, 11, 22, 9, 0, 0, tzinfo=UTC)
 HOMES = {"us": 2_310, "ca": 260, "au": 214}

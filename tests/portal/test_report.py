@@ -13,8 +13,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from domicile import predicates as p
 from domicile.errors import EvidenceFault
-from domicile.model import Finding, Verdict
+from domicile.model import Finding
 from domicile.portal.report import Extras, StageTime, render
+from domicile.proof import Verdict
 from tests.portal import made_runs as made
 
 CHROMIUM = "/usr/bin/chromium"

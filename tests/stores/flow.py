@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from domicile.model import Digest, Erased, Form, Home, Manifest, Measure, Pair, Slice
+from domicile.model import Digest, Form, Home, Manifest, Slice
+from domicile.proof import Erased, Measure, Pair
 from domicile.stores import HomeStore, Sink, Snapshot
 from tests.stores.benches import Flowing
 

@@ -8,7 +8,18 @@ import psycopg
 
 from domicile.catalogue import Catalogue, RelationKind, Table, TableName
 from domicile.config import Decide, Disposition, HomeRows
-from domicile.model import DatasetId, DatasetScope, Edge, Evidence, Home, Kind, MarketRule, Path, Scope, Step
+from domicile.model import (
+    DatasetId,
+    DatasetScope,
+    Edge,
+    Evidence,
+    Home,
+    Kind,
+    MarketRule,
+    Path,
+    Scope,
+    Step,
+)
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
 from tests.stores.benches import DIGEST_KEY, SOURCE, Flowing, as_home

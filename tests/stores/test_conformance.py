@@ -13,6 +13,7 @@ from tests.stores.benches import Bench, MemoryBench, PostgresBench, patch_rows_m
 from tests.stores.conformance.erasing import ErasingSuite
 from tests.stores.conformance.fencing import FencingSuite
 from tests.stores.conformance.moving import MovingSuite
+from tests.stores.conformance.verifying import VerifyingSuite
 from tests.stores.world import World
 
 Make = Callable[..., Bench]
@@ -54,6 +55,14 @@ class TestMovingOnMemory(_OnMemory, MovingSuite):
 
 
 class TestMovingOnPostgres(_OnPostgres, MovingSuite):
+    pass
+
+
+class TestVerifyingOnMemory(_OnMemory, VerifyingSuite):
+    pass
+
+
+class TestVerifyingOnPostgres(_OnPostgres, VerifyingSuite):
     pass
 
 

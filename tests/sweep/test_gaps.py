@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from domicile.catalogue import TableName
-from domicile.model import Verdict
+from domicile.proof import Verdict
 from domicile.stores.postgres.horizon import Outcome, inventory, treat
 from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.server import EmbeddedServer

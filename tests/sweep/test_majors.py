@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domicile.model import Verdict
+from domicile.proof import Verdict
 from domicile.stores.postgres.horizon import inventory
 from domicile.sweep import decide_all
 from tests.servers import own_server

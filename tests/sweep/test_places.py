@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from domicile.catalogue import TableName
-from domicile.model import Verdict
+from domicile.proof import Verdict
 from domicile.stores.postgres.horizon import CopyKind, inventory
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.sweep import SearchResult, decide_all

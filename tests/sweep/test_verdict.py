@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from domicile.model import CopyVerdict, Verdict
+from domicile.proof import CopyVerdict, Verdict
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment
 from domicile.sweep import CopySearch, Finding, Gap, SearchResult, TokenClass, TokenCounts, decide, decide_all, roll_up
 from domicile.sweep.search import View

@@ -8,7 +8,7 @@ from typing import Any
 
 from domicile import predicates as p
 from domicile.bundle import pack
-from domicile.model import Verdict
+from domicile.proof import Verdict
 from domicile.statement import seal
 from tests.vectors import scenario as s
 from tests.vectors.registry import defect, filed, gone, told

@@ -7,7 +7,7 @@ from pathlib import Path
 from domicile import predicates as p
 from domicile.bundle import trust_policy
 from domicile.keys import Verifier
-from domicile.model import Verdict
+from domicile.proof import Verdict
 from tests.vectors import bad_bytes, bad_stories
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS

@@ -17,7 +17,7 @@ from domicile import predicates as p
 from domicile.bundle import README, pack
 from domicile.codec import dump_json
 from domicile.keys import Signer
-from domicile.model import Verdict
+from domicile.proof import Verdict
 from domicile.statement import Sealed, seal
 from domicile.tlog.log import Log
 

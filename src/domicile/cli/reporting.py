@@ -6,9 +6,10 @@ from pathlib import Path
 
 from domicile import __version__
 from domicile.horizon import Judged
-from domicile.model import Fence, Manifest
+from domicile.model import Manifest
 from domicile.portal.report import Extras, LockTime, StageTime, render
 from domicile.predicates import CertificatePredicate
+from domicile.proof import Fence
 from domicile.run import Run
 
 NONE: tuple[int | None, int | None] = (None, None)

@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from domicile.events import Advanced, Began, Ended, Event, Listener
-from domicile.model import Verdict
+from domicile.proof import Verdict
 
 PLAIN_COLUMNS = 120  # without a terminal: a log file or a pipe
 SIGNS = {

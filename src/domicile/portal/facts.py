@@ -15,7 +15,6 @@ from typing import TypeVar
 
 from domicile.certify import certify, roll_up
 from domicile.errors import EvidenceFault
-from domicile.model import CopyVerdict, Verdict
 from domicile.portal import words
 from domicile.predicates import (
     ApprovalPredicate,
@@ -32,6 +31,7 @@ from domicile.predicates import (
     SweepPredicate,
     TransferPredicate,
 )
+from domicile.proof import CopyVerdict, Verdict
 
 P = TypeVar("P", bound=Predicate)
 

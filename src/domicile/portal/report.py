@@ -16,10 +16,11 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from domicile.certify import WORST_LAST
-from domicile.model import Finding, Verdict
+from domicile.model import Finding
 from domicile.portal import schematic, words
 from domicile.portal.facts import Facts, Rows, State, Step, gather, steps
 from domicile.predicates import JudgedCopy, PlannedCopy, Predicate, SweptCopy
+from domicile.proof import Verdict
 
 ALWAYS: Final = (
     "that the signers told the truth about their stores, and that their clocks were right",

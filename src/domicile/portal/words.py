@@ -10,7 +10,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from domicile.model import Verdict
+from domicile.proof import Verdict
 
 NOTHING: Final = "–"
 

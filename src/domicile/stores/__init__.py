@@ -19,18 +19,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from domicile.catalogue import Catalogue
-from domicile.model import (
-    DatasetScope,
-    Digest,
-    Erased,
-    Fence,
-    Home,
-    Manifest,
-    Measure,
-    Scope,
-    Slice,
-    SliceId,
-)
+from domicile.model import DatasetScope, Digest, Home, Manifest, Scope, Slice, SliceId
+from domicile.proof import Erased, Fence, Measure
 from domicile.traces import Trace
 
 Sink = Callable[[bytes], None]

@@ -22,7 +22,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from domicile.model import CopyVerdict, Verdict
+from domicile.proof import CopyVerdict, Verdict
 from domicile.stores.postgres.copies import Copy, CopyKind, Looked, Outcome, Treatment, looked
 from domicile.sweep.search import CopySearch, SearchResult
 

@@ -12,7 +12,8 @@ from contextlib import closing
 
 from domicile.engine import Ahead
 from domicile.events import Advanced, Listener
-from domicile.model import Home, Measure, Scope, Slice, SliceId
+from domicile.model import Home, Scope, Slice, SliceId
+from domicile.proof import Measure
 from domicile.stores import HomeStore, Sink, SourceStore
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from domicile.catalogue import Catalogue, ForeignKey, TableName
-from domicile.model import Erased, Fence, Home, Manifest, Measure, Scope, SliceId
+from domicile.model import Home, Manifest, Scope, SliceId
+from domicile.proof import Erased, Fence, Measure
 from domicile.stores.memory.closure import Line, Node
 from domicile.stores.memory.rows import Row, Rows
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from domicile.catalogue import Catalogue
 from domicile.errors import NotEqual, StoreFault, Unreachable
-from domicile.model import DatasetScope, Home, Measure, Scope, Slice, SliceId
+from domicile.model import DatasetScope, Home, Scope, Slice, SliceId
+from domicile.proof import Measure
 from domicile.stores import Sink, SourceStore
 from domicile.stores.memory.database import HomeSide, MemoryDatabase
 from domicile.stores.memory.faults import Faults

@@ -9,7 +9,8 @@ from typing import Final
 import blake3
 
 from domicile.catalogue import Column
-from domicile.model import Blank, DatasetScope, Digest, Form, Home, Measure, Outside, Scope, Slice, SliceId
+from domicile.model import Blank, DatasetScope, Digest, Form, Home, Outside, Scope, Slice, SliceId
+from domicile.proof import Measure
 from domicile.stores import LEAF_ROWS, Reading, Sink
 from domicile.stores.memory.closure import EVERY_HOME, Line
 from domicile.stores.memory.faults import Faults

@@ -14,15 +14,14 @@ from domicile.model import (
     SLICE_ROWS_MAX,
     DatasetScope,
     Digest,
-    Erased,
     Fate,
-    Fence,
     Home,
     Manifest,
     Scope,
     Slice,
     SliceId,
 )
+from domicile.proof import Erased, Fence
 from domicile.stores import Sink
 from domicile.stores.memory.closure import EVERY_HOME, SOURCE, Node, close, is_blanked
 from domicile.stores.memory.database import MemoryDatabase, SourceSide

@@ -20,7 +20,8 @@ import blake3
 import psycopg
 from psycopg import pq, sql
 
-from domicile.model import Digest, Measure, SliceId
+from domicile.model import Digest, SliceId
+from domicile.proof import Measure
 from domicile.stores import LEAF_ROWS, Sink
 
 BLOCK_BYTES = 256 * 1024

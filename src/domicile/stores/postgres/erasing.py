@@ -21,7 +21,8 @@ import psycopg
 from psycopg import sql
 
 from domicile.errors import Collateral, NoClearance, NotEqual
-from domicile.model import DatasetScope, Digest, Edge, Erased, Fate, Form, Scope, Slice, SliceId
+from domicile.model import DatasetScope, Digest, Edge, Fate, Form, Scope, Slice, SliceId
+from domicile.proof import Erased
 from domicile.stores.postgres.copying import Meter, copy_out
 from domicile.stores.postgres.fence import admit, open_guards
 from domicile.stores.postgres.names import (

@@ -16,7 +16,8 @@ from psycopg import sql
 
 from domicile.catalogue import Catalogue
 from domicile.errors import HostFault, NotEqual, Refused
-from domicile.model import DatasetScope, Digest, Home, Measure, Scope, Slice, SliceId
+from domicile.model import DatasetScope, Digest, Home, Scope, Slice, SliceId
+from domicile.proof import Measure
 from domicile.stores import Sink, SourceStore
 from domicile.stores.postgres import restoring, sequences
 from domicile.stores.postgres.catalogue import read_catalogue

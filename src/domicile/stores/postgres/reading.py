@@ -11,7 +11,8 @@ import psycopg
 from psycopg import sql
 
 from domicile.catalogue import PLAIN
-from domicile.model import DatasetId, DatasetScope, Form, Home, Measure, Scope, Slice
+from domicile.model import DatasetId, DatasetScope, Form, Home, Scope, Slice
+from domicile.proof import Measure
 from domicile.stores import LEAF_ROWS, Reading, Sink
 from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import LeafMeter, Meter, copy_out, copy_out_leaves

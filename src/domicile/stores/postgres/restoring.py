@@ -18,7 +18,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from domicile.errors import HostFault, StoreFault
-from domicile.model import Measure, Scope, Slice
+from domicile.model import Scope, Slice
+from domicile.proof import Measure
 from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.reading import snapshot
 from domicile.stores.postgres.schema import EMPTY_PATH, environment_of

@@ -14,7 +14,8 @@ from psycopg import sql
 from domicile.catalogue import Catalogue, Sequence, Table
 from domicile.errors import Refused, Unreachable, WorldChanged
 from domicile.host import Host
-from domicile.model import DatasetScope, Digest, Erased, Fence, Home, Manifest, Scope, Slice, SliceId
+from domicile.model import DatasetScope, Digest, Home, Manifest, Scope, Slice, SliceId
+from domicile.proof import Erased, Fence
 from domicile.stores import Sink
 from domicile.stores.postgres import erasing, fence, sequences, staging, tracing
 from domicile.stores.postgres.catalogue import read_catalogue

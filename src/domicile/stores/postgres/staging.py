@@ -18,7 +18,17 @@ from pydantic import TypeAdapter
 from domicile.catalogue import Sequence
 from domicile.config import Shared
 from domicile.errors import Undecided
-from domicile.model import SLICE_ROWS_MAX, DatasetScope, Fate, Form, Manifest, Scope, Slice, SliceId, Tally
+from domicile.model import (
+    SLICE_ROWS_MAX,
+    DatasetScope,
+    Fate,
+    Form,
+    Manifest,
+    Scope,
+    Slice,
+    SliceId,
+    Tally,
+)
 from domicile.stores.postgres import sequences
 from domicile.stores.postgres.closure import EVERYWHERE, Work, compute
 from domicile.stores.postgres.closure import number as number_lines
