@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import psycopg
 import typer
 
 from domicile import config
@@ -17,12 +18,14 @@ from domicile.cli.covering import show_coverage
 from domicile.cli.show import Screen, count, plain, size
 from domicile.errors import BadFile, StoreFault
 from domicile.host import Host
-from domicile.map import imports
+from domicile.map import imports, within
 from domicile.plan.document import PLAN_BYTES_MAX, bytes_by_home, decode_plan
 from domicile.plan.resolve import missing_lines
 from domicile.portal import picture
+from domicile.samples import Samples
 from domicile.stores.postgres.doctor import Check, examine
 from domicile.stores.postgres.samples import read_kinds, read_samples
+from domicile.stores.postgres.searching import search
 from domicile.stores.postgres.session import connect, faults
 from domicile.stores.postgres.source import PostgresSource
 from domicile.workspace import Workspace
@@ -90,13 +93,15 @@ def init(
                 imported, catalogue, read_kinds(connection, imports.kind_questions(imported, catalogue))
             )
             samples = read_samples(connection, catalogue, mapper.questions(catalogue, subject=people, bound=bound))
+        frame = mapper.Frame(
+            store=store, programme=programme, location=location, markets=markets, subject=people,
+            places={location: mapper.Place(dsn=dsn)},
+        )  # fmt: skip
+        draft = mapper.draft(catalogue, samples, frame=frame, bound=bound)
+        with faults(store, "search for keys"):
+            draft, unread = _second_look(connection, draft, samples, bound=bound, host=host)
     finally:
         connection.close()
-    frame = mapper.Frame(
-        store=store, programme=programme, location=location, markets=markets, subject=people,
-        places={location: mapper.Place(dsn=dsn)},
-    )  # fmt: skip
-    draft = mapper.draft(catalogue, samples, frame=frame, bound=bound)
     file.write_text(draft.text, encoding="utf-8")
     screen.say(
         f"{plain(str(file))}: a draft of {len(catalogue.tables)} datasets; {len(draft.unsure)} things to look at:"
@@ -105,6 +110,8 @@ def init(
         screen.out.print(f"  - {doubt}", markup=False) if not as_json else None
     for note in catalogue.notes:
         screen.out.print(f"  - not seen: {note}", markup=False) if not as_json else None
+    for note in unread:
+        screen.out.print(f"  - not read: {note}", markup=False) if not as_json else None
     for note in bound.notes:
         screen.out.print(f"  - not taken over: {note}", markup=False) if not as_json else None
     screen.say("Finish it, then: domicile map, domicile doctor, domicile plan")
@@ -114,10 +121,26 @@ def init(
             "datasets": len(catalogue.tables),
             "unsure": list(draft.unsure),
             "not_seen": list(catalogue.notes),
+            "not_read": list(unread),
             "imported_edges": len(bound.links) + len(bound.hops),
             "not_taken_over": list(bound.notes),
         }
     )
+
+
+def _second_look(
+    connection: psycopg.Connection[Any], draft: mapper.Draft, samples: Samples, *, bound: imports.Bound, host: Host
+) -> tuple[mapper.Draft, tuple[str, ...]]:
+    """Search for keys of the people that the draft names; return it with what was found, and what no path can read."""
+    catalogue, frame = draft.proposal.catalogue, draft.proposal.frame
+    wanted = within.sought(draft.text, draft.proposal)
+    if wanted is None:
+        return draft, ()
+    found = search(connection, wanted.columns, wanted.targets, wants=wanted.wants, monotonic_s=host.monotonic_s)
+    more = within.learned(bound, catalogue, found.clues)
+    if more != bound:
+        draft = mapper.draft(catalogue, samples, frame=frame, bound=more)
+    return draft, (*within.unreadable(found.clues), *found.notes)
 
 
 def _subject(catalogue: Catalogue, store: str, text: str) -> TableName:

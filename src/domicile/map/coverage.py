@@ -17,6 +17,7 @@ from domicile.catalogue import Catalogue, Column, Table, TableName
 from domicile.clues import Clue, Place, Target, TokenKind
 from domicile.conditions import split_when
 from domicile.config import Config, DatasetRule, Disposition, dataset_id, split_dataset_id
+from domicile.map.edges import is_own_key
 from domicile.map.table import class_of, spell_path
 from domicile.map.words import words
 from domicile.model import Scope
@@ -176,6 +177,13 @@ def targets_of(config: Config, catalogue: Catalogue, scope: Scope | None) -> tup
     return tuple(found.values())
 
 
+def key_target(table: Table) -> tuple[Target, ...]:
+    """The key of a table that is no person's, where it is one column of a kind that can be sought."""
+    if len(table.key) != 1:
+        return ()
+    return tuple(target for _, target in _target(table, table.key[0], person=False, is_key=True))
+
+
 def _target(table: Table, name: str, *, person: bool, is_key: bool) -> Iterator[tuple[tuple[TableName, str], Target]]:
     column = table.column(name)
     kind = _kind(column) if column else None
@@ -197,11 +205,22 @@ def _kind(column: Column) -> TokenKind | None:
 
 
 def columns_to_search(config: Config, catalogue: Catalogue) -> Mapping[Table, Sequence[Column]]:
-    """The columns that hold, as a whole, nothing that the file knows; what is read out of one may not be all of it."""
+    """The columns that hold, as a whole, nothing that the file knows, and no number of the row's own.
+
+    What is read out of a column may not be all of it, so such a one is searched again.
+    """
     return {
-        table: [column for column in table.columns if column.name not in mapped_places(config, catalogue, table)]
+        table: [
+            column for column in table.columns
+            if column.name not in mapped_places(config, catalogue, table) and not _numbers_the_row(table, column)
+        ]
         for table in catalogue.tables
-    }
+    }  # fmt: skip
+
+
+def _numbers_the_row(table: Table, column: Column) -> bool:
+    """`actor_id` of `actor`: a whole number that is in any key that counts as far."""
+    return (column.name,) == table.primary_key and is_own_key(table, column) and column.category == "N"
 
 
 def wanted(config: Config, catalogue: Catalogue) -> Wanted:
@@ -212,6 +231,7 @@ def wanted(config: Config, catalogue: Catalogue) -> Wanted:
         reached=frozenset(
             split_dataset_id(name)[1] for name, rule in config.datasets.items() if rule.paths or name in people
         ),
+        nouns=frozenset(words(table.name.name)[-1] for table in catalogue.tables if words(table.name.name)),
     )
 
 
@@ -219,11 +239,13 @@ def wanted(config: Config, catalogue: Catalogue) -> Wanted:
 class Wanted:
     """Which values are looked up in which keys.
 
-    Not where the file already knows; numbers only where a name hints; addresses only of tables without another way.
+    Not where the file already knows; numbers only where a name hints, and hints at no other table; addresses only of
+    tables without another way.
     """
 
     mapped: Mapping[TableName, frozenset[str]]
     reached: frozenset[TableName]
+    nouns: frozenset[str]
 
     def __call__(self, place: Place, target: Target) -> bool:
         """Whether the values of the place are worth a look into the target."""
@@ -233,33 +255,51 @@ class Wanted:
             return False
         if target.kind is TokenKind.EMAIL and place.table in self.reached:
             return False
-        return target.kind is not TokenKind.INTEGER or hint(place, target) is not Hint.NONE
+        if target.kind is not TokenKind.INTEGER:
+            return True
+        noun = _noun(_named(place))
+        another = noun in self.nouns and noun != words(target.table.name)[-1]
+        return hint(place, target) is not Hint.NONE and not another
 
 
 def hint(place: Place, target: Target) -> Hint:
     """What the names on the way to the value say of whose key it is."""
+    named = _named(place)
+    sought = {words(target.table.name)[-1]} | (PERSON_WORDS if target.person else frozenset())
+    bare = _noun(named)
+    if bare in sought:
+        return Hint.STRONG
+    return Hint.WEAK if sought & set(named) else Hint.NONE
+
+
+def _noun(named: Sequence[str]) -> str | None:
+    """What the last word is that doesn't only say that a key follows: `user` of `created_user_id`."""
+    return next((word for word in reversed(named) if word not in ID_WORDS), None)
+
+
+def _named(place: Place) -> list[str]:
+    """The words on the way to a value: of the text before it, else of the last step, or the last two."""
     column, _, pattern = place.spelled.partition(" ~ ")
     steps = [step for step in column.replace("[]", "").split("->") if step]
     named = list(words(pattern.split("(")[0])) if pattern.split("(")[0].strip("^") else list(words(steps[-1]))
     if not [word for word in named if word not in ID_WORDS] and len(steps) > 1:
         named = [*words(steps[-2]), *named]
-    sought = {words(target.table.name)[-1]} | (PERSON_WORDS if target.person else frozenset())
-    bare = list(named)
-    while bare and bare[-1] in ID_WORDS:
-        bare.pop()
-    if bare and bare[-1] in sought:
-        return Hint.STRONG
-    return Hint.WEAK if sought & set(named) else Hint.NONE
+    return named
 
 
 def propose(config: Config, clues: Sequence[Clue]) -> tuple[Proposed, ...]:
-    """The edges and paths to add: for each place the best of what speaks for it enough."""
+    """The edges and paths to add."""
+    return tuple(_proposed(config, clue) for clue in best_of(clues))
+
+
+def best_of(clues: Sequence[Clue]) -> tuple[Clue, ...]:
+    """Choose for each place the best of what speaks for it enough; in the order of the places."""
     best: dict[tuple[TableName, str], Clue] = {}
     for clue in clues:
         place = (clue.place.table, clue.place.spelled)
         if _speaks(clue) and (place not in best or _rank(clue) > _rank(best[place])):
             best[place] = clue
-    return tuple(_proposed(config, best[place]) for place in sorted(best))
+    return tuple(best[place] for place in sorted(best))
 
 
 def _speaks(clue: Clue) -> bool:

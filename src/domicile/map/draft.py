@@ -23,7 +23,7 @@ from domicile.map.kinds import PLAIN, Kind, kind_of
 from domicile.map.markets import MarketWay, market_ways
 from domicile.map.owners import Ownership, ownerships
 from domicile.map.people import CLOSE_SHARE, Candidate, candidates, chosen, most_referred
-from domicile.map.ways import World
+from domicile.map.ways import World, targets_of_pairs
 from domicile.samples import FieldName, Questions, Samples
 
 PEOPLE_ASKED_MAX = 3
@@ -91,14 +91,15 @@ def propose(catalogue: Catalogue, samples: Samples, *, frame: Frame, bound: Boun
         catalogue=catalogue, samples=samples, kinds=kinds, links=edges, subject=subject, told=bound.hops
     )  # fmt: skip
     owners = ownerships(world)
-    rules = edge_proposals(edges, owners, samples)
+    pairs = targets_of_pairs(world)
+    rules = edge_proposals((*edges, *pairs), owners, samples)
     judged = Judged(
         world=world,
         owners=owners,
         rules=rules,
         blanked=skeletons(rules),
-        kept=structures(catalogue, edges),
-        up=world.up(),
+        kept=structures(catalogue, (*edges, *pairs)),
+        up=replace(world, links=(*edges, *pairs)).up(),
     )
     said = renamed(bound.said, frame.store) if bound.said else None
     rules_said = said.datasets if said else {}

@@ -53,6 +53,9 @@ class Link:
     copies: bool = False  # a history's: it says whose the row is, and nothing there needs the original
     found: Found | None = None
     told: str = ""  # by an importer's source, which then counts like a declaration
+    when: str | None = None  # it holds only for child rows of which this is true: one target of a polymorphic pair
+    searched: bool = False  # found by a search of the values, whatever the names say
+    fold: bool = False  # compared without regard to case: e-mail addresses; a path may go over it, it is no edge
 
     @property
     def enforced(self) -> bool:
@@ -72,7 +75,8 @@ class Link:
     @property
     def key(self) -> str:
         """Its key under `edges:`."""
-        return ",".join(self.columns)
+        columns = ",".join(self.columns)
+        return columns if self.when is None else f"{columns} when {self.when}"
 
 
 def links(
@@ -98,7 +102,7 @@ def links(
         if (question.child, question.columns[0]) not in taken
         and (link := _confirm(question, tables[question.child], samples)) is not None
     ]
-    seen = [replace(link, found=found if (found := samples.containments.get(asking(link))) else None) for link in told]
+    seen = [replace(link, found=samples.containments.get(asking(link)) or link.found) for link in told]
     named = {(link.child, link.columns) for link in (*declared, *seen, *suggested)}
     valued: dict[tuple[TableName, tuple[str, ...]], Link] = {}
     for question in _by_value(catalogue):
@@ -131,6 +135,12 @@ def is_bookkeeping(column: str) -> bool:
 def is_touch(column: str) -> bool:
     """Whether a column says who did something to a row, `created_by` among them: it may or may not be theirs."""
     return is_bookkeeping(column) or words(column)[-1:] == ("by",) or words(column)[-2:] == ("by", "id")
+
+
+def is_own_key(table: Table, column: Column) -> bool:
+    """`patient_id` of `patient` names its own row, also where a profile has the same key."""
+    noun = words(table.name.name)
+    return column.category != "A" and words(column.name) in ((*noun, "id"), (*noun[-1:], "id"), ("id",))
 
 
 def named_edges(catalogue: Catalogue) -> tuple[Containment, ...]:
@@ -199,7 +209,7 @@ def _candidates(catalogue: Catalogue, people: frozenset[TableName]) -> Iterator[
     for table in catalogue.tables:
         typed = {column for pair in pairs(table) for column in pair}
         for column in table.columns:
-            if (table.name, column.name) in declared or column.name in typed or _is_own_key(table, column):
+            if (table.name, column.name) in declared or column.name in typed or is_own_key(table, column):
                 continue
             yield from _parents_of(table, column, targets, persons)
         yield from _originals(table, names)
@@ -220,12 +230,6 @@ def _by_value(catalogue: Catalogue) -> Iterator[Containment]:
         for column in table.columns:
             if column.base == "uuid" and (column.name,) != table.key and (table.name, column.name) not in declared:
                 yield from (_question(table, column, target) for target in targets)
-
-
-def _is_own_key(table: Table, column: Column) -> bool:
-    """`patient_id` of `patient` names its own row, also where a profile has the same key."""
-    noun = words(table.name.name)
-    return column.category != "A" and words(column.name) in ((*noun, "id"), (*noun[-1:], "id"), ("id",))
 
 
 HISTORY_WORDS = listed("aud audit history hist archive archived version revision log old backup deleted journal")

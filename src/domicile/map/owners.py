@@ -84,17 +84,24 @@ def ownerships(world: World) -> dict[TableName, Ownership]:
 
 
 def _owned(world: World, table: Table, ways: tuple[Way, ...]) -> Ownership:
-    direct = tuple(way for way in ways if len(way) == 1 and way[0].when is None and way[0].link.confirmed)
-    by, shared = ways, Shared.FIRST
+    by, shared = tuple(way for way in ways if not way[0].link.searched) or ways, Shared.FIRST
+    direct = tuple(way for way in by if len(way) == 1 and way[0].when is None and way[0].link.confirmed)
     if len(direct) > 1:
         by, shared = direct, Shared.EACH
     elif direct and direct[0][0].link.nullable:
-        by, shared = _beside_a_part(ways, direct)
+        by, shared = _beside_a_part(by, direct)
     return Ownership(
         table=table.name, rows=Disposition.MOVE, reason="leads to the subject", ways=by[:WAYS_SHOWN_MAX],
         more_ways=tuple(way for way in ways if way not in by[:WAYS_SHOWN_MAX]),
-        shared=shared if len(by) > 1 else None, unsure=tuple(_doubts(world, table, by)),
+        shared=shared if len(by) > 1 else None, unsure=(*_doubts(world, table, by), *_beside(ways, by)),
     )  # fmt: skip
+
+
+def _beside(ways: tuple[Way, ...], by: tuple[Way, ...]) -> Iterator[str]:
+    """References that a search found in rows which have an owner by declared keys: mentioned, or theirs, too."""
+    for way in ways:
+        if way not in by and way[0].link.searched and len(way) == 1:
+            yield f"{_guessed(way[0].link)}: add it to `subjects` if the row is theirs, too"
 
 
 def _beside_a_part(ways: tuple[Way, ...], direct: tuple[Way, ...]) -> tuple[tuple[Way, ...], Shared]:
@@ -131,6 +138,8 @@ def _doubts(world: World, table: Table, by: tuple[Way, ...]) -> Iterator[str]:
 
 
 def _guessed(link: Link) -> str:
+    if link.searched and link.found is not None:
+        return f"{link.key} holds keys of {link.parent.name}: {link.found.found} of {link.found.asked} sampled values"
     told = f"{link.key} → {link.parent.name} is no declared key: told from its name"
     if link.found is None:
         return f"{told} alone"

@@ -30,11 +30,15 @@ _PRIVATE_PARENT = listed("address profile contact identity detail preference wal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
-    """One step of a way: up over a link, or down to the rows whose link points here; `when` for polymorphic pairs."""
+    """One step of a way: up over a link, or down to the rows whose link points here."""
 
     link: Link
     down: bool = False
-    when: str | None = None
+
+    @property
+    def when(self) -> str | None:
+        """The condition of a polymorphic pair's hop."""
+        return self.link.when
 
 
 Way = tuple[Hop, ...]
@@ -57,6 +61,11 @@ class World:
         for link in self.links:
             grouped[link.child].append(link)
         return dict(grouped)
+
+
+def targets_of_pairs(world: World) -> tuple[Link, ...]:
+    """The edges of polymorphic pairs: one for each kind whose table is known, by an importer or by its name."""
+    return tuple(hop.link for hop in (*world.told, *_polymorphic(world)) if hop.when is not None)
 
 
 # ------------------------------------------------------------------------------------------------ ways up
@@ -157,8 +166,9 @@ def _polymorphic(world: World) -> list[Hop]:
                 link = Link(
                     child=table.name, columns=(reference,), parent=parent, parent_columns=tables[parent].key,
                     declared=False, missing_on=table.leaves or (table.name,), nullable=True,
+                    when=_condition(kind, value),
                 )  # fmt: skip
-                hops.append(Hop(link=link, when=_condition(kind, value)))
+                hops.append(Hop(link=link))
     return hops
 
 

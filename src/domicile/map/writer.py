@@ -267,8 +267,9 @@ def _hop(proposal: Proposal, hop: Hop) -> str:
     via = scalar(link.columns[0]) if len(link.columns) == 1 else f"[{', '.join(map(scalar, link.columns))}]"
     store = proposal.frame.store
     # only a link that `edges` declares brings its key along, and not where the reference stands inside a column
-    other = bool(link.told) and link.parent_columns != _key(proposal, link.parent)
+    other = not link.declared and link.parent_columns != _key(proposal, link.parent)
     key = f", key: [{', '.join(map(scalar, link.parent_columns))}]" if other else ""
+    key += ", fold: true" if link.fold else ""
     if hop.down:
         return f"{{from: {scalar(dataset_id(store, link.child))}, via: {via}{key}}}"
     if hop.when is not None:

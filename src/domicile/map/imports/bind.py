@@ -199,7 +199,7 @@ class _Binding:
             if when is None:
                 return
         parse_condition(str(when), columns=frozenset(column.name for column in ends.child.columns), where=_WHERE[:-2])
-        self.hops.setdefault((link.child, link.columns, link.parent, when), Hop(link=link, when=when))
+        self.hops.setdefault((link.child, link.columns, link.parent, when), Hop(link=replace(link, when=when)))
 
     def _looked_up(self, edge: ImportedEdge, ends: _Ends) -> str | None:
         """The condition on a kind whose value the database gave; None for kinds that no row has."""
