@@ -12,7 +12,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    WrapSerializer,
+    model_validator,
+)
 
 from domicile.catalogue import TableName
 from domicile.errors import BadFile
@@ -173,6 +181,23 @@ class EdgeRule(_Model):
     apart: ApartRule = ApartRule()
 
 
+def _listed(value: object) -> object:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _unlisted(value: object, handler: SerializerFunctionWrapHandler) -> object:
+    several = handler(value)
+    return several[0] if len(several) == 1 else several
+
+
+EdgeRules = Annotated[
+    tuple[EdgeRule, ...],
+    BeforeValidator(_listed, json_schema_input_type=EdgeRule | list[EdgeRule]),
+    WrapSerializer(_unlisted),
+    Field(min_length=1, max_length=8),
+]
+
+
 class DatasetRule(_Model):
     """What the file says of one dataset."""
 
@@ -185,8 +210,25 @@ class DatasetRule(_Model):
     shared: Shared | None = None
     ownerless: Literal["stay"] | None = None
     unenforced: Literal["follow"] | None = None
-    edges: dict[str, EdgeRule] = Field(default_factory=dict)
+    edges: dict[str, EdgeRules] = Field(default_factory=dict)
     of: Names | None = None
+
+    def edge_rules(self) -> Iterator[tuple[str, EdgeRule]]:
+        """Every edge with its key; of columns that refer to several tables one for each."""
+        yield from ((text, edge) for text, several in self.edges.items() for edge in several)
+
+    def edge_rule(self, text: str, parent: str | None = None) -> EdgeRule | None:
+        """The rule of an edge, to that dataset where columns refer to several."""
+        several = self.edges.get(text, ())
+        return next((edge for edge in several if parent is None or edge.to in (None, parent)), None)
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> DatasetRule:
+        for text, several in self.edges.items():
+            parents = [edge.to for edge in several]
+            if len(several) > 1 and (None in parents or len(set(parents)) < len(parents)):
+                raise ValueError(f"edges.{text}: of several each names its own parent: `[{{to: …}}, {{to: …}}]`")
+        return self
 
     @model_validator(mode="after")
     def _computed(self) -> DatasetRule:

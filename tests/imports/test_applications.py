@@ -48,8 +48,8 @@ def test_sqlalchemy_keys_and_joins_are_the_drafts_edges(shop: Callable[[str], st
     ] == made.hops("public.note")
     assert [[("by", "app.public.people", None)]] == made.hops("public.visit")
     assert [[("who", "app.public.people", None)]] == made.hops("public.likes")
-    assert "app.public.product" == made.rule("public.likes").edges["what"].to
-    assert "app.public.people" == made.rule("public.people").edges["brought_by"].to
+    assert "app.public.product" == made.rule("public.likes").edges["what"][0].to
+    assert "app.public.people" == made.rule("public.people").edges["brought_by"][0].to
     assert "user.contact.email" == made.rule("public.people").fields["m"].category
     assert "user.name" == made.rule("public.people").fields["n"].category
     assert "# from SQLAlchemy: sqlalchemy_shop.Order.placed" in made.text

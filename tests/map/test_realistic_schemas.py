@@ -211,7 +211,7 @@ def test_a_uuid_refers_to_where_it_is_found_whatever_it_is_called(made: _Maker) 
         + "INSERT INTO event SELECT n, n, md5('o' || (1 + n % 9))::uuid, md5('x' || n)::uuid"
         + " FROM generate_series(1, 40) n;"
     )
-    edges = drafted.rule("event").edges
+    rule = drafted.rule("event")
     assert {"tenant_ref": "app.public.organisation", "user_id": "app.public.users"} == {
-        column: edge.to for column, edge in edges.items()
+        column: edge.to for column, edge in rule.edge_rules()
     }

@@ -210,7 +210,7 @@ def test_edges_nobody_declared_are_suggested_by_name_and_values(made: _Maker) ->
     )
     assert ["user_id"] == drafted.path("visits")
     assert ("app.public.users", "follow") == (
-        drafted.rule("visits").edges["user_id"].to,
+        drafted.rule("visits").edges["user_id"][0].to,
         drafted.rule("visits").unenforced,
     )
     assert ["author_id"] == drafted.path("letters")
@@ -231,9 +231,9 @@ def test_two_people_in_a_row_share_it(made: _Maker) -> None:
     )
     assert ["sender_id", "recipient_id"] == drafted.path("messages")
     assert Shared.EACH is drafted.rule("messages").sharing
-    edges = drafted.rule("messages").edges
-    assert {"sender_id", "recipient_id", "reply_to"} == set(edges)
-    assert {(Apart.SKELETON, Apart.SKELETON)} == {(edge.apart.home, edge.apart.source) for edge in edges.values()}
+    edges = list(drafted.rule("messages").edge_rules())
+    assert {"sender_id", "recipient_id", "reply_to"} == {columns for columns, _ in edges}
+    assert {(Apart.SKELETON, Apart.SKELETON)} == {(edge.apart.home, edge.apart.source) for _, edge in edges}
     assert "1970-01-01 00:00:00+00" == drafted.rule("messages").fields["sent_at"].outside
     assert drafted.scope().datasets
 
@@ -311,8 +311,8 @@ def test_who_touched_a_row_does_not_own_it(made: _Maker) -> None:
     drafted = made(PEOPLE + "CREATE TABLE tariffs (id int PRIMARY KEY, price int, updated_by bigint REFERENCES users)")
     assert Disposition.PUBLIC is drafted.rule("tariffs").rows
     assert (Apart.SKELETON, Apart.SKELETON) == (
-        drafted.rule("tariffs").edges["updated_by"].apart.home,
-        drafted.rule("tariffs").edges["updated_by"].apart.source,
+        drafted.rule("tariffs").edges["updated_by"][0].apart.home,
+        drafted.rule("tariffs").edges["updated_by"][0].apart.source,
     )
     assert any("updated_by says who touched a row" in doubt for doubt in drafted.draft.unsure)
 
@@ -412,3 +412,20 @@ def test_a_table_that_cannot_be_read_is_classed_by_name_and_noted(database: Data
     assert any("public.more could not be sampled (42501)" in note for note in drafted.samples.notes)
     assert "secret value" not in drafted.draft.text
     assert "user.contact.email" == drafted.rule("notes").fields["email"].category
+
+
+def test_columns_that_refer_to_two_tables_have_a_rule_for_each(made: _Maker) -> None:
+    drafted = made(
+        PEOPLE
+        + """
+        CREATE TABLE profile (user_id bigint PRIMARY KEY REFERENCES users, bio text);
+        INSERT INTO profile SELECT id, 'x' FROM users;
+        CREATE TABLE post (id int PRIMARY KEY, author_id bigint NOT NULL REFERENCES users,
+            user_id bigint REFERENCES users REFERENCES profile);
+        """
+    )
+    parents = {edge.to: edge.apart.home for columns, edge in drafted.rule("post").edge_rules() if columns == "user_id"}
+    assert {"app.public.profile": Apart.SKELETON, "app.public.users": Apart.SKELETON} == parents
+    edges = [(edge.parent, edge.enforced) for edge in drafted.scope().edges if edge.columns == ("user_id",)]
+    assert ("app.public.profile", True) in edges
+    assert ("app.public.users", True) in edges

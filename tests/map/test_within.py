@@ -47,7 +47,7 @@ def test_references_within_columns_are_drafted_as_edges_and_paths(drafting: Draf
     uuid = "note ~ ([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})"
     within = {"payload->actor->id", "raw->items[]->user", "cache_key ~ ^user:([0-9]+)$", uuid}
     assert within == set(config.datasets["app.public.event"].edges) == paths(config, "event")
-    assert ("ref",) == config.datasets["app.public.event"].edges[uuid].key
+    assert ("ref",) == config.datasets["app.public.event"].edges[uuid][0].key
     assert "public.event.blob holds keys of public.users" in drafting.told
 
 
@@ -65,11 +65,11 @@ def test_what_a_row_mentions_is_no_owner_where_a_key_names_one(drafting: Draftin
 
 
 def test_each_kind_of_a_pair_is_drafted_as_an_edge(drafting: Drafting) -> None:
-    edges = drafting(SCHEMA + WITHIN).datasets["app.public.comment"].edges
+    rule = drafting(SCHEMA + WITHIN).datasets["app.public.comment"]
     assert {
         "commentable_id when \"commentable_type\" = 'Plain'": "app.public.plain",
         "commentable_id when \"commentable_type\" = 'Video'": "app.public.video",
-    } == {key: edge.to for key, edge in edges.items() if " when " in key}
+    } == {key: edge.to for key, edge in rule.edge_rules() if " when " in key}
 
 
 def test_numbers_that_collide_by_chance_are_not_drafted(drafting: Drafting) -> None:

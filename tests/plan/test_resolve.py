@@ -9,6 +9,7 @@ import pytest
 
 from domicile import config
 from domicile.catalogue import Catalogue, Column, ForeignKey, RelationKind, Table, TableName
+from domicile.config import Apart
 from domicile.errors import BadFile, Unclassed
 from domicile.model import DatasetId, Holds, KeyKind, Outside, Reading, Scope, Step
 from domicile.plan.resolve import resolve
@@ -142,6 +143,24 @@ def test_a_reference_without_a_key_in_the_database_is_declared_in_the_file() -> 
     virtual = "  app.public.note: {rows: move, path: person_id, edges: {person_id: {to: app.public.person}}}\n"
     (edge,) = scope_of(PERSON + virtual + TAG, bare).edges
     assert (False, (name("note"),)) == (edge.enforced, edge.missing_on)
+
+
+def test_columns_that_refer_to_several_tables_have_a_rule_for_each() -> None:
+    several = "edges: {person_id: [{to: app.public.person, apart: skeleton}, {to: app.public.tag, apart: whole}]}"
+    note = "  app.public.note: {rows: move, path: [{via: person_id, to: app.public.person}], " + several + "}\n"
+    edges = scope_of(PERSON + note + TAG).edges
+    assert {
+        ("app.public.person", "note_person", Apart.SKELETON), ("app.public.tag", "virtual person_id", Apart.WHOLE)
+    } == {(edge.parent, edge.name, edge.apart_home) for edge in edges}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "several", ["[{to: app.public.person}, {to: app.public.person}]", "[{}, {to: app.public.tag}]"]
+)
+def test_of_several_rules_each_names_its_own_parent(several: str) -> None:
+    note = "  app.public.note: {rows: move, path: person_id, edges: {person_id: " + several + "}}\n"
+    with pytest.raises(BadFile, match=r"edges\.person_id: of several each names its own parent"):
+        scope_of(PERSON + note + TAG)
 
 
 @pytest.mark.parametrize(("via", "many"), [("person_id", True), ("id", False)])

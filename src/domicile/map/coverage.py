@@ -122,15 +122,12 @@ def _why(rule: DatasetRule | None, edges: tuple[CoveredEdge, ...]) -> str:
 
 def _edges(config: Config, catalogue: Catalogue, table: Table, rule: DatasetRule | None) -> Iterator[CoveredEdge]:
     followed = {via for way in (rule.paths if rule else ()) for via in (",".join(way.path[0].via),)}
-    for key in catalogue.foreign_keys:
-        if key.child == table.name:
-            spelled = ",".join(key.columns)
-            yield CoveredEdge(
-                spelled=spelled, parent=dataset_id(config.source, key.parent), kind=EdgeKind.DECLARED,
-                followed=spelled in followed,
-            )  # fmt: skip
-    for spelled, edge in (rule.edges if rule else {}).items():
-        if edge.to:
+    keys = [key for key in catalogue.foreign_keys if key.child == table.name]
+    declared = {(",".join(key.columns), dataset_id(config.source, key.parent)): None for key in keys}
+    for spelled, parent in declared:
+        yield CoveredEdge(spelled=spelled, parent=parent, kind=EdgeKind.DECLARED, followed=spelled in followed)
+    for spelled, edge in rule.edge_rules() if rule else ():
+        if edge.to and (spelled, edge.to) not in declared:
             columns = split_when(spelled)[0]
             plain = all(table.column(name) for name in columns.split(","))
             yield CoveredEdge(

@@ -308,10 +308,20 @@ def _rule(cls: FieldClass, category: str | None, outside: Literal) -> str:
 def _edges(proposal: Proposal, dataset: DatasetProposal) -> Iterator[str]:
     if dataset.edges:
         yield "    edges:"
+    together: dict[str, list[EdgeProposal]] = {}
     for edge in dataset.edges:
-        told = f"from {edge.link.told}; " if edge.link.told else ""
-        comment = told + (f"unsure: {edge.unsure}" if edge.unsure else edge.why)
-        yield f"      {scalar(edge.link.key)}: {{{', '.join(_edge(proposal, edge))}}}  # {remark(comment)}"
+        together.setdefault(edge.link.key, []).append(edge)
+    for key, several in together.items():
+        if len(several) == 1:
+            yield f"      {scalar(key)}: {{{', '.join(_edge(proposal, several[0]))}}}  # {remark(_why(several[0]))}"
+            continue
+        yield f"      {scalar(key)}:  # refers to several tables"
+        yield from (f"        - {{{', '.join(_edge(proposal, edge))}}}  # {remark(_why(edge))}" for edge in several)
+
+
+def _why(edge: EdgeProposal) -> str:
+    told = f"from {edge.link.told}; " if edge.link.told else ""
+    return told + (f"unsure: {edge.unsure}" if edge.unsure else edge.why)
 
 
 def _edge(proposal: Proposal, edge: EdgeProposal) -> Iterator[str]:

@@ -176,19 +176,18 @@ class _Resolver:
 
     def _edges_of(self, name: str) -> tuple[Edge, ...]:
         table = self.tables.table(name, f"datasets.{name}")
-        rules = dict(self.config.datasets[name].edges)
+        rules = list(self.config.datasets[name].edge_rules())
         edges = [self._declared(table, key, rules) for key in self.catalogue.foreign_keys if key.child == table.name]
-        virtual = [self._virtual(name, table, columns, rule) for columns, rule in rules.items()]
+        virtual = [self._virtual(name, table, columns, rule) for columns, rule in rules]
         return (*(edge for edge in edges if edge is not None), *virtual)
 
-    def _declared(self, table: Table, key: ForeignKey, rules: dict[str, EdgeRule]) -> Edge | None:
+    def _declared(self, table: Table, key: ForeignKey, rules: list[tuple[str, EdgeRule]]) -> Edge | None:
         name = dataset_id(self.source, table.name)
         parent = dataset_id(self.source, key.parent)
-        rule = self.config.datasets[name].edges.get(",".join(key.columns))
-        if rule is not None and (rule.to is None or rule.to == parent):
-            rules.pop(",".join(key.columns), None)
-        elif rule is not None:
-            rule = None
+        text = ",".join(key.columns)
+        rule = self.config.datasets[name].edge_rule(text, parent)
+        if rule is not None and (text, rule) in rules:
+            rules.remove((text, rule))
         return Edge(
             name=key.name,
             child=DatasetId(name),

@@ -97,21 +97,21 @@ def _lines(config: Config, catalogue: Catalogue, tables: dict[str, Table]) -> It
         yield Line(
             child=child, columns=key.columns, parent=parent, enforced=key.validated and not key.missing_on,
             role="market" if step in market else "owner" if step in owning else "other",
-            rule=_rule(config.datasets.get(child), key.columns),
+            rule=_rule(config.datasets.get(child), key.columns, parent),
         )  # fmt: skip
     declared = {(key.child, key.columns, dataset_id(config.source, key.parent)) for key in catalogue.foreign_keys}
     for name, rule in config.datasets.items():
-        for text, edge in rule.edges.items():
+        for text, edge in rule.edge_rules():
             columns = tuple(split_when(text)[0].split(","))
             if name in tables and edge.to in tables and (tables[name].name, columns, edge.to) not in declared:
                 yield Line(
                     child=name, columns=columns, parent=str(edge.to), enforced=False,
-                    role="owner" if (name, columns) in owning else "other", rule=_rule(rule, (text,)),
+                    role="owner" if (name, columns) in owning else "other", rule=_rule(rule, (text,), str(edge.to)),
                 )  # fmt: skip
 
 
-def _rule(rule: DatasetRule | None, columns: tuple[str, ...]) -> str:
-    edge = rule.edges.get(",".join(columns)) if rule else None
+def _rule(rule: DatasetRule | None, columns: tuple[str, ...], parent: str) -> str:
+    edge = rule.edge_rule(",".join(columns), parent) if rule else None
     if edge is None or edge.apart.home == edge.apart.source == "refuse":
         return ""
     return f"home {edge.apart.home} · source {edge.apart.source}"
@@ -128,7 +128,7 @@ def _parent(config: Config, catalogue: Catalogue, child: str, columns: tuple[str
     for key in catalogue.foreign_keys:
         if dataset_id(config.source, key.child) == child and key.columns == columns:
             return dataset_id(config.source, key.parent)
-    edge = config.datasets[child].edges.get(",".join(columns)) if child in config.datasets else None
+    edge = config.datasets[child].edge_rule(",".join(columns)) if child in config.datasets else None
     return edge.to if edge else None
 
 

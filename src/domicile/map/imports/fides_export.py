@@ -157,7 +157,7 @@ class _Exporting:
         for key in self.catalogue.foreign_keys:
             if key.child == table.name and len(key.columns) == 1:
                 yield key.columns[0], key.parent, key.parent_columns
-        for columns, edge in rule.edges.items() if rule else ():
+        for columns, edge in rule.edge_rules() if rule else ():
             parent = self.catalogue.table(split_dataset_id(edge.to)[1]) if edge.to is not None else None
             if parent is not None and split_when(columns)[1] is None:  # fideslang has no conditions; the rule keeps it
                 yield columns, parent.name, edge.key or parent.key
