@@ -86,11 +86,28 @@ def test_the_picture_shows_every_dataset_and_edge_and_fetches_nothing(pagila: Dr
     assert [] == reader.open
     assert [] == reader.fetched
     assert not re.search(r"https?://|url\((?!#)|@import", page)
-    assert 15 == reader.count("box")
-    assert 21 + 1 == reader.count("edge")  # declared ones, and store.manager_staff_id
+    assert 15 + 1 == reader.count("box")  # the tables, and rental_by_category
+    assert 21 + 1 + 6 == reader.count("edge")  # declared ones, store.manager_staff_id, and what the view reads
     assert 1 == reader.count("subject")
     assert 3 == sum(text.split()[:2] == ["edge", "market"] for text in reader.classes)
     assert 5 == reader.count("rule")
+
+
+def test_what_is_computed_is_drawn_beside_what_it_is_computed_from(database: Databases, pg18: EmbeddedServer) -> None:
+    dsn = database(pg18)
+    run(
+        dsn,
+        """
+        CREATE TABLE users (id int PRIMARY KEY, email text, country text);
+        CREATE MATERIALIZED VIEW contacts AS SELECT id, email FROM users;
+        INSERT INTO users VALUES (1, 'a@example.com', 'CA');
+        """,
+    )
+    drafted = draft_of(dsn)
+    page = render(drafted.config, drafted.catalogue)
+    assert ["edge computed"] == [text for text in Reader(page).classes if text.split()[:1] == ["edge"]]
+    assert 3 == Reader(page).count("derived")  # the box, its card, and the legend
+    assert "contacts is computed from users" in page
 
 
 def test_hostile_names_are_text_in_the_picture(database: Databases, pg18: EmbeddedServer) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 
-from domicile.catalogue import Catalogue, Column, Table
+from domicile.catalogue import Catalogue, Column, RelationKind, Table
 from domicile.conditions import split_when
 from domicile.config import (
     Config,
@@ -65,7 +65,10 @@ class Line:
 def render(config: Config, catalogue: Catalogue) -> str:
     """Draw the map of a file and a catalogue as one HTML page."""
     rows = {row.dataset: row for row in table(config, catalogue)}
-    tables = {dataset_id(config.source, item.name): item for item in catalogue.tables}
+    views = [
+        Table(name=view.name, kind=RelationKind.TABLE, columns=()) for view in catalogue.views if view.materialised
+    ]
+    tables = {dataset_id(config.source, item.name): item for item in (*catalogue.tables, *views)}
     lines = tuple(_lines(config, catalogue, tables))
     heights = {name: _height(_shown(config.datasets.get(name), item), item) for name, item in tables.items()}
     placement = place(heights, ((line.child, line.parent) for line in lines))
@@ -108,6 +111,18 @@ def _lines(config: Config, catalogue: Catalogue, tables: dict[str, Table]) -> It
                     child=name, columns=columns, parent=str(edge.to), enforced=False,
                     role="owner" if (name, columns) in owning else "other", rule=_rule(rule, (text,), str(edge.to)),
                 )  # fmt: skip
+    for name, of in _computed(config, catalogue):
+        if name in tables and of in tables:
+            yield Line(child=name, columns=("computed",), parent=of, enforced=True, role="computed", rule="")
+
+
+def _computed(config: Config, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    """What materialised views and derived tables are computed from."""
+    for view in catalogue.views:
+        if view.materialised:
+            yield from ((dataset_id(config.source, view.name), dataset_id(config.source, of)) for of in view.reads)
+    for name, rule in config.datasets.items():
+        yield from ((name, of) for of in rule.of or ())
 
 
 def _rule(rule: DatasetRule | None, columns: tuple[str, ...], parent: str) -> str:
@@ -174,13 +189,15 @@ def _svg(
 
 
 def _start(config: Config, item: Table, line: Line, box: Box) -> int:
-    """An edge starts at the field that holds it, where that is shown."""
+    """An edge starts at the field that holds it, where that is shown; what is computed, at its name."""
+    if line.role == "computed":
+        return box.y + HEAD_HEIGHT // 2
     shown = [column.name for column in _shown(config.datasets.get(line.child), item)]
     number = shown.index(line.columns[0]) if line.columns[0] in shown else len(shown)
     return box.y + HEAD_HEIGHT + ROW_HEIGHT * number + 12
 
 
-_ORDER = {"other": 0, "owner": 1, "market": 2}
+_ORDER = {"computed": 0, "other": 1, "owner": 2, "market": 3}
 _ARROWS = "<defs>" + "".join(
     f'<marker id="a-{role}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" '
     'markerUnits="userSpaceOnUse" orient="auto">'
@@ -202,6 +219,7 @@ def _path(line: Line, start_y: int, placement: Placement, ids: dict[str, str]) -
         curves = [_back((child.x + child.width, start_y), points[-1])]
     classes = f"edge {line.role}" + ("" if line.enforced else " loose")
     about = f"{_short(line.child)}.{','.join(line.columns)} → {_short(line.parent)}"
+    about = f"{_short(line.child)} is computed from {_short(line.parent)}" if line.role == "computed" else about
     about += "" if line.enforced else " (not enforced by the database)"
     about += f"; apart: {line.rule}" if line.rule else ""
     return (
@@ -273,9 +291,14 @@ def _box(config: Config, item: Table, row: MapRow, box: Box, identity: str) -> s
         f'<path class="head" d="M{box.x} {box.y + HEAD_HEIGHT}v-{HEAD_HEIGHT - 6}q0-6 6-6h{BOX_WIDTH - 12}q6 0 6 6'
         f'v{HEAD_HEIGHT - 6}z"/><text class="name" x="{head}" y="{box.y + 17}">{escape(_cut(_short(name)))}</text>'
         f'<text class="rows" x="{head}" y="{box.y + 32}">{escape(badge)}</text>'
-        f'<text class="count" x="{box.x + box.width - 10}" y="{box.y + 32}">≈ {_number(row.rows_estimate)} rows</text>'
+        f'<text class="count" x="{box.x + box.width - 10}" y="{box.y + 32}">{_size(item, row)}</text>'
         f"{''.join(fields)}</g>"
     )
+
+
+def _size(item: Table, row: MapRow) -> str:
+    """Say how many rows a table has; of a materialised view the catalogue doesn't say it."""
+    return f"≈ {_number(row.rows_estimate)} rows" if item.columns else "materialised view"
 
 
 def _field(rule: DatasetRule | None, column: Column, box: Box, number: int) -> str:
@@ -346,10 +369,15 @@ def _legend() -> str:
     edges = (
         '<li><i class="line owner"></i> makes a row somebody’s</li>'
         '<li><i class="line market"></i> way to the market</li>'
+        '<li><i class="line computed"></i> is computed from</li>'
         '<li><i class="line other"></i> refers to</li><li><i class="line loose"></i> not enforced by the database</li>'
         '<li><span class="disc">sw</span> ends may come apart: at home, at the source (s skeleton, w whole)</li>'
     )
     return f"<ul>{rows}</ul><ul>{classes}</ul><ul>{edges}</ul>"
+
+
+def _verb(line: Line) -> str:
+    return "computed from" if line.role == "computed" else f"{','.join(line.columns)} →"
 
 
 def _card(config: Config, name: str, item: Table, row: MapRow, lines: tuple[Line, ...]) -> str:
@@ -362,7 +390,7 @@ def _card(config: Config, name: str, item: Table, row: MapRow, lines: tuple[Line
         for sign, css, words in [_MARKS[class_of(rule, column.name)]]
     )
     out = "".join(
-        f"<li>{escape(','.join(line.columns))} → {escape(_short(line.parent))}"
+        f"<li>{escape(_verb(line))} {escape(_short(line.parent))}"
         + ("" if line.enforced else " <em>not enforced</em>")
         + (f" <em>apart: {escape(line.rule)}</em>" if line.rule else "")
         + "</li>"
@@ -373,7 +401,7 @@ def _card(config: Config, name: str, item: Table, row: MapRow, lines: tuple[Line
     reason = f"<p>{escape(rule.reason)}</p>" if rule and rule.reason else ""
     return (
         f'<details><summary><span class="chip {_css(rows)}">{escape(rows)}</span> <b>{escape(_short(name))}</b>'
-        f" <small>≈ {_number(row.rows_estimate)} rows · {row.fields.private} private</small></summary>"
+        f" <small>{_size(item, row)}{f' · {row.fields.private} private' if item.columns else ''}</small></summary>"
         f"{path}{reason}<ul>{fields}</ul>{f'<ul class=out>{out}</ul>' if out else ''}</details>"
     )
 
@@ -400,7 +428,7 @@ ul{list-style:none;margin:0;padding:0}.legend li{margin:3px 0}
 .mark.excepted{color:var(--excepted);fill:var(--excepted)}.mark.open{color:#000;fill:#000;font-weight:700}
 .line{display:inline-block;width:34px;border-top:2px solid #9aa3b2;vertical-align:middle;margin-right:6px}
 .line.owner{border-color:var(--private)}.line.market{border-top-width:4px;border-color:var(--market)}
-.line.loose{border-top-style:dashed}
+.line.loose{border-top-style:dashed}.line.computed{border-color:#4fae94}
 .disc{display:inline-block;width:22px;height:22px;line-height:20px;border:1px solid var(--ink);border-radius:50%;
 text-align:center;font-size:11px;background:#fff;margin-right:4px}
 .bar{display:flex;gap:8px;align-items:center;margin-bottom:8px;color:var(--soft);font-size:13px}
@@ -419,6 +447,7 @@ svg{display:block}svg text{font-size:12px;fill:var(--ink)}
 .name{font-weight:650;font-size:13px!important}.rows,.count,.more{fill:var(--soft)!important;font-size:11px!important}
 .count{text-anchor:end}.mark{text-anchor:middle}
 .edge path{fill:none;stroke:#9aa3b2;stroke-width:1.4}.edge.owner path{stroke:var(--private);stroke-width:1.9}
+.edge.computed path{stroke:#4fae94}.arrow.computed{fill:#4fae94}
 .edge.market path{stroke:var(--market);stroke-width:4}.edge.loose path{stroke-dasharray:6 4}
 .arrow{fill:#9aa3b2;stroke:none!important}.arrow.owner{fill:var(--private)}.arrow.market{fill:var(--market)}
 .rule circle{fill:#fff;stroke:var(--ink)}.rule text{font-size:9px;text-anchor:middle}
