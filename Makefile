@@ -25,7 +25,7 @@ demo: $(READY) ## move the short-video service's data home, prove it, erase it, 
 test: $(READY) ## run every test against real servers (TESTS=path narrows)
 	@scripts/debian.sh test
 	$(BIN)/python scripts/majors.py .cache/postgres
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
 
 check: $(READY) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check $(PATHS)
