@@ -42,7 +42,7 @@ docs: $(READY) ## check the documents: links, anchors, commands
 	@$(BIN)/python scripts/docs.py
 
 lock: $(BIN)/uv ## resolve requirements.lock again
-	@$(BIN)/uv pip compile pyproject.toml --group dev --group bench --generate-hashes --universal \
+	@$(BIN)/uv pip compile pyproject.toml --group dev --group bench --group service --generate-hashes --universal \
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
 	  --upgrade --quiet --output-file requirements.lock
 	if grep -nE '^--|https?://' requirements.lock; then echo 'requirements.lock holds an address' >&2; exit 1; fi
