@@ -36,7 +36,7 @@ check: $(READY) ## format, lint, types, import contracts
 bench: $(READY) ## measure copy, verify and closure against the raw pipe, reladiff and one scan, as ratios
 	@scripts/debian.sh bench
 	$(BIN)/python -m bench
-	$(BIN)/python -m bench.closure
+	PYTHONPATH=examples $(BIN)/python -m bench.closure
 
 docs: $(READY) ## check the documents: links, anchors, commands
 	@$(BIN)/python scripts/docs.py

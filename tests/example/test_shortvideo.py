@@ -16,7 +16,7 @@ from domicile.plan.resolve import resolve
 from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.source import PostgresSource
-from examples.shortvideo.database import create
+from shortvideo.database import create
 from tests.servers import Databases, Servers
 
 HERE = Path(__file__).resolve().parents[2] / "examples" / "shortvideo"
