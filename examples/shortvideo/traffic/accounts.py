@@ -42,7 +42,7 @@ def sign_up(_: Person, crowd: Crowd) -> Act:
         new.cookie = answer.cookies["sv"]
         new.location = new.first_location = str(answer.json()["location"])
         crowd.welcome(new)
-        return [arrival(new)]
+        return [arrival(new), entry(new, Kind.BASELINE)]
 
     request = post(
         new,
