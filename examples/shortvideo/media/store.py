@@ -117,7 +117,7 @@ class ObjectServer:
         data.mkdir(parents=True, exist_ok=True)
         key, secret = _credentials(folder.absolute() / "s3.json")
         for _ in range(START_TRIES_MAX):
-            ports = _free_ports(2 * len(SERVICES))
+            ports = free_ports(2 * len(SERVICES))
             endpoint = f"http://{LOOPBACK}:{ports[SERVICES.index('s3')]}"
             server = cls(endpoint=endpoint, key=key, secret=secret, directory=folder.absolute())
             with (folder / "weed.log").open("ab") as log:
@@ -229,7 +229,7 @@ def _program() -> str:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return ports of loopback that nobody listens on now, each another."""
     with ExitStack() as probes:
         sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
