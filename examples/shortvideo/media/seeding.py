@@ -18,6 +18,8 @@ from shortvideo.media.process import measure
 from shortvideo.media.store import Bucket
 
 PUTS_AT_ONCE: Final = 8
+DRAFTS_OF: Final = 50
+"""People up to this id: those who can log in. A draft has a key of its own, and thousands would be 100 kB each."""
 VIDEO: Final = "video/mp4"
 POSTER: Final = "image/jpeg"
 
@@ -25,7 +27,8 @@ POSTER: Final = "image/jpeg"
 def fill(dsn: str, bucket: Bucket, clips: Sequence[Path]) -> None:
     """Give every video of the database at `dsn` one of the clips, the same for the same id; the role is a superuser.
 
-    To be called once, before anybody uploads: it knows no seeded video from an uploaded one.
+    The first people's drafts get one, too. To be called once, before anybody uploads: it knows no seeded video from
+    an uploaded one.
     """
     keys = [_key(clip) for clip in clips]
     with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:
@@ -41,6 +44,9 @@ def fill(dsn: str, bucket: Bucket, clips: Sequence[Path]) -> None:
         # Triggers rest: nobody edited these videos, so their `updated_at` stays.
         connection.execute("SET session_replication_role = replica")
         connection.execute(_POINT, (*columns, len(clips)))
+        drafts = connection.execute(_DRAFTS, [DRAFTS_OF]).fetchall()
+    with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:
+        list(pool.map(lambda draft: bucket.put(draft[1], clips[draft[0] % len(clips)], VIDEO), drafts))
 
 
 _POINT: Final = """
@@ -51,6 +57,8 @@ _POINT: Final = """
         (SELECT %s::bigint) AS clips (number)
     WHERE c.place = 1 + v.id %% clips.number
 """
+
+_DRAFTS: Final = "SELECT id, object_key FROM app.drafts WHERE author_id <= %s"
 
 
 def _key(clip: Path) -> str:
