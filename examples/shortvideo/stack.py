@@ -30,6 +30,7 @@ import psycopg
 from domicile.stores.postgres.programs import reachable_folder
 from domicile.stores.postgres.server import EmbeddedServer
 from shortvideo import database, residence
+from shortvideo.left_over import end_left_over
 from shortvideo.media import clips as clip_maker
 from shortvideo.media.seeding import fill
 from shortvideo.media.store import LOOPBACK, Bucket, ObjectServer, free_ports
@@ -37,6 +38,8 @@ from shortvideo.media.store import LOOPBACK, Bucket, ObjectServer, free_ports
 HERE: Final = Path(__file__).resolve().parent
 CLIP_CACHE: Final = HERE.parents[1] / ".cache" / "shortvideo"
 SOURCE: Final = "sg"
+RUN: Final = "run"
+"""The folder that instances and router work in; it stays empty, they are known by it."""
 DATABASE: Final = "shortvideo"
 CLIPS: Final = 24
 REFERENCE: Final = ("countries", "locations")
@@ -83,6 +86,7 @@ class Web:
                 stdout=log,
                 stderr=log,
                 env=dict(self.environment),
+                cwd=self.log.parents[1] / RUN,
                 start_new_session=True,  # Ctrl-C reaches the stack alone, which then stops everything in order
             )
         deadline = time.monotonic() + READY_SECONDS_MAX
@@ -153,7 +157,9 @@ class Stack:
         if locations[0] != SOURCE:
             raise ValueError(f"the first location is the source, {SOURCE}")
         state = state.absolute()
-        (state / "logs").mkdir(parents=True, exist_ok=True)
+        for name in ("logs", RUN):
+            (state / name).mkdir(parents=True, exist_ok=True)
+        end_left_over(state / RUN, "uvicorn")
         words = _secrets(state / "secrets.json")
         with ExitStack() as ending:
             folder = _data_folder(state, ending)

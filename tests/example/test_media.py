@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -12,11 +16,12 @@ import pytest
 
 from domicile.stores.postgres.server import EmbeddedServer
 from shortvideo.database import create
+from shortvideo.left_over import _working_in, end_left_over
 from shortvideo.media import clips, ffmpeg, process
 from shortvideo.media.process import NotAVideo, measure, prepare
 from shortvideo.media.seeding import fill
 from shortvideo.media.store import Bucket, NoObject, ObjectServer
-from tests.servers import Databases
+from tests.servers import ROOT, Databases
 
 COUNT = 4
 
@@ -80,6 +85,23 @@ def test_a_store_keeps_its_objects_and_credentials_over_a_restart(tmp_path: Path
         assert (first.key, first.secret) == (second.key, second.secret)
         assert b"bytes" == second.bucket("media").get("key")
     assert (tmp_path / "s3.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_store_that_outlived_its_starter_is_ended_before_another_begins(tmp_path: Path) -> None:
+    killed = (
+        "import os, signal, sys; from pathlib import Path; from shortvideo.media.store import ObjectServer\n"
+        "with ObjectServer.start(Path(sys.argv[1])) as store:\n"
+        "    store.bucket('media').put('key', b'bytes', 'text/plain')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "examples")}
+    done = subprocess.run([sys.executable, "-c", killed, tmp_path], check=False, env=environment)
+    assert -signal.SIGKILL == done.returncode
+    assert 1 == len(_working_in(tmp_path / "data", "weed"))
+    with ObjectServer.start(tmp_path) as store:
+        assert b"bytes" == store.bucket("media").get("key")
+        assert 1 == len(_working_in(tmp_path / "data", "weed"))
+    assert 0 == end_left_over(tmp_path / "data", "weed")
 
 
 def test_no_secret_is_shown(store: ObjectServer, bucket: Bucket) -> None:

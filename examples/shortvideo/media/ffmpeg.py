@@ -20,7 +20,8 @@ class FfmpegFailed(Exception):
 
 def run(arguments: Sequence[str | Path], *, given: bytes | None = None, seconds_max: float = RUN_SECONDS_MAX) -> str:
     """Run ffmpeg, with `given` at its standard input; return what it printed there. Raise FfmpegFailed."""
-    command = [program(), *(PLAIN if given is None else PLAIN[2:]), *map(str, arguments)]
+    # Nicely: who watches goes before who uploads.
+    command = ["nice", program(), *(PLAIN if given is None else PLAIN[2:]), *map(str, arguments)]
     try:
         done = subprocess.run(
             command,

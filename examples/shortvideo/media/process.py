@@ -56,8 +56,13 @@ def prepare(upload: Path, folder: Path) -> Clip:
         raise NotAVideo("This file can't be played: it is no video, or of a kind that we don't know.") from None
     if duration_s > SECONDS_MAX:
         raise NotAVideo(f"This video is longer than {SECONDS_MAX} seconds.")
-    ffmpeg.run(["-ss", f"{min(1.0, duration_s / 2):.3f}", "-i", video, "-frames:v", "1", "-q:v", "4", poster])
+    still(video, poster, at_s=min(1.0, duration_s / 2))
     return Clip(video=video, poster=poster, duration_s=duration_s, width=width, height=height)
+
+
+def still(video: Path, poster: Path, *, at_s: float = 0) -> None:
+    """Write one frame of a clip of ours as a JPEG; raise ffmpeg.FfmpegFailed."""
+    ffmpeg.run(["-ss", f"{at_s:.3f}", "-i", video, "-frames:v", "1", "-q:v", "4", poster])
 
 
 def _encode(upload: Path, video: Path) -> None:
@@ -69,6 +74,7 @@ def _encode(upload: Path, video: Path) -> None:
             *("-map", "0:v:0", "-map", "0:a:0?", "-map_metadata", "-1", "-map_chapters", "-1"),
             *("-vf", f"{size}:force_original_aspect_ratio=decrease:force_divisible_by=2,setsar=1,format=yuv420p"),
             *("-fpsmax", str(FRAMES_PER_SECOND_MAX), "-c:v", "libx264", "-preset", "veryfast", "-crf", "26"),
+            *("-maxrate", "2M", "-bufsize", "4M", "-threads", "1"),  # the other processors are for those who watch
             *("-c:a", "aac", "-b:a", "96k", "-ac", "2", "-ar", "48000", "-movflags", "+faststart", video),
         ],
         seconds_max=WORK_SECONDS_MAX,

@@ -24,6 +24,8 @@ import boto3  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
+from shortvideo.left_over import end_left_over
+
 LOOPBACK: Final = "127.0.0.1"
 REGION: Final = "us-east-1"  # S3 signs a region into each request; a store of one's own takes any
 LINK_SECONDS: Final = 600
@@ -116,13 +118,14 @@ class ObjectServer:
         data = folder.absolute() / "data"
         data.mkdir(parents=True, exist_ok=True)
         key, secret = _credentials(folder.absolute() / "s3.json")
+        end_left_over(data, "weed")
         for _ in range(START_TRIES_MAX):
             ports = free_ports(2 * len(SERVICES))
             endpoint = f"http://{LOOPBACK}:{ports[SERVICES.index('s3')]}"
             server = cls(endpoint=endpoint, key=key, secret=secret, directory=folder.absolute())
             with (folder / "weed.log").open("ab") as log:
                 process = subprocess.Popen(
-                    _command(folder.absolute(), ports), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder
+                    _command(folder.absolute(), ports), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=data
                 )
             try:
                 if server._answers(process):
