@@ -62,11 +62,8 @@ def check(
 
 
 async def _once(book: Expected, url: str, dsns: Mapping[str, str], leftovers: frozenset[str]) -> list[Finding]:
-    wire = Wire(url)
-    try:
+    async with Wire(url) as wire:
         seen = await look(Eyes(wire), book)
-    finally:
-        wire.close()
     return sorted({*compare(book, seen), *misplaced(book, seen, dsns, leftovers=leftovers)})
 
 

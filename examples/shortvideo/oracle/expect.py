@@ -115,7 +115,17 @@ def expected(entries: Iterable[Entry]) -> Expected:
     book = Expected()
     for entry in entries:
         _FOLDS[entry.kind](book, entry)
+    _open_blocked(book)
     return book
+
+
+def _open_blocked(book: Expected) -> None:
+    """Leave open whether messages to somebody who blocks their sender arrive: on the way they may be overtaken."""
+    blocks = {(s.person, s.target) for s in book.switches if s.kind is Kind.BLOCK}
+    for said in book.messages.values():
+        author = book.people.get(said.author)
+        if author is not None and (said.target_id, author.username) in blocks:
+            said.there = There.MAYBE
 
 
 def _person(book: Expected, entry: Entry) -> None:

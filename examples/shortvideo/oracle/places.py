@@ -16,7 +16,7 @@ from shortvideo.oracle.look import Seen
 
 # What is looked for, and the people who have rows of it. Rows whose private columns are empty are public skeletons.
 OWNED: Final = {
-    "account": "SELECT DISTINCT id FROM app.users WHERE id = ANY(%s) AND (email IS NOT NULL OR password_hash IS NOT NULL)",
+    "account": "SELECT id FROM app.users WHERE id = ANY(%s) AND concat(email, password_hash) <> ''",
     "sessions": "SELECT DISTINCT user_id FROM app.sessions WHERE user_id = ANY(%s)",
     "devices": "SELECT DISTINCT user_id FROM app.devices WHERE user_id = ANY(%s)",
     "follows": "SELECT DISTINCT follower_id FROM app.follows WHERE follower_id = ANY(%s)",

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
 from typing import Any, TextIO
@@ -68,8 +68,10 @@ def _crowd(options: argparse.Namespace, people: list[Any]) -> Crowd:
 
 
 async def _run(options: argparse.Namespace, crowd: Crowd, console: Console) -> Run:
-    wire = Wire(options.url)
-    with Ledger(options.ledger) as ledger, options.figures.open("w", encoding="utf-8") as figures:
+    async with AsyncExitStack() as ending:
+        wire = await ending.enter_async_context(Wire(options.url))
+        ledger = ending.enter_context(Ledger(options.ledger))
+        figures = ending.enter_context(options.figures.open("w", encoding="utf-8"))
         run = Run(wire=wire, crowd=crowd, ledger=ledger)
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGINT, signal.SIGTERM):
@@ -78,7 +80,6 @@ async def _run(options: argparse.Namespace, crowd: Crowd, console: Console) -> R
         with Live(console=console, auto_refresh=False, transient=False) as live:
             await _watched(run, options, live, figures)
         _write(figures, lines("total", round(options.seconds), run.board.total))
-        wire.close()
     return run
 
 

@@ -10,7 +10,7 @@ from shortvideo.traffic.people import Crowd, Person
 
 # Acts in ten thousand.
 SHARES: Final[tuple[tuple[Chooser, int], ...]] = (
-    (reading.feed, 2600),
+    (reading.feed, 2674),
     (reading.video, 700),
     (reading.poster, 600),
     (reading.comments, 600),

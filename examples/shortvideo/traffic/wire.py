@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 HEAD_BYTES_MAX: Final = 64 * 1024
@@ -110,10 +111,20 @@ class Wire:
         self._rest(connection, keep=keep)
         return answer
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Give back every connection."""
         while self._kept:
-            self._kept.pop().writer.close()
+            writer = self._kept.pop().writer
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+        await asyncio.sleep(0)  # those that were given up earlier end, too
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def _connect(self) -> _Connection:
         while self._kept:
@@ -172,7 +183,7 @@ def _head(raw: bytes) -> tuple[int, dict[str, str], dict[str, str]]:
         if name.lower() == "set-cookie":
             key, _, content = value.strip().partition(";")[0].partition("=")
             cookies[key] = content.strip('"')
-    return int(first.split(" ", 2)[1]), headers, cookies
+    return int(first.partition(" ")[2][:3]), headers, cookies
 
 
 async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> tuple[bytes, bool]:
