@@ -99,6 +99,7 @@ def _settings(person: Person, name: str, **fields: str) -> Act:
         request=post(person, "/settings", **fields),
         settle=settle,
         doubt=doubtful(person, Kind.SETTINGS, **fields),
+        refusals=frozenset({409}) if "country" in fields else frozenset(),  # it has another home
     )
 
 

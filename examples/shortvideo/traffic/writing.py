@@ -176,7 +176,8 @@ def _upload(person: Person, crowd: Crowd, kind: Kind) -> Act:
         (person.videos if published else person.drafts).append(number)
         return [entry(person, kind, id=number, caption=caption)]
 
-    fields = {"caption": caption, "tags": "fyp", "publish": "true" if published else "false"}
+    # A draft's tags would become words of its caption, and the oracle looks for the caption as it is.
+    fields = {"caption": caption, "tags": "fyp" if published else "", "publish": "true" if published else "false"}
     return Act(
         name="upload" if published else "upload draft",
         person=person,
