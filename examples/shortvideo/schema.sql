@@ -140,6 +140,8 @@ CREATE TABLE app.videos (
 CREATE INDEX videos_feed ON app.videos (published_at DESC, id DESC) WHERE deleted_at IS NULL;
 CREATE INDEX videos_author ON app.videos (author_id, published_at);
 CREATE INDEX videos_tags ON app.videos USING gin (tags);
+CREATE INDEX users_name ON app.users (lower(display_name) text_pattern_ops);
+CREATE INDEX users_handle ON app.users (lower(username::text) text_pattern_ops);
 
 CREATE TABLE app.drafts (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -327,6 +329,20 @@ SELECT u.id, u.username, u.display_name, u.avatar_url, u.bio, count(f.follower_i
 FROM app.users u
 LEFT JOIN app.follows f ON f.followee_id = u.id
 GROUP BY u.id;
+
+-- What everybody sees of videos and comments, with the names beside them.
+CREATE VIEW app.feed AS
+SELECT v.id, v.author_id, u.username, u.display_name, v.caption, array_remove(v.tags, NULL) AS tags, v.object_key,
+       v.thumb_key, v.like_count AS likes, v.comment_count AS comments, v.view_count AS views, v.published_at
+FROM app.videos v
+JOIN app.users u ON u.id = v.author_id
+WHERE v.deleted_at IS NULL;
+
+CREATE VIEW app.public_comments AS
+SELECT c.id, c.target_type, c.target_id, c.author_id, u.username, u.display_name, c.body, c.parent_id, c.written_at
+FROM app.comments c
+LEFT JOIN app.users u ON u.id = c.author_id
+WHERE c.deleted_at IS NULL;
 
 CREATE MATERIALIZED VIEW app.video_stats AS
 SELECT

@@ -1,0 +1,178 @@
+"""The front door: leads every request to the instance of the location where the person lives.
+
+It knows one thing, who lives where, and holds no data: bodies stream through. `SV_COMMONS_DSN`, and `SV_PEERS` with
+the address of every instance; `uvicorn --factory shortvideo.router:create`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+from urllib.parse import quote
+
+import httpx
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shortvideo.residence import SOURCE, Residences
+
+CONNECT_SECONDS: Final = 2.0
+ANSWER_SECONDS: Final = 60.0
+CONNECTIONS_MAX: Final = 100
+# RFC 9110, 7.6.1: these speak of one connection, not of the message.
+HOP_BY_HOP: Final = {
+    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade",
+}  # fmt: skip
+OURS: Final = {b"x-forwarded-for", b"x-location"}
+PAGE: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>In a moment</title>
+<style>body { background: #0e0f13; color: #f4f4f6; font: 18px/1.5 system-ui; text-align: center; padding: 25vh 1rem 0 }
+a { color: #8ab4ff }</style>
+<main><h1>In a moment</h1><p>{sentence}</p><p><a href="">Try again</a></p></main></html>"""
+log = logging.getLogger("shortvideo.router")
+
+
+class Router:
+    """ASGI application."""
+
+    def __init__(self, instances: Mapping[str, str], commons_dsn: str) -> None:
+        self._instances = dict(instances)
+        self._pool = ConnectionPool(commons_dsn, kwargs={"autocommit": True}, min_size=1, max_size=4, open=False)
+        self._residences = Residences(self._look_up)
+        self._countries: dict[str, str] = {}
+        self._client: httpx.AsyncClient | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._lead(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._pool.open()
+        limits = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX)
+        timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+        self._client = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._client.aclose()
+        self._pool.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _lead(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if scope["path"].startswith("/internal/"):
+            await _say(headers, 404, "There is no such page.")(scope, receive, send)
+            return
+        try:
+            location = await self._location(headers)
+            instance = self._instances[location]
+        except (KeyError, psycopg.Error, PoolTimeout):
+            await _say(headers, 503, "We can't find out where your data lives.")(scope, receive, send)
+            return
+        try:
+            await self._pass_on(instance, location, scope, receive, send)
+        except httpx.TimeoutException:
+            await _say(headers, 503, "Your home takes its time.")(scope, receive, send)
+        except httpx.TransportError as fault:
+            log.warning("%s: %s", location, type(fault).__name__)
+            await _say(headers, 502, "Your home does not answer right now.")(scope, receive, send)
+
+    async def _location(self, headers: Headers) -> str:
+        """Where the person lives; without one, where people of their country live; else the source."""
+        cookies = _cookies(headers.get("cookie", ""))
+        person = cookies.get("sv", "").partition(".")[0]
+        if person.isascii() and person.isdigit() and len(person) < 19:
+            known = self._residences.known(int(person))
+            return await asyncio.to_thread(self._residences.of, int(person)) if known is None else known
+        country = cookies.get("sv_country", "")
+        if not country:
+            return SOURCE
+        return await asyncio.to_thread(self._of_country, country)
+
+    async def _pass_on(self, instance: str, location: str, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._client is not None
+        url = instance + quote(scope["path"], safe="/%:@!$&'()*+,;=~")
+        if scope["query_string"]:
+            url += "?" + scope["query_string"].decode("ascii")
+        request = self._client.build_request(
+            scope["method"], url, headers=_onwards(scope), content=_body(scope, receive)
+        )  # fmt: skip
+        response = await self._client.send(request, stream=True)
+        try:
+            kept = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in HOP_BY_HOP]
+            kept.append((b"x-location", location.encode()))
+            await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
+            async for block in response.aiter_raw():
+                await send({"type": "http.response.body", "body": block, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            await response.aclose()
+
+    def _look_up(self, person: int) -> str | None:
+        with self._pool.connection() as connection:
+            row = connection.execute("SELECT location FROM app.residences WHERE user_id = %s", [person]).fetchone()
+        return None if row is None else str(row[0])
+
+    def _of_country(self, country: str) -> str:
+        query = "SELECT name FROM app.locations WHERE receives AND %s = ANY(countries)"
+        with self._pool.connection() as connection:
+            row = connection.execute(query, [country]).fetchone()
+        return SOURCE if row is None or row[0] not in self._instances else str(row[0])
+
+
+def create() -> ASGIApp:
+    """Make the router from the environment."""
+    return Router(json.loads(os.environ["SV_PEERS"]), os.environ["SV_COMMONS_DSN"])
+
+
+def _onwards(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """The request's headers, with the address from where it came in place of what it claims."""
+    kept = [(name, value) for name, value in scope["headers"] if name not in HOP_BY_HOP and name not in OURS]
+    client = scope.get("client")
+    kept.append((b"x-forwarded-for", (client[0] if client else "0.0.0.0").encode()))  # noqa: S104 - an address to log
+    return kept
+
+
+def _body(scope: Scope, receive: Receive) -> AsyncIterator[bytes] | None:
+    """The request's body as it comes; None where there is none."""
+    names = {name for name, _ in scope["headers"]}
+    if not names & {b"content-length", b"transfer-encoding"}:
+        return None
+    return _blocks(receive)
+
+
+async def _blocks(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        more = message.get("more_body", False)
+        if message.get("body"):
+            yield message["body"]
+
+
+def _cookies(header: str) -> dict[str, str]:
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
+    except CookieError:
+        return {}
+
+
+def _say(headers: Headers, status: int, sentence: str) -> Response:
+    retry = {"retry-after": "2"} if status >= 500 else {}
+    if "application/json" in headers.get("accept", ""):
+        return JSONResponse({"error": sentence}, status, headers=retry)
+    return HTMLResponse(PAGE.replace("{sentence}", sentence), status, headers=retry)

@@ -1,0 +1,226 @@
+"""Does the jobs of one location: `python -m shortvideo.worker`, or a thread inside the instance.
+
+A job is done in the transaction that marks it as done, so that a crash leaves it as it was. Where its effect lies in
+another database, that one remembers the job's id, and doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, Final, LiteralString
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from shortvideo.media.process import prepare
+from shortvideo.media.store import NoObject
+from shortvideo.service import nightly, post
+from shortvideo.service.jobs import JOB, Count, Deliver, Delivery, FanOut, Nightly, Published, Thumbnail, enqueue
+from shortvideo.service.peers import NoAnswer
+from shortvideo.service.places import Moving, Places, opened
+from shortvideo.service.settings import from_environment
+from shortvideo.service.store import Session
+
+IDLE_SECONDS: Final = 0.1
+VIEWS_SECONDS: Final = 2.0
+WAIT_SECONDS_MAX: Final = 60.0
+COUNTERS: Final[dict[str, LiteralString]] = {
+    "likes": "UPDATE app.videos SET like_count = greatest(0, like_count + %s) WHERE id = ANY(%s)",
+    "comments": "UPDATE app.videos SET comment_count = greatest(0, comment_count + %s) WHERE id = ANY(%s)",
+    "views": "UPDATE app.videos SET view_count = greatest(0, view_count + %s) WHERE id = ANY(%s)",
+    "followers": "UPDATE app.users SET follower_count = greatest(0, follower_count + %s) WHERE id = ANY(%s)",
+}
+log = logging.getLogger("shortvideo.worker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A job as it lies in the queue."""
+
+    id: int
+    kind: str
+    payload: dict[str, Any]
+    attempts: int
+
+
+class Worker:
+    """Takes one job after the other."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._resting: dict[int, float] = {}
+        """Jobs that can't be marked as failed, because their person is on the move: id → when to try again."""
+        self._views_due = 0.0
+
+    def run(self, stop: Event) -> None:
+        """Work until told to stop; whatever fails is tried again."""
+        while not stop.is_set():
+            try:
+                self._note_views()
+                if not self.work_once():
+                    self._places.bell.wait(IDLE_SECONDS)
+                    self._places.bell.clear()
+            except (psycopg.Error, PoolTimeout) as fault:
+                log.warning("the queue can't be read: %s", type(fault).__name__)
+                stop.wait(IDLE_SECONDS)
+
+    def work_once(self) -> bool:
+        """Do one job that is due; say whether there was one."""
+        now = time.monotonic()
+        self._resting = {number: until for number, until in self._resting.items() if until > now}
+        due = None
+        try:
+            with self._places.home.transaction() as home:
+                due = home.one(
+                    Due,
+                    "SELECT id, kind, payload, attempts FROM app.jobs WHERE done_at IS NULL AND run_after <= now() "
+                    "AND id <> ALL(%s) ORDER BY run_after, id LIMIT 1 FOR UPDATE SKIP LOCKED",
+                    [list(self._resting)],
+                )
+                if due is None:
+                    return False
+                self._do(home, due)
+                home.run("UPDATE app.jobs SET done_at = now(), attempts = attempts + 1 WHERE id = %s", [due.id])
+        except Exception as fault:  # one bad job must not stop the others
+            if due is None:
+                raise
+            self._put_off(due, fault)
+        return True
+
+    def _put_off(self, due: Due, fault: Exception) -> None:
+        """Try again later, later each time. Only the fault's kind is kept: its text may hold what people wrote."""
+        wait = min(WAIT_SECONDS_MAX, 0.5 * 2 ** min(due.attempts, 10))
+        if not isinstance(fault, NoAnswer | Moving | psycopg.Error):
+            log.error("job %s (%s) failed: %s", due.id, due.kind, type(fault).__name__)
+        try:
+            self._places.home.run(
+                "UPDATE app.jobs SET attempts = attempts + 1, last_error = %s, "
+                "run_after = now() + %s * interval '1 second' WHERE id = %s",
+                [type(fault).__name__, wait, due.id],
+            )
+        except psycopg.Error:
+            self._resting[due.id] = time.monotonic() + wait
+
+    def _do(self, home: Session, due: Due) -> None:
+        job = JOB.validate_python({**due.payload, "kind": due.kind})
+        match job:
+            case Thumbnail():
+                self._thumbnail(job)
+            case FanOut():
+                self._fan_out(home, due.id, job)
+            case Deliver():
+                self._deliver(home, due.id, job)
+            case Count():
+                self._count(home, due.id, job)
+            case Nightly():
+                nightly.run(self._places, home)
+                nightly.again(self._places, home)
+
+    def _thumbnail(self, job: Thumbnail) -> None:
+        """The picture lies beside the video, under the same name."""
+        key = self._places.commons.value("SELECT object_key FROM app.videos WHERE id = %s", [job.video_id])
+        if key is None:
+            return
+        with tempfile.TemporaryDirectory(prefix="shortvideo-poster-") as name:
+            video = Path(name) / "upload"
+            try:
+                video.write_bytes(self._places.public_files.get(key))
+            except NoObject:
+                return
+            picture = key.removesuffix(".mp4") + ".jpg"
+            self._places.public_files.put(picture, prepare(video, Path(name)).poster, "image/jpeg")
+        self._places.commons.run("UPDATE app.videos SET thumb_key = %s WHERE id = %s", [picture, job.video_id])
+
+    def _fan_out(self, home: Session, number: int, job: FanOut) -> None:
+        news = Published(author_id=job.user_id, video_id=job.video_id, created_at=datetime.now(UTC))
+        for location in self._places.peers.names():
+            self._post(location, Delivery(id=number, parcel=news))
+        post.tell_followers(self._places, home, news)
+
+    def _deliver(self, home: Session, number: int, job: Deliver) -> None:
+        """To where the recipient lives now: that may be here by now."""
+        self._places.residences.forget(job.recipient_id)
+        location = self._places.residences.of(job.recipient_id)
+        if location != self._places.settings.location:
+            self._post(location, Delivery(id=number, parcel=job.parcel))
+            return
+        post.keep(self._places, home, job.parcel)
+
+    def _post(self, location: str, delivery: Delivery) -> None:
+        self._places.peers.post(location, "deliver", delivery.model_dump(mode="json")).raise_for_status()
+
+    def _count(self, home: Session, number: int, job: Count) -> None:
+        """Counters stand in the commons, which remember that this job was done."""
+        with self._counting(home, number) as commons:
+            if commons is not None:
+                commons.run(COUNTERS[job.counter], [job.by, job.ids])
+
+    @contextmanager
+    def _counting(self, home: Session, number: int) -> Iterator[Session | None]:
+        if not self._places.apart:
+            yield home
+            return
+        with self._places.commons.transaction() as commons:
+            fresh = commons.run(
+                "INSERT INTO app.jobs (id, kind, payload, run_after, done_at) VALUES (%s, 'count', '{}', now(), now()) "
+                "ON CONFLICT (id) DO NOTHING",
+                [number],
+            )
+            yield commons if fresh else None
+
+    def _note_views(self) -> None:
+        if time.monotonic() < self._views_due:
+            return
+        self._views_due = time.monotonic() + VIEWS_SECONDS
+        times: dict[int, list[int]] = {}
+        for video, views in self._places.seen.take().items():
+            times.setdefault(views, []).append(video)
+        with self._places.home.transaction() as home:
+            for views, videos in times.items():
+                enqueue(self._places, home, Count(user_id=None, counter="views", ids=videos, by=views))
+
+
+@contextmanager
+def working(places: Places) -> Iterator[None]:
+    """Run a worker in a thread of this process."""
+    stop = Event()
+    thread = Thread(target=_work, args=[places, stop], name="worker", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        places.bell.set()
+        thread.join(timeout=10)
+
+
+def _work(places: Places, stop: Event) -> None:
+    while not stop.is_set():
+        try:
+            if nightly.ready(places):
+                break
+        except (psycopg.Error, PoolTimeout):
+            log.info("home is not there yet")
+        stop.wait(IDLE_SECONDS)
+    Worker(places).run(stop)
+
+
+def main() -> int:
+    """Work until the process is stopped."""
+    logging.basicConfig(level=logging.INFO)
+    with opened(from_environment()) as places:
+        _work(places, Event())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
