@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ import httpx
 import psycopg
 
 from domicile.stores.postgres.programs import reachable_folder
-from domicile.stores.postgres.server import EmbeddedServer
+from domicile.stores.postgres.server import EmbeddedServer, ServerSettings
 from shortvideo import database, residence
 from shortvideo.left_over import end_left_over
 from shortvideo.media import clips as clip_maker
@@ -45,6 +45,7 @@ CLIPS: Final = 24
 REFERENCE: Final = ("countries", "locations")
 SOURCE_VARIABLE: Final = "SERVICE_DSN"
 """The name that domicile.yaml knows the source by; homes have SERVICE_US_DSN and so on."""
+SETTINGS: Final = ServerSettings(parameters={"max_connections": "200"})  # every instance comes to the commons, too
 TABLES: Final = "SELECT to_regclass('app.users') IS NOT NULL"
 CLIPS_SHOWN: Final = "SELECT EXISTS (SELECT FROM app.videos WHERE thumb_key IS NOT NULL)"
 READY_SECONDS_MAX: Final = 60
@@ -165,7 +166,9 @@ class Stack:
             folder = _data_folder(state, ending)
 
             def serve(location: str) -> EmbeddedServer:
-                server = EmbeddedServer.start(folder / location, name=location, password=words["password"])
+                server = EmbeddedServer.start(
+                    folder / location, name=location, password=words["password"], settings=SETTINGS
+                )
                 ending.callback(server.stop)
                 return server
 
@@ -185,10 +188,9 @@ class Stack:
                     _open_home(location, dsns)
             _write_variables(state / "service.env", dsns)
             web = _web(state, dsns, buckets, words["token"], port)
-            for part in web.values():
-                ending.callback(part.stop)
-            with ThreadPoolExecutor() as pool:
-                list(pool.map(Web.start, web.values()))
+            ending.callback(_each, Web.stop, web.values())
+            _each(Web.start, [web[location] for location in locations])
+            web["router"].start()  # last: it answers for the others
             yield cls(
                 url=web["router"].url,
                 instances={location: web[location].url for location in locations},
@@ -199,6 +201,12 @@ class Stack:
                 servers=servers,
                 web=web,
             )
+
+
+def _each(act: Callable[[Web], None], parts: Iterable[Web]) -> None:
+    """Do it to all at once; the first fault is raised when all are through."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(act, parts))
 
 
 def _secrets(path: Path) -> dict[str, str]:
