@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from shortvideo.service import post
 from shortvideo.service.jobs import Count, enqueue
 from shortvideo.service.videos import PAGE, RANKED_FROM, Row, cards, ranked, taste_of, video_row
-from shortvideo.service.web import Guest, HerePlaces, Me, Refused, answer, as_json
+from shortvideo.service.web import Guest, HerePlaces, Me, Refused, answer, as_json, plain, wants_json
 
 router = APIRouter()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,6 +48,8 @@ def feed(
 def one(request: Request, places: HerePlaces, person: Guest, video: int) -> Response:
     """Show one video."""
     (card,) = cards(places, person, [video_row(places, video)])
+    if wants_json(request):
+        return as_json(plain(card))
     return answer(request, "video.html", {"video": card})
 
 

@@ -110,7 +110,8 @@ def talks(request: Request, places: HerePlaces, me: Me) -> Response:
 def talk(request: Request, places: HerePlaces, me: Me, username: Username) -> Response:
     """Show what was written with one person; it counts as read."""
     them = profile_of(places, username)
-    return answer(request, "talk.html", {**_talk(places, me.id, me.username, them.id, them.username), "them": them})
+    data = {**_talk(places, me.id, me.username, them.id, them.username), "them": them}
+    return answer(request, "talk.html", data)
 
 
 @router.post("/messages/{username}")

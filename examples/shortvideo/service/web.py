@@ -141,7 +141,7 @@ def gone(request: Request, *, to: str) -> Response:
 
 def as_json(data: Mapping[str, Any], *, status: int = 200) -> Response:
     """Write values as JSON: times in ISO 8601, dataclasses as objects."""
-    return Response(json.dumps(data, default=_plain, ensure_ascii=False), status, media_type="application/json")
+    return Response(json.dumps(data, default=plain, ensure_ascii=False), status, media_type="application/json")
 
 
 def render(request: Request, template: str, data: Mapping[str, Any]) -> str:
@@ -170,7 +170,8 @@ def refusal(request: Request, status: int, sentence: str, *, headers: Mapping[st
     return HTMLResponse(page, status, headers=dict(headers or {}))
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401 - json's hook
+def plain(value: object) -> Any:  # noqa: ANN401 - json's hook
+    """Return what stands in JSON for a value that JSON does not know."""
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, datetime | date):
