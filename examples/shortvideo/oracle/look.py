@@ -159,7 +159,7 @@ async def _holdings(eyes: Eyes, cookies: dict[str, str]) -> list[Holding]:
 async def _talked_with(eyes: Eyes, book: Expected, who: Who, cookies: dict[str, str]) -> set[str]:
     """Return with whom the person has talked: as the ledger says, and as the inbox does."""
     inbox = await eyes.json("/messages", cookies) or {"people": []}
-    others = {person["username"] for person in inbox["people"]}
+    others = {talk["person"]["username"] for talk in inbox["people"]}
     for said in book.messages.values():
         if said.author == who.id:
             others.add(said.target)

@@ -48,10 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m shortvideo.traffic", description=__doc__)
     parser.add_argument("--url", required=True, help="the router")
-    parser.add_argument("--dsn", required=True, action="append", help="a database with people; once for each location")
+    parser.add_argument("--dsn", default=[], action="append", help="a database with people; once for each location")
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--people", type=int, default=200)
+    parser.add_argument("--newcomers", type=int, default=0, help="who sign up first, from every country in turn")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ledger", type=Path, default=Path("ledger.jsonl"), help="appended to")
     parser.add_argument("--figures", type=Path, default=Path("traffic.jsonl"), help="written anew")
@@ -77,6 +78,7 @@ async def _run(options: argparse.Namespace, crowd: Crowd, console: Console) -> R
         for sign in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(sign, setattr, run, "stopping", True)  # noqa: FBT003 - setattr's value
         await run.greet()
+        await run.receive(options.newcomers)
         with Live(console=console, auto_refresh=False, transient=False) as live:
             await _watched(run, options, live, figures)
         _write(figures, lines("total", round(options.seconds), run.board.total))

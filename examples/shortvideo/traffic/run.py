@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from shortvideo.oracle.ledger import Entry, Kind, Ledger
-from shortvideo.traffic.accounts import arrival, log_in
+from shortvideo.traffic.accounts import arrival, log_in, sign_up
 from shortvideo.traffic.acts import Act, get
 from shortvideo.traffic.figures import Board, Group, Histogram, Result
 from shortvideo.traffic.mix import choose
@@ -54,12 +54,24 @@ class Run:
         turns = asyncio.Semaphore(GREETED_AT_ONCE)
         await asyncio.gather(*(self._greet(person, turns) for person in self.crowd.people))
         self.crowd.people = [person for person in self.crowd.people if not person.gone]
-        if len(self.crowd.people) < 2:
-            raise Nobody("nobody has a valid session: is --dsn the database of this service?")
         self.free = list(self.crowd.people)
 
+    async def receive(self, newcomers: int) -> None:
+        """Let people of every country sign up before the schedule begins."""
+        nobody = Person(id=0, username="", country="", cookie="")
+        turns = asyncio.Semaphore(GREETED_AT_ONCE)
+
+        async def come() -> None:
+            async with turns:
+                await self.perform(sign_up(nobody, self.crowd), time.monotonic())
+
+        await asyncio.gather(*(come() for _ in range(newcomers)))
+        self.free += self.crowd.take_newcomers()
+
     async def go(self, *, rate: float, seconds: float) -> None:
-        """Keep the schedule, then wait for what is under way."""
+        """Keep the schedule, then wait for what is under way; raise Nobody when fewer than two are there."""
+        if len(self.crowd.people) < 2:
+            raise Nobody("fewer than two have a valid session: is --dsn this service's, or give --newcomers")
         self.started_at = time.monotonic()
         for moment in due_times(self.crowd.chance, rate=rate, seconds=seconds):
             due = self.started_at + moment

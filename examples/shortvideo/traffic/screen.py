@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE
 from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
@@ -47,11 +48,11 @@ def _locations(board: Board, last: dict[Group, Figures], second: int, people: in
 
 
 def _table(*names: str) -> Table:
-    table = Table(expand=False)
+    table = Table(box=SIMPLE, pad_edge=False, caption="ms from when it was due", caption_justify="right")
     for name in names:
-        table.add_column(name)
-    for name in ("requests", *(f"p{percent} ms" for percent in PERCENTILES), "max ms", "held", "4xx", "5xx", "silent"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ("sent", *(f"p{percent}" for percent in PERCENTILES), "max", "held", "4xx", "5xx", "silent"):
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
