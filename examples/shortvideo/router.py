@@ -24,9 +24,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shortvideo.residence import SOURCE, Residences
 
-CONNECT_SECONDS: Final = 2.0
-ANSWER_SECONDS: Final = 60.0
-CONNECTIONS_MAX: Final = 100
+WAIT: Final = {"connect": 2.0, "read": 60.0, "write": 60.0, "pool": 60.0}
+"""Seconds."""
+# More would wait in the instance, which does twelve at a time; here they wait in order, and cost nothing.
+REQUESTS_AT_ONCE_PER_INSTANCE: Final = 24
 # RFC 9110, 7.6.1: these speak of one connection, not of the message.
 HOP_BY_HOP: Final = {
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
@@ -49,7 +50,8 @@ class Router:
         self._pool = ConnectionPool(commons_dsn, kwargs={"autocommit": True}, min_size=1, max_size=4, open=False)
         self._residences = Residences(self._look_up)
         self._countries: dict[str, str] = {}
-        self._client: httpx.AsyncClient | None = None
+        self._open: dict[str, asyncio.Semaphore] = {}
+        self._transport: httpx.AsyncHTTPTransport | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -61,12 +63,13 @@ class Router:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self._pool.open()
-        limits = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX)
-        timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-        self._client = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        # Without the client around it: its cookies, redirects and authentication are the browser's business.
+        self._transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+        self._open = {name: asyncio.Semaphore(REQUESTS_AT_ONCE_PER_INSTANCE) for name in self._instances}
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._client.aclose()
+        await self._transport.aclose()
         self._pool.close()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -82,7 +85,8 @@ class Router:
             await _say(headers, 503, "We can't find out where your data lives.")(scope, receive, send)
             return
         try:
-            await self._pass_on(instance, location, scope, receive, send)
+            async with self._open[location]:
+                await self._pass_on(instance, location, scope, receive, send)
         except httpx.TimeoutException:
             await _say(headers, 503, "Your home takes its time.")(scope, receive, send)
         except httpx.TransportError as fault:
@@ -102,19 +106,20 @@ class Router:
         return await asyncio.to_thread(self._of_country, country)
 
     async def _pass_on(self, instance: str, location: str, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self._client is not None
+        assert self._transport is not None
         url = instance + quote(scope["path"], safe="/%:@!$&'()*+,;=~")
         if scope["query_string"]:
             url += "?" + scope["query_string"].decode("ascii")
-        request = self._client.build_request(
-            scope["method"], url, headers=_onwards(scope), content=_body(scope, receive)
-        )  # fmt: skip
-        response = await self._client.send(request, stream=True)
+        request = httpx.Request(
+            scope["method"], url, headers=_onwards(scope), content=_body(scope, receive), extensions={"timeout": WAIT}
+        )
+        response = await self._transport.handle_async_request(request)
         try:
             kept = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in HOP_BY_HOP]
             kept.append((b"x-location", location.encode()))
             await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
-            async for block in response.aiter_raw():
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            async for block in response.stream:
                 await send({"type": "http.response.body", "body": block, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:

@@ -53,8 +53,8 @@ class Author:
     display_name: str
 
 
-def places_of(request: Request) -> Places:
-    """Return the instance's databases and buckets."""
+async def places_of(request: Request) -> Places:
+    """Return the instance's databases and buckets. Async, as all that doesn't wait: it takes no thread."""
     places: Places = request.app.state.places
     return places
 
@@ -85,7 +85,7 @@ def guest(request: Request, places: Annotated[Places, Depends(places_of)]) -> Pe
     return person
 
 
-def somebody(person: Annotated[Person | None, Depends(guest)]) -> Person:
+async def somebody(person: Annotated[Person | None, Depends(guest)]) -> Person:
     """Return who asks, or refuse."""
     if person is None:
         raise Refused(401, "Please log in first.")
