@@ -164,10 +164,7 @@ def test_a_lost_comment_is_caught(played: Played) -> None:
 
 @pytest.mark.parametrize("location", ["sg", "us"])
 def test_a_message_that_one_end_lost_is_caught(location: str, played: Played) -> None:
-    said = next(
-        said
-        for said in (played.message("sg", "us"),)
-    )  # fmt: skip
+    said = played.message("sg", "us")
     with taken(played.stack.dsns[location], "app.direct_messages", "id = %s", said.id):
         found = played.found()
     assert {Fault.LOST} == {finding.fault for finding in found}
@@ -212,7 +209,10 @@ def test_a_doubled_view_is_caught(played: Played) -> None:
 def test_a_draft_in_another_database_is_caught(played: Played) -> None:
     """Its owner has it, too: no page would show the other one."""
     film = played.draft("us")
-    plant = "INSERT INTO app.drafts (id, author_id, object_key, saved_at) OVERRIDING SYSTEM VALUE VALUES (%s, %s, 'k', now())"
+    plant = (
+        "INSERT INTO app.drafts (id, author_id, object_key, saved_at) OVERRIDING SYSTEM VALUE "
+        "VALUES (%s, %s, 'k', now())"
+    )
     undo = "DELETE FROM app.drafts WHERE (id, author_id) = (%s, %s)"
     with planted(played.stack.dsns["sg"], plant, undo, film.id, film.author):
         (finding,) = played.found()

@@ -175,7 +175,7 @@ async def _switches(eyes: Eyes, book: Expected, seen: Private, cookies: dict[str
         path = f"/videos/{switch.target}" if switch.kind is Kind.LIKE else f"/people/{quote(switch.target)}"
         page = await eyes.json(path, cookies)
         if page is not None:
-            seen.switches[switch] = page["video"]["liked"] if switch.kind is Kind.LIKE else page["following"]
+            seen.switches[switch] = page["liked"] if switch.kind is Kind.LIKE else page["following"]
 
 
 async def _locations(eyes: Eyes) -> Sequence[tuple[str, str]]:
@@ -198,7 +198,7 @@ async def _public(eyes: Eyes, book: Expected, location: str, country: str) -> Pu
 
     async def video(number: int) -> None:
         page = await eyes.json(f"/videos/{number}", cookies)
-        seen.videos[number] = _film(page["video"]) if page else None
+        seen.videos[number] = _film(page) if page else None
 
     async def profile(username: str) -> None:
         page = await eyes.json(f"/people/{quote(username)}", cookies)

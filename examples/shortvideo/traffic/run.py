@@ -102,10 +102,18 @@ class Run:
                     self.pauses.add((now - held_since) * 1000)
                 return result
             held_since = held_since or sent
-            await asyncio.sleep(person.waits_until - now)
+            await self._wait(act, person.waits_until - now)
             due = time.monotonic()
         self._note(f"{act.name}: given up after {TRIES_MAX} tries")
         return Result.HELD
+
+    async def _wait(self, act: Act, seconds: float) -> None:
+        """Wait as asked; whoever stops waiting does not know whether what was held was not done all the same."""
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            self._put_down(act.doubt, act.person.location)
+            raise
 
     def _begin(self, due: float) -> None:
         if not self.free:
