@@ -67,6 +67,7 @@ class Web:
     port: int
     environment: Mapping[str, str] = field(repr=False)
     log: Path
+    options: tuple[str, ...] = ()
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -81,7 +82,7 @@ class Web:
                 [
                     *(sys.executable, "-m", "uvicorn", "--factory", self.factory),
                     *("--host", LOOPBACK, "--port", str(self.port), "--no-access-log", "--log-level", "warning"),
-                    *("--timeout-graceful-shutdown", "3"),
+                    *("--timeout-graceful-shutdown", "3", *self.options),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -283,6 +284,7 @@ def _web(state: Path, dsns: Mapping[str, str], buckets: Mapping[str, Bucket], to
         for location, number in zip(dsns, ports, strict=False)
     }
     parts["router"] = part("router", "shortvideo.router:create", port or ports[-1], SOURCE)
+    parts["router"].options = ("--no-server-header", "--no-date-header")  # it passes the instance's on
     return parts
 
 

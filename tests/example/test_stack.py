@@ -85,7 +85,9 @@ def test_every_instance_says_where_it_is_and_the_router_answers(running: Stack) 
     assert ["sg", "us"] == list(running.instances)
     for location, address in running.instances.items():
         assert location == httpx.get(f"{address}/healthz").json()["location"]
-    assert httpx.get(f"{running.url}/healthz").is_success
+    answer = httpx.get(f"{running.url}/healthz")
+    assert answer.is_success
+    assert 1 == len(answer.headers.get_list("date"))
 
 
 def test_the_feed_shows_videos_that_play(running: Stack) -> None:
