@@ -32,6 +32,30 @@ def clip() -> bytes:
     return make(CLIP_CACHE, 4, 1)[0].read_bytes()
 
 
+@pytest.fixture(scope="package")
+def authors(stack: Stack, clip: bytes) -> Iterator[dict[str, tuple[Visitor, int]]]:
+    """Somebody of each location who has published a video, and the video: an upload takes a second."""
+    with ExitStack() as visitors:
+        found = {}
+        for place, country in COUNTRIES.items():
+            author = visitors.enter_context(Visitor(stack.url, country))
+            author.sign_up()
+            found[place] = author, author.upload(clip, caption="look", tags="fyp", publish=True)
+        yield found
+
+
+@pytest.fixture
+def author(authors: dict[str, tuple[Visitor, int]], elsewhere: str) -> Visitor:
+    """Somebody who lives elsewhere and has published `film`."""
+    return authors[elsewhere][0]
+
+
+@pytest.fixture
+def film(authors: dict[str, tuple[Visitor, int]], elsewhere: str) -> int:
+    """A video of `author`."""
+    return authors[elsewhere][1]
+
+
 @pytest.fixture(params=COUNTRIES)
 def location(request: pytest.FixtureRequest) -> str:
     """Where the person of the test lives."""
