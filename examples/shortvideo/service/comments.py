@@ -24,6 +24,7 @@ from shortvideo.service.web import (
     Refused,
     address_of,
     answer,
+    as_json,
     done,
     gone,
     wants_json,
@@ -141,7 +142,7 @@ def _profile(places: Places, username: str) -> Target:
     return Target(kind="user", id=found.id, owner=found.id, page=f"/people/{found.username}")
 
 
-def _show(request: Request, places: Places, person: Person | None, target: Target, *, status: int = 200) -> Response:
+def _show(request: Request, places: Places, person: Person | None, target: Target) -> Response:
     blocked: list[int] = []
     if person is not None:
         blocked = places.home.column("SELECT blocked_id FROM app.blocks WHERE blocker_id = %s", [person.id])
@@ -152,10 +153,22 @@ def _show(request: Request, places: Places, person: Person | None, target: Targe
         "AND (author_id IS NULL OR author_id <> ALL(%s)) ORDER BY written_at DESC, id DESC LIMIT %s",
         [target.kind, target.id, blocked, SHOWN_MAX],
     )
-    data = {"comments": [_comment(row) for row in rows], "page": target.page}
+    said = [_comment(row) for row in rows]
     if wants_json(request):
-        del data["page"]
-    return answer(request, "comments.html", data, status=status)
+        return as_json({"comments": said})
+    return answer(request, "comments.html", {"threads": threads(said), "page": target.page})
+
+
+def threads(said: list[Comment]) -> list[tuple[Comment, list[Comment]]]:
+    """Put answers, the oldest first, under what they answer; one whose comment is gone stands for itself."""
+    first = {comment.id: comment for comment in said if comment.parent_id is None}
+    answers: dict[int, list[Comment]] = {}
+    for comment in reversed(said):
+        if comment.parent_id in first:
+            answers.setdefault(comment.parent_id, []).append(comment)
+    return [
+        (comment, answers.get(comment.id, [])) for comment in said if comment.parent_id not in first
+    ]  # fmt: skip
 
 
 def _comment(row: _Row) -> Comment:

@@ -77,7 +77,7 @@ def watch(places: HerePlaces, person: Guest, video: int, watched: Annotated[Watc
 
 
 @router.post("/videos/{video}/like")
-def like(request: Request, places: HerePlaces, me: Me, video: int) -> Response:
+def like(places: HerePlaces, me: Me, video: int) -> Response:
     """Like a video; twice is once."""
     row = video_row(places, video)
     news = post.news_of(places, recipient=row.author_id, actor=me.id, about="like", video=row.id)
@@ -91,24 +91,18 @@ def like(request: Request, places: HerePlaces, me: Me, video: int) -> Response:
             enqueue(places, home, Count(user_id=me.id, counter="likes", ids=[row.id], by=1))
         if added:
             post.notify(places, home, news)
-    return _liked(request, row.id, liked=True, likes=row.likes + added)
+    return as_json({"liked": True, "likes": row.likes + added})
 
 
 @router.delete("/videos/{video}/like")
-def unlike(request: Request, places: HerePlaces, me: Me, video: int) -> Response:
+def unlike(places: HerePlaces, me: Me, video: int) -> Response:
     """Take a like back."""
     row = video_row(places, video)
     with places.home.transaction() as home:
         taken = home.run("DELETE FROM app.likes WHERE user_id = %s AND video_id = %s", [me.id, row.id])
         if taken and places.apart:
             enqueue(places, home, Count(user_id=me.id, counter="likes", ids=[row.id], by=-1))
-    return _liked(request, row.id, liked=False, likes=max(0, row.likes - taken))
-
-
-def _liked(request: Request, video: int, *, liked: bool, likes: int) -> Response:
-    if "hx-request" in request.headers:
-        return answer(request, "like_part.html", {"video": video, "liked": liked, "likes": likes})
-    return as_json({"liked": liked, "likes": likes})
+    return as_json({"liked": False, "likes": max(0, row.likes - taken)})
 
 
 def now() -> datetime:

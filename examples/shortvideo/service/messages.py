@@ -16,7 +16,7 @@ from shortvideo.service.feed import now
 from shortvideo.service.jobs import Message
 from shortvideo.service.people import Username, profile_of
 from shortvideo.service.places import Places
-from shortvideo.service.web import Author, HerePlaces, Me, Refused, answer, done, wants_json
+from shortvideo.service.web import Author, HerePlaces, Me, Refused, answer, as_json, done, wants_json
 
 router = APIRouter()
 SHOWN_MAX = 200
@@ -155,6 +155,19 @@ def notifications(request: Request, places: HerePlaces, me: Me) -> Response:
         for row in rows
     ]  # fmt: skip
     return answer(request, "notifications.html", {"notifications": shown})
+
+
+@router.get("/unread")
+def unread(places: HerePlaces, me: Me) -> Response:
+    """Count what is new, for the numbers in the bar."""
+    with places.home.session() as home:
+        messages = home.value(
+            "SELECT count(DISTINCT sender_id) FROM app.direct_messages WHERE recipient_id = %s AND read_at IS NULL "
+            "AND sender_id <> recipient_id",
+            [me.id],
+        )
+        news = home.value("SELECT count(*) FROM app.notifications WHERE recipient_id = %s AND read_at IS NULL", [me.id])
+    return as_json({"messages": messages, "notifications": news})
 
 
 @router.post("/notifications/read")

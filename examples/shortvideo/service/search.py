@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field, StringConstraints
 
 from shortvideo.service.videos import Row, cards, taste_of
-from shortvideo.service.web import Author, Guest, HerePlaces, Me, answer, done
+from shortvideo.service.web import Author, Guest, HerePlaces, Me, answer, done, notice
 
 router = APIRouter()
 FOUND_MAX: Final = 30
@@ -61,4 +61,6 @@ def report(request: Request, places: HerePlaces, me: Me, said: Annotated[Report,
         "VALUES (%s, %s, %s, %s, %s, nullif(%s, ''), now())",
         [number, me.id, said.target_type, said.target_id, said.reason, said.details],
     )
+    if "hx-request" in request.headers:
+        return notice(request, "Thank you. We will look at it.")
     return done(request, {"id": number}, to="/", status=201)

@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from shortvideo.service.i18n import LANGUAGES, translator
+from shortvideo.service.i18n import LANGUAGES, ago, translator
 from shortvideo.service.places import Places
 
 HERE: Final = Path(__file__).resolve().parent
@@ -132,6 +132,12 @@ def done(request: Request, data: Mapping[str, Any], *, to: str, status: int = 20
     return RedirectResponse(to, status_code=303)
 
 
+def notice(request: Request, sentence: str) -> Response:
+    """Say something in passing: a line over the page, which stays as it is."""
+    said = json.dumps({"notice": translator(language_of(request))(sentence)})
+    return Response(status_code=204, headers={"hx-trigger": said})
+
+
 def gone(request: Request, *, to: str) -> Response:
     """Answer after something was taken away: 204 for programs."""
     if wants_json(request):
@@ -166,6 +172,8 @@ def refusal(request: Request, status: int, sentence: str, *, headers: Mapping[st
         if "hx-request" in request.headers:
             return Response(status_code=200, headers={"hx-redirect": "/login"})
         return RedirectResponse("/login", status_code=303)
+    if "hx-request" in request.headers:
+        return HTMLResponse(render(request, "notice.html", {"sentence": sentence}), status, headers=dict(headers or {}))
     page = render(request, "refusal.html", {"status": status, "sentence": sentence})
     return HTMLResponse(page, status, headers=dict(headers or {}))
 
@@ -192,3 +200,4 @@ TEMPLATES: Final = Environment(
     trim_blocks=True, lstrip_blocks=True,
 )  # fmt: skip
 TEMPLATES.filters["short"] = _short
+TEMPLATES.filters["ago"] = ago
