@@ -35,7 +35,7 @@ from shortvideo.service.peers import NoAnswer
 from shortvideo.service.places import Moving, Places, opened
 from shortvideo.service.settings import Settings, from_environment
 from shortvideo.service.store import REQUESTS_AT_ONCE
-from shortvideo.service.web import HERE, Refused, refusal, wants_json
+from shortvideo.service.web import HERE, Refused, guest, refusal, wants_json
 from shortvideo.worker import working
 
 MOVING: Final = "Your data is moving home. Try again in a moment."
@@ -127,5 +127,7 @@ def _refuse_like_people(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def http(request: Request, fault: HTTPException) -> Response:
+        if not wants_json(request):
+            guest(request, request.app.state.places)  # so that the page around it is theirs
         sentence = "There is no such page." if fault.status_code in {404, 405} else fault.detail
         return refusal(request, fault.status_code, sentence)

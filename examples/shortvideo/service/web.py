@@ -153,15 +153,14 @@ def as_json(data: Mapping[str, Any], *, status: int = 200) -> Response:
 def render(request: Request, template: str, data: Mapping[str, Any]) -> str:
     """Return the page or fragment."""
     language = language_of(request)
-    return TEMPLATES.get_template(template).render(
-        **data,
-        _=translator(language),
-        language=language,
-        me=getattr(request.state, "person", None),
-        frame="part.html" if "hx-request" in request.headers else "frame.html",
-        path=request.url.path,
-        location=request.app.state.places.settings.location,
-    )
+    around = {
+        "_": translator(language),
+        "language": language,
+        "me": getattr(request.state, "person", None),
+        "frame": "part.html" if "hx-request" in request.headers else "frame.html",
+        "path": request.url.path,
+    }
+    return TEMPLATES.get_template(template).render({**around, **data})
 
 
 def refusal(request: Request, status: int, sentence: str, *, headers: Mapping[str, str] | None = None) -> Response:
