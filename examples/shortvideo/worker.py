@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -24,6 +24,7 @@ from psycopg_pool import PoolTimeout
 from shortvideo.media.process import prepare
 from shortvideo.media.store import NoObject
 from shortvideo.service import nightly, post
+from shortvideo.service.counting import count
 from shortvideo.service.jobs import JOB, Count, Deliver, Delivery, FanOut, Nightly, Published, Thumbnail, enqueue
 from shortvideo.service.peers import NoAnswer
 from shortvideo.service.places import Moving, Places, opened
@@ -32,13 +33,7 @@ from shortvideo.service.store import Session
 
 IDLE_SECONDS: Final = 0.1
 VIEWS_SECONDS: Final = 2.0
-WAIT_SECONDS_MAX: Final = 60.0
-COUNTERS: Final[dict[str, LiteralString]] = {
-    "likes": "UPDATE app.videos SET like_count = greatest(0, like_count + %s) WHERE id = ANY(%s)",
-    "comments": "UPDATE app.videos SET comment_count = greatest(0, comment_count + %s) WHERE id = ANY(%s)",
-    "views": "UPDATE app.videos SET view_count = greatest(0, view_count + %s) WHERE id = ANY(%s)",
-    "followers": "UPDATE app.users SET follower_count = greatest(0, follower_count + %s) WHERE id = ANY(%s)",
-}
+WAIT_SECONDS_MAX: Final = 10.0
 log = logging.getLogger("shortvideo.worker")
 
 
@@ -120,7 +115,7 @@ class Worker:
             case Deliver():
                 self._deliver(home, due.id, job)
             case Count():
-                self._count(home, due.id, job)
+                count(self._places, home, due.id, job)
             case Nightly():
                 nightly.run(self._places, home)
                 nightly.again(self._places, home)
@@ -142,7 +137,7 @@ class Worker:
 
     def _fan_out(self, home: Session, number: int, job: FanOut) -> None:
         news = Published(author_id=job.user_id, video_id=job.video_id, created_at=datetime.now(UTC))
-        for location in self._places.peers.names():
+        for location in self._places.receiving().intersection(self._places.peers.names()):
             self._post(location, Delivery(id=number, parcel=news))
         post.tell_followers(self._places, home, news)
 
@@ -157,25 +152,6 @@ class Worker:
 
     def _post(self, location: str, delivery: Delivery) -> None:
         self._places.peers.post(location, "deliver", delivery.model_dump(mode="json")).raise_for_status()
-
-    def _count(self, home: Session, number: int, job: Count) -> None:
-        """Counters stand in the commons, which remember that this job was done."""
-        with self._counting(home, number) as commons:
-            if commons is not None:
-                commons.run(COUNTERS[job.counter], [job.by, job.ids])
-
-    @contextmanager
-    def _counting(self, home: Session, number: int) -> Iterator[Session | None]:
-        if not self._places.apart:
-            yield home
-            return
-        with self._places.commons.transaction() as commons:
-            fresh = commons.run(
-                "INSERT INTO app.jobs (id, kind, payload, run_after, done_at) VALUES (%s, 'count', '{}', now(), now()) "
-                "ON CONFLICT (id) DO NOTHING",
-                [number],
-            )
-            yield commons if fresh else None
 
     def _note_views(self) -> None:
         if time.monotonic() < self._views_due:

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, StringConstraints
 
 from shortvideo.service import post
+from shortvideo.service.counting import at_once
 from shortvideo.service.jobs import Count, enqueue
 from shortvideo.service.people import Username, profile_of
 from shortvideo.service.places import Places
@@ -193,9 +194,11 @@ def _say(request: Request, places: Places, me: Person, target: Target, said: Sai
             commons.run(INSERT, [*row, None])
             places.host_comment(home, parent)
         home.run(INSERT, [*row, address_of(request)])
-        if target.kind == "video":
-            enqueue(places, home, Count(user_id=me.id, counter="comments", ids=[target.id], by=1))
+        job = Count(user_id=me.id, counter="comments", ids=[target.id], by=1) if target.kind == "video" else None
+        counting = enqueue(places, home, job) if job else 0
         post.notify(places, home, news)
+    if job:
+        at_once(places, counting, job)
     if "hx-request" in request.headers and not wants_json(request):
         return _show(request, places, me, target)
     return done(request, {"id": number}, to=target.page, status=201)

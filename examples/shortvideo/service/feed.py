@@ -10,9 +10,12 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from shortvideo.service import post
+from shortvideo.service.counting import at_once
 from shortvideo.service.jobs import Count, enqueue
+from shortvideo.service.places import Places
+from shortvideo.service.store import Session
 from shortvideo.service.videos import PAGE, RANKED_FROM, Row, cards, ranked, taste_of, video_row
-from shortvideo.service.web import Guest, HerePlaces, Me, Refused, answer, as_json, plain, wants_json
+from shortvideo.service.web import Guest, HerePlaces, Me, Person, Refused, answer, as_json, plain, wants_json
 
 router = APIRouter()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,11 +90,10 @@ def like(places: HerePlaces, me: Me, video: int) -> Response:
             "INSERT INTO app.likes (user_id, video_id, liked_at) VALUES (%s, %s, now()) ON CONFLICT DO NOTHING",
             [me.id, row.id],
         )
-        if added and places.apart:
-            enqueue(places, home, Count(user_id=me.id, counter="likes", ids=[row.id], by=1))
         if added:
             post.notify(places, home, news)
-    return as_json({"liked": True, "likes": row.likes + added})
+        job = _count(places, home, me, row, by=1) if added else None
+    return _liked(places, row, job, liked=True)
 
 
 @router.delete("/videos/{video}/like")
@@ -100,9 +102,23 @@ def unlike(places: HerePlaces, me: Me, video: int) -> Response:
     row = video_row(places, video)
     with places.home.transaction() as home:
         taken = home.run("DELETE FROM app.likes WHERE user_id = %s AND video_id = %s", [me.id, row.id])
-        if taken and places.apart:
-            enqueue(places, home, Count(user_id=me.id, counter="likes", ids=[row.id], by=-1))
-    return as_json({"liked": False, "likes": max(0, row.likes - taken)})
+        job = _count(places, home, me, row, by=-1) if taken else None
+    return _liked(places, row, job, liked=False)
+
+
+def _count(places: Places, home: Session, me: Person, row: Row, *, by: int) -> tuple[int, Count] | None:
+    """Count a like in the commons; where home is the same database, a trigger does it."""
+    if not places.apart:
+        return None
+    job = Count(user_id=me.id, counter="likes", ids=[row.id], by=by)
+    return enqueue(places, home, job), job
+
+
+def _liked(places: Places, row: Row, job: tuple[int, Count] | None, *, liked: bool) -> Response:
+    if job is not None:
+        at_once(places, *job)
+    likes = places.commons.value("SELECT like_count FROM app.videos WHERE id = %s", [row.id])
+    return as_json({"liked": liked, "likes": likes})
 
 
 def now() -> datetime:

@@ -31,8 +31,8 @@ ON CONFLICT (day, user_id) DO UPDATE SET watched_ms = excluded.watched_ms, likes
 
 
 def ready(places: Places) -> bool:
-    """See to it that one nightly job waits; False while home has no tables yet."""
-    if not places.home.value("SELECT to_regclass('app.jobs') IS NOT NULL"):
+    """See to it that one nightly job waits; False while nobody lives here yet, and there may be no tables."""
+    if places.settings.location not in places.receiving():
         return False
     with places.home.transaction() as home:
         if not home.value("SELECT true FROM app.jobs WHERE kind = 'nightly' AND done_at IS NULL LIMIT 1"):

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from shortvideo.service import post
+from shortvideo.service.counting import at_once
 from shortvideo.service.jobs import Count, enqueue
 from shortvideo.service.places import Places
 from shortvideo.service.store import Session
@@ -89,9 +90,12 @@ def follow(request: Request, places: HerePlaces, me: Me, username: Username) -> 
             [me.id, them.id],
         )
         if added:
-            enqueue(places, home, Count(user_id=me.id, counter="followers", ids=[them.id], by=1))
             post.notify(places, home, news)
-    return _followed(request, them, following=True, followers=them.followers + added)
+        job = Count(user_id=me.id, counter="followers", ids=[them.id], by=1) if added else None
+        number = enqueue(places, home, job) if job else 0
+    if job:
+        at_once(places, number, job)
+    return _followed(request, places, them, following=True)
 
 
 @router.delete("/{username}/follow")
@@ -99,8 +103,10 @@ def unfollow(request: Request, places: HerePlaces, me: Me, username: Username) -
     """Follow no longer."""
     them = profile_of(places, username)
     with places.home.transaction() as home:
-        taken = _unfollow(places, home, me.id, them.id)
-    return _followed(request, them, following=False, followers=max(0, them.followers - taken))
+        job = _unfollow(places, home, me.id, them.id)
+    if job:
+        at_once(places, *job)
+    return _followed(request, places, them, following=False)
 
 
 @router.post("/{username}/block")
@@ -124,14 +130,15 @@ def unblock(request: Request, places: HerePlaces, me: Me, username: Username) ->
     return done(request, {"blocked": False}, to=f"/people/{them.username}")
 
 
-def _unfollow(places: Places, home: Session, me: int, them: int) -> int:
-    taken = home.run("DELETE FROM app.follows WHERE follower_id = %s AND followee_id = %s", [me, them])
-    if taken:
-        enqueue(places, home, Count(user_id=me, counter="followers", ids=[them], by=-1))
-    return taken
+def _unfollow(places: Places, home: Session, me: int, them: int) -> tuple[int, Count] | None:
+    if not home.run("DELETE FROM app.follows WHERE follower_id = %s AND followee_id = %s", [me, them]):
+        return None
+    job = Count(user_id=me, counter="followers", ids=[them], by=-1)
+    return enqueue(places, home, job), job
 
 
-def _followed(request: Request, them: Profile, *, following: bool, followers: int) -> Response:
+def _followed(request: Request, places: Places, them: Profile, *, following: bool) -> Response:
+    followers = places.commons.value("SELECT follower_count FROM app.users WHERE id = %s", [them.id])
     data = {"following": following, "followers": followers}
     if "hx-request" in request.headers:
         return answer(request, "follow_part.html", {**data, "username": them.username})

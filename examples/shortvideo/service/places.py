@@ -96,6 +96,10 @@ class Places:
         """Whether the person's private data lies in this home."""
         return self.residences.of(person) == self.settings.location
 
+    def receiving(self) -> set[str]:
+        """Return the locations where people live. A home that is being filled by a move must not be written to."""
+        return set(self.commons.column("SELECT name FROM app.locations WHERE receives"))
+
     def host(self, home: Session, people: Iterable[int]) -> None:
         """Put bare rows of people into home, so that its foreign keys are met; names stay in the commons."""
         if self.apart:

@@ -1,4 +1,4 @@
-"""Bringing messages and notifications to people: at once where they live here, by a job where they live elsewhere."""
+"""Bringing messages and notifications to people: here or, by a job, where they live."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ class Blocked(Exception):
 
 
 def notify(places: Places, home: Session, notification: Notification) -> None:
-    """Bring a notification to its recipient; nobody is told of what they did themselves."""
-    if notification.recipient_id == notification.actor_id:
-        return
-    if places.is_here(notification.recipient_id):
-        _keep_notification(places, home, notification)
-    else:
+    """Bring a notification to its recipient; nobody is told of what they did themselves.
+
+    Always by a job, also within one place: whoever comments goes on while the other person is on the move.
+    """
+    if notification.recipient_id != notification.actor_id:
         _send(places, home, notification.actor_id, notification)
 
 
 def send(places: Places, home: Session, message: Message) -> None:
     """Keep the sender's copy, and bring the recipient theirs; between two people of one place it is one row.
 
-    Raise Blocked where home knows that the recipient does not want it; another home drops it on arrival.
+    Raise Blocked where home knows that the recipient does not want it; another home drops it on arrival. Raise Moving
+    where the recipient has left and nobody has said yet where to.
     """
     here = places.is_here(message.recipient_id)
+    if here and not lives_here(home, message.recipient_id):
+        raise Moving
     if here and not may_reach(home, message.sender_id, message.recipient_id):
         raise Blocked
     _keep_message(places, home, message)
@@ -43,6 +45,8 @@ def receive(places: Places, delivery: Delivery) -> None:
     anew where they live.
     """
     parcel = delivery.parcel
+    if places.settings.location not in places.receiving():
+        raise Moving
     with places.home.transaction() as home:
         if not home.run(
             "INSERT INTO app.jobs (id, kind, payload, run_after, done_at) "
