@@ -13,7 +13,6 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
-from urllib.parse import quote
 
 import httpx
 import psycopg
@@ -26,20 +25,34 @@ from shortvideo.residence import SOURCE, Residences
 
 WAIT: Final = {"connect": 2.0, "read": 60.0, "write": 60.0, "pool": 60.0}
 """Seconds."""
-# More would wait in the instance, which does twelve at a time; here they wait in order, and cost nothing.
-REQUESTS_AT_ONCE_PER_INSTANCE: Final = 24
+KEPT_SECONDS: Final = 3.0
+"""An idle connection; less than the instances keep one, so that none is used that is just being closed."""
+REQUESTS_AT_ONCE: Final = 16
+"""For each instance, which does twelve at a time; more would wait there, here they wait in order and cost nothing."""
 # RFC 9110, 7.6.1: these speak of one connection, not of the message.
 HOP_BY_HOP: Final = {
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
     b"transfer-encoding", b"upgrade",
 }  # fmt: skip
-OURS: Final = {b"x-forwarded-for", b"x-location"}
+# Said by us, never by a browser. Without the token nobody comes to what the instances have for one another.
+OURS: Final = {b"x-forwarded-for", b"x-location", b"x-shortvideo-token"}
 PAGE: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>In a moment</title>
 <style>body { background: #0e0f13; color: #f4f4f6; font: 18px/1.5 system-ui; text-align: center; padding: 25vh 1rem 0 }
 a { color: #8ab4ff }</style>
 <main><h1>In a moment</h1><p>{sentence}</p><p><a href="">Try again</a></p></main></html>"""
 log = logging.getLogger("shortvideo.router")
+
+
+class Line:
+    """The connections to one instance. The fewer there are, the quicker the pool finds one."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        limits = httpx.Limits(max_connections=None, keepalive_expiry=KEPT_SECONDS)
+        # Without the client around it: its cookies, redirects and authentication are the browser's business.
+        self.transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+        self.free = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
 
 class Router:
@@ -49,9 +62,7 @@ class Router:
         self._instances = dict(instances)
         self._pool = ConnectionPool(commons_dsn, kwargs={"autocommit": True}, min_size=1, max_size=4, open=False)
         self._residences = Residences(self._look_up)
-        self._countries: dict[str, str] = {}
-        self._open: dict[str, asyncio.Semaphore] = {}
-        self._transport: httpx.AsyncHTTPTransport | None = None
+        self._lines: dict[str, Line] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -63,35 +74,32 @@ class Router:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self._pool.open()
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        # Without the client around it: its cookies, redirects and authentication are the browser's business.
-        self._transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
-        self._open = {name: asyncio.Semaphore(REQUESTS_AT_ONCE_PER_INSTANCE) for name in self._instances}
+        self._lines = {location: Line(address) for location, address in self._instances.items()}
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._transport.aclose()
+        for line in self._lines.values():
+            await line.transport.aclose()
         self._pool.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _lead(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        if scope["path"].startswith("/internal/"):
-            await _say(headers, 404, "There is no such page.")(scope, receive, send)
-            return
         try:
             location = await self._location(headers)
-            instance = self._instances[location]
+            line = self._lines[location]
         except (KeyError, psycopg.Error, PoolTimeout):
             await _say(headers, 503, "We can't find out where your data lives.")(scope, receive, send)
             return
-        try:
-            async with self._open[location]:
-                await self._pass_on(instance, location, scope, receive, send)
-        except httpx.TimeoutException:
-            await _say(headers, 503, "Your home takes its time.")(scope, receive, send)
-        except httpx.TransportError as fault:
-            log.warning("%s: %s", location, type(fault).__name__)
-            await _say(headers, 502, "Your home does not answer right now.")(scope, receive, send)
+        async with line.free:
+            try:
+                response = await line.transport.handle_async_request(_request(line, scope, receive))
+            except httpx.TimeoutException:
+                await _say(headers, 503, "Your home takes its time.")(scope, receive, send)
+            except httpx.TransportError as fault:
+                log.warning("%s: %s", location, type(fault).__name__)
+                await _say(headers, 502, "Your home does not answer right now.")(scope, receive, send)
+            else:
+                await _pass_back(response, location, send)
 
     async def _location(self, headers: Headers) -> str:
         """Where the person lives; without one, where people of their country live; else the source."""
@@ -104,26 +112,6 @@ class Router:
         if not country:
             return SOURCE
         return await asyncio.to_thread(self._of_country, country)
-
-    async def _pass_on(self, instance: str, location: str, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self._transport is not None
-        url = instance + quote(scope["path"], safe="/%:@!$&'()*+,;=~")
-        if scope["query_string"]:
-            url += "?" + scope["query_string"].decode("ascii")
-        request = httpx.Request(
-            scope["method"], url, headers=_onwards(scope), content=_body(scope, receive), extensions={"timeout": WAIT}
-        )
-        response = await self._transport.handle_async_request(request)
-        try:
-            kept = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in HOP_BY_HOP]
-            kept.append((b"x-location", location.encode()))
-            await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            async for block in response.stream:
-                await send({"type": "http.response.body", "body": block, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            await response.aclose()
 
     def _look_up(self, person: int) -> str | None:
         with self._pool.connection() as connection:
@@ -140,6 +128,29 @@ class Router:
 def create() -> ASGIApp:
     """Make the router from the environment."""
     return Router(json.loads(os.environ["SV_PEERS"]), os.environ["SV_COMMONS_DSN"])
+
+
+def _request(line: Line, scope: Scope, receive: Receive) -> httpx.Request:
+    """Make the request to the instance: its path goes on as it came, to the byte."""
+    target: bytes = scope["raw_path"]
+    if scope["query_string"]:
+        target += b"?" + scope["query_string"]
+    extensions = {"timeout": WAIT, "target": target}
+    body = _body(scope, receive)
+    return httpx.Request(scope["method"], line.address, headers=_onwards(scope), content=body, extensions=extensions)
+
+
+async def _pass_back(response: httpx.Response, location: str, send: Send) -> None:
+    try:
+        kept = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in HOP_BY_HOP]
+        kept.append((b"x-location", location.encode()))
+        await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        async for block in response.stream:
+            await send({"type": "http.response.body", "body": block, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        await response.aclose()
 
 
 def _onwards(scope: Scope) -> list[tuple[bytes, bytes]]:
