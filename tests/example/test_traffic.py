@@ -14,6 +14,7 @@ from random import Random
 import pytest
 
 from shortvideo.oracle.ledger import BadLedger, Entry, Kind, Ledger, read
+from shortvideo.traffic import run as running
 from shortvideo.traffic.acts import post
 from shortvideo.traffic.figures import GROWTH, Board, Figures, Group, Histogram, Result, State
 from shortvideo.traffic.mix import SHARES
@@ -259,6 +260,21 @@ def test_a_service_that_stops_for_a_second_cannot_hide_it(tmp_path: Path) -> Non
     assert figures.since_due.max_ms > 900
     assert figures.since_due.percentile(75) > 50  # a third of all were due in that second
     assert figures.since_sent.percentile(90) < 50  # as a closed loop would have it
+
+
+def test_what_was_due_and_never_sent_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No percentile knows it: without the number a service that stands still would look well."""
+    monkeypatch.setattr(running, "DRAIN_S_MAX", 0.5)
+    begun = time.monotonic()
+
+    async def slow() -> None:
+        if time.monotonic() - begun > 1:
+            await asyncio.sleep(2)
+
+    run = run_against(answering(GOOD, before=slow), tmp_path / "ledger", rate=100, seconds=2)
+    sent = run.board.all().since_due.count
+    assert run.unsent > 50
+    assert 150 < sent + run.unsent < 260
 
 
 def test_who_is_asked_to_wait_waits_and_comes_again(tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"[red]no traffic:[/] {error}")
         return 1
     console.print(screen.acts(run.board))
+    if run.unsent:
+        console.print(
+            f"[bold red]{run.unsent} requests were due and never sent: the service is slower than the rate[/]"
+        )
     console.print(f"every write that was acknowledged: {options.ledger}; figures: {options.figures}")
     return 0
 
@@ -82,6 +86,7 @@ async def _run(options: argparse.Namespace, crowd: Crowd, console: Console) -> R
         with Live(console=console, auto_refresh=False, transient=False) as live:
             await _watched(run, options, live, figures)
         _write(figures, lines("total", round(options.seconds), run.board.total))
+        _write(figures, [{"kind": "end", "unsent": run.unsent, "held_p50_ms": run.pauses.percentile(50)}])
     return run
 
 
@@ -91,7 +96,7 @@ async def _watched(run: Run, options: argparse.Namespace, live: Live, figures: T
     def tick(second: int) -> None:
         last: dict[Group, Figures] = run.board.take_second()
         _write(figures, lines("second", second, last))
-        live.update(screen.screen(run.board, last, second, len(run.crowd.people), run.pauses), refresh=True)
+        live.update(screen.screen(run, last, second), refresh=True)
 
     clock = asyncio.create_task(every_second(tick))
     try:

@@ -44,6 +44,7 @@ class Run:
     board: Board = field(default_factory=Board)
     pauses: Histogram = field(default_factory=Histogram)  # from the first 503 to being served again
     started_at: float = 0.0
+    unsent: int = 0  # due moments for which nobody was free up to the end: no percentile knows them
     stopping: bool = False
     free: list[Person] = field(default_factory=list)
     waiting: deque[float] = field(default_factory=deque)
@@ -120,7 +121,7 @@ class Run:
             if len(self.waiting) < WAITING_MAX:
                 self.waiting.append(due)
             else:
-                self._note("a due moment was dropped: nobody was free, and too many wait")
+                self.unsent += 1
             return
         place = self.crowd.chance.randrange(len(self.free))
         self.free[place], self.free[-1] = self.free[-1], self.free[place]
@@ -225,13 +226,16 @@ class Run:
         self._put_down([arrival(person), baseline], answer.location)
 
     async def _drain(self) -> None:
-        """Wait for what is under way, but not for people who are asked to wait for long."""
+        """Wait for what is under way and for moments that waited, but not for ever; what is left is counted."""
+        deadline = time.monotonic() + DRAIN_S_MAX
+        while self.tasks and (left := deadline - time.monotonic()) > 0:
+            await asyncio.wait(self.tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        self.unsent += len(self.waiting)
         self.waiting.clear()
-        if self.tasks:
-            _, late = await asyncio.wait(self.tasks, timeout=DRAIN_S_MAX)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        late = tuple(self.tasks)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
         self.ledger.sync()
 
 

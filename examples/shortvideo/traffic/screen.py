@@ -7,15 +7,19 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from shortvideo.traffic.figures import PERCENTILES, Board, Figures, Group, Histogram, Result, State, together
+from shortvideo.traffic.figures import PERCENTILES, Board, Figures, Group, Result, State, together
+from shortvideo.traffic.run import Run
 
 STYLES = {State.STAYS: "cyan", State.MOVING: "yellow", State.HOME: "green"}
 NOTES_SHOWN = 6
 
 
-def screen(board: Board, last: dict[Group, Figures], second: int, people: int, pauses: Histogram) -> Lines:
+def screen(run: Run, last: dict[Group, Figures], second: int) -> Lines:
     """Return everything that is shown."""
-    parts: list[Table | Text] = [_locations(board, last, second, people)]
+    board, pauses = run.board, run.pauses
+    parts: list[Table | Text] = [_locations(board, last, second, len(run.crowd.people))]
+    if late := run.unsent + len(run.waiting):
+        parts.append(Text(f"due, but nobody is free to send them: {late}", style="bold red"))
     if pauses.count:
         parts.append(
             Text(
