@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,10 @@ class Guard:
     def __init__(self, app: ASGIApp, *, log: Path) -> None:
         self._app = app
         log.parent.mkdir(parents=True, exist_ok=True)
-        self._log = log.open("a", encoding="utf-8", buffering=1)
+        self._log = logging.getLogger(f"shortvideo.requests.{log.stem}")
+        self._log.setLevel(logging.INFO)
+        self._log.propagate = False
+        self._log.handlers = [logging.FileHandler(log, encoding="utf-8")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -64,7 +68,7 @@ class Guard:
             "status": status,
             "ms": round(seconds * 1000, 1),
         }
-        self._log.write(json.dumps(line) + "\n")
+        self._log.info(json.dumps(line))
 
 
 def _is_foreign(headers: Headers) -> bool:

@@ -57,5 +57,5 @@ def login(places: HerePlaces, asked: Asked) -> Entered:
     """Log in somebody who lives here."""
     entered = enter(places, asked.who, asked.visit)
     if entered is None:
-        raise Refused(404, "Nobody of this name lives here.")
+        raise Refused(404, "There is nobody of this name.")
     return entered
