@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import shutil
 import subprocess
@@ -255,6 +256,42 @@ def test_a_person_who_is_led_to_the_wrong_home_is_caught(played: Played) -> None
         found = played.found()
     time.sleep(1.2)
     assert Finding(fault=Fault.LOST, words=f"the session of person {person} at sg") in found
+
+
+def test_a_draft_whose_file_others_get_is_caught(played: Played) -> None:
+    """A draft that points to a public file: whoever knows the address sees it."""
+    film = played.draft("us")
+    with psycopg.connect(played.stack.dsns["us"]) as connection:
+        (key,) = connection.execute("SELECT object_key FROM app.drafts WHERE id = %s", [film.id]).fetchone() or ("",)
+    plant = "UPDATE app.drafts SET object_key = 'public/' || object_key WHERE id = %s AND object_key = %s"
+    undo = "UPDATE app.drafts SET object_key = substr(object_key, 8) WHERE id = %s AND object_key <> %s"
+    with planted(played.stack.dsns["us"], plant, undo, film.id, key):
+        (finding,) = played.found()
+    assert (Fault.EXPOSED, f"draft {film.id} of person {film.author}: others get its file") == (
+        finding.fault, finding.words,
+    )  # fmt: skip
+
+
+def test_the_traffic_command_leaves_figures_and_a_ledger(played: Played, tmp_path: Path) -> None:
+    """Into the ledger that is there: another one would not know what this one knows."""
+    figures = tmp_path / "traffic.jsonl"
+    command = [sys.executable, "-m", "shortvideo.traffic", "--url", played.stack.url]
+    homes = [part for dsn in played.stack.dsns.values() for part in ("--dsn", dsn)]
+    done = subprocess.run(
+        [
+            *(*command, *homes, "--rate", "20", "--seconds", "3", "--people", "20", "--newcomers", "4"),
+            *("--no-uploads", "--ledger", str(played.ledger), "--figures", str(figures)),
+        ],
+        capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT / "examples"), "COLUMNS": "120"},
+    )  # fmt: skip
+    assert 0 == done.returncode, done.stderr
+    assert "location" in done.stderr
+    lines = [json.loads(line) for line in figures.read_text(encoding="utf-8").splitlines()]
+    assert {"second", "total", "end"} == {line["kind"] for line in lines}
+    totals = [line for line in lines if line["kind"] == "total"]
+    assert sum(line["requests"] for line in totals) > 30
+    assert all(0 < line["p50_ms"] <= line["p95_ms"] <= line["p99_ms"] <= line["max_ms"] for line in totals)
+    assert [] == check(played.book(), played.stack.url, dsns=played.stack.dsns, patience_s=20)
 
 
 def test_an_address_without_a_service_says_nothing_about_it(played: Played, tmp_path: Path) -> None:

@@ -131,6 +131,12 @@ def test_a_draft_that_somebody_else_sees_is_exposed() -> None:
     assert [Fault.EXPOSED] == faults(ALL, view)
 
 
+def test_a_draft_whose_file_others_get_is_exposed() -> None:
+    view = seen()
+    of(view, ANN).open_drafts = [9]
+    assert [Fault.EXPOSED] == faults(ALL, view)
+
+
 def test_a_draft_that_is_gone_is_lost() -> None:
     view = seen()
     of(view, ANN).drafts = []

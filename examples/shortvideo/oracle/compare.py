@@ -142,6 +142,8 @@ def _talks(book: Expected) -> Talks:
 def _drafts(book: Expected, private: Private) -> Iterator[Finding]:
     """Checks 1, 2, 3 and 6 for drafts."""
     me = private.who
+    for number in private.open_drafts:
+        yield Finding(fault=Fault.EXPOSED, words=f"draft {number} of person {me.id}: others get its file")
     shown = _by_caption(private.drafts)
     for film in book.drafts.values():
         count = len(shown.get(film.caption, []))

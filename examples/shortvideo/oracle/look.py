@@ -61,6 +61,7 @@ class Private:
     location: str = "-"
     conversations: dict[str, list[Text]] = field(default_factory=dict)
     drafts: list[Film] = field(default_factory=list)
+    open_drafts: list[int] = field(default_factory=list)  # whose file others get, too
     settings: dict[str, Any] = field(default_factory=dict)
     holdings: list[Holding] = field(default_factory=list)
     switches: dict[Switch, bool] = field(default_factory=dict)
@@ -129,15 +130,24 @@ async def _private(eyes: Eyes, book: Expected, who: Who) -> Private:
         return seen
     seen.settings = dict(answer.json()) | await _shown_of(eyes, who, cookies)
     seen.holdings = await _holdings(eyes, cookies)
-    seen.drafts = [
-        Film(id=item["id"], author=who.username, caption=item["caption"] or "")
-        for item in (await eyes.json("/drafts", cookies) or {"drafts": []})["drafts"]
-    ]
+    await _drafts(eyes, book, seen, cookies)
     for other in sorted(await _talked_with(eyes, book, who, cookies)):
         page = await eyes.json(f"/messages/{quote(other)}", cookies)
         seen.conversations[other] = [_text(item, "sender") for item in page["messages"]] if page else []
     await _switches(eyes, book, seen, cookies)
     return seen
+
+
+async def _drafts(eyes: Eyes, book: Expected, seen: Private, cookies: dict[str, str]) -> None:
+    """Look at the person's drafts, and whether nobody and somebody else get the files of those in the ledger."""
+    page = await eyes.json("/drafts", cookies) or {"drafts": []}
+    others = [{"sv": who.cookie} for who in book.living() if who.id != seen.who.id][:1]
+    for item in page["drafts"]:
+        seen.drafts.append(Film(id=item["id"], author=seen.who.username, caption=item["caption"] or ""))
+        if item["caption"] in book.drafts:
+            answers = [await eyes.get(item["video_url"], stranger) for stranger in ({}, *others)]
+            if any(answer.status < 400 for answer in answers):
+                seen.open_drafts.append(item["id"])
 
 
 async def _shown_of(eyes: Eyes, who: Who, cookies: dict[str, str]) -> dict[str, Any]:
