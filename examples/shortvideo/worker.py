@@ -10,10 +10,9 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final
@@ -21,7 +20,7 @@ from typing import Any, Final
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from shortvideo.media.process import prepare
+from shortvideo.media.process import measure, still
 from shortvideo.media.store import NoObject
 from shortvideo.service import nightly, post
 from shortvideo.service.counting import count
@@ -33,7 +32,11 @@ from shortvideo.service.store import Session
 
 IDLE_SECONDS: Final = 0.1
 VIEWS_SECONDS: Final = 2.0
+STOP_SECONDS: Final = 10.0
 WAIT_SECONDS_MAX: Final = 10.0
+QUICK: Final = ("fan-out", "deliver", "count")
+SLOW: Final = ("thumbnail", "nightly")
+"""A worker of their own: a message does not wait for a picture."""
 log = logging.getLogger("shortvideo.worker")
 
 
@@ -50,8 +53,9 @@ class Due:
 class Worker:
     """Takes one job after the other."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, kinds: Sequence[str] = QUICK + SLOW) -> None:
         self._places = places
+        self._kinds = list(kinds)
         self._resting: dict[int, float] = {}
         """Jobs that can't be marked as failed, because their person is on the move: id → when to try again."""
         self._views_due = 0.0
@@ -78,8 +82,8 @@ class Worker:
                 due = home.one(
                     Due,
                     "SELECT id, kind, payload, attempts FROM app.jobs WHERE done_at IS NULL AND run_after <= now() "
-                    "AND id <> ALL(%s) ORDER BY run_after, id LIMIT 1 FOR UPDATE SKIP LOCKED",
-                    [list(self._resting)],
+                    "AND kind = ANY(%s) AND id <> ALL(%s) ORDER BY run_after, id LIMIT 1 FOR UPDATE SKIP LOCKED",
+                    [self._kinds, list(self._resting)],
                 )
                 if due is None:
                     return False
@@ -126,17 +130,19 @@ class Worker:
         if key is None:
             return
         with tempfile.TemporaryDirectory(prefix="shortvideo-poster-") as name:
-            video = Path(name) / "upload"
+            video, poster = Path(name) / "video.mp4", Path(name) / "poster.jpg"
             try:
                 video.write_bytes(self._places.public_files.get(key))
             except NoObject:
                 return
+            still(video, poster, at_s=min(1.0, measure(video)[0] / 2))
             picture = key.removesuffix(".mp4") + ".jpg"
-            self._places.public_files.put(picture, prepare(video, Path(name)).poster, "image/jpeg")
+            self._places.public_files.put(picture, poster, "image/jpeg")
         self._places.commons.run("UPDATE app.videos SET thumb_key = %s WHERE id = %s", [picture, job.video_id])
 
     def _fan_out(self, home: Session, number: int, job: FanOut) -> None:
-        news = Published(author_id=job.user_id, video_id=job.video_id, created_at=datetime.now(UTC))
+        at = self._places.commons.value("SELECT published_at FROM app.videos WHERE id = %s", [job.video_id])
+        news = Published(author_id=job.user_id, video_id=job.video_id, created_at=at)
         for location in self._places.receiving().intersection(self._places.peers.names()):
             self._post(location, Delivery(id=number, parcel=news))
         post.tell_followers(self._places, home, news)
@@ -167,19 +173,21 @@ class Worker:
 
 @contextmanager
 def working(places: Places) -> Iterator[None]:
-    """Run a worker in a thread of this process."""
+    """Run workers in threads of this process, once somebody lives here."""
     stop = Event()
-    thread = Thread(target=_work, args=[places, stop], name="worker", daemon=True)
-    thread.start()
+    threads = [Thread(target=_work, args=[places, kinds, stop], name=kinds[0], daemon=True) for kinds in (QUICK, SLOW)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stop.set()
         places.bell.set()
-        thread.join(timeout=10)
+        for thread in threads:
+            thread.join(timeout=STOP_SECONDS)
 
 
-def _work(places: Places, stop: Event) -> None:
+def _work(places: Places, kinds: Sequence[str], stop: Event) -> None:
     while not stop.is_set():
         try:
             if nightly.ready(places):
@@ -187,14 +195,14 @@ def _work(places: Places, stop: Event) -> None:
         except (psycopg.Error, PoolTimeout):
             log.info("home is not there yet")
         stop.wait(IDLE_SECONDS)
-    Worker(places).run(stop)
+    Worker(places, kinds).run(stop)
 
 
 def main() -> int:
     """Work until the process is stopped."""
     logging.basicConfig(level=logging.INFO)
-    with opened(from_environment()) as places:
-        _work(places, Event())
+    with opened(from_environment()) as places, working(places):
+        Event().wait()
     return 0
 
 

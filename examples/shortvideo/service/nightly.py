@@ -35,6 +35,7 @@ def ready(places: Places) -> bool:
     if places.settings.location not in places.receiving():
         return False
     with places.home.transaction() as home:
+        home.run("SELECT pg_advisory_xact_lock(hashtext('nightly'))")  # workers begin at the same time
         if not home.value("SELECT true FROM app.jobs WHERE kind = 'nightly' AND done_at IS NULL LIMIT 1"):
             again(places, home)
     return True

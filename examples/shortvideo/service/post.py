@@ -71,11 +71,11 @@ def keep(places: Places, home: Session, parcel: Parcel) -> None:
 
 
 def tell_followers(places: Places, home: Session, news: Published) -> None:
-    """Notify the author's followers of this home, each once."""
+    """Notify those of this home who followed the author when the video came, each once."""
     followers = home.column(
-        "SELECT follower_id FROM app.follows f WHERE followee_id = %s AND NOT EXISTS (SELECT "
+        "SELECT follower_id FROM app.follows f WHERE followee_id = %s AND followed_at <= %s AND NOT EXISTS (SELECT "
         "FROM app.notifications n WHERE n.recipient_id = f.follower_id AND n.kind = 'video' AND n.video_id = %s)",
-        [news.author_id, news.video_id],
+        [news.author_id, news.created_at, news.video_id],
     )
     if not followers:
         return
