@@ -21,7 +21,6 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from shortvideo.media.process import measure, still
-from shortvideo.media.store import NoObject
 from shortvideo.service import nightly, post
 from shortvideo.service.counting import count
 from shortvideo.service.jobs import JOB, Count, Deliver, Delivery, FanOut, Nightly, Published, Thumbnail, enqueue
@@ -34,10 +33,16 @@ IDLE_SECONDS: Final = 0.1
 VIEWS_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 10.0
 WAIT_SECONDS_MAX: Final = 10.0
+NOT_YET_MAX: Final = 20
+"""What is not public after some minutes was never committed."""
 QUICK: Final = ("fan-out", "deliver", "count")
 SLOW: Final = ("thumbnail", "nightly")
 """A worker of their own: a message does not wait for a picture."""
 log = logging.getLogger("shortvideo.worker")
+
+
+class NotYet(Exception):
+    """What the job is about is not public yet: home commits before the commons do, and may crash in between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +103,13 @@ class Worker:
     def _put_off(self, due: Due, fault: Exception) -> None:
         """Try again later, later each time. Only the fault's kind is kept: its text may hold what people wrote."""
         wait = min(WAIT_SECONDS_MAX, 0.5 * 2 ** min(due.attempts, 10))
-        if not isinstance(fault, NoAnswer | Moving | psycopg.Error):
+        if not isinstance(fault, NoAnswer | Moving | NotYet | psycopg.Error):
             log.error("job %s (%s) failed: %s", due.id, due.kind, type(fault).__name__)
         try:
             self._places.home.run(
                 "UPDATE app.jobs SET attempts = attempts + 1, last_error = %s, "
-                "run_after = now() + %s * interval '1 second' WHERE id = %s",
-                [type(fault).__name__, wait, due.id],
+                "run_after = now() + %s * interval '1 second', done_at = CASE WHEN %s THEN now() END WHERE id = %s",
+                [type(fault).__name__, wait, isinstance(fault, NotYet) and due.attempts >= NOT_YET_MAX, due.id],
             )
         except psycopg.Error:
             self._resting[due.id] = time.monotonic() + wait
@@ -128,13 +133,10 @@ class Worker:
         """The picture lies beside the video, under the same name."""
         key = self._places.commons.value("SELECT object_key FROM app.videos WHERE id = %s", [job.video_id])
         if key is None:
-            return
+            raise NotYet
         with tempfile.TemporaryDirectory(prefix="shortvideo-poster-") as name:
             video, poster = Path(name) / "video.mp4", Path(name) / "poster.jpg"
-            try:
-                video.write_bytes(self._places.public_files.get(key))
-            except NoObject:
-                return
+            video.write_bytes(self._places.public_files.get(key))
             still(video, poster, at_s=min(1.0, measure(video)[0] / 2))
             picture = key.removesuffix(".mp4") + ".jpg"
             self._places.public_files.put(picture, poster, "image/jpeg")
@@ -142,6 +144,8 @@ class Worker:
 
     def _fan_out(self, home: Session, number: int, job: FanOut) -> None:
         at = self._places.commons.value("SELECT published_at FROM app.videos WHERE id = %s", [job.video_id])
+        if at is None:
+            raise NotYet
         news = Published(author_id=job.user_id, video_id=job.video_id, created_at=at)
         for location in self._places.receiving().intersection(self._places.peers.names()):
             self._post(location, Delivery(id=number, parcel=news))

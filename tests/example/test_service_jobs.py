@@ -16,7 +16,7 @@ from shortvideo.database import create
 from shortvideo.residence import main, receive, sync
 from shortvideo.service import nightly, post
 from shortvideo.service.counting import at_once
-from shortvideo.service.jobs import Count, Delivery, Message, Nightly, Notification, Parcel, Published, enqueue
+from shortvideo.service.jobs import Count, Delivery, FanOut, Message, Nightly, Notification, Parcel, Published, enqueue
 from shortvideo.service.places import Moving, Places, opened
 from shortvideo.service.settings import from_environment
 from shortvideo.worker import Worker
@@ -185,6 +185,17 @@ def test_a_job_that_cannot_even_be_marked_rests_and_the_others_go_on(world: Worl
         home_.execute(FENCE.format(table="app.jobs").encode())
     worker = Worker(world.us)
     assert [True, False] == [worker.work_once(), worker.work_once()]
+
+
+def test_what_is_not_public_yet_waits_and_what_never_was_is_given_up(world: World) -> None:
+    with world.us.home.transaction() as home:
+        number = enqueue(world.us, home, FanOut(user_id=NEWCOMER, video_id=10**9))
+    for _ in range(2):
+        assert Worker(world.us).work_once()
+        assert None is world.us.home.value("SELECT done_at FROM app.jobs WHERE id = %s", [number])
+        world.us.home.run("UPDATE app.jobs SET run_after = now()")
+    world.us.home.run("UPDATE app.jobs SET attempts = 20")
+    assert [True, False] == [Worker(world.us).work_once() for _ in range(2)]
 
 
 @pytest.mark.parametrize("place", ["sg", "us"])
