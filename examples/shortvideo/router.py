@@ -14,16 +14,26 @@ from collections.abc import AsyncIterator, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
-import httpx
 import psycopg
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    ConnectionTimeoutError,
+    DummyCookieJar,
+)
+from aiohttp.connector import TCPConnector
 from psycopg_pool import ConnectionPool, PoolTimeout
 from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from yarl import URL
 
 from shortvideo.residence import SOURCE, Residences
 
-WAIT: Final = {"connect": 2.0, "read": 60.0, "write": 60.0, "pool": 60.0}
+WAIT: Final = ClientTimeout(total=None, sock_connect=2.0, sock_read=60.0)
 """Seconds."""
 KEPT_SECONDS: Final = 3.0
 """An idle connection; less than the instances keep one, so that none is used that is just being closed."""
@@ -44,15 +54,25 @@ a { color: #8ab4ff }</style>
 log = logging.getLogger("shortvideo.router")
 
 
+# What aiohttp would add by itself; a request goes on with what it came with.
+UNASKED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
 class Line:
-    """The connections to one instance. The fewer there are, the quicker the pool finds one."""
+    """The connections to one instance."""
 
     def __init__(self, address: str) -> None:
         self.address = address
-        limits = httpx.Limits(max_connections=None, keepalive_expiry=KEPT_SECONDS)
-        # Without the client around it: its cookies, redirects and authentication are the browser's business.
-        self.transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+        # Cookies, redirects and packed bodies are the browser's business.
+        self.session = ClientSession(
+            connector=TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS), cookie_jar=DummyCookieJar(),
+            auto_decompress=False, skip_auto_headers=UNASKED, timeout=WAIT, trust_env=False,
+        )  # fmt: skip
         self.free = asyncio.Semaphore(REQUESTS_AT_ONCE)
+
+
+class _Gone(Exception):
+    """Who asked went away in the middle of what they sent: the instance must not take it for all."""
 
 
 class Router:
@@ -78,7 +98,7 @@ class Router:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         for line in self._lines.values():
-            await line.transport.aclose()
+            await line.session.close()
         self._pool.close()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -92,14 +112,17 @@ class Router:
             return
         async with line.free:
             try:
-                response = await line.transport.handle_async_request(_request(line, scope, receive))
-            except httpx.TimeoutException:
-                await _say(headers, 503, "Your home takes its time.")(scope, receive, send)
-            except httpx.TransportError as fault:
+                response = await _onwards(line, scope, receive)
+            except (ClientConnectorError, ConnectionTimeoutError):
+                await _say(headers, 503, "Your home does not answer right now.")(scope, receive, send)
+            except TimeoutError:
+                await _say(headers, 504, "Your home takes its time.")(scope, receive, send)
+            except ClientError as fault:  # also where who asked went away in the middle of what they sent
                 log.warning("%s: %s", location, type(fault).__name__)
-                await _say(headers, 502, "Your home does not answer right now.")(scope, receive, send)
+                await _say(headers, 502, "Your home broke off in the middle.")(scope, receive, send)
             else:
-                await _pass_back(response, location, send)
+                async with response:
+                    await _pass_back(response, location, send)
 
     async def _location(self, headers: Headers) -> str:
         """Where the person lives; without one, where people of their country live; else the source."""
@@ -130,35 +153,30 @@ def create() -> ASGIApp:
     return Router(json.loads(os.environ["SV_PEERS"]), os.environ["SV_COMMONS_DSN"])
 
 
-def _request(line: Line, scope: Scope, receive: Receive) -> httpx.Request:
-    """Make the request to the instance: its path goes on as it came, to the byte."""
-    target: bytes = scope["raw_path"]
-    if scope["query_string"]:
-        target += b"?" + scope["query_string"]
-    extensions = {"timeout": WAIT, "target": target}
-    body = _body(scope, receive)
-    return httpx.Request(scope["method"], line.address, headers=_onwards(scope), content=body, extensions=extensions)
+async def _onwards(line: Line, scope: Scope, receive: Receive) -> ClientResponse:
+    """Ask the instance: the path goes on as it came, to the byte."""
+    path = (scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")).decode("latin-1")
+    return await line.session.request(
+        scope["method"], URL(line.address + path, encoded=True), headers=_headers(scope), data=_body(scope, receive),
+        allow_redirects=False,
+    )  # fmt: skip
 
 
-async def _pass_back(response: httpx.Response, location: str, send: Send) -> None:
-    try:
-        kept = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in HOP_BY_HOP]
-        kept.append((b"x-location", location.encode()))
-        await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        async for block in response.stream:
-            await send({"type": "http.response.body", "body": block, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-    finally:
-        await response.aclose()
+async def _pass_back(response: ClientResponse, location: str, send: Send) -> None:
+    kept = [(name.lower(), value) for name, value in response.raw_headers if name.lower() not in HOP_BY_HOP]
+    kept.append((b"x-location", location.encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": kept})
+    async for block in response.content.iter_any():
+        await send({"type": "http.response.body", "body": block, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
-def _onwards(scope: Scope) -> list[tuple[bytes, bytes]]:
+def _headers(scope: Scope) -> list[tuple[str, str]]:
     """The request's headers, with the address from where it came in place of what it claims."""
     kept = [(name, value) for name, value in scope["headers"] if name not in HOP_BY_HOP and name not in OURS]
     client = scope.get("client")
     kept.append((b"x-forwarded-for", (client[0] if client else "0.0.0.0").encode()))  # noqa: S104 - an address to log
-    return kept
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in kept]
 
 
 def _body(scope: Scope, receive: Receive) -> AsyncIterator[bytes] | None:
@@ -174,7 +192,7 @@ async def _blocks(receive: Receive) -> AsyncIterator[bytes]:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return
+            raise _Gone
         more = message.get("more_body", False)
         if message.get("body"):
             yield message["body"]
@@ -188,7 +206,8 @@ def _cookies(header: str) -> dict[str, str]:
 
 
 def _say(headers: Headers, status: int, sentence: str) -> Response:
-    retry = {"retry-after": "2"} if status >= 500 else {}
+    # Only where nothing was sent on may one simply ask again; after 502 and 504 nobody knows whether it was done.
+    retry = {"retry-after": "2"} if status == 503 else {}
     if "application/json" in headers.get("accept", ""):
         return JSONResponse({"error": sentence}, status, headers=retry)
     return HTMLResponse(PAGE.replace("{sentence}", sentence), status, headers=retry)

@@ -30,7 +30,7 @@ from shortvideo.service import (
     search,
     uploads,
 )
-from shortvideo.service.guard import Guard
+from shortvideo.service.guard import SAFE_METHODS, Guard
 from shortvideo.service.peers import NoAnswer
 from shortvideo.service.places import Moving, Places, opened
 from shortvideo.service.settings import Settings, from_environment
@@ -40,6 +40,7 @@ from shortvideo.worker import working
 
 MOVING: Final = "Your data is moving home. Try again in a moment."
 AWAY: Final = "This part of the service can't be reached right now. Try again in a moment."
+UNKNOWN: Final = "The connection broke off. Please look whether it was done."
 RETRY: Final = {"retry-after": "2"}
 # Domicile's fence has a state of its own; 55: a lock is held; P0: a trigger says no; 40: a deadlock was broken up.
 PASSING_STATES: Final = ("DM", "55", "P0", "40", "57")
@@ -113,6 +114,10 @@ def _refuse_like_people(app: FastAPI) -> None:
     @app.exception_handler(psycopg.Error)
     def database(request: Request, fault: psycopg.Error) -> Response:
         if is_passing(fault):
+            if fault.sqlstate is None and request.method not in SAFE_METHODS:
+                return refusal(
+                    request, 503, UNKNOWN
+                )  # broken off, perhaps in the middle of COMMIT: never "do it again"
             moves = not isinstance(fault, psycopg.OperationalError) or "domicile" in str(fault.diag.message_primary)
             return refusal(request, 503, MOVING if moves else AWAY, headers=RETRY)
         log.error("%s %s: %s %s", request.method, request.url.path, type(fault).__name__, fault.sqlstate)
