@@ -73,8 +73,8 @@ class Worker:
                 if not self.work_once():
                     self._places.bell.wait(IDLE_SECONDS)
                     self._places.bell.clear()
-            except (psycopg.Error, PoolTimeout) as fault:
-                log.warning("the queue can't be read: %s", type(fault).__name__)
+            except Exception as fault:  # noqa: BLE001 - a worker that has ended does nothing any more
+                log.error("the queue can't be read: %s", type(fault).__name__)  # noqa: TRY400 - rows in the text
                 stop.wait(IDLE_SECONDS)
 
     def work_once(self) -> bool:
