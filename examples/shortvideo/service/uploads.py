@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Final
 from uuid import uuid4
@@ -52,6 +53,8 @@ class New:
     caption: str
     tags: list[str]
     file: Path
+    key: str
+    """Where the file will lie for everybody; of a draft always the same."""
     duration_s: float
     ratio: float
 
@@ -77,7 +80,7 @@ def upload(  # noqa: PLR0913, PLR0917 - the fields of a form with a file
         clip = _prepared(file, Path(name))
         if publish:
             new = New(
-                caption=caption, tags=_tags(tags), file=clip.video,
+                caption=caption, tags=_tags(tags), file=clip.video, key=f"public/{uuid4().hex}.mp4",
                 duration_s=clip.duration_s, ratio=clip.width / clip.height,
             )  # fmt: skip
             return done(request, {"id": _publish(request, places, me, new)}, to=f"/people/{me.username}", status=201)
@@ -112,8 +115,17 @@ def drafts(request: Request, places: HerePlaces, me: Me) -> Response:
 
 @router.post("/drafts/{draft}/publish")
 def publish_draft(request: Request, places: HerePlaces, me: Me, draft: int) -> Response:
-    """Publish a draft: its file moves to the public files."""
+    """Publish a draft: its file moves to the public files. It may be repeated: what is published is only forgotten."""
     row = _draft(places, me, draft)
+    key = f"public/{blake2b(row.object_key.encode(), digest_size=16).hexdigest()}.mp4"
+    number = places.commons.value("SELECT id FROM app.videos WHERE author_id = %s AND object_key = %s", [me.id, key])
+    if number is None:
+        number = _publish_draft(request, places, me, row, key)
+    _forget(places, row)
+    return done(request, {"id": number}, to=f"/people/{me.username}", status=201)
+
+
+def _publish_draft(request: Request, places: Places, me: Person, row: Draft, key: str) -> int:
     with tempfile.TemporaryDirectory(prefix="shortvideo-draft-") as name:
         path = Path(name) / "draft.mp4"
         try:
@@ -123,11 +135,9 @@ def publish_draft(request: Request, places: HerePlaces, me: Me, draft: int) -> R
         duration_s, width, height = measure(path)
         new = New(
             caption=row.caption or "", tags=_tags(" ".join(re.findall(r"#(\S+)", row.caption or ""))), file=path,
-            duration_s=duration_s, ratio=width / height,
+            key=key, duration_s=duration_s, ratio=width / height,
         )  # fmt: skip
-        number = _publish(request, places, me, new)
-    _forget(places, row)
-    return done(request, {"id": number}, to=f"/people/{me.username}", status=201)
+        return _publish(request, places, me, new)
 
 
 @router.delete("/drafts/{draft}")
@@ -168,13 +178,13 @@ def _prepared(file: UploadFile, folder: Path) -> Clip:
 
 def _publish(request: Request, places: Places, me: Person, new: New) -> int:
     """Put the file where everybody sees it, then the row; from where it came stays at home."""
-    number, key = places.tickets.next("videos"), f"public/{uuid4().hex}.mp4"
+    number = places.tickets.next("videos")
     mentioned = places.commons.column(
         "SELECT id FROM app.users WHERE lower(username::text) = ANY(%s) AND deleted_at IS NULL",
         [MENTION.findall(new.caption)],
     )
-    places.public_files.put(key, new.file, MP4)
-    row = [number, me.id, new.caption, new.tags, key, round(new.duration_s, 3), new.ratio, mentioned]
+    places.public_files.put(new.key, new.file, MP4)
+    row = [number, me.id, new.caption, new.tags, new.key, round(new.duration_s, 3), new.ratio, mentioned]
     with places.both() as (home, commons):
         if places.apart:
             commons.run(INSERT, [*row, None])
