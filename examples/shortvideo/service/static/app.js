@@ -227,7 +227,12 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("htmx:afterRequest", (event) => {
   const form = event.target;
-  if (event.detail.successful && form instanceof HTMLFormElement && form.matches("[data-clear]")) form.reset();
+  if (!event.detail.successful || !(form instanceof HTMLFormElement) || !form.matches("[data-clear]")) return;
+  form.reset();
+  if (form.closest("#comments") && current) {
+    const number = current.querySelector("[data-act=comments] .number");
+    if (/^\d+$/.test(number.textContent)) number.textContent = short(Number(number.textContent) + 1);
+  }
 });
 document.addEventListener("htmx:afterSettle", (event) => {
   watch(document);
