@@ -36,13 +36,13 @@ check: $(READY) ## format, lint, types, import contracts
 bench: $(READY) ## measure copy, verify and closure against the raw pipe, reladiff and one scan, as ratios
 	@scripts/debian.sh bench
 	$(BIN)/python -m bench
-	$(BIN)/python -m bench.closure
+	PYTHONPATH=examples $(BIN)/python -m bench.closure
 
 docs: $(READY) ## check the documents: links, anchors, commands
 	@$(BIN)/python scripts/docs.py
 
 lock: $(BIN)/uv ## resolve requirements.lock again
-	@$(BIN)/uv pip compile pyproject.toml --group dev --group bench --generate-hashes --universal \
+	@$(BIN)/uv pip compile pyproject.toml --group dev --group bench --group service --generate-hashes --universal \
 	  --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
 	  --upgrade --quiet --output-file requirements.lock
 	if grep -nE '^--|https?://' requirements.lock; then echo 'requirements.lock holds an address' >&2; exit 1; fi

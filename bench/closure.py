@@ -26,7 +26,7 @@ from domicile.plan.resolve import resolve
 from domicile.stores.postgres.names import relation
 from domicile.stores.postgres.session import number
 from domicile.stores.postgres.source import PostgresSource
-from examples.shortvideo.database import create
+from shortvideo.database import create
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"

@@ -79,6 +79,9 @@ INSERT INTO app.countries VALUES
     ('SG', 'Singapore', '+65'), ('JP', 'Japan', '+81'), ('FR', 'France', '+33'), ('BR', 'Brazil', '+55'),
     ('IN', 'India', '+91'), ('EG', 'Egypt', '+20'), ('ZZ', 'Elsewhere', '');
 
+INSERT INTO app.locations VALUES
+    ('sg', '{}', true), ('us', '{US}', false), ('ca', '{CA}', false), ('au', '{AU,NZ}', false);
+
 INSERT INTO app.users (id, username, display_name, avatar_url, bio, state, email, phone, birth_date, password_hash,
                        country, signup_ip, last_seen, settings, created_at, updated_at)
 SELECT n,
@@ -115,8 +118,10 @@ INSERT INTO app.sessions
 SELECT md5(n || 'session' || current_setting('shortvideo.seed'))::uuid, 1 + (n - 1) % users,
        CASE WHEN n % 7 > 0 THEN 1 + (n - 1) % users END, pg_temp.address(n, 30),
        CASE WHEN n % 13 > 0 THEN 'ShortVideo/' || n % 9 || ' (' || coalesce(c.word, md5(n || 'agent')) || ')' END,
+       -- Most are still open, so that traffic may come with them; not those of accounts that are not active.
        CASE WHEN n % 50 = 0 THEN 'empty'::tstzrange
-            ELSE tstzrange(pg_temp.moment(n, 31), CASE WHEN n % 3 > 0 THEN pg_temp.moment(n, 31) + interval '30 days' END) END
+            ELSE tstzrange(pg_temp.moment(n, 31),
+                           CASE WHEN n % 7 = 0 OR (1 + (n - 1) % users) % 97 < 2 THEN pg_temp.moment(n, 31) + interval '30 days' END) END
 FROM size, generate_series(1, sessions) AS n LEFT JOIN canary c ON c.user_id = n;
 
 INSERT INTO app.follows
@@ -124,6 +129,16 @@ SELECT follower, followee, pg_temp.moment(n, 41)
 FROM (SELECT n, 1 + (n - 1) % users AS follower, pg_temp.popular(n, 40, users) AS followee
       FROM size, generate_series(1, follows) AS n) AS pair
 WHERE follower <> followee
+ON CONFLICT DO NOTHING;
+
+UPDATE app.users SET follower_count = f.followers
+FROM (SELECT followee_id, count(*) AS followers FROM app.follows GROUP BY followee_id) AS f WHERE f.followee_id = users.id;
+
+INSERT INTO app.blocks
+SELECT blocker, blocked, pg_temp.moment(n, 43)
+FROM (SELECT n, 1 + (n * 7) % users AS blocker, pg_temp.pick(n, 42, users) AS blocked
+      FROM size, generate_series(1, users / 20) AS n) AS pair
+WHERE blocker <> blocked
 ON CONFLICT DO NOTHING;
 
 -- ------------------------------------------------------------------------------------------- videos
@@ -135,7 +150,7 @@ FROM size, generate_series(1, likes) AS n
 ON CONFLICT DO NOTHING;
 
 INSERT INTO app.videos (id, author_id, caption, tags, object_key, duration_s, "aspectRatio", "soundId", like_count,
-                        transcript, upload_ip, geo, published_at, updated_at)
+                        mentioned_ids, transcript, upload_ip, geo, published_at, updated_at)
 OVERRIDING SYSTEM VALUE
 SELECT n, coalesce(c.user_id, pg_temp.pick(n, 60, users)),
        CASE n % 50 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE pg_temp.one_of(n, 61, phrase.words) || ' #' || n % 100 END,
@@ -144,6 +159,7 @@ SELECT n, coalesce(c.user_id, pg_temp.pick(n, 60, users)),
        CASE n % 200 WHEN 0 THEN 'NaN' WHEN 1 THEN NULL ELSE 0.5625 END,
        CASE WHEN n % 400 = 0 THEN 999999999 WHEN n % 3 > 0 THEN pg_temp.pick(n, 64, 500) END,
        coalesce(l.likes, 0),
+       CASE WHEN n % 9 = 0 THEN ARRAY[pg_temp.pick(n, 600, users), pg_temp.pick(n, 601, users)] ELSE '{}' END,
        CASE WHEN n % 30 = 0 THEN repeat(pg_temp.one_of(n, 65, phrase.words) || ' … ' || n || E'\n', 400) END,
        pg_temp.address(n, 66),
        CASE WHEN n % 5 < 2 THEN point(round((pg_temp.unit(n, 67) * 360 - 180)::numeric, 5)::double precision,
@@ -156,7 +172,7 @@ LEFT JOIN (SELECT video_id, count(*) AS likes FROM app.likes GROUP BY video_id) 
 -- Every twentieth script is long: one half packs well, the other lies in many pieces.
 INSERT INTO app.drafts (id, author_id, answers_video_id, caption, script, object_key, upload_ip, saved_at)
 OVERRIDING SYSTEM VALUE
-SELECT n, coalesce(c.user_id, pg_temp.pick(n, 70, users)),
+SELECT n, author.id,
        CASE WHEN n % 3 = 0 THEN pg_temp.popular(n, 71, videos) END,
        pg_temp.one_of(n, 72, phrase.words) || coalesce(' ' || c.word, ''),
        CASE WHEN n % 2 = 0 AND (n % 20 = 0 OR c.word IS NOT NULL)
@@ -165,16 +181,22 @@ SELECT n, coalesce(c.user_id, pg_temp.pick(n, 70, users)),
             WHEN n % 20 = 1 OR c.word IS NOT NULL
                 THEN (SELECT string_agg(md5(n || '/' || line), ' ') FROM generate_series(1, 300) AS line) || coalesce(' ' || c.word, '')
             WHEN n % 4 > 0 THEN pg_temp.one_of(n, 75, phrase.words) END,
-       'private/' || md5(n || 'draft') || '.mp4', pg_temp.address(n, 76), pg_temp.moment(n, 77)
-FROM size, phrase, generate_series(1, drafts) AS n LEFT JOIN canary c ON c.place = n;
+       'u/' || author.id || '/drafts/' || md5(n || 'draft') || '.mp4', pg_temp.address(n, 76), pg_temp.moment(n, 77)
+FROM size, phrase, generate_series(1, drafts) AS n
+LEFT JOIN canary c ON c.place = n
+CROSS JOIN LATERAL (SELECT coalesce(c.user_id, pg_temp.pick(n, 70, users)) AS id) AS author;
 
--- Every third comment answers the one before it.
-INSERT INTO app.comments
-SELECT n, pg_temp.popular(n - (n % 3 = 0)::integer, 80, videos),
+-- Every third comment answers the one before it; three in thirty stand on a profile.
+INSERT INTO app.comments (id, target_type, target_id, author_id, parent_id, body, client_ip, written_at)
+SELECT n, CASE WHEN (n + 2) / 3 % 10 = 0 THEN 'user' ELSE 'video' END, pg_temp.popular(n - (n % 3 = 0)::integer, 80, videos),
        CASE WHEN n % 100 > 0 THEN pg_temp.pick(n, 81, users) END,
        CASE WHEN n % 3 = 0 THEN n - 1 END,
        pg_temp.one_of(n, 82, phrase.words) || ' ' || n % 1000, pg_temp.address(n, 83), pg_temp.moment(n, 84)
 FROM size, phrase, generate_series(1, comments) AS n;
+
+UPDATE app.videos SET comment_count = c.comments
+FROM (SELECT target_id, count(*) AS comments FROM app.comments WHERE target_type = 'video' GROUP BY target_id) AS c
+WHERE c.target_id = videos.id;
 
 INSERT INTO app.watch_events
 SELECT n, coalesce(c.user_id, CASE WHEN n % 16 > 0 THEN pg_temp.pick(n, 90, users) END),
@@ -184,6 +206,9 @@ SELECT n, coalesce(c.user_id, CASE WHEN n % 16 > 0 THEN pg_temp.pick(n, 90, user
                           'search', coalesce(c.word, CASE WHEN n % 9 = 0 THEN pg_temp.one_of(n, 95, phrase.words) END),
                           'net', host(pg_temp.address(n, 96)))
 FROM size, phrase, generate_series(1, watch_events) AS n LEFT JOIN canary c ON c.place = n;
+
+UPDATE app.videos SET view_count = w.views
+FROM (SELECT video_id, count(*) AS views FROM app.watch_events GROUP BY video_id) AS w WHERE w.video_id = videos.id;
 
 -- ------------------------------------------------------------------------------------------- between people
 
@@ -235,6 +260,19 @@ INSERT INTO app.audit_log
 SELECT timestamptz '2019-06-01 00:00:00+00', 'users', 1000000000000 + n, 'DELETE', '{"state": "closing"}'
 FROM generate_series(1, 5) AS n;
 
+-- The summary of the last days; the last jobs, done and not yet cleared away, and one that failed and will be tried again.
+INSERT INTO app.daily_activity
+SELECT watched_at::date, user_id, sum((payload ->> 'ms')::bigint), 0, 0, 0
+FROM app.watch_events
+WHERE user_id IS NOT NULL AND watched_at >= '2020-08-30 00:00:00+00'
+GROUP BY 1, 2;
+
+INSERT INTO app.jobs (id, kind, payload, run_after, attempts, last_error, done_at)
+SELECT n, 'count', jsonb_build_object('counter', 'views', 'ids', jsonb_build_array(pg_temp.popular(n, 150, videos)), 'by', 1,
+                                      'user_id', pg_temp.pick(n, 151, users)),
+       pg_temp.moment(n, 152), 1, CASE WHEN n % 10 = 0 THEN 'DeadlockDetected' END, pg_temp.moment(n, 152)
+FROM size, generate_series(1, users / 20) AS n;
+
 -- ------------------------------------------------------------------------------------------- money
 
 INSERT INTO billing.payout_accounts
@@ -268,6 +306,7 @@ FROM (SELECT 'app.users'::regclass AS relation, max(id) AS highest FROM app.user
       UNION ALL SELECT 'app.direct_messages', max(id) FROM app.direct_messages
       UNION ALL SELECT 'app.notifications', max(id) FROM app.notifications
       UNION ALL SELECT 'app.reports', max(id) FROM app.reports
+      UNION ALL SELECT 'app.jobs', max(id) FROM app.jobs
       UNION ALL SELECT 'billing.payouts', max(id) FROM billing.payouts) AS top
 JOIN pg_class c ON c.oid = top.relation
 JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -1,0 +1,1 @@
+"""Moving pictures: where they are kept, how they are made, how what people upload is made safe to show."""

@@ -1,0 +1,1 @@
+"""One instance of the service: the pages of one location."""

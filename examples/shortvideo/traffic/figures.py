@@ -1,0 +1,154 @@
+"""What is counted: latencies and outcomes per location and per state of the person. Memory does not grow with time."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+FLOOR_MS: Final = 0.05
+GROWTH: Final = 1.02  # a percentile is at most this factor above the true one
+PERCENTILES: Final = (50, 95, 99)
+
+
+class State(StrEnum):
+    """Where the person is in the move, as far as the person can tell."""
+
+    STAYS = "stays"  # answered where they were when they came
+    MOVING = "moving"  # asked to try again in a moment, not served since
+    HOME = "home"  # answered elsewhere than where they were when they came
+
+
+class Result(StrEnum):
+    """How a request ended."""
+
+    OK = "ok"
+    HELD = "held"  # 503 with Retry-After: the data is moving, and the service says so
+    REFUSED = "refused"  # 4xx
+    FAILED = "failed"  # 5xx
+    NO_ANSWER = "no-answer"
+
+
+ERRORS: Final = (Result.REFUSED, Result.FAILED, Result.NO_ANSWER)
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Durations in buckets that grow by GROWTH; the longest is kept as it is."""
+
+    buckets: Counter[int] = field(default_factory=Counter)
+    count: int = 0
+    max_ms: float = 0.0
+
+    def add(self, ms: float) -> None:
+        """Count one duration."""
+        self.buckets[max(0, math.ceil(math.log(max(ms, FLOOR_MS) / FLOOR_MS, GROWTH)))] += 1
+        self.count += 1
+        self.max_ms = max(self.max_ms, ms)
+
+    def percentile(self, percent: float) -> float:
+        """Return a duration in ms that `percent` of all do not exceed; 0 when there is none."""
+        wanted, seen = math.ceil(self.count * percent / 100), 0
+        for bucket in sorted(self.buckets):
+            seen += self.buckets[bucket]
+            if seen >= wanted:
+                return min(self.max_ms, FLOOR_MS * GROWTH**bucket)
+        return 0.0
+
+    def merge(self, other: Histogram) -> None:
+        """Add what another one counted."""
+        self.buckets.update(other.buckets)
+        self.count += other.count
+        self.max_ms = max(self.max_ms, other.max_ms)
+
+
+@dataclass(slots=True)
+class Figures:
+    """One group's latencies and outcomes. `since_due` counts from when the request should have been sent."""
+
+    since_due: Histogram = field(default_factory=Histogram)
+    since_sent: Histogram = field(default_factory=Histogram)
+    results: Counter[Result] = field(default_factory=Counter)
+
+    def add(self, result: Result, *, due_ms: float, sent_ms: float) -> None:
+        """Count one request."""
+        self.since_due.add(due_ms)
+        self.since_sent.add(sent_ms)
+        self.results[result] += 1
+
+    @property
+    def errors(self) -> int:
+        """How many ended as nobody wants."""
+        return sum(self.results[result] for result in ERRORS)
+
+    def merge(self, other: Figures) -> None:
+        """Add what another one counted."""
+        self.since_due.merge(other.since_due)
+        self.since_sent.merge(other.since_sent)
+        self.results.update(other.results)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the line's part: times in ms."""
+        times = {f"p{percent}_ms": round(self.since_due.percentile(percent), 2) for percent in PERCENTILES}
+        sent = {f"sent_p{percent}_ms": round(self.since_sent.percentile(percent), 2) for percent in PERCENTILES}
+        counts = {result.value: self.results[result] for result in Result}
+        return {"requests": self.since_due.count, **times, "max_ms": round(self.since_due.max_ms, 2), **sent, **counts}
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class Group:
+    """What figures are kept apart by."""
+
+    location: str
+    state: State
+
+
+@dataclass(slots=True)
+class Board:
+    """Every group's figures, since the start and in the running second; and the outcomes of each act."""
+
+    total: dict[Group, Figures] = field(default_factory=dict)
+    second: dict[Group, Figures] = field(default_factory=dict)
+    acts: dict[str, Figures] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)  # what went wrong: act, status
+
+    def add(self, group: Group, act: str, result: Result, *, due_ms: float, sent_ms: float) -> None:
+        """Count one request."""
+        for figures in (
+            self.total.setdefault(group, Figures()),
+            self.second.setdefault(group, Figures()),
+            self.acts.setdefault(act, Figures()),
+        ):
+            figures.add(result, due_ms=due_ms, sent_ms=sent_ms)
+
+    def take_second(self) -> dict[Group, Figures]:
+        """Return the running second's figures and begin another."""
+        taken, self.second = self.second, {}
+        return taken
+
+    def all(self) -> Figures:
+        """Return everything as one group."""
+        return together(self.total)
+
+
+def together(groups: dict[Group, Figures]) -> Figures:
+    """Return the groups as one."""
+    whole = Figures()
+    for figures in groups.values():
+        whole.merge(figures)
+    return whole
+
+
+def lines(kind: str, second: int, groups: dict[Group, Figures]) -> Iterator[dict[str, Any]]:
+    """Yield a JSON line for each group."""
+    for group in sorted(groups):
+        yield {
+            "kind": kind,
+            "second": second,
+            "location": group.location,
+            "state": group.state.value,
+            **groups[group].as_json(),
+        }

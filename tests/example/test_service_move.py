@@ -1,0 +1,160 @@
+"""The service while Domicile moves its people, from plan to certificate: nobody loses anything."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from domicile import config
+from domicile.approving import approve
+from domicile.cli import demo
+from domicile.errors import Waiting
+from domicile.host import Host
+from domicile.run import Run
+from domicile.workspace import Workspace
+from shortvideo import residence
+from shortvideo.stack import Stack
+from tests.example.contract.visitor import eventually
+from tests.servers import SCRATCH
+
+CANARIES = tuple(f"zk{number:02}canary" for number in range(8))
+LOCATIONS = {"sg": "SERVICE_DSN", "us": "SERVICE_US_DSN", "ca": "SERVICE_CA_DSN", "au": "SERVICE_AU_DSN"}
+PRIVATE_PAGES = ("/settings", "/drafts", "/messages", "/notifications", "/payouts")
+SOMEBODY = """
+    SELECT u.username::text, u.id || '.' || s.id FROM app.users u JOIN app.sessions s ON s.user_id = u.id
+    WHERE u.country = %s AND s.valid @> now() AND u.state = 'active' AND u.email NOT LIKE '%%canary%%'
+    ORDER BY u.id LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Somebody:
+    """A seeded person with a session that was open before the move."""
+
+    name: str
+    client: httpx.Client = field(repr=False)
+
+    def sees(self, path: str) -> Any:
+        """Return a page's JSON."""
+        return self.client.get(path).raise_for_status().json()
+
+    def says(self, path: str, **form: str) -> httpx.Response:
+        """Post a form."""
+        return self.client.post(path, data=form)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    folder = Path(tempfile.mkdtemp(prefix="domicile-test-move-", dir=SCRATCH))
+    folder.chmod(0o711)
+    with Stack.start(folder, locations=tuple(LOCATIONS), users=300, clips=4, canaries=CANARIES) as running:
+        yield running
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def _somebody(stack: Stack, country: str) -> Iterator[Somebody]:
+    with psycopg.connect(stack.dsns["sg"]) as connection:
+        row = connection.execute(SOMEBODY, [country]).fetchone()
+    assert row is not None
+    headers, cookies = {"accept": "application/json"}, {"sv": row[1]}
+    with httpx.Client(base_url=stack.url, headers=headers, cookies=cookies, timeout=20) as client:
+        yield Somebody(row[0], client)
+
+
+@pytest.fixture
+def mover(stack: Stack) -> Iterator[Somebody]:
+    """Somebody whose data goes home."""
+    with _somebody(stack, "US") as somebody:
+        yield somebody
+
+
+@pytest.fixture
+def stayer(stack: Stack) -> Iterator[Somebody]:
+    """Somebody whose data stays."""
+    with _somebody(stack, "JP") as somebody:
+        yield somebody
+
+
+@contextmanager
+def _run(stack: Stack) -> Iterator[Run]:
+    folder = stack.state / "programme"
+    folder.mkdir()
+    demo._programme(folder, CANARIES, Host())
+    environment = {variable: stack.dsns[location] for location, variable in LOCATIONS.items()}
+    file = folder / "domicile.yaml"
+    with Run.opened(Workspace(file), *config.read(file), host=Host(environment=environment)) as run:
+        yield run
+
+
+def _on_the_move(mover: Somebody, stayer: Somebody, theirs: int, others: int) -> None:
+    """The fence stands: who moves is asked to come again, who stays goes on."""
+    for answer in (mover.says(f"/videos/{others}/like"), mover.says("/settings", bio="x"), stayer.says(
+        f"/messages/{mover.name}", body="not now"
+    )):  # fmt: skip
+        assert (503, "2") == (answer.status_code, answer.headers["retry-after"])
+        assert "moving home" in answer.json()["error"]
+    assert 200 == mover.client.get("/settings").status_code
+    assert 200 == stayer.says(f"/videos/{others}/like").status_code
+    assert 201 == stayer.says(f"/videos/{theirs}/comments", body="come back soon").status_code
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_person_moves_home_and_finds_everything_there(stack: Stack, mover: Somebody, stayer: Somebody) -> None:
+    with psycopg.connect(stack.dsns["sg"]) as connection:
+        found = connection.execute(
+            "SELECT max(v.id) FILTER (WHERE u.country = 'US'), max(v.id) FILTER (WHERE u.country = 'JP') "
+            "FROM app.videos v JOIN app.users u ON u.id = author_id"
+        ).fetchone()
+    assert found is not None
+    theirs, others = found
+    assert 201 == stayer.says(f"/messages/{mover.name}", body="before").status_code
+    eventually(lambda: mover.sees("/unread")["messages"])
+    before = {path: mover.sees(path) for path in PRIVATE_PAGES}
+    with _run(stack) as run:
+        run.plan()
+        with pytest.raises(Waiting):
+            run.apply()
+        _on_the_move(mover, stayer, theirs, others)
+        for name in ("operator", "monitor"):
+            approve(run, stack.state / "programme" / "keys" / f"{name}.key", name)
+        run.apply(yes=True)
+    # Erased, and nobody has been told yet where they live: nothing may be kept for them at the source.
+    assert 401 == mover.client.get("/settings").status_code
+    assert 503 == stayer.says(f"/messages/{mover.name}", body="in the gap").status_code
+    homes = {location: dsn for location, dsn in stack.dsns.items() if location != "sg"}
+    assert all(residence.sync(stack.dsns["sg"], homes).values())
+    eventually(lambda: mover.client.get("/settings").headers["x-location"] == "us" or None)
+    _at_home(mover, stayer, others, before)
+
+
+def _at_home(mover: Somebody, stayer: Somebody, others: int, before: dict[str, Any]) -> None:
+    """The same cookie leads home, and everything is there; what waited for the person arrives; life goes on."""
+    after = {path: mover.sees(path) for path in PRIVATE_PAGES}
+    for path in set(PRIVATE_PAGES) - {"/notifications"}:
+        assert before[path] == after[path]
+    seen = {one["id"] for one in before["/notifications"]["notifications"]}
+    assert seen <= {one["id"] for one in after["/notifications"]["notifications"]}
+    assert "us" == mover.sees("/settings/data")["location"]
+    assert 201 == stayer.says(f"/messages/{mover.name}", body="after").status_code
+    assert 201 == mover.says(f"/messages/{stayer.name}", body="from home").status_code
+    bodies = ["before", "after", "from home"]
+    for one, other in ((mover, stayer), (stayer, mover)):
+        eventually(partial(_ends_with, one, other, bodies))
+    likes = mover.sees(f"/videos/{others}")["likes"]
+    assert likes + 1 == mover.says(f"/videos/{others}/like").json()["likes"]
+
+
+def _ends_with(one: Somebody, other: Somebody, bodies: list[str]) -> bool:
+    return bodies == [line["body"] for line in one.sees(f"/messages/{other.name}")["messages"]][-len(bodies) :]
