@@ -14,13 +14,18 @@ DEMO_ARGS ?=
 # Folders that hold Python now; ruff and mypy refuse a folder without any.
 PATHS := $(foreach folder,src tests bench examples scripts,$(if $(shell find $(folder) -name '*.py' -print -quit 2>/dev/null),$(folder)))
 
-.PHONY: help demo test check bench docs lock fmt clean venv
+SERVICE_ARGS ?=
+
+.PHONY: help demo service test check bench docs lock fmt clean venv
 
 help: ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
 demo: $(READY) ## move the short-video service's data home, prove it, erase it, certify it (two minutes)
 	@$(BIN)/domicile demo $(DEMO_ARGS)
+
+service: $(READY) ## run the short-video service, to watch videos in a browser (SERVICE_ARGS=--help)
+	@PYTHONPATH=examples:src $(BIN)/python -m shortvideo $(SERVICE_ARGS)
 
 test: $(READY) ## run every test against real servers (TESTS=path narrows)
 	@scripts/debian.sh test
