@@ -155,6 +155,15 @@ def test_a_second_engine_is_kept_out(waiting: Programme) -> None:
     waiting.cli("status")
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Let children hear Ctrl-C, also where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_interrupted_it_says_how_to_go_on(waiting: Programme) -> None:
     """Ctrl-C while it waits for a lock that somebody else holds on a table."""
     with psycopg.connect(waiting.source) as holder:
