@@ -111,7 +111,7 @@ CREATE INDEX blocks_blocked ON app.blocks (blocked_id);
 
 CREATE TABLE app.videos (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- Trap: the account's end takes the videos, and these take what others wrote under them.
+    -- Trap: the account's end takes the videos, and these take what others liked and watched.
     author_id bigint NOT NULL REFERENCES app.users ON DELETE CASCADE,
     caption text,
     tags text[] NOT NULL DEFAULT '{}',

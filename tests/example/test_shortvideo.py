@@ -160,6 +160,14 @@ def test_the_traps_are_set(world: str) -> None:
         "a like of a mover on a stayer's video": "app.likes l JOIN app.users a ON a.id = user_id "
         "JOIN app.videos v ON v.id = video_id JOIN app.users b ON b.id = author_id "
         "WHERE (a.country, b.country) = ('CA', 'JP')",
+        "a comment on a profile": "app.comments c JOIN app.users u ON target_type = 'user' AND u.id = target_id",
+        "a number that is a video's and a person's": "app.comments c JOIN app.users u ON u.id = target_id "
+        "JOIN app.videos v ON v.id = target_id",
+        "a mover in an array of a stayer's video": "app.videos v JOIN app.users a ON a.id = author_id "
+        "JOIN app.users b ON b.id = ANY(mentioned_ids) WHERE (a.country, b.country) = ('IN', 'US')",
+        "a person in a queue": "app.jobs j JOIN app.users u ON u.id = (payload ->> 'user_id')::bigint",
+        "a summary of a mover's day": "app.daily_activity d JOIN app.users u ON u.id = user_id WHERE country = 'US'",
+        "a person in the name of a file": "app.drafts WHERE object_key LIKE 'u/' || author_id || '/%'",
         "a path that breaks off": "app.watch_events WHERE user_id IS NULL",
         "a reference to nothing": "app.reports WHERE target_id > 10^12",
         "NaN": "app.watch_events WHERE speed = 'NaN'",

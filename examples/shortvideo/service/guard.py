@@ -43,7 +43,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _protect(MutableHeaders(scope=message))
+                _protect(MutableHeaders(scope=message), scope["path"])
             await send(message)
 
         scope.setdefault("state", {})
@@ -77,8 +77,9 @@ def _is_foreign(headers: Headers) -> bool:
     return origin is not None and urlsplit(origin).netloc != headers.get("host", "")
 
 
-def _protect(headers: MutableHeaders) -> None:
+def _protect(headers: MutableHeaders, path: str) -> None:
     headers.setdefault("content-security-policy", POLICY)
     headers.setdefault("x-content-type-options", "nosniff")
     headers.setdefault("referrer-policy", "same-origin")
-    headers.setdefault("cache-control", "no-store")
+    # Pages are somebody's; style and programs are asked for again, and mostly found unchanged.
+    headers.setdefault("cache-control", "no-cache" if path.startswith("/static/") else "no-store")
