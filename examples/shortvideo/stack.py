@@ -77,6 +77,8 @@ class Web:
 
     def start(self) -> None:
         """Start it and return once it answers; raise NotStarted."""
+        if self.answers():
+            raise NotStarted(f"{self.url} is another program's already; end that, or choose another --port")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [

@@ -176,6 +176,16 @@ def test_everything_ends_when_a_part_does_not_start(state: Path, monkeypatch: py
     assert "no_such_module" in (state / "logs" / "router.out").read_text()
 
 
+def test_a_port_that_somebody_else_answers_on_is_refused(running: Stack, state: Path) -> None:
+    port = int(running.url.rsplit(":", 1)[1])
+    with (
+        pytest.raises(NotStarted, match="is another program's already"),
+        Stack.start(state, users=USERS, clips=CLIPS, port=port),
+    ):
+        pass
+    assert [] == _processes(state)
+
+
 def test_homes_begin_empty_unless_asked_for(state: Path) -> None:
     with Stack.start(state, locations=("sg", "us"), users=USERS, clips=CLIPS) as stack:
         assert _value(stack.dsns["us"], "SELECT to_regclass('app.users')") is None

@@ -75,8 +75,8 @@ def _encode(path: Path, graph: str, title: bytes) -> None:
 
 
 def _replace(path: Path, arguments: list[str | Path], *, given: bytes | None = None) -> None:
-    """Write beside and rename: a run that was cut off leaves no half a file."""
-    half = path.with_name(f"half-{path.name}")
+    """Write beside and rename: a run that was cut off leaves no half a file, and two runs don't meet."""
+    half = path.with_name(f"half-{os.getpid()}-{path.name}")
     ffmpeg.run([*arguments, half], given=given)
     half.replace(path)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import httpx
+import psycopg
 import pytest
 
+from shortvideo.stack import Stack
 from tests.example.contract.conftest import Somebody
 from tests.example.contract.visitor import COUNTRIES, Visitor, eventually
 
@@ -181,6 +183,20 @@ def test_a_draft_becomes_a_video(me: Visitor, them: Visitor, clip: bytes) -> Non
     assert (me.username, ["done"]) == (shown["author"]["username"], shown["tags"])
     assert b"ftyp" in file_of(them, shown["video_url"])[:12]
     assert 404 == me.post(f"/drafts/{draft}/publish").status_code
+
+
+def test_a_draft_whose_publishing_broke_off_at_the_end_is_published_once(
+    me: Visitor, stack: Stack, location: str, clip: bytes
+) -> None:
+    """Published, and not yet forgotten: whoever asks again gets the same video."""
+    draft = me.upload(clip, caption="once", publish=False)
+    with psycopg.connect(stack.dsns[location], autocommit=True) as home:
+        home.execute("CREATE TEMPORARY TABLE kept AS SELECT * FROM app.drafts WHERE id = %s", [draft])
+        video = me.tell(f"/drafts/{draft}/publish")["id"]
+        home.execute("INSERT INTO app.drafts OVERRIDING SYSTEM VALUE SELECT * FROM kept")
+    assert video == me.tell(f"/drafts/{draft}/publish")["id"]
+    assert [] == me.json("/drafts")["drafts"]
+    assert [video] == [one["id"] for one in me.json(f"/people/{me.username}")["videos"]]
 
 
 def test_a_draft_that_is_deleted_takes_its_file_along(me: Visitor, clip: bytes) -> None:
