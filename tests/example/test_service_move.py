@@ -15,20 +15,11 @@ import httpx
 import psycopg
 import pytest
 
-from domicile import config
-from domicile.approving import approve
-from domicile.cli import demo
-from domicile.errors import Waiting
-from domicile.host import Host
-from domicile.run import Run
-from domicile.workspace import Workspace
-from shortvideo import residence
 from shortvideo.stack import Stack
 from tests.example.contract.visitor import eventually
+from tests.example.programme import CANARIES, LOCATIONS, move, tell
 from tests.servers import SCRATCH
 
-CANARIES = tuple(f"zk{number:02}canary" for number in range(8))
-LOCATIONS = {"sg": "SERVICE_DSN", "us": "SERVICE_US_DSN", "ca": "SERVICE_CA_DSN", "au": "SERVICE_AU_DSN"}
 PRIVATE_PAGES = ("/settings", "/drafts", "/messages", "/notifications", "/payouts")
 SOMEBODY = """
     SELECT u.username::text, u.id || '.' || s.id FROM app.users u JOIN app.sessions s ON s.user_id = u.id
@@ -86,17 +77,6 @@ def stayer(stack: Stack) -> Iterator[Somebody]:
         yield somebody
 
 
-@contextmanager
-def _run(stack: Stack) -> Iterator[Run]:
-    folder = stack.state / "programme"
-    folder.mkdir()
-    demo._programme(folder, CANARIES, Host())
-    environment = {variable: stack.dsns[location] for location, variable in LOCATIONS.items()}
-    file = folder / "domicile.yaml"
-    with Run.opened(Workspace(file), *config.read(file), host=Host(environment=environment)) as run:
-        yield run
-
-
 def _on_the_move(mover: Somebody, stayer: Somebody, theirs: int, others: int) -> None:
     """The fence stands: who moves is asked to come again, who stays goes on."""
     for answer in (mover.says(f"/videos/{others}/like"), mover.says("/settings", bio="x"), stayer.says(
@@ -122,19 +102,11 @@ def test_a_person_moves_home_and_finds_everything_there(stack: Stack, mover: Som
     assert 201 == stayer.says(f"/messages/{mover.name}", body="before").status_code
     eventually(lambda: mover.sees("/unread")["messages"])
     before = {path: mover.sees(path) for path in PRIVATE_PAGES}
-    with _run(stack) as run:
-        run.plan()
-        with pytest.raises(Waiting):
-            run.apply()
-        _on_the_move(mover, stayer, theirs, others)
-        for name in ("operator", "monitor"):
-            approve(run, stack.state / "programme" / "keys" / f"{name}.key", name)
-        run.apply(yes=True)
+    move(stack, under_the_fence=lambda: _on_the_move(mover, stayer, theirs, others))
     # Erased, and nobody has been told yet where they live: nothing may be kept for them at the source.
     assert 401 == mover.client.get("/settings").status_code
     assert 503 == stayer.says(f"/messages/{mover.name}", body="in the gap").status_code
-    homes = {location: dsn for location, dsn in stack.dsns.items() if location != "sg"}
-    assert all(residence.sync(stack.dsns["sg"], homes).values())
+    assert all(tell(stack).values())
     eventually(lambda: mover.client.get("/settings").headers["x-location"] == "us" or None)
     _at_home(mover, stayer, others, before)
 

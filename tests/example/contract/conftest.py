@@ -1,30 +1,64 @@
-"""The service with three locations, and people of each; the contract is run for a person of every location."""
+"""The service before and after a move, and people of each location: the contract is run for a person of every one."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shortvideo.media.clips import make
 from shortvideo.stack import CLIP_CACHE, Stack
 from tests.example.contract.visitor import COUNTRIES, Visitor
+from tests.example.programme import CANARIES, LOCATIONS, move, tell
 from tests.servers import SCRATCH
 
 Somebody = Callable[[str], Visitor]
+Authors = dict[str, tuple[Visitor, int]]
 
 
 @pytest.fixture(scope="package")
-def stack() -> Iterator[Stack]:
+def service_before() -> Iterator[Stack]:
+    """Homes that have a schema and nobody yet: newcomers are the first who live there."""
+    with _started(locations=tuple(COUNTRIES), users=150, clips=4, home_schema=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def service_after() -> Iterator[Stack]:
+    """Homes that Domicile has made, with the people whom it has moved there."""
+    with _started(locations=tuple(LOCATIONS), users=150, clips=4, canaries=CANARIES) as running:
+        move(running)
+        tell(running)
+        yield running
+
+
+@contextmanager
+def _started(**how: Any) -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="domicile-test-contract-", dir=SCRATCH))
     folder.chmod(0o711)
-    with Stack.start(folder, locations=tuple(COUNTRIES), users=150, clips=4, home_schema=True) as running:
-        yield running
-    shutil.rmtree(folder)
+    try:
+        with Stack.start(folder, **how) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["before", "after"])
+def when(request: pytest.FixtureRequest) -> str:
+    """Before a move, or after one."""
+    return str(request.param)
+
+
+@pytest.fixture
+def stack(request: pytest.FixtureRequest, when: str) -> Stack:
+    """The running service; both are kept until all tests have run."""
+    running: Stack = request.getfixturevalue(f"service_{when}")
+    return running
 
 
 @pytest.fixture(scope="package")
@@ -33,8 +67,19 @@ def clip() -> bytes:
 
 
 @pytest.fixture(scope="package")
-def authors(stack: Stack, clip: bytes) -> Iterator[dict[str, tuple[Visitor, int]]]:
-    """Somebody of each location who has published a video, and the video: an upload takes a second."""
+def authors_before(service_before: Stack, clip: bytes) -> Iterator[Authors]:
+    with _authors(service_before, clip) as found:
+        yield found
+
+
+@pytest.fixture(scope="package")
+def authors_after(service_after: Stack, clip: bytes) -> Iterator[Authors]:
+    with _authors(service_after, clip) as found:
+        yield found
+
+
+@contextmanager
+def _authors(stack: Stack, clip: bytes) -> Iterator[Authors]:
     with ExitStack() as visitors:
         found = {}
         for place, country in COUNTRIES.items():
@@ -45,13 +90,20 @@ def authors(stack: Stack, clip: bytes) -> Iterator[dict[str, tuple[Visitor, int]
 
 
 @pytest.fixture
-def author(authors: dict[str, tuple[Visitor, int]], elsewhere: str) -> Visitor:
+def authors(request: pytest.FixtureRequest, when: str) -> Authors:
+    """Somebody of each location who has published a video, and the video: an upload takes a second."""
+    found: Authors = request.getfixturevalue(f"authors_{when}")
+    return found
+
+
+@pytest.fixture
+def author(authors: Authors, elsewhere: str) -> Visitor:
     """Somebody who lives elsewhere and has published `film`."""
     return authors[elsewhere][0]
 
 
 @pytest.fixture
-def film(authors: dict[str, tuple[Visitor, int]], elsewhere: str) -> int:
+def film(authors: Authors, elsewhere: str) -> int:
     """A video of `author`."""
     return authors[elsewhere][1]
 
