@@ -16,10 +16,13 @@ from typing import Final
 import psycopg
 
 from shortvideo import database
-from shortvideo.stack import CLIPS, SOURCE, Stack, ended_by_signals
+from shortvideo.media.clips import paths as clip_paths
+from shortvideo.stack import CLIP_CACHE, SOURCE, Stack, ended_by_signals
 
 SCRATCH: Final = "/var/tmp"  # noqa: S108 - the folder that PostgreSQL's user can reach; what we make in it is ours
 LOCATIONS: Final = ("sg", "us", "ca", "au")
+CLIPS: Final = 240
+"""Enough to scroll for a while; made once, and kept in `.cache`."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     began = time.monotonic()
     with suppress(KeyboardInterrupt), ended_by_signals(), _state(options.state) as state:
-        _say("starting databases, object store, instances and router …")
+        _say(f"starting databases, object store, instances and router; {_clips(options)} …")
         with Stack.start(
             state,
             locations=options.locations,
@@ -54,6 +57,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8000, help="the router's")
     parser.add_argument("--empty-homes", action="store_true", help="leave the homes empty, for `domicile apply`")
     return parser.parse_args(arguments)
+
+
+def _clips(options: argparse.Namespace) -> str:
+    here = sum(path.exists() for path in clip_paths(CLIP_CACHE, options.clips, options.seed))
+    missing = options.clips - here
+    return f"{missing} clips are made first, about three in a second" if missing else f"{here} clips are there"
 
 
 def _locations(text: str) -> tuple[str, ...]:

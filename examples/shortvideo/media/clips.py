@@ -34,10 +34,15 @@ Palette = tuple[str, str, str]
 def make(folder: Path, count: int, seed: int) -> list[Path]:
     """Return `count` clips in `folder`, an MP4 each with its poster beside it (`with_suffix(".jpg")`)."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"clip-{RECIPE}-{seed}-{number:04}.mp4" for number in range(count)]
+    made = paths(folder, count, seed)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(_make, paths, (f"{RECIPE} {seed} {number}" for number in range(count))))
-    return paths
+        list(pool.map(_make, made, (f"{RECIPE} {seed} {number}" for number in range(count))))
+    return made
+
+
+def paths(folder: Path, count: int, seed: int) -> list[Path]:
+    """Where those clips lie, once they are made."""
+    return [folder / f"clip-{RECIPE}-{seed}-{number:04}.mp4" for number in range(count)]
 
 
 def _make(path: Path, seed: str) -> None:

@@ -33,7 +33,7 @@ def fill(dsn: str, bucket: Bucket, clips: Sequence[Path]) -> None:
     keys = [_key(clip) for clip in clips]
     with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:
         list(pool.map(lambda clip, key: _put(bucket, clip, key), clips, keys))
-    sizes = [measure(clip) for clip in clips]
+        sizes = list(pool.map(measure, clips))
     columns = (
         [f"{key}.mp4" for key in keys],
         [f"{key}.jpg" for key in keys],
