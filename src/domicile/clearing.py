@@ -20,6 +20,7 @@ from domicile.predicates import ClearancePredicate, EqualityPredicate, ErasurePr
 from domicile.proof import Clearance, Equality, Erased, Restore
 from domicile.record import Record
 from domicile.stores.postgres import restoring
+from domicile.stores.postgres.copies import CopyKind, copy_id
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
 
@@ -123,8 +124,8 @@ class Clearing:
         groups = tuple(erase.order(scope, manifest.slices))
         if not yes:
             rows = sum(piece.delete + piece.blank for _, _, group in groups for piece in group)
-            emptied = [str(item.id) for item in scope.derived if not item.view]
-            also = f", and all rows of {', '.join(emptied)}" if emptied else ""
+            derived = [str(item.id) for item in scope.derived if not item.view]
+            also = f", and all rows of {', '.join(derived)}" if derived else ""
             raise Waiting(
                 f"cleared, and nothing erased yet: {rows} rows of {len({name for name, *_ in groups})} datasets{also}; "
                 "`domicile erase` lists them, `domicile apply --yes` erases them"
@@ -137,9 +138,11 @@ class Clearing:
         with self.record.timed("erase", total=sum(p.delete + p.blank for _, _, g in groups for p in g)) as words:
             rows = 0
             for dataset, home, group in groups:
-                intent = stating.erasure_intent(plan, clearance, dataset, home, group)
+                first = (dataset, home, group) == groups[0]
+                emptied = _emptied(scope, self.source.name) if first else ()
+                intent = stating.erasure_intent(plan, clearance, dataset, home, group, emptied=emptied)
                 self.record.state(intent)
-                if (dataset, home, group) == groups[0]:
+                if first:
                     self.source.empty_derived(scope)
                 done = self._erase_group(group, clearance)
                 rows += sum(item.deleted + item.blanked for item in done)
@@ -155,3 +158,8 @@ class Clearing:
             if not self.source.erased():
                 self.record.forget_equality()
             raise
+
+
+def _emptied(scope: Scope, store: str) -> tuple[str, ...]:
+    """The plan's copies that are emptied as the erasure begins (ADR 0019)."""
+    return tuple(f"{store}/{copy_id(CopyKind.DERIVED_TABLE, item.table)}" for item in scope.derived if not item.view)

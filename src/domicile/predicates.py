@@ -232,6 +232,8 @@ class ErasurePredicate(Predicate):
     home: str
     slices: tuple[ErasedSlice, ...]
     collateral: int
+    emptied: tuple[str, ...]
+    """Copies of the plan, derived tables, that are emptied of all people's rows before the slices go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,8 +152,8 @@ def clearance_statement(
     )
 
 
-def erasure_intent(
-    plan: str, clearance: Clearance, dataset: str, home: Home, group: Sequence[Slice]
+def erasure_intent(  # noqa: PLR0913 - all that is announced
+    plan: str, clearance: Clearance, dataset: str, home: Home, group: Sequence[Slice], *, emptied: Sequence[str] = ()
 ) -> ErasurePredicate:
     """Announce what is about to be erased (P7)."""
     digests = dict(clearance.digests)
@@ -168,6 +168,7 @@ def erasure_intent(
             for piece in group
         ),
         collateral=0,
+        emptied=tuple(emptied),
     )
 
 

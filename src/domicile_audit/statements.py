@@ -86,6 +86,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
         "home": TEXT,
         "slices": [{"id": TEXT, "deleted": COUNT, "blanked": COUNT, "digest": HEX}],
         "collateral": COUNT,
+        "emptied": [TEXT],
     },
     "sweep/v1": {
         "plan": HEX,

@@ -90,11 +90,13 @@ def check_erasures(case: Case) -> None:
     """Check 16 (P2, P7): cleared before, announced before, compared again, never more than planned, nothing else."""
     intents: dict[tuple[str, str], Mapping[str, Any]] = {}
     done: set[str] = set()
+    announced: set[str] = set()
     cleared = {clearance.sha256: _cleared(case, clearance) for clearance in case.of("clearance/v1")}
     for statement in case.of("erasure/v1"):
         clearance = case.named(statement.predicate["clearance"], "clearance/v1", statement)
         require(statement.predicate["collateral"] == 0, f"{_name(statement)} touched rows outside the closure")
         _require_once((part["id"] for part in statement.predicate["slices"]), _name(statement))
+        _check_emptied(case, statement, announced)
         for part in statement.predicate["slices"]:
             key = (part["id"], clearance.sha256)
             _check_erased(case, statement, cleared[clearance.sha256], part)
@@ -106,6 +108,16 @@ def check_erasures(case: Case) -> None:
             within = all(part[count] <= intents[key][count] for count in ("deleted", "blanked"))
             require(within, f"{_name(statement)}: more was erased of slice {part['id']} than announced")
             done.add(part["id"])
+
+
+def _check_emptied(case: Case, statement: Statement, announced: set[str]) -> None:
+    """Check 16 goes on: only derived tables of the plan are emptied, and announced before."""
+    derived = {copy["id"] for copy in case.plan["copies"] if copy["kind"] == "derived-table"}
+    for id_ in statement.predicate["emptied"]:
+        require(id_ in derived, f"{_name(statement)}: {id_} is emptied, and is no derived table of the plan")
+        if statement.predicate["phase"] == "intent":
+            announced.add(id_)
+        require(id_ in announced, f"{_name(statement)}: the emptying of {id_} was not announced")
 
 
 def check_sweeps(case: Case) -> None:

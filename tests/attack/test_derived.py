@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from domicile.errors import BadFile, DomicileError, Refused, Unclassed, Undecided
-from domicile.predicates import CertificatePredicate
+from domicile.predicates import CertificatePredicate, ErasurePredicate, Phase
 from domicile.run import Stage
 from tests.attack.conftest import World, Worlds
 from tests.attack.programme import PERSON
@@ -142,6 +142,17 @@ def test_the_dry_run_names_what_would_be_emptied(world: Worlds) -> None:
     assert ["app.public.totals"] == json.loads(made.programme.command("erase", "--json").stdout)["emptied"]
     assert "app.public.totals: emptied, of all people" in made.programme.command("erase").stdout
     assert [(20,)] == made.at_source("SELECT count(*) FROM totals")
+
+
+def test_p7_the_emptying_is_announced_and_reported(world: Worlds) -> None:
+    made = world(PEOPLE + TOTALS, RULES + DERIVED)
+    made.programme.finish()
+    with made.programme.opened() as run:
+        said = [found.predicate for found in run.ledger.statements()]
+    told = [(one.phase, one.emptied) for one in said if isinstance(one, ErasurePredicate) and one.emptied]
+    totals = ("app/derived-table:public.totals",)
+    assert [(Phase.INTENT, totals), (Phase.OUTCOME, totals)] == told
+    assert 0 == made.programme.audit().returncode
 
 
 def test_p4_a_materialised_view_is_classed_too(world: Worlds) -> None:

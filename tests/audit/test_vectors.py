@@ -21,7 +21,7 @@ ALSO = {
     "plan-slice-goes-elsewhere": {11, 15, 16, 20},
     "plan-with-a-slice-twice": {20},
     "plan-with-a-copy-twice": {19},
-    "plan-without-copies": {17, 19},
+    "plan-without-copies": {16, 17, 19},
     "plan-erases-more-than-there-is": {19},
     "plan-threshold-too-high": {14},
     "equality-unfenced": {20},

@@ -174,7 +174,7 @@ def erasures(phase: p.Phase) -> list[p.Predicate]:
             slices=(
                 p.ErasedSlice(id=one.id, deleted=one.erase.delete, blanked=one.erase.blank, digest=digest(one.id)),
             ),
-            collateral=0,
+            collateral=0, emptied=(),
         )
         for one in slices()
         if one.erase.delete or one.erase.blank

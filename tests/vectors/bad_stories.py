@@ -229,6 +229,7 @@ told(
 told("clearance-of-a-slice-twice", 15, "twice", lambda: good().set("clearance", slices=(*s.SLICES, "users/us/1")))
 
 # ------------------------------------------------------------------------------------------- 16 erasure
+_FIRST = "intent app.public.messages us"
 _I, _O = "intent app.public.messages ca", "outcome app.public.messages ca"
 
 
@@ -255,6 +256,13 @@ told("erasure-announced-of-more-than-planned", 16, "loses more rows than planned
 told("erasure-of-other-content", 16, "not what was proven equal", lambda: _part(_O, digest="6" * 64))
 told("erasure-of-an-unplanned-slice", 16, "not planned", lambda: _part(_O, id="messages/ca/2"))
 told("erasure-with-collateral", 16, "outside the closure", lambda: good().set(_O, collateral=1))
+told("erasure-empties-what-is-not-derived", 16, "no derived table", lambda: good().set(_I, emptied=("app/wal",)))
+told(
+    "erasure-empties-what-was-not-announced",
+    16,
+    "was not announced",
+    lambda: good().set(_FIRST, emptied=()),
+)
 told("erasure-at-another-home", 16, "another dataset or home", lambda: good().set(_O, home="us"))
 told(
     "erasure-of-an-uncleared-slice",

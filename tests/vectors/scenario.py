@@ -54,6 +54,7 @@ COPIES = {
     "app/live": ("live rows", "delete"),
     "app/wal": ("pg_wal", "recycle"),
     "app/statistics": ("pg_statistic", "rewrite"),
+    "app/derived-table:public.totals": ("derived-table", "TRUNCATE"),
 }
 
 Play = Mapping[str, Sealed]
@@ -221,7 +222,7 @@ def clearance(
     )
 
 
-def erasure(phase: p.Phase, dataset: str, home: str) -> Maker:
+def erasure(phase: p.Phase, dataset: str, home: str, emptied: tuple[str, ...] = ()) -> Maker:
     def make(play: Play) -> p.ErasurePredicate:
         slices = tuple(
             p.ErasedSlice(id=id_, deleted=de, blanked=bl, digest=digest(id_))
@@ -236,6 +237,7 @@ def erasure(phase: p.Phase, dataset: str, home: str) -> Maker:
             home=home,
             slices=slices,
             collateral=0,
+            emptied=emptied,
         )
 
     return make
@@ -285,7 +287,10 @@ def good() -> Script:
         Line("clearance", clearance),
     ]
     for dataset, home in pairs:
-        lines += [Line(f"{x} {dataset} {home}", erasure(x, dataset, home)) for x in (p.Phase.INTENT, p.Phase.OUTCOME)]
+        emptied = ("app/derived-table:public.totals",) if (dataset, home) == pairs[0] else ()
+        lines += [
+            Line(f"{x} {dataset} {home}", erasure(x, dataset, home, emptied)) for x in (p.Phase.INTENT, p.Phase.OUTCOME)
+        ]
     lines += [Line("sweep", lambda _: sweep()), Line("certificate", lambda _: certificate())]
     return Script(tuple(lines))
 
