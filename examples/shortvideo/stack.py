@@ -8,6 +8,7 @@ What it made stays in `state` and is found there the next time; whatever it star
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -163,9 +164,10 @@ class Stack:
         state = state.absolute()
         for name in ("logs", RUN):
             (state / name).mkdir(parents=True, exist_ok=True)
-        end_left_over(state / RUN, "uvicorn")
-        words = _secrets(state / "secrets.json")
         with ExitStack() as ending:
+            ending.enter_context(_alone(state / RUN / "lock", state))
+            end_left_over(state / RUN, "uvicorn")
+            words = _secrets(state / "secrets.json")
             folder = _data_folder(state, ending)
 
             def serve(location: str) -> EmbeddedServer:
@@ -219,6 +221,17 @@ def _secrets(path: Path) -> dict[str, str]:
         path.write_text(json.dumps({name: secrets.token_hex(24) for name in ("password", "token")}), encoding="utf-8")
     words: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return words
+
+
+@contextmanager
+def _alone(path: Path, state: Path) -> Iterator[None]:
+    """Hold the folder: what runs in it would be taken for left over, and ended. A lock ends with its process."""
+    with path.open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NotStarted(f"the service runs in {state} already; end that, or choose another --state") from None
+        yield
 
 
 def _data_folder(state: Path, ending: ExitStack) -> Path:

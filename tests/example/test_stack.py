@@ -186,6 +186,12 @@ def test_a_port_that_somebody_else_answers_on_is_refused(running: Stack, state: 
     assert [] == _processes(state)
 
 
+def test_a_folder_that_a_service_runs_in_is_left_alone(running: Stack) -> None:
+    with pytest.raises(NotStarted, match="already; end that"), Stack.start(running.state, users=USERS, clips=CLIPS):
+        pass
+    assert all(web.answers() for web in running.web.values())
+
+
 def test_homes_begin_empty_unless_asked_for(state: Path) -> None:
     with Stack.start(state, locations=("sg", "us"), users=USERS, clips=CLIPS) as stack:
         assert _value(stack.dsns["us"], "SELECT to_regclass('app.users')") is None

@@ -12,12 +12,12 @@ from uuid import UUID, uuid4
 import psycopg
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
-from pydantic import BaseModel, StringConstraints
+from pydantic import AfterValidator, BaseModel, StringConstraints
 
 from shortvideo.database import password_hash
 from shortvideo.residence import SOURCE
 from shortvideo.service.feed import now
-from shortvideo.service.leaving import leave
+from shortvideo.service.leaving import GONE, leave
 from shortvideo.service.peers import NoAnswer
 from shortvideo.service.places import Places
 from shortvideo.service.store import Session
@@ -41,6 +41,13 @@ AGE_MIN: Final = 13
 TAKEN: Final = "This name or e-mail address is taken."
 
 
+def _free(username: str) -> str:
+    """Refuse names that nobody may have: of those who left, and of dots alone, which no address can hold."""
+    if username.startswith(GONE) or not username.strip("."):
+        raise ValueError("this name is kept")
+    return username
+
+
 class SignUp(BaseModel):
     """What a newcomer tells."""
 
@@ -49,7 +56,11 @@ class SignUp(BaseModel):
     ]
     phone: Annotated[str, StringConstraints(strip_whitespace=True, max_length=40)] = ""
     password: Annotated[str, StringConstraints(min_length=8, max_length=200)]
-    username: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, pattern=r"^[a-zA-Z0-9_.]{2,30}$")]
+    username: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, to_lower=True, pattern=r"^[a-zA-Z0-9_.]{2,30}$"),
+        AfterValidator(_free),
+    ]
     display_name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
     birth_date: date
@@ -240,6 +251,8 @@ def _hand_on(places: Places, home: str, newcomer: SignUp, visit: Visit) -> Enter
     response = places.peers.post(home, "signup", body)
     if response.status_code == 409:
         raise Refused(409, TAKEN)
+    if response.status_code == 400:
+        raise Refused(400, "Please check what you wrote.")
     response.raise_for_status()
     return Entered.model_validate_json(response.content)
 

@@ -67,6 +67,7 @@ def create(settings: Settings | None = None) -> FastAPI:
     app.get("/healthz")(health)
     app.get("/static/htmx.js")(htmx)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
+    app.add_exception_handler(psycopg.DataError, impossible)
     _refuse_like_people(app)
     return app
 
@@ -93,6 +94,12 @@ def is_passing(fault: psycopg.Error) -> bool:
         return True
     message = fault.diag.message_primary or ""
     return message.startswith("domicile") or isinstance(fault, psycopg.OperationalError)
+
+
+def impossible(request: Request, fault: Exception) -> Response:
+    """Refuse what no database keeps: NUL in a text, a number out of range."""
+    log.warning("%s %s: %s", request.method, request.url.path, type(fault).__name__)
+    return refusal(request, 400, "Please check what you wrote.")
 
 
 def _refuse_like_people(app: FastAPI) -> None:

@@ -8,6 +8,8 @@ from shortvideo.service.jobs import Count, enqueue
 from shortvideo.service.places import Places
 from shortvideo.service.store import Session
 
+GONE: Final = "gone."
+"""So begin the names of those who left; were somebody to take one, its owner could not leave any more."""
 # In this order: who is referred to goes after who refers. The audit log comes last, because a trigger writes into it.
 PRIVATE: Final[tuple[LiteralString, ...]] = (
     "DELETE FROM app.sessions WHERE user_id = %(me)s",

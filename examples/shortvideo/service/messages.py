@@ -108,8 +108,8 @@ def talks(request: Request, places: HerePlaces, me: Me) -> Response:
 
 @router.get("/messages/{username}")
 def talk(request: Request, places: HerePlaces, me: Me, username: Username) -> Response:
-    """Show what was written with one person; it counts as read."""
-    them = profile_of(places, username)
+    """Show what was written with one person, who may have left since; it counts as read."""
+    them = profile_of(places, username, or_gone=True)
     data = {**_talk(places, me.id, me.username, them.id, them.username), "them": them}
     return answer(request, "talk.html", data)
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, StringConstraints
 from shortvideo.service.web import HerePlaces, Me, Refused, answer, done
 
 router = APIRouter(prefix="/payouts")
-IBAN: Final = re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{8,30}")
+IBAN: Final = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{8,30}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

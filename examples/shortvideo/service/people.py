@@ -32,13 +32,13 @@ class Profile:
     followers: int
 
 
-def profile_of(places: Places, username: str) -> Profile:
-    """Return a person by name, or refuse."""
+def profile_of(places: Places, username: str, *, or_gone: bool = False) -> Profile:
+    """Return a person by name, also one who has left where that is asked for; or refuse."""
     found = places.commons.one(
         Profile,
         "SELECT id, username::text AS username, display_name, bio, follower_count AS followers "
-        "FROM app.users WHERE lower(username::text) = lower(%s) AND deleted_at IS NULL",
-        [username],
+        "FROM app.users WHERE lower(username::text) = lower(%s) AND (deleted_at IS NULL OR %s)",
+        [username, or_gone],
     )
     if found is None:
         raise Refused(404, "There is nobody of this name.")

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Final, Literal, LiteralString
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, StringConstraints
 
 from shortvideo.service.accounts import home_of
 from shortvideo.service.settings import SOURCE
-from shortvideo.service.web import LANGUAGE_COOKIE, HerePlaces, Me, Refused, answer, done
+from shortvideo.service.web import LANGUAGE_COOKIE, Guest, HerePlaces, Me, Refused, answer, done, language_of
 
 router = APIRouter()
 YEAR_SECONDS: Final = 365 * 86_400
@@ -74,18 +74,32 @@ class Changes(BaseModel):
     country: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = None
 
 
+async def emptied(request: Request) -> bool:
+    """Whether the form says that the bio shall be empty: for FastAPI an empty field of a form is none."""
+    return (await request.form()).get("bio") == ""
+
+
 @router.get("/settings")
 def settings(request: Request, places: HerePlaces, me: Me) -> Response:
     """Show them."""
-    return answer(request, "settings.html", _settings(places, me.id))
+    # Who never chose a language sees the one that the page is in; saving must not change it.
+    return answer(request, "settings.html", {**_settings(places, me.id), "language": language_of(request)})
 
 
 @router.post("/settings")
-def change(request: Request, places: HerePlaces, me: Me, changes: Annotated[Changes, Form()]) -> Response:
+def change(
+    request: Request,
+    places: HerePlaces,
+    me: Me,
+    changes: Annotated[Changes, Form()],
+    bio_emptied: Annotated[bool, Depends(emptied)],
+) -> Response:
     """Change them: the name and the bio where everybody sees them, the rest at home."""
     if changes.country is not None and home_of(places, changes.country) != places.settings.location:
         raise Refused(409, "Your data would have to move to another country first; write to us.")
     values = {"me": me.id, **changes.model_dump()}
+    if bio_emptied:
+        values["bio"] = ""
     public: LiteralString = (
         "UPDATE app.users SET display_name = coalesce(%(display_name)s, display_name), bio = coalesce(%(bio)s, bio) "
         "WHERE id = %(me)s"
@@ -107,8 +121,15 @@ def change(request: Request, places: HerePlaces, me: Me, changes: Annotated[Chan
 
 
 @router.post("/language")
-def language(request: Request, language: Annotated[Literal["en", "fr"], Form()]) -> Response:
-    """Choose a language without an account."""
+def language(
+    request: Request, places: HerePlaces, person: Guest, language: Annotated[Literal["en", "fr"], Form()]
+) -> Response:
+    """Choose a language; without an account only the browser knows it."""
+    if person is not None:
+        places.home.run(
+            "UPDATE app.users SET settings = settings || jsonb_build_object('language', %s::text) WHERE id = %s",
+            [language, person.id],
+        )
     response = done(request, {"language": language}, to="/")
     response.set_cookie(LANGUAGE_COOKIE, language, max_age=YEAR_SECONDS, samesite="lax")
     return response

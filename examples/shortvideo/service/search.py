@@ -29,6 +29,8 @@ class Report(BaseModel):
 def search(request: Request, places: HerePlaces, person: Guest, tag: Words = "", q: Words = "") -> Response:
     """Find videos by tag, and people by the beginning of a name."""
     tag, q = tag.strip().lstrip("#").lower(), q.strip().lstrip("@")
+    if q.startswith("#") and not tag:  # as it is written in the field of the page
+        tag, q = q.lstrip("#").strip().lower(), ""
     videos: list[Row] = []
     people: list[Author] = []
     if tag:

@@ -26,6 +26,8 @@ router = APIRouter()
 MENTION: Final = re.compile(r"@([a-z0-9_.]{2,40})")
 TAG: Final = re.compile(r"[^\s,#]{1,40}")
 TAGS_MAX: Final = 8
+NO_NUL: Final = r"^[^\x00]*$"
+"""No database keeps it; refused before the file lies where everybody sees it."""
 BYTES_MAX: Final = 64_000_000
 LINK_SECONDS: Final = 600
 MP4: Final = "video/mp4"
@@ -71,8 +73,8 @@ def upload(  # noqa: PLR0913, PLR0917 - the fields of a form with a file
     places: HerePlaces,
     me: Me,
     file: Annotated[UploadFile, File()],
-    caption: Annotated[str, Form(max_length=300)] = "",
-    tags: Annotated[str, Form(max_length=300)] = "",
+    caption: Annotated[str, Form(max_length=300, pattern=NO_NUL)] = "",
+    tags: Annotated[str, Form(max_length=300, pattern=NO_NUL)] = "",
     publish: Annotated[bool, Form()] = True,
 ) -> Response:
     """Take a video; publish it, or keep it as a draft."""

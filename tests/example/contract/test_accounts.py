@@ -38,6 +38,9 @@ def test_who_comes_by_another_door_lives_at_home_all_the_same(nobody: Somebody, 
         ("birth_date", "yesterday"),
         ("email", "nonsense"),
         ("username", "Ümlaut!"),
+        ("username", ".."),
+        ("username", "Gone.1"),
+        ("display_name", "a\0b"),
         ("password", "short"),
         ("country", "XX"),
         ("country", "ZZ"),
@@ -110,6 +113,24 @@ def test_another_country_of_the_same_home_is_a_setting_one_elsewhere_is_a_move(m
     assert same == me.json("/settings")["country"]
     assert 409 == me.post("/settings", data={"country": other}).status_code
     assert same == me.json("/settings")["country"]
+
+
+def test_a_bio_can_be_emptied_again(me: Visitor) -> None:
+    me.tell("/settings", status=200, bio="words")
+    me.tell("/settings", status=200, display_name="Only the name")
+    assert "words" == me.json("/settings")["bio"]
+    me.tell("/settings", status=200, bio="")
+    assert "" == me.json("/settings")["bio"] == me.json(f"/people/{me.username}")["bio"]
+
+
+def test_the_button_of_the_bar_changes_a_language_that_was_chosen_before(me: Visitor) -> None:
+    me.tell("/settings", status=200, language="fr")
+    me.tell("/language", status=200, language="en")
+    assert "en" == me.json("/settings")["language"]
+
+
+def test_who_chose_no_language_is_shown_the_one_of_the_page(me: Visitor) -> None:
+    assert "fr" == me.get("/settings", headers={"accept-language": "fr-CA"}).json()["language"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("language", "de"), ("ranking", "best"), ("display_name", "")])

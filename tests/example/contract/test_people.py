@@ -111,6 +111,19 @@ def test_a_block_can_be_lifted(me: Visitor, other: Visitor) -> None:
     assert [(number, other.username, "and now")] == eventually(lambda: talk(me, other))
 
 
+def test_what_somebody_wrote_who_has_left_can_still_be_read(me: Visitor, other: Visitor) -> None:
+    other.tell(f"/messages/{me.username}", body="farewell")
+    eventually(lambda: me.json("/unread")["messages"])
+    other.post("/account/delete", data={"password": other.password})
+    (talk,) = [one for one in me.json("/messages")["people"] if one["person"]["id"] == other.id]
+    page = me.get(f"/messages/{talk['person']['username']}", headers={"accept": "text/html"})
+    assert 200 == page.status_code
+    assert "Somebody who has left" in page.text
+    assert 0 == me.json("/unread")["messages"]
+    assert 404 == me.post(f"/messages/{talk['person']['username']}", data={"body": "stay"}).status_code
+    assert 200 == me.get("/notifications", headers={"accept": "text/html"}).status_code
+
+
 def test_people_are_found_by_the_beginning_of_their_name(me: Visitor, other: Visitor) -> None:
     found = me.json("/search", q=other.username[:-1])["people"]
     assert other.username in {one["username"] for one in found}

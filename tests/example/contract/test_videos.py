@@ -127,6 +127,7 @@ def test_a_published_video_is_there_for_everybody(
     assert ["fresh", "new"] == shown["tags"]
     assert [video] == [one["id"] for one in them.json(f"/people/{me.username}")["videos"]]
     assert video in {one["id"] for one in them.json("/search", tag="fresh")["videos"]}
+    assert video in {one["id"] for one in them.json("/search", q="#Fresh")["videos"]}
     picture = eventually(lambda: them.json(f"/videos/{video}")["poster_url"])
     assert file_of(them, picture).startswith(b"\xff\xd8")  # JPEG
     assert b"ftyp" in file_of(nobody(elsewhere), shown["video_url"])[:12]
@@ -220,3 +221,10 @@ def test_a_report_is_taken(me: Visitor) -> None:
     assert me.tell("/reports", target_type="video", target_id=video, reason="spam", details="see there")["id"]
     assert 1 == rows(me, "reports")
     assert 400 == me.post("/reports", data={"target_type": "sound", "target_id": video, "reason": "x"}).status_code
+    assert 400 == me.post("/reports", data={"target_type": "video", "target_id": "9" * 25, "reason": "x"}).status_code
+
+
+def test_what_no_database_keeps_is_refused(me: Visitor, clip: bytes) -> None:
+    assert 400 == me.get("/search", params={"q": "\0"}).status_code
+    assert 400 == me.post(f"/videos/{some_video(me)}/comments", data={"body": "a\0b"}).status_code
+    assert 400 == me.post("/videos", data={"caption": "a\0b"}, files={"file": ("x.mp4", clip, "video/mp4")}).status_code

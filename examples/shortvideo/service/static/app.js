@@ -7,6 +7,7 @@ const wide = matchMedia("(min-width: 1100px)");
 const json = { accept: "application/json" };
 let silent = true; // browsers play by themselves only without sound
 let current = null;
+let stopped = false; // by the person, before the page was hidden
 
 // ---------------------------------------------------------------- the notice
 
@@ -236,6 +237,8 @@ document.addEventListener("htmx:afterRequest", (event) => {
 });
 document.addEventListener("htmx:afterSettle", (event) => {
   watch(document);
+  // A button that was swapped for its successor hands the focus on, too.
+  if (event.detail.elt.matches?.("button.follow") && document.activeElement === document.body) event.detail.elt.focus();
   if (event.detail.target.id === "lines") toEnd();
 });
 document.addEventListener("htmx:xhr:progress", (event) => {
@@ -278,8 +281,10 @@ async function counts() {
 
 addEventListener("pagehide", leave);
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden && current) film(current).pause();
-  else if (current && !calm.matches) play(current);
+  if (document.hidden && current) {
+    stopped = film(current).paused;
+    film(current).pause();
+  } else if (current && !calm.matches && !stopped) play(current);
 });
 
 watch(document);
