@@ -14,6 +14,8 @@ from domicile.model import EACH, Holds, KeyKind, Reading
 
 TEXT = ("pg_catalog", "text")
 PATTERN_SIGN = " ~ "
+WHOLE_TEXT = f"{PATTERN_SIGN}^(.+)$"
+"""After a text column: its whole text is the reference, compared by the key's own type."""
 PATTERN_LENGTH_MAX = 500
 STEP = re.compile(r"\[\]|->((?:(?!->|\[\]).)+)")
 TEXTS = ("text", "character varying")

@@ -9,6 +9,7 @@ from domicile.catalogue import Catalogue, Column, RelationKind, Table, TableName
 from domicile.config import Apart, Disposition, FieldClass, HomeRows, Shared, load
 from domicile.errors import BadFile, Unclassed
 from domicile.map import Frame, draft
+from domicile.model import DatasetId
 from domicile.samples import Samples
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.map.databases import Drafted, draft_of, run
@@ -429,3 +430,33 @@ def test_columns_that_refer_to_two_tables_have_a_rule_for_each(made: _Maker) -> 
     edges = [(edge.parent, edge.enforced) for edge in drafted.scope().edges if edge.columns == ("user_id",)]
     assert ("app.public.profile", True) in edges
     assert ("app.public.users", True) in edges
+
+
+def test_a_pair_that_holds_its_numbers_as_text_is_a_way_that_the_plan_can_ask(made: _Maker) -> None:
+    drafted = made(
+        PEOPLE
+        + """
+        CREATE TABLE orders (id bigint PRIMARY KEY, user_id bigint NOT NULL REFERENCES users);
+        INSERT INTO orders SELECT n, n FROM generate_series(1, 40) n;
+        CREATE TABLE versions (id bigint PRIMARY KEY, item_type text NOT NULL, item_id text NOT NULL, body text);
+        INSERT INTO versions SELECT n, 'Order', n::text, 'x' FROM generate_series(1, 40) n;
+        """
+    )
+    assert ["item_id ~ ^(.+)$.user_id"] == drafted.path("versions")
+    assert {} == drafted.rule("versions").edges
+    (path,) = drafted.scope().dataset(DatasetId("app.public.versions")).paths
+    assert (True, "\"item_type\" = 'Order'") == (path.steps[0].reading is not None, path.steps[0].when)
+
+
+def test_kinds_that_no_table_is_called_after_are_asked_for(made: _Maker) -> None:
+    attachment = """
+        CREATE TABLE company (id bigint PRIMARY KEY, title text);
+        INSERT INTO company VALUES (1, 'C');
+        CREATE TABLE attachment (id bigint PRIMARY KEY, owner_type text NOT NULL, owner_id bigint NOT NULL, size int);
+        INSERT INTO attachment SELECT n, {kinds}, 1, 1 FROM generate_series(1, 20) n;
+    """
+    whole = made(PEOPLE + attachment.format(kinds="'Company'"))
+    assert Disposition.PUBLIC is whole.rule("attachment").rows
+    asked = made(PEOPLE + attachment.format(kinds="CASE WHEN n < 15 THEN 'Holder' ELSE 'Company' END"))
+    assert "app.public.attachment" not in asked.config.datasets
+    assert any("1 kinds of its pair match no table" in doubt for doubt in asked.draft.unsure)

@@ -72,6 +72,19 @@ def test_each_kind_of_a_pair_is_drafted_as_an_edge(drafting: Drafting) -> None:
     } == {key: edge.to for key, edge in rule.edge_rules() if " when " in key}
 
 
+def test_lists_of_numbers_are_found_by_a_plural_or_a_role(drafting: Drafting) -> None:
+    config = drafting(
+        SCHEMA
+        + """
+        CREATE TABLE team (id int PRIMARY KEY, title text, user_ids bigint[]);
+        INSERT INTO team SELECT n, 't', ARRAY[1000003 + 7 * n]::bigint[] FROM generate_series(0, 99) AS n;
+        CREATE TABLE talk (id int PRIMARY KEY, participants jsonb);
+        INSERT INTO talk SELECT n, jsonb_build_array(1000003 + 7 * n) FROM generate_series(0, 99) AS n;
+        """
+    )
+    assert ({"user_ids[]"}, {"participants[]"}) == (paths(config, "team"), paths(config, "talk"))
+
+
 def test_numbers_that_collide_by_chance_are_not_drafted(drafting: Drafting) -> None:
     edges = drafting(TWIN).datasets
     assert not any(rule.edges or rule.paths for name, rule in edges.items() if name != "app.public.users")

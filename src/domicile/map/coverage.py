@@ -17,7 +17,7 @@ from domicile.catalogue import Catalogue, Column, Table, TableName
 from domicile.clues import Clue, Place, Target, TokenKind
 from domicile.conditions import split_when
 from domicile.config import Config, DatasetRule, Disposition, dataset_id, split_dataset_id
-from domicile.map.edges import is_own_key
+from domicile.map.edges import PERSON_ROLES, is_own_key
 from domicile.map.table import class_of, spell_path
 from domicile.map.words import words
 from domicile.model import Scope
@@ -27,11 +27,11 @@ SHARE_MIN: Final = 0.02
 NUMBER_HITS_MIN: Final = 5
 NUMBER_SHARE_MIN: Final = 0.9
 ABOVE_CHANCE: Final = 3
-ID_WORDS: Final = frozenset({"id", "uuid", "guid", "key", "ref", "no", "pk"})
+ID_WORDS: Final = frozenset({"id", "ids", "uuid", "guid", "key", "ref", "no", "pk"})
 PERSON_WORDS: Final = frozenset(
     {"user", "customer", "member", "account", "person", "owner", "author", "actor", "client", "creator", "patient",
      "buyer", "seller", "sender", "recipient", "subscriber", "uid"}
-)  # fmt: skip
+) | PERSON_ROLES  # fmt: skip
 
 
 class EdgeKind(StrEnum):

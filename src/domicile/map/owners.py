@@ -16,7 +16,7 @@ from domicile.map.edges import Link
 from domicile.map.kinds import Confidence
 from domicile.map.people import ORGANISATION_WORDS, SUBJECT_WORDS, holds_people, is_other_people
 from domicile.map.vocabulary import Weight
-from domicile.map.ways import Hop, Way, World, has_a_part, ways_down, ways_up
+from domicile.map.ways import Hop, Way, World, has_a_part, kinds_of_nobody, ways_down, ways_up
 from domicile.map.words import listed, words
 
 WAYS_SHOWN_MAX = 6
@@ -124,6 +124,8 @@ def _doubts(world: World, table: Table, by: tuple[Way, ...]) -> Iterator[str]:
     first = by[0][0]
     if len(by) > 1 and any(len(way) == 1 for way in by[1:]):
         yield "rows of several people: `each` one's home gets them; `first` or `any` if they are one's"
+    if kinds_of_nobody(world, table):
+        yield "its polymorphic pair names kinds that no table is called after: add a way for those of people"
     if first.when is not None:
         yield "reached over a polymorphic pair: check that every kind of it is listed"
     if _CONTENT.intersection(words(table.name.name)[-1:]):
@@ -209,6 +211,11 @@ def _unowned(world: World, table: Table, around: Around) -> Ownership:
         return Ownership(
             table=table.name, rows=None, reason="nothing leads from it to a subject, yet it may hold their data",
             unsure=("no way to a subject is visible: name a `path`, or say `public` or `none` with a reason",),
+        )  # fmt: skip
+    if (strange := kinds_of_nobody(world, table)) and world.subject is not None:
+        return Ownership(
+            table=table.name, rows=None, reason="a polymorphic pair names rows of kinds that no table is called after",
+            unsure=(f"{strange} kinds of its pair match no table: name a `path` for those of people, or say `none`",),
         )  # fmt: skip
     unsure = tuple(f"{link.key} says who touched a row: is the row theirs? Then `rows: move`" for link in into)
     reason = "reference data: nothing in it leads to a subject"

@@ -18,8 +18,8 @@ from domicile.map.kinds import Kind
 from domicile.map.people import OTHER_PEOPLE_WORDS, is_other_people
 from domicile.map.vocabulary import Weight
 from domicile.map.words import listed, words
-from domicile.reading import PATTERN_SIGN
-from domicile.samples import FieldName, Samples
+from domicile.reading import INTEGERS, PATTERN_SIGN, WHOLE_TEXT, is_reading
+from domicile.samples import FieldName, Samples, ValueList
 
 # Of a shared lookup only few different values are referred to; of a private parent nearly every row has its own.
 PRIVATE_PARENT_SHARE = 0.5
@@ -65,7 +65,21 @@ class World:
 
 def targets_of_pairs(world: World) -> tuple[Link, ...]:
     """The edges of polymorphic pairs: one for each kind whose table is known, by an importer or by its name."""
-    return tuple(hop.link for hop in (*world.told, *_polymorphic(world)) if hop.when is not None)
+    tables = {table.name: table for table in world.catalogue.tables}
+    pairs_ = (hop.link for hop in (*world.told, *_polymorphic(world)) if hop.when is not None)
+    # A reference inside a column has no condition; a path may have one.
+    return tuple(link for link in pairs_ if not any(is_reading(name, tables[link.child]) for name in link.columns))
+
+
+def kinds_of_nobody(world: World, table: Table) -> int:
+    """Count the kinds that a table's polymorphic pairs name and no table is called after."""
+    nouns = _nouns(world)
+    told = {hop.when for hop in world.told if hop.link.child == table.name}
+    return sum(
+        _called(nouns, value) is None and _condition(kind, value) not in told
+        for kind, _ in pairs(table)
+        for value in world.samples.lists.get((table.name, kind), ValueList()).values
+    )
 
 
 # ------------------------------------------------------------------------------------------------ ways up
@@ -151,7 +165,7 @@ def _owner_likeness(link: Link) -> int:
 def _polymorphic(world: World) -> list[Hop]:
     """Pairs such as (`commentable_type`, `commentable_id`): one hop per kind whose name is a table's."""
     tables = {table.name: table for table in world.catalogue.tables}
-    nouns = {words(name.name): name for name in sorted(tables, reverse=True) if len(tables[name].key) == 1}
+    nouns = _nouns(world)
     hops: list[Hop] = []
     told = {(hop.link.child, hop.link.columns[0].split(PATTERN_SIGN)[0]) for hop in world.told}
     for table in world.catalogue.tables:
@@ -160,16 +174,35 @@ def _polymorphic(world: World) -> list[Hop]:
                 continue
             listed = world.samples.lists.get((table.name, kind))
             for value in listed.values if listed else ():
-                parent = nouns.get(words(value.rsplit("\\", 1)[-1].rsplit(":", 1)[-1]))
-                if parent is None or parent == table.name:
+                parent = _called(nouns, value)
+                spelled = _spelled(table, reference, tables[parent]) if parent else None
+                if parent is None or spelled is None or parent == table.name:
                     continue
                 link = Link(
-                    child=table.name, columns=(reference,), parent=parent, parent_columns=tables[parent].key,
+                    child=table.name, columns=(spelled,), parent=parent, parent_columns=tables[parent].key,
                     declared=False, missing_on=table.leaves or (table.name,), nullable=True,
                     when=_condition(kind, value),
                 )  # fmt: skip
                 hops.append(Hop(link=link))
     return hops
+
+
+def _nouns(world: World) -> dict[tuple[str, ...], TableName]:
+    tables = {table.name: table for table in world.catalogue.tables}
+    return {words(name.name): name for name in sorted(tables, reverse=True) if len(tables[name].key) == 1}
+
+
+def _called(nouns: Mapping[tuple[str, ...], TableName], value: str) -> TableName | None:
+    r"""Find the table of a kind: `App\Models\User` is a row of users."""
+    return nouns.get(words(value.rsplit("\\", 1)[-1].rsplit(":", 1)[-1]))
+
+
+def _spelled(table: Table, reference: str, parent: Table) -> str | None:
+    """Spell a pair's reference so that it compares with the parent's key: text that holds numbers by its whole text."""
+    mine, key = table.column(reference), parent.column(parent.key[0])
+    if mine is None or key is None or mine.category == key.category:
+        return reference if mine and key else None
+    return reference + WHOLE_TEXT if mine.category == "S" and key.base in (*INTEGERS, "uuid") else None
 
 
 def _condition(column: str, value: str) -> str:

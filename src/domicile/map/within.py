@@ -16,8 +16,9 @@ from domicile.errors import BadFile
 from domicile.map.coverage import Wanted, best_of, columns_to_search, key_target, targets_of, wanted
 from domicile.map.draft import Proposal
 from domicile.map.edges import Link
-from domicile.map.imports.bind import WHOLE_TEXT, Bound
+from domicile.map.imports.bind import Bound
 from domicile.map.ways import Hop
+from domicile.reading import WHOLE_TEXT
 from domicile.samples import Found
 
 

@@ -74,7 +74,8 @@ def _by_type(parent: _Side, child: _Side) -> Comparison:
                 "let the key or path go over another column"
             )
     mine, other = parent.column, child.column
-    if mine.base == other.base or (_is_plain(mine.equality) and _is_plain(other.equality)):
+    alike = mine.category == other.category and _is_plain(mine.equality) and _is_plain(other.equality)
+    if mine.base == other.base or alike:
         return mine.equality or PLAIN
     if mine.category == other.category == STRINGS:
         text = ("pg_catalog", "text")

@@ -27,7 +27,10 @@ WORDS = (
     (TokenClass.EMAIL, re.compile(r"e_?mail", re.IGNORECASE)),
     (TokenClass.PHONE, re.compile(r"phone|mobile|fax|msisdn", re.IGNORECASE)),
     (TokenClass.ADDRESS, re.compile(r"ip_?addr|(^|_)ip(v[46])?($|_)|remote_addr", re.IGNORECASE)),
-    (TokenClass.IDENTIFIER, re.compile(r"device|token|uuid|iban|passport|ssn|fingerprint|secret|hash", re.IGNORECASE)),
+    (
+        TokenClass.IDENTIFIER,
+        re.compile(r"device|token(?!able)|uuid|iban|passport|ssn|fingerprint|secret|hash", re.IGNORECASE),
+    ),
     (TokenClass.ADDRESS, re.compile(r"address|street|city|zip|postal|district|region|geo|location", re.IGNORECASE)),
     (TokenClass.NAME, re.compile(r"name|contact", re.IGNORECASE)),
 )

@@ -20,11 +20,10 @@ from domicile.map.imports.interchange import Imported, ImportedEdge, ImportedFie
 from domicile.map.kinds import Kind
 from domicile.map.ways import Hop
 from domicile.model import EACH
-from domicile.reading import INTEGERS, PATTERN_SIGN, TEXTS, is_reading, parse_reading
+from domicile.reading import INTEGERS, TEXTS, WHOLE_TEXT, is_reading, parse_reading
 from domicile.samples import FieldName, KindAnswer, KindQuestion
 
 PREFERRED_SCHEMA = "public"
-WHOLE_TEXT = f"{PATTERN_SIGN}^(.+)$"
 QUESTIONS_MAX = 5_000
 
 
