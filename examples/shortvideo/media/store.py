@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 
 from shortvideo.left_over import end_left_over
 
+PORTS: Final = (10_000, 32_000)
 LOOPBACK: Final = "127.0.0.1"
 REGION: Final = "us-east-1"  # S3 signs a region into each request; a store of one's own takes any
 LINK_SECONDS: Final = 600
@@ -233,9 +234,16 @@ def _program() -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listens on now, each another."""
-    with ExitStack() as probes:
-        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
-        for probe in sockets:
-            probe.bind((LOOPBACK, 0))
-        return [int(probe.getsockname()[1]) for probe in sockets]
+    """Return ports of loopback that nobody listens on now, each another.
+
+    Below those that Linux gives to connections going out: one of these could take a port before its server does. And
+    by chance, so that two stacks which start at the same time don't meet.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = PORTS[0] + secrets.randbelow(PORTS[1] - PORTS[0])
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            if port not in found:
+                found.append(port)
+    return found
