@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from domicile.config import Apart, Decide, HomeRows, Shared
 from domicile.model import DatasetScope, Edge, Fate, Form, Home, MarketRule, Path, Scope, Step
 from domicile.places import Places
+from domicile.rules import Apart, Decide, HomeRows, Shared
 from domicile.traces import HopTrace, NeedTrace, PathTrace, PersonTrace, RowKey, RowLine, Told, Trace
 
 EVERY_HOME = "*"

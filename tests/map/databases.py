@@ -11,9 +11,10 @@ from psycopg import sql
 
 from domicile import map as datamap
 from domicile.catalogue import Catalogue, TableName
-from domicile.config import Config, DatasetRule, load
+from domicile.config import Config, load
 from domicile.model import Scope
 from domicile.plan.resolve import resolve
+from domicile.rules import DatasetRule
 from domicile.samples import Samples
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.samples import read_samples

@@ -12,7 +12,6 @@ from datetime import date
 from psycopg import sql
 
 from domicile.catalogue import FOLDED, Catalogue, Column, ForeignKey, OnDelete, RelationKind, Table, TableName
-from domicile.config import Apart, Decide, Disposition, HomeRows, Shared
 from domicile.model import (
     Blank,
     DatasetId,
@@ -27,6 +26,7 @@ from domicile.model import (
     Scope,
     Step,
 )
+from domicile.rules import Apart, Decide, Disposition, HomeRows, Shared
 
 STORE = "app"
 MARKETS = (("US", "us"), ("CA", "ca"))

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from domicile.catalogue import TableName
-from domicile.config import Apart, Disposition, HomeRows, Shared
 from domicile.map.edges import Link, sharing
 from domicile.map.owners import Ownership
+from domicile.rules import Apart, Disposition, HomeRows, Shared
 from domicile.samples import Samples
 
 

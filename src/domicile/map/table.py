@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from domicile.catalogue import Catalogue, Table, View
-from domicile.config import Config, DatasetRule, Disposition, FieldClass, Hop, dataset_id
+from domicile.config import Config, dataset_id
+from domicile.rules import DatasetRule, Disposition, FieldClass, Hop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from domicile.catalogue import Catalogue, RelationKind, Table, View
-from domicile.config import Config, DatasetRule, Disposition, dataset_id, split_dataset_id
+from domicile.config import Config, dataset_id, split_dataset_id
 from domicile.errors import BadFile, Refused
 from domicile.model import DatasetId, Derived
+from domicile.rules import DatasetRule, Disposition
 
 
 def unclassed_views(config: Config, catalogue: Catalogue) -> Iterator[str]:

@@ -12,22 +12,7 @@ import networkx as nx
 
 from domicile.catalogue import FOLDED, PLAIN, Catalogue, Column, ForeignKey, RelationKind, Table
 from domicile.conditions import split_when
-from domicile.config import (
-    Apart,
-    ApartRule,
-    Config,
-    DatasetRule,
-    Disposition,
-    EdgeRule,
-    EvidenceRule,
-    FieldClass,
-    FieldRule,
-    HomeRows,
-    PathRule,
-    SubjectRule,
-    dataset_id,
-    split_dataset_id,
-)
+from domicile.config import Config, EvidenceRule, SubjectRule, dataset_id, split_dataset_id
 from domicile.errors import BadFile, Refused, Unclassed
 from domicile.model import (
     Blank,
@@ -45,6 +30,17 @@ from domicile.plan.comparing import compare_all, compare_key
 from domicile.plan.deriving import derived, unclassed_views
 from domicile.plan.hops import Hops, Tables, spell
 from domicile.reading import check_pattern, is_reading, parse_reading
+from domicile.rules import (
+    Apart,
+    ApartRule,
+    DatasetRule,
+    Disposition,
+    EdgeRule,
+    FieldClass,
+    FieldRule,
+    HomeRows,
+    PathRule,
+)
 
 SHORT_EVIDENCE = "market"
 LISTED_MAX = 200

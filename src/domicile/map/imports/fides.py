@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from domicile.config import DatasetRule, FieldRule
 from domicile.errors import BadFile
 from domicile.map.imports.fideslang import Collection, Dataset, FidesField, FidesFile, Reference
 from domicile.map.imports.interchange import Imported, ImportedEdge, ImportedField, Said, TableRef
 from domicile.model import EACH
+from domicile.rules import DatasetRule, FieldRule
 from domicile.tree import Tree
 
 HINT = "fideslang's dataset resource, and docs/importers.md"

@@ -15,11 +15,12 @@ from typing import Any
 
 from domicile.catalogue import Catalogue, Column, Table, TableName
 from domicile.conditions import split_when
-from domicile.config import Config, DatasetRule, FieldRule, dataset_id, split_dataset_id
+from domicile.config import Config, dataset_id, split_dataset_id
 from domicile.errors import BadFile
 from domicile.map.spelling import block, said
 from domicile.model import EACH
 from domicile.reading import is_reading, parse_reading
+from domicile.rules import DatasetRule, FieldRule
 
 _FIDES_KEY = re.compile(r"[a-zA-Z0-9_.<>-]+")
 _TYPES = {

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domicile.config import DatasetRule, FieldRule, SubjectRule
+from domicile.config import SubjectRule
+from domicile.rules import DatasetRule, FieldRule
 
 Unused = Any
 Key = Annotated[str, Field(min_length=1, max_length=500)]

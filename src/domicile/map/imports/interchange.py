@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domicile.config import DatasetRule, SubjectRule
+from domicile.config import SubjectRule
+from domicile.rules import DatasetRule
 
 EDGES_MAX = 50_000
 FIELDS_MAX = 500_000

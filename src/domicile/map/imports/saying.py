@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from domicile.config import DatasetRule, SubjectRule, dataset_id, split_dataset_id
+from domicile.config import SubjectRule, dataset_id, split_dataset_id
 from domicile.map.imports.interchange import Said
+from domicile.rules import DatasetRule
 
 
 def renamed(said: Said, store: str) -> Said:

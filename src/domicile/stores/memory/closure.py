@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from domicile.config import Apart, Decide, HomeRows, Shared
 from domicile.model import (
     DatasetId,
     DatasetScope,
@@ -25,6 +24,7 @@ from domicile.model import (
     Path,
     Scope,
 )
+from domicile.rules import Apart, Decide, HomeRows, Shared
 from domicile.stores.memory.conditions import holds
 from domicile.stores.memory.rows import Row, Rows, identity
 

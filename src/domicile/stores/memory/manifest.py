@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from domicile.config import Apart, HomeRows
 from domicile.model import (
     DatasetScope,
     Edge,
@@ -21,6 +20,7 @@ from domicile.model import (
     SliceId,
     Tally,
 )
+from domicile.rules import Apart, HomeRows
 from domicile.stores.memory.closure import (
     EVERY_HOME,
     Closure,
