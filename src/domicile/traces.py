@@ -7,7 +7,7 @@ the texts of the key, each with its length before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -66,9 +66,9 @@ class Told:
     dated: str | None = field(default=None, repr=False)
 
 
-def told_order(told: Told) -> tuple[int, str, str]:
-    """The order in which a store lists what evidence tells."""
-    return told.piece, told.dated or "", told.market or ""
+def told_once(told: Iterable[Told]) -> tuple[Told, ...]:
+    """List what evidence tells in a fixed order, each thing once, however many rows and references tell it."""
+    return tuple(sorted(set(told), key=lambda one: (one.piece, one.dated or "", one.market or "")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from psycopg import sql
 
 from domicile.explain import Explanation, explain
-from domicile.model import Scope
+from domicile.model import Home, Scope
 from domicile.places import Places
 from domicile.stores.memory.rows import key_text
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.source import PostgresSource
 from domicile.stores.postgres.tracing import Tracer, traced_world
-from domicile.traces import NeedTrace, RowKey, Trace
+from domicile.traces import NeedTrace, RowKey, Told, Trace, told_once
 from tests.servers import create_database
 from tests.stores import flow
 from tests.stores.benches import DIGEST_KEY, SOURCE, MemoryBench, make_tables
@@ -125,3 +125,11 @@ def _named(scope: Scope, need: NeedTrace) -> NeedTrace:
     if scope.dataset(scope.edges[need.edge].child).key:
         return need
     return replace(need, first=(RowKey(digest="", texts=()),) * len(need.first))
+
+
+def test_evidence_is_told_once_however_many_references_lead_to_it() -> None:
+    early, late = (
+        Told(piece=0, market="CA", home=Home("ca"), newest=newest, dated=dated)
+        for newest, dated in ((False, "2020-01-01"), (True, "2020-06-01"))
+    )
+    assert (early, late) == told_once([late, early, late])

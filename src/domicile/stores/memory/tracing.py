@@ -28,7 +28,7 @@ from domicile.traces import (
     Told,
     Trace,
     key_digest,
-    told_order,
+    told_once,
 )
 
 CHILDREN_NAMED = 3
@@ -117,7 +117,7 @@ class Tracer:
             for number, dated, market in found
         ]  # fmt: skip
         return PersonTrace(
-            kind=kind.dataset, key=self.key(table, person), told=tuple(sorted(told, key=told_order)),
+            kind=kind.dataset, key=self.key(table, person), told=told_once(told),
             home=self.closure.markets[table.id, identity(table, person)],
         )  # fmt: skip
 

@@ -75,7 +75,7 @@ def unpack_pglz(payload: bytes, raw_bytes: int) -> Unpacked:  # noqa: C901 - one
                         position += 1
                     start = len(out) - offset
                     if start < 0 or not offset:
-                        return Unpacked(bytes(out), whole=False)
+                        return Unpacked(bytes(out[:raw_bytes]), whole=False)
                     if offset >= length:
                         out += out[start : start + length]
                     else:
@@ -86,7 +86,7 @@ def unpack_pglz(payload: bytes, raw_bytes: int) -> Unpacked:  # noqa: C901 - one
                     append(first)
                 control >>= 1
     except IndexError:  # a tag cut off by the end
-        return Unpacked(bytes(out), whole=False)
+        return Unpacked(bytes(out[:raw_bytes]), whole=False)
     return Unpacked(bytes(out[:raw_bytes]), whole=len(out) >= raw_bytes and position >= end)
 
 

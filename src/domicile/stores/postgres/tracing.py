@@ -44,7 +44,7 @@ from domicile.traces import (
     Told,
     Trace,
     key_digest,
-    told_order,
+    told_once,
 )
 
 CHILDREN_NAMED = 3
@@ -220,7 +220,7 @@ class Tracer:
         for texts, key in run(self.connection, query).fetchall():
             yield PersonTrace(
                 kind=kind.dataset, key=self._key(dataset, texts),
-                told=tuple(sorted(told.get(key, ()), key=told_order)), home=homes[key],
+                told=told_once(told.get(key, ())), home=homes[key],
             )  # fmt: skip
 
     # -- needs ---------------------------------------------------------------------------------------------------
