@@ -460,4 +460,4 @@ def test_kinds_that_no_table_is_called_after_are_asked_for(made: _Maker) -> None
     assert Disposition.PUBLIC is whole.rule("attachment").rows
     asked = made(PEOPLE + attachment.format(kinds="CASE WHEN n < 15 THEN 'Holder' ELSE 'Company' END"))
     assert "app.public.attachment" not in asked.config.datasets
-    assert any("1 kinds of its pair match no table" in doubt for doubt in asked.draft.unsure)
+    assert any("kinds of its pair that match no table: 1" in doubt for doubt in asked.draft.unsure)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from domicile import predicates as p
 from domicile.errors import EvidenceFault
@@ -18,11 +18,6 @@ from domicile.portal.report import Extras, StageTime, render
 from domicile.proof import Verdict
 from tests.portal import made_runs as made
 
-CHROMIUM = "/usr/bin/chromium"
-QUIET = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 PLAIN = Extras(engine="0.1.0")
 
 
@@ -322,14 +317,6 @@ def test_the_page_needs_nothing_from_outside() -> None:
     assert not reader.attributes & {"src", "href", "onload", "onclick", "srcset"}
     assert "url(" not in page.replace("url(#tip-wide)", "").replace("url(#tip-narrow)", "")
     assert "default-src 'none'" in page
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield chromium
-        chromium.close()
 
 
 def opened(browser: Browser, path: Path, statements: Sequence[p.Predicate], *, width: int) -> tuple[Page, list[str]]:

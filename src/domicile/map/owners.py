@@ -215,7 +215,7 @@ def _unowned(world: World, table: Table, around: Around) -> Ownership:
     if (strange := kinds_of_nobody(world, table)) and world.subject is not None:
         return Ownership(
             table=table.name, rows=None, reason="a polymorphic pair names rows of kinds that no table is called after",
-            unsure=(f"{strange} kinds of its pair match no table: name a `path` for those of people, or say `none`",),
+            unsure=(f"kinds of its pair that match no table: {strange}; name a `path` for people's, or say `none`",),
         )  # fmt: skip
     unsure = tuple(f"{link.key} says who touched a row: is the row theirs? Then `rows: move`" for link in into)
     reason = "reference data: nothing in it leads to a subject"
