@@ -37,6 +37,15 @@ def leads_to_anyone(scope: Scope, path: Path, start: str, *, schema: str = STAGI
     return sql.SQL("EXISTS (SELECT FROM {}{} WHERE true{})").format(first, joins, condition)
 
 
+def leads_to_outsider(scope: Scope, path: Path, start: str, *, schema: str = STAGING) -> sql.Composable:
+    """A condition on row `start`: over `path` (of one step or more) it reaches a person who is no mover."""
+    first, condition = _first(scope, path.steps[0], start, schema)
+    joins, last = follow(scope, path.steps[1:], "h0", schema=schema, number=1)
+    return sql.SQL(
+        "EXISTS (SELECT FROM {}{} WHERE true{} AND NOT EXISTS (SELECT FROM {} AS s WHERE {}))"
+    ).format(first, joins, condition, movers_of(path.subject, schema), is_mover(scope, path.subject, last))
+
+
 def path_join(
     scope: Scope, path: Path, start: str, *, schema: str = STAGING, number: int = 0
 ) -> tuple[sql.Composable, sql.Composable]:

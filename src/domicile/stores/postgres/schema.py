@@ -11,6 +11,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
@@ -27,8 +28,16 @@ EMPTY_PATH = "SELECT pg_catalog.set_config('search_path', '', false);"
 SESSION_LINES = ("SET transaction_timeout", "\\restrict ", "\\unrestrict ", EMPTY_PATH)
 
 
-def dump_section(dsn: str, *, server_major: int, section: str, store: str) -> str:
-    """Return the SQL of `pre-data` or `post-data` of the source, without our own objects.
+class Part(StrEnum):
+    """What of the section is wanted: foreign keys apart, as they hold only once all rows are of one moment."""
+
+    ALL = "all"
+    WITHOUT_FOREIGN_KEYS = "without foreign keys"
+    FOREIGN_KEYS = "foreign keys"
+
+
+def dump_section(dsn: str, *, server_major: int, section: str, store: str, part: Part = Part.ALL) -> str:
+    """Return the SQL of `pre-data` or `post-data` of the source, or a part of it, without our own objects.
 
     Raises HostFault when no pg_dump of that major or newer is here, StoreFault when it fails.
     """
@@ -41,7 +50,7 @@ def dump_section(dsn: str, *, server_major: int, section: str, store: str) -> st
         )  # fmt: skip
         listing = _run("pg_restore", server_major, None, store, ["--list", str(archive)])
         chosen = Path(folder) / "contents"
-        chosen.write_text("\n".join(line for line in listing.split("\n") if not _ours(line)), encoding="utf-8")
+        chosen.write_text("\n".join(line for line in listing.split("\n") if not _ours(line) and _is_of(line, part)), encoding="utf-8")
         script = _run(
             "pg_restore", server_major, None, store,
             [f"--section={section}", f"--use-list={chosen}", "--no-owner", "--no-acl", "--file=-", str(archive)],
@@ -60,6 +69,14 @@ def _without_session_lines(script: str) -> str:
         )
     ]
     return "\n".join(kept)
+
+
+def _is_of(line: str, part: Part) -> bool:
+    """Whether a line of the table of contents (`12; 2606 16385 FK CONSTRAINT schema name owner`) is of the part."""
+    if part is Part.ALL or not line or line.startswith(";"):
+        return True
+    kind = line.split(";", 1)[-1].split(maxsplit=2)[2:]
+    return (bool(kind) and kind[0].startswith("FK CONSTRAINT ")) == (part is Part.FOREIGN_KEYS)
 
 
 def _ours(line: str) -> bool:

@@ -273,6 +273,11 @@ class PostgresSource:
         with faults(self.name, "read the frozen closure"):
             return staging.frozen(self.connection)
 
+    def position(self) -> str:
+        """The place in the write-ahead log of now."""
+        with faults(self.name, "read its position"):
+            return current_position(self.connection)
+
     def release_fence(self) -> None:
         """Take the guard away; the staging stays."""
         self._patiently("release the fence", lambda connection: fence.remove(connection, self.scope))
