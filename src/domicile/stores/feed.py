@@ -29,7 +29,7 @@ from domicile.model import DatasetId
 Key = tuple[str, ...]
 """A row's key, its columns in the dataset's order, as texts that PostgreSQL prints in sessions of ours.
 
-Of a table without key it is the hash of the whole row, in hex.
+Of a table without key it is the hash of the whole row, as a bytea is printed: `\\x` and hex digits.
 """
 
 KEYS_MAX = 50_000
@@ -59,9 +59,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
-    """What waits: bytes that the source keeps for the feed, and seconds since the last confirm (or the begin)."""
+    """What waits: bytes of WAL kept for the feed, lines written down, and seconds since the last confirm (or begin)."""
 
     bytes: int
+    rows: int
     seconds: float
 
 
