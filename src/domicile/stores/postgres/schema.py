@@ -1,6 +1,6 @@
 """The home's schema, made by the real pg_dump: pre-data before the rows, post-data after them.
 
-The archive's table of contents is filtered, so that neither our staging nor the guard's triggers come along; the SQL
+The archive's table of contents is filtered, so that neither our staging nor our triggers come along; the SQL
 runs in one transaction together with its mark, so a section is there as a whole or not at all. Owners and grants stay
 behind: roles of the source mean nothing at home (ADR 0004).
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict
 
 from domicile.errors import HostFault, StoreFault
+from domicile.stores.postgres.feed.triggers import LOG
 from domicile.stores.postgres.fence import GUARD
 from domicile.stores.postgres.names import STAGING
 from domicile.stores.postgres.programs import find_client
@@ -81,7 +82,7 @@ def _is_of(line: str, part: Part) -> bool:
 
 def _ours(line: str) -> bool:
     words = line.split()
-    return "TRIGGER" in words and any(word.startswith(GUARD) for word in words)
+    return "TRIGGER" in words and any(word.startswith((GUARD, LOG)) for word in words)
 
 
 def environment_of(dsn: str) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ from domicile.stores.postgres import erasing, fence, sequences, staging, tracing
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import copy_out
+from domicile.stores.postgres.feed import triggers
 from domicile.stores.postgres.horizon.rewrite import empty
 from domicile.stores.postgres.horizon.treatment import Patience
 from domicile.stores.postgres.names import STAGING, columns, key_names, run_id, staged
@@ -72,7 +73,7 @@ class PostgresSource:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def catalogue(self) -> Catalogue:
-        """Say what the database holds, less the guard that stands there for us."""
+        """Say what the database holds, less the guard and the key-log that stand there for us."""
         with faults(self.name, "read the catalogue"):
             found = read_catalogue(self.connection)
         return replace(found, tables=tuple(_without_guard(table) for table in found.tables))
@@ -317,15 +318,17 @@ class PostgresSource:
             return erasing.remaining(self.connection, self.scope) + staging.late_rows(self.connection, self.scope)
 
     def drop_staging(self) -> None:
-        """Remove guard and staging in one transaction."""
+        """Remove guard, changefeed and staging in one transaction."""
         self.refuse_foreign_staging()
 
         def drop(connection: psycopg.Connection[Any]) -> None:
             fence.remove(connection, self.scope)
+            triggers.detach(connection)
             run(connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(STAGING)))
 
         self._patiently("take guard and staging away", drop)
 
 
 def _without_guard(table: Table) -> Table:
-    return replace(table, triggers=tuple(item for item in table.triggers if not item.name.startswith(fence.GUARD)))
+    ours = (fence.GUARD, triggers.LOG)
+    return replace(table, triggers=tuple(item for item in table.triggers if not item.name.startswith(ours)))
