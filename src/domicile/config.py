@@ -184,6 +184,12 @@ class Programme(FileModel):
     deadline: date | None = None
 
 
+class DirectoryRule(FileModel):
+    """Keep whose home is where, beyond the erasure: the key of each who moved and a location, no more."""
+
+    purpose: Annotated[str, Field(min_length=1, max_length=500)]
+
+
 class Config(FileModel):
     """The whole file."""
 
@@ -194,6 +200,7 @@ class Config(FileModel):
     stores: Annotated[dict[str, StoreRule], Field(min_length=1)]
     subject: SubjectRule
     other_subjects: Annotated[tuple[SubjectRule, ...], Field(max_length=16)] = ()
+    directory: DirectoryRule | None = None
     datasets: dict[str, DatasetRule]
     cutover: CutoverRule | None = None
 

@@ -27,7 +27,7 @@ from domicile.horizon import Horizon, Judged
 from domicile.host import Host
 from domicile.journal import Journal
 from domicile.keys import parse_vkey
-from domicile.model import Home, Manifest, Scope
+from domicile.model import Home, Manifest, Scope, State
 from domicile.moving import Moving
 from domicile.plan.document import (
     PLAN_BYTES_MAX,
@@ -327,7 +327,11 @@ class Run:
     def _fence(self, scope: Scope, plan: Plan) -> Fence:
         stood = self.journal.get("fence", Fence)
         with self.record.timed("fence") as words:
+            if self.config.directory:
+                self.source.make_directory()
             fence = self.source.stand_fence(scope)
+            if stood is None:
+                self.source.record_places(scope, State.FENCED)
             fence = replace(fence, fenced_at=max(fence.fenced_at, plan.made_at))
             self.record.remember(fence.fenced_at)
             waited = f"stands since {fence.fenced_at:%H:%M:%S} UTC" if stood else f"others waited {fence.wait_ms} ms"
@@ -340,6 +344,7 @@ class Run:
             try:
                 manifest = self.source.freeze(scope)
             except Undecided:
+                self.source.forget_movers()
                 self.source.drop_staging()
                 self.journal.put("plan", "", str)
                 raise
@@ -446,6 +451,7 @@ class Run:
         if self.ledger.size:  # before the fence goes, so that nobody goes on without one
             self.journal.put("given_up", value=True, kind=bool)
         self.source.unlimit_sequences()
+        self.source.forget_movers()
         self.source.drop_staging()
         self.journal.put("plan", "", str)
         return True

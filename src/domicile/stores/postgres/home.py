@@ -19,7 +19,7 @@ from domicile.errors import HostFault, NotEqual, Refused
 from domicile.model import DatasetScope, Digest, Home, Scope, Slice, SliceId
 from domicile.proof import Measure
 from domicile.stores import Sink, SourceStore
-from domicile.stores.postgres import restoring, sequences
+from domicile.stores.postgres import places, restoring, sequences
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.copying import CopyIn, Meter
 from domicile.stores.postgres.names import (
@@ -113,6 +113,12 @@ class PostgresHome:
         """Open a view of this moment, in a session of its own."""
         with self._session.apart() as connection, snapshot(connection, self.scope, self._key, self.name) as view:
             yield view
+
+    def take_places(self, source: PostgresSource, location: Home) -> None:
+        """Make this home's directory: the lines of its own people as they stand at the source."""
+        with faults(self.name, "write the directory"):
+            places.create(self.connection, store=self.name)
+            places.copy_home(source.connection, self.connection, location)
 
     # -- the tables ----------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from domicile.errors import HostFault, StoreFault
 from domicile.stores.postgres.feed.triggers import LOG
 from domicile.stores.postgres.fence import GUARD
-from domicile.stores.postgres.names import STAGING
+from domicile.stores.postgres.names import DIRECTORY, STAGING
 from domicile.stores.postgres.programs import find_client
 
 TIMEOUT_S_MAX = 3_600
@@ -47,7 +47,8 @@ def dump_section(dsn: str, *, server_major: int, section: str, store: str, part:
         _run(
             "pg_dump", server_major, dsn, store,
             ["--format=custom", "--schema-only", "--no-owner", "--no-acl", "--no-publications", "--no-subscriptions",
-             "--no-security-labels", "--no-tablespaces", f"--exclude-schema={STAGING}", f"--file={archive}"],
+             "--no-security-labels", "--no-tablespaces", f"--exclude-schema={STAGING}",
+             f"--exclude-schema={DIRECTORY}", f"--file={archive}"],
         )  # fmt: skip
         listing = _run("pg_restore", server_major, None, store, ["--list", str(archive)])
         chosen = Path(folder) / "contents"

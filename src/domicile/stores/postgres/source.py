@@ -14,10 +14,10 @@ from psycopg import sql
 from domicile.catalogue import Catalogue, Sequence, Table
 from domicile.errors import Refused, Unreachable, WorldChanged
 from domicile.host import Host
-from domicile.model import DatasetScope, Digest, Home, Manifest, Scope, Slice, SliceId
+from domicile.model import DatasetScope, Digest, Home, Manifest, Scope, Slice, SliceId, State
 from domicile.proof import Erased, Fence
 from domicile.stores import Sink
-from domicile.stores.postgres import erasing, fence, sequences, staging, tracing
+from domicile.stores.postgres import erasing, fence, places, sequences, staging, tracing
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import copy_out
@@ -283,6 +283,24 @@ class PostgresSource:
         """Take the guard away; the staging stays."""
         self._patiently("release the fence", lambda connection: fence.remove(connection, self.scope))
 
+    # -- the directory -------------------------------------------------------------------------------------------
+
+    def make_directory(self) -> None:
+        """Make the directory's tables, unless they are here."""
+        with faults(self.name, "make the directory"):
+            places.create(self.connection, store=self.name)
+
+    @contextmanager
+    def transaction(self, what: str) -> Iterator[None]:
+        """Let all that the block does in this session happen, or nothing."""
+        with faults(self.name, what), self.connection.transaction():
+            yield
+
+    def record_places(self, scope: Scope, state: State) -> int:
+        """Write into the directory, where one is kept, that all movers are in that state; return how many changed."""
+        with faults(self.name, "write the directory"):
+            return places.record_all(self.connection, scope, state=state)
+
     # -- erasing -------------------------------------------------------------------------------------------------
 
     def erase(self, piece: Slice, proven: Digest, read_home: Callable[[], Digest]) -> Erased:
@@ -317,8 +335,13 @@ class PostgresSource:
         with faults(self.name, "look for rows that should be gone"):
             return erasing.remaining(self.connection, self.scope) + staging.late_rows(self.connection, self.scope)
 
+    def forget_movers(self) -> None:
+        """Take the movers of a run that is given up out of the directory."""
+        with faults(self.name, "take people out of the directory"):
+            places.withdraw(self.connection, self.scope)
+
     def drop_staging(self) -> None:
-        """Remove guard, changefeed and staging in one transaction."""
+        """Remove guard, changefeed and staging in one transaction; the directory stays."""
         self.refuse_foreign_staging()
 
         def drop(connection: psycopg.Connection[Any]) -> None:
