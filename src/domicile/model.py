@@ -18,6 +18,25 @@ Digest = NewType("Digest", str)
 SLICE_ROWS_MAX = 250_000
 
 
+class State(StrEnum):
+    """Where a person stands in the move; `outside` is who is no mover, and has no line."""
+
+    OUTSIDE = "outside"
+    MOVING = "moving"
+    """A mover; the source is the authority."""
+    FENCED = "fenced"
+    """Being cut over, or being brought back: nobody writes."""
+    HOME = "home"
+    """Home is the authority."""
+
+
+class Side(StrEnum):
+    """Which of the two ends a guard stands at."""
+
+    SOURCE = "source"
+    HOME = "home"
+
+
 class Outside(StrEnum):
     """How a private value is stood for in a skeleton: by NULL, by a token made from the row's key, by a literal."""
 
