@@ -59,6 +59,11 @@ def qualify_condition(text: str, alias: str) -> str:
     return tree.sql(dialect="postgres")
 
 
+def named_columns(text: str) -> frozenset[str]:
+    """The columns that the condition looks at. The text was parsed before."""
+    return frozenset(column.name for column in _parse(text, "when").find_all(exp.Column))
+
+
 def _parse(text: str, where: str) -> exp.Expression:
     if len(text) > LENGTH_MAX:
         raise BadFile(f"{where}: `when` is longer than {LENGTH_MAX} characters")

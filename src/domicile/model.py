@@ -30,6 +30,13 @@ class State(StrEnum):
     """Home is the authority."""
 
 
+class Side(StrEnum):
+    """Which of the two ends a guard stands at."""
+
+    SOURCE = "source"
+    HOME = "home"
+
+
 class Outside(StrEnum):
     """How a private value is stood for in a skeleton: by NULL, by a token made from the row's key, by a literal."""
 

@@ -1,45 +1,49 @@
-"""The fence: a guard in the source database that refuses writes to movers' rows, whoever writes (P6: others go on).
+"""The fence: guards that refuse writes to rows of people who are being moved, whoever writes (P6: others go on).
 
 A row trigger on every dataset whose rows are owned asks, over the same paths as the closure, whether the old or the
-new row leads to a mover; on the subject's own dataset also whether the new row would *become* one. It stands ALWAYS,
-so also for replicated writes, and last in name order, so that it sees what other triggers made of the row. The engine
-passes it by a line in `domicile.pass` for its own transaction, which only the owner of the schema can write.
+new row leads to a person over whose rows nobody has a say here (`guard`). It stands ALWAYS, so also for replicated
+writes, and last in name order, so that it sees what other triggers made of the row. The engine passes it by a line in
+`domicile.pass` for its own transaction, which only the owner of the schema can write.
+
+The states stand beside the people, in `s_…`: changing them is one UPDATE, and takes no lock on any table of the
+application. A writer who looked at them before may not be through yet: `await_writers` waits for those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from domicile.model import DatasetScope, Fate, Scope
-from domicile.stores.postgres.closure.market import becomes_mover, movers_query
-from domicile.stores.postgres.names import (
-    STAGING,
-    column,
-    key_match,
-    movers_of,
-    relation,
-    source_of,
-    staged,
-    tag,
-)
-from domicile.stores.postgres.paths import follow, leads_to_mover, same_person
-from domicile.stores.postgres.readings import json_function, references, refers
+from domicile.catalogue import Table
+from domicile.model import DatasetId, DatasetScope, Kind, Scope, Side, State
+from domicile.stores.postgres.closure.market import movers_query
+from domicile.stores.postgres.guard import MESSAGE, Guarding, function_of, replace_guard
+from domicile.stores.postgres.names import STAGING, column, movers_of, relation, source_of
+from domicile.stores.postgres.paths import same_person
+from domicile.stores.postgres.readings import json_function
 from domicile.stores.postgres.session import FENCED_STATE, run
 
-GUARD = "zzzz_domicile_guard"
+OURS = "zzzz_domicile_"
+GUARD = f"{OURS}guard"
 GUARD_AFTER = f"{GUARD}_after"
 GUARD_TRUNCATE = f"{GUARD}_truncate"
 GUARDS = (GUARD, GUARD_AFTER, GUARD_TRUNCATE)
 LOCK_TIMEOUT_MS = 2_000
-MESSAGE = "domicile: this row belongs to a person who is being moved home; write there"
+COMES_FROM = {
+    State.MOVING: (State.FENCED,),  # a cut-over that was given up, or the way back
+    State.FENCED: (State.MOVING, State.HOME),
+    State.HOME: (State.FENCED,),
+}
 
 
-def create_staging(connection: psycopg.Connection[Any], scope: Scope, schema: str) -> None:
-    """Make the schema, the secret of the tokens, and the (still open) list of movers."""
+def create_staging(
+    connection: psycopg.Connection[Any], scope: Scope, schema: str, *, state: State = State.FENCED
+) -> None:
+    """Make the schema, the secret of the tokens, and the (still open) list of movers, all in this state."""
     name = sql.Identifier(schema)
     run(connection, sql.SQL("CREATE SCHEMA {}").format(name))
     run(connection, sql.SQL("REVOKE ALL ON SCHEMA {} FROM PUBLIC").format(name))
@@ -47,18 +51,27 @@ def create_staging(connection: psycopg.Connection[Any], scope: Scope, schema: st
     run(connection, json_function(schema))
     for kind in scope.kinds:
         movers = movers_of(kind.dataset, schema)
-        run(connection, sql.SQL("CREATE TABLE {} AS {}").format(movers, movers_query(scope, kind, schema=schema)))
-        run(connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (key)").format(movers))
+        lines = sql.SQL("SELECT q.key, q.home, {}::text AS state, NULL::integer AS cohort FROM ({}) AS q").format(
+            sql.Literal(state.value), movers_query(scope, kind, schema=schema)
+        )
+        _make_movers(connection, movers, lines)
         run(connection, sql.SQL("ANALYZE {}").format(movers))
 
 
-def late_movers(connection: psycopg.Connection[Any], scope: Scope) -> None:
+def _make_movers(connection: psycopg.Connection[Any], movers: sql.Identifier, lines: sql.Composable) -> None:
+    run(connection, sql.SQL("CREATE TABLE {} AS {}").format(movers, lines))
+    run(connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (key), ALTER state SET NOT NULL").format(movers))
+
+
+def late_movers(connection: psycopg.Connection[Any], scope: Scope, *, state: State = State.FENCED) -> None:
     """Bring the list of movers up to this moment, once the tables are locked."""
     for kind in scope.kinds:
         movers, now = movers_of(kind.dataset), movers_query(scope, kind, schema=STAGING)
         run(
             connection,
-            sql.SQL("INSERT INTO {} SELECT * FROM ({}) AS q ON CONFLICT (key) DO NOTHING").format(movers, now),
+            sql.SQL(
+                "INSERT INTO {} (key, home, state) SELECT q.key, q.home, {} FROM ({}) AS q ON CONFLICT (key) DO NOTHING"
+            ).format(movers, sql.Literal(state.value), now),
         )
         run(
             connection,
@@ -75,6 +88,59 @@ def movers_by_home(connection: psycopg.Connection[Any], scope: Scope, schema: st
     )
     rows = run(connection, sql.SQL("SELECT home, count(*) FROM ({}) AS m GROUP BY 1 ORDER BY 1").format(each))
     return {str(home): int(count) for home, count in rows}
+
+
+def set_state(
+    connection: psycopg.Connection[Any], scope: Scope, who: int | Mapping[DatasetId, Sequence[str]], state: State
+) -> int:
+    """Bring a cohort, or people of each kind by their keys' texts, to this state, in the caller's transaction.
+
+    Returns how many were in another state. One who may not come there from theirs is our bug, and so is a key that is
+    no mover's. Keys travel as parameters, so that no statement's text holds one (P8).
+    """
+    changed = 0
+    for kind in scope.kinds:
+        if isinstance(who, Mapping) and kind.dataset not in who:
+            continue
+        movers = movers_of(kind.dataset)
+        chosen, asked = _chosen(scope, kind, who)
+        changed += connection.execute(
+            sql.SQL("UPDATE {} AS s SET state = {} WHERE {} AND s.state = ANY({})").format(
+                movers, sql.Literal(state.value), chosen, sql.Literal([one.value for one in COMES_FROM[state]])
+            ),
+            [asked],
+        ).rowcount
+        there = connection.execute(
+            sql.SQL("SELECT count(*), count(*) FILTER (WHERE s.state = {}) FROM {} AS s WHERE {}").format(
+                sql.Literal(state.value), movers, chosen
+            ),
+            [asked],
+        ).fetchone()
+        found, arrived = there or (0, 0)
+        if found != arrived or (isinstance(asked, list) and found != len(set(asked))):
+            raise RuntimeError(f"{kind.dataset}: {arrived} of {found} people came to the state {state.value}")
+    return changed
+
+
+def _chosen(
+    scope: Scope, kind: Kind, who: int | Mapping[DatasetId, Sequence[str]]
+) -> tuple[sql.Composable, int | list[str]]:
+    """The condition on line `s`, with one parameter, and that parameter."""
+    if not isinstance(who, Mapping):
+        return sql.SQL("s.cohort = %s"), who
+    types = {item.name: item.type for item in scope.dataset(kind.dataset).columns}
+    key = types[kind.key].replace("%", "%%")  # format_type() text from the catalogue, in a query with parameters
+    condition = sql.SQL("s.key IN (SELECT u.x::{} FROM unnest(%s::text[]) AS u(x))").format(sql.SQL(key))
+    return condition, list(who[kind.dataset])
+
+
+def count_states(connection: psycopg.Connection[Any], scope: Scope) -> dict[State, int]:
+    """How many people, of all kinds, are in each state."""
+    each = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT state FROM {}").format(movers_of(kind.dataset)) for kind in scope.kinds
+    )
+    rows = run(connection, sql.SQL("SELECT state, count(*) FROM ({}) AS m GROUP BY 1").format(each))
+    return {State(state): int(count) for state, count in rows}
 
 
 def guarded(scope: Scope) -> tuple[DatasetScope, ...]:
@@ -95,89 +161,65 @@ def lock_for_guard(connection: psycopg.Connection[Any], scope: Scope) -> None:
     run(connection, sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))
 
 
-def install(connection: psycopg.Connection[Any], scope: Scope) -> None:
+def install(
+    connection: psycopg.Connection[Any],
+    scope: Scope,
+    guarding: Guarding = Guarding(),  # noqa: B008 - a frozen value
+) -> None:
     """Make guard functions and triggers; the caller holds the locks in an open transaction."""
     run(
         connection,
         sql.SQL("CREATE TABLE {} (transaction text PRIMARY KEY)").format(sql.Identifier(STAGING, "pass")),
     )
+    _tell_of_comers(connection, scope)
     for dataset in guarded(scope):
-        replace_guard(connection, scope, dataset, frozen=False)
+        replace_guard(connection, scope, dataset, guarding)
         _attach(connection, dataset)
     keep_sources(connection)
     close_to_others(connection, STAGING)
 
 
-def replace_guard(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, *, frozen: bool) -> None:
-    """Write the guard function of one dataset; `frozen` adds that nobody may hang a new row on a leaving one."""
-    new = [leads_to_mover(scope, path, "new") for path in dataset.paths]
-    new.extend(_makes_a_mover(scope, dataset))
-    if frozen:
-        new.extend(_hangs_on_leaving(scope, dataset))
-    old = [leads_to_mover(scope, path, "old") for path in dataset.paths]
-    body = sql.SQL(
-        "BEGIN"
-        " IF current_setting('domicile.pass', true) = 'on' AND EXISTS (SELECT FROM {passes} AS p"
-        " WHERE p.transaction = pg_current_xact_id()::text) THEN"
-        " IF TG_OP = 'DELETE' THEN RETURN old; END IF; RETURN new; END IF;"
-        " IF TG_OP <> 'INSERT' THEN IF {old} THEN"
-        " RAISE EXCEPTION USING ERRCODE = {state}, MESSAGE = {message}; END IF; END IF;"
-        " IF TG_OP <> 'DELETE' THEN IF {new} THEN"
-        " RAISE EXCEPTION USING ERRCODE = {state}, MESSAGE = {message}; END IF; END IF;"
-        " IF TG_OP = 'DELETE' THEN RETURN old; END IF; RETURN new;"
-        " END"
-    ).format(
-        passes=sql.Identifier(STAGING, "pass"), old=sql.SQL(" OR ").join(old), new=sql.SQL(" OR ").join(new),
-        state=sql.Literal(FENCED_STATE), message=sql.Literal(MESSAGE),
-    )  # fmt: skip
+def install_at_home(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Make the guard of a home, and its empty lists of people, unless they stand; the caller fills the lists.
+
+    From then on nobody but the engine writes rows of people who are listed and not `home`.
+    """
+    with connection.transaction():
+        there = connection.execute("SELECT to_regclass('domicile.guard') IS NOT NULL").fetchone()
+        if there and there[0]:
+            return
+        connection.execute("CREATE SCHEMA IF NOT EXISTS domicile")
+        connection.execute("REVOKE ALL ON SCHEMA domicile FROM PUBLIC")
+        run(connection, json_function(STAGING))
+        for kind in scope.kinds:
+            people = scope.dataset(kind.dataset)
+            none = sql.SQL(
+                "SELECT d.{} AS key, ''::text AS home, ''::text AS state, NULL::integer AS cohort FROM {} AS d"
+                " WHERE false"
+            ).format(sql.Identifier(kind.key), source_of(people))
+            _make_movers(connection, movers_of(kind.dataset), none)
+        lock_for_guard(connection, scope)
+        install(connection, scope, Guarding(side=Side.HOME, closed=False))
+
+
+def _tell_of_comers(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Change the one line of `domicile.newest` whenever people are added: who can't see them must not write on."""
+    newest, function = sql.Identifier(STAGING, "newest"), sql.Identifier(STAGING, "people_came")
+    run(connection, sql.SQL("CREATE TABLE {} AS SELECT 0::bigint AS number").format(newest))
+    body = sql.SQL("BEGIN UPDATE {} SET number = number + 1; RETURN NULL; END").format(newest)
     run(
         connection,
         sql.SQL(
-            "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
-            " SET search_path = pg_catalog, pg_temp SET row_security = off AS {}"
-        ).format(_function(dataset), sql.Literal(body.as_string(connection))),
+            "CREATE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {}"
+        ).format(function, sql.Literal(body.as_string(connection))),
     )
-
-
-def _makes_a_mover(scope: Scope, dataset: DatasetScope) -> Iterator[sql.Composable]:
-    """Whether by the new row somebody would move: their own row, or one that tells their market.
-
-    True once the row is in its table.
-    """
-    if scope.is_subject(dataset.id):
-        row = sql.SQL("(SELECT (new).*)")
-        yield becomes_mover(scope, scope.kind(dataset.id), row, schema=STAGING)
     for kind in scope.kinds:
-        ways = [path for path in dataset.paths if path.steps and path.subject == kind.dataset]
-        for path in ways if dataset.table in kind.market.tables else ():
-            clauses, person = follow(scope, path.steps, "n")
-            their_row = sql.SQL("(SELECT {}.*)").format(sql.Identifier(person))
-            yield sql.SQL("EXISTS (SELECT FROM (SELECT (new).*) AS n{} WHERE {})").format(
-                clauses, becomes_mover(scope, kind, their_row, schema=STAGING)
-            )
-
-
-def _hangs_on_leaving(scope: Scope, dataset: DatasetScope) -> Iterator[sql.Composable]:
-    for edge in scope.edges:
-        parent = scope.dataset(edge.parent)
-        if edge.child != dataset.id or not parent.moves:
-            continue
-        items: sql.Composable = sql.SQL("")
-        if edge.reading is not None:
-            reads = references(edge.reading, "new", schema=STAGING)
-            items = sql.SQL("({}) AS new_reads(x) CROSS JOIN ").format(reads)
-        yield sql.SQL("EXISTS (SELECT FROM {}{} AS p JOIN {} AS m ON {} WHERE m.fate = {} AND {})").format(
-            items,
-            source_of(parent),
-            staged("m", parent.id),
-            key_match(parent, "p", "m"),
-            sql.Literal(Fate.DELETE.value),
-            refers(edge, "new", "p"),
+        run(
+            connection,
+            sql.SQL("CREATE TRIGGER people_came AFTER INSERT ON {0} FOR EACH STATEMENT EXECUTE FUNCTION {1}()").format(
+                movers_of(kind.dataset), function
+            ),
         )
-
-
-def _function(dataset: DatasetScope) -> sql.Identifier:
-    return sql.Identifier(STAGING, f"guard_{tag(dataset.id)}")
 
 
 def _attach(connection: psycopg.Connection[Any], dataset: DatasetScope) -> None:
@@ -190,7 +232,7 @@ def _attach(connection: psycopg.Connection[Any], dataset: DatasetScope) -> None:
         run(
             connection,
             sql.SQL("CREATE TRIGGER {} {} ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
-                sql.Identifier(name), sql.SQL(moment), table, _function(dataset)
+                sql.Identifier(name), sql.SQL(moment), table, function_of(dataset)
             ),
         )
     refusal = _refusal(connection)
@@ -258,6 +300,11 @@ def close_to_others(connection: psycopg.Connection[Any], schema: str) -> None:
         place = sql.Identifier(schema)
         run(connection, sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}").format(place, who))
         run(connection, sql.SQL("REVOKE ALL ON SCHEMA {} FROM {}").format(place, who))
+
+
+def without_guard(table: Table) -> Table:
+    """The table as the application made it, without our triggers."""
+    return replace(table, triggers=tuple(item for item in table.triggers if not item.name.startswith(OURS)))
 
 
 def _refusal(connection: psycopg.Connection[Any]) -> sql.Identifier:

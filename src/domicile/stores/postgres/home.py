@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import psycopg
@@ -22,6 +23,7 @@ from domicile.stores import Sink, SourceStore
 from domicile.stores.postgres import places, restoring, sequences
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.copying import CopyIn, Meter
+from domicile.stores.postgres.fence import without_guard
 from domicile.stores.postgres.names import (
     column_names,
     columns,
@@ -104,9 +106,10 @@ class PostgresHome:
         return self._scope
 
     def catalogue(self) -> Catalogue:
-        """Say what the database holds."""
+        """Say what the database holds, less the guard that stands there for us."""
         with faults(self.name, "read the catalogue"):
-            return read_catalogue(self.connection)
+            found = read_catalogue(self.connection)
+        return replace(found, tables=tuple(without_guard(table) for table in found.tables))
 
     @contextmanager
     def snapshot(self) -> Iterator[PostgresSnapshot]:

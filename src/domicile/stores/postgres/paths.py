@@ -17,17 +17,39 @@ from domicile.stores.postgres.names import STAGING, column, movers_of, relation,
 from domicile.stores.postgres.readings import FOUND, is_key, references
 
 
-def leads_to_mover(scope: Scope, path: Path, start: str, *, schema: str = STAGING) -> sql.Composable:
-    """A condition on row (or trigger record) `start`: over `path` it reaches a mover."""
-    movers = movers_of(path.subject, schema)
+def leads_to_mover(
+    scope: Scope, path: Path, start: str, *, schema: str = STAGING, states: tuple[str, ...] | None = None
+) -> sql.Composable:
+    """A condition on row (or trigger record) `start`: over `path` it reaches a mover, or one in any of these states."""
+    return sql.SQL("EXISTS ({})").format(_movers_reached(scope, path, start, schema=schema, states=states))
+
+
+def hold_movers(scope: Scope, path: Path, start: str) -> sql.Composable:
+    """SELECT that locks the lines of the movers whom `start` reaches: it fails where the snapshot's are old ones."""
+    return sql.SQL("{} FOR SHARE OF s").format(_movers_reached(scope, path, start, schema=STAGING, states=None))
+
+
+def _movers_reached(
+    scope: Scope, path: Path, start: str, *, schema: str, states: tuple[str, ...] | None
+) -> sql.Composable:
+    """SELECT of nothing, a row for each mover `s` that is reached."""
+    movers, state = movers_of(path.subject, schema), in_states("s", states)
     if not path.steps:
-        return sql.SQL("EXISTS (SELECT FROM {} AS s WHERE {})").format(
-            movers, same_person(scope, path.subject, column("s", "key"), column(start, scope.kind(path.subject).key))
-        )
+        return sql.SQL("SELECT FROM {} AS s WHERE {}{}").format(
+            movers, same_person(scope, path.subject, column("s", "key"), column(start, scope.kind(path.subject).key)),
+            state,
+        )  # fmt: skip
     items, condition, reached = _tied(scope, path, start, schema)
     if items is None:
-        return sql.SQL("EXISTS (SELECT FROM {} AS s WHERE {}{})").format(movers, reached, condition)
-    return sql.SQL("EXISTS (SELECT FROM {} JOIN {} AS s ON {} WHERE true{})").format(items, movers, reached, condition)
+        return sql.SQL("SELECT FROM {} AS s WHERE {}{}{}").format(movers, reached, condition, state)
+    return sql.SQL("SELECT FROM {} JOIN {} AS s ON {} WHERE true{}{}").format(items, movers, reached, condition, state)
+
+
+def in_states(alias: str, states: tuple[str, ...] | None) -> sql.Composable:
+    """AND the mover `alias` is in any of these states; nothing at all where all are meant."""
+    if states is None:
+        return sql.SQL("")
+    return sql.SQL(" AND {} = ANY({})").format(column(alias, "state"), sql.Literal(list(states)))
 
 
 def leads_to_anyone(scope: Scope, path: Path, start: str, *, schema: str = STAGING) -> sql.Composable:
@@ -37,13 +59,19 @@ def leads_to_anyone(scope: Scope, path: Path, start: str, *, schema: str = STAGI
     return sql.SQL("EXISTS (SELECT FROM {}{} WHERE true{})").format(first, joins, condition)
 
 
-def leads_to_outsider(scope: Scope, path: Path, start: str, *, schema: str = STAGING) -> sql.Composable:
-    """A condition on row `start`: over `path` (of one step or more) it reaches a person who is no mover."""
-    first, condition = _first(scope, path.steps[0], start, schema)
-    joins, last = follow(scope, path.steps[1:], "h0", schema=schema, number=1)
-    return sql.SQL(
-        "EXISTS (SELECT FROM {}{} WHERE true{} AND NOT EXISTS (SELECT FROM {} AS s WHERE {}))"
-    ).format(first, joins, condition, movers_of(path.subject, schema), is_mover(scope, path.subject, last))
+def leads_to_others(scope: Scope, path: Path, start: str, *, state: str | None) -> sql.Composable:
+    """A condition on row `start`: over `path` it reaches a person who is no mover in that state (None: in any)."""
+
+    def apart(person: str) -> sql.Composable:
+        return sql.SQL("NOT EXISTS (SELECT FROM {} AS s WHERE {}{})").format(
+            movers_of(path.subject), is_mover(scope, path.subject, person), in_states("s", None if state is None else (state,))
+        )
+
+    if not path.steps:
+        return apart(start)
+    first, condition = _first(scope, path.steps[0], start, STAGING)
+    joins, person = follow(scope, path.steps[1:], "h0", number=1)
+    return sql.SQL("EXISTS (SELECT FROM {}{} WHERE {}{})").format(first, joins, apart(person), condition)
 
 
 def path_join(

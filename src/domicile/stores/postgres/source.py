@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from domicile.catalogue import Catalogue, Sequence, Table
+from domicile.catalogue import Catalogue, Sequence
 from domicile.errors import Refused, Unreachable, WorldChanged
 from domicile.host import Host
 from domicile.model import DatasetScope, Digest, Home, Manifest, Scope, Slice, SliceId, State
@@ -76,7 +76,7 @@ class PostgresSource:
         """Say what the database holds, less the guard and the key-log that stand there for us."""
         with faults(self.name, "read the catalogue"):
             found = read_catalogue(self.connection)
-        return replace(found, tables=tuple(_without_guard(table) for table in found.tables))
+        return replace(found, tables=tuple(fence.without_guard(table) for table in found.tables))
 
     @contextmanager
     def snapshot(self) -> Iterator[PostgresSnapshot]:
@@ -350,8 +350,3 @@ class PostgresSource:
             run(connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(STAGING)))
 
         self._patiently("take guard and staging away", drop)
-
-
-def _without_guard(table: Table) -> Table:
-    ours = (fence.GUARD, triggers.LOG)
-    return replace(table, triggers=tuple(item for item in table.triggers if not item.name.startswith(ours)))

@@ -39,8 +39,8 @@ from domicile.stores.postgres.fence import (
     guarded,
     keep_sources,
     movers_by_home,
-    replace_guard,
 )
+from domicile.stores.postgres.guard import Guarding, replace_guard
 from domicile.stores.postgres.names import STAGING, key_match, lines_match, source_of, staged
 from domicile.stores.postgres.paths import leads_to_mover
 from domicile.stores.postgres.session import number as count_of
@@ -83,7 +83,7 @@ def freeze(
         freeze_shapes(connection, scope.datasets)
         sequences.freeze(connection, catalogue_sequences)
         for dataset in guarded(scope):
-            replace_guard(connection, scope, dataset, frozen=True)
+            replace_guard(connection, scope, dataset, Guarding(frozen=True))
         keep_sources(connection)
         body = MANIFEST.dump_json(manifest).decode()
         run(

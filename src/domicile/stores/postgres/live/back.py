@@ -29,7 +29,7 @@ from domicile.stores.postgres.names import (
     staged,
     stand_in,
 )
-from domicile.stores.postgres.paths import leads_to_mover, leads_to_outsider
+from domicile.stores.postgres.paths import leads_to_mover, leads_to_others
 from domicile.stores.postgres.session import run
 
 Keys = dict[DatasetId, set[tuple[str, ...]]]
@@ -140,7 +140,7 @@ def has_outsiders(scope: Scope, dataset: DatasetScope, row: str) -> sql.Composab
         and dataset.sharing(path) is not Shared.ANY
         and not (number and dataset.sharing(path) is Shared.FIRST)
     ]
-    return _any(leads_to_outsider(scope, path, row) for path in asked)
+    return _any(leads_to_others(scope, path, row, state=None) for path in asked)
 
 
 def _any(conditions: Iterable[sql.Composable]) -> sql.Composable:

@@ -33,7 +33,7 @@ from domicile.stores.postgres.names import (
     staged,
 )
 from domicile.stores.postgres.paths import follow, path_join, same_person
-from domicile.stores.postgres.readings import refers
+from domicile.stores.postgres.readings import opened, refers
 from domicile.stores.postgres.session import number, run
 
 Keys = Mapping[DatasetId, Collection[tuple[str, ...]]]
@@ -322,11 +322,11 @@ def _needs(work: Delta, touched: frozenset[DatasetId]) -> set[DatasetId]:
             count = number(
                 work.connection,
                 sql.SQL(
-                    "SELECT count(*) FROM {} AS w JOIN {} AS c ON {} JOIN {} AS p ON {} WHERE w.form = 'whole'"
+                    "SELECT count(*) FROM {} AS w JOIN {} AS c ON {}{} JOIN {} AS p ON {} WHERE w.form = 'whole'"
                     " AND NOT ({})"
                 ).format(
-                    work.lines(child), source_of(child), key_match(child, "c", "w"), source_of(parent),
-                    refers(edge, "c", "p"), theirs,
+                    work.lines(child), source_of(child), key_match(child, "c", "w"),
+                    opened(edge, "c", schema=STAGING), source_of(parent), refers(edge, "c", "p"), theirs,
                 ),
             )  # fmt: skip
             if count:

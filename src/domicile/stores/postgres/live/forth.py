@@ -21,9 +21,9 @@ from domicile.stores.postgres.closure.work import is_everywhere
 from domicile.stores.postgres.live import carrying
 from domicile.stores.postgres.live.carrying import How, keys_of
 from domicile.stores.postgres.live.delta import Settled
-from domicile.stores.postgres.names import column, key_match, key_names, lines_match, row_expressions, source_of
+from domicile.stores.postgres.names import STAGING, column, key_match, key_names, lines_match, row_expressions, source_of
 from domicile.stores.postgres.paths import leads_to_mover
-from domicile.stores.postgres.readings import refers
+from domicile.stores.postgres.readings import opened, refers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +194,8 @@ def _theirs(scope: Scope, dataset: DatasetScope) -> tuple[sql.Composable, ...]:
 def _needed(scope: Scope, dataset: DatasetScope) -> tuple[sql.Composable, ...]:
     """Conditions on row `d` at home: something here refers to it."""
     return tuple(
-        sql.SQL("EXISTS (SELECT FROM {} AS c WHERE {})").format(
-            source_of(scope.dataset(edge.child)), refers(edge, "c", "d")
+        sql.SQL("EXISTS (SELECT FROM {} AS c{} WHERE {})").format(
+            source_of(scope.dataset(edge.child)), opened(edge, "c", schema=STAGING), refers(edge, "c", "d")
         )
         for edge in scope.edges
         if edge.parent == dataset.id and edge.child != dataset.id

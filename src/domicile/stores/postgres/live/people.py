@@ -15,7 +15,7 @@ from psycopg import sql
 
 from domicile.host import Host
 from domicile.model import Home, Kind, Scope, State
-from domicile.stores.postgres import fence, places
+from domicile.stores.postgres import places, writers
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.names import movers_of
 from domicile.stores.postgres.session import faults, number, run
@@ -189,8 +189,8 @@ class People:
     def await_writers(self, deadline: float) -> int:
         """Wait for transactions at the source that may have passed the guard; milliseconds."""
         with faults(self.source.name, "wait for writers"):
-            return fence.await_writers(
-                self.source.connection, self.scope, store=self.source.name, host=self.host, deadline=deadline
+            return writers.await_writers(
+                self.source.connection, self.scope, host=self.host, deadline=deadline
             )
 
     def await_writers_at_home(self, cohort: int, deadline: float) -> int:
@@ -199,7 +199,7 @@ class People:
         for home in self.homes_of(cohort):
             store = self.homes[home]
             with faults(store.name, "wait for writers"):
-                waited += fence.await_writers(
-                    store.connection, self.scope, store=store.name, host=self.host, deadline=deadline
+                waited += writers.await_writers(
+                    store.connection, self.scope, host=self.host, deadline=deadline
                 )
         return waited
