@@ -69,7 +69,9 @@ def test_homes_follow_any_history(world: World, seed: int, place: Place) -> None
                     _step(follower)
         while not (done := follower.step()).complete or done.keys:
             assert not done.unlike
-        found = {str(home): {sheet.name: _rows(dsn, sheet) for sheet in world.sheets} for home, dsn in place.homes.items()}
+        found = {
+            str(home): {sheet.name: _rows(dsn, sheet) for sheet in world.sheets} for home, dsn in place.homes.items()
+        }
     for home, tables in expected.items():
         for name, rows in tables.items():
             _compare(world, world.sheet(name), rows, found[home][name])
@@ -120,9 +122,7 @@ class _followed:  # noqa: N801 - reads as a verb
             fence.lock_for_guard(connection, scope)
             fence.install(connection, scope, Guarding(closed=False))
             back.make_waiting(connection, scope)
-        homes = {
-            home: PostgresHome(self.place.homes[home], key=DIGEST_KEY, name=f"app-{home}") for home in scope.homes
-        }
+        homes = {home: PostgresHome(self.place.homes[home], key=DIGEST_KEY, name=f"app-{home}") for home in scope.homes}
         for store in homes.values():
             install_at_home(store.connection, scope)
         self.feed = TriggerFeed(Session(self.place.source, store="app"), scope.datasets, host=Host())

@@ -80,7 +80,7 @@ PASSED_AT_SOURCE: Final = {
     "a public column with the private ones as they are": "UPDATE clip SET title = 'x', ip = ip, place = 1.5 WHERE id = 2",  # noqa: E501
     "a public row": "INSERT INTO clip VALUES (100, 2, 't', '{}', NULL, 'unknown')",
     "a public row with a computed path": "INSERT INTO mark (id, doc) VALUES (100, '{\"person\": 2}')",
-    "a public column beside a computed path": "UPDATE mark SET doc = '{\"person\": 2, \"a\": 1}' WHERE id = 2",
+    "a public column beside a computed path": 'UPDATE mark SET doc = \'{"person": 2, "a": 1}\' WHERE id = 2',
     "their own public column": "UPDATE person SET handle = 'x' WHERE id = 2",
     "somebody who becomes a mover": "UPDATE person SET market = 'CA' WHERE id = 1",
     "somebody who would stay": "UPDATE person SET market = 'SG' WHERE id = 4",

@@ -64,7 +64,9 @@ def leads_to_others(scope: Scope, path: Path, start: str, *, state: str | None) 
 
     def apart(person: str) -> sql.Composable:
         return sql.SQL("NOT EXISTS (SELECT FROM {} AS s WHERE {}{})").format(
-            movers_of(path.subject), is_mover(scope, path.subject, person), in_states("s", None if state is None else (state,))
+            movers_of(path.subject),
+            is_mover(scope, path.subject, person),
+            in_states("s", None if state is None else (state,)),
         )
 
     if not path.steps:

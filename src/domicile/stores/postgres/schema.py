@@ -52,7 +52,9 @@ def dump_section(dsn: str, *, server_major: int, section: str, store: str, part:
         )  # fmt: skip
         listing = _run("pg_restore", server_major, None, store, ["--list", str(archive)])
         chosen = Path(folder) / "contents"
-        chosen.write_text("\n".join(line for line in listing.split("\n") if not _ours(line) and _is_of(line, part)), encoding="utf-8")
+        chosen.write_text(
+            "\n".join(line for line in listing.split("\n") if not _ours(line) and _is_of(line, part)), encoding="utf-8"
+        )
         script = _run(
             "pg_restore", server_major, None, store,
             [f"--section={section}", f"--use-list={chosen}", "--no-owner", "--no-acl", "--file=-", str(archive)],

@@ -61,9 +61,7 @@ def _unlike(settled: Settled, target: psycopg.Connection[Any], home: Home) -> It
             yield Unlike(dataset=dataset.id, home=home, source_rows=theirs[0], home_rows=ours[0])
 
 
-def _summed(
-    connection: psycopg.Connection[Any], dataset: DatasetScope, lines: sql.Composable
-) -> tuple[int, str, str]:
+def _summed(connection: psycopg.Connection[Any], dataset: DatasetScope, lines: sql.Composable) -> tuple[int, str, str]:
     """Rows that the lines name, and the sums of their hashes under two seeds."""
     row = sql.SQL('ROW({})::text COLLATE "C"').format(row_expressions(dataset, "d", blanked=False))
     found = run(

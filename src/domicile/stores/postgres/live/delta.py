@@ -348,5 +348,3 @@ def _refuse(findings: Iterable[Any]) -> None:
     if open_ones:
         lines = "\n".join(f"- {finding.where}: {finding.text}; add\n{finding.remedy}" for finding in open_ones)
         raise Undecided(f"rows came that need a rule which domicile.yaml does not give:\n{lines}")
-
-

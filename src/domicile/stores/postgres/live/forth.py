@@ -21,7 +21,15 @@ from domicile.stores.postgres.closure.work import is_everywhere
 from domicile.stores.postgres.live import carrying
 from domicile.stores.postgres.live.carrying import How, keys_of
 from domicile.stores.postgres.live.delta import Settled
-from domicile.stores.postgres.names import STAGING, column, key_match, key_names, lines_match, row_expressions, source_of
+from domicile.stores.postgres.names import (
+    STAGING,
+    column,
+    key_match,
+    key_names,
+    lines_match,
+    row_expressions,
+    source_of,
+)
 from domicile.stores.postgres.paths import leads_to_mover
 from domicile.stores.postgres.readings import opened, refers
 
@@ -156,9 +164,7 @@ def _kept_whole(scope: Scope, dataset: DatasetScope) -> bool:
 # -- what is written at home ---------------------------------------------------------------------------------------
 
 
-def _write(
-    connection: psycopg.Connection[Any], scope: Scope, datasets: list[DatasetScope], *, lived_in: bool
-) -> None:
+def _write(connection: psycopg.Connection[Any], scope: Scope, datasets: list[DatasetScope], *, lived_in: bool) -> None:
     for dataset in reversed(datasets):
         theirs = _theirs(scope, dataset) if lived_in else ()
         carrying.delete(

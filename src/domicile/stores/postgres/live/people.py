@@ -189,9 +189,7 @@ class People:
     def await_writers(self, deadline: float) -> int:
         """Wait for transactions at the source that may have passed the guard; milliseconds."""
         with faults(self.source.name, "wait for writers"):
-            return writers.await_writers(
-                self.source.connection, self.scope, host=self.host, deadline=deadline
-            )
+            return writers.await_writers(self.source.connection, self.scope, host=self.host, deadline=deadline)
 
     def await_writers_at_home(self, cohort: int, deadline: float) -> int:
         """The same at the cohort's homes."""
@@ -199,7 +197,5 @@ class People:
         for home in self.homes_of(cohort):
             store = self.homes[home]
             with faults(store.name, "wait for writers"):
-                waited += writers.await_writers(
-                    store.connection, self.scope, host=self.host, deadline=deadline
-                )
+                waited += writers.await_writers(store.connection, self.scope, host=self.host, deadline=deadline)
         return waited
