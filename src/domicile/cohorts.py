@@ -15,6 +15,19 @@ from enum import StrEnum
 from domicile.model import Home
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """How people go home while the service runs.
+
+    `canaries` are keys of people who go first; `grow` are the sizes of the cohorts after them, as shares of all, the
+    last one again until nobody is left. `wait_s_max` is how long a cohort may wait before it is let go and tried again.
+    """
+
+    canaries: tuple[str, ...] = ()
+    grow: tuple[float, ...] = (0.01, 0.05, 0.1)
+    wait_s_max: float = 5.0
+
+
 class Way(StrEnum):
     """Where a cohort went."""
 
@@ -63,13 +76,12 @@ class LagPoint:
     behind_s: float
 
 
-def size_of(number: int, grow: Sequence[str], people: int) -> int:
+def size_of(number: int, grow: Sequence[float], people: int) -> int:
     """Say how many people the cohort of that number (from 0) holds, of all `people`; at least one.
 
     The last share is that of all later ones.
     """
-    share = float(grow[min(number, len(grow) - 1)].rstrip("%")) / 100
-    return max(1, math.ceil(people * share))
+    return max(1, math.ceil(people * grow[min(number, len(grow) - 1)]))
 
 
 def waits(cohorts: Iterable[Cohort]) -> Waits | None:

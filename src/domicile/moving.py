@@ -13,17 +13,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from domicile import cohorts, stating
-from domicile.cohorts import Cohort, LagPoint, Way
-from domicile.config import Config, CutoverRule
-from domicile.errors import NotEqual, Refused, Unreachable, Waiting
+from domicile import cohorts
+from domicile.cohorts import Cohort, LagPoint, Rule, Way
+from domicile.errors import NotEqual, Refused, Unreachable
 from domicile.events import Advanced, Noted
 from domicile.host import Host
 from domicile.model import Home, Manifest, Scope
 from domicile.record import Record
+from domicile.stores.feed import Changefeed
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live.follower import Follower, Stepped
-from domicile.stores.postgres.live.people import People
 from domicile.stores.postgres.live.standing import Standing
 from domicile.stores.postgres.source import PostgresSource
 from domicile.transfer import copy
@@ -44,17 +43,10 @@ class Moving:
     record: Record
     source: PostgresSource
     homes: Mapping[Home, PostgresHome]
-    config: Config
+    rule: Rule
     host: Host
     _follower: Follower | None = field(default=None, init=False)
     _last_step_s: float = field(default=0.0, init=False)
-
-    @property
-    def rule(self) -> CutoverRule:
-        """What the file says of the cut-over."""
-        if self.config.cutover is None:
-            raise RuntimeError("there is no cut-over by cohorts in this programme")
-        return self.config.cutover
 
     def close(self) -> None:
         """Give sessions back."""
@@ -64,12 +56,12 @@ class Moving:
 
     # -- begin, draft, copy ----------------------------------------------------------------------------------------
 
-    def begin(self, scope: Scope) -> Standing:
+    def begin(self, scope: Scope, feed: Changefeed) -> Standing:
         """Stand guards that refuse nobody yet, begin the feed, and note when; safe to repeat."""
-        standing = Standing(source=self.source, homes=self.homes, scope=scope, rule=self.rule, host=self.host)
+        standing = Standing(source=self.source, homes=self.homes, scope=scope, feed=feed, host=self.host)
         with self.record.timed("follow") as words:
             standing.begin()
-            words[0] = standing.said
+            words[0] = f"{standing.people.count()} people are to go home"
         return standing
 
     def bring(self, standing: Standing, manifest: Manifest) -> int:
@@ -255,47 +247,18 @@ class Moving:
 
     def _keep(self, cohort: Cohort) -> None:
         self.record.journal.put("cohorts", (*self.cohorts(), cohort), COHORTS)
-        if cohort.way is not Way.RELEASED:
-            self.record.state(stating.cohort_statement(self.record.ledger.plan().plan, cohort))
 
     def cohorts(self) -> COHORTS:
         """What became of the cohorts so far."""
         return self.record.journal.get("cohorts", COHORTS) or ()
 
     def everybody(self, standing: Standing) -> None:
-        """Take all home, cohort by cohort, as the file says; raise Waiting where it wants a person to decide."""
+        """Take all home, canaries first, then cohorts that grow as the rule says."""
         total = standing.people.count()
         while standing.people.left():
-            gone = [cohort for cohort in self.cohorts() if cohort.way is Way.HOME]
+            gone = sum(cohort.way is Way.HOME for cohort in self.cohorts())
             keys = self.rule.canaries if not gone else ()
-            size = None if keys else cohorts.size_of(len(gone) - bool(self.rule.canaries), self.rule.grow, total)
+            size = None if keys else cohorts.size_of(gone - bool(self.rule.canaries), self.rule.grow, total)
             with self.record.timed("cut over") as words:
                 cohort = self.cut_over(standing, size=size, keys=keys)
                 words[0] = f"cohort {cohort.number}: {cohort.people} people, each waited {cohort.wait_ms} ms"
-            if self._pauses(len(gone) + 1) and standing.people.left():
-                raise Waiting(
-                    f"cohort {cohort.number} is at home ({cohort.people} people, {cohort.wait_ms} ms); look at it, then "
-                    "`domicile apply --go-on`, or `domicile rollback --cohort "
-                    f"{cohort.number}`"
-                )
-
-    def _pauses(self, gone: int) -> bool:
-        return self.rule.pause == "each" or (self.rule.pause == "first" and gone == 1)
-
-    # -- the end -----------------------------------------------------------------------------------------------------
-
-    def shut(self, standing: Standing) -> None:
-        """Close the way back: drain it a last time, then home's own log is what home did since."""
-        if standing.people.left():
-            raise Refused("not everybody is at home; `domicile cutover` or `domicile apply` takes them there")
-        follower = self.follower(standing)
-        with self.record.timed("close") as words:
-            self._until_complete(follower)
-            rows = 0
-            for home in follower.homes:
-                done = follower.step_back(home, closing=True)
-                while not done.complete:
-                    done = follower.step_back(home, closing=True)
-                rows += done.rows + done.gone
-            words[0] = f"the way back is closed, {rows} rows came over it at last"
-            self.record.journal.put("way_back_closed", value=True, kind=bool)

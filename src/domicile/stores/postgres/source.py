@@ -22,6 +22,7 @@ from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import copy_out
 from domicile.stores.postgres.feed import triggers
+from domicile.stores.postgres.guard import Guarding
 from domicile.stores.postgres.horizon.rewrite import empty
 from domicile.stores.postgres.horizon.treatment import Patience
 from domicile.stores.postgres.names import STAGING, columns, key_names, run_id, staged
@@ -121,15 +122,15 @@ class PostgresSource:
 
     # -- fence and freeze ----------------------------------------------------------------------------------------
 
-    def stand_fence(self, scope: Scope) -> Fence:
-        """Install the guard, or return the one that stands."""
+    def stand_fence(self, scope: Scope, *, state: State = State.FENCED) -> Fence:
+        """Install the guard with all movers in this state, or return the one that stands."""
         self.bind(scope)
         for _ in range(FENCE_TRIES_MAX):
             standing = self._standing()  # asked each time: the try before may have been committed and not heard of
             if standing is not None:
                 return standing
             try:
-                return self._install(scope)
+                return self._install(scope, state)
             except Unreachable:
                 self._host.pause(0.2)
         raise Unreachable(
@@ -193,17 +194,17 @@ class PostgresSource:
         with faults(self.name, "look for rows that came late"):
             return staging.late_rows(self.connection, self.scope)
 
-    def _install(self, scope: Scope) -> Fence:
+    def _install(self, scope: Scope, state: State) -> Fence:
         connection = self.connection
         with faults(self.name, "install the fence"):
             self.refuse_foreign_staging()
             connection.execute("BEGIN")
             try:
-                fence.create_staging(connection, scope, STAGING)
+                fence.create_staging(connection, scope, STAGING, state=state)
                 start = self._host.monotonic_s()
                 fence.lock_for_guard(connection, scope)
-                fence.late_movers(connection, scope)
-                fence.install(connection, scope)
+                fence.late_movers(connection, scope, state=state)
+                fence.install(connection, scope, Guarding(closed=state is State.FENCED))
                 position, wait_ms = current_position(connection), round((self._host.monotonic_s() - start) * 1000)
                 run(
                     connection,
@@ -242,6 +243,17 @@ class PostgresSource:
         self.bind(scope)
         with faults(self.name, "freeze the closure"):
             return staging.freeze(
+                self.connection,
+                scope,
+                digest_key=self._key,
+                catalogue_sequences=sequences.within_columns(read_catalogue(self.connection)),
+            )
+
+    def draft(self, scope: Scope) -> Manifest:
+        """Compute the closure of this moment while people write, and keep it as a manifest for the copy."""
+        self.bind(scope)
+        with faults(self.name, "draft the closure"):
+            return staging.draft(
                 self.connection,
                 scope,
                 digest_key=self._key,

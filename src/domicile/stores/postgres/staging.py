@@ -108,6 +108,43 @@ def freeze(
     return manifest
 
 
+def draft(
+    connection: psycopg.Connection[Any],
+    scope: Scope,
+    *,
+    digest_key: bytes,
+    catalogue_sequences: tuple[Sequence, ...],
+) -> Manifest:
+    """Compute the closure of one moment while people write, for the copy; repeated, return the one that is there.
+
+    Nobody is fenced by it, and nothing may be erased by it: what came after that moment follows by the changefeed.
+    Raises Undecided when rows have no rule.
+    """
+    if exists(connection, "draft"):
+        row = run(connection, sql.SQL("SELECT body FROM {}").format(sql.Identifier(STAGING, "draft"))).fetchone()
+        return MANIFEST.validate_json(row[0] if row else "")
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    try:
+        _make_secret(connection)
+        manifest = _compute(connection, scope, STAGING, digest_key)
+        refuse_undecided(manifest)
+        sequences.freeze(connection, catalogue_sequences)
+        run(
+            connection,
+            sql.SQL("CREATE TABLE {} AS SELECT {}::text AS body").format(
+                sql.Identifier(STAGING, "draft"), sql.Literal(MANIFEST.dump_json(manifest).decode())
+            ),
+        )
+        close_to_others(connection, STAGING)
+        connection.execute("COMMIT")
+    except BaseException:
+        if not connection.closed:
+            connection.execute("ROLLBACK")
+        raise
+    _settle(connection, scope)
+    return manifest
+
+
 def _settle(connection: psycopg.Connection[Any], scope: Scope) -> None:
     """Have the manifest's pages known as settled, so that slices are found in its index alone.
 

@@ -147,11 +147,16 @@ class People:
 
     def tell_homes(self) -> None:
         """Bring every home's list of its people up to the source's; who is fenced there is not home's yet."""
-        for home, store in self.homes.items():
-            with faults(store.name, "bring its list of people up"), store.connection.transaction():
-                for kind in self.scope.kinds:
-                    self._tell(store.connection, home, kind)
-                places.copy_home(self.source.connection, store.connection, home)
+        for home in self.homes:
+            self.tell(home)
+
+    def tell(self, home: Home) -> None:
+        """The same for one home."""
+        store = self.homes[home]
+        with faults(store.name, "bring its list of people up"), store.connection.transaction():
+            for kind in self.scope.kinds:
+                self._tell(store.connection, home, kind)
+            places.copy_home(self.source.connection, store.connection, home)
 
     def _tell(self, target: psycopg.Connection[Any], home: Home, kind: Kind) -> None:
         movers = movers_of(kind.dataset)
