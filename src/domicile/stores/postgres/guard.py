@@ -230,9 +230,7 @@ def path_columns(dataset: DatasetScope) -> frozenset[str]:
     """The row's own columns over which its paths lead, and those that say whether they do."""
     first = [path.steps[0] for path in dataset.paths if path.steps]
     return frozenset(
-        name
-        for step in first
-        for name in (*step.columns, *(named_columns(step.when) if step.when else ()))
+        name for step in first for name in (*step.columns, *(named_columns(step.when) if step.when else ()))
     )
 
 
