@@ -15,7 +15,7 @@ from domicile.config import Config
 from domicile.errors import NoClearance, NotEqual, Waiting
 from domicile.events import Advanced
 from domicile.host import Host
-from domicile.model import Form, Home, Manifest, Scope, Slice
+from domicile.model import Form, Home, Manifest, Scope, Slice, State
 from domicile.predicates import ClearancePredicate, EqualityPredicate, ErasurePredicate
 from domicile.proof import Clearance, Equality, Erased, Restore
 from domicile.record import Record
@@ -149,7 +149,17 @@ class Clearing:
                 self.record.state(stating.erasure_outcome(intent, done))
             words[0] = f"{rows} rows deleted or blanked at the source, nothing else touched"
         self.record.journal.put("rows_left", self.source.remaining(), int)
+        self._lead_home(scope)
         self.record.journal.put("erase_done", value=True, kind=bool)
+
+    def _lead_home(self, scope: Scope) -> None:
+        """From now on everybody lives at home. The directory says so; the source's last, as its word counts."""
+        if not self.config.directory:
+            return
+        with self.source.transaction("write the directory"):
+            self.source.record_places(scope, State.HOME)
+            for home, store in self.homes.items():
+                store.take_places(self.source, home)
 
     def _erase_group(self, group: Sequence[Slice], clearance: Clearance) -> tuple[Erased, ...]:
         try:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    field_validator,
     model_validator,
 )
 
@@ -148,11 +149,45 @@ class Policy(FileModel):
     canaries: str | None = None
 
 
+SHARE = re.compile(r"^(?:100|[1-9]?[0-9](?:\.[0-9]{1,2})?)%$")
+
+
+class CutoverRule(FileModel):
+    """How people go home while the service runs, cohort by cohort; without it all go at once, under one fence.
+
+    `canaries` are keys of people who go first; `grow` are the sizes of the cohorts after them, as shares of all, the
+    last one again until nobody is left. `wait_s_max` is how long a cohort may wait before it is let go and tried again.
+    `pause` says after which cohorts a person decides whether to go on. `retained_mib_max` bounds what the source keeps
+    for the feed.
+    """
+
+    feed: Literal["auto", "slot", "trigger"] = "auto"
+    canaries: Annotated[tuple[str, ...], Field(max_length=1_000)] = ()
+    grow: Annotated[tuple[str, ...], Field(min_length=1, max_length=32)] = ("1%", "5%", "10%")
+    wait_s_max: Annotated[float, Field(gt=0, le=600)] = 5.0
+    pause: Literal["never", "first", "each"] = "never"
+    retained_mib_max: Annotated[int, Field(ge=16, le=16_777_216)] = 4_096
+
+    @field_validator("grow")
+    @classmethod
+    def _shares(cls, grow: tuple[str, ...]) -> tuple[str, ...]:
+        for share in grow:
+            if not SHARE.match(share) or float(share[:-1]) <= 0:
+                raise ValueError(f"{share!r}: write a share of all people, such as 1% or 0.5%")
+        return grow
+
+
 class Programme(FileModel):
     """Name and date of the whole undertaking."""
 
     name: Annotated[str, Field(pattern=NAME.pattern)]
     deadline: date | None = None
+
+
+class DirectoryRule(FileModel):
+    """Keep whose home is where, beyond the erasure: the key of each who moved and a location, no more."""
+
+    purpose: Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Config(FileModel):
@@ -165,7 +200,9 @@ class Config(FileModel):
     stores: Annotated[dict[str, StoreRule], Field(min_length=1)]
     subject: SubjectRule
     other_subjects: Annotated[tuple[SubjectRule, ...], Field(max_length=16)] = ()
+    directory: DirectoryRule | None = None
     datasets: dict[str, DatasetRule]
+    cutover: CutoverRule | None = None
 
     @model_validator(mode="after")
     def _joined(self) -> Config:

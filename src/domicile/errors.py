@@ -15,7 +15,8 @@ DomicileError 1
 │   ├── Unreachable 41   no connection
 │   ├── NotPermitted 42  the role may not do what the step needs
 │   ├── Fenced 43        the row belongs to a subject who is being moved
-│   └── Collateral 44    a statement touched rows outside the closure; it was rolled back
+│   ├── Collateral 44    a statement touched rows outside the closure; it was rolled back
+│   └── FeedBroken 45    changes may be missing from a changefeed, or more of them wait than may
 ├── EvidenceFault 50     the log, a statement or a signature does not hold
 └── HostFault 60         this machine lacks a program, space or a right
 ```
@@ -110,6 +111,12 @@ class Collateral(StoreFault):
     """A statement touched rows outside the closure; it was rolled back."""
 
     exit_code = 44
+
+
+class FeedBroken(StoreFault):
+    """Changes may be missing from a changefeed, or more of them wait than the source should keep."""
+
+    exit_code = 45
 
 
 class EvidenceFault(DomicileError):

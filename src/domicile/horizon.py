@@ -165,7 +165,9 @@ class Horizon:
 
     def _copies(self) -> tuple[server.Copy, ...]:
         with faults(self._source.name, "list the copies"):
-            return server.inventory(self._source.connection, self._tables, self._derived)
+            return server.inventory(
+                self._source.connection, self._tables, self._derived, directory=self._config.directory is not None
+            )
 
     def _id(self, copy: str) -> str:
         return f"{self._source.name}/{copy}"

@@ -131,14 +131,45 @@ class TransferPredicate(Predicate):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FreezePredicate(Predicate):
+    """The slices as they were frozen when all people had gone home in cohorts, where the plan could not name them."""
+
+    KIND: ClassVar[str] = "freeze/v1"
+    position: str
+    slices: tuple[PlannedSlice, ...]
+
+
+class Way(StrEnum):
+    """Where a cohort went."""
+
+    HOME = "home"
+    SOURCE = "source"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortMoved:
+    """People who went together: until when each of them waited, how long, and rows that came under the fence."""
+
+    number: int
+    way: Way
+    released_at: datetime
+    wait_ms: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CutoverPredicate(Predicate):
-    """The fence: since when and where writes of the subjects are refused, and how many subjects each home has."""
+    """The fence: since when and where writes of the subjects are refused, and how many subjects each home has.
+
+    With `cohort` these are the people of one cohort, who were let go again: home, or back at the source.
+    """
 
     KIND: ClassVar[str] = "cutover/v1"
     position: str
     fenced_at: datetime
     subjects: Mapping[str, int]
     fence: str
+    cohort: CohortMoved | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,6 +355,7 @@ KINDS: Final[Mapping[str, type[Predicate]]] = {
         PlanPredicate,
         TransferPredicate,
         CutoverPredicate,
+        FreezePredicate,
         EqualityPredicate,
         ApprovalPredicate,
         ClearancePredicate,

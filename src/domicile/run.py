@@ -21,13 +21,14 @@ from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.clearing import Clearing
 from domicile.config import Config
-from domicile.errors import BadFile, Refused, Undecided, WorldChanged
+from domicile.errors import BadFile, Refused, Undecided, Waiting, WorldChanged
 from domicile.events import Listener, Noted, silent
 from domicile.horizon import Horizon, Judged
 from domicile.host import Host
 from domicile.journal import Journal
 from domicile.keys import parse_vkey
-from domicile.model import Home, Manifest, Scope
+from domicile.model import Home, Manifest, Scope, State
+from domicile.moving import Moving
 from domicile.plan.document import (
     PLAN_BYTES_MAX,
     Plan,
@@ -42,11 +43,13 @@ from domicile.predicates import (
     ApproverKey,
     CertificatePredicate,
     ErasurePredicate,
+    FreezePredicate,
     Predicate,
 )
 from domicile.proof import Copy, Fence
 from domicile.record import Record
 from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.live.standing import Standing
 from domicile.stores.postgres.source import PostgresSource
 from domicile.transfer import transfer
 from domicile.workspace import Workspace
@@ -58,6 +61,7 @@ class Stage(StrEnum):
     """Where `apply --until` may stop."""
 
     TRANSFER = "transfer"
+    CUTOVER = "cutover"
     VERIFY = "verify"
     CLEAR = "clear"
     ERASE = "erase"
@@ -86,6 +90,7 @@ class Run:
         self.record = Record(workspace, self.signer, self.journal, host=host, listener=listener)
         self.ledger, self.last = self.record.ledger, self.record.last
         self.clearing = Clearing(record=self.record, source=self.source, homes=self.homes, config=config, host=host)
+        self.moving = Moving(record=self.record, source=self.source, homes=self.homes, config=config, host=host)
 
     @classmethod
     @contextmanager
@@ -102,6 +107,7 @@ class Run:
 
     def close(self) -> None:
         """Give sessions and files back."""
+        self.moving.close()
         self.source.close()
         for store in self.homes.values():
             store.close()
@@ -182,10 +188,10 @@ class Run:
 
     # -- apply ---------------------------------------------------------------------------------------------------
 
-    def apply(self, *, until: Stage = Stage.CERTIFY, yes: bool = False) -> None:
+    def apply(self, *, until: Stage = Stage.CERTIFY, yes: bool = False, close: bool = False) -> None:
         """Drive all stages to `until`; stop with Waiting where a person has to decide.
 
-        Nothing is erased without `yes`.
+        Nothing is erased without `yes`. Where people go home in cohorts, the way back is closed with `close` only.
         """
         self._refuse_given_up()
         plan, plan_bytes = self.load_plan()
@@ -198,7 +204,11 @@ class Run:
         scope = resolve(self.config, catalogue)
         self._bind(scope)
         if not self.journal.get("erase_done", bool):
-            if not self._move(scope, plan, plan_bytes, until):
+            if self.config.cutover is None:
+                moved = self._move(scope, plan, plan_bytes, until)
+            else:
+                moved = self._move_live(scope, plan, plan_bytes, until, close=close)
+            if not moved:
                 return
             clearance = self.clearing.clearance(scope)
             if until is Stage.CLEAR:
@@ -231,6 +241,78 @@ class Run:
         self.clearing.equality(scope, manifest)
         return until is not Stage.VERIFY
 
+    # -- while people write ----------------------------------------------------------------------------------------
+
+    def _move_live(self, scope: Scope, plan: Plan, plan_bytes: bytes, until: Stage, *, close: bool) -> bool:
+        """Begin, draft, copy, follow, cut over by cohorts, close, freeze, verify; False when no more was asked for."""
+        if not self.way_back_is_closed:
+            standing = self._stand(scope, plan, plan_bytes)
+            if until is Stage.TRANSFER:
+                self.moving.catch_up(self.moving.follower(standing))
+                return False
+            self.moving.everybody(standing)
+            if until is Stage.CUTOVER:
+                return False
+            if not close:
+                raise Waiting(
+                    "everybody is at home, and the way back is open (`domicile follow` keeps it so, `domicile rollback` "
+                    "takes it); `domicile apply --close` closes it and asks for the approvals to erase"
+                )
+            self.moving.shut(standing)
+        with self.record.timed("freeze") as words:
+            manifest = self.source.refreeze(scope)
+            words[0] = f"{sum(piece.rows for piece in manifest.slices)} rows in {len(manifest.slices)} slices"
+        self.journal.put("manifest", manifest, Manifest)
+        if self.last(FreezePredicate) is None:
+            plan_sha256 = self.ledger.plan().plan
+            self.record.state_all(
+                [
+                    stating.freeze_statement(plan_sha256, self.source.position(), manifest),
+                    *stating.finding_statements(plan_sha256, manifest),
+                ]
+            )
+        for home, store in self.homes.items():
+            store.replace_manifest(scope, home, self.source)
+        self.clearing.equality(scope, manifest)
+        return until is not Stage.VERIFY
+
+    def _stand(self, scope: Scope, plan: Plan, plan_bytes: bytes) -> Standing:
+        """Have all that a live move needs stand, and all rows at home; safe to repeat, and quick when they are."""
+        for store in self.homes.values():
+            store.reach()
+        self._hold(plan_bytes)
+        standing = self.moving.begin(scope)
+        with self.record.timed("draft") as words:
+            draft = self.source.draft(scope)
+            words[0] = f"{sum(piece.rows for piece in draft.slices)} rows in {len(draft.slices)} slices"
+        self.journal.put("manifest", draft, Manifest)
+        self._state_plan(plan, plan_bytes, replace(draft, slices=(), findings=()), scope)
+        self.moving.bring(standing, draft)
+        return standing
+
+    def standing(self) -> Standing:
+        """What a live move that is under way works with: for `cutover`, `rollback` and `follow`."""
+        if self.config.cutover is None:
+            raise Refused("this programme has no `cutover:` in domicile.yaml; all of its people go home at once")
+        self._refuse_given_up()
+        plan, plan_bytes = self.load_plan()
+        if self.way_back_is_closed:
+            raise Refused("the way back is closed: people live at home for good; see `domicile status`")
+        if not self.source.fence_stands():
+            raise Refused("nothing is under way yet; `domicile apply --until transfer` brings all rows home first")
+        catalogue = self.source.catalogue()
+        refuse_changed_world(plan, self.config_bytes, catalogue)
+        scope = resolve(self.config, catalogue)
+        self._bind(scope)
+        return self._stand(scope, plan, plan_bytes)
+
+    @property
+    def way_back_is_closed(self) -> bool:
+        """Whether people live at home for good."""
+        return bool(self.journal.get("way_back_closed", bool))
+
+    # -- all at once -----------------------------------------------------------------------------------------------
+
     def _hold(self, plan_bytes: bytes) -> None:
         """Keep the plan that a fence is stood for; raise WorldChanged when it was stood for another."""
         plan = plan_bytes.decode()
@@ -245,7 +327,11 @@ class Run:
     def _fence(self, scope: Scope, plan: Plan) -> Fence:
         stood = self.journal.get("fence", Fence)
         with self.record.timed("fence") as words:
+            if self.config.directory:
+                self.source.make_directory()
             fence = self.source.stand_fence(scope)
+            if stood is None:
+                self.source.record_places(scope, State.FENCED)
             fence = replace(fence, fenced_at=max(fence.fenced_at, plan.made_at))
             self.record.remember(fence.fenced_at)
             waited = f"stands since {fence.fenced_at:%H:%M:%S} UTC" if stood else f"others waited {fence.wait_ms} ms"
@@ -258,6 +344,7 @@ class Run:
             try:
                 manifest = self.source.freeze(scope)
             except Undecided:
+                self.source.forget_movers()
                 self.source.drop_staging()
                 self.journal.put("plan", "", str)
                 raise
@@ -364,6 +451,7 @@ class Run:
         if self.ledger.size:  # before the fence goes, so that nobody goes on without one
             self.journal.put("given_up", value=True, kind=bool)
         self.source.unlimit_sequences()
+        self.source.forget_movers()
         self.source.drop_staging()
         self.journal.put("plan", "", str)
         return True

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
+from domicile import cohorts
+from domicile.cohorts import Cohort
 from domicile.config import Config
 from domicile.model import Form, Home, Manifest, Slice, SliceId
 from domicile.plan.document import Plan
 from domicile.predicates import (
     ApprovalRule,
     ClearancePredicate,
+    CohortMoved,
     ComparedSlice,
     CutoverPredicate,
     EqualityPredicate,
@@ -18,6 +22,7 @@ from domicile.predicates import (
     ErasedSlice,
     ErasurePredicate,
     FindingPredicate,
+    FreezePredicate,
     MovedSlice,
     Phase,
     Place,
@@ -28,6 +33,7 @@ from domicile.predicates import (
     RestoredSlice,
     RestoreReport,
     TransferPredicate,
+    Way,
 )
 from domicile.proof import Clearance, Copy, Equality, Erased, Fence, Measure, Restore
 
@@ -56,17 +62,7 @@ def plan_statement(  # noqa: PLR0913 - what people signed, and what was frozen
             name: Place(country=place.country, operator=place.operator) for name, place in config.locations.items()
         },
         approvals=approvals,
-        slices=tuple(
-            PlannedSlice(
-                id=piece.id,
-                dataset=piece.dataset,
-                home=piece.home,
-                rows=piece.rows,
-                erase=EraseCounts(delete=piece.delete, blank=piece.blank),
-            )
-            for piece in manifest.slices
-            if piece.form is Form.WHOLE
-        ),
+        slices=_planned(manifest),
         copies=tuple(
             PlannedCopy(
                 id=copy.id,
@@ -80,6 +76,25 @@ def plan_statement(  # noqa: PLR0913 - what people signed, and what was frozen
         ),
         not_proven=plan.not_proven,
     )
+
+
+def _planned(manifest: Manifest) -> tuple[PlannedSlice, ...]:
+    return tuple(
+        PlannedSlice(
+            id=piece.id,
+            dataset=piece.dataset,
+            home=piece.home,
+            rows=piece.rows,
+            erase=EraseCounts(delete=piece.delete, blank=piece.blank),
+        )
+        for piece in manifest.slices
+        if piece.form is Form.WHOLE
+    )
+
+
+def freeze_statement(plan: str, position: str, manifest: Manifest) -> FreezePredicate:
+    """State the slices of people who went home in cohorts, as they were frozen when all had gone."""
+    return FreezePredicate(plan=plan, position=position, slices=_planned(manifest))
 
 
 def finding_statements(plan: str, manifest: Manifest) -> Iterator[FindingPredicate]:
@@ -116,6 +131,25 @@ def cutover_statement(plan: str, fence: Fence) -> CutoverPredicate:
         fenced_at=fence.fenced_at,
         subjects={str(home): count for home, count in fence.subjects},
         fence=FENCE_TEXT,
+        cohort=None,
+    )
+
+
+def cohort_statement(plan: str, cohort: Cohort) -> CutoverPredicate:
+    """State when one cohort went, and how long each of its people waited."""
+    return CutoverPredicate(
+        plan=plan,
+        position=cohort.position,
+        fenced_at=cohort.fenced_at,
+        subjects={str(home): count for home, count in cohort.subjects},
+        fence=FENCE_TEXT,
+        cohort=CohortMoved(
+            number=cohort.number,
+            way=Way.HOME if cohort.way is cohorts.Way.HOME else Way.SOURCE,
+            released_at=cohort.fenced_at + timedelta(milliseconds=cohort.wait_ms),
+            wait_ms=cohort.wait_ms,
+            rows=cohort.rows,
+        ),
     )
 
 

@@ -116,6 +116,7 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
 ) -> Plan:
     """Put together what the survey counted and the inventory lists."""
     refuse_expired(config, now.date())
+    refuse_private_keys(config, scope)
     sizes = {table.name: (table.rows_estimate, table.bytes) for table in catalogue.tables}
     datasets = tuple(
         PlannedDataset(
@@ -145,7 +146,7 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
         approvals_threshold=config.policy.approvals.erase.threshold,
         approvers=config.policy.approvals.erase.of,
         forecast=forecast(datasets, manifest, config.programme.deadline, copies=len(copies), now=now),
-        not_proven=(*NOT_PROVEN, *_excepted(config), *_unlogged(catalogue, scope)),
+        not_proven=(*NOT_PROVEN, *_excepted(config), *_directory(config), *_unlogged(catalogue, scope)),
     )
 
 
@@ -165,6 +166,25 @@ def refuse_expired(config: Config, today: date) -> None:
                 f"policy.exceptions: {exception.id} ended on {exception.until}; class its fields anew, or have it "
                 "approved again"
             )
+
+
+def refuse_private_keys(config: Config, scope: Scope) -> None:
+    """Raise Refused when a directory is to keep outside what the file calls private: the subject's key."""
+    for kind in scope.kinds if config.directory else ():
+        if kind.key in scope.dataset(kind.dataset).private:
+            raise Refused(
+                f"directory: it keeps the key of everybody who moves at the source, and {kind.dataset}.{kind.key} is "
+                f"private; class it public in datasets.{kind.dataset}.fields, or leave `directory` out"
+            )
+
+
+def _directory(config: Config) -> Iterator[str]:
+    """What the directory keeps outside, in words."""
+    if config.directory:
+        yield (
+            f"{config.source}/directory keeps the key of everybody who moves, their home's location and whether they "
+            f"live there, nothing else of them: {config.directory.purpose}"
+        )
 
 
 def _excepted(config: Config) -> Iterator[str]:

@@ -17,6 +17,7 @@ from psycopg import sql
 from domicile.catalogue import TableName
 from domicile.stores.postgres.copies import CopyKind, copy_id
 from domicile.stores.postgres.files import materialised_views, read_roots
+from domicile.stores.postgres.names import DIRECTORY
 
 BLOCK_BYTES = 1024 * 1024
 _HEX = re.compile(rb"\\x([0-9a-f]{12,})")
@@ -58,6 +59,8 @@ def relations(
     for oid, schema, name, kind, persistence in conn.execute(_RELATIONS_SQL).fetchall():
         table = TableName(schema=schema, name=name)
         copy = copy_id(CopyKind.UNLOGGED_TABLES if persistence == "u" else CopyKind.UNMAPPED_TABLES)
+        if schema == DIRECTORY:
+            copy = copy_id(CopyKind.DIRECTORY)
         if oid in roots:
             copy = copy_id(CopyKind.LIVE_ROWS, roots[oid])
         elif oid in emptied:

@@ -23,6 +23,7 @@ class CopyKind(StrEnum):
     STATISTICS = "statistics"
     CATALOGUE = "catalogue"
     STAGING = "staging"
+    DIRECTORY = "directory"
     ORPHANED_FILES = "orphaned-files"
     TEMP_FILES = "temp-files"
     WAL = "wal"
@@ -59,6 +60,7 @@ LOOKED: dict[CopyKind, Looked] = {
     CopyKind.MATERIALISED_VIEW: Looked.ROWS_AND_FILES,
     CopyKind.DERIVED_TABLE: Looked.ROWS_AND_FILES,
     CopyKind.LARGE_OBJECTS: Looked.ROWS_AND_FILES,
+    CopyKind.DIRECTORY: Looked.ROWS_AND_FILES,
     CopyKind.SUBSCRIBERS: Looked.NEVER,
     CopyKind.STANDBYS: Looked.NEVER,
     CopyKind.ARCHIVE: Looked.NEVER,

@@ -168,7 +168,8 @@ def _source_rights(connection: psycopg.Connection[Any], name: str) -> Iterator[C
         " AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'TRIGGER')"
         " AND pg_has_role(c.relowner, 'USAGE')), true) FROM pg_class AS c"
         " JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
-        " AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'domicile')",
+        " AND n.nspname NOT LIKE 'pg\\_%'"
+        " AND n.nspname NOT IN ('information_schema', 'domicile', 'domicile_directory')",
         "copy, fence (ENABLE ALWAYS TRIGGER asks for ownership) and erase",
         "make the role a member of the tables' owner",
     )  # fmt: skip

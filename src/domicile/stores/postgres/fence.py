@@ -27,7 +27,8 @@ from domicile.stores.postgres.paths import same_person
 from domicile.stores.postgres.readings import json_function
 from domicile.stores.postgres.session import FENCED_STATE, run
 
-GUARD = "zzzz_domicile_guard"
+OURS = "zzzz_domicile_"
+GUARD = f"{OURS}guard"
 GUARD_AFTER = f"{GUARD}_after"
 GUARD_TRUNCATE = f"{GUARD}_truncate"
 GUARDS = (GUARD, GUARD_AFTER, GUARD_TRUNCATE)
@@ -302,8 +303,8 @@ def close_to_others(connection: psycopg.Connection[Any], schema: str) -> None:
 
 
 def without_guard(table: Table) -> Table:
-    """The table as the application made it."""
-    return replace(table, triggers=tuple(item for item in table.triggers if not item.name.startswith(GUARD)))
+    """The table as the application made it, without our triggers."""
+    return replace(table, triggers=tuple(item for item in table.triggers if not item.name.startswith(OURS)))
 
 
 def _refusal(connection: psycopg.Connection[Any]) -> sql.Identifier:

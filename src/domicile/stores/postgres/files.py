@@ -21,6 +21,7 @@ import psycopg
 from domicile.catalogue import TableName
 from domicile.errors import NotPermitted, StoreFault
 from domicile.stores.postgres.copies import CopyKind, copy_id
+from domicile.stores.postgres.names import DIRECTORY
 from domicile.stores.postgres.pages import Geometry
 
 READ_BYTES = 4 * 1024 * 1024
@@ -462,6 +463,8 @@ def _kind_of(  # noqa: PLR0913 - one catalogue row, column by column
         return CopyKind.TEMP_FILES, None
     if table.schema == "domicile":
         return CopyKind.STAGING, None
+    if table.schema == DIRECTORY:
+        return CopyKind.DIRECTORY, None
     if owner_kind != "m" and persistence == "u":
         return CopyKind.UNLOGGED_TABLES, None
     return CopyKind.UNMAPPED_TABLES, None

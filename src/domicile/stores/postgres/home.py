@@ -20,7 +20,7 @@ from domicile.errors import HostFault, NotEqual, Refused
 from domicile.model import DatasetScope, Digest, Home, Scope, Slice, SliceId
 from domicile.proof import Measure
 from domicile.stores import Sink, SourceStore
-from domicile.stores.postgres import restoring, sequences
+from domicile.stores.postgres import places, restoring, sequences
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.copying import CopyIn, Meter
 from domicile.stores.postgres.fence import without_guard
@@ -35,12 +35,12 @@ from domicile.stores.postgres.names import (
     staged,
 )
 from domicile.stores.postgres.reading import PostgresSnapshot, slice_rows, snapshot, stray_rows
-from domicile.stores.postgres.schema import dump_section
+from domicile.stores.postgres.schema import Part, dump_section
 from domicile.stores.postgres.session import Session, application_path, faults, run, with_application_path
 from domicile.stores.postgres.source import PostgresSource
 
 Filled = TypeVar("Filled")
-PRE_DATA, POST_DATA, FINISHED = "pre-data", "post-data", "finished"
+PRE_DATA, INDEXED, POST_DATA, FINISHED = "pre-data", "indexed", "post-data", "finished"
 TABLES_NAMED_MAX = 3
 
 
@@ -116,6 +116,12 @@ class PostgresHome:
         """Open a view of this moment, in a session of its own."""
         with self._session.apart() as connection, snapshot(connection, self.scope, self._key, self.name) as view:
             yield view
+
+    def take_places(self, source: PostgresSource, location: Home) -> None:
+        """Make this home's directory: the lines of its own people as they stand at the source."""
+        with faults(self.name, "write the directory"):
+            places.create(self.connection, store=self.name)
+            places.copy_home(source.connection, self.connection, location)
 
     # -- the tables ----------------------------------------------------------------------------------------------
 
@@ -303,14 +309,28 @@ class PostgresHome:
         with faults(self.name, "give sequences their range"):
             sequences.give_home(self.connection, self._source.sequences(), share=share, shares=shares)
         if not self._marked(POST_DATA):
-            source = self._source
-            script = dump_section(source.dsn, server_major=source.version, section=POST_DATA, store=source.name)
-            self._run_section(POST_DATA, script)
+            self._run_post_data(POST_DATA, Part.FOREIGN_KEYS if self._marked(INDEXED) else Part.ALL)
         with faults(self.name, "fill views and statistics"):
             self._refresh_views()
             with application_path(self.connection):  # statistics of expression indexes call the application's functions
                 self.connection.execute("ANALYZE")
             self.connection.execute("INSERT INTO domicile.mark VALUES (%s)", (FINISHED,))
+
+    def index(self, scope: Scope) -> None:
+        """Make the post-data part but for foreign keys; these hold once all rows are of one moment, so at `finish`."""
+        self.bind(scope)
+        if not self._marked(INDEXED) and not self._marked(POST_DATA):
+            self._run_post_data(INDEXED, Part.WITHOUT_FOREIGN_KEYS)
+            with faults(self.name, "gather statistics"), application_path(self.connection):
+                self.connection.execute("ANALYZE")
+
+    def _run_post_data(self, mark: str, part: Part) -> None:
+        if self._source is None:
+            raise RuntimeError("prepare comes before index and finish")
+        source = self._source
+        self._run_section(
+            mark, dump_section(source.dsn, server_major=source.version, section="post-data", store=source.name, part=part)
+        )  # fmt: skip
 
     def finished(self) -> bool:
         """Whether `finish` was completed."""

@@ -14,6 +14,7 @@ from domicile.model import Blank, DatasetId, DatasetScope, Outside
 from domicile.stores.postgres.comparing import compare_each
 
 STAGING = "domicile"
+DIRECTORY = "domicile_directory"
 ROW_HASH = "row_hash"
 
 

@@ -59,12 +59,14 @@ def leads_to_anyone(scope: Scope, path: Path, start: str, *, schema: str = STAGI
     return sql.SQL("EXISTS (SELECT FROM {}{} WHERE true{})").format(first, joins, condition)
 
 
-def leads_to_others(scope: Scope, path: Path, start: str, *, state: str) -> sql.Composable:
-    """A condition on row `start`: over `path` it reaches a person who is no mover in that state, a stayer maybe."""
+def leads_to_others(scope: Scope, path: Path, start: str, *, state: str | None) -> sql.Composable:
+    """A condition on row `start`: over `path` it reaches a person who is no mover in that state (None: in any)."""
 
     def apart(person: str) -> sql.Composable:
         return sql.SQL("NOT EXISTS (SELECT FROM {} AS s WHERE {}{})").format(
-            movers_of(path.subject), is_mover(scope, path.subject, person), in_states("s", (state,))
+            movers_of(path.subject),
+            is_mover(scope, path.subject, person),
+            in_states("s", None if state is None else (state,)),
         )
 
     if not path.steps:

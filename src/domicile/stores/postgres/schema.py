@@ -1,6 +1,6 @@
 """The home's schema, made by the real pg_dump: pre-data before the rows, post-data after them.
 
-The archive's table of contents is filtered, so that neither our staging nor the guard's triggers come along; the SQL
+The archive's table of contents is filtered, so that neither our staging nor our triggers come along; the SQL
 runs in one transaction together with its mark, so a section is there as a whole or not at all. Owners and grants stay
 behind: roles of the source mean nothing at home (ADR 0004).
 """
@@ -11,13 +11,15 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
 from domicile.errors import HostFault, StoreFault
+from domicile.stores.postgres.feed.triggers import LOG
 from domicile.stores.postgres.fence import GUARD
-from domicile.stores.postgres.names import STAGING
+from domicile.stores.postgres.names import DIRECTORY, STAGING
 from domicile.stores.postgres.programs import find_client
 
 TIMEOUT_S_MAX = 3_600
@@ -27,8 +29,16 @@ EMPTY_PATH = "SELECT pg_catalog.set_config('search_path', '', false);"
 SESSION_LINES = ("SET transaction_timeout", "\\restrict ", "\\unrestrict ", EMPTY_PATH)
 
 
-def dump_section(dsn: str, *, server_major: int, section: str, store: str) -> str:
-    """Return the SQL of `pre-data` or `post-data` of the source, without our own objects.
+class Part(StrEnum):
+    """What of the section is wanted: foreign keys apart, as they hold only once all rows are of one moment."""
+
+    ALL = "all"
+    WITHOUT_FOREIGN_KEYS = "without foreign keys"
+    FOREIGN_KEYS = "foreign keys"
+
+
+def dump_section(dsn: str, *, server_major: int, section: str, store: str, part: Part = Part.ALL) -> str:
+    """Return the SQL of `pre-data` or `post-data` of the source, or a part of it, without our own objects.
 
     Raises HostFault when no pg_dump of that major or newer is here, StoreFault when it fails.
     """
@@ -37,11 +47,14 @@ def dump_section(dsn: str, *, server_major: int, section: str, store: str) -> st
         _run(
             "pg_dump", server_major, dsn, store,
             ["--format=custom", "--schema-only", "--no-owner", "--no-acl", "--no-publications", "--no-subscriptions",
-             "--no-security-labels", "--no-tablespaces", f"--exclude-schema={STAGING}", f"--file={archive}"],
+             "--no-security-labels", "--no-tablespaces", f"--exclude-schema={STAGING}",
+             f"--exclude-schema={DIRECTORY}", f"--file={archive}"],
         )  # fmt: skip
         listing = _run("pg_restore", server_major, None, store, ["--list", str(archive)])
         chosen = Path(folder) / "contents"
-        chosen.write_text("\n".join(line for line in listing.split("\n") if not _ours(line)), encoding="utf-8")
+        chosen.write_text(
+            "\n".join(line for line in listing.split("\n") if not _ours(line) and _is_of(line, part)), encoding="utf-8"
+        )
         script = _run(
             "pg_restore", server_major, None, store,
             [f"--section={section}", f"--use-list={chosen}", "--no-owner", "--no-acl", "--file=-", str(archive)],
@@ -62,9 +75,17 @@ def _without_session_lines(script: str) -> str:
     return "\n".join(kept)
 
 
+def _is_of(line: str, part: Part) -> bool:
+    """Whether a line of the table of contents (`12; 2606 16385 FK CONSTRAINT schema name owner`) is of the part."""
+    if part is Part.ALL or not line or line.startswith(";"):
+        return True
+    kind = line.split(";", 1)[-1].split(maxsplit=2)[2:]
+    return (bool(kind) and kind[0].startswith("FK CONSTRAINT ")) == (part is Part.FOREIGN_KEYS)
+
+
 def _ours(line: str) -> bool:
     words = line.split()
-    return "TRIGGER" in words and any(word.startswith(GUARD) for word in words)
+    return "TRIGGER" in words and any(word.startswith((GUARD, LOG)) for word in words)
 
 
 def environment_of(dsn: str) -> Mapping[str, str]:

@@ -68,21 +68,21 @@ class Session:
     """One store's session: opened when first needed and again after it broke. `store` is its name in messages."""
 
     def __init__(self, dsn: str, *, store: str) -> None:
+        self.store = store
         self._dsn = dsn
-        self._store = store
         self._connection: psycopg.Connection[Any] | None = None
 
     @property
     def connection(self) -> psycopg.Connection[Any]:
         """The open connection."""
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._dsn, store=self._store)
+            self._connection = connect(self._dsn, store=self.store)
         return self._connection
 
     @contextmanager
     def apart(self) -> Iterator[psycopg.Connection[Any]]:
         """Open a connection of its own, for as long as the block."""
-        connection = connect(self._dsn, store=self._store)
+        connection = connect(self._dsn, store=self.store)
         try:
             yield connection
         finally:
@@ -90,7 +90,7 @@ class Session:
 
     def reach(self) -> None:
         """Open the session, or raise Unreachable."""
-        with faults(self._store, "be reached"):
+        with faults(self.store, "be reached"):
             self.connection.execute("SELECT")
 
     def roll_back(self) -> None:

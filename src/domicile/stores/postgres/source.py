@@ -14,13 +14,14 @@ from psycopg import sql
 from domicile.catalogue import Catalogue, Sequence
 from domicile.errors import Refused, Unreachable, WorldChanged
 from domicile.host import Host
-from domicile.model import DatasetScope, Digest, Home, Manifest, Scope, Slice, SliceId
+from domicile.model import DatasetScope, Digest, Home, Manifest, Scope, Slice, SliceId, State
 from domicile.proof import Erased, Fence
 from domicile.stores import Sink
-from domicile.stores.postgres import erasing, fence, sequences, staging, tracing
+from domicile.stores.postgres import erasing, fence, places, sequences, staging, tracing
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import copy_out
+from domicile.stores.postgres.feed import triggers
 from domicile.stores.postgres.horizon.rewrite import empty
 from domicile.stores.postgres.horizon.treatment import Patience
 from domicile.stores.postgres.names import STAGING, columns, key_names, run_id, staged
@@ -72,7 +73,7 @@ class PostgresSource:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def catalogue(self) -> Catalogue:
-        """Say what the database holds, less the guard that stands there for us."""
+        """Say what the database holds, less the guard and the key-log that stand there for us."""
         with faults(self.name, "read the catalogue"):
             found = read_catalogue(self.connection)
         return replace(found, tables=tuple(fence.without_guard(table) for table in found.tables))
@@ -273,9 +274,32 @@ class PostgresSource:
         with faults(self.name, "read the frozen closure"):
             return staging.frozen(self.connection)
 
+    def position(self) -> str:
+        """The place in the write-ahead log of now."""
+        with faults(self.name, "read its position"):
+            return current_position(self.connection)
+
     def release_fence(self) -> None:
         """Take the guard away; the staging stays."""
         self._patiently("release the fence", lambda connection: fence.remove(connection, self.scope))
+
+    # -- the directory -------------------------------------------------------------------------------------------
+
+    def make_directory(self) -> None:
+        """Make the directory's tables, unless they are here."""
+        with faults(self.name, "make the directory"):
+            places.create(self.connection, store=self.name)
+
+    @contextmanager
+    def transaction(self, what: str) -> Iterator[None]:
+        """Let all that the block does in this session happen, or nothing."""
+        with faults(self.name, what), self.connection.transaction():
+            yield
+
+    def record_places(self, scope: Scope, state: State) -> int:
+        """Write into the directory, where one is kept, that all movers are in that state; return how many changed."""
+        with faults(self.name, "write the directory"):
+            return places.record_all(self.connection, scope, state=state)
 
     # -- erasing -------------------------------------------------------------------------------------------------
 
@@ -311,12 +335,18 @@ class PostgresSource:
         with faults(self.name, "look for rows that should be gone"):
             return erasing.remaining(self.connection, self.scope) + staging.late_rows(self.connection, self.scope)
 
+    def forget_movers(self) -> None:
+        """Take the movers of a run that is given up out of the directory."""
+        with faults(self.name, "take people out of the directory"):
+            places.withdraw(self.connection, self.scope)
+
     def drop_staging(self) -> None:
-        """Remove guard and staging in one transaction."""
+        """Remove guard, changefeed and staging in one transaction; the directory stays."""
         self.refuse_foreign_staging()
 
         def drop(connection: psycopg.Connection[Any]) -> None:
             fence.remove(connection, self.scope)
+            triggers.detach(connection)
             run(connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(STAGING)))
 
         self._patiently("take guard and staging away", drop)

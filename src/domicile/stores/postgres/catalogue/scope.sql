@@ -7,7 +7,7 @@ tree (relid, root) AS (
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'f')
       AND NOT c.relispartition
-      AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'domicile')
+      AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'domicile', 'domicile_directory')
       AND NOT EXISTS (
           SELECT FROM pg_catalog.pg_depend d
           WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')

@@ -149,11 +149,11 @@ def home_expression(rule: MarketRule, row: str) -> sql.Composable:
     )
 
 
-def movers_query(scope: Scope, kind: Kind, *, schema: str) -> sql.Composable:
-    """SELECT key, home of every mover of one kind."""
+def movers_query(scope: Scope, kind: Kind, *, schema: str, row: sql.Composable | None = None) -> sql.Composable:
+    """SELECT key, home of every mover of one kind, or of those among the row item `row`."""
     return sql.SQL(
         "SELECT q.key, q.home FROM (SELECT m.key, {} AS home FROM ({}) AS m) AS q WHERE q.home IS NOT NULL"
-    ).format(home_expression(kind.market, "m"), markets_query(scope, kind, schema=schema))
+    ).format(home_expression(kind.market, "m"), markets_query(scope, kind, schema=schema, row=row))
 
 
 def becomes_mover(scope: Scope, kind: Kind, row: sql.Composable, *, schema: str) -> sql.Composable:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from domicile.errors import StoreFault
-from domicile.model import DatasetId, DatasetScope, Edge, Fate, Finding, Form
+from domicile.model import DatasetId, DatasetScope, Edge, Fate, Finding, Form, Scope
 from domicile.rules import Apart, HomeRows
 from domicile.stores.postgres.closure.work import Work, is_everywhere
 from domicile.stores.postgres.comparing import compare_each
@@ -23,15 +23,16 @@ ROUNDS_MAX = 10_000
 ANALYSE_LINES_MIN = 100
 
 
-def of_home(work: Work) -> Iterator[Finding]:
+def of_home(work: Work, *, children: frozenset[DatasetId] | None = None) -> Iterator[Finding]:
     """Add the rows that home rows refer to, until nothing is added; count them by edge.
 
-    Refusing edges are not followed: they are asked at the end, for parents that no other rule has brought.
+    Refusing edges are not followed: they are asked at the end, for parents that no other rule has brought. `children`
+    are the datasets that have lines, where these are not all there are: then refusing edges are somebody else's.
     """
     counts: dict[Edge, int] = {}
     edges = [edge for edge in work.scope.edges if not is_everywhere(work.scope.dataset(edge.parent))]
-    followed = [edge for edge in edges if not _refuses_at_home(work, edge)]
-    asked = followed
+    followed = [edge for edge in edges if not refuses_at_home(work.scope, edge)]
+    asked = [edge for edge in followed if children is None or edge.child in children]
     for number in range(1, ROUNDS_MAX):
         grown: set[DatasetId] = set()
         for edge in asked:
@@ -45,7 +46,7 @@ def of_home(work: Work) -> Iterator[Finding]:
     else:
         raise StoreFault(f"the needs of home did not settle in {ROUNDS_MAX} rounds; this is a fault of the engine")
     for edge in edges:
-        if _refuses_at_home(work, edge):
+        if children is None and refuses_at_home(work.scope, edge):
             counts[edge] = _missing(work, edge)
     yield from (_apart_finding(work, edge, counts[edge], "home") for edge in edges if counts.get(edge))
 
@@ -59,8 +60,9 @@ def _analyse(work: Work, dataset: DatasetId, changed: int) -> None:
         work.run(sql.SQL("ANALYZE {}").format(work.lines(work.scope.dataset(dataset))))
 
 
-def _refuses_at_home(work: Work, edge: Edge) -> bool:
-    parent = work.scope.dataset(edge.parent)
+def refuses_at_home(scope: Scope, edge: Edge) -> bool:
+    """Whether a row at home may not refer to a parent that is not its owner's there."""
+    parent = scope.dataset(edge.parent)
     if parent.moves:
         return edge.apart_home is Apart.REFUSE
     return parent.home_rows is HomeRows.NOTHING
@@ -144,7 +146,7 @@ def children_at_home(work: Work, edge: Edge, child: DatasetScope, number: int | 
         homes = sql.SQL(", ").join(sql.SQL("({})").format(sql.Literal(home)) for home in work.scope.homes)
         yield sql.SQL(
             "SELECT h.part AS home_part, {} FROM {} AS d{} CROSS JOIN (VALUES {}) AS h(part) WHERE {}"
-        ).format(_referring(edge), source_of(child), opening, homes, holds(edge, "d"))
+        ).format(_referring(edge), work.rows(child), opening, homes, holds(edge, "d"))
 
 
 def _referring(edge: Edge) -> sql.Composable:

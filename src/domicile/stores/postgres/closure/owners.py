@@ -22,7 +22,8 @@ from domicile.stores.postgres.paths import follow, is_mover, leads_to_anyone, pa
 def make_lines(work: Work, dataset: DatasetScope) -> None:
     """Make the work table: filled at once where no row can have two owners, else empty."""
     if dataset.decided and dataset.sole:
-        work.run(_sole_lines(work, dataset, dataset.paths[0]))
+        found = sole_lines(work, dataset)
+        work.run(sql.SQL("CREATE TABLE {} AS {}").format(work.lines(dataset), found))
         work.run(sql.SQL("ANALYZE {}").format(work.lines(dataset)))
         return
     work.run(
@@ -33,17 +34,18 @@ def make_lines(work: Work, dataset: DatasetScope) -> None:
     )
 
 
-def _sole_lines(work: Work, dataset: DatasetScope, path: Path) -> sql.Composable:
+def sole_lines(work: Work, dataset: DatasetScope) -> sql.Composable:
+    """SELECT of the lines of a dataset none of whose rows can have two owners."""
+    (path,) = dataset.paths
     joins, match = path_join(work.scope, path, "d", schema=work.schema)
     return sql.SQL(
-        "CREATE TABLE {work} AS SELECT s.home AS part, {whole}::text AS form, {fate}::text AS fate,"
+        "SELECT s.home AS part, {whole}::text AS form, {fate}::text AS fate,"
         " 0 AS round, {keys} FROM {rows} AS d{joins} JOIN {movers} AS s ON {match}"
     ).format(
-        work=work.lines(dataset),
         whole=sql.Literal(Form.WHOLE.value),
         fate=sql.Literal(_fate(dataset).value),
         keys=key_select(dataset, "d"),
-        rows=source_of(dataset),
+        rows=work.rows(dataset),
         joins=joins,
         movers=work.movers(path.subject),
         match=match,
@@ -58,12 +60,17 @@ def collect(work: Work, dataset: DatasetScope) -> None:
             "CREATE TABLE {owners} AS SELECT 0 AS path, ''::text AS home, {key} FROM {rows} AS d WHERE false"
         ).format(owners=owners, key=key_select(dataset, "d"), rows=source_of(dataset))
     )
+    fill_owners(work, dataset)
+    work.run(sql.SQL("ANALYZE {}").format(owners))
+
+
+def fill_owners(work: Work, dataset: DatasetScope) -> None:
+    """Put whom each row leads to into the owners' table: movers, and of rows that have some, the stayers too."""
     for number, path in enumerate(dataset.paths):
         work.run(_mover_owners(work, dataset, number, path))
     if len(dataset.paths) > 1 or dataset.paths[0].many:
         for number, path in enumerate(dataset.paths):
             work.run(_stayer_owners(work, dataset, number, path))
-    work.run(sql.SQL("ANALYZE {}").format(owners))
 
 
 def _mover_owners(work: Work, dataset: DatasetScope, number: int, path: Path) -> sql.Composable:
@@ -75,7 +82,7 @@ def _mover_owners(work: Work, dataset: DatasetScope, number: int, path: Path) ->
         owners=work.owners(dataset),
         number=sql.Literal(number),
         keys=key_select(dataset, "d"),
-        rows=source_of(dataset),
+        rows=work.rows(dataset),
         joins=joins,
         movers=work.movers(path.subject),
         match=match,
@@ -94,7 +101,7 @@ def _stayer_owners(work: Work, dataset: DatasetScope, number: int, path: Path) -
         number=sql.Literal(number),
         keys=key_select(dataset, "d"),
         names=work.names(dataset),
-        rows=source_of(dataset),
+        rows=work.rows(dataset),
         match=key_match(dataset, "d", "c"),
         joins=joins,
         movers=work.movers(path.subject),
@@ -108,7 +115,7 @@ def ownerless(work: Work, dataset: DatasetScope) -> Iterator[Finding]:
         return
     tests = [sql.SQL("NOT ") + leads_to_anyone(work.scope, path, "d", schema=work.schema) for path in dataset.paths]
     count = work.count(
-        sql.SQL("SELECT count(*) FROM {} AS d WHERE {}").format(source_of(dataset), sql.SQL(" AND ").join(tests))
+        sql.SQL("SELECT count(*) FROM {} AS d WHERE {}").format(work.rows(dataset), sql.SQL(" AND ").join(tests))
     )
     if count:
         yield Finding(

@@ -1,4 +1,7 @@
-"""Where one computation of the closure works: a session, a scope, and a schema for its tables."""
+"""Where one computation of the closure works: a session, a scope, and a schema for its tables.
+
+The closure of a whole store reads all rows; what settles changes (`live.delta`) reads those of some keys alone.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from psycopg import sql
 from domicile.model import DatasetId, DatasetScope, Scope
 from domicile.rules import HomeRows
 from domicile.stores.postgres import session
-from domicile.stores.postgres.names import key_names, movers_of, staged
+from domicile.stores.postgres.names import key_names, movers_of, source_of, staged
 
 EVERYWHERE = "*"
 
@@ -24,9 +27,13 @@ class Work:
     scope: Scope
     schema: str
 
-    def movers(self, kind: DatasetId) -> sql.Identifier:
-        """The table of the movers of one kind of people."""
+    def movers(self, kind: DatasetId) -> sql.Composable:
+        """The FROM item of the movers of one kind of people: key, home."""
         return movers_of(kind, self.schema)
+
+    def rows(self, dataset: DatasetScope) -> sql.Composable:
+        """The FROM item of the dataset's rows that are asked whose they are."""
+        return source_of(dataset)
 
     def lines(self, dataset: DatasetScope) -> sql.Identifier:
         """The work table: one line a row and part."""

@@ -14,6 +14,7 @@ from psycopg import sql
 from domicile.catalogue import TableName
 from domicile.stores.postgres.copies import Copy, CopyKind, copy_id
 from domicile.stores.postgres.files import Reach, materialised_views, reach
+from domicile.stores.postgres.places import there
 
 DATASET_KINDS = (
     (CopyKind.LIVE_ROWS, "delete or blank the rows of the closure"),
@@ -35,17 +36,22 @@ SERVER_KINDS = (
 
 
 def inventory(
-    conn: psycopg.Connection, datasets: Sequence[TableName], derived: Sequence[TableName] = ()
+    conn: psycopg.Connection,
+    datasets: Sequence[TableName],
+    derived: Sequence[TableName] = (),
+    *,
+    directory: bool = False,
 ) -> tuple[Copy, ...]:
     """List every copy that the connected database's server holds of the datasets, or may hold, or feeds.
 
-    `derived` are the tables that are computed from them.
+    `derived` are the tables that are computed from them; `directory` says that one will be kept here.
     """
     way = reach(conn)
     return (
         *_of_datasets(conn, datasets, way),
         *(_of_derived(table, way) for table in derived),
         *_of_server(way),
+        *_of_directory(conn, way, kept=directory),
         *_of_values(conn, way),
         *_of_wal(conn, way),
         *_of_replication(conn, way),
@@ -96,6 +102,15 @@ def _of_derived(table: TableName, way: Reach) -> Copy:
 def _of_server(way: Reach) -> Iterator[Copy]:
     for kind, method in SERVER_KINDS:
         yield _copy(kind, method, way)
+
+
+def _of_directory(conn: psycopg.Connection, way: Reach, *, kept: bool) -> Iterator[Copy]:
+    """The directory: the one copy that stays on purpose, also one that an earlier run left here."""
+    if kept or there(conn):
+        yield _copy(
+            CopyKind.DIRECTORY, "kept on purpose: the key of each who moved and where their home is; searched for all "
+            "else", way,
+        )  # fmt: skip
 
 
 def _of_values(conn: psycopg.Connection, way: Reach) -> Iterator[Copy]:

@@ -325,6 +325,10 @@ class _Treatment:
             return self._slot(copy)
         if not copy.observable:
             return _outcome(copy, Treatment.UNSEEN, copy.why, copy.method)
+        if copy.kind is CopyKind.DIRECTORY:
+            return _outcome(
+                copy, Treatment.OBSERVED, "it stays, as the file says: keys and locations, and nothing private in it"
+            )
         return _outcome(copy, Treatment.OBSERVED, "nothing to treat: the search decides")
 
     def _prepared(self, copy: Copy, since: str) -> Outcome:

@@ -1,0 +1,301 @@
+"""The move while people write: begin, draft, copy, follow, cut over cohort by cohort, and the way back until it is closed.
+
+    begin → draft → copy → follow ⇄ cut over (fence → writers end → drain → compare → flip) → close
+                                  ⇅
+                               roll back
+
+Holds no rule of its own: `cohorts` says how many go, the stores say who and what. What is done is known from the states of
+people in the source, from marks in the stores, and from the journal; so each step may be killed and begun again (P5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from domicile import cohorts, stating
+from domicile.cohorts import Cohort, LagPoint, Way
+from domicile.config import Config, CutoverRule
+from domicile.errors import NotEqual, Refused, Unreachable, Waiting
+from domicile.events import Advanced, Noted
+from domicile.host import Host
+from domicile.model import Home, Manifest, Scope
+from domicile.record import Record
+from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.live.follower import Follower, Stepped
+from domicile.stores.postgres.live.people import People
+from domicile.stores.postgres.live.standing import Standing
+from domicile.stores.postgres.source import PostgresSource
+from domicile.transfer import copy
+
+TRIES_MAX = 20
+STEPS_MAX = 100_000
+PAUSE_S = 0.2
+LAG_POINTS_MAX = 2_000
+CATCH_UP_KEYS = 2_000
+COHORTS = tuple[Cohort, ...]
+LAG = tuple[LagPoint, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Moving:
+    """The stores of a run, and its record."""
+
+    record: Record
+    source: PostgresSource
+    homes: Mapping[Home, PostgresHome]
+    config: Config
+    host: Host
+    _follower: Follower | None = field(default=None, init=False)
+    _last_step_s: float = field(default=0.0, init=False)
+
+    @property
+    def rule(self) -> CutoverRule:
+        """What the file says of the cut-over."""
+        if self.config.cutover is None:
+            raise RuntimeError("there is no cut-over by cohorts in this programme")
+        return self.config.cutover
+
+    def close(self) -> None:
+        """Give sessions back."""
+        if self._follower is not None:
+            self._follower.close()
+            self._follower = None
+
+    # -- begin, draft, copy ----------------------------------------------------------------------------------------
+
+    def begin(self, scope: Scope) -> Standing:
+        """Stand guards that refuse nobody yet, begin the feed, and note when; safe to repeat."""
+        standing = Standing(source=self.source, homes=self.homes, scope=scope, rule=self.rule, host=self.host)
+        with self.record.timed("follow") as words:
+            standing.begin()
+            words[0] = standing.said
+        return standing
+
+    def bring(self, standing: Standing, manifest: Manifest) -> int:
+        """Copy the draft's slices home, index them, catch up, and complete the homes; return how many rows went."""
+        scope, rows = standing.scope, 0
+        shares = len(scope.homes) + 1
+        with self.record.timed("transfer", total=sum(piece.rows for piece in manifest.slices)) as words:
+            for home in scope.homes:
+                store = self.homes[home]
+                store.prepare(scope, home, self.source)
+                done = dict(store.loaded())
+                pieces = [piece for piece in manifest.slices if piece.home == home and piece.id not in done]
+                rows += sum(measure.rows for measure in done.values())
+                for piece, measure in copy(self.source, store, pieces):
+                    rows += measure.rows
+                    self.record.listener(
+                        Advanced(stage="transfer", units=measure.rows, bytes=measure.bytes, text=piece.dataset)
+                    )
+                store.index(scope)
+                standing.settle_in(home)
+            follower = self.follower(standing)
+            self._until_complete(follower)
+            for share, home in enumerate(scope.homes, start=1):
+                self.homes[home].finish(scope, home, share=share, shares=shares)
+            self.source.limit_sequences(shares=shares)
+            words[0] = f"{rows} rows at home"
+        return rows
+
+    def follower(self, standing: Standing) -> Follower:
+        """The sessions of the steps."""
+        if self._follower is None:
+            self._follower = Follower(
+                source=self.source, homes=self.homes, feed=standing.feed, feeds_back=standing.feeds_back,
+                scope=standing.scope,
+            )  # fmt: skip
+        return self._follower
+
+    # -- following -------------------------------------------------------------------------------------------------
+
+    def step(self, follower: Follower, *, cohort: int | None = None, repair: bool = False) -> Stepped:
+        """One step forth, and one back for each home where people live; tell how far behind it was."""
+        done = follower.step(cohort=cohort, repair=repair)
+        for home in follower.homes:
+            if follower.is_lived_in(home):
+                follower.step_back(home)
+        self._note(done)
+        if done.unlike and cohort is None:
+            first = done.unlike[0]
+            raise NotEqual(
+                f"{first.dataset}: {first.home} did not hold what was just brought there ({first.home_rows} rows for "
+                f"{first.source_rows}); somebody else writes there. `domicile status` tells more"
+            )
+        return done
+
+    def _until_complete(self, follower: Follower) -> Stepped:
+        for _ in range(STEPS_MAX):
+            done = self.step(follower)
+            if done.complete:
+                return done
+        raise Unreachable("the source changes faster than its changes come home; look at the machine, then run again")
+
+    def catch_up(self, follower: Follower) -> None:
+        """Step until little is left: what then comes under a fence is little, too."""
+        for _ in range(STEPS_MAX):
+            done = self.step(follower)
+            if done.complete and done.keys <= CATCH_UP_KEYS:
+                return
+
+    def follow(self, standing: Standing, *, until: Callable[[], bool]) -> None:
+        """Keep homes up to the source while somebody decides; `until` is asked between the steps."""
+        follower = self.follower(standing)
+        while not until():
+            done = self.step(follower)
+            if not done.keys:
+                self.host.pause(PAUSE_S)
+
+    def _note(self, done: Stepped) -> None:
+        now = self.host.now()
+        began = self.record.journal.once("followed_since", type(now), lambda: now)
+        behind = max(0.0, (now - done.oldest).total_seconds()) if done.oldest else 0.0
+        point = LagPoint(at_s=(now - began).total_seconds(), changes=done.changes, behind_s=behind)
+        self.record.listener(Advanced(stage="follow", units=done.changes, text=f"{behind:.1f} s behind"))
+        if not done.changes and point.at_s - self._last_step_s < 1.0:
+            return
+        self._last_step_s = point.at_s
+        points = self.record.journal.get("lag", LAG) or ()
+        if len(points) >= LAG_POINTS_MAX:
+            points = points[::2]
+        self.record.journal.put("lag", (*points, point), LAG)
+
+    # -- cutting over ----------------------------------------------------------------------------------------------
+
+    def cut_over(self, standing: Standing, *, size: int | None = None, keys: tuple[str, ...] = ()) -> Cohort:
+        """Take one cohort home: these people, or so many of those who are left. Raises Refused when nobody is."""
+        people = standing.people
+        number = people.fenced_cohort()
+        if number is None:
+            number = people.choose(self._next_number(), keys=keys, size=size)
+        if number is None:
+            raise Refused("everybody is at home" if not keys else "none of these people is waiting to go home")
+        follower = self.follower(standing)
+        for tried in range(1, TRIES_MAX + 1):
+            cohort = self._try(standing, follower, number, tried)
+            self._keep(cohort)
+            if cohort.way is Way.HOME:
+                return cohort
+            self.host.pause(PAUSE_S * tried)
+        people.dissolve(number)
+        raise Unreachable(
+            f"cohort {number}: let go {TRIES_MAX} times, nobody of it is fenced now. The last time: {cohort.why}; "
+            "then `domicile cutover` again"
+        )
+
+    def _try(self, standing: Standing, follower: Follower, number: int, tried: int) -> Cohort:
+        """Fence, wait for writers, drain, compare, flip; let go when the time is over or something differs."""
+        people = standing.people
+        self.catch_up(follower)
+        found = self.step(follower, cohort=number, repair=True)
+        if found.unlike:
+            self.record.listener(Noted(text=f"cohort {number}: {len(found.unlike)} datasets differed, brought again"))
+        began_s = self.host.monotonic_s()
+        deadline = began_s + self.rule.wait_s_max
+        fenced_at, rows = self.host.now(), 0
+        people.move(number, "fenced")
+        awaited, why, position = 0, "", ""
+        try:
+            awaited = people.await_writers(deadline)
+            position, rows, why = self._drain(follower, number, deadline)
+        except Unreachable as fault:
+            why = str(fault)
+        if why:
+            people.move(number, "moving")
+        else:
+            people.flip_home(number)
+        waited = round((self.host.monotonic_s() - began_s) * 1000)
+        return Cohort(
+            number=number, way=Way.RELEASED if why else Way.HOME, subjects=people.of(number), fenced_at=fenced_at,
+            position=position, wait_ms=waited, awaited_ms=awaited, rows=rows,
+            why=f"{why} (try {tried})" if why else "",
+        )  # fmt: skip
+
+    def _drain(self, follower: Follower, number: int, deadline: float) -> tuple[str, int, str]:
+        """Bring what is left under the fence; the position, the rows, and why it may not go on."""
+        rows = 0
+        while True:
+            done = follower.step()
+            self._note(done)
+            rows += done.rows + done.gone
+            if done.unlike:
+                return "", rows, f"{done.unlike[0].dataset} was not at home as it was brought"
+            if self.host.monotonic_s() > deadline:
+                return "", rows, f"cohort {number}: the drain took longer than {self.rule.wait_s_max} s"
+            if done.complete:
+                return self.source.position(), rows, ""
+
+    def roll_back(self, standing: Standing, number: int) -> Cohort:
+        """Bring one cohort back to the source, with all that it did at home."""
+        people, follower = standing.people, self.follower(standing)
+        for home in follower.homes:
+            if follower.is_lived_in(home):
+                follower.step_back(home)
+        began_s, fenced_at = self.host.monotonic_s(), self.host.now()
+        people.fence_at_home(number)
+        awaited = people.await_writers_at_home(number, began_s + self.rule.wait_s_max)
+        rows = 0
+        for home in people.homes_of(number):
+            done = follower.step_back(home)
+            while not done.complete:
+                done = follower.step_back(home)
+            rows += done.rows + done.gone
+        people.flip_back(number)
+        cohort = Cohort(
+            number=number, way=Way.SOURCE, subjects=people.of(number), fenced_at=fenced_at,
+            position=self.source.position(), wait_ms=round((self.host.monotonic_s() - began_s) * 1000),
+            awaited_ms=awaited, rows=rows,
+        )  # fmt: skip
+        people.dissolve(number)
+        self._keep(cohort)
+        return cohort
+
+    def _next_number(self) -> int:
+        return max((cohort.number for cohort in self.cohorts()), default=0) + 1
+
+    def _keep(self, cohort: Cohort) -> None:
+        self.record.journal.put("cohorts", (*self.cohorts(), cohort), COHORTS)
+        if cohort.way is not Way.RELEASED:
+            self.record.state(stating.cohort_statement(self.record.ledger.plan().plan, cohort))
+
+    def cohorts(self) -> COHORTS:
+        """What became of the cohorts so far."""
+        return self.record.journal.get("cohorts", COHORTS) or ()
+
+    def everybody(self, standing: Standing) -> None:
+        """Take all home, cohort by cohort, as the file says; raise Waiting where it wants a person to decide."""
+        total = standing.people.count()
+        while standing.people.left():
+            gone = [cohort for cohort in self.cohorts() if cohort.way is Way.HOME]
+            keys = self.rule.canaries if not gone else ()
+            size = None if keys else cohorts.size_of(len(gone) - bool(self.rule.canaries), self.rule.grow, total)
+            with self.record.timed("cut over") as words:
+                cohort = self.cut_over(standing, size=size, keys=keys)
+                words[0] = f"cohort {cohort.number}: {cohort.people} people, each waited {cohort.wait_ms} ms"
+            if self._pauses(len(gone) + 1) and standing.people.left():
+                raise Waiting(
+                    f"cohort {cohort.number} is at home ({cohort.people} people, {cohort.wait_ms} ms); look at it, then "
+                    "`domicile apply --go-on`, or `domicile rollback --cohort "
+                    f"{cohort.number}`"
+                )
+
+    def _pauses(self, gone: int) -> bool:
+        return self.rule.pause == "each" or (self.rule.pause == "first" and gone == 1)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def shut(self, standing: Standing) -> None:
+        """Close the way back: drain it a last time, then home's own log is what home did since."""
+        if standing.people.left():
+            raise Refused("not everybody is at home; `domicile cutover` or `domicile apply` takes them there")
+        follower = self.follower(standing)
+        with self.record.timed("close") as words:
+            self._until_complete(follower)
+            rows = 0
+            for home in follower.homes:
+                done = follower.step_back(home, closing=True)
+                while not done.complete:
+                    done = follower.step_back(home, closing=True)
+                rows += done.rows + done.gone
+            words[0] = f"the way back is closed, {rows} rows came over it at last"
+            self.record.journal.put("way_back_closed", value=True, kind=bool)

@@ -1,0 +1,201 @@
+"""The way back: what changes at home for people who live there flows to the source, until the clearance.
+
+Carried are rows that lead to people at home and to nobody outside: rows that a stayer has a part in stand on both sides,
+and each side's lives its own life (`shared: each`). Of split rows private columns alone are carried: what is public is
+written where the platform writes it. A split row whose public half is not at the source yet waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from domicile.model import DatasetId, DatasetScope, Scope
+from domicile.rules import Shared
+from domicile.stores.postgres.live import carrying
+from domicile.stores.postgres.live.carrying import How, keys_of
+from domicile.stores.postgres.names import (
+    STAGING,
+    column,
+    key_match,
+    key_names,
+    key_select,
+    row_expressions,
+    source_of,
+    staged,
+    stand_in,
+)
+from domicile.stores.postgres.paths import leads_to_mover, leads_to_others
+from domicile.stores.postgres.session import run
+
+Keys = dict[DatasetId, set[tuple[str, ...]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """Rows written at the source, rows taken away there, and rows that wait for their public half."""
+
+    rows: int
+    gone: int
+    waiting: int
+
+
+def make_waiting(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Make the lists of split rows that wait, at the source."""
+    for dataset in _carried(scope):
+        if not dataset.moves:
+            run(
+                connection,
+                sql.SQL("CREATE TABLE IF NOT EXISTS {} AS SELECT {} FROM {} AS d WHERE false").format(
+                    _waiting(dataset), key_select(dataset, "d"), source_of(dataset)
+                ),
+            )
+
+
+def waiting(connection: psycopg.Connection[Any], scope: Scope) -> Keys:
+    """The keys that wait for their public half."""
+    found: Keys = {}
+    for dataset in _carried(scope):
+        if not dataset.moves:
+            texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in key_names(dataset))
+            rows = run(connection, sql.SQL("SELECT {} FROM {}").format(texts, _waiting(dataset))).fetchall()
+            if rows:
+                found[dataset.id] = {tuple(str(part) for part in row) for row in rows}
+    return found
+
+
+def bring_back(
+    home: psycopg.Connection[Any],
+    source: psycopg.Connection[Any],
+    scope: Scope,
+    keys: dict[DatasetId, Collection[tuple[str, ...]]],
+    *,
+    closing: bool,
+) -> Returned:
+    """Write what home holds of these keys at the source. Both callers hold transactions; the source's guard is passed.
+
+    `closing`: nothing waits any more, what lacks a public half comes whole.
+    """
+    make_keys(home, scope)
+    carrying.make_arrivals(source, scope)
+    datasets = [dataset for dataset in _carried(scope) if keys.get(dataset.id)]
+    rows = gone = 0
+    for dataset in datasets:
+        carrying.load_keys(home, dataset, keys[dataset.id])
+        come, go = carrying.carry(home, source, dataset, rows=(_sole(scope, dataset),), gone=_gone(dataset))
+        rows, gone = rows + come, gone + go
+    waits = sum(_write(source, scope, dataset, closing=closing) for dataset in datasets)
+    return Returned(rows=rows, gone=gone, waiting=waits)
+
+
+def make_keys(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Make the session's tables of keys, unless it has them."""
+    if carrying.is_ready(connection, "keys"):
+        return
+    for dataset in scope.datasets:
+        shape = sql.SQL("SELECT {} FROM {} AS d WHERE false").format(key_select(dataset, "d"), source_of(dataset))
+        carrying.create(connection, keys_of(dataset), shape)
+    carrying.mark_ready(connection, "keys")
+
+
+def _carried(scope: Scope) -> tuple[DatasetScope, ...]:
+    return tuple(dataset for dataset in scope.datasets if dataset.decided)
+
+
+def _waiting(dataset: DatasetScope) -> sql.Identifier:
+    return staged("wait", dataset.id)
+
+
+def _sole(scope: Scope, dataset: DatasetScope) -> sql.Composable:
+    """SELECT of home's rows of the keys that lead to people who live there and to nobody outside."""
+    how = How.REPLACE if dataset.moves else How.PRIVATE
+    return sql.SQL("SELECT {} AS how, {} FROM {} AS d JOIN {} AS x ON {} WHERE ({}) AND NOT ({})").format(
+        sql.Literal(how.value), row_expressions(dataset, "d", blanked=False), source_of(dataset), keys_of(dataset),
+        key_match(dataset, "d", "x"), lives_at_home(scope, dataset, "d"), has_outsiders(scope, dataset, "d"),
+    )  # fmt: skip
+
+
+def _gone(dataset: DatasetScope) -> sql.Composable:
+    names = sql.SQL(", ").join(column("x", name) for name in key_names(dataset))
+    return sql.SQL("SELECT {} FROM {} AS x WHERE NOT EXISTS (SELECT FROM {} AS d WHERE {})").format(
+        names, keys_of(dataset), source_of(dataset), key_match(dataset, "d", "x")
+    )
+
+
+def lives_at_home(scope: Scope, dataset: DatasetScope, row: str) -> sql.Composable:
+    """The condition that the row leads to somebody who lives at home."""
+    return _any(leads_to_mover(scope, path, row, states=("home", "fenced")) for path in dataset.paths)
+
+
+def has_outsiders(scope: Scope, dataset: DatasetScope, row: str) -> sql.Composable:
+    """The condition that somebody has a part in the row who is no mover of this place, and keeps it from leaving."""
+    asked = [
+        path
+        for number, path in enumerate(dataset.paths)
+        if path.steps
+        and dataset.sharing(path) is not Shared.ANY
+        and not (number and dataset.sharing(path) is Shared.FIRST)
+    ]
+    return _any(leads_to_others(scope, path, row, state=None) for path in asked)
+
+
+def _any(conditions: Iterable[sql.Composable]) -> sql.Composable:
+    found = list(conditions)
+    return sql.SQL(" OR ").join(found) if found else sql.SQL("false")
+
+
+def _write(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, *, closing: bool) -> int:
+    """Write at the source; return how many rows wait for their public half."""
+    if dataset.moves:
+        _write_whole(connection, scope, dataset)
+        return 0
+    _write_private(connection, scope, dataset)
+    run(connection, sql.SQL("DELETE FROM {}").format(_waiting(dataset)))
+    if closing:
+        carrying.insert(connection, dataset, carrying.arrived(dataset, How.PRIVATE), unless_there=True)
+        return 0
+    return run(
+        connection,
+        sql.SQL("INSERT INTO {} SELECT {} FROM {} AS b WHERE NOT EXISTS (SELECT FROM {} AS d WHERE {})").format(
+            _waiting(dataset), key_select(dataset, "b"), carrying.arrived(dataset, How.PRIVATE), source_of(dataset),
+            carrying.same_row(dataset, "d", "b"),
+        ),
+    ).rowcount  # fmt: skip
+
+
+def _write_whole(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope) -> None:
+    outside = sql.SQL("({})").format(has_outsiders(scope, dataset, "d"))
+    arrived = sql.SQL("(SELECT b.* FROM {} AS b WHERE NOT ({}))").format(
+        carrying.arrived(dataset, How.REPLACE), has_outsiders(scope, dataset, "b")
+    )
+    carrying.delete(connection, dataset, arrived, carrying.same_row(dataset, "d", "b"), (outside,))
+    carrying.insert(connection, dataset, arrived, unless_there=bool(dataset.key))
+    stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d"))
+    here = _any(leads_to_mover(scope, path, "d", states=("moving",)) for path in dataset.paths)
+    carrying.delete(
+        connection, dataset, carrying.gone_of(dataset), carrying.gone_match(dataset), (outside, stranger, here)
+    )
+
+
+def _write_private(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope) -> None:
+    private = tuple(blank.column for blank in dataset.blanks)
+    stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d"))
+    carrying.update(connection, dataset, private, carrying.arrived(dataset, How.PRIVATE), (stranger,))
+    types = {item.name: item.type for item in dataset.columns}
+    sets = sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(
+            sql.Identifier(blank.column), stand_in(dataset, blank, types[blank.column], "d", STAGING)
+        )
+        for blank in dataset.blanks
+        if blank.column in types
+    )
+    run(
+        connection,
+        sql.SQL("UPDATE {} AS d SET {} FROM {} AS b WHERE {} AND NOT ({})").format(
+            source_of(dataset), sets, carrying.gone_of(dataset), carrying.gone_match(dataset), stranger
+        ),
+    )

@@ -1,0 +1,222 @@
+"""Rows of some keys from one database into another: temporary tables on both sides, and COPY between them.
+
+What arrives stands in `b_…` (rows, each with what is to be done with it) and `g_…` (keys of rows that are to go), typed as
+the dataset's own table, and is gone with the transaction's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from domicile.model import DatasetScope, Scope
+from domicile.stores.postgres.comparing import compare_each
+from domicile.stores.postgres.copying import CopyIn, copy_out
+from domicile.stores.postgres.names import (
+    column_names,
+    columns,
+    key_expressions,
+    key_match,
+    key_names,
+    key_select,
+    source_of,
+    staged,
+)
+from domicile.stores.postgres.session import run
+
+TEMPORARY = "pg_temp"
+HOW = "domicile_how"
+
+
+class How(StrEnum):
+    """What is to be done with a row that arrives."""
+
+    REPLACE = "w"
+    """Whole: in place of what is there."""
+    PUT = "u"
+    """In place of what is there, unless that is its people's own here."""
+    ADD = "s"
+    """Only if there is none: others refer to it."""
+    REFRESH = "r"
+    """Only in place of one that is there."""
+    SPARE = "c"
+    """As REFRESH where others here refer to it; else what is there goes."""
+    PUBLIC = "p"
+    """Its public columns alone."""
+    PRIVATE = "v"
+    """Its private columns alone."""
+
+
+def keys_of(dataset: DatasetScope) -> sql.Identifier:
+    """The temporary table of the keys that are settled."""
+    return staged("x", dataset.id, TEMPORARY)
+
+
+def rows_of(dataset: DatasetScope) -> sql.Identifier:
+    """The temporary table of the rows that arrived."""
+    return staged("b", dataset.id, TEMPORARY)
+
+
+def gone_of(dataset: DatasetScope) -> sql.Identifier:
+    """The temporary table of the keys whose rows are to go."""
+    return staged("g", dataset.id, TEMPORARY)
+
+
+def create(connection: psycopg.Connection[Any], name: sql.Identifier, query: sql.Composable) -> None:
+    """Make one temporary table of the query's shape, emptied with every commit."""
+    run(connection, sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DELETE ROWS AS {}").format(name, query))
+
+
+def is_ready(connection: psycopg.Connection[Any], part: str) -> bool:
+    """Whether the session has its temporary tables."""
+    row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (f"pg_temp.domicile_ready_{part}",)).fetchone()
+    return bool(row and row[0])
+
+
+def mark_ready(connection: psycopg.Connection[Any], part: str) -> None:
+    """Note that the session has them."""
+    name = sql.Identifier(TEMPORARY, f"domicile_ready_{part}")
+    run(connection, sql.SQL("CREATE TEMPORARY TABLE {} ()").format(name))
+
+
+def make_arrivals(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Make the tables of what arrives, once a session."""
+    if is_ready(connection, "arrivals"):
+        return
+    for dataset in scope.datasets:
+        shape = sql.SQL("SELECT ''::text AS {}, {} FROM {} AS d WHERE false").format(
+            sql.Identifier(HOW), columns(column_names(dataset)), source_of(dataset)
+        )
+        create(connection, rows_of(dataset), shape)
+        keys = sql.SQL("SELECT {} FROM {} AS d WHERE false").format(key_select(dataset, "d"), source_of(dataset))
+        create(connection, gone_of(dataset), keys)
+    mark_ready(connection, "arrivals")
+
+
+def load_keys(connection: psycopg.Connection[Any], dataset: DatasetScope, keys: Collection[tuple[str, ...]]) -> None:
+    """Put keys, as texts, into the table of those that are settled."""
+    names = key_names(dataset)
+    query = sql.SQL("COPY {} ({}) FROM STDIN").format(keys_of(dataset), columns(names))
+    with connection.cursor() as cursor, cursor.copy(query.as_bytes(connection)) as copy:
+        for key in keys:
+            copy.write_row(key if dataset.key else tuple(_hash(part) for part in key))
+
+
+def _hash(text: str) -> str:
+    return text if text.startswith("\\x") else f"\\x{text}"
+
+
+def carry(
+    source: psycopg.Connection[Any],
+    target: psycopg.Connection[Any],
+    dataset: DatasetScope,
+    *,
+    rows: Iterable[sql.Composable],
+    gone: sql.Composable | None,
+) -> tuple[int, int]:
+    """Copy rows (SELECTs of how and the travelling columns) and keys to go; return how many of each."""
+    names = columns((HOW, *column_names(dataset)))
+    carried = sum(copy(source, target, query, into=rows_of(dataset), names=names) for query in rows)
+    going = 0
+    if gone is not None:
+        going = copy(source, target, gone, into=gone_of(dataset), names=columns(key_names(dataset)))
+    return carried, going
+
+
+def copy(
+    source: psycopg.Connection[Any],
+    target: psycopg.Connection[Any],
+    query: sql.Composable,
+    *,
+    into: sql.Identifier,
+    names: sql.Composable,
+) -> int:
+    """Copy what a query gives into a table of the other side, begun with the first row; return how many rows."""
+    writer: CopyIn | None = None
+
+    def put(block: bytes) -> None:
+        nonlocal writer
+        if writer is None:
+            writer = CopyIn(target, into, names, binary=False)
+        writer(block)
+
+    try:
+        count = copy_out(source, query, put, binary=False)
+    except BaseException:
+        if writer is not None:
+            writer.abort()
+        raise
+    return writer.end() if writer is not None else count
+
+
+def arrived(dataset: DatasetScope, *how: How) -> sql.Composable:
+    """The FROM item `b` of what arrived to be treated so."""
+    return sql.SQL("(SELECT y.* FROM {} AS y WHERE y.{} = ANY({}))").format(
+        rows_of(dataset), sql.Identifier(HOW), sql.Literal([one.value for one in how])
+    )
+
+
+def same_row(dataset: DatasetScope, row: str, arrival: str) -> sql.Composable:
+    """The condition that row and arrival have one key."""
+    return compare_each(dataset.key_comparisons, key_expressions(dataset, row), key_expressions(dataset, arrival))
+
+
+def delete(
+    connection: psycopg.Connection[Any], dataset: DatasetScope, using: sql.Composable, match: sql.Composable,
+    spare: Iterable[sql.Composable] = (),
+) -> int:  # fmt: skip
+    """Delete the rows `d` that match `b` and that no condition spares."""
+    conditions = sql.SQL("").join(sql.SQL(" AND NOT ({})").format(one) for one in spare)
+    return run(
+        connection,
+        sql.SQL("DELETE FROM {} AS d USING {} AS b WHERE {}{}").format(source_of(dataset), using, match, conditions),
+    ).rowcount
+
+
+def insert(
+    connection: psycopg.Connection[Any], dataset: DatasetScope, using: sql.Composable, *, unless_there: bool
+) -> int:
+    """Insert what arrived, all of it or what isn't there yet."""
+    names = columns(column_names(dataset))
+    unless = sql.SQL(" WHERE NOT EXISTS (SELECT FROM {} AS d WHERE {})").format(
+        source_of(dataset), same_row(dataset, "d", "b")
+    )
+    listed = sql.SQL(", ").join(sql.Identifier("b", name) for name in column_names(dataset))
+    return run(
+        connection,
+        sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} AS b{}").format(
+            relation_of(dataset), names, listed, using, unless if unless_there else sql.SQL("")
+        ),
+    ).rowcount
+
+
+def relation_of(dataset: DatasetScope) -> sql.Identifier:
+    """The bare name, as INSERT wants it."""
+    return sql.Identifier(dataset.table.schema, dataset.table.name)
+
+
+def update(
+    connection: psycopg.Connection[Any], dataset: DatasetScope, names: Collection[str], using: sql.Composable,
+    spare: Iterable[sql.Composable] = (),
+) -> int:  # fmt: skip
+    """Set these columns of the rows that are there to what arrived; keys stay as they are."""
+    changed = [name for name in names if name not in dataset.key]
+    if not changed or not dataset.key:
+        return 0
+    sets = sql.SQL(", ").join(sql.SQL("{0} = b.{0}").format(sql.Identifier(name)) for name in changed)
+    conditions = sql.SQL("").join(sql.SQL(" AND NOT ({})").format(one) for one in spare)
+    return run(
+        connection,
+        sql.SQL("UPDATE {} AS d SET {} FROM {} AS b WHERE {}{}").format(
+            source_of(dataset), sets, using, same_row(dataset, "d", "b"), conditions
+        ),
+    ).rowcount
+
+
+def gone_match(dataset: DatasetScope) -> sql.Composable:
+    """The condition that `b`, a line of the keys to go, names row `d`."""
+    return key_match(dataset, "d", "b")

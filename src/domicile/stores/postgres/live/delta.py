@@ -1,0 +1,350 @@
+"""The closure of some keys: which rows of them belong at which home now, by the builders of the whole closure.
+
+Works in one repeatable-read transaction at the source, so that all it says is true of one moment, and in temporary
+tables: `x_…` the keys, `w_…` lines and `o_…` owners as the closure has them, `h_…` keys of rows whose people live at home
+already (home is their authority), `p_…` people whose market changed. What people who moved market, or rows on the way
+from other rows to people, lead to is settled with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from domicile.errors import Undecided
+from domicile.model import DatasetId, DatasetScope, Kind, Path, Scope, Step
+from domicile.stores.postgres.closure import needs, owners
+from domicile.stores.postgres.closure.market import movers_query
+from domicile.stores.postgres.closure.work import Work
+from domicile.stores.postgres.comparing import compare_each
+from domicile.stores.postgres.live.carrying import TEMPORARY, create, is_ready, keys_of, load_keys, mark_ready
+from domicile.stores.postgres.names import (
+    STAGING,
+    column,
+    key_match,
+    key_names,
+    key_select,
+    movers_of,
+    source_of,
+    staged,
+)
+from domicile.stores.postgres.paths import follow, path_join, same_person
+from domicile.stores.postgres.readings import opened, refers
+from domicile.stores.postgres.session import number, run
+
+Keys = Mapping[DatasetId, Collection[tuple[str, ...]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta(Work):
+    """The closure of the keys in `x_…`; people at home count as people who stay: their rows are not the source's."""
+
+    def movers(self, kind: DatasetId) -> sql.Composable:
+        """The people who are to go home and are not there yet."""
+        return sql.SQL("(SELECT y.key, y.home FROM {} AS y WHERE y.state <> 'home')").format(movers_of(kind))
+
+    def rows(self, dataset: DatasetScope) -> sql.Composable:
+        """The rows of the keys."""
+        return sql.SQL("(SELECT c.* FROM {} AS c JOIN {} AS x ON {})").format(
+            source_of(dataset), keys_of(dataset), key_match(dataset, "c", "x")
+        )
+
+    def lines(self, dataset: DatasetScope) -> sql.Identifier:
+        """The lines of the keys."""
+        return staged("w", dataset.id, TEMPORARY)
+
+    def owners(self, dataset: DatasetScope) -> sql.Identifier:
+        """Whom the rows of the keys lead to."""
+        return staged("o", dataset.id, TEMPORARY)
+
+    def at_home(self, dataset: DatasetScope) -> sql.Identifier:
+        """Keys of rows that lead to people at home: key, home."""
+        return staged("h", dataset.id, TEMPORARY)
+
+    def changed_people(self, kind: DatasetId) -> sql.Identifier:
+        """People whose market is another than the one noted: key, home, was."""
+        return staged("p", kind, TEMPORARY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What one settling found: the datasets with keys to look at, those with rows that others need, counts."""
+
+    work: Delta
+    keyed: tuple[DatasetScope, ...]
+    needed: tuple[DatasetScope, ...]
+    keys: int
+    people: int
+
+
+def make_tables(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Make the session's temporary tables, unless it has them; they are emptied with every commit."""
+    if is_ready(connection, "delta"):
+        return
+    for dataset in scope.datasets:
+        key = sql.SQL("SELECT {} FROM {} AS d WHERE false").format(key_select(dataset, "d"), source_of(dataset))
+        create(connection, keys_of(dataset), key)
+        extra = sql.SQL("SELECT ''::text AS part, ''::text AS form, ''::text AS fate, 0 AS round, q.* FROM ({}) AS q")
+        create(connection, staged("w", dataset.id, TEMPORARY), extra.format(key))
+        if dataset.owned:
+            homes = sql.SQL("SELECT ''::text AS home, q.* FROM ({}) AS q").format(key)
+            create(connection, staged("h", dataset.id, TEMPORARY), homes)
+            led = sql.SQL("SELECT 0 AS path, ''::text AS home, q.* FROM ({}) AS q").format(key)
+            create(connection, staged("o", dataset.id, TEMPORARY), led)
+    for kind in scope.kinds:
+        people = sql.SQL("SELECT m.key, m.home, m.home AS was FROM {} AS m WHERE false").format(movers_of(kind.dataset))
+        create(connection, staged("p", kind.dataset, TEMPORARY), people)
+    mark_ready(connection, "delta")
+
+
+def settle(connection: psycopg.Connection[Any], scope: Scope, keys: Keys) -> Settled:
+    """Say where the rows of these keys belong now. Raises Undecided where a row needs a rule that the file lacks."""
+    work = Delta(connection=connection, scope=scope, schema=STAGING)
+    make_tables(connection, scope)
+    keyed = {dataset: len(found) for dataset, found in keys.items() if found}
+    for dataset in keyed:
+        load_keys(connection, scope.dataset(dataset), keys[dataset])
+    people = sum(_people(work, kind, set(keyed)) for kind in scope.kinds)
+    touched = set(keyed)
+    for kind in scope.kinds if people else ():
+        touched |= _rows_of_people(work, kind)
+    touched |= _rows_beyond_links(work, touched)
+    _decide(work, [dataset for dataset in scope.datasets if dataset.id in touched])
+    needed = tuple(dataset for dataset in scope.datasets if dataset.id in _needs(work, frozenset(touched)))
+    return Settled(
+        work=work,
+        keyed=tuple(dataset for dataset in scope.datasets if dataset.id in touched),
+        needed=needed,
+        keys=sum(keyed.values()),
+        people=people,
+    )
+
+
+def settle_cohort(connection: psycopg.Connection[Any], scope: Scope, cohort: int) -> Settled:
+    """Say where all rows of one cohort's people belong, in the transaction of a settling that is done with."""
+    work = Delta(connection=connection, scope=scope, schema=STAGING)
+    make_tables(connection, scope)
+    _forget(work)
+    touched: set[DatasetId] = set()
+    for kind in scope.kinds:
+        work.run(
+            sql.SQL("INSERT INTO {} SELECT key, home, home FROM {} WHERE cohort = {}").format(
+                work.changed_people(kind.dataset), movers_of(kind.dataset), sql.Literal(cohort)
+            )
+        )
+        touched |= _rows_of_people(work, kind)
+    keyed = tuple(dataset for dataset in scope.datasets if dataset.id in touched)
+    _decide(work, keyed)
+    return Settled(work=work, keyed=keyed, needed=(), keys=0, people=0)
+
+
+def _forget(work: Delta) -> None:
+    """Empty the tables in the middle of a transaction."""
+    for dataset in work.scope.datasets:
+        names = [keys_of(dataset), work.lines(dataset)]
+        names += [work.at_home(dataset), work.owners(dataset)] if dataset.owned else []
+        for name in names:
+            work.run(sql.SQL("DELETE FROM {}").format(name))
+    for kind in work.scope.kinds:
+        work.run(sql.SQL("DELETE FROM {}").format(work.changed_people(kind.dataset)))
+
+
+# -- people whose market changed ---------------------------------------------------------------------------------
+
+
+def _people(work: Delta, kind: Kind, keyed: Collection[DatasetId]) -> int:
+    """Note who came into a market, left it, or goes to another home; those who are at home stay there."""
+    candidates = list(_candidates(work, kind, keyed))
+    if not candidates:
+        return 0
+    scope, people = work.scope, source_of(work.scope.dataset(kind.dataset))
+    asked = sql.SQL("(SELECT DISTINCT key FROM ({}) AS q)").format(sql.SQL(" UNION ALL ").join(candidates))
+    row = sql.SQL("(SELECT y.* FROM {} AS y JOIN {} AS a ON {})").format(
+        people, asked, same_person(scope, kind.dataset, column("a", "key"), column("y", kind.key))
+    )
+    found = work.run(
+        sql.SQL(
+            "INSERT INTO {changed} SELECT a.key, n.home, s.home FROM {asked} AS a LEFT JOIN ({now}) AS n ON {new}"
+            " LEFT JOIN {movers} AS s ON {old} WHERE n.home IS DISTINCT FROM s.home"
+            " AND (s.state IS NULL OR s.state = 'moving')"
+        ).format(
+            changed=work.changed_people(kind.dataset), asked=asked, movers=movers_of(kind.dataset),
+            now=movers_query(scope, kind, schema=STAGING, row=row),
+            new=same_person(scope, kind.dataset, column("n", "key"), column("a", "key")),
+            old=same_person(scope, kind.dataset, column("s", "key"), column("a", "key")),
+        )
+    ).rowcount  # fmt: skip
+    if found:
+        _note_people(work, kind)
+    return found
+
+
+def _note_people(work: Delta, kind: Kind) -> None:
+    same = same_person(work.scope, kind.dataset, column("p", "key"), column("s", "key"))
+    changed, movers = work.changed_people(kind.dataset), movers_of(kind.dataset)
+    work.run(sql.SQL("DELETE FROM {} AS s USING {} AS p WHERE {}").format(movers, changed, same))
+    work.run(
+        sql.SQL("INSERT INTO {} (key, home, state) SELECT key, home, 'moving' FROM {} WHERE home IS NOT NULL").format(
+            movers, changed
+        )
+    )
+
+
+def _candidates(work: Delta, kind: Kind, keyed: Collection[DatasetId]) -> Iterator[sql.Composable]:
+    """SELECTs of the keys of people whose own row changed, or a row that tells their market."""
+    dataset = work.scope.dataset(kind.dataset)
+    if kind.dataset in keyed:
+        if dataset.key == (kind.key,):
+            yield sql.SQL("SELECT x.key_1 AS key FROM {} AS x").format(keys_of(dataset))
+        else:
+            yield sql.SQL("SELECT d.{} AS key FROM {} AS d").format(sql.Identifier(kind.key), work.rows(dataset))
+    person = sql.SQL("d.{} AS key").format(sql.Identifier(kind.key))
+    for piece in kind.market.evidence:
+        yield from _passing(work, dataset, piece.steps, person, keyed)
+
+
+def _rows_of_people(work: Delta, kind: Kind) -> set[DatasetId]:
+    """Add all rows that lead to the people whose market changed."""
+    touched: set[DatasetId] = set()
+    for dataset in work.scope.datasets:
+        for path in dataset.paths if dataset.decided else ():
+            if path.subject == kind.dataset and _add(work, dataset, _leading(work, dataset, path)):
+                touched.add(dataset.id)
+    return touched
+
+
+def _leading(work: Delta, dataset: DatasetScope, path: Path) -> sql.Composable:
+    joins, match = path_join(work.scope, path, "d")
+    return sql.SQL("SELECT DISTINCT {} FROM {} AS d{} JOIN {} AS s ON {}").format(
+        key_select(dataset, "d"), source_of(dataset), joins, work.changed_people(path.subject), match
+    )
+
+
+# -- rows whose way to people leads over changed rows --------------------------------------------------------------
+
+
+def _rows_beyond_links(work: Delta, keyed: Collection[DatasetId]) -> set[DatasetId]:
+    """Add the rows whose path leads over a changed row that is nobody's own."""
+    touched: set[DatasetId] = set()
+    for dataset in work.scope.datasets:
+        for path in dataset.paths if dataset.decided else ():
+            for query in _passing(work, dataset, path.steps[:-1], key_select(dataset, "d"), keyed):
+                if _add(work, dataset, query):
+                    touched.add(dataset.id)
+    return touched
+
+
+def _passing(
+    work: Delta, dataset: DatasetScope, steps: tuple[Step, ...], wanted: sql.Composable, keyed: Collection[DatasetId]
+) -> Iterator[sql.Composable]:
+    """SELECTs of `wanted` of the rows `d` whose steps lead over a keyed row, which may be gone where its key is known."""
+    for at, step in enumerate(steps):
+        link = next((one for one in work.scope.datasets if one.table == step.table), None)
+        if link is None or link.id not in keyed:
+            continue
+        if step.reading is None and not step.down and step.to_columns == link.key:
+            joins, here = follow(work.scope, steps[:at], "d")
+            far = [column("x", name) for name in key_names(link)]
+            match = compare_each(step.comparisons, far, [column(here, name) for name in step.columns])
+        else:
+            joins, here = follow(work.scope, steps[: at + 1], "d")
+            match = key_match(link, here, "x")
+        yield sql.SQL("SELECT DISTINCT {} FROM {} AS d{} JOIN {} AS x ON {}").format(
+            wanted, source_of(dataset), joins, keys_of(link), match
+        )
+
+
+def _add(work: Delta, dataset: DatasetScope, found: sql.Composable) -> int:
+    """Add keys to those that are settled; return how many are new."""
+    names = key_names(dataset)
+    same = sql.SQL(" AND ").join(
+        sql.SQL("x.{0} = q.{0}").format(sql.Identifier(name)) if not dataset.key_comparisons else sql.SQL("true")
+        for name in names
+    )
+    if dataset.key_comparisons:
+        same = compare_each(
+            dataset.key_comparisons, [column("x", name) for name in names], [column("q", name) for name in names]
+        )
+    return work.run(
+        sql.SQL("INSERT INTO {x} SELECT * FROM ({found}) AS q WHERE NOT EXISTS (SELECT FROM {x} AS x WHERE {same})")
+        .format(x=keys_of(dataset), found=found, same=same)
+    ).rowcount  # fmt: skip
+
+
+# -- lines ---------------------------------------------------------------------------------------------------------
+
+
+def _decide(work: Delta, datasets: Iterable[DatasetScope]) -> None:
+    for dataset in datasets:
+        if dataset.owned:
+            _note_at_home(work, dataset)
+        if not dataset.decided:
+            continue
+        if dataset.sole:
+            work.run(sql.SQL("INSERT INTO {} {}").format(work.lines(dataset), owners.sole_lines(work, dataset)))
+        else:
+            owners.fill_owners(work, dataset)
+            _refuse(owners.decide(work, dataset))
+
+
+def _note_at_home(work: Delta, dataset: DatasetScope) -> None:
+    """Note the rows that lead to people who live at home already."""
+    for path in dataset.paths:
+        joins, match = path_join(work.scope, path, "d")
+        work.run(
+            sql.SQL(
+                "INSERT INTO {} SELECT DISTINCT s.home, {} FROM {} AS d{} JOIN (SELECT y.key, y.home FROM {} AS y"
+                " WHERE y.state = 'home') AS s ON {}"
+            ).format(
+                work.at_home(dataset), key_select(dataset, "d"), work.rows(dataset), joins, movers_of(path.subject),
+                match,
+            )
+        )  # fmt: skip
+
+
+def _needs(work: Delta, touched: frozenset[DatasetId]) -> set[DatasetId]:
+    """Add the rows that those on their way home refer to; return their datasets."""
+    _refuse(needs.of_home(work, children=touched))
+    for edge in work.scope.edges:
+        if edge.child in touched and work.scope.dataset(edge.parent).moves and needs.refuses_at_home(work.scope, edge):
+            child, parent = work.scope.dataset(edge.child), work.scope.dataset(edge.parent)
+            ways = [path_join(work.scope, path, "p") + (path,) for path in parent.paths]
+            theirs = sql.SQL(" OR ").join(
+                sql.SQL("EXISTS (SELECT FROM (SELECT p.*) AS p{} JOIN {} AS s ON {} WHERE s.home = w.part)").format(
+                    joins, movers_of(path.subject), match
+                )
+                for joins, match, path in ways
+            )
+            count = number(
+                work.connection,
+                sql.SQL(
+                    "SELECT count(*) FROM {} AS w JOIN {} AS c ON {}{} JOIN {} AS p ON {} WHERE w.form = 'whole'"
+                    " AND NOT ({})"
+                ).format(
+                    work.lines(child), source_of(child), key_match(child, "c", "w"),
+                    opened(edge, "c", schema=STAGING), source_of(parent), refers(edge, "c", "p"), theirs,
+                ),
+            )  # fmt: skip
+            if count:
+                raise Undecided(
+                    f"{edge.where}: {count} rows on their way home refer to rows of {edge.parent} that are somebody "
+                    "else's; `domicile plan` says which rule the file lacks"
+                )
+    grown = set()
+    for dataset in work.scope.datasets:
+        if number(work.connection, sql.SQL("SELECT count(*) FROM (SELECT FROM {} WHERE round > 0 LIMIT 1) AS q").format(
+            work.lines(dataset)
+        )):  # fmt: skip
+            grown.add(dataset.id)
+    return grown
+
+
+def _refuse(findings: Iterable[Any]) -> None:
+    open_ones = [finding for finding in findings if finding.remedy is not None]
+    if open_ones:
+        lines = "\n".join(f"- {finding.where}: {finding.text}; add\n{finding.remedy}" for finding in open_ones)
+        raise Undecided(f"rows came that need a rule which domicile.yaml does not give:\n{lines}")

@@ -1,0 +1,261 @@
+"""Follows the source: one step reads what the feed shows in one snapshot, settles it, and brings it home.
+
+    snapshot at the source → feed's keys that it shows → settle → every home, each in one transaction → confirm
+
+A step that was not cut off leaves every home equal to the source as of its snapshot. Killed anywhere, the next step reads
+the same keys again: what was not confirmed is shown once more, and what was brought is brought anew (P5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from domicile.model import DatasetId, Home, Scope
+from domicile.stores.feed import Batch, Changefeed
+from domicile.stores.postgres.fence import admit
+from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.live import back, comparing, delta, forth
+from domicile.stores.postgres.live.comparing import Unlike
+from domicile.stores.postgres.live.delta import Delta, Settled
+from domicile.stores.postgres.names import movers_of
+from domicile.stores.postgres.session import connect, faults, run, with_application_path
+from domicile.stores.postgres.source import PostgresSource
+
+KEYS_MAX = 20_000
+KEYS_GROWTH = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stepped:
+    """What one step did. `complete`: homes are as the source was at the step's snapshot. `unlike`: what was read back."""
+
+    changes: int
+    keys: int
+    rows: int
+    gone: int
+    people: int
+    complete: bool
+    oldest: datetime | None
+    unlike: tuple[Unlike, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Follower:
+    """The source, its feed, the homes and theirs. `lived_in` are the homes where people live already."""
+
+    source: PostgresSource
+    homes: Mapping[Home, PostgresHome]
+    feed: Changefeed
+    feeds_back: Mapping[Home, Changefeed]
+    scope: Scope
+    _reader: psycopg.Connection[Any] | None = field(default=None, init=False)
+    _writers: dict[Home, psycopg.Connection[Any]] = field(default_factory=dict, init=False)
+
+    def close(self) -> None:
+        """Give the sessions back."""
+        for connection in (self._reader, *self._writers.values()):
+            if connection is not None:
+                connection.close()
+        self._reader, self._writers = None, {}
+
+    @property
+    def reader(self) -> psycopg.Connection[Any]:
+        """The source's session of the steps, with its temporary tables."""
+        if self._reader is None or self._reader.closed:
+            self._reader = connect(self.source.dsn, store=self.source.name)
+        return self._reader
+
+    def writer(self, home: Home) -> psycopg.Connection[Any]:
+        """A home's session of the steps."""
+        found = self._writers.get(home)
+        if found is None or found.closed:
+            found = self._writers[home] = connect(self.homes[home].dsn, store=self.homes[home].name)
+        return found
+
+    # -- forth ---------------------------------------------------------------------------------------------------
+
+    def step(self, *, cohort: int | None = None, repair: bool = False) -> Stepped:
+        """Bring home what changed; with `cohort`, compare all rows of its people once home is complete.
+
+        `repair` brings the cohort's rows once more where they differ.
+        """
+        keys_max = KEYS_MAX
+        while True:
+            try:
+                return self._step(keys_max, cohort=cohort, repair=repair)
+            except psycopg.errors.UniqueViolation as fault:  # two rows changed a unique value, and one was cut off
+                keys_max *= KEYS_GROWTH
+                if keys_max > KEYS_MAX * KEYS_GROWTH**4:
+                    with faults(self.source.name, "bring changes home"):
+                        raise fault from None
+
+    def _step(self, keys_max: int, *, cohort: int | None, repair: bool) -> Stepped:
+        with self._view() as (connection, snapshot):
+            batch = self.feed.read(snapshot, keys_max=keys_max)
+            settled = self._settle(connection, batch)
+            done = self._bring(settled, batch) if settled is not None else _nothing(batch)
+            if cohort is not None and batch.complete:
+                done = self._compare_cohort(connection, done, cohort, repair=repair)
+        self.feed.confirm(batch)
+        return done
+
+    @contextmanager
+    def _view(self) -> Iterator[tuple[psycopg.Connection[Any], str]]:
+        """One moment of the source: everything of a step is read in it."""
+        connection = self.reader
+        with faults(self.source.name, "read its changes"):
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
+        try:
+            yield connection, str(row[0]) if row else ""
+            with faults(self.source.name, "read its changes"):
+                connection.execute("COMMIT")
+        except BaseException:
+            _undo(connection)
+            raise
+
+    def _settle(self, connection: psycopg.Connection[Any], batch: Batch) -> Settled | None:
+        if not batch.keys:
+            return None
+        with faults(self.source.name, "settle its changes"):
+            return delta.settle(connection, self.scope, batch.keys)
+
+    def _bring(self, settled: Settled, batch: Batch) -> Stepped:
+        rows = gone = 0
+        unlike: list[Unlike] = []
+        for home, store in self.homes.items():
+            connection = self.writer(home)
+            with faults_but_unique(store.name, "bring changes home"), self._writing(connection):
+                self._tell_people(settled.work, connection, home)
+                brought = forth.bring(settled, connection, home, lived_in=self.is_lived_in(home))
+                unlike.extend(comparing.read_back(settled, connection, home))
+            rows, gone = rows + brought.rows, gone + brought.gone
+        return Stepped(
+            changes=batch.changes, keys=settled.keys, rows=rows, gone=gone, people=settled.people,
+            complete=batch.complete, oldest=batch.oldest, unlike=tuple(unlike),
+        )  # fmt: skip
+
+    @contextmanager
+    def _writing(self, connection: psycopg.Connection[Any]) -> Iterator[None]:
+        """A transaction that the guards let pass, with triggers, rules and foreign keys silent."""
+        connection.execute("BEGIN")
+        try:
+            connection.execute("SET LOCAL session_replication_role = replica")
+            admit(connection)
+            with_application_path(connection)
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            _undo(connection)
+            raise
+
+    def _tell_people(self, work: Delta, target: psycopg.Connection[Any], home: Home) -> None:
+        """Bring home's list of its people up to what was settled."""
+        for kind in self.scope.kinds:
+            changed = work.run(
+                sql.SQL("SELECT key::text, home FROM {} WHERE home = {} OR was = {}").format(
+                    work.changed_people(kind.dataset), sql.Literal(home), sql.Literal(home)
+                )
+            ).fetchall()
+            movers = movers_of(kind.dataset)
+            for key, lives in changed:
+                same = sql.SQL("DELETE FROM {} WHERE key::text = %s").format(movers)
+                target.execute(same, (key,))
+                if lives == home:
+                    put = sql.SQL("INSERT INTO {} (key, home, state) VALUES (%s, %s, 'moving')").format(movers)
+                    target.execute(put, (key, home))
+
+    def _compare_cohort(
+        self, connection: psycopg.Connection[Any], done: Stepped, cohort: int, *, repair: bool
+    ) -> Stepped:
+        with faults(self.source.name, "read a cohort's rows"):
+            settled = delta.settle_cohort(connection, self.scope, cohort)
+        unlike: list[Unlike] = []
+        for home, store in self.homes.items():
+            target = self.writer(home)
+            with faults(store.name, "compare a cohort's rows"), self._writing(target):
+                found = comparing.read_back(settled, target, home)
+                if found and repair:
+                    forth.bring(settled, target, home, lived_in=self.is_lived_in(home))
+                unlike.extend(found)
+        return Stepped(
+            changes=done.changes, keys=done.keys, rows=done.rows, gone=done.gone, people=done.people,
+            complete=done.complete, oldest=done.oldest, unlike=(*done.unlike, *unlike),
+        )  # fmt: skip
+
+    # -- back ----------------------------------------------------------------------------------------------------
+
+    def step_back(self, home: Home, *, closing: bool = False) -> Stepped:
+        """Bring to the source what people at this home changed; `closing`: nothing waits for a public half any more."""
+        target = self.writer(home)
+        store = self.homes[home]
+        with faults(store.name, "read its changes"):
+            target.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            row = target.execute("SELECT pg_current_snapshot()::text").fetchone()
+        try:
+            batch = self.feeds_back[home].read(str(row[0]) if row else "", keys_max=KEYS_MAX)
+            done = self._return(target, batch, closing=closing)
+            with faults(store.name, "read its changes"):
+                target.execute("COMMIT")
+        except BaseException:
+            _undo(target)
+            raise
+        self.feeds_back[home].confirm(batch)
+        return done
+
+    def _return(self, target: psycopg.Connection[Any], batch: Batch, *, closing: bool) -> Stepped:
+        reader = self.reader
+        with faults(self.source.name, "take changes back"), self._writing(reader):
+            keys: dict[DatasetId, set[tuple[str, ...]]] = {name: set(found) for name, found in batch.keys.items()}
+            for name, found in back.waiting(reader, self.scope).items():
+                keys.setdefault(name, set()).update(found)
+            returned = back.bring_back(target, reader, self.scope, dict(keys), closing=closing)
+        return Stepped(
+            changes=batch.changes, keys=sum(map(len, keys.values())), rows=returned.rows, gone=returned.gone,
+            people=0, complete=batch.complete, oldest=batch.oldest,
+        )  # fmt: skip
+
+    # -- people --------------------------------------------------------------------------------------------------
+
+    def is_lived_in(self, home: Home) -> bool:
+        """Whether somebody lives at this home already."""
+        each = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT FROM {} WHERE state <> 'moving' AND home = {}").format(
+                movers_of(kind.dataset), sql.Literal(home)
+            )
+            for kind in self.scope.kinds
+        )
+        with faults(self.homes[home].name, "look who lives there"):
+            found = run(self.writer(home), sql.SQL("SELECT EXISTS ({})").format(each)).fetchone()
+        return bool(found and found[0])
+
+
+@contextmanager
+def faults_but_unique(store: str, what: str) -> Iterator[None]:
+    """Turn the driver's errors into ours, but for the one that a larger step may mend."""
+    try:
+        yield
+    except psycopg.errors.UniqueViolation:
+        raise
+    except psycopg.Error as fault:
+        with faults(store, what):
+            raise fault from None
+
+
+def _undo(connection: psycopg.Connection[Any]) -> None:
+    if not connection.closed:
+        try:
+            connection.execute("ROLLBACK")
+        except psycopg.Error:
+            connection.close()
+
+
+def _nothing(batch: Batch) -> Stepped:
+    return Stepped(changes=0, keys=0, rows=0, gone=0, people=0, complete=batch.complete, oldest=batch.oldest)

@@ -1,0 +1,201 @@
+"""People's states, in the source and in their homes: who is chosen, fenced, at home, or brought back.
+
+The source's word counts; a home's list follows it. Between the two words both guards refuse, so that there are never two
+authorities: a flip tells the source first (which refuses from the fence on), then home (which takes writes from then on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from domicile.host import Host
+from domicile.model import Home, Kind, Scope, State
+from domicile.stores.postgres import places, writers
+from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.names import movers_of
+from domicile.stores.postgres.session import faults, number, run
+from domicile.stores.postgres.source import PostgresSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """The movers of one run; `host` is the clock that waits are measured by."""
+
+    source: PostgresSource
+    homes: Mapping[Home, PostgresHome]
+    scope: Scope
+    host: Host
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def count(self) -> int:
+        """How many movers there are."""
+        return self._count("true")
+
+    def left(self) -> int:
+        """How many are not at home yet."""
+        return self._count("s.state <> 'home'")
+
+    def fenced_cohort(self) -> int | None:
+        """The cohort that was chosen, or fenced, and never came home: a run that was killed goes on with it."""
+        found = self._number("SELECT min(s.cohort) FROM {} AS s WHERE s.state <> 'home'")
+        return found or None
+
+    def of(self, cohort: int) -> tuple[tuple[Home, int], ...]:
+        """The cohort's people by home."""
+        counts: dict[Home, int] = {}
+        for kind in self.scope.kinds:
+            query = sql.SQL("SELECT home, count(*) FROM {} WHERE cohort = {} GROUP BY 1 ORDER BY 1").format(
+                movers_of(kind.dataset), sql.Literal(cohort)
+            )
+            with faults(self.source.name, "count a cohort"):
+                for home, people in run(self.source.connection, query):
+                    counts[Home(home)] = counts.get(Home(home), 0) + int(people)
+        return tuple(sorted(counts.items()))
+
+    def homes_of(self, cohort: int) -> tuple[Home, ...]:
+        """The homes to which the cohort's people go."""
+        return tuple(home for home, _ in self.of(cohort))
+
+    def _count(self, condition: LiteralString) -> int:
+        return self._number(f"SELECT count(*) FROM {{}} AS s WHERE {condition}")
+
+    def _number(self, query: LiteralString) -> int:
+        with faults(self.source.name, "look at people's states"):
+            return sum(
+                number(self.source.connection, sql.SQL(query).format(movers_of(kind.dataset)))
+                for kind in self.scope.kinds
+            )
+
+    # -- choosing --------------------------------------------------------------------------------------------------
+
+    def choose(self, cohort: int, *, keys: tuple[str, ...], size: int | None) -> int | None:
+        """Put people into a cohort: those of these keys, or so many of those who wait; None where there are none.
+
+        Who is chosen of those who wait depends on nothing but the cohort's number and their keys.
+        """
+        chosen = 0
+        with faults(self.source.name, "choose a cohort"), self.source.connection.transaction():
+            for kind in self.scope.kinds:
+                chosen += self._choose(kind, cohort, keys, None if size is None else size - chosen)
+        return cohort if chosen else None
+
+    def _choose(self, kind: Kind, cohort: int, keys: tuple[str, ...], size: int | None) -> int:
+        movers = movers_of(kind.dataset)
+        wanted = sql.SQL("y.key::text = ANY(%s)") if keys else sql.SQL("true")
+        query = sql.SQL(
+            "UPDATE {movers} AS s SET cohort = {cohort} WHERE s.key IN (SELECT y.key FROM {movers} AS y"
+            " WHERE y.state = 'moving' AND y.cohort IS NULL AND {wanted} ORDER BY md5(y.key::text || {seed})"
+            " LIMIT {size})"
+        ).format(
+            movers=movers, cohort=sql.Literal(cohort), wanted=wanted, seed=sql.Literal(f"/{cohort}"),
+            size=sql.Literal(size) if size is not None else sql.SQL("ALL"),
+        )  # fmt: skip
+        return self.source.connection.execute(query, [list(keys)] if keys else None).rowcount
+
+    def dissolve(self, cohort: int) -> None:
+        """Let the cohort's people wait again, in no cohort."""
+        with faults(self.source.name, "dissolve a cohort"), self.source.connection.transaction():
+            for kind in self.scope.kinds:
+                query = sql.SQL("UPDATE {} SET cohort = NULL WHERE cohort = {} AND state = 'moving'")
+                run(self.source.connection, query.format(movers_of(kind.dataset), sql.Literal(cohort)))
+
+    # -- moving ----------------------------------------------------------------------------------------------------
+
+    def move(self, cohort: int, state: LiteralString) -> None:
+        """Say at the source that the cohort's people, who are not at home, are in this state."""
+        self._say(cohort, state, of="s.state <> 'home'")
+
+    def flip_home(self, cohort: int) -> None:
+        """From now on home is the authority: the source says so first, then home takes writes."""
+        self._say(cohort, "home", of="s.state = 'fenced'")
+        self.tell_homes()
+
+    def fence_at_home(self, cohort: int) -> None:
+        """Nobody writes what is the cohort's at home any more; the source refuses already."""
+        for home, store in self.homes.items():
+            del home
+            with faults(store.name, "fence a cohort"), store.connection.transaction():
+                for kind in self.scope.kinds:
+                    query = sql.SQL("UPDATE {} SET state = 'fenced' WHERE cohort = {} AND state = 'home'")
+                    run(store.connection, query.format(movers_of(kind.dataset), sql.Literal(cohort)))
+        with faults(self.source.name, "tell the directory"), self.source.connection.transaction():
+            for kind in self.scope.kinds:
+                mine = sql.SQL("s.cohort = {}").format(sql.Literal(cohort))
+                places.record(self.source.connection, kind, where=mine, state=State.FENCED)
+
+    def flip_back(self, cohort: int) -> None:
+        """From now on the source is the authority again."""
+        self._say(cohort, "moving", of="s.state = 'home'")
+        self.tell_homes()
+
+    def _say(self, cohort: int, state: LiteralString, *, of: LiteralString) -> None:
+        connection = self.source.connection
+        mine = sql.SQL("s.cohort = {}").format(sql.Literal(cohort))
+        with faults(self.source.name, f"say that a cohort is {state}"), connection.transaction():
+            for kind in self.scope.kinds:
+                query = sql.SQL("UPDATE {} AS s SET state = {} WHERE {} AND {}").format(
+                    movers_of(kind.dataset), sql.Literal(state), mine, sql.SQL(of)
+                )
+                run(connection, query)
+                places.record(connection, kind, where=mine)
+
+    def tell_homes(self) -> None:
+        """Bring every home's list of its people up to the source's; who is fenced there is not home's yet."""
+        for home, store in self.homes.items():
+            with faults(store.name, "bring its list of people up"), store.connection.transaction():
+                for kind in self.scope.kinds:
+                    self._tell(store.connection, home, kind)
+                places.copy_home(self.source.connection, store.connection, home)
+
+    def _tell(self, target: psycopg.Connection[Any], home: Home, kind: Kind) -> None:
+        movers = movers_of(kind.dataset)
+        arriving = sql.Identifier("pg_temp", "domicile_arriving")
+        with faults(self.source.name, "read its list of people"):
+            people = run(
+                self.source.connection,
+                sql.SQL(
+                    "SELECT key::text, CASE state WHEN 'home' THEN 'home' ELSE 'moving' END, cohort FROM {}"
+                    " WHERE home = {}"
+                ).format(movers, sql.Literal(home)),
+            )
+        run(
+            target,
+            sql.SQL(
+                "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT key, state, cohort FROM {} AS s WHERE false"
+            ).format(arriving, movers),
+        )
+        copying = sql.SQL("COPY {} FROM STDIN").format(arriving)
+        with target.cursor() as cursor, cursor.copy(copying.as_bytes(target)) as copy:
+            for line in people:
+                copy.write_row(line)
+        run(target, sql.SQL("DELETE FROM {} AS s WHERE s.key NOT IN (SELECT key FROM {})").format(movers, arriving))
+        run(
+            target,
+            sql.SQL(
+                "INSERT INTO {} AS s (key, home, state, cohort) SELECT key, {}, state, cohort FROM {}"
+                " ON CONFLICT (key) DO UPDATE SET state = excluded.state, cohort = excluded.cohort"
+                " WHERE (s.state, s.cohort) IS DISTINCT FROM (excluded.state, excluded.cohort)"
+            ).format(movers, sql.Literal(home), arriving),
+        )
+
+    # -- waiting ---------------------------------------------------------------------------------------------------
+
+    def await_writers(self, deadline: float) -> int:
+        """Wait for transactions at the source that may have passed the guard; milliseconds."""
+        with faults(self.source.name, "wait for writers"):
+            return writers.await_writers(self.source.connection, self.scope, host=self.host, deadline=deadline)
+
+    def await_writers_at_home(self, cohort: int, deadline: float) -> int:
+        """The same at the cohort's homes."""
+        waited = 0
+        for home in self.homes_of(cohort):
+            store = self.homes[home]
+            with faults(store.name, "wait for writers"):
+                waited += writers.await_writers(store.connection, self.scope, host=self.host, deadline=deadline)
+        return waited

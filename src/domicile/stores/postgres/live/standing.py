@@ -1,0 +1,71 @@
+"""What stands while a move is under way: guards and lists on both sides, the feed at the source, key-logs at the homes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from domicile.config import CutoverRule
+from domicile.host import Host
+from domicile.model import Home, Scope, State
+from domicile.stores.feed import Changefeed
+from domicile.stores.postgres import fence, places
+from domicile.stores.postgres.feed.choose import choose_feed
+from domicile.stores.postgres.feed.triggers import TriggerFeed
+from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.live import back
+from domicile.stores.postgres.live.people import People
+from domicile.stores.postgres.session import Session, faults
+from domicile.stores.postgres.source import PostgresSource
+
+MIB = 1 << 20
+
+
+@dataclass(slots=True, kw_only=True)
+class Standing:
+    """One run's; `begin` and `settle_in` are safe to repeat, and give what stood before a kill its state again."""
+
+    source: PostgresSource
+    homes: Mapping[Home, PostgresHome]
+    scope: Scope
+    rule: CutoverRule
+    host: Host
+    feeds_back: dict[Home, Changefeed] = field(default_factory=dict)
+    said: str = ""
+    _feed: Changefeed | None = None
+
+    @property
+    def feed(self) -> Changefeed:
+        """The source's changefeed."""
+        if self._feed is None:
+            raise RuntimeError("begin comes before the feed is read")
+        return self._feed
+
+    @property
+    def people(self) -> People:
+        """The movers."""
+        return People(source=self.source, homes=self.homes, scope=self.scope, host=self.host)
+
+    def begin(self) -> None:
+        """Stand guards that refuse nobody yet, and begin the feed."""
+        self.source.stand_fence(self.scope, state=State.MOVING)
+        with faults(self.source.name, "list people"), self.source.connection.transaction():
+            back.make_waiting(self.source.connection, self.scope)
+            places.create(self.source.connection, store=self.source.name)
+            places.record_all(self.source.connection, self.scope)
+        chosen = choose_feed(
+            self.source, self.scope, wanted=self.rule.feed, retained_bytes_max=self.rule.retained_mib_max * MIB
+        )
+        self._feed, self.said = chosen.feed, chosen.why
+        self._feed.begin()
+
+    def settle_in(self, home: Home) -> None:
+        """At home: the list of its people, a guard that refuses writes before their time, and the log of the way back."""
+        store = self.homes[home]
+        with faults(store.name, "stand its guard"):
+            fence.install_at_home(store.connection, self.scope)
+            places.create(store.connection, store=store.name)
+        followed = [dataset for dataset in self.scope.datasets if dataset.decided]
+        self.feeds_back[home] = TriggerFeed(Session(store.dsn, store=store.name), followed, host=self.host)
+        self.feeds_back[home].begin()
+        self.people.tell_homes()
