@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from domicile import config
 from domicile.model import DatasetId, Scope, State
@@ -16,6 +17,7 @@ from domicile.plan.resolve import resolve
 from domicile.stores.postgres import fence
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.guard import Guarding
+from domicile.stores.postgres.names import movers_of
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.session import connect
 from tests.attack.conftest import run
@@ -128,7 +130,7 @@ def list_at_home(source: str, home: str, scope: Scope) -> None:
         fence.install_at_home(connection, scope)
         fence.install_at_home(connection, scope)  # as after a crash
         (kind,) = scope.kinds
-        movers = fence.movers_of(kind.dataset).as_string(connection)
+        movers = movers_of(kind.dataset).as_string(connection)
     with psycopg.connect(home) as connection:
         for key, place, state, cohort in run(source, f"SELECT key, home, state, cohort FROM {movers}"):
             values: list[Any] = [key, place, state, cohort]
@@ -150,14 +152,28 @@ def make_sides(server: EmbeddedServer, databases: Databases, folder: Path) -> Si
 
 
 @pytest.fixture(scope="module")
-def sides(pg18: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
-    """Both ends, read only for the tests that share them: each attempt is rolled back."""
+def template(pg18: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
+    """Both ends, to be copied, never written."""
     databases = Databases()
     yield make_sides(pg18, databases, tmp_path_factory.mktemp("states"))
     databases.drop()
 
 
+@pytest.fixture(scope="module")
+def sides(pg18: EmbeddedServer, template: Sides) -> Iterator[Sides]:
+    """Both ends for the tests that share them: each attempt is rolled back."""
+    databases = Databases()
+    yield copy_of(template, pg18, databases)
+    databases.drop()
+
+
 @pytest.fixture
-def own_sides(pg18: EmbeddedServer, database: Databases, tmp_path: Path) -> Callable[[], Sides]:
-    """Make both ends for one test alone."""
-    return lambda: make_sides(pg18, database, tmp_path)
+def own_sides(pg18: EmbeddedServer, template: Sides, database: Databases) -> Sides:
+    """Both ends for one test alone."""
+    return copy_of(template, pg18, database)
+
+
+def copy_of(template: Sides, server: EmbeddedServer, databases: Databases) -> Sides:
+    """A copy of both databases."""
+    source, home = (databases(server, str(conninfo_to_dict(dsn)["dbname"])) for dsn in (template.source, template.home))
+    return Sides(source=source, home=home, scope=template.scope)

@@ -1,24 +1,27 @@
-"""The guard by states: each row has one side at which it is written, and nobody writes what is being cut over (P1, P6)."""
+"""The guard by states: each row is written at one side, and nobody writes what is being cut over (P1, P6)."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from domicile.errors import Unreachable
 from domicile.host import Host
 from domicile.model import State
 from domicile.stores.postgres import fence
+from domicile.stores.postgres.names import movers_of
 from domicile.stores.postgres.session import connect
 from domicile.stores.postgres.writers import await_writers
 from tests.attack.conftest import run
 from tests.live.conftest import FENCED as SIX
 from tests.live.conftest import MOVING as FOUR
-from tests.live.conftest import PEOPLE, Sides
+from tests.live.conftest import PEOPLE, Sides, make_sides
+from tests.servers import Databases, own_server
 
 FENCED: Final = "DM001"
 TOO_OLD: Final = "40001"
@@ -149,8 +152,8 @@ def _began(dsn: str, isolation: str) -> psycopg.Connection:
 
 
 @pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_p1_an_old_snapshot_does_not_write_under_old_states(own_sides: Callable[[], Sides], isolation: str) -> None:
-    made = own_sides()
+def test_p1_an_old_snapshot_does_not_write_under_old_states(own_sides: Sides, isolation: str) -> None:
+    made = own_sides
     with _began(made.source, isolation) as old:
         made.bring(made.source, State.FENCED, FOUR)
         with pytest.raises(psycopg.Error) as refusal:
@@ -162,17 +165,17 @@ def test_p1_an_old_snapshot_does_not_write_under_old_states(own_sides: Callable[
         assert FENCED == again.value.sqlstate
 
 
-def test_p6_an_old_snapshot_still_writes_of_people_whose_state_is_the_same(own_sides: Callable[[], Sides]) -> None:
-    made = own_sides()
+def test_p6_an_old_snapshot_still_writes_of_people_whose_state_is_the_same(own_sides: Sides) -> None:
+    made = own_sides
     with _began(made.source, "REPEATABLE READ") as old:
         made.bring(made.source, State.MOVING, SIX)
         old.execute("UPDATE note SET body = 'x' WHERE id IN (1, 4)")
 
 
-def test_p1_an_old_snapshot_does_not_overlook_who_became_a_mover_since(own_sides: Callable[[], Sides]) -> None:
-    made = own_sides()
+def test_p1_an_old_snapshot_does_not_overlook_who_became_a_mover_since(own_sides: Sides) -> None:
+    made = own_sides
     with connect(made.source, store="app") as connection:
-        movers = fence.movers_of(PEOPLE).as_string(connection)
+        movers = movers_of(PEOPLE).as_string(connection)
     with _began(made.source, "REPEATABLE READ") as old:
         run(made.source, f"INSERT INTO {movers} VALUES (1, 'ca', 'fenced', 3)")
         with pytest.raises(psycopg.Error) as refusal:
@@ -180,8 +183,8 @@ def test_p1_an_old_snapshot_does_not_overlook_who_became_a_mover_since(own_sides
     assert TOO_OLD == refusal.value.sqlstate
 
 
-def test_p1_read_committed_sees_the_fence_in_its_next_statement(own_sides: Callable[[], Sides]) -> None:
-    made = own_sides()
+def test_p1_read_committed_sees_the_fence_in_its_next_statement(own_sides: Sides) -> None:
+    made = own_sides
     with _began(made.source, "READ COMMITTED") as writer:
         writer.execute("UPDATE note SET body = 'x' WHERE id = 4")
         made.bring(made.source, State.FENCED, FOUR)
@@ -190,8 +193,20 @@ def test_p1_read_committed_sees_the_fence_in_its_next_statement(own_sides: Calla
     assert FENCED == refusal.value.sqlstate
 
 
-def _await(made: Sides, *, wait_s: float) -> int:
-    host = Host()
+class Meanwhile(Host):
+    """A clock that lets something happen in each pause."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__()
+        object.__setattr__(self, "_act", act)
+
+    def pause(self, seconds: float) -> None:
+        self._act()  # type: ignore[attr-defined]
+        super().pause(seconds)
+
+
+def _await(made: Sides, *, wait_s: float, meanwhile: Callable[[], None] = lambda: None) -> int:
+    host = Meanwhile(meanwhile)
     with connect(made.source, store="app") as connection:
         return await_writers(connection, made.scope, host=host, deadline=host.monotonic_s() + wait_s)
 
@@ -204,58 +219,82 @@ WRITES: Final = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_p1_the_engine_waits_for_who_passed_the_guard_before(own_sides: Callable[[], Sides], name: str) -> None:
-    made = own_sides()
+def test_p1_the_engine_waits_for_who_passed_the_guard_before(own_sides: Sides, name: str) -> None:
+    made = own_sides
     with psycopg.connect(made.source) as writer:
         writer.execute(WRITES[name].encode())
         made.bring(made.source, State.FENCED, FOUR)
         with pytest.raises(Unreachable, match=f"pid {writer.info.backend_pid}"):
             _await(made, wait_s=0)
-        waited: list[int] = []
-        waiting = threading.Thread(target=lambda: waited.append(_await(made, wait_s=60)))
-        waiting.start()
-        writer.commit()
-        waiting.join(60)
-    assert 1 == len(waited)
+        paused: list[None] = []
+
+        def commit() -> None:
+            paused.append(None)
+            writer.commit()
+
+        _await(made, wait_s=60, meanwhile=commit)
+    assert paused
 
 
-def test_p6_the_engine_waits_for_nobody_who_does_not_write_there(own_sides: Callable[[], Sides]) -> None:
-    made = own_sides()
+def test_p1_the_engine_waits_for_who_prepared_a_transaction(tmp_path: Path) -> None:
+    """Nobody's session holds it any more, and it may be committed at any time."""
+    databases = Databases()
+    with own_server("prepared", major=13, parameters={"max_prepared_transactions": "2"}) as server:
+        made = make_sides(server, databases, tmp_path)
+        with psycopg.connect(made.source, autocommit=True) as writer:
+            writer.execute("BEGIN; UPDATE note SET body = 'x' WHERE id = 4")
+            made.bring(made.source, State.FENCED, FOUR)
+
+            def prepare() -> None:
+                if writer.info.transaction_status:
+                    writer.execute("PREPARE TRANSACTION 'late'")
+
+            def commit() -> None:
+                run(made.source, "COMMIT PREPARED 'late'")
+
+            with pytest.raises(Unreachable, match="prepared"):
+                _await(made, wait_s=1, meanwhile=prepare)
+            _await(made, wait_s=60, meanwhile=commit)
+
+
+def test_p6_the_engine_waits_for_nobody_who_does_not_write_there(own_sides: Sides) -> None:
+    made = own_sides
     with psycopg.connect(made.source) as reader, psycopg.connect(made.source) as other:
         reader.execute("SELECT * FROM note FOR UPDATE")
         other.execute("CREATE TABLE elsewhere (id int); INSERT INTO elsewhere VALUES (1)")
         assert 1_000 > _await(made, wait_s=60)
 
 
-def test_p6_who_begins_to_write_later_is_not_waited_for(own_sides: Callable[[], Sides]) -> None:
-    made = own_sides()
+def test_p6_who_begins_to_write_later_is_not_waited_for(own_sides: Sides) -> None:
+    made = own_sides
     with psycopg.connect(made.source) as first, psycopg.connect(made.source) as second:
         first.execute("UPDATE note SET body = 'x' WHERE id = 4")
-        waiting = threading.Thread(target=lambda: _await(made, wait_s=60))
-        waiting.start()
-        second.execute("UPDATE note SET body = 'x' WHERE id = 1")
-        first.commit()
-        waiting.join(60)
-        assert not waiting.is_alive()
+
+        def change_over() -> None:
+            second.execute("UPDATE note SET body = 'x' WHERE id = 1")
+            first.commit()
+
+        _await(made, wait_s=60, meanwhile=change_over)
+        assert TransactionStatus.INTRANS == second.info.transaction_status
 
 
-def test_a_state_is_reached_from_its_own_ones_only(own_sides: Callable[[], Sides]) -> None:
-    made = own_sides()
+def test_a_state_is_reached_from_its_own_ones_only(own_sides: Sides) -> None:
+    made = own_sides
     with pytest.raises(RuntimeError):
         made.bring(made.source, State.HOME, FOUR)  # never fenced
     with pytest.raises(RuntimeError):
         made.bring(made.source, State.FENCED, 1)  # no mover
     with connect(made.source, store="app") as connection:
         assert {State.HOME: 2, State.MOVING: 1, State.FENCED: 1} == fence.count_states(connection, made.scope)
-        movers = fence.movers_of(PEOPLE).as_string(connection)
+        movers = movers_of(PEOPLE).as_string(connection)
         run(made.source, f"UPDATE {movers} SET cohort = 7 WHERE key IN (4, 6)")
         assert 1 == fence.set_state(connection, made.scope, 7, State.FENCED)
         assert 0 == fence.set_state(connection, made.scope, 7, State.FENCED)
         assert 2 == fence.set_state(connection, made.scope, 7, State.HOME)
 
 
-def test_the_guard_of_a_home_is_noticed_when_it_is_opened(own_sides: Callable[[], Sides]) -> None:
-    made = own_sides()
+def test_the_guard_of_a_home_is_noticed_when_it_is_opened(own_sides: Sides) -> None:
+    made = own_sides
     with connect(made.home, store="app-ca") as connection:
         assert [] == fence.open_guards(connection, fence.guarded(made.scope))
         run(made.home, "ALTER TABLE note DISABLE TRIGGER zzzz_domicile_guard")
