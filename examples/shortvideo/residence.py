@@ -1,75 +1,102 @@
-"""Where a person's private data lies: asked for every request, so remembered for a second.
+"""Where a person's private data lies: Domicile's directory says it of all who move, the commons of newcomers.
 
-    python -m shortvideo.residence sync     # after a move: look who lives where, and send them there
     python -m shortvideo.residence open us  # from now on newcomers of its countries are received there
 
-Both read SV_COMMONS_DSN; `sync` also SV_HOME_DSNS, a JSON object of location → connection string.
+reads SV_COMMONS_DSN. After a move nothing has to be done: the directory says it, and a home in which somebody lives
+receives newcomers.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import psycopg
 
+from domicile.directory.client import Directory
+
 SOURCE: Final = "sg"
 KEPT_SECONDS: Final = 1.0
 KEPT_PEOPLE_MAX: Final = 100_000
+MOVING: Final = "Your data is moving home. Try again in a moment."
+NEWCOMERS: Final = "SELECT user_id, location FROM app.residences WHERE user_id = ANY(%s)"
+"""Who signed up at a home never moved, so no directory knows them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residence:
+    """The location whose data counts for a person; while `fenced` it can be read, and nobody writes anywhere."""
+
+    location: str
+    fenced: bool = False
 
 
 class Residences:
-    """Answers from memory what it asked less than a second ago; a move is seen everywhere after that second."""
+    """Asks the directory, and `newcomers` for those who are none of its. Raises DirectoryUnknown: it never guesses.
 
-    def __init__(self, look_up: Callable[[int], str | None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._look_up = look_up
+    An answer is remembered for at most a second, and dropped the moment the person is fenced.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        newcomers: Callable[[Sequence[int]], Mapping[int, str]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.directory = directory
+        self._newcomers = newcomers
         self._clock = clock
         self._known: dict[int, tuple[float, str]] = {}
 
-    def known(self, person: int) -> str | None:
+    def known(self, person: int) -> Residence | None:
         """Return what is remembered, without asking."""
+        found = self.directory.known(str(person))
+        if found is None:
+            return None
+        if found.state != "outside":
+            return Residence(location=found.authority, fenced=found.fenced)
         until, location = self._known.get(person, (0.0, ""))
-        return location if self._clock() < until else None
+        return Residence(location=location) if self._clock() < until else None
+
+    def locate(self, person: int) -> Residence:
+        """Say where the person lives."""
+        known = self.known(person)
+        if known is not None:
+            return known
+        found = self.directory.locate(str(person))
+        if found.state != "outside":
+            return Residence(location=found.authority, fenced=found.fenced)
+        location = self._newcomers([person]).get(person, found.authority)
+        if len(self._known) >= KEPT_PEOPLE_MAX:
+            self._known.clear()
+        self._known[person] = (self._clock() + KEPT_SECONDS, location)
+        return Residence(location=location)
+
+    def locate_all(self, people: Iterable[int]) -> dict[int, Residence]:
+        """Say where each of them lives now; nothing remembered counts."""
+        found = {int(key): one for key, one in self.directory.locate_all(map(str, people)).items()}
+        newcomers = self._newcomers([person for person, one in found.items() if one.state == "outside"])
+        return {
+            person: Residence(location=newcomers.get(person, one.authority), fenced=one.fenced)
+            for person, one in found.items()
+        }
 
     def of(self, person: int) -> str:
-        """Return the location where this person's private data lies."""
-        location = self.known(person)
-        if location is None:
-            location = self._look_up(person) or SOURCE
-            if len(self._known) >= KEPT_PEOPLE_MAX:
-                self._known.clear()
-            self._known[person] = (self._clock() + KEPT_SECONDS, location)
-        return location
+        """Return the location whose data counts for the person."""
+        return self.locate(person).location
+
+    def is_fenced(self, person: int) -> bool:
+        """Whether the person is between two places now."""
+        return self.directory.locate(str(person)).fenced
 
     def forget(self, person: int) -> None:
         """Ask again next time."""
+        self.directory.forget(str(person))
         self._known.pop(person, None)
-
-
-def sync(commons_dsn: str, home_dsns: Mapping[str, str]) -> dict[str, int]:
-    """Set the residence of everybody whose private row lies in a home; return how many live in each.
-
-    The homes receive newcomers from then on. Safe to repeat.
-    """
-    counts = {}
-    with psycopg.connect(commons_dsn) as commons:
-        for location, dsn in home_dsns.items():
-            if location == SOURCE:
-                continue
-            people = _residents(dsn)
-            commons.cursor().executemany(
-                "INSERT INTO app.residences (user_id, location) VALUES (%s, %s) "
-                "ON CONFLICT (user_id) DO UPDATE SET location = excluded.location",
-                [(person, location) for person in people],
-            )
-            if people:
-                commons.execute("UPDATE app.locations SET receives = true WHERE name = %s", [location])
-            counts[location] = len(people)
-    return counts
 
 
 def receive(commons_dsn: str, location: str) -> None:
@@ -78,22 +105,9 @@ def receive(commons_dsn: str, location: str) -> None:
         commons.execute("UPDATE app.locations SET receives = true WHERE name = %s", [location])
 
 
-def _residents(dsn: str) -> list[int]:
-    """Whose private row is here; a home that was not made yet has nobody."""
-    with psycopg.connect(dsn) as home:
-        there = home.execute("SELECT to_regclass('app.users') IS NOT NULL").fetchone()
-        if there is None or not there[0]:
-            return []
-        rows = home.execute("SELECT id FROM app.users WHERE email IS NOT NULL OR password_hash IS NOT NULL").fetchall()
-    return [number for (number,) in rows]
-
-
 def main(arguments: list[str]) -> int:
-    """Run one of the commands; return its exit code."""
+    """Run the command; return its exit code."""
     match arguments:
-        case ["sync"]:
-            counts = sync(os.environ["SV_COMMONS_DSN"], json.loads(os.environ["SV_HOME_DSNS"]))
-            sys.stdout.write("".join(f"{location}: {count} people live there\n" for location, count in counts.items()))
         case ["open", location]:
             receive(os.environ["SV_COMMONS_DSN"], location)
         case _:

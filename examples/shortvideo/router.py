@@ -1,7 +1,11 @@
 """The front door: leads every request to the instance of the location where the person lives.
 
-It knows one thing, who lives where, and holds no data: bodies stream through. `SV_COMMONS_DSN`, and `SV_PEERS` with
-the address of every instance; `uvicorn --factory shortvideo.router:create`.
+It knows one thing, who lives where, and holds no data: bodies stream through. Who is being cut over is led to where
+their data can be read; what would write is held for a moment (`holding`), then goes to where the person lives. How long
+it was held stands in the answer's `x-held-ms`.
+
+`SV_COMMONS_DSN`, `SV_DIRECTORY`, and `SV_PEERS` with the address of every instance; `uvicorn --factory
+shortvideo.router:create`.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
@@ -31,7 +35,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from yarl import URL
 
-from shortvideo.residence import SOURCE, Residences
+from domicile.directory.client import Directory, DirectoryUnknown
+from shortvideo.holding import Holding, Settled
+from shortvideo.residence import MOVING, NEWCOMERS, SOURCE, Residence, Residences
 
 WAIT: Final = ClientTimeout(total=None, sock_connect=2.0, sock_read=60.0)
 """Seconds."""
@@ -39,13 +45,14 @@ KEPT_SECONDS: Final = 3.0
 """An idle connection; less than the instances keep one, so that none is used that is just being closed."""
 REQUESTS_AT_ONCE: Final = 16
 """For each instance, which does twelve at a time; more would wait there, here they wait in order and cost nothing."""
+SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
 # RFC 9110, 7.6.1: these speak of one connection, not of the message.
 HOP_BY_HOP: Final = {
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
     b"transfer-encoding", b"upgrade",
 }  # fmt: skip
 # Said by us, never by a browser. Without the token nobody comes to what the instances have for one another.
-OURS: Final = {b"x-forwarded-for", b"x-location", b"x-shortvideo-token"}
+OURS: Final = {b"x-forwarded-for", b"x-held-ms", b"x-location", b"x-shortvideo-token"}
 PAGE: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>In a moment</title>
 <style>body { background: #0e0f13; color: #f4f4f6; font: 18px/1.5 system-ui; text-align: center; padding: 25vh 1rem 0 }
@@ -78,10 +85,12 @@ class _Gone(Exception):
 class Router:
     """ASGI application."""
 
-    def __init__(self, instances: Mapping[str, str], commons_dsn: str) -> None:
+    def __init__(self, instances: Mapping[str, str], commons_dsn: str, directory: Directory) -> None:
         self._instances = dict(instances)
+        self._directory = directory
         self._pool = ConnectionPool(commons_dsn, kwargs={"autocommit": True}, min_size=1, max_size=4, open=False)
-        self._residences = Residences(self._look_up)
+        self._residences = Residences(directory, self._newcomers)
+        self._holding = Holding(self._residences)
         self._lines: dict[str, Line] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,21 +103,26 @@ class Router:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self._pool.open()
+        self._holding.begin()
         self._lines = {location: Line(address) for location, address in self._instances.items()}
         await send({"type": "lifespan.startup.complete"})
         await receive()
         for line in self._lines.values():
             await line.session.close()
+        await asyncio.to_thread(self._directory.close)
         self._pool.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _lead(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
+        headers, writes = Headers(scope=scope), scope["method"] not in SAFE_METHODS
         try:
-            location = await self._location(headers)
-            line = self._lines[location]
-        except (KeyError, psycopg.Error, PoolTimeout):
+            settled = await self._settle(headers, writes=writes)
+            line = self._lines[settled.residence.location]
+        except (KeyError, psycopg.Error, PoolTimeout, DirectoryUnknown):
             await _say(headers, 503, "We can't find out where your data lives.")(scope, receive, send)
+            return
+        if settled.residence.fenced and writes:
+            await _say(headers, 503, MOVING, held_ms=settled.held_ms)(scope, receive, send)
             return
         async with line.free:
             try:
@@ -118,39 +132,42 @@ class Router:
             except TimeoutError:
                 await _say(headers, 504, "Your home takes its time.")(scope, receive, send)
             except ClientError as fault:  # also where who asked went away in the middle of what they sent
-                log.warning("%s: %s", location, type(fault).__name__)
+                log.warning("%s: %s", settled.residence.location, type(fault).__name__)
                 await _say(headers, 502, "Your home broke off in the middle.")(scope, receive, send)
             else:
                 async with response:
-                    await _pass_back(response, location, send)
+                    await _pass_back(response, settled, send)
 
-    async def _location(self, headers: Headers) -> str:
+    async def _settle(self, headers: Headers, *, writes: bool) -> Settled:
         """Where the person lives; without one, where people of their country live; else the source."""
         cookies = _cookies(headers.get("cookie", ""))
         person = cookies.get("sv", "").partition(".")[0]
         if person.isascii() and person.isdigit() and len(person) < 19:
-            known = self._residences.known(int(person))
-            return await asyncio.to_thread(self._residences.of, int(person)) if known is None else known
+            if writes:
+                return await self._holding.settle(int(person))
+            return Settled(residence=await self._holding.locate(int(person)))
         country = cookies.get("sv_country", "")
-        if not country:
-            return SOURCE
-        return await asyncio.to_thread(self._of_country, country)
+        location = await asyncio.to_thread(self._of_country, country) if country else SOURCE
+        return Settled(residence=Residence(location=location))
 
-    def _look_up(self, person: int) -> str | None:
+    def _newcomers(self, people: Sequence[int]) -> dict[int, str]:
         with self._pool.connection() as connection:
-            row = connection.execute("SELECT location FROM app.residences WHERE user_id = %s", [person]).fetchone()
-        return None if row is None else str(row[0])
+            return dict(connection.execute(NEWCOMERS, [list(people)]).fetchall()) if people else {}
 
     def _of_country(self, country: str) -> str:
-        query = "SELECT name FROM app.locations WHERE receives AND %s = ANY(countries)"
+        query = "SELECT name, receives FROM app.locations WHERE %s = ANY(countries)"
         with self._pool.connection() as connection:
             row = connection.execute(query, [country]).fetchone()
-        return SOURCE if row is None or row[0] not in self._instances else str(row[0])
+        if row is None or row[0] not in self._instances:
+            return SOURCE
+        return str(row[0]) if row[1] or row[0] in self._directory.homes() else SOURCE
 
 
 def create() -> ASGIApp:
     """Make the router from the environment."""
-    return Router(json.loads(os.environ["SV_PEERS"]), os.environ["SV_COMMONS_DSN"])
+    return Router(
+        json.loads(os.environ["SV_PEERS"]), os.environ["SV_COMMONS_DSN"], Directory(os.environ["SV_DIRECTORY"])
+    )
 
 
 async def _onwards(line: Line, scope: Scope, receive: Receive) -> ClientResponse:
@@ -162,9 +179,11 @@ async def _onwards(line: Line, scope: Scope, receive: Receive) -> ClientResponse
     )  # fmt: skip
 
 
-async def _pass_back(response: ClientResponse, location: str, send: Send) -> None:
+async def _pass_back(response: ClientResponse, settled: Settled, send: Send) -> None:
     kept = [(name.lower(), value) for name, value in response.raw_headers if name.lower() not in HOP_BY_HOP]
-    kept.append((b"x-location", location.encode()))
+    kept.append((b"x-location", settled.residence.location.encode()))
+    if settled.held_ms is not None:
+        kept.append((b"x-held-ms", str(settled.held_ms).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": kept})
     async for block in response.content.iter_any():
         await send({"type": "http.response.body", "body": block, "more_body": True})
@@ -205,9 +224,11 @@ def _cookies(header: str) -> dict[str, str]:
         return {}
 
 
-def _say(headers: Headers, status: int, sentence: str) -> Response:
+def _say(headers: Headers, status: int, sentence: str, *, held_ms: int | None = None) -> Response:
     # Only where nothing was sent on may one simply ask again; after 502 and 504 nobody knows whether it was done.
-    retry = {"retry-after": "2"} if status == 503 else {}
+    retry = {"retry-after": "1"} if status == 503 else {}
+    if held_ms is not None:
+        retry["x-held-ms"] = str(held_ms)
     if "application/json" in headers.get("accept", ""):
         return JSONResponse({"error": sentence}, status, headers=retry)
     return HTMLResponse(PAGE.replace("{sentence}", sentence), status, headers=retry)

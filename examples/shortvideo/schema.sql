@@ -62,7 +62,8 @@ CREATE INDEX users_country ON app.users (country);
 -- Trap: extended statistics keep real values in pg_statistic_ext_data.
 CREATE STATISTICS app.users_market (mcv) ON country, email_domain FROM app.users;
 
--- Where a person's private data lies; no row means sg. Looked up for every request, so also by who asks for others.
+-- Where the private data of somebody lies who signed up at a home, and so never moved; of who moves Domicile's directory
+-- says it. Looked up for every request, so also by who asks for others.
 CREATE TABLE app.residences (
     user_id bigint PRIMARY KEY REFERENCES app.users ON DELETE CASCADE,
     location text NOT NULL

@@ -40,6 +40,7 @@ HERE: Final = Path(__file__).resolve().parent
 CLIP_CACHE: Final = HERE.parents[1] / ".cache" / "shortvideo"
 SOURCE: Final = "sg"
 RUN: Final = "run"
+PROGRAMS: Final = ("uvicorn", "domicile.cli")
 """The folder that instances and router work in; it stays empty, they are known by it."""
 DATABASE: Final = "shortvideo"
 CLIPS: Final = 24
@@ -61,14 +62,14 @@ class NotStarted(RuntimeError):
 
 @dataclass(slots=True, kw_only=True)
 class Web:
-    """A web server of the service: an instance or the router, as a process that can be stopped and started again."""
+    """A web server of the service: an instance, the router or the directory; it can be stopped and started again."""
 
     name: str
-    factory: str
+    command: tuple[str, ...]
+    """What Python is told to run."""
     port: int
     environment: Mapping[str, str] = field(repr=False)
     log: Path
-    options: tuple[str, ...] = ()
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -82,11 +83,7 @@ class Web:
             raise NotStarted(f"{self.url} is another program's already; end that, or choose another --port")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "uvicorn", "--factory", self.factory),
-                    *("--host", LOOPBACK, "--port", str(self.port), "--no-access-log", "--log-level", "warning"),
-                    *("--timeout-graceful-shutdown", "3", *self.options),
-                ],
+                [sys.executable, *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -138,7 +135,7 @@ class Stack:
     state: Path
     servers: Mapping[str, EmbeddedServer] = field(repr=False)
     web: Mapping[str, Web] = field(repr=False)
-    """Location, or `router` → its process, for those who want to break something."""
+    """Location, `router` or `directory` → its process, for those who want to break something."""
 
     @classmethod
     @contextmanager
@@ -166,7 +163,8 @@ class Stack:
             (state / name).mkdir(parents=True, exist_ok=True)
         with ExitStack() as ending:
             ending.enter_context(_alone(state / RUN / "lock", state))
-            end_left_over(state / RUN, "uvicorn")
+            for program in PROGRAMS:
+                end_left_over(state / RUN, program)
             words = _secrets(state / "secrets.json")
             folder = _data_folder(state, ending)
 
@@ -194,6 +192,7 @@ class Stack:
             _write_variables(state / "service.env", dsns)
             web = _web(state, dsns, buckets, words["token"], port)
             ending.callback(_each, Web.stop, web.values())
+            web["directory"].start()  # first: the others ask it
             _each(Web.start, [web[location] for location in locations])
             web["router"].start()  # last: it answers for the others
             yield cls(
@@ -273,8 +272,9 @@ def _open_home(location: str, dsns: Mapping[str, str]) -> None:
 
 
 def _web(state: Path, dsns: Mapping[str, str], buckets: Mapping[str, Bucket], token: str, port: int) -> dict[str, Web]:
-    """Return what is to be started: an instance a location, and the router in front of them."""
-    ports = free_ports(len(dsns) + 1)
+    """Return what is to be started: the directory, an instance a location, and the router in front of them."""
+    ports = free_ports(len(dsns) + 2)
+    directory = f"{LOOPBACK}:{ports[-2]}"
     peers = {location: f"http://{LOOPBACK}:{number}" for location, number in zip(dsns, ports, strict=False)}
     shared = {
         **os.environ,
@@ -287,20 +287,35 @@ def _web(state: Path, dsns: Mapping[str, str], buckets: Mapping[str, Bucket], to
         "SV_PEERS": json.dumps(peers),
         "SV_TOKEN": token,
         "SV_STATE": str(state),
+        "SV_DIRECTORY": f"http://{directory}",
+        SOURCE_VARIABLE: dsns[SOURCE],
     }
 
-    def part(name: str, factory: str, number: int, location: str) -> Web:
+    def part(name: str, number: int, location: str, *command: str) -> Web:
         own = {"SV_LOCATION": location, "SV_HOME_DSN": dsns[location], "SV_BUCKET": buckets[location].name}
         log = state / "logs" / f"{name}.out"
-        return Web(name=name, factory=factory, port=number, environment={**shared, **own}, log=log)
+        return Web(name=name, command=command, port=number, environment={**shared, **own}, log=log)
 
     parts = {
-        location: part(location, "shortvideo.service.app:create", number, location)
+        location: part(location, number, location, *_uvicorn("shortvideo.service.app:create", number))
         for location, number in zip(dsns, ports, strict=False)
     }
-    parts["router"] = part("router", "shortvideo.router:create", port or ports[-1], SOURCE)
-    parts["router"].options = ("--no-server-header", "--no-date-header")  # it passes the instance's on
+    front = port or ports[-1]
+    # It passes the instance's own headers on.
+    plain = ("--no-server-header", "--no-date-header")
+    parts["router"] = part("router", front, SOURCE, *_uvicorn("shortvideo.router:create", front), *plain)
+    parts["directory"] = part(
+        "directory", ports[-2], SOURCE, "-m", "domicile.cli", "directory", "serve", "--listen", directory,
+        "--file", str(HERE / "domicile.yaml"),
+    )  # fmt: skip
     return parts
+
+
+def _uvicorn(factory: str, port: int) -> tuple[str, ...]:
+    return (
+        "-m", "uvicorn", "--factory", factory, "--host", LOOPBACK, "--port", str(port), "--no-access-log",
+        "--log-level", "warning", "--timeout-graceful-shutdown", "3",
+    )  # fmt: skip
 
 
 def _write_variables(path: Path, dsns: Mapping[str, str]) -> None:
@@ -310,7 +325,6 @@ def _write_variables(path: Path, dsns: Mapping[str, str]) -> None:
         SOURCE_VARIABLE: dsns[SOURCE],
         **{f"SERVICE_{location.upper()}_DSN": dsn for location, dsn in homes.items()},
         "SV_COMMONS_DSN": dsns[SOURCE],
-        "SV_HOME_DSNS": json.dumps(homes),
     }
     path.touch(mode=0o600)
     lines = (f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())

@@ -20,7 +20,9 @@ from typing import Any, Final
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from domicile.directory.client import DirectoryUnknown
 from shortvideo.media.process import measure, still
+from shortvideo.residence import SOURCE
 from shortvideo.service import nightly, post
 from shortvideo.service.counting import count
 from shortvideo.service.jobs import JOB, Count, Deliver, Delivery, FanOut, Nightly, Published, Thumbnail, enqueue
@@ -33,12 +35,17 @@ IDLE_SECONDS: Final = 0.1
 VIEWS_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 10.0
 WAIT_SECONDS_MAX: Final = 10.0
+ELSEWHERE_SECONDS: Final = 1.0
 NOT_YET_MAX: Final = 20
 """What is not public after some minutes was never committed."""
 QUICK: Final = ("fan-out", "deliver", "count")
 SLOW: Final = ("thumbnail", "nightly")
 """A worker of their own: a message does not wait for a picture."""
 log = logging.getLogger("shortvideo.worker")
+
+
+class Absent(Exception):
+    """The person whose job it is does not live here now."""
 
 
 class NotYet(Exception):
@@ -92,6 +99,7 @@ class Worker:
                 )
                 if due is None:
                     return False
+                self._refuse_absent(due)
                 self._do(home, due)
                 home.run("UPDATE app.jobs SET done_at = now(), attempts = attempts + 1 WHERE id = %s", [due.id])
         except Exception as fault:  # one bad job must not stop the others
@@ -100,10 +108,21 @@ class Worker:
             self._put_off(due, fault)
         return True
 
+    def _refuse_absent(self, due: Due) -> None:
+        """Raise Absent for the job of somebody who lives elsewhere: while people move, it lies here and there."""
+        person = due.payload.get("user_id")
+        if isinstance(person, int):
+            found = self._places.residences.locate(person)
+            if found.fenced or found.location != self._places.settings.location:
+                raise Absent
+
     def _put_off(self, due: Due, fault: Exception) -> None:
         """Try again later, later each time. Only the fault's kind is kept: its text may hold what people wrote."""
         wait = min(WAIT_SECONDS_MAX, 0.5 * 2 ** min(due.attempts, 10))
-        if not isinstance(fault, NoAnswer | Moving | NotYet | psycopg.Error):
+        if isinstance(fault, Absent):  # nothing is written of it: here it is only looked at
+            self._resting[due.id] = time.monotonic() + ELSEWHERE_SECONDS
+            return
+        if not isinstance(fault, NoAnswer | DirectoryUnknown | Moving | NotYet | psycopg.Error):
             log.error("job %s (%s) failed: %s", due.id, due.kind, type(fault).__name__)
         try:
             self._places.home.run(
@@ -147,14 +166,20 @@ class Worker:
         if at is None:
             raise NotYet
         news = Published(author_id=job.user_id, video_id=job.video_id, created_at=at)
-        for location in self._places.receiving().intersection(self._places.peers.names()):
-            self._post(location, Delivery(id=number, parcel=news))
-        post.tell_followers(self._places, home, news)
+        # The source before the homes: whoever goes home in between is told there, and nobody is told nowhere.
+        for location in sorted(self._places.receiving(), key=lambda name: (name != SOURCE, name)):
+            if location == self._places.settings.location:
+                post.tell_followers(self._places, home, news)
+            elif location in self._places.peers.names():
+                self._post(location, Delivery(id=number, parcel=news))
 
     def _deliver(self, home: Session, number: int, job: Deliver) -> None:
         """To where the recipient lives now: that may be here by now."""
         self._places.residences.forget(job.recipient_id)
-        location = self._places.residences.of(job.recipient_id)
+        residence = self._places.residences.locate(job.recipient_id)
+        if residence.fenced:
+            raise Moving
+        location = residence.location
         if location != self._places.settings.location:
             self._post(location, Delivery(id=number, parcel=job.parcel))
             return
@@ -196,7 +221,7 @@ def _work(places: Places, kinds: Sequence[str], stop: Event) -> None:
         try:
             if nightly.ready(places):
                 break
-        except (psycopg.Error, PoolTimeout):
+        except (psycopg.Error, PoolTimeout, DirectoryUnknown):
             log.info("home is not there yet")
         stop.wait(IDLE_SECONDS)
     Worker(places, kinds).run(stop)

@@ -26,6 +26,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "subject": config.SubjectRule,
     "subject.market": config.Market,
     "subject.market.evidence": config.EvidenceRule,
+    "directory": config.DirectoryRule,
     "datasets": rules.DatasetRule,
     "datasets.fields": rules.FieldRule,
     "Hops": rules.Hop,

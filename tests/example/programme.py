@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
 from domicile import config
@@ -11,9 +12,10 @@ from domicile.approving import approve
 from domicile.cli import demo
 from domicile.errors import Waiting
 from domicile.host import Host
+from domicile.model import State
 from domicile.run import Run
+from domicile.stores.postgres import places
 from domicile.workspace import Workspace
-from shortvideo import residence
 from shortvideo.stack import Stack
 
 CANARIES = tuple(f"zk{number:02}canary" for number in range(8))
@@ -21,7 +23,7 @@ LOCATIONS = {"sg": "SERVICE_DSN", "us": "SERVICE_US_DSN", "ca": "SERVICE_CA_DSN"
 
 
 def move(stack: Stack, *, under_the_fence: Callable[[], None] = lambda: None) -> None:
-    """Plan, move, approve, erase, certify; nobody has been told yet where people live then."""
+    """Plan, move, approve, erase, certify; the directory says where people live then."""
     folder = stack.state / "programme"
     folder.mkdir()
     demo._programme(folder, CANARIES, Host())
@@ -37,6 +39,8 @@ def move(stack: Stack, *, under_the_fence: Callable[[], None] = lambda: None) ->
         run.apply(yes=True)
 
 
-def tell(stack: Stack) -> dict[str, int]:
-    """Tell the service where everybody lives now; return how many live in each home."""
-    return residence.sync(stack.dsns["sg"], {place: dsn for place, dsn in stack.dsns.items() if place != "sg"})
+def living(stack: Stack) -> dict[str, int]:
+    """Return how many live in each home, as the directory says."""
+    with psycopg.connect(stack.dsns["sg"]) as connection:
+        found = places.counts(connection)
+    return {home: people for (_, home, state), people in found.items() if state is State.HOME}

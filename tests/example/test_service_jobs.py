@@ -11,21 +11,27 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from domicile.directory.states import Served
+from domicile.model import DatasetId
+from domicile.stores.postgres import places
 from domicile.stores.postgres.server import EmbeddedServer
-from shortvideo.database import create
-from shortvideo.residence import main, receive, sync
-from shortvideo.service import nightly, post
+from shortvideo.database import create, password_hash
+from shortvideo.residence import Residence, main, receive
+from shortvideo.service import accounts, nightly, post
 from shortvideo.service.counting import at_once
 from shortvideo.service.jobs import Count, Delivery, FanOut, Message, Nightly, Notification, Parcel, Published, enqueue
 from shortvideo.service.places import Moving, Places, opened
 from shortvideo.service.settings import from_environment
 from shortvideo.worker import Worker
+from tests.directory.town import serving, until
 from tests.servers import Databases
 
 SCHEMA = Path(__file__).resolve().parents[2] / "examples" / "shortvideo" / "schema.sql"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 EARLIER = datetime(2026, 10, 1, tzinfo=UTC)
 SENDER, NEWCOMER, VIDEO = 5, 900, 3
+PEOPLE = DatasetId("service.app.users")
+DONE = "SELECT true FROM app.jobs WHERE id = %s AND done_at IS NOT NULL"
 FENCE = """
     CREATE FUNCTION fence() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'domicile: moving' USING ERRCODE = 'DM001'; END $$;
@@ -56,13 +62,16 @@ def world(pg18: EmbeddedServer, database: Databases, tmp_path: Path) -> Iterator
         )
     with psycopg.connect(sg_dsn) as commons:
         commons.execute("INSERT INTO app.users (id, username, display_name, country) VALUES (900, 'new', 'N', 'ZZ')")
-    sync(sg_dsn, {"us": us_dsn})
+        commons.execute("INSERT INTO app.residences VALUES (900, 'us')")
+    receive(sg_dsn, "us")
+    served = Served(dsn=sg_dsn, store="service", location="sg", kind=PEOPLE, homes=("us",))
     with ExitStack() as stack:
+        url = stack.enter_context(serving(served))
         places = [
             stack.enter_context(opened(from_environment({
                 "SV_LOCATION": name, "SV_HOME_DSN": dsn, "SV_COMMONS_DSN": sg_dsn, "SV_S3_ENDPOINT": "http://127.0.0.1:1",
                 "SV_S3_KEY": "", "SV_S3_SECRET": "", "SV_BUCKET": "b", "SV_COMMONS_BUCKET": "b", "SV_TOKEN": "t",
-                "SV_STATE": str(tmp_path),
+                "SV_STATE": str(tmp_path), "SV_DIRECTORY": url,
             })))
             for name, dsn in (("sg", sg_dsn), ("us", us_dsn))
         ]  # fmt: skip
@@ -221,12 +230,155 @@ def test_ids_come_from_one_office(world: World) -> None:
     assert min(drawn) > world.sg.commons.value("SELECT max(id) FROM app.comments")
 
 
-def test_a_move_is_told_to_the_router(
-    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_home_is_opened_by_a_command(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SV_COMMONS_DSN", world.sg_dsn)
-    monkeypatch.setenv("SV_HOME_DSNS", f'{{"us": "{world.us_dsn}"}}')
-    assert 0 == main(["sync"])
-    assert "us: 1 people live there\n" == capsys.readouterr().out
-    assert "us" == world.sg.residences.of(NEWCOMER)
+    assert {"sg", "us"} == world.sg.receiving()
+    assert 0 == main(["open", "ca"])
+    assert {"sg", "us", "ca"} == world.sg.receiving()
     assert 2 == main(["nonsense"])
+
+
+# ---------------------------------------------------------------- while people move
+
+
+def _place(world: World, state: str, *people: int, home: str = "us") -> None:
+    """Write into the directory what the engine writes: these people's state."""
+    with psycopg.connect(world.sg_dsn, autocommit=True) as connection:
+        places.create(connection, store="service")
+        connection.execute("UPDATE domicile_directory.clock SET version = version + 1")
+        connection.cursor().executemany(
+            "INSERT INTO domicile_directory.place SELECT %s, %s, %s, %s, CASE WHEN %s = 'home' THEN %s END, version "
+            "FROM domicile_directory.clock ON CONFLICT (kind, key) DO UPDATE SET state = excluded.state, "
+            "authority = CASE WHEN excluded.state = 'fenced' THEN place.authority ELSE excluded.authority END, "
+            "version = excluded.version",
+            [(PEOPLE, str(person), home, state, state, home) for person in people],
+        )
+    for place in (world.sg, world.us):
+        for person in people:
+            until(lambda place=place, person=person: _knows(place, person, state))  # type: ignore[misc]
+
+
+def _knows(place: Places, person: int, state: str) -> bool:
+    return place.residences.directory.locate(str(person)).state == state
+
+
+def _copied(world: World, person: int) -> None:
+    """A mover's row lies at home as well as at the source, as it does from the copy to the erasure."""
+    with psycopg.connect(world.us_dsn) as home:
+        home.execute(
+            "INSERT INTO app.users (id, username, display_name, email, country) "
+            "VALUES (%s, %s, 'M', %s, 'US') ON CONFLICT (id) DO UPDATE SET email = excluded.email",
+            [person, f"mover{person}", f"m{person}@x.example"],
+        )
+
+
+def test_who_moves_lives_where_the_directory_says(world: World) -> None:
+    for state, residence in (
+        ("moving", Residence(location="sg")), ("fenced", Residence(location="sg", fenced=True)),
+        ("home", Residence(location="us")), ("fenced", Residence(location="us", fenced=True)),
+        ("moving", Residence(location="sg")),
+    ):  # fmt: skip
+        _place(world, state, SENDER)
+        assert residence == world.sg.residences.locate(SENDER)
+        assert {SENDER: residence, NEWCOMER: Residence(location="us"), 6: Residence(location="sg")} == (
+            world.us.residences.locate_all([SENDER, NEWCOMER, 6])
+        )
+
+
+def test_a_home_receives_from_the_first_person_who_lives_there_on(world: World) -> None:
+    world.sg.commons.run("UPDATE app.locations SET receives = false WHERE name = 'us'")
+    for state in ("moving", "fenced"):
+        _place(world, state, SENDER)
+        assert not nightly.ready(world.us)
+        assert "sg" == accounts.home_of(world.sg, "US")
+    _place(world, "home", SENDER)
+    assert nightly.ready(world.us)
+    assert "us" == accounts.home_of(world.sg, "US")
+
+
+def test_a_parcel_is_taken_where_its_recipient_lives_and_nowhere_else(world: World) -> None:
+    mover = 6
+    _copied(world, mover)
+    for number, (state, taken) in enumerate((("moving", world.sg), ("fenced", None), ("home", world.us)), start=8001):
+        _place(world, state, mover)
+        for place in (world.sg, world.us):
+            delivery = Delivery(id=number, parcel=_message(number, recipient=mover))
+            if place is taken:
+                post.receive(place, delivery)
+            else:
+                with pytest.raises(Moving):
+                    post.receive(place, delivery)
+
+
+def test_a_parcel_is_not_taken_for_delivered_because_its_job_lies_there(world: World) -> None:
+    """Its sender has moved: the job lies undone at the source as well, where the recipient is."""
+    world.sg.home.run(
+        "INSERT INTO app.jobs (id, kind, payload, run_after) VALUES (8001, 'deliver', %s, now())",
+        [f'{{"user_id": {SENDER}}}'],
+    )
+    for _ in range(2):
+        post.receive(world.sg, Delivery(id=8001, parcel=_message(7001, recipient=6)))
+    assert 1 == world.sg.home.value("SELECT count(*) FROM app.direct_messages WHERE id = 7001")
+
+
+def test_of_a_video_everybody_is_told_once_while_they_move(world: World) -> None:
+    """Their follows lie here and there; one is still moving, one is at home, one never moves."""
+    moving, home, stayer = 6, 7, 8
+    for person in (moving, home):
+        _copied(world, person)
+    for place in (world.sg, world.us):
+        with place.home.transaction() as session:
+            place.host(session, [SENDER])
+            session.run("DELETE FROM app.follows WHERE followee_id = %s", [SENDER])
+            for person in (moving, home) if place is world.us else (moving, home, stayer):
+                session.run("INSERT INTO app.follows VALUES (%s, %s, %s)", [person, SENDER, EARLIER])
+    _place(world, "moving", moving)
+    _place(world, "home", home)
+    news = Published(author_id=SENDER, video_id=VIDEO, created_at=NOW)
+    told = "SELECT recipient_id FROM app.notifications WHERE kind = 'video' AND video_id = %s ORDER BY 1"
+    for place, people in ((world.sg, [moving, stayer]), (world.us, [home])):
+        before = place.home.column(told, [VIDEO])
+        with place.home.transaction() as session:
+            post.tell_followers(place, session, news)
+        assert people == [person for person in place.home.column(told, [VIDEO]) if person not in before]
+    _place(world, "fenced", moving)
+    for place in (world.sg, world.us):
+        with pytest.raises(Moving), place.home.transaction() as session:
+            post.tell_followers(place, session, Published(author_id=SENDER, video_id=VIDEO + 1, created_at=NOW))
+
+
+def test_a_job_is_done_where_its_person_lives_and_only_looked_at_elsewhere(world: World) -> None:
+    """A like of somebody's that is not counted yet lies in both queues while they move."""
+    likes = "SELECT like_count FROM app.videos WHERE id = %s"
+    before = world.sg.commons.value(likes, [VIDEO])
+    for number, (state, doing) in enumerate((("moving", "sg"), ("home", "us"), ("fenced", None)), start=9101):
+        _place(world, state, SENDER)
+        for place in (world.sg, world.us):
+            place.home.run(
+                "INSERT INTO app.jobs (id, kind, payload, run_after) VALUES (%s, 'count', %s, now())",
+                [number, Count(user_id=SENDER, counter="likes", ids=[VIDEO], by=1).model_dump_json()],
+            )
+            while Worker(place, ["count"]).work_once() and not place.home.value(DONE, [number]):
+                if place.settings.location != doing:
+                    break
+            assert (place.settings.location == doing) == bool(place.home.value(DONE, [number]))
+            place.home.run("UPDATE app.jobs SET done_at = now() WHERE id = %s", [number])
+    assert before + 2 == world.sg.commons.value(likes, [VIDEO])
+
+
+def test_who_moves_logs_in_where_they_live(world: World) -> None:
+    mover, kept = 6, password_hash("secret word", b"0123456789abcdef")
+    _copied(world, mover)
+    for place in (world.sg, world.us):
+        place.home.run("UPDATE app.users SET password_hash = %s, email = 'm6@x.example', state = 'active' "
+                       "WHERE id = %s", [kept, mover])  # fmt: skip
+    who, visit = accounts.LogIn(email="m6@x.example", password="secret word"), accounts.Visit(address=None, agent=None)
+    for state, here in (("moving", world.sg), ("home", world.us)):
+        _place(world, state, mover)
+        for place in (world.sg, world.us):
+            entered = accounts.enter(place, who, visit)
+            assert (place is here) == (entered is not None)
+    _place(world, "fenced", mover)
+    for place in (world.sg, world.us):
+        with pytest.raises(Moving):
+            accounts.enter(place, who, visit)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -20,7 +20,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from shortvideo.database import password_hash
-from shortvideo.residence import Residences
 from shortvideo.service.accounts import fits
 from shortvideo.service.comments import Comment, threads
 from shortvideo.service.feed import _cursor, _read_cursor
@@ -91,29 +90,6 @@ def test_an_answer_to_nothing_stands_for_itself() -> None:
 
 
 # ---------------------------------------------------------------- who and where
-
-
-def _homes(lives: dict[int, str], asked: list[int]) -> Callable[[int], str | None]:
-    def look_up(person: int) -> str | None:
-        asked.append(person)
-        return lives.get(person)
-
-    return look_up
-
-
-def test_a_residence_is_asked_for_once_a_second_and_a_move_is_seen_after_it() -> None:
-    lives, asked, time = {1: "us"}, list[int](), [0.0]
-    residences = Residences(_homes(lives, asked), clock=lambda: time[0])
-    assert ["us", "us"] == [residences.of(1), residences.of(1)]
-    assert [1] == asked
-    lives[1] = "ca"
-    assert residences.of(1) == "us"
-    time[0] = 1.01
-    assert residences.of(1) == "ca"
-
-
-def test_who_has_no_residence_lives_at_the_source() -> None:
-    assert Residences(_homes({}, [])).of(5) == "sg"
 
 
 def test_a_cookie_is_a_person_and_a_session_or_nothing() -> None:

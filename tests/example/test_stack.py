@@ -163,7 +163,7 @@ def test_everything_ends_when_a_part_does_not_start(state: Path, monkeypatch: py
 
     def broken(web: parts.Web) -> None:
         if web.name == "router":
-            web.factory = "shortvideo.no_such_module:create"
+            web.command = tuple(word.replace("shortvideo.router", "shortvideo.none") for word in web.command)
         real(web)
 
     monkeypatch.setattr(parts.Web, "start", broken)

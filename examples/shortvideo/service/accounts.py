@@ -19,7 +19,7 @@ from shortvideo.residence import SOURCE
 from shortvideo.service.feed import now
 from shortvideo.service.leaving import GONE, leave
 from shortvideo.service.peers import NoAnswer
-from shortvideo.service.places import Places
+from shortvideo.service.places import Moving, Places
 from shortvideo.service.store import Session
 from shortvideo.service.web import (
     COOKIE,
@@ -178,8 +178,8 @@ def home_of(places: Places, country: str) -> str:
     """Return the location that receives newcomers of a country."""
     if not places.commons.value("SELECT true FROM app.countries WHERE code = %s AND code <> 'ZZ'", [country]):
         raise Refused(400, "We don't know this country.")
-    found = places.commons.value("SELECT name FROM app.locations WHERE receives AND %s = ANY(countries)", [country])
-    return str(found or SOURCE)
+    found = places.commons.value("SELECT name FROM app.locations WHERE %s = ANY(countries)", [country])
+    return str(found) if found in places.receiving() else SOURCE
 
 
 def receive(places: Places, newcomer: SignUp, visit: Visit) -> Entered:
@@ -214,7 +214,10 @@ def receive(places: Places, newcomer: SignUp, visit: Visit) -> Entered:
 
 
 def enter(places: Places, who: LogIn, visit: Visit) -> Entered | None:
-    """Log in somebody who lives here; None for anybody else."""
+    """Log in somebody who lives here; None for anybody else. Raise Moving where they are between two places.
+
+    While people move, their accounts are here and there; only one of the two counts.
+    """
     known = places.home.one(
         _Known,
         "SELECT id, username::text AS username, password_hash FROM app.users "
@@ -222,6 +225,11 @@ def enter(places: Places, who: LogIn, visit: Visit) -> Entered | None:
         [who.email],
     )
     if known is None or not fits(who.password, known.password_hash):
+        return None
+    residence = places.residences.locate(known.id)
+    if residence.fenced:
+        raise Moving
+    if residence.location != places.settings.location:
         return None
     session = uuid4()
     with places.home.transaction() as home:

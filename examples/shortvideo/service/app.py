@@ -18,6 +18,8 @@ from fastapi.staticfiles import StaticFiles
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 
+from domicile.directory.client import DirectoryUnknown
+from shortvideo.residence import MOVING
 from shortvideo.service import (
     accounts,
     comments,
@@ -38,10 +40,9 @@ from shortvideo.service.store import REQUESTS_AT_ONCE
 from shortvideo.service.web import HERE, Refused, guest, refusal, wants_json
 from shortvideo.worker import working
 
-MOVING: Final = "Your data is moving home. Try again in a moment."
 AWAY: Final = "This part of the service can't be reached right now. Try again in a moment."
 UNKNOWN: Final = "The connection broke off. Please look whether it was done."
-RETRY: Final = {"retry-after": "2"}
+RETRY: Final = {"retry-after": "1"}
 # Domicile's fence has a state of its own; 55: a lock is held; P0: a trigger says no; 40: a deadlock was broken up.
 PASSING_STATES: Final = ("DM", "55", "P0", "40", "57")
 log = logging.getLogger("shortvideo")
@@ -113,6 +114,7 @@ def _refuse_like_people(app: FastAPI) -> None:
     def moving(request: Request, _: Moving) -> Response:
         return refusal(request, 503, MOVING, headers=RETRY)
 
+    @app.exception_handler(DirectoryUnknown)
     @app.exception_handler(NoAnswer)
     @app.exception_handler(PoolTimeout)
     def away(request: Request, _: Exception) -> Response:

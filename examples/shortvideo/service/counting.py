@@ -11,7 +11,7 @@ from typing import Final, LiteralString
 
 import psycopg
 
-from shortvideo.service.jobs import Count
+from shortvideo.service.jobs import Count, remembered
 from shortvideo.service.places import Places
 from shortvideo.service.store import Session
 
@@ -32,7 +32,7 @@ def count(places: Places, home: Session, number: int, job: Count) -> None:
         if commons.run(
             "INSERT INTO app.jobs (id, kind, payload, run_after, done_at) VALUES (%s, 'count', '{}', now(), now()) "
             "ON CONFLICT (id) DO NOTHING",
-            [number],
+            [remembered(number)],
         ):
             _change(commons, job)
 

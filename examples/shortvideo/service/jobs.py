@@ -112,3 +112,11 @@ def enqueue(places: Places, home: Session, job: Job) -> int:
     )
     places.bell.set()
     return number
+
+
+def remembered(number: int) -> int:
+    """Return the id under which a database remembers that another's job was done.
+
+    Not the job's own: while its person moves, the job lies in both databases, and lying there it is not done.
+    """
+    return -number

@@ -7,14 +7,15 @@ whole rows of those who live there; of everybody else only what foreign keys ask
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Final, LiteralString
 
+from domicile.directory.client import Directory
 from shortvideo.media.store import Bucket
-from shortvideo.residence import Residences
+from shortvideo.residence import NEWCOMERS, Residences
 from shortvideo.service.peers import Peers
 from shortvideo.service.settings import Settings
 from shortvideo.service.store import Database, Session
@@ -93,12 +94,29 @@ class Places:
     seen: Seen = field(default_factory=Seen)
 
     def is_here(self, person: int) -> bool:
-        """Whether the person's private data lies in this home."""
+        """Whether the person's private data in this home is the one that counts."""
         return self.residences.of(person) == self.settings.location
 
+    def must_be_here(self, person: int) -> None:
+        """Raise Moving where the person lives elsewhere, or is between two places."""
+        found = self.residences.locate(person)
+        if found.fenced or found.location != self.settings.location:
+            raise Moving
+
+    def who_is_here(self, people: Iterable[int]) -> list[int]:
+        """Return those who live here now, asked anew; raise Moving while one of them is between two places."""
+        found = self.residences.locate_all(people)
+        if any(one.fenced for one in found.values()):
+            raise Moving
+        return [person for person, one in found.items() if one.location == self.settings.location]
+
     def receiving(self) -> set[str]:
-        """Return the locations where people live. A home that is being filled by a move must not be written to."""
-        return set(self.commons.column("SELECT name FROM app.locations WHERE receives"))
+        """Return the locations where people live: those opened to newcomers, and homes of which the directory says so.
+
+        A home that is being filled by a move must not be written to before.
+        """
+        opened = self.commons.column("SELECT name FROM app.locations WHERE receives")
+        return {*opened, *self.residences.directory.homes()}
 
     def host(self, home: Session, people: Iterable[int]) -> None:
         """Put bare rows of people into home, so that its foreign keys are met; names stay in the commons."""
@@ -159,6 +177,14 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
+class Newcomer:
+    """Somebody who signed up at a home."""
+
+    user_id: int
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
 class BareVideo:
     """What a foreign key, and the taste of who liked it, need of a video."""
 
@@ -194,15 +220,19 @@ def opened(settings: Settings) -> Iterator[Places]:
                 endpoint=settings.s3_endpoint, name=name, key=settings.s3_key, secret=settings.s3_secret
             )  # fmt: skip
 
+        def newcomers(people: Sequence[int]) -> Mapping[int, str]:
+            found = commons.all(Newcomer, NEWCOMERS, [list(people)]) if people else []
+            return {one.user_id: one.location for one in found}
+
+        directory = stack.enter_context(Directory(settings.directory))
+        directory.watch()
         yield Places(
             settings=settings,
             home=home,
             commons=commons,
             private_files=bucket(settings.bucket),
             public_files=bucket(settings.commons_bucket),
-            residences=Residences(
-                lambda person: commons.value("SELECT location FROM app.residences WHERE user_id = %s", [person])
-            ),
+            residences=Residences(directory, newcomers),
             tickets=Tickets(commons),
             peers=stack.enter_context(Peers(settings)),
             apart=not settings.is_commons,

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from shortvideo.service.jobs import About, Deliver, Delivery, Message, Notification, Parcel, Published, enqueue
+from shortvideo.service.jobs import (
+    About,
+    Deliver,
+    Delivery,
+    Message,
+    Notification,
+    Parcel,
+    Published,
+    enqueue,
+    remembered,
+)
 from shortvideo.service.places import Moving, Places
 from shortvideo.service.store import Session
 
@@ -51,7 +61,7 @@ def receive(places: Places, delivery: Delivery) -> None:
         if not home.run(
             "INSERT INTO app.jobs (id, kind, payload, run_after, done_at) "
             "VALUES (%s, 'deliver', '{}', now(), now()) ON CONFLICT (id) DO NOTHING",
-            [delivery.id],
+            [remembered(delivery.id)],
         ):
             return
         keep(places, home, parcel)
@@ -62,6 +72,7 @@ def keep(places: Places, home: Session, parcel: Parcel) -> None:
     if isinstance(parcel, Published):
         tell_followers(places, home, parcel)
         return
+    places.must_be_here(parcel.recipient_id)
     if not lives_here(home, parcel.recipient_id):
         raise Moving
     if isinstance(parcel, Notification):
@@ -71,12 +82,16 @@ def keep(places: Places, home: Session, parcel: Parcel) -> None:
 
 
 def tell_followers(places: Places, home: Session, news: Published) -> None:
-    """Notify those of this home who followed the author when the video came, each once."""
+    """Notify those who live here and followed the author when the video came, each once.
+
+    Their follows may lie at two places while they move: who lives elsewhere is told there.
+    """
     followers = home.column(
         "SELECT follower_id FROM app.follows f WHERE followee_id = %s AND followed_at <= %s AND NOT EXISTS (SELECT "
         "FROM app.notifications n WHERE n.recipient_id = f.follower_id AND n.kind = 'video' AND n.video_id = %s)",
         [news.author_id, news.created_at, news.video_id],
     )
+    followers = places.who_is_here(followers)
     if not followers:
         return
     places.host(home, [news.author_id])
@@ -90,7 +105,7 @@ def tell_followers(places: Places, home: Session, news: Published) -> None:
 
 
 def lives_here(home: Session, person: int) -> bool:
-    """Whether home holds the person's private row, not a bare one: residences may be a second old."""
+    """Whether home holds the person's private row, not a bare one: what is known of where they live may be old."""
     return bool(
         home.value(
             "SELECT email IS NOT NULL OR password_hash IS NOT NULL OR state = 'closing' FROM app.users WHERE id = %s",

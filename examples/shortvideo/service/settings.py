@@ -24,6 +24,8 @@ class Settings:
     s3_secret: str = field(repr=False)
     bucket: str
     commons_bucket: str
+    directory: str
+    """Address of Domicile's directory, which says who lives where."""
     peers: Mapping[str, str]
     """Location → address of its instance; without one's own."""
     token: str = field(repr=False)
@@ -52,6 +54,7 @@ def from_environment(variables: Mapping[str, str] | None = None) -> Settings:
         s3_secret=given["SV_S3_SECRET"],
         bucket=given["SV_BUCKET"],
         commons_bucket=given["SV_COMMONS_BUCKET"],
+        directory=given["SV_DIRECTORY"],
         peers={name: url.rstrip("/") for name, url in peers.items() if name != location},
         token=given["SV_TOKEN"],
         state=Path(given["SV_STATE"]),

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from shortvideo.service.i18n import LANGUAGES, ago, translator
-from shortvideo.service.places import Places
+from shortvideo.service.places import Moving, Places
 
 HERE: Final = Path(__file__).resolve().parent
 COOKIE: Final = "sv"
@@ -69,7 +69,7 @@ def session_of(cookie: str | None) -> tuple[int, UUID] | None:
 
 
 def guest(request: Request, places: Annotated[Places, Depends(places_of)]) -> Person | None:
-    """Return who asks, by the cookie; only home knows sessions."""
+    """Return who asks, by the cookie; only home knows sessions. Raise Moving where it may know them in a moment."""
     session = session_of(request.cookies.get(COOKIE))
     if session is None:
         return None
@@ -81,6 +81,8 @@ def guest(request: Request, places: Annotated[Places, Depends(places_of)]) -> Pe
         "WHERE s.id = %s AND u.id = %s AND s.valid @> now() AND u.state = 'active'",
         [session[1], session[0]],
     )
+    if person is None and places.residences.is_fenced(session[0]):
+        raise Moving
     request.state.person = person
     return person
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
 ASK_SECONDS_MAX: Final = 2.0
@@ -27,6 +28,7 @@ WAIT_SECONDS: Final = 5.0
 """How long the service may hold a question for changes."""
 REST_SECONDS: Final = 0.2
 """Between questions for changes that were not answered."""
+IDLE_MAX: Final = 16
 KNOWN_MAX: Final = 100_000
 SUBJECTS_MAX: Final = 1_000
 ANSWER_BYTES_MAX: Final = 4_000_000
@@ -76,7 +78,8 @@ class Directory:
         self._lock = threading.Lock()
         self._dropped_at = 0
         """The version of the last change heard of: an older answer is no news."""
-        self._own = threading.local()
+        self._idle: list[http.client.HTTPConnection] = []
+        self._busy: set[http.client.HTTPConnection] = set()
         self._listeners: list[Listener] = []
         self._closing = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -145,8 +148,24 @@ class Directory:
             self._watcher.start()
 
     def close(self) -> None:
-        """End the watching thread; it may be holding a last question."""
-        self._closing.set()
+        """Hang up, and end the watching thread."""
+        with self._lock:
+            self._closing.set()
+            for connection in self._idle:
+                connection.close()
+            self._idle.clear()
+            for connection in self._busy:
+                if connection.sock is not None:
+                    with suppress(OSError):
+                        connection.sock.shutdown(socket.SHUT_RDWR)
+        if self._watcher is not None:
+            self._watcher.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _watch(self) -> None:
         after: int | None = None
@@ -178,43 +197,56 @@ class Directory:
 
     # -- the wire ------------------------------------------------------------------------------------------------
 
-    def _ask(
-        self, method: str, path: str, body: object = None, *, seconds: float = ASK_SECONDS_MAX
-    ) -> Mapping[str, Any]:
-        """Ask over this thread's connection; one that was closed meanwhile is opened again once."""
+    def _ask(self, method: str, path: str, body: object = None, *, seconds: float | None = None) -> Mapping[str, Any]:
+        """Ask over a connection that is kept; one that was closed meanwhile is opened again, once."""
         data = None if body is None else json.dumps(body).encode()
         headers = self._headers if data is None else {**self._headers, "content-type": "application/json"}
         fault: Exception | None = None
         for kept in (True, False):
-            connection = self._connection(seconds, kept=kept)
-            try:
-                connection.request(method, self._path + path, body=data, headers=headers)
-                response = connection.getresponse()
-                text = response.read(ANSWER_BYTES_MAX + 1)
-            except (OSError, http.client.HTTPException) as broken:
-                fault = broken
-                self._drop_connection()
-                if isinstance(broken, TimeoutError):
-                    break
-                continue
-            if response.will_close or len(text) > ANSWER_BYTES_MAX:
-                self._drop_connection()
-            return _read(response.status, text)
+            with self._connection(seconds or ASK_SECONDS_MAX, kept=kept) as connection:
+                try:
+                    connection.request(method, self._path + path, body=data, headers=headers)
+                    response = connection.getresponse()
+                    text = response.read(ANSWER_BYTES_MAX + 1)
+                except (OSError, http.client.HTTPException) as broken:
+                    fault = broken
+                    connection.close()
+                    if isinstance(broken, TimeoutError):
+                        break
+                    continue
+                if len(text) > ANSWER_BYTES_MAX:
+                    connection.close()
+                    raise DirectoryUnknown("the directory's answer is none")
+                return _read(response.status, text)
         raise DirectoryUnknown(f"the directory does not answer ({type(fault).__name__})") from fault
 
-    def _connection(self, seconds: float, *, kept: bool) -> http.client.HTTPConnection:
-        found: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
-        if found is None or not kept:
-            kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
-            found = self._own.connection = kind(self._host, self._port, timeout=seconds)
-        return found
+    @contextmanager
+    def _connection(self, seconds: float, *, kept: bool) -> Iterator[http.client.HTTPConnection]:
+        """Lend a connection to one question; `kept` may be one that was used before."""
+        with self._lock:
+            if self._closing.is_set():
+                raise DirectoryUnknown("the directory was closed")
+            found = self._idle.pop() if kept and self._idle else self._new(seconds)
+            self._busy.add(found)
+        found.timeout = seconds
+        if found.sock is not None:
+            found.sock.settimeout(seconds)
+        try:
+            yield found
+        except BaseException:
+            found.close()
+            raise
+        finally:
+            with self._lock:
+                self._busy.discard(found)
+                if found.sock is not None and not self._closing.is_set() and len(self._idle) < IDLE_MAX:
+                    self._idle.append(found)
+                else:
+                    found.close()
 
-    def _drop_connection(self) -> None:
-        found: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
-        self._own.connection = None
-        if found is not None:
-            with suppress(OSError):
-                found.close()
+    def _new(self, seconds: float) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
+        return kind(self._host, self._port, timeout=seconds)
 
 
 def _read(status: int, text: bytes) -> Mapping[str, Any]:

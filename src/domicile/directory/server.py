@@ -253,6 +253,8 @@ class _Service:
         self.beat.waiting += 1
         try:
             await self.beat.beyond(after)
+        except asyncio.CancelledError:
+            raise _BadRequest("the directory ends; ask again", 503) from None  # the server cancels who still waits
         finally:
             self.beat.waiting -= 1
 

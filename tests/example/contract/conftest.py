@@ -14,7 +14,7 @@ import pytest
 from shortvideo.media.clips import make
 from shortvideo.stack import CLIP_CACHE, Stack
 from tests.example.contract.visitor import COUNTRIES, Visitor
-from tests.example.programme import CANARIES, LOCATIONS, move, tell
+from tests.example.programme import CANARIES, LOCATIONS, move
 from tests.servers import SCRATCH
 
 Somebody = Callable[[str], Visitor]
@@ -33,7 +33,6 @@ def service_after() -> Iterator[Stack]:
     """Homes that Domicile has made, with the people whom it has moved there."""
     with _started(locations=tuple(LOCATIONS), users=150, clips=4, canaries=CANARIES) as running:
         move(running)
-        tell(running)
         yield running
 
 

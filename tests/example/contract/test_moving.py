@@ -44,7 +44,7 @@ def test_who_moves_is_asked_to_come_again(
     other, third = somebody(location), somebody(location)
     with fenced(stack.dsns[location], me.id, state):
         answer = me.post(f"/messages/{other.username}", data={"body": "now?"})
-        assert (503, "2") == (answer.status_code, answer.headers["retry-after"])
+        assert (503, "1") == (answer.status_code, answer.headers["retry-after"])
         assert "moving home" in answer.json()["error"]
         page = me.post(f"/messages/{other.username}", data={"body": "now?"}, headers={"accept": "text/html"})
         assert 503 == page.status_code

@@ -27,7 +27,7 @@ from domicile.stores.postgres.session import run
 CHANGED_MAX = 10_000
 """Changes that are told one by one; of more it is only told that there were many."""
 PLACE, CLOCK = sql.Identifier(DIRECTORY, "place"), sql.Identifier(DIRECTORY, "clock")
-TICK = sql.SQL("greatest(version + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)")
+TICK = sql.SQL("greatest(version + 1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
