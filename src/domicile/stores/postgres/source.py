@@ -24,6 +24,7 @@ from domicile.stores.postgres.copying import copy_out
 from domicile.stores.postgres.horizon.rewrite import empty
 from domicile.stores.postgres.horizon.treatment import Patience
 from domicile.stores.postgres.names import STAGING, columns, key_names, run_id, staged
+from domicile.stores.postgres.publishing.arrivals import ARRIVAL
 from domicile.stores.postgres.reading import PostgresSnapshot, current_position, snapshot
 from domicile.stores.postgres.session import Session, faults, run
 from domicile.traces import Trace
@@ -323,4 +324,5 @@ class PostgresSource:
 
 
 def _without_guard(table: Table) -> Table:
-    return replace(table, triggers=tuple(item for item in table.triggers if not item.name.startswith(fence.GUARD)))
+    ours = (fence.GUARD, ARRIVAL)
+    return replace(table, triggers=tuple(item for item in table.triggers if not item.name.startswith(ours)))
