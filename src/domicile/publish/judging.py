@@ -108,7 +108,8 @@ def _publication(
             )  # fmt: skip  # 2
         elif name not in wanted or table.columns != set(wanted[name].columns):
             yield _red(location, "altered", f"{found.name} {name}", "its columns are not those of the policy")  # 2
-        if name in wanted and ((table.where is None) != (wanted[name].where is None) or not found.as_made):
+        filtered = name in wanted and wanted[name].where is not None
+        if (table.where is not None) != filtered or (filtered and not found.as_made):
             yield _red(location, "altered", f"{found.name} {name}", "its row filter is not the policy's")  # 2
 
 

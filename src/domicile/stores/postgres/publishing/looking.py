@@ -83,7 +83,7 @@ FOLLOWED = """
 SELECT r.srsubid, n.nspname, c.relname, r.srsubstate::text FROM pg_subscription_rel AS r
   JOIN pg_class AS c ON c.oid = r.srrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
 """
-HOLDS_SECRET = r"SELECT oid, subconninfo ~* 'password\s*=' OR subconninfo ~ '://[^@/]*:[^@/]*@' FROM pg_subscription"
+IN_THE_OPEN = r"SELECT oid, subconninfo ~* 'password\s*=' OR subconninfo ~ '://[^@/]*:[^@/]*@' FROM pg_subscription"
 
 
 # -- before anything is made -----------------------------------------------------------------------------------------
@@ -221,4 +221,4 @@ def _passwords(connection: psycopg.Connection[Any]) -> Mapping[int, bool]:
     may = connection.execute("SELECT has_column_privilege('pg_subscription', 'subconninfo', 'SELECT')").fetchone()
     if not may or not may[0]:
         return {}
-    return dict(connection.execute(HOLDS_SECRET).fetchall())
+    return dict(connection.execute(IN_THE_OPEN).fetchall())

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -97,6 +97,10 @@ def _transaction(server: Server) -> Iterator[None]:
         yield
 
 
+def _is_there(connection: psycopg.Connection[Any], query: LiteralString, name: str) -> bool:
+    return connection.execute(query, (name,)).fetchone() is not None
+
+
 # -- the publisher's side ---------------------------------------------------------------------------------------------
 
 
@@ -104,13 +108,13 @@ def _publish(publishing: Publishing, location: str, server: Server) -> Iterator[
     for name in (OPEN, KEPT):
         tables = publishing.of(deletes=name == OPEN)
         with faults(server.store, f"make publication {name}"), _transaction(server):
-            there = server.connection.execute("SELECT FROM pg_publication WHERE pubname = %s", (name,)).fetchone()
-            if tables and there is None:
+            there = _is_there(server.connection, "SELECT FROM pg_publication WHERE pubname = %s", name)
+            if tables and not there:
                 run(server.connection, sql.SQL("CREATE PUBLICATION {}").format(sql.Identifier(name)))
                 yield f"publication {name} at {location}"
             if tables:
                 _set_publication(server.connection, name, tables)
-            elif there is not None:
+            elif there:
                 run(server.connection, sql.SQL("DROP PUBLICATION {}").format(sql.Identifier(name)))
 
 
@@ -158,8 +162,7 @@ def _subscribe(
     server, publisher = servers[crossing.receiver], servers[crossing.publisher]
     names = [name for name in (OPEN, KEPT) if publishing.of(deletes=name == OPEN)]
     with faults(server.store, f"make subscription {crossing.name}"), _reaching(crossing, server):
-        there = server.connection.execute("SELECT FROM pg_subscription WHERE subname = %s", (crossing.name,)).fetchone()
-        if there is None:
+        if not _is_there(server.connection, "SELECT FROM pg_subscription WHERE subname = %s", crossing.name):
             run(server.connection, _create(crossing, publisher, names, bring=bring))
             yield f"subscription {crossing.name} at {crossing.receiver}"
         else:
@@ -221,7 +224,7 @@ def drop_publishing(
         server = servers[location]
         with faults(server.store, "take publications away"), _transaction(server):
             for name in (OPEN, KEPT):
-                if server.connection.execute("SELECT FROM pg_publication WHERE pubname = %s", (name,)).fetchone():
+                if _is_there(server.connection, "SELECT FROM pg_publication WHERE pubname = %s", name):
                     run(server.connection, sql.SQL("DROP PUBLICATION {}").format(sql.Identifier(name)))
                     gone.append(f"publication {name} at {location}")
             drop_arrivals(server.connection)
@@ -233,7 +236,7 @@ def drop_publishing(
 def _unsubscribe(crossing: Crossing, server: Server) -> Iterator[str]:
     """Without asking the publisher: its slot is dropped by us, and it may be out of reach from there."""
     with faults(server.store, f"take subscription {crossing.name} away"):
-        if server.connection.execute("SELECT FROM pg_subscription WHERE subname = %s", (crossing.name,)).fetchone():
+        if _is_there(server.connection, "SELECT FROM pg_subscription WHERE subname = %s", crossing.name):
             name = sql.Identifier(crossing.name)
             run(server.connection, sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(name))
             run(server.connection, sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(name))
