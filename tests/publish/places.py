@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -26,11 +26,13 @@ from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.session import connect
 from tests.servers import HASTY, create_database, own_server
 
+Pair = tuple[EmbeddedServer, EmbeddedServer]
 READY: Final = {
     **HASTY, "max_logical_replication_workers": "16", "max_worker_processes": "24", "max_replication_slots": "32",
     "max_wal_senders": "32", "wal_retrieve_retry_interval": "100ms",
 }  # fmt: skip
 PEER: Final = "peer"
+PEER_PASSWORD: Final = "peer-secret"
 SECONDS_MAX: Final = 20
 WAIT: Final = Event()
 
@@ -106,6 +108,10 @@ def eventually(look: Callable[[], object], wanted: object) -> None:
         WAIT.wait(0.02)
 
 
+def _wait(seconds: float) -> None:
+    WAIT.wait(seconds)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """The locations' databases, with a session at each that replicates nothing by itself."""
@@ -114,6 +120,7 @@ class Places:
     reached_by: Mapping[str, str]
     sessions: Mapping[str, psycopg.Connection[Any]]
     text: str
+    decided: dict[str, Publishing] = field(default_factory=dict)
 
     def run(self, place: str, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Execute as the application would; return the rows, if there are any."""
@@ -122,9 +129,13 @@ class Places:
 
     def decide(self, text: str | None = None) -> Publishing:
         """What the file wants of these databases."""
-        parsed = config.load((text or self.text).encode())
-        scope = resolve(parsed, read_catalogue(self.sessions["sg"]))
-        return decide(scope, parsed, {place: sight(session, scope) for place, session in self.sessions.items()})
+        text = text or self.text
+        if text not in self.decided:
+            parsed = config.load(text.encode())
+            scope = resolve(parsed, read_catalogue(self.sessions["sg"]))
+            sights = {place: sight(session, scope) for place, session in self.sessions.items()}
+            self.decided[text] = decide(scope, parsed, sights)
+        return self.decided[text]
 
     def servers(self) -> dict[str, Server]:
         """All locations, as the engine is given them."""
@@ -144,7 +155,7 @@ class Places:
 
     def drop(self) -> tuple[str, ...]:
         """Take all away."""
-        return drop_publishing(self.decide(), self.servers(), pause=WAIT.wait)
+        return drop_publishing(self.decide(), self.servers(), pause=_wait)
 
     def quiet(self) -> None:
         """Wait until all that was written so far has arrived everywhere."""
@@ -166,15 +177,15 @@ class Places:
 
 
 @contextmanager
-def two_servers() -> Iterator[tuple[EmbeddedServer, EmbeddedServer]]:
+def two_servers() -> Iterator[Pair]:
     """The source's server and the homes', each with the role of the others and the file of its password."""
     with own_server("sg", parameters=READY) as source, own_server("us", major=16, parameters=READY) as home:
         for server in (source, home):
             with psycopg.connect(server.dsn(), autocommit=True) as admin:
-                admin.execute(f"CREATE ROLE {PEER} LOGIN REPLICATION PASSWORD 'peer-secret'")
+                admin.execute(f"CREATE ROLE {PEER} LOGIN REPLICATION PASSWORD '{PEER_PASSWORD}'")
                 admin.execute(f"GRANT pg_read_all_data TO {PEER}")
             passfile = _passfile(server)
-            passfile.write_text(f"*:*:*:{PEER}:peer-secret\n", encoding="utf-8")
+            passfile.write_text(f"*:*:*:{PEER}:{PEER_PASSWORD}\n", encoding="utf-8")
             user = server_user()
             if user:
                 os.chown(passfile, user.uid, user.gid)
@@ -187,8 +198,8 @@ def _passfile(server: EmbeddedServer) -> Path:
 
 
 @contextmanager
-def places(servers: tuple[EmbeddedServer, EmbeddedServer], *, fill: Callable[[str, str], None]) -> Iterator[Places]:
-    """Fresh databases at the three locations, filled by `fill(place, dsn)`; gone afterwards."""
+def places(servers: Pair, *, fill: Callable[[str, str], None], file: str = FILE) -> Iterator[Places]:
+    """Fresh databases at the three locations, filled by `fill(place, dsn)`; gone afterwards. Each has its own names."""
     source, home = servers
     where = {"sg": source, "us": home, "ca": home}
     name = uuid4().hex[:8]
@@ -207,7 +218,7 @@ def places(servers: tuple[EmbeddedServer, EmbeddedServer], *, fill: Callable[[st
         sessions = {place: stack.enter_context(connect(dsn, store=place)) for place, dsn in dsns.items()}
         for session in sessions.values():
             session.execute("SET search_path = public, pg_catalog")
-        text = FILE.replace("homecoming", f"p{name}")
+        text = file.replace("name: homecoming", f"name: p{name}")
         made = Places(dsns=dsns, reached_by=reached_by, sessions=sessions, text=text)
         yield made
         made.drop()

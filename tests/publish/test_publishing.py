@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg
 import pytest
 
-from domicile.stores.postgres.publishing import unpublished
-from domicile.stores.postgres.server import EmbeddedServer
-from tests.publish.places import Places, eventually, fill_small, places, two_servers
+from domicile.errors import BadFile, Refused, StoreFault
+from domicile.stores.postgres.publishing import make_publishing, unpublished
+from tests.publish.places import PEER, PEER_PASSWORD, Pair, Places, eventually, fill_small, places
 
-Pair = tuple[EmbeddedServer, EmbeddedServer]
 SECRETS = (b"zoe@private.example", b"+65-zoe", b"192.0.2.7", b"secret-agent", b"a secret note")
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    with two_servers() as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +72,10 @@ def test_a_person_who_arrives_has_stand_ins_and_no_default_makes_up_a_value(publ
     everywhere(
         public, "SELECT name, phone, country, seen FROM person WHERE id = 120", [("Ann", None, "ZZ", None)], but="us"
     )
-    query = "SELECT count(DISTINCT email), bool_and(email ~ '^x[0-9a-f]{32}@outside.invalid$') FROM person WHERE id > 119 AND id < 122"
+    query = (
+        "SELECT count(DISTINCT email), bool_and(email ~ '^x[0-9a-f]{32}@outside.invalid$') FROM person"
+        " WHERE id IN (120, 121)"
+    )
     everywhere(public, query, [(2, True)], but="us")
 
 
@@ -120,7 +117,7 @@ def test_what_goes_round_would_be_seen(fresh: Places) -> None:
             fresh.run(crossing.receiver, f"ALTER SUBSCRIPTION {crossing.name} SET (origin = any)")
     fresh.run("sg", "INSERT INTO post (id, person_id, body) VALUES (141, 3, 'one')")
     first = fresh.run("sg", "SELECT xmin::text FROM post WHERE id = 141")
-    eventually(lambda: first == fresh.run("sg", "SELECT xmin::text FROM post WHERE id = 141"), False)
+    eventually(lambda: {first == fresh.run("sg", "SELECT xmin::text FROM post WHERE id = 141")}, {False})
 
 
 def test_no_private_value_stands_in_the_stream(public: Places) -> None:
@@ -149,6 +146,17 @@ def test_no_private_value_stands_in_the_stream(public: Places) -> None:
     assert [True, True, True] == [text in stream for text in (b"Zoe", b"seen by all", b"and again")]
     assert [] == [secret for secret in SECRETS if secret in stream]
     assert kinds == {"foreign-slot"}  # our own watching was noticed
+
+
+def test_a_role_that_replicates_sees_more_than_is_published_and_its_slot_is_noticed(public: Places) -> None:
+    """Why `policy.public.trusted` is asked: a column list is no wall against who holds the role."""
+    with psycopg.connect(public.dsns["us"], autocommit=True, user=PEER, password=PEER_PASSWORD) as peer:
+        peer.execute("SELECT pg_create_logical_replication_slot('curious', 'test_decoding', true)")
+        public.run("us", "INSERT INTO post (id, person_id, body, address) VALUES (155, 1, 'public', '192.0.2.155')")
+        changes = peer.execute("SELECT data FROM pg_logical_slot_peek_changes('curious', NULL, NULL)").fetchall()
+        assert any("192.0.2.155" in data for (data,) in changes)
+        assert {("foreign-slot", "us")} == reds(public)
+    eventually(lambda: reds(public), set())
 
 
 def test_what_the_engine_writes_is_no_news(public: Places) -> None:
@@ -193,7 +201,8 @@ def reds(public: Places) -> set[tuple[str, str]]:
 def test_a_publication_that_somebody_altered_is_red_and_mended(public: Places) -> None:
     public.run(
         "us",
-        "ALTER PUBLICATION domicile_public SET TABLE ONLY post (id, person_id, body, address, likes), person (id, name)",
+        "ALTER PUBLICATION domicile_public"
+        " SET TABLE ONLY post (id, person_id, body, address, likes), person (id, name)",
     )
     assert reds(public) == {("private-column", "us"), ("unpublished", "us")}
     public.make()
@@ -242,6 +251,40 @@ def test_a_subscription_that_is_gone_or_off_or_goes_round_is_red(public: Places)
     public.settle()
 
 
+def test_a_slot_that_is_gone_is_red_and_not_passed_over(fresh: Places) -> None:
+    fresh.make()
+    crossing = next(item for item in fresh.decide().crossings if (item.publisher, item.receiver) == ("sg", "ca"))
+    fresh.run("ca", f"ALTER SUBSCRIPTION {crossing.name} DISABLE")
+    eventually(
+        lambda: fresh.run("sg", "SELECT active FROM pg_replication_slots WHERE slot_name = %s", crossing.name),
+        [(False,)],
+    )
+    fresh.run("sg", "SELECT pg_drop_replication_slot(%s)", crossing.name)
+    fresh.run("sg", "INSERT INTO post (id, person_id, body) VALUES (210, 3, 'missed')")
+    assert reds(fresh) == {("disabled", "ca"), ("slot-missing", "sg")}
+    with pytest.raises(Refused, match=f"slot {crossing.name} is gone or lost its WAL, so changes were missed at ca"):
+        fresh.make()
+    fresh.drop()
+    fresh.make(bring=True)
+    eventually(lambda: fresh.run("ca", "SELECT body FROM post WHERE id = 210"), [("missed",)])
+
+
+def test_a_password_is_refused_and_stands_in_no_message(fresh: Places) -> None:
+    servers = fresh.servers()
+    servers["us"] = replace(servers["us"], reached_by="host=127.0.0.1 user=peer password=hunter2")
+    with pytest.raises(BadFile, match=r"policy\.public\.connections\.us: holds a password") as refused:
+        make_publishing(fresh.decide(), servers)
+    assert "hunter2" not in str(refused.value) + repr(servers["us"])
+    assert [(0,)] == fresh.run("sg", "SELECT count(*) FROM pg_publication")
+
+
+def test_a_server_that_does_not_reach_the_other_is_told_from_ours(fresh: Places) -> None:
+    servers = fresh.servers()
+    servers["us"] = replace(servers["us"], reached_by="host=127.0.0.1 port=1 user=peer dbname=none")
+    with pytest.raises(StoreFault, match=r"store sg: its server does not reach us .*policy\.public\.connections\.us"):
+        make_publishing(fresh.decide(), servers)
+
+
 def test_a_trigger_that_is_off_is_red(public: Places) -> None:
     public.run("ca", "ALTER TABLE post DISABLE TRIGGER zzzz_domicile_arrival")
     assert reds(public) == {("arrivals", "ca")}
@@ -261,7 +304,7 @@ def test_what_can_not_be_written_is_tried_again_and_told(fresh: Places) -> None:
     eventually(lambda: [(item.kind, item.red) for item in fresh.check().remarks], [("errors", False)])
 
 
-# -- bring, drop --------------------------------------------------------------------------------------------------------
+# -- bring, drop ----------------------------------------------------------------------------------------------------
 
 
 def test_bring_brings_what_is_missing_and_touches_nothing_else(fresh: Places) -> None:

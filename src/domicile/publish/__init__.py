@@ -5,7 +5,7 @@ servers do against it. Both are pure (ADR 0023); `stores/postgres/publishing` ha
 """
 
 from domicile.publish.deciding import KEPT, OPEN, decide
-from domicile.publish.judging import judge
+from domicile.publish.judging import MISSED, judge
 from domicile.publish.values import (
     Arrivals,
     Checked,
@@ -25,6 +25,7 @@ from domicile.publish.values import (
 
 __all__ = [
     "KEPT",
+    "MISSED",
     "OPEN",
     "Arrivals",
     "Checked",

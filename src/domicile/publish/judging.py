@@ -37,6 +37,7 @@ from domicile.publish.values import (
 ENGINE = "domicile"
 """The engine's own publication and slot: the changefeed, which the engine alone reads."""
 READY = "r"
+MISSED = "run `domicile publish drop --yes`, then `apply --yes --bring`: it brings the rows that are missing"
 LAG_BYTES_MAX = 64 * 2**20
 AGAIN = "run `domicile publish apply --yes`, which makes it anew"
 
@@ -54,7 +55,8 @@ def judge(publishing: Publishing, seen: Mapping[str, Observed]) -> Checked:
     for crossing in publishing.crossings:
         slot = _slot(seen[crossing.publisher], crossing)
         lag[crossing.name] = slot.lag_bytes if slot else None
-        remarks += _between(crossing, slot)
+        if any(item.name == crossing.name for item in seen[crossing.receiver].subscriptions):
+            remarks += _between(crossing, slot)
     return Checked(lag_bytes=lag, remarks=tuple(sorted(remarks, key=lambda remark: not remark.red)))
 
 
@@ -201,13 +203,11 @@ def _between(crossing: Crossing, slot: ObservedSlot | None) -> Iterator[Remark]:
     if slot is None:
         yield _red(
             crossing.publisher, "slot-missing", crossing.name,
-            f"its slot is gone: changes of {crossing.publisher} were missed at {crossing.receiver}",
-            "run `domicile publish drop --yes`, then `apply --yes --bring`, which brings the rows that are missing",
+            f"its slot is gone: changes of {crossing.publisher} were missed at {crossing.receiver}", MISSED,
         )  # fmt: skip
     elif slot.wal_status == "lost":
         yield _red(
-            crossing.publisher, "slot-lost", crossing.name, "the server gave up WAL that was not read yet",
-            "run `domicile publish drop --yes`, then `apply --yes --bring`, which brings the rows that are missing",
+            crossing.publisher, "slot-lost", crossing.name, "the server gave up WAL that was not read yet", MISSED,
         )  # fmt: skip
     elif slot.lag_bytes > LAG_BYTES_MAX:
         yield _late(

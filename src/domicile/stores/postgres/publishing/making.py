@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from domicile.errors import BadFile, Refused, StoreFault, Undecided, Unreachable
-from domicile.publish import KEPT, OPEN, Crossing, Published, Publishing
+from domicile.publish import KEPT, MISSED, OPEN, Crossing, Published, Publishing
 from domicile.stores.postgres.fence import wait_briefly
 from domicile.stores.postgres.names import columns
 from domicile.stores.postgres.publishing.arrivals import drop_arrivals, make_arrivals, make_schema, only
@@ -34,6 +34,8 @@ RELEASE_ROUNDS_MAX = 500
 RELEASE_ROUND_S = 0.02
 ACTIONS = {OPEN: "insert, update, delete", KEPT: "insert, update"}
 LISTED_MAX = 50
+SUBSCRIBED: Final = "SELECT FROM pg_subscription WHERE subname = %s"
+PUBLISHES: Final = "SELECT FROM pg_publication WHERE pubname = %s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ def make_publishing(publishing: Publishing, servers: Mapping[str, Server], *, br
     _refuse_undecided(publishing)
     for location in publishing.locations:
         _refuse_password(location, servers[location])
+    for crossing in publishing.crossings:
+        _refuse_missed(crossing, servers)
     made: list[str] = []
     for location in publishing.locations:
         server = servers[location]
@@ -90,6 +94,24 @@ def _refuse_password(location: str, server: Server) -> None:
         raise BadFile(f"{place}: holds a password, which would lie in pg_subscription; use `passfile=` or `service=`")
 
 
+def _refuse_missed(crossing: Crossing, servers: Mapping[str, Server]) -> None:
+    """Refuse to go on as if nothing were: a new slot under an old subscription hides what was missed between them."""
+    receiver, publisher = servers[crossing.receiver], servers[crossing.publisher]
+    with faults(publisher.store, f"look at slot {crossing.name}"):
+        slot = _is_there(
+            publisher.connection,
+            "SELECT FROM pg_replication_slots WHERE slot_name = %s AND wal_status IS DISTINCT FROM 'lost'",
+            crossing.name,
+        )
+    with faults(receiver.store, f"look at subscription {crossing.name}"):
+        reads = _is_there(receiver.connection, SUBSCRIBED, crossing.name)
+    if reads and not slot:
+        raise Refused(
+            f"store {publisher.store}: slot {crossing.name} is gone or lost its WAL, so changes were missed at "
+            f"{crossing.receiver}; {MISSED}"
+        )
+
+
 @contextmanager
 def _transaction(server: Server) -> Iterator[None]:
     with server.connection.transaction():
@@ -108,7 +130,7 @@ def _publish(publishing: Publishing, location: str, server: Server) -> Iterator[
     for name in (OPEN, KEPT):
         tables = publishing.of(deletes=name == OPEN)
         with faults(server.store, f"make publication {name}"), _transaction(server):
-            there = _is_there(server.connection, "SELECT FROM pg_publication WHERE pubname = %s", name)
+            there = _is_there(server.connection, PUBLISHES, name)
             if tables and not there:
                 run(server.connection, sql.SQL("CREATE PUBLICATION {}").format(sql.Identifier(name)))
                 yield f"publication {name} at {location}"
@@ -162,7 +184,7 @@ def _subscribe(
     server, publisher = servers[crossing.receiver], servers[crossing.publisher]
     names = [name for name in (OPEN, KEPT) if publishing.of(deletes=name == OPEN)]
     with faults(server.store, f"make subscription {crossing.name}"), _reaching(crossing, server):
-        if not _is_there(server.connection, "SELECT FROM pg_subscription WHERE subname = %s", crossing.name):
+        if not _is_there(server.connection, SUBSCRIBED, crossing.name):
             run(server.connection, _create(crossing, publisher, names, bring=bring))
             yield f"subscription {crossing.name} at {crossing.receiver}"
         else:
@@ -224,7 +246,7 @@ def drop_publishing(
         server = servers[location]
         with faults(server.store, "take publications away"), _transaction(server):
             for name in (OPEN, KEPT):
-                if _is_there(server.connection, "SELECT FROM pg_publication WHERE pubname = %s", name):
+                if _is_there(server.connection, PUBLISHES, name):
                     run(server.connection, sql.SQL("DROP PUBLICATION {}").format(sql.Identifier(name)))
                     gone.append(f"publication {name} at {location}")
             drop_arrivals(server.connection)
@@ -236,7 +258,7 @@ def drop_publishing(
 def _unsubscribe(crossing: Crossing, server: Server) -> Iterator[str]:
     """Without asking the publisher: its slot is dropped by us, and it may be out of reach from there."""
     with faults(server.store, f"take subscription {crossing.name} away"):
-        if _is_there(server.connection, "SELECT FROM pg_subscription WHERE subname = %s", crossing.name):
+        if _is_there(server.connection, SUBSCRIBED, crossing.name):
             name = sql.Identifier(crossing.name)
             run(server.connection, sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(name))
             run(server.connection, sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(name))
