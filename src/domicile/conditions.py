@@ -51,6 +51,11 @@ def parse_condition(
             )
 
 
+def condition_columns(text: str | None) -> frozenset[str]:
+    """The columns that a condition, parsed before, compares; none where there is no condition."""
+    return frozenset(column.name for column in _parse(text, "when").find_all(exp.Column)) if text else frozenset()
+
+
 def qualify_condition(text: str, alias: str) -> str:
     """Return the condition as SQL with every column qualified by `alias`. The text was parsed before."""
     tree = _parse(text, "when")

@@ -137,6 +137,15 @@ class ExceptionRule(FileModel):
     until: date
 
 
+class PublicRule(FileModel):
+    """Whether the public part goes on being visible at every location, and how the servers reach one another."""
+
+    replicate: bool = False
+    connections: dict[str, str] = Field(default_factory=dict)
+    trusted: tuple[str, ...] = ()
+    only: dict[str, str] = Field(default_factory=dict)
+
+
 class Policy(FileModel):
     """The rules that people signed."""
 
@@ -146,6 +155,7 @@ class Policy(FileModel):
     unknown_market: str = "in-scope"
     exceptions: tuple[ExceptionRule, ...] = ()
     canaries: str | None = None
+    public: PublicRule | None = None
 
 
 class Programme(FileModel):
@@ -206,6 +216,7 @@ def _dangling(config: Config) -> Iterator[str]:
     yield from _wrong_names(config)
     yield from _wrong_stores(config)
     yield from _wrong_homes(config)
+    yield from _wrong_public(config)
     exceptions = {rule.id for rule in config.policy.exceptions}
     for name, rule in config.datasets.items():
         for other in rule.of or ():
@@ -255,6 +266,17 @@ def _wrong_homes(config: Config) -> Iterator[str]:
     unknown = config.policy.unknown_market
     if unknown not in ("in-scope", "stay") and unknown not in config.policy.homes:
         yield f"policy.unknown_market: {unknown} is neither `in-scope`, `stay`, nor a market of policy.homes"
+
+
+def _wrong_public(config: Config) -> Iterator[str]:
+    rule = config.policy.public or PublicRule()
+    for key, names in (("connections", rule.connections), ("trusted", rule.trusted)):
+        for name in names:
+            if name not in config.locations:
+                yield f"policy.public.{key}: {name} is not in `locations`"
+    for name in rule.only:
+        if name not in config.datasets:
+            yield f"policy.public.only: {name} is not in `datasets`"
 
 
 def dataset_id(store: str, table: TableName) -> str:

@@ -53,7 +53,7 @@ each = pytest.mark.parametrize(
 def test_the_commands_are_those_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     known = {" ".join(words) for words, _, _ in COMMANDS}
-    named = set(re.findall(r"`domicile ((?:keys |log |directory )?[a-z]+)", readme))
+    named = set(re.findall(r"`domicile ((?:keys |log |directory |publish )?[a-z]+)", readme))
     assert set() == named - known
     assert len(known) >= 18
 
@@ -88,6 +88,7 @@ JSON_COMMANDS = {
     "erase": 0, "transfer": 0, "cutover": 0, "sweep": 14, "certify": 14, "log list": 0, "report": 0,
     "keys new other": 0, "abandon": 0, "init --dsn env:APP_DSN": 30,
     "explain customer 3": 0, "directory show 3": 1, "directory counts": 1,
+    "publish plan": 1, "publish apply": 1, "publish check": 1, "publish drop": 1,
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "policy.approvals": config.ApprovalRules,
     "policy.approvals.erase": config.Approvals,
     "policy.exceptions": config.ExceptionRule,
+    "policy.public": config.PublicRule,
     "locations": config.Location,
     "stores": config.StoreRule,
     "subject": config.SubjectRule,

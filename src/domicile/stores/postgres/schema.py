@@ -21,6 +21,7 @@ from domicile.stores.postgres.feed.triggers import LOG
 from domicile.stores.postgres.fence import GUARD
 from domicile.stores.postgres.names import DIRECTORY, STAGING
 from domicile.stores.postgres.programs import find_client
+from domicile.stores.postgres.publishing.arrivals import ARRIVAL, SCHEMA
 
 TIMEOUT_S_MAX = 3_600
 STDERR_CHARS_MAX = 400
@@ -47,8 +48,8 @@ def dump_section(dsn: str, *, server_major: int, section: str, store: str, part:
         _run(
             "pg_dump", server_major, dsn, store,
             ["--format=custom", "--schema-only", "--no-owner", "--no-acl", "--no-publications", "--no-subscriptions",
-             "--no-security-labels", "--no-tablespaces", f"--exclude-schema={STAGING}",
-             f"--exclude-schema={DIRECTORY}", f"--file={archive}"],
+             "--no-security-labels", "--no-tablespaces", f"--exclude-schema={STAGING}", f"--exclude-schema={DIRECTORY}",
+             f"--exclude-schema={SCHEMA}", f"--file={archive}"],
         )  # fmt: skip
         listing = _run("pg_restore", server_major, None, store, ["--list", str(archive)])
         chosen = Path(folder) / "contents"
@@ -85,7 +86,7 @@ def _is_of(line: str, part: Part) -> bool:
 
 def _ours(line: str) -> bool:
     words = line.split()
-    return "TRIGGER" in words and any(word.startswith((GUARD, LOG)) for word in words)
+    return "TRIGGER" in words and any(word.startswith((GUARD, LOG, ARRIVAL)) for word in words)
 
 
 def environment_of(dsn: str) -> Mapping[str, str]:
