@@ -1,7 +1,7 @@
 """Cohorts: how many people go home together, and what is reported of it. Pure; `moving` acts on it.
 
-Canaries first, then cohorts that grow as the file says, until nobody is left. The wait of a cohort is the wait of each of
-its people: from the moment their writes are refused until home takes them.
+Canaries first, then cohorts that grow as the rule says, until nobody is left. The wait of a cohort is the wait of each
+of its people: from the moment their writes are refused until home takes them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cohort:
-    """What became of one cohort: people by home, when they were fenced, how long they waited, rows that were drained."""
+    """What became of one cohort: people by home, since when and how long they waited, and rows that were drained."""
 
     number: int
     way: Way
@@ -69,7 +69,7 @@ class Waits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LagPoint:
-    """One look at the lag: seconds since the feed began, changes that the last step brought, age of the oldest in s."""
+    """One look at the lag: seconds since the feed began, changes of the last step, age of the oldest of them in s."""
 
     at_s: float
     changes: int

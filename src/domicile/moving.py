@@ -1,11 +1,12 @@
-"""The move while people write: begin, draft, copy, follow, cut over cohort by cohort, and the way back until it is closed.
+"""The move while people write: begin, copy, follow, and cut over cohort by cohort, with a way back.
 
-    begin → draft → copy → follow ⇄ cut over (fence → writers end → drain → compare → flip) → close
-                                  ⇅
-                               roll back
+    begin → copy → follow ⇄ cut over (fence → writers end → drain → compare → flip)
+                          ⇅
+                       roll back
 
-Holds no rule of its own: `cohorts` says how many go, the stores say who and what. What is done is known from the states of
-people in the source, from marks in the stores, and from the journal; so each step may be killed and begun again (P5).
+Holds no rule of its own: `cohorts` says how many go, the stores say who and what. What is done is known from people's
+states in the source, from marks in the stores, and from the journal; so each step may be killed and begun again (P5).
+`apply` does not use it yet: it ends at the last cut-over (docs/protocol.md).
 """
 
 from __future__ import annotations
@@ -116,11 +117,10 @@ class Moving:
             )
         return done
 
-    def _until_complete(self, follower: Follower) -> Stepped:
+    def _until_complete(self, follower: Follower) -> None:
         for _ in range(STEPS_MAX):
-            done = self.step(follower)
-            if done.complete:
-                return done
+            if self.step(follower).complete:
+                return
         raise Unreachable("the source changes faster than its changes come home; look at the machine, then run again")
 
     def catch_up(self, follower: Follower) -> None:
@@ -163,16 +163,17 @@ class Moving:
         if number is None:
             raise Refused("everybody is at home" if not keys else "none of these people is waiting to go home")
         follower = self.follower(standing)
+        why = ""
         for tried in range(1, TRIES_MAX + 1):
             cohort = self._try(standing, follower, number, tried)
             self._keep(cohort)
             if cohort.way is Way.HOME:
                 return cohort
+            why = cohort.why
             self.host.pause(PAUSE_S * tried)
         people.dissolve(number)
         raise Unreachable(
-            f"cohort {number}: let go {TRIES_MAX} times, nobody of it is fenced now. The last time: {cohort.why}; "
-            "then `domicile cutover` again"
+            f"cohort {number}: let go {TRIES_MAX} times, nobody of it is fenced now. The last time: {why}; try again"
         )
 
     def _try(self, standing: Standing, follower: Follower, number: int, tried: int) -> Cohort:

@@ -26,6 +26,7 @@ from domicile.stores.postgres.feed.followed import followed
 from domicile.stores.postgres.feed.triggers import TriggerFeed
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live.standing import Standing
+from domicile.stores.postgres.names import tag
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.session import FENCED_STATE, Session
 from domicile.stores.postgres.source import PostgresSource
@@ -44,7 +45,8 @@ CREATE TABLE letter (id bigint PRIMARY KEY, sender bigint NOT NULL REFERENCES pe
     recipient bigint NOT NULL REFERENCES person, body text, read int NOT NULL DEFAULT 0);
 CREATE TABLE wallet (id bigint PRIMARY KEY, person_id bigint NOT NULL REFERENCES person);
 INSERT INTO wallet SELECT i, i FROM person AS p(i);
-CREATE TABLE payment (wallet_id bigint NOT NULL REFERENCES wallet, number int, amount int, PRIMARY KEY (wallet_id, number));
+CREATE TABLE payment (wallet_id bigint NOT NULL REFERENCES wallet, number int, amount int,
+    PRIMARY KEY (wallet_id, number));
 CREATE TABLE clip (id bigint PRIMARY KEY, person_id bigint NOT NULL REFERENCES person, title text, likes int, ip text);
 INSERT INTO clip SELECT i, i, 't', 0, '10.0.0.1' FROM person AS p(i);
 """
@@ -110,7 +112,8 @@ def _world(pg18: EmbeddedServer, folder: Path, name: str, *, rule: Rule) -> Iter
     finally:
         moving.close()
         feed_session.close()
-        for store in (source, *homes.values()):
+        source.close()
+        for store in homes.values():
             store.close()
         journal.close()
 
@@ -227,7 +230,8 @@ class Traffic:
     def _write(self, person: int) -> None:
         """A letter stands where its writer is, and is carried to where its reader is."""
         other = self._dice.randrange(1, PEOPLE + 1)
-        number, done = next(self._ids), set()
+        number = next(self._ids)
+        done: set[str | None] = set()
         query: LiteralString = "INSERT INTO letter VALUES (%s, %s, %s, 'l') ON CONFLICT DO NOTHING"
         bare: LiteralString = (
             "INSERT INTO person (id, market, handle) VALUES (%s, 'none', 'bare') ON CONFLICT DO NOTHING"
@@ -275,11 +279,12 @@ def _check(world: World, ledgers: list[Ledger]) -> None:
         for number, (sender, recipient) in ledger.letters.items():
             for person in (sender, recipient):
                 assert 1 == rows[str(places[person])]["letter"].count((number, sender, recipient))
-    for person, place in places.items():
-        assert (person, sum(ledger.seen[person] for ledger in ledgers)) in rows[str(place)]["seen"]
+    for person, lives in places.items():
+        place = str(lives)
+        assert (person, sum(ledger.seen[person] for ledger in ledgers)) in rows[place]["seen"]
         likes = (person, sum(ledger.likes[person] for ledger in ledgers))
         assert likes in rows["source"]["likes"]
-        assert likes in rows[str(place)]["likes"]
+        assert likes in rows[place]["likes"]
 
 
 def _settle(world: World) -> None:
@@ -306,8 +311,6 @@ def _same_at_the_source(world: World) -> None:
 
 
 def _tag(world: World) -> str:
-    from domicile.stores.postgres.names import tag
-
     return tag(world.scope.subject)
 
 

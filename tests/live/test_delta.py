@@ -97,11 +97,6 @@ def _step(follower: Follower) -> None:
         return
 
 
-@pytest.fixture(autouse=True)
-def _no_leftovers() -> None:
-    return None
-
-
 class _followed:  # noqa: N801 - reads as a verb
     def __init__(self, world: World, place: Place) -> None:
         self.world, self.place = world, place
@@ -125,16 +120,18 @@ class _followed:  # noqa: N801 - reads as a verb
         homes = {home: PostgresHome(self.place.homes[home], key=DIGEST_KEY, name=f"app-{home}") for home in scope.homes}
         for store in homes.values():
             install_at_home(store.connection, scope)
-        self.feed = TriggerFeed(Session(self.place.source, store="app"), scope.datasets, host=Host())
+        self.session = Session(self.place.source, store="app")
+        self.feed = TriggerFeed(self.session, scope.datasets, host=Host())
         self.feed.begin()
         self.follower = Follower(source=self.source, homes=homes, feed=self.feed, feeds_back={}, scope=scope)
         return self.follower
 
     def __exit__(self, *_: object) -> None:
         self.follower.close()
-        for store in (self.source, *self.follower.homes.values()):
+        self.source.close()
+        for store in self.follower.homes.values():
             store.close()
-        self.feed._session.close()
+        self.session.close()
 
 
 def _otherwise(sheet: Sheet, dice: random.Random) -> Sheet:

@@ -328,9 +328,10 @@ class PostgresHome:
         if self._source is None:
             raise RuntimeError("prepare comes before index and finish")
         source = self._source
-        self._run_section(
-            mark, dump_section(source.dsn, server_major=source.version, section="post-data", store=source.name, part=part)
-        )  # fmt: skip
+        script = dump_section(
+            source.dsn, server_major=source.version, section="post-data", store=source.name, part=part
+        )
+        self._run_section(mark, script)
 
     def finished(self) -> bool:
         """Whether `finish` was completed."""

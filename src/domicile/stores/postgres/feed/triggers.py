@@ -377,7 +377,8 @@ def _stands(connection: psycopg.Connection[Any], dataset: DatasetScope) -> bool:
             "SELECT count(*) FROM (SELECT {table}::regclass AS relid UNION"
             " SELECT relid FROM pg_partition_tree({table}::regclass)) AS c WHERE (SELECT count(*) FROM pg_trigger AS t"
             " JOIN pg_proc AS p ON p.oid = t.tgfoid WHERE t.tgrelid = c.relid AND t.tgenabled = 'A'"
-            " AND (t.tgname = {cut} OR (t.tgname = {log} AND encode(sha256(convert_to(p.prosrc, 'UTF8')), 'hex') = {source}))) <> 2"
+            " AND (t.tgname = {cut} OR (t.tgname = {log}"
+            " AND encode(sha256(convert_to(p.prosrc, 'UTF8')), 'hex') = {source}))) <> 2"
         ).format(
             table=table_text(dataset), cut=sql.Literal(LOG_TRUNCATE), log=sql.Literal(LOG), source=sql.Literal(source)
         ),

@@ -1,8 +1,8 @@
 """The way back: what changes at home for people who live there flows to the source, until the clearance.
 
-Carried are rows that lead to people at home and to nobody outside: rows that a stayer has a part in stand on both sides,
-and each side's lives its own life (`shared: each`). Of split rows private columns alone are carried: what is public is
-written where the platform writes it. A split row whose public half is not at the source yet waits for it.
+Carried are rows that lead to people at home and to nobody outside: rows that a stayer has a part in stand on both
+sides, and each side's lives its own life (`shared: each`). Of split rows private columns alone are carried: what is
+public is written where the platform writes it. A split row whose public half is not at the source yet waits for it.
 """
 
 from __future__ import annotations

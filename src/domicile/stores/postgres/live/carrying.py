@@ -1,7 +1,7 @@
 """Rows of some keys from one database into another: temporary tables on both sides, and COPY between them.
 
-What arrives stands in `b_…` (rows, each with what is to be done with it) and `g_…` (keys of rows that are to go), typed as
-the dataset's own table, and is gone with the transaction's end.
+What arrives stands in `b_…` (rows, each with what is to be done with it) and `g_…` (keys of rows that are to go), typed
+as the dataset's own table, and is gone with the transaction's end.
 """
 
 from __future__ import annotations

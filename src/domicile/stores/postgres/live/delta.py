@@ -1,9 +1,9 @@
 """The closure of some keys: which rows of them belong at which home now, by the builders of the whole closure.
 
 Works in one repeatable-read transaction at the source, so that all it says is true of one moment, and in temporary
-tables: `x_…` the keys, `w_…` lines and `o_…` owners as the closure has them, `h_…` keys of rows whose people live at home
-already (home is their authority), `p_…` people whose market changed. What people who moved market, or rows on the way
-from other rows to people, lead to is settled with them.
+tables: `x_…` the keys, `w_…` lines and `o_…` owners as the closure has them, `h_…` keys of rows whose people live at
+home already (home is their authority), `p_…` people whose market changed. What people who changed market, or rows on
+the way from other rows to people, lead to is settled with them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from domicile.stores.postgres.names import (
 )
 from domicile.stores.postgres.paths import follow, path_join, same_person
 from domicile.stores.postgres.readings import opened, refers
-from domicile.stores.postgres.session import number, run
+from domicile.stores.postgres.session import number
 
 Keys = Mapping[DatasetId, Collection[tuple[str, ...]]]
 
@@ -241,7 +241,7 @@ def _rows_beyond_links(work: Delta, keyed: Collection[DatasetId]) -> set[Dataset
 def _passing(
     work: Delta, dataset: DatasetScope, steps: tuple[Step, ...], wanted: sql.Composable, keyed: Collection[DatasetId]
 ) -> Iterator[sql.Composable]:
-    """SELECTs of `wanted` of the rows `d` whose steps lead over a keyed row, which may be gone where its key is known."""
+    """SELECTs of `wanted` of the rows `d` whose steps lead over a keyed row, gone or not where its key is known."""
     for at, step in enumerate(steps):
         link = next((one for one in work.scope.datasets if one.table == step.table), None)
         if link is None or link.id not in keyed:
@@ -261,7 +261,7 @@ def _passing(
 def _add(work: Delta, dataset: DatasetScope, found: sql.Composable) -> int:
     """Add keys to those that are settled; return how many are new."""
     names = key_names(dataset)
-    same = sql.SQL(" AND ").join(
+    same: sql.Composable = sql.SQL(" AND ").join(
         sql.SQL("x.{0} = q.{0}").format(sql.Identifier(name)) if not dataset.key_comparisons else sql.SQL("true")
         for name in names
     )
@@ -312,7 +312,7 @@ def _needs(work: Delta, touched: frozenset[DatasetId]) -> set[DatasetId]:
     for edge in work.scope.edges:
         if edge.child in touched and work.scope.dataset(edge.parent).moves and needs.refuses_at_home(work.scope, edge):
             child, parent = work.scope.dataset(edge.child), work.scope.dataset(edge.parent)
-            ways = [path_join(work.scope, path, "p") + (path,) for path in parent.paths]
+            ways = [(*path_join(work.scope, path, "p"), path) for path in parent.paths]
             theirs = sql.SQL(" OR ").join(
                 sql.SQL("EXISTS (SELECT FROM (SELECT p.*) AS p{} JOIN {} AS s ON {} WHERE s.home = w.part)").format(
                     joins, movers_of(path.subject), match

@@ -2,8 +2,8 @@
 
     snapshot at the source → feed's keys that it shows → settle → every home, each in one transaction → confirm
 
-A step that was not cut off leaves every home equal to the source as of its snapshot. Killed anywhere, the next step reads
-the same keys again: what was not confirmed is shown once more, and what was brought is brought anew (P5).
+A step that was not cut off leaves every home equal to the source as of its snapshot. Killed anywhere, the next step
+reads the same keys again: what was not confirmed is shown once more, and what was brought is brought anew (P5).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KEYS_GROWTH = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stepped:
-    """What one step did. `complete`: homes are as the source was at the step's snapshot. `unlike`: what was read back."""
+    """What one step did. `complete`: homes are as the source was at its snapshot; `unlike`: what was read otherwise."""
 
     changes: int
     keys: int

@@ -72,13 +72,13 @@ def _rows(settled: Settled, dataset: DatasetScope, home: Home) -> Iterator[sql.C
         return
     keyed = dataset in settled.keyed
     if keyed and dataset.decided:
-        yield _lines(settled, dataset, home, Form.WHOLE, sql.Literal(How.REPLACE.value), "w.round = 0")
+        yield _lines(settled, dataset, home, Form.WHOLE, how=sql.Literal(How.REPLACE.value), own=True)
     if dataset in settled.needed:
         changed = sql.SQL("CASE WHEN EXISTS (SELECT FROM {} AS x WHERE {}) THEN {} ELSE {} END").format(
             keys_of(dataset), lines_match(dataset, "x", "w"), sql.Literal(How.PUT.value), sql.Literal(How.ADD.value)
         )
         for form in (Form.WHOLE, Form.SKELETON) if dataset.moves else (Form.SKELETON,):
-            yield _lines(settled, dataset, home, form, changed, "w.round > 0")
+            yield _lines(settled, dataset, home, form, how=changed, own=False)
     if not keyed:
         return
     how = _of_others(settled.work.scope, dataset)
@@ -89,10 +89,11 @@ def _rows(settled: Settled, dataset: DatasetScope, home: Home) -> Iterator[sql.C
         yield _unlined(settled, dataset, home, How.PUBLIC, blanked=True, theirs=True)
 
 
-def _lines(
-    settled: Settled, dataset: DatasetScope, home: Home, form: Form, how: sql.Composable, rounds: str
-) -> sql.Composable:  # fmt: skip
-    condition = {"w.round = 0": sql.SQL("w.round = 0"), "w.round > 0": sql.SQL("w.round > 0")}[rounds]
+def _lines(  # noqa: PLR0913 - which lines, and what is to be done with their rows
+    settled: Settled, dataset: DatasetScope, home: Home, form: Form, *, how: sql.Composable, own: bool
+) -> sql.Composable:
+    """Rows that lines send there: because of their people (`own`), or because other rows refer to them."""
+    condition = sql.SQL("w.round = 0") if own else sql.SQL("w.round > 0")
     return sql.SQL(
         "SELECT {how} AS how, {rows} FROM {source} AS d JOIN (SELECT DISTINCT * FROM {lines}) AS w ON {match}"
         " WHERE w.part = {home} AND w.form = {form} AND {condition}"
@@ -103,7 +104,7 @@ def _lines(
     )  # fmt: skip
 
 
-def _unlined(
+def _unlined(  # noqa: PLR0913 - which rows, and what is to be done with them
     settled: Settled, dataset: DatasetScope, home: Home, how: How, *, blanked: bool, theirs: bool
 ) -> sql.Composable:
     """Rows of the keys that no line sends there: of people who live there already (`theirs`), or of nobody there."""

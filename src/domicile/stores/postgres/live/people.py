@@ -1,7 +1,7 @@
 """People's states, in the source and in their homes: who is chosen, fenced, at home, or brought back.
 
-The source's word counts; a home's list follows it. Between the two words both guards refuse, so that there are never two
-authorities: a flip tells the source first (which refuses from the fence on), then home (which takes writes from then on).
+The source's word counts; a home's list follows it. Between the two words both guards refuse, so that there are never
+two authorities: a flip tells the source first (which refuses from the fence on), then home (which takes writes then).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class People:
 
     def fenced_cohort(self) -> int | None:
         """The cohort that was chosen, or fenced, and never came home: a run that was killed goes on with it."""
-        found = self._number("SELECT min(s.cohort) FROM {} AS s WHERE s.state <> 'home'")
-        return found or None
+        found = [cohort for cohort in self._numbers(sql.SQL("min(s.cohort)"), "s.state <> 'home'") if cohort]
+        return min(found, default=None)
 
     def of(self, cohort: int) -> tuple[tuple[Home, int], ...]:
         """The cohort's people by home."""
@@ -63,14 +63,20 @@ class People:
         return tuple(home for home, _ in self.of(cohort))
 
     def _count(self, condition: LiteralString) -> int:
-        return self._number(f"SELECT count(*) FROM {{}} AS s WHERE {condition}")
+        return sum(self._numbers(sql.SQL("count(*)"), condition))
 
-    def _number(self, query: LiteralString) -> int:
+    def _numbers(self, wanted: sql.SQL, condition: LiteralString) -> list[int]:
+        """The number wanted of each kind's people `s`."""
         with faults(self.source.name, "look at people's states"):
-            return sum(
-                number(self.source.connection, sql.SQL(query).format(movers_of(kind.dataset)))
+            return [
+                number(
+                    self.source.connection,
+                    sql.SQL("SELECT {} FROM {} AS s WHERE {}").format(
+                        wanted, movers_of(kind.dataset), sql.SQL(condition)
+                    ),
+                )
                 for kind in self.scope.kinds
-            )
+            ]
 
     # -- choosing --------------------------------------------------------------------------------------------------
 

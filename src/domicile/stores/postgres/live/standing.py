@@ -1,4 +1,4 @@
-"""What stands while a move is under way: guards and lists on both sides, the feed at the source, key-logs at the homes."""
+"""What stands while a move is under way: guards and lists on both sides, the source's feed, the homes' key-logs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Standing:
         self.feed.begin()
 
     def settle_in(self, home: Home) -> None:
-        """At home: the list of its people, a guard that refuses writes before their time, and the log of the way back."""
+        """At home: the list of its people, a guard that refuses writes before their time, the log of the way back."""
         store = self.homes[home]
         with faults(store.name, "stand its guard"):
             fence.install_at_home(store.connection, self.scope)
