@@ -46,7 +46,8 @@ class Holding:
         loop = asyncio.get_running_loop()
 
         def stir(_: frozenset[str] | None) -> None:
-            loop.call_soon_threadsafe(self._stir)
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+                loop.call_soon_threadsafe(self._stir)
 
         self._residences.directory.listen(stir)
         self._residences.directory.watch()

@@ -6,7 +6,7 @@
 
 Holds no rule of its own: `cohorts` says how many go, the stores say who and what. What is done is known from people's
 states in the source, from marks in the stores, and from the journal; so each step may be killed and begun again (P5).
-`apply` does not use it yet: it ends at the last cut-over (docs/protocol.md).
+`apply` does not use it yet: it ends at the last cut-over.
 """
 
 from __future__ import annotations

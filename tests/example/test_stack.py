@@ -173,7 +173,7 @@ def test_everything_ends_when_a_part_does_not_start(state: Path, monkeypatch: py
     ):
         pass
     assert [] == _processes(state)
-    assert "no_such_module" in (state / "logs" / "router.out").read_text()
+    assert "shortvideo.none" in (state / "logs" / "router.out").read_text()
 
 
 def test_a_port_that_somebody_else_answers_on_is_refused(running: Stack, state: Path) -> None:

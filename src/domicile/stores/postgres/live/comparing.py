@@ -1,7 +1,7 @@
 """Reading back: the rows that were settled, at the source in the snapshot in which they were settled, and at home.
 
 Counts and two 64-bit sums of hashed rows a dataset, in the databases: a hint that is quick enough for a fence. What an
-erasure rests on is the equality by keyed digests, later (docs/protocol.md).
+erasure rests on is the equality by keyed digests, later.
 """
 
 from __future__ import annotations
