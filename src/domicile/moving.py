@@ -103,11 +103,14 @@ class Moving:
     # -- following -------------------------------------------------------------------------------------------------
 
     def step(self, follower: Follower, *, cohort: int | None = None, repair: bool = False) -> Stepped:
-        """One step forth, and one back for each home where people live; tell how far behind it was."""
-        done = follower.step(cohort=cohort, repair=repair)
+        """One step back for each home where people live, then one forth; tell how far behind it was.
+
+        Back first: of a row of two people, one of whom is at home, what they wrote there must not be overwritten.
+        """
         for home in follower.homes:
             if follower.is_lived_in(home):
                 follower.step_back(home)
+        done = follower.step(cohort=cohort, repair=repair)
         self._note(done)
         if done.unlike and cohort is None:
             first = done.unlike[0]

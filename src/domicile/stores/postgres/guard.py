@@ -134,8 +134,8 @@ def _refusal_of(scope: Scope, dataset: DatasetScope, record: str, guarding: Guar
         _counting(scope, dataset, record, lambda path: leads_to_mover(scope, path, record, states=silent)),
         _counting(scope, dataset, record, lambda path: _has_say(scope, dataset, path, record, guarding)),
     )
-    if guarding.side is Side.SOURCE and not dataset.moves:
-        alone = sql.SQL("({} AND NOT {})").format(alone, _public_write(dataset, record))
+    if not dataset.moves:
+        alone = sql.SQL("({} AND NOT {})").format(alone, _public_write(dataset, record, guarding.side))
     return sql.SQL(
         " IF {there} THEN IF {concerned} THEN IF {fenced} OR {alone} THEN {no} END IF; END IF; END IF;"
     ).format(
@@ -181,11 +181,15 @@ def _has_say(scope: Scope, dataset: DatasetScope, path: Path, record: str, guard
 # -- what is public ------------------------------------------------------------------------------------------------
 
 
-def _public_write(dataset: DatasetScope, record: str) -> sql.Composable:
+def _public_write(dataset: DatasetScope, record: str, side: Side) -> sql.Composable:
     """Whether it writes only what everybody may see: nothing private, and nothing that says whose the row is.
 
+    At a home only bare rows may come, which others refer to; the person's own row takes the place of theirs.
     Rows are compared as they lie, since not every type has an equality, and a text may hide a difference.
     """
+    if side is Side.HOME:
+        new = record == "new"
+        return sql.SQL("(TG_OP = 'INSERT' AND {})").format(_without_private(dataset)) if new else sql.SQL("false")
     changed_not = sql.SQL("(TG_OP = 'UPDATE' AND {})").format(_left_alone(dataset))
     if record == "old":
         return changed_not

@@ -1,8 +1,9 @@
 """The way back: what changes at home for people who live there flows to the source, until the clearance.
 
-Carried are rows that lead to people at home and to nobody outside: rows that a stayer has a part in stand on both
-sides, and each side's lives its own life (`shared: each`). Of split rows private columns alone are carried: what is
-public is written where the platform writes it. A split row whose public half is not at the source yet waits for it.
+Carried are rows that lead to people at home. One that a stayer has a part in is not: it stands on both sides, and each
+side's lives its own life (`shared: each`). One that somebody of another home has a part in comes where there is none.
+Of split rows private columns alone are carried: what is public is written where the platform writes it. A split row
+whose public half is not at the source yet waits for it.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def bring_back(
     rows = gone = 0
     for dataset in datasets:
         carrying.load_keys(home, dataset, keys[dataset.id])
-        come, go = carrying.carry(home, source, dataset, rows=(_sole(scope, dataset),), gone=_gone(dataset))
+        come, go = carrying.carry(home, source, dataset, rows=(_theirs(scope, dataset),), gone=_gone(dataset))
         rows, gone = rows + come, gone + go
     waits = sum(_write(source, scope, dataset, closing=closing) for dataset in datasets)
     return Returned(rows=rows, gone=gone, waiting=waits)
@@ -110,12 +111,21 @@ def _waiting(dataset: DatasetScope) -> sql.Identifier:
     return staged("wait", dataset.id)
 
 
-def _sole(scope: Scope, dataset: DatasetScope) -> sql.Composable:
-    """SELECT of home's rows of the keys that lead to people who live there and to nobody outside."""
-    how = How.REPLACE if dataset.moves else How.PRIVATE
-    return sql.SQL("SELECT {} AS how, {} FROM {} AS d JOIN {} AS x ON {} WHERE ({}) AND NOT ({})").format(
-        sql.Literal(how.value), row_expressions(dataset, "d", blanked=False), source_of(dataset), keys_of(dataset),
-        key_match(dataset, "d", "x"), lives_at_home(scope, dataset, "d"), has_outsiders(scope, dataset, "d"),
+def _theirs(scope: Scope, dataset: DatasetScope) -> sql.Composable:
+    """SELECT of home's rows of the keys that lead to people who live there, and what is to be done with them."""
+    outsiders = has_outsiders(scope, dataset, "d")
+    how: sql.Composable = sql.Literal(How.PRIVATE.value)
+    alone: sql.Composable = sql.SQL(" AND NOT ({})").format(outsiders)
+    if dataset.moves:
+        how, alone = (
+            sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
+                outsiders, sql.Literal(How.ADD.value), sql.Literal(How.REPLACE.value)
+            ),
+            sql.SQL(""),
+        )
+    return sql.SQL("SELECT {} AS how, {} FROM {} AS d JOIN {} AS x ON {} WHERE ({}){}").format(
+        how, row_expressions(dataset, "d", blanked=False), source_of(dataset), keys_of(dataset),
+        key_match(dataset, "d", "x"), lives_at_home(scope, dataset, "d"), alone,
     )  # fmt: skip
 
 
@@ -174,6 +184,10 @@ def _write_whole(connection: psycopg.Connection[Any], scope: Scope, dataset: Dat
     )
     carrying.delete(connection, dataset, arrived, carrying.same_row(dataset, "d", "b"), (outside,))
     carrying.insert(connection, dataset, arrived, unless_there=bool(dataset.key))
+    added = sql.SQL("(SELECT b.* FROM {} AS b WHERE NOT ({}))").format(
+        carrying.arrived(dataset, How.ADD), has_outsiders(scope, dataset, "b")
+    )
+    carrying.insert(connection, dataset, added, unless_there=True)
     stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d"))
     here = _any(leads_to_mover(scope, path, "d", states=("moving",)) for path in dataset.paths)
     carrying.delete(

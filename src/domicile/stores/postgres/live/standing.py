@@ -27,11 +27,17 @@ class Standing:
     feed: Changefeed
     host: Host
     feeds_back: dict[Home, Changefeed] = field(default_factory=dict)
+    _sessions: list[Session] = field(default_factory=list, init=False)
 
     @property
     def people(self) -> People:
         """The movers."""
         return People(source=self.source, homes=self.homes, scope=self.scope, host=self.host)
+
+    def close(self) -> None:
+        """Give the sessions of the ways back."""
+        while self._sessions:
+            self._sessions.pop().close()
 
     def begin(self) -> None:
         """Stand guards that refuse nobody yet, and begin the feed."""
@@ -49,6 +55,8 @@ class Standing:
             fence.install_at_home(store.connection, self.scope)
             places.create(store.connection, store=store.name)
         followed = [dataset for dataset in self.scope.datasets if dataset.decided]
-        self.feeds_back[home] = TriggerFeed(Session(store.dsn, store=store.name), followed, host=self.host)
+        session = Session(store.dsn, store=store.name)
+        self._sessions.append(session)
+        self.feeds_back[home] = TriggerFeed(session, followed, host=self.host)
         self.feeds_back[home].begin()
         self.people.tell(home)
