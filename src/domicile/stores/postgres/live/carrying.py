@@ -42,9 +42,9 @@ class How(StrEnum):
     ADD = "s"
     """Only if there is none: others refer to it."""
     REFRESH = "r"
-    """Only in place of one that is there."""
+    """Asked for once more, with all that it refers to, if it is here or others here refer to it."""
     SPARE = "c"
-    """As REFRESH where others here refer to it; else what is there goes."""
+    """As REFRESH where others here refer to it; else what is here goes."""
     PUBLIC = "p"
     """Its public columns alone."""
     PRIVATE = "v"
@@ -64,6 +64,11 @@ def rows_of(dataset: DatasetScope) -> sql.Identifier:
 def gone_of(dataset: DatasetScope) -> sql.Identifier:
     """The temporary table of the keys whose rows are to go."""
     return staged("g", dataset.id, TEMPORARY)
+
+
+def wanted_of(dataset: DatasetScope) -> sql.Identifier:
+    """The temporary table of the keys whose rows a home asked for."""
+    return staged("n", dataset.id, TEMPORARY)
 
 
 def create(connection: psycopg.Connection[Any], name: sql.Identifier, query: sql.Composable) -> None:
