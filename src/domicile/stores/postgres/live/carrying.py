@@ -39,6 +39,8 @@ class How(StrEnum):
     """Whole: in place of what is there."""
     PUT = "u"
     """In place of what is there, unless that is its people's own here."""
+    BARE = "b"
+    """As PUT, with the private columns blanked; whole, if others here want it so."""
     ADD = "s"
     """Only if there is none: others refer to it."""
     REFRESH = "r"

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from domicile.errors import Undecided
-from domicile.model import DatasetId, DatasetScope, Fate, Home, Kind, Path, Scope, Step
+from domicile.model import DatasetId, DatasetScope, Fate, Form, Home, Kind, Path, Scope, Step
 from domicile.stores.postgres.closure import needs, owners
 from domicile.stores.postgres.closure.market import movers_query
 from domicile.stores.postgres.closure.work import Work
@@ -45,7 +45,9 @@ from domicile.stores.postgres.paths import follow, path_join, same_person
 from domicile.stores.postgres.readings import opened, refers
 from domicile.stores.postgres.session import number
 
-ROUNDS_OF_A_HOME = 100_000
+ASKED_MAX = 50
+ROUNDS_OF_A_HOME = 1_000_000
+ROUNDS_OF_A_TIME = 10_000
 Keys = Mapping[DatasetId, Collection[tuple[str, ...]]]
 
 
@@ -153,23 +155,27 @@ def settle_cohort(connection: psycopg.Connection[Any], scope: Scope, cohort: int
     return Settled(work=work, keyed=keyed, needed=(), keys=0, people=0)
 
 
-def follow_wanted(settled: Settled, home: Home, wanted: Iterable[DatasetScope]) -> tuple[int, tuple[DatasetScope, ...]]:
+def follow_wanted(
+    settled: Settled, home: Home, wanted: Iterable[DatasetScope], *, times: int
+) -> tuple[int, tuple[DatasetScope, ...]]:
     """Add lines for the keys that a home asks for (`n_…`) and for all that their rows refer to.
 
     Returns the first round of these lines, and the datasets that have any.
     """
     work, asked = settled.work, tuple(wanted)
-    after = ROUNDS_OF_A_HOME * (1 + work.scope.homes.index(home))
+    after = ROUNDS_OF_A_HOME * (1 + work.scope.homes.index(home)) + ROUNDS_OF_A_TIME * times
     for dataset in asked:
         names = work.names(dataset)
         work.run(
             sql.SQL(
                 "INSERT INTO {lines} (part, form, fate, round, {names}) SELECT {home}, n.form, {keep}, {round}, {keys}"
-                " FROM {wanted} AS n WHERE NOT EXISTS (SELECT FROM {lines} AS w WHERE w.part = {home} AND {same})"
+                " FROM {wanted} AS n WHERE NOT EXISTS (SELECT FROM {lines} AS w WHERE w.part = {home} AND {same}"
+                " AND w.form IN (n.form, {whole}))"
             ).format(
                 lines=work.lines(dataset), names=names, home=sql.Literal(home), keep=sql.Literal(Fate.KEEP.value),
                 round=sql.Literal(after), wanted=wanted_of(dataset), same=lines_match(dataset, "w", "n"),
                 keys=sql.SQL(", ").join(column("n", name) for name in key_names(dataset)),
+                whole=sql.Literal(Form.WHOLE.value),
             )
         )  # fmt: skip
     _refuse(needs.of_home(work, children=frozenset(dataset.id for dataset in asked), after=after))

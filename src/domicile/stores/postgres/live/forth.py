@@ -15,12 +15,13 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from domicile.errors import StoreFault
 from domicile.model import DatasetScope, Form, Home, Scope
 from domicile.rules import Apart, HomeRows
 from domicile.stores.postgres.closure.needs import refuses_at_home
 from domicile.stores.postgres.closure.work import is_everywhere
 from domicile.stores.postgres.live import carrying, delta
-from domicile.stores.postgres.live.carrying import How, keys_of
+from domicile.stores.postgres.live.carrying import HOW, How, keys_of
 from domicile.stores.postgres.live.delta import Settled
 from domicile.stores.postgres.names import (
     STAGING,
@@ -64,10 +65,13 @@ def bring(settled: Settled, target: psycopg.Connection[Any], home: Home, *, live
         if come or go:
             arrived.append(dataset)
     _write(target, scope, arrived, lived_in=lived_in)
-    asked = [dataset for dataset in arrived if _ask(settled, target, dataset, lived_in=lived_in)]
-    if asked:
-        rows += _bring_wanted(settled, target, home, asked, lived_in=lived_in)
-    return Brought(rows=rows, gone=gone)
+    for times in range(delta.ASKED_MAX):
+        asked = [dataset for dataset in arrived if _ask(settled, target, dataset, lived_in=lived_in)]
+        if not asked:
+            return Brought(rows=rows, gone=gone)
+        come, arrived = _bring_wanted(settled, target, home, asked, times=times, lived_in=lived_in)
+        rows += come
+    raise StoreFault(f"{home} asked {delta.ASKED_MAX} times for rows that others need; this is a fault of the engine")
 
 
 def _ask(settled: Settled, target: psycopg.Connection[Any], dataset: DatasetScope, *, lived_in: bool) -> int:
@@ -79,7 +83,8 @@ def _ask(settled: Settled, target: psycopg.Connection[Any], dataset: DatasetScop
     here = sql.SQL("EXISTS (SELECT FROM {} AS d WHERE {}{})")
     same = carrying.same_row(dataset, "d", "b")
     present = here.format(source_of(dataset), same, sql.SQL(""))
-    referred = [*_referring(scope, dataset, "b", whole=True), *_referring(scope, dataset, "b", whole=False)]
+    whole = _any(_referring(scope, dataset, "b", whole=True))
+    referred = [whole, *_referring(scope, dataset, "b", whole=False)]
     theirs = sql.SQL("").join(
         sql.SQL(" AND NOT {}").format(here.format(source_of(dataset), same, sql.SQL(" AND {}").format(one)))
         for one in (_theirs(scope, dataset) if lived_in else ())
@@ -89,9 +94,12 @@ def _ask(settled: Settled, target: psycopg.Connection[Any], dataset: DatasetScop
     return carrying.copy(
         target, settled.work.connection,
         query.format(
-            whole=_any(_referring(scope, dataset, "b", whole=True)), w=sql.Literal(Form.WHOLE.value),
+            whole=whole, w=sql.Literal(Form.WHOLE.value),
             s=sql.Literal(Form.SKELETON.value), keys=key_select(dataset, "b"),
-            b=carrying.arrived(dataset, How.REFRESH, How.SPARE), wanted=_any([present, *referred]), theirs=theirs,
+            b=carrying.arrived(dataset, How.REFRESH, How.SPARE, How.BARE), theirs=theirs,
+            wanted=sql.SQL("CASE WHEN b.{} = {} THEN {} ELSE {} END").format(
+                sql.Identifier(HOW), sql.Literal(How.BARE.value), whole, _any([present, *referred])
+            ),
         ),
         into=carrying.wanted_of(dataset), names=names,
     )  # fmt: skip
@@ -101,11 +109,12 @@ def _any(conditions: Collection[sql.Composable]) -> sql.Composable:
     return sql.SQL("({})").format(sql.SQL(" OR ").join(conditions)) if conditions else sql.SQL("false")
 
 
-def _bring_wanted(
-    settled: Settled, target: psycopg.Connection[Any], home: Home, asked: list[DatasetScope], *, lived_in: bool
-) -> int:
-    """Bring what this home asked for, and what that refers to."""
-    after, datasets = delta.follow_wanted(settled, home, asked)
+def _bring_wanted(  # noqa: PLR0913 - what was asked for, by whom, and how often before
+    settled: Settled, target: psycopg.Connection[Any], home: Home, asked: list[DatasetScope], *, times: int,
+    lived_in: bool,
+) -> tuple[int, list[DatasetScope]]:  # fmt: skip
+    """Bring what this home asked for, and what that refers to; how many rows, and of which datasets."""
+    after, datasets = delta.follow_wanted(settled, home, asked, times=times)
     rows = 0
     for dataset in datasets:
         run(target, sql.SQL("DELETE FROM {}").format(carrying.rows_of(dataset)))
@@ -115,7 +124,7 @@ def _bring_wanted(
         )
         rows += come
     _write(target, settled.work.scope, list(datasets), lived_in=lived_in)
-    return rows
+    return rows, list(datasets)
 
 
 # -- what is read at the source ------------------------------------------------------------------------------------
@@ -142,11 +151,12 @@ def _rows(settled: Settled, dataset: DatasetScope, home: Home) -> Iterator[sql.C
 def _needed_rows(settled: Settled, dataset: DatasetScope, home: Home, *, after: int) -> Iterator[sql.Composable]:
     """Rows that others there refer to, by lines of the round `after` and later ones."""
     changed = sql.SQL("CASE WHEN EXISTS (SELECT FROM {} AS x WHERE {}) THEN {} ELSE {} END").format(
-        keys_of(dataset), lines_match(dataset, "x", "w"), sql.Literal(How.PUT.value), sql.Literal(How.ADD.value)
+        keys_of(dataset), lines_match(dataset, "x", "w"), sql.Literal(How.BARE.value), sql.Literal(How.ADD.value)
     )
     condition = sql.SQL("w.round >= {}").format(sql.Literal(after))
-    for form in (Form.WHOLE, Form.SKELETON) if dataset.moves else (Form.SKELETON,):
-        yield _lines(settled, dataset, home, form, how=changed, condition=condition)
+    if dataset.moves:
+        yield _lines(settled, dataset, home, Form.WHOLE, how=sql.Literal(How.PUT.value), condition=condition)
+    yield _lines(settled, dataset, home, Form.SKELETON, how=changed, condition=condition)
 
 
 def _lines(  # noqa: PLR0913 - which lines, and what is to be done with their rows
@@ -227,12 +237,16 @@ def _write(connection: psycopg.Connection[Any], scope: Scope, datasets: list[Dat
             connection, dataset, carrying.arrived(dataset, How.REPLACE), carrying.same_row(dataset, "d", "b")
         )
         carrying.delete(
-            connection, dataset, carrying.arrived(dataset, How.PUT), carrying.same_row(dataset, "d", "b"), theirs
+            connection,
+            dataset,
+            carrying.arrived(dataset, How.PUT, How.BARE),
+            carrying.same_row(dataset, "d", "b"),
+            theirs,
         )
     for dataset in datasets:
         theirs = _theirs(scope, dataset) if lived_in else ()
         carrying.insert(connection, dataset, carrying.arrived(dataset, How.REPLACE), unless_there=False)
-        carrying.insert(connection, dataset, carrying.arrived(dataset, How.PUT, How.ADD), unless_there=True)
+        carrying.insert(connection, dataset, carrying.arrived(dataset, How.PUT, How.BARE, How.ADD), unless_there=True)
         public = tuple(item.name for item in dataset.columns if item.name not in dataset.private)
         carrying.update(connection, dataset, public, carrying.arrived(dataset, How.PUBLIC))
     for dataset in reversed(datasets):
