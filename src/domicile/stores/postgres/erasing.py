@@ -23,6 +23,7 @@ from psycopg import sql
 from domicile.errors import Collateral, NoClearance, NotEqual
 from domicile.model import DatasetScope, Digest, Edge, Fate, Form, Scope, Slice, SliceId
 from domicile.proof import Erased
+from domicile.stores import Living
 from domicile.stores.postgres.copying import Meter, copy_out
 from domicile.stores.postgres.fence import admit, open_guards
 from domicile.stores.postgres.names import (
@@ -39,8 +40,6 @@ from domicile.stores.postgres.shape import refuse_changed
 
 Ours = Callable[[sql.Composable], Digest]
 """The digest of the slice's rows at the source without those whose keys stand in a table there."""
-Living = Callable[[psycopg.Connection[Any], Ours], bool]
-"""Whether home, as it goes on living, holds the slice but for what changed there since it was proven."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,7 +73,7 @@ def refuse_unless_empty(connection: psycopg.Connection[Any], *, store: str, own_
 def write_manifest(
     connection: psycopg.Connection[Any], dataset: DatasetScope, home: Home, source: PostgresSource
 ) -> None:
-    """Make and fill this home's lines of the manifest, in the caller's transaction."""
+    """Make and fill this home's lines of the manifest and their mark, in the caller's transaction."""
     table = staged("m", dataset.id)
     run(
         connection,
@@ -96,6 +96,11 @@ def write_manifest(
         sql.SQL("CREATE UNIQUE INDEX ON {} ({}) INCLUDE (n, part, form)").format(table, columns(key_names(dataset))),
     )
     run(connection, sql.SQL("ANALYZE {}").format(table))
+    connection.execute("INSERT INTO domicile.mark VALUES (%s) ON CONFLICT DO NOTHING", (_manifest_mark(dataset),))
+
+
+def _manifest_mark(dataset: DatasetScope) -> str:
+    return f"manifest/{dataset.id}"
 
 
 class PostgresHome:
@@ -200,14 +205,12 @@ class PostgresHome:
             connection.execute("COMMIT")
 
     def _copy_manifest(self, dataset: DatasetScope, home: Home, source: PostgresSource) -> None:
-        mark = f"manifest/{dataset.id}"
-        if self._marked(mark):
+        if self._marked(_manifest_mark(dataset)):
             return
         with faults(self.name, f"write the manifest of {dataset.id}"):
             self.connection.execute("BEGIN")
             try:
                 write_manifest(self.connection, dataset, home, source)
-                self.connection.execute("INSERT INTO domicile.mark VALUES (%s)", (mark,))
                 self.connection.execute("COMMIT")
             except BaseException:
                 self._session.roll_back()
@@ -221,10 +224,16 @@ class PostgresHome:
                 run(self.connection, sql.SQL("DROP TABLE IF EXISTS {}").format(staged("m", dataset.id)))
             self.connection.execute("DELETE FROM domicile.mark WHERE name LIKE 'manifest/%'")
 
-    def take_manifest(self, scope: Scope, home: Home, source: PostgresSource) -> None:
-        """Make home's copy of the manifest, where it has none."""
+    def take_manifest(
+        self, scope: Scope, home: Home, source: PostgresSource, *, within: psycopg.Connection[Any] | None = None
+    ) -> None:
+        """Make home's copy of the manifest, where it has none; or `within` a transaction, where none is for sure."""
         for dataset in scope.datasets:
-            self._copy_manifest(dataset, home, source)
+            if within is None:
+                self._copy_manifest(dataset, home, source)
+                continue
+            with faults(self.name, f"write the manifest of {dataset.id}"):
+                write_manifest(within, dataset, home, source)
 
     # -- the rows ------------------------------------------------------------------------------------------------
 

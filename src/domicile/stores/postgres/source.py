@@ -16,12 +16,11 @@ from domicile.errors import Refused, Unreachable, WorldChanged
 from domicile.host import Host
 from domicile.model import DatasetScope, Digest, Home, Manifest, Scope, Slice, SliceId, State
 from domicile.proof import Erased, Fence
-from domicile.stores import Sink
+from domicile.stores import Living, Sink
 from domicile.stores.postgres import erasing, fence, places, sequences, staging, tracing
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.closure import EVERYWHERE, Work
 from domicile.stores.postgres.copying import copy_out
-from domicile.stores.postgres.erasing import Living
 from domicile.stores.postgres.feed import triggers
 from domicile.stores.postgres.guard import Guarding, replace_guard
 from domicile.stores.postgres.horizon.rewrite import empty
@@ -178,6 +177,10 @@ class PostgresSource:
         if row[3] != run_id(self._key):
             raise Refused(f"store {self.name}: another run holds its fence; finish or abandon it from its own folder")
         return tuple(row)
+
+    def standing_fence(self) -> Fence | None:
+        """The fence of this run, if one stands."""
+        return self._standing()
 
     def fence_stands(self) -> bool:
         """Whether this run's fence was stood and not taken away; Refused when it is another run's."""

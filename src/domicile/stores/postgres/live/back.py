@@ -85,6 +85,7 @@ def bring_back(
     datasets = [dataset for dataset in _carried(scope) if keys.get(dataset.id)]
     rows = gone = 0
     for dataset in datasets:
+        run(home, sql.SQL("DELETE FROM {}").format(keys_of(dataset)))
         carrying.load_keys(home, dataset, keys[dataset.id])
         come, go = carrying.carry(home, source, dataset, rows=(_theirs(scope, dataset),), gone=_gone(dataset))
         rows, gone = rows + come, gone + go
