@@ -273,7 +273,7 @@ def _referring(scope: Scope, dataset: DatasetScope, row: str, *, whole: bool) ->
     return tuple(
         sql.SQL("EXISTS (SELECT FROM {} AS c{} WHERE {}{})").format(
             source_of(scope.dataset(edge.child)), opened(edge, "c", schema=STAGING), refers(edge, "c", row),
-            sql.SQL(" AND NOT {}").format(carrying.same_row(dataset, "c", row))
+            sql.SQL(" AND NOT ({})").format(carrying.same_row(dataset, "c", row))
             if edge.child == dataset.id and dataset.key
             else sql.SQL(""),
         )
