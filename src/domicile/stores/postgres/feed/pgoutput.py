@@ -89,7 +89,7 @@ class Insert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """A changed row. `old` is there where its identity changed or is the whole row; with only a key, the rest is null."""
+    """A changed row. `old` is there where its identity changed, or is the whole row; beside a mere key all is null."""
 
     relation: int
     old: Values | None

@@ -53,11 +53,19 @@ class Keyed(Protocol):
     """A dataset, as far as a publication is concerned."""
 
     @property
-    def id(self) -> DatasetId: ...
+    def id(self) -> DatasetId:
+        """Its name."""
+        ...
+
     @property
-    def table(self) -> TableName: ...
+    def table(self) -> TableName:
+        """Its table, or the root of its partitions."""
+        ...
+
     @property
-    def key(self) -> tuple[str, ...]: ...
+    def key(self) -> tuple[str, ...]:
+        """The columns of its key, if it has one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +113,8 @@ def refuse_other_identity(parts: Iterable[Part]) -> None:
     for part in parts:
         if part.unfit:
             raise WorldChanged(
-                f"{part.dataset}: {part.unfit}, which was otherwise when the changefeed began; until that is taken back "
-                "the server may refuse to update and delete its rows"
+                f"{part.dataset}: {part.unfit}, which was otherwise when the changefeed began; until that is taken "
+                "back the server may refuse to update and delete its rows"
             )
 
 
@@ -133,7 +141,9 @@ def facts(connection: psycopg.Connection[Any]) -> str | None:
     return str(row[0]) if row else None
 
 
-def tables(connection: psycopg.Connection[Any], parts: Sequence[Part], keys: Mapping[DatasetId, tuple[str, ...]]) -> Tables:
+def tables(
+    connection: psycopg.Connection[Any], parts: Sequence[Part], keys: Mapping[DatasetId, tuple[str, ...]]
+) -> Tables:
     """The published tables, by oid."""
     passes = number(
         connection,
@@ -146,12 +156,12 @@ def _part(row: tuple[Any, ...], keys: Mapping[DatasetId, tuple[str, ...]]) -> Pa
     dataset, oid, schema, name, kind, persistence, identified, owned, identity = row
     key = keys[DatasetId(dataset)]
     table = TableName(schema=schema, name=name)
-    reasons = _reasons(table, kind + persistence + identified, owned=owned, told=set(key) <= set(identity))
+    reasons = _reasons(table, (kind, persistence, identified), owned=owned, told=set(key) <= set(identity))
     unfit = next(reasons, None) if key else f"{table} has no key"
     return Part(dataset=DatasetId(dataset), oid=oid, name=table, identity=tuple(identity), key=key, unfit=unfit)
 
 
-def _reasons(table: TableName, marks: str, *, owned: bool, told: bool) -> Iterator[str]:
+def _reasons(table: TableName, marks: tuple[str, str, str], *, owned: bool, told: bool) -> Iterator[str]:
     """Why this table can't be published. `marks`: kind, persistence and replica identity as the catalogue has them."""
     kind, persistence, identified = marks
     if kind != "r":

@@ -83,7 +83,9 @@ def read(connection: psycopg.Connection[Any], snapshot: str, *, lines_max: int) 
 
 def forget(connection: psycopg.Connection[Any], snapshot: str, *, upto: int) -> None:
     """Delete the lines that a batch showed."""
-    run(connection, sql.SQL("DELETE FROM {} WHERE n <= {} AND {}").format(QUEUE, sql.Literal(upto), _is_shown(snapshot)))
+    run(
+        connection, sql.SQL("DELETE FROM {} WHERE n <= {} AND {}").format(QUEUE, sql.Literal(upto), _is_shown(snapshot))
+    )
 
 
 def waiting(connection: psycopg.Connection[Any]) -> int:

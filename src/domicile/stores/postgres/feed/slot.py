@@ -4,7 +4,7 @@ A read peeks, and nothing is forgotten by it: `confirm` moves the slot on. Which
 transaction, against the reader's snapshot, and the slot moves only as far as all before was shown (ADR 0025):
 
 1. everything that the snapshot shows stands in the log before the place where the log ended *after* it was taken; so a
-   read waits until the log is on disk up to there, also for commits that did not wait for that themselves, and reads it;
+   read sees to it that the log is on disk up to there, also for commits that did not wait for that, and reads it;
 2. what fits into one batch is told from memory. A transaction that does not fit, or a crowd behind one that is not
    shown yet, goes to the queue on disk, and is told from there;
 3. where the slot is to stand is written down before it is moved. A slot that stands further was moved, or made anew,
@@ -122,9 +122,9 @@ class SlotFeed:
             slot = slot_of(self._connection)
             seconds = run(
                 self._connection,
-                sql.SQL(
-                    "SELECT extract(epoch FROM clock_timestamp() - at)::float8 FROM {} WHERE name = 'slot'"
-                ).format(state_table()),
+                sql.SQL("SELECT extract(epoch FROM clock_timestamp() - at)::float8 FROM {} WHERE name = 'slot'").format(
+                    state_table()
+                ),
             ).fetchone()
             return Lag(
                 bytes=slot.retained if slot else 0, rows=queue.waiting(self._connection),
@@ -194,8 +194,8 @@ class SlotFeed:
         refuse_broken(self._session.store, slot, begun, retained_mib_max=self._retained_mib_max)
         if published.facts(self._connection) != begun.facts:
             raise FeedBroken(
-                f"store {self._session.store}: somebody changed the publication {published.PUBLICATION}, so changes may "
-                "be missing; give the run up and begin again"
+                f"store {self._session.store}: somebody changed the publication {published.PUBLICATION}, so changes "
+                "may be missing; give the run up and begin again"
             )
         return slot
 

@@ -92,9 +92,9 @@ def refuse_broken(store: str, slot: Slot, begun: Noted, *, retained_mib_max: int
         )
     if slot.retained > retained_mib_max * MIB:
         raise FeedBroken(
-            f"store {store}: the slot {slot.name} holds back {slot.retained // MIB} MiB of log, {retained_mib_max} may. "
-            "Where the disk has room, allow more and run again: it catches up, unless a transaction that is open since "
-            "long keeps the log. Where it has none, give the run up, or let go of the log at once: SELECT "
+            f"store {store}: the slot {slot.name} holds back {slot.retained // MIB} MiB of log, {retained_mib_max} may."
+            " Where the disk has room, allow more and run again: it catches up, unless a transaction that is open "
+            "since long keeps the log. Where it has none, give the run up, or let go of the log at once: SELECT "
             f"pg_drop_replication_slot('{slot.name}')"
         )
 
