@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from domicile.errors import DomicileError
-from tests.crash.effects import Failing, Side, Spot, Tracer
+from tests.crash.effects import Failing, Side, Spot, Tracer, Way
 from tests.crash.ground import Ground, Place
 from tests.crash.wraps import watched
 from tests.servers import ROOT
 
 STEP_S_MAX: Final = 120
+PROXIED: Final = (Way.CUT, Way.CUT_AFTER)
 PRELOADED: Final = ["tests.crash.whole", "tests.crash.onward"]
 Act = Callable[[Place, Tracer], None]
 
@@ -46,7 +47,8 @@ class Told:
 def take(ground: Ground, step: str, act: Act, failing: Failing | None = None) -> Told:
     """Run a step, and do to the servers what its failing asks for."""
     ours, theirs = _processes().Pipe()
-    process = _processes().Process(target=_play, args=(theirs, ground.place, step, act, failing), daemon=False)
+    place = ground.proxied if failing and failing.way in PROXIED else ground.place
+    process = _processes().Process(target=_play, args=(theirs, place, step, act, failing), daemon=False)
     process.start()
     theirs.close()
     reached, told = False, None

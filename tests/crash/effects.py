@@ -185,6 +185,7 @@ class Tracer:
             raise fault(way is Way.FULL)
 
 
+_COMMENT: Final = re.compile(r"--[^\n]*(?:\n|$)")
 _QUOTED: Final = re.compile(r"'(?:[^']|'')*'")
 _DIGEST: Final = re.compile(r"[0-9a-f]{12,}")
 _NUMBER: Final = re.compile(r"(?<![A-Za-z_\d])\d+")
@@ -192,7 +193,7 @@ _NUMBER: Final = re.compile(r"(?<![A-Za-z_\d])\d+")
 
 def normal(words: str) -> str:
     """The words of an effect without values: what is the same in every run."""
-    text = " ".join(words.split())
+    text = " ".join(_COMMENT.sub("", words).split())
     for pattern, sign in ((_QUOTED, "'…'"), (_DIGEST, "#"), (_NUMBER, "0")):
         text = pattern.sub(sign, text)
     return text if len(text) <= NAME_CHARS_MAX else f"{text[:NAME_CHARS_MAX]}…{len(text)}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -47,16 +47,23 @@ class Verdict(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     MISSED = "missed"
-    """The effect did not come: what the engine does there hangs on the time."""
+    """The effect did not come: whether the engine does it hangs on the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
     """A run that was made."""
 
+    scenario: str
     job: Job
     verdict: Verdict
+    seed: int
     words: str = ""
+
+    def __str__(self) -> str:
+        again = f"python -m tests.crash --scenario {self.scenario} --at {self.job.effect.number} --how {self.job.way}"
+        head = f"{self.verdict} {self.job.effect.number} {self.job.way}: {self.job.effect.spot}"
+        return f"{head}\n  again: {again} --seed {self.seed}\n{self.words}" if self.words else head
 
 
 class Broken(AssertionError):
@@ -95,8 +102,11 @@ class Everywhere:
             reached = self._run(job)
         except Exception as fault:  # noqa: BLE001 - any is a finding
             shown = str(fault) if isinstance(fault, Broken) else "".join(traceback.format_exception(fault))
-            return Ran(job=job, verdict=Verdict.FAILED, words=shown[-WORDS_CHARS_MAX:])
-        return Ran(job=job, verdict=Verdict.PASSED if reached else Verdict.MISSED)
+            return self._ran(job, Verdict.FAILED, shown[-WORDS_CHARS_MAX:])
+        return self._ran(job, Verdict.PASSED if reached else Verdict.MISSED)
+
+    def _ran(self, job: Job, verdict: Verdict, words: str = "") -> Ran:
+        return Ran(scenario=self.scenario.name, job=job, verdict=verdict, seed=self.seed, words=words)
 
     def _run(self, job: Job) -> bool:
         steps = self.scenario.steps
@@ -153,20 +163,35 @@ def _ended_well(step: Step, told: Told) -> None:
 # -- choosing ----------------------------------------------------------------------------------------------------------
 
 
-def distinct(effects: Iterable[Effect], *, by: Callable[[Spot], tuple[str, ...]], seed: int) -> tuple[Effect, ...]:
-    """One effect of each sort, which one by chance."""
+def distinct(effects: Iterable[Effect], *, seed: int) -> tuple[Effect, ...]:
+    """One effect of each kind, which one by chance."""
     dice = random.Random(seed)  # noqa: S311 - repeatable, not secret
     sorts: dict[tuple[str, ...], list[Effect]] = defaultdict(list)
     for effect in effects:
-        sorts[by(effect.spot)].append(effect)
+        sorts[effect.spot.kind].append(effect)
     return tuple(sorted((dice.choice(found) for found in sorts.values()), key=lambda effect: effect.number))
 
 
-def all_jobs(effects: Iterable[Effect], ways: Sequence[Way]) -> tuple[Job, ...]:
+def all_jobs(effects: Iterable[Effect], ways: Sequence[Way] = tuple(Way)) -> tuple[Job, ...]:
     """Every effect in every way that fits it."""
-    return tuple(
-        Job(effect=effect, way=way) for effect in effects for way in ways_of(effect.spot.side) if way in ways
-    )
+    return tuple(Job(effect=effect, way=way) for effect in effects for way in ways_of(effect.spot.side) if way in ways)
+
+
+def in_rounds(jobs: Iterable[Job], *, seed: int) -> tuple[Job, ...]:
+    """In the first round every effect in one way, in the second in another one, and so on: whoever stops has most."""
+    dice = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    by_effect: dict[int, list[Job]] = defaultdict(list)
+    for job in jobs:
+        by_effect[job.effect.number].append(job)
+    for mine in by_effect.values():
+        dice.shuffle(mine)
+    ordered: list[Job] = []
+    while by_effect:
+        this = [mine.pop() for mine in by_effect.values()]
+        dice.shuffle(this)
+        ordered += this
+        by_effect = {number: mine for number, mine in by_effect.items() if mine}
+    return tuple(ordered)
 
 
 def sampled(jobs: Sequence[Job], *, number: int, seed: int) -> tuple[Job, ...]:

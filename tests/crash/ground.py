@@ -18,15 +18,17 @@ from typing import Final
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from domicile.stores.postgres.server import EmbeddedServer
+from domicile.stores.postgres.server import EmbeddedServer, ServerSettings
 from tests.crash.effects import Side
 from tests.crash.proxy import Moment, Proxy, proxy
-from tests.servers import SCRATCH, create_database, own_server
+from tests.servers import PASSWORD, SCRATCH, create_database
 
 SMALL: Final = {
     "fsync": "off",  # a killed server's files are the kernel's, which lives
     "autovacuum": "off", "max_wal_size": "32MB", "min_wal_size": "32MB", "shared_buffers": "16MB",
 }  # fmt: skip
+MEMORY: Final = Path("/dev/shm")
+MEMORY_BYTES_MIN: Final = 4_000_000_000
 SOURCE: Final = "platform"
 """The source's database. Homes are called after their location."""
 LEAN: Final = (
@@ -42,10 +44,10 @@ class Place:
     folder: Path
     direct: Mapping[str, str]
     """Database → its connection string, for platform and checks."""
-    proxied: Mapping[str, str]
-    """The same through the proxies, for the engine."""
+    engine: Mapping[str, str]
+    """The same for the engine: through the proxies, where one is to cut."""
     ports: Mapping[int, Side]
-    """The proxies' ports."""
+    """Which side listens where."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,12 +64,19 @@ class Ground:
         """The world that stands here."""
         direct = {SOURCE: self.servers[Side.SOURCE].dsn(SOURCE)}
         direct |= {home: self.servers[Side.HOME].dsn(home) for home in self.homes}
-        proxied = {
+        ports = {server.port: side for side, server in self.servers.items()}
+        return Place(folder=self.root / "programme", direct=direct, engine=direct, ports=ports)
+
+    @property
+    def proxied(self) -> Place:
+        """The same, reached through the proxies."""
+        place = self.place
+        engine = {
             name: make_conninfo(dsn, port=self.proxies[Side.SOURCE if name == SOURCE else Side.HOME].port)
-            for name, dsn in direct.items()
+            for name, dsn in place.direct.items()
         }
         ports = {one.port: side for side, one in self.proxies.items()}
-        return Place(folder=self.root / "programme", direct=direct, proxied=proxied, ports=ports)
+        return Place(folder=place.folder, direct=place.direct, engine=engine, ports=ports)
 
     def act(self, what: str, side: Side) -> None:
         """Do to one server what a failure asks for."""
@@ -101,12 +110,11 @@ class Ground:
 def ground(homes: tuple[str, ...]) -> Iterator[Ground]:
     """Make one, with an empty database for the source and each home; it and all its files are gone afterwards."""
     with ExitStack() as stack:
-        root = Path(tempfile.mkdtemp(prefix="domicile-test-everywhere-", dir=SCRATCH))
+        scratch = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES_MIN else SCRATCH
+        root = Path(tempfile.mkdtemp(prefix="domicile-test-everywhere-", dir=scratch))
+        root.chmod(0o711)
         stack.callback(shutil.rmtree, root)
-        servers = {
-            side: stack.enter_context(own_server(f"everywhere-{side}", parameters=SMALL))
-            for side in (Side.SOURCE, Side.HOME)
-        }
+        servers = {side: _serve(stack, root / f"server-{side}") for side in (Side.SOURCE, Side.HOME)}
         create_database(servers[Side.SOURCE], SOURCE)
         for home in homes:
             create_database(servers[Side.HOME], home)
@@ -115,6 +123,13 @@ def ground(homes: tuple[str, ...]) -> Iterator[Ground]:
                 connection.execute(statement.encode())
         proxies = {side: stack.enter_context(proxy(server.port)) for side, server in servers.items()}
         yield Ground(servers=servers, proxies=proxies, homes=homes, root=root)
+
+
+def _serve(stack: ExitStack, folder: Path) -> EmbeddedServer:
+    settings = ServerSettings(binaries=None, parameters=SMALL)
+    server = EmbeddedServer.start(folder, name=folder.name, password=PASSWORD, settings=settings)
+    stack.callback(server.kill)
+    return server
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -27,9 +27,17 @@ class Step:
 class Scenario(Protocol):
     """All of it. What `make` returns is handed to the checks: what the world was at the start."""
 
-    name: str
-    homes: tuple[str, ...]
-    steps: tuple[Step, ...]
+    @property
+    def name(self) -> str:
+        """What it is called on the command line."""
+
+    @property
+    def homes(self) -> tuple[str, ...]:
+        """The homes' databases."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The engine's calls, in their order."""
 
     def make(self, ground: Ground) -> Any:
         """Fill the empty databases and the engine's folder."""

@@ -24,8 +24,8 @@ LOCK_WAIT: Final = "5s"
 
 def programme(place: Place) -> Programme:
     """The programme in the world's folder, which reaches its stores through the proxies."""
-    homes = {f"HOME_{name}": dsn for name, dsn in place.proxied.items() if name != SOURCE}
-    return Programme(folder=place.folder, environment={"APP_DSN": place.proxied[SOURCE], **homes})
+    homes = {f"HOME_{name}": dsn for name, dsn in place.engine.items() if name != SOURCE}
+    return Programme(folder=place.folder, environment={"APP_DSN": place.engine[SOURCE], **homes})
 
 
 def _plan(place: Place, _: Tracer) -> None:
@@ -67,8 +67,8 @@ class Whole:
         place = ground.place
         with psycopg.connect(place.direct[SOURCE]) as connection:
             connection.execute(SCHEMA.encode())
-        homes = {home: place.proxied[home] for home in HOMES}
-        make(place.folder, RULES, source=place.proxied[SOURCE], homes=homes)
+        homes = {home: place.engine[home] for home in HOMES}
+        make(place.folder, RULES, source=place.engine[SOURCE], homes=homes)
         return expected_end(place.direct[SOURCE])
 
     def check_meanwhile(self, ground: Ground, start: End, *, dice: int) -> None:

@@ -186,7 +186,7 @@ def _files(tracer: Tracer, folder: Path) -> Wraps:
     root = str(folder.resolve())
 
     def name(path: Any) -> str | None:
-        text = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.fspath(path)
+        text = Path(f"/proc/self/fd/{path}").readlink() if isinstance(path, int) else path
         whole = os.path.realpath(text)
         return whole.removeprefix(root).lstrip("/") or "." if whole.startswith(root) else None
 
