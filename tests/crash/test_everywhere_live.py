@@ -1,4 +1,4 @@
-"""P1, P5, P6: effects of the live move fail while people write, some of every stage; `make crash` tries them all."""
+"""P1, P5, P6: some effects of the live move fail while people write, each in its way; `make crash` tries them all."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import psycopg
 import pytest
 
 from tests.crash.effects import Way
 from tests.crash.everywhere import Everywhere, Job, Verdict, all_jobs, distinct, sampled
-from tests.crash.ground import SOURCE, Ground, ground
+from tests.crash.ground import Ground, ground
 from tests.crash.onward import Onward
-from tests.crash.writers import FIRST_ID
+from tests.crash.writers import Promise, Promises
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 SEED: Final = 3
@@ -38,15 +37,13 @@ def test_p1_p5_p6_whatever_fails_people_keep_what_they_wrote(everywhere: Everywh
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgetful(Onward):
-    """The same, and meanwhile a payment that was acknowledged is lost without anybody's noticing."""
+    """The same, and meanwhile somebody was promised a payment that is nowhere."""
 
     def check_meanwhile(self, ground: Ground, start: None, *, dice: int) -> None:
         Onward.check_meanwhile(self, ground, start, dice=dice)
-        for place in (SOURCE, *self.homes):
-            with psycopg.connect(ground.place.direct[place]) as connection:
-                connection.execute("SET session_replication_role = replica")
-                connection.execute("ALTER TABLE payment DISABLE TRIGGER ALL")
-                connection.execute(f"DELETE FROM payment WHERE number >= {FIRST_ID}")
+        promises = Promises(ground.place.folder)
+        number = len(promises.all()) + 1
+        promises.note(Promise(number=number, act="pay", person=1, other=1, id=1, body=""), "done")
 
 
 def test_a_write_that_is_lost_on_the_way_is_seen(everywhere: Everywhere) -> None:
@@ -55,4 +52,4 @@ def test_a_write_that_is_lost_on_the_way_is_seen(everywhere: Everywhere) -> None
     ran = everywhere.run(Job(effect=last, way=Way.KILL))
     everywhere.scenario = Onward()
     assert Verdict.FAILED is ran.verdict
-    assert "is not kept" in ran.words or "changefeed is missing" in ran.words
+    assert "is not kept" in ran.words

@@ -1,4 +1,4 @@
-"""P1–P7: effects of the move of everybody at once fail, some of every stage in every way; `make crash` tries them all."""
+"""P1–P7: some effects of the move of everybody at once fail, each in its way; `make crash` tries them all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.crash.everywhere import (
     in_rounds,
     sampled,
 )
-from tests.crash.ground import Ground, ground
+from tests.crash.ground import SOURCE, Ground, ground
 from tests.crash.whole import Whole
 from tests.crash.world import End
 
@@ -51,7 +51,7 @@ class Lossy(Whole):
     """The same, and meanwhile somebody takes a row of a person who stays: what no crash may do."""
 
     def check_meanwhile(self, ground: Ground, start: End, *, dice: int) -> None:
-        with psycopg.connect(ground.place.direct["platform"]) as connection:
+        with psycopg.connect(ground.place.direct[SOURCE]) as connection:
             connection.execute("DELETE FROM post WHERE id = (SELECT min(id) FROM post WHERE author_id % 3 = 2)")
         Whole.check_meanwhile(self, ground, start, dice=dice)
 
