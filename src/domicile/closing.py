@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from domicile import cutover, stating, verify
-from domicile.errors import DomicileError, Refused
-from domicile.events import Advanced
+from domicile.errors import DomicileError, NotEqual, Refused
+from domicile.events import Advanced, Noted
 from domicile.host import Host
 from domicile.model import Home, Manifest, Scope, Slice
 from domicile.moving import Moving
@@ -32,6 +32,7 @@ from domicile.stores.postgres.live.standing import Standing
 from domicile.stores.postgres.source import PostgresSource
 
 WRITERS_S_MAX = 60.0
+DIFFERENCES_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ class Closing:
             self.record.journal.put("manifest", manifest, Manifest)
             equality = self._compare(scope, leaving, held)
             sha256 = self._state(manifest, equality)
-            cutover.refuse_unequal(equality)
+            self._refuse_unequal(equality)
             for home, moment in held.items():
                 self._restore(scope, home, moment, leaving, equality, sha256)
 
@@ -115,6 +116,19 @@ class Closing:
             strays = sum(count for _, _, count in equality.strays)
             words[0] = f"{differing} of {len(equality.private)} private slices differ, {strays} strays"
         return equality
+
+    def _refuse_unequal(self, equality: Equality) -> None:
+        """Raise NotEqual, and name keys to whoever looks on, unless the equality clears."""
+        for found in equality.differences[:DIFFERENCES_TOLD]:
+            self.record.listener(Noted(text=f"{found.kind} {found.dataset} at {found.home}: {', '.join(found.key)}"))
+        try:
+            cutover.refuse_unequal(equality)
+        except NotEqual as fault:
+            found_ones = str(fault).split(": `domicile verify`", maxsplit=1)[0]
+            raise NotEqual(
+                f"{found_ones}. Nothing is erased, and the way back is open again. Home is the authority for what is "
+                "its people's: mend it there, then `domicile apply --close` compares anew"
+            ) from None
 
     def _state(self, manifest: Manifest, equality: Equality) -> str:
         """Say what was frozen, since when nobody's writes are taken at the source, and what was compared."""
