@@ -12,8 +12,9 @@ import pytest
 
 from domicile.errors import FeedBroken, Refused, Unreachable, WorldChanged
 from domicile.host import Host
-from domicile.stores.feed import Batch, Key
+from domicile.stores.feed import Batch, FeedKind, Key
 from domicile.stores.postgres.feed import slot
+from domicile.stores.postgres.feed.choosing import choose
 from domicile.stores.postgres.feed.slot import SlotFeed
 from domicile.stores.postgres.feed.standing import Noted, Slot, refuse_broken
 from domicile.stores.postgres.server import EmbeddedServer
@@ -372,6 +373,10 @@ def test_older_servers_tell_the_same(major: int) -> None:
         own_server("slot", major=major, parameters={"wal_level": "logical", "fsync": "off"}) as old,
         followed(old, "t_old", kind="slot") as world,
     ):
+        with connect(world.dsn, store="app") as connection:
+            choice = choose(connection, world.datasets)
+        assert (FeedKind.TRIGGER if major < 15 else FeedKind.SLOT) == choice.kind
+        assert ("before PostgreSQL 15" in choice.why) == (major < 15)
         world.feed.begin()
         world.write("INSERT INTO person VALUES (1, 'a'), (2, 'b'); INSERT INTO likes VALUES (1, 7)")
         world.write("INSERT INTO other VALUES (1, 'a')")
