@@ -101,9 +101,13 @@ class Databases:
         self.made.clear()
 
 
-def create_database(server: EmbeddedServer, name: str, template: str = "template0") -> str:
+def create_database(
+    server: EmbeddedServer, name: str, template: str = "template0", *, encoding: str | None = None
+) -> str:
     """Make the database `name` as a copy of `template`; return its DSN."""
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    if encoding:
+        statement += sql.SQL(" ENCODING {} LOCALE 'C'").format(sql.Literal(encoding))
     with psycopg.connect(server.dsn(), autocommit=True) as admin:
         admin.execute(statement)
     return server.dsn(name)

@@ -217,6 +217,20 @@ def test_doctor_is_content_with_a_superuser(programme: Begin) -> None:
     assert {True} == {check["holds"] for check in begun.cli("doctor", "--json").json()}
 
 
+def test_doctor_says_which_changefeed_would_follow_and_why(programme: Begin) -> None:
+    begun = programme("chinook", {"CA": "ca"})
+    for change, kind, why in (
+        ("SELECT", "slot", "wal_level is logical, the role may, and every followed table has its key"),
+        ("ALTER TABLE track REPLICA IDENTITY FULL", "trigger", "the replica identity of public.track is the whole row"),
+    ):
+        run(begun.source, change)
+        checks = {check["what"]: check for check in begun.cli("doctor", "--json").json()}
+        told = checks[f"a changefeed by {kind}"]
+        assert ("app", True) == (told["store"], told["holds"])
+        assert told["needed_for"].endswith(f"; {why}")
+    assert "the replica identity of public.track" in begun.cli("doctor").text
+
+
 def test_doctor_says_before_the_run_that_a_home_is_not_empty(programme: Begin) -> None:
     begun = programme("chinook", {"CA": "ca"})
     run(begun.homes["ca"], "CREATE TABLE here (x int)")

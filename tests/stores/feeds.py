@@ -99,9 +99,11 @@ class Followed:
 
 
 @contextmanager
-def followed(server: EmbeddedServer, name: str, *, kind: str, **limits: int) -> Iterator[Followed]:
+def followed(
+    server: EmbeddedServer, name: str, *, kind: str, encoding: str | None = None, **limits: int
+) -> Iterator[Followed]:
     """Make a database with the tables, and a feed that has not begun."""
-    dsn = create_database(server, name)
+    dsn = create_database(server, name, encoding=encoding)
     session = Session(dsn, store="app")
     writer = psycopg.connect(dsn, autocommit=True)
     writer.execute(TABLES)

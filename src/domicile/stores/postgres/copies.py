@@ -28,6 +28,7 @@ class CopyKind(StrEnum):
     TEMP_FILES = "temp-files"
     WAL = "wal"
     SLOT = "slot"
+    CHANGEFEED = "changefeed"
     SUBSCRIBERS = "subscribers"
     STANDBYS = "standbys"
     ARCHIVE = "archive"
@@ -61,6 +62,7 @@ LOOKED: dict[CopyKind, Looked] = {
     CopyKind.DERIVED_TABLE: Looked.ROWS_AND_FILES,
     CopyKind.LARGE_OBJECTS: Looked.ROWS_AND_FILES,
     CopyKind.DIRECTORY: Looked.ROWS_AND_FILES,
+    CopyKind.CHANGEFEED: Looked.NEVER,
     CopyKind.SUBSCRIBERS: Looked.NEVER,
     CopyKind.STANDBYS: Looked.NEVER,
     CopyKind.ARCHIVE: Looked.NEVER,

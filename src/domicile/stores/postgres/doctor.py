@@ -14,11 +14,15 @@ from typing import Any
 
 import psycopg
 
+from domicile.catalogue import Catalogue, RelationKind
 from domicile.config import Config
 from domicile.errors import DomicileError, Refused
 from domicile.host import Host
+from domicile.model import DatasetId, DatasetScope
+from domicile.rules import Disposition, HomeRows
 from domicile.stores.postgres import horizon
 from domicile.stores.postgres.catalogue import read_catalogue
+from domicile.stores.postgres.feed.choosing import choose
 from domicile.stores.postgres.files import free_bytes
 from domicile.stores.postgres.home import refuse_unless_empty
 from domicile.stores.postgres.programs import find_client
@@ -49,7 +53,7 @@ class Wanted:
 def examine(config: Config, host: Host, base: Path, planned: Mapping[str, int]) -> Iterator[Check]:
     """Ask the source, then every home; `planned` are the bytes that the plan brings to a location."""
     extensions: list[str] = []
-    yield from _asked(config, config.source, host, base, lambda found: _source(found, config.source, extensions))
+    yield from _asked(config, config.source, host, base, lambda found: _source(found, config, extensions))
     for location, name in config.home_stores.items():
         wanted = Wanted(bytes=planned.get(location), extensions=tuple(extensions))
         yield from _asked(config, name, host, base, partial(_home, name=name, wanted=wanted))
@@ -71,13 +75,15 @@ def _asked(
         connection.close()
 
 
-def _source(connection: psycopg.Connection[Any], name: str, extensions: list[str]) -> Iterator[Check]:
+def _source(connection: psycopg.Connection[Any], config: Config, extensions: list[str]) -> Iterator[Check]:
+    name = config.source
     yield from _server(connection, name)
     yield from _source_rights(connection, name)
     catalogue = read_catalogue(connection)
     extensions.extend(catalogue.extensions)
     largest = max((table.bytes for table in catalogue.tables), default=0)
     yield _room(connection, name, largest, "the largest table, rewritten beside itself, and its WAL")
+    yield _changefeed(connection, config, catalogue)
     for right in horizon.rights(connection, datasets=[table.name for table in catalogue.tables]):
         yield Check(
             store=name, what=right.name, holds=right.has or None, needed_for=right.needed_for,
@@ -85,6 +91,24 @@ def _source(connection: psycopg.Connection[Any], name: str, extensions: list[str
         )  # fmt: skip
     for note in catalogue.notes:
         yield Check(store=name, what=note, holds=None, needed_for="a complete map")
+
+
+def _changefeed(connection: psycopg.Connection[Any], config: Config, catalogue: Catalogue) -> Check:
+    """Say which feed would follow the tables of the file, and why; that both work makes it no condition."""
+    tables = {f"{config.source}.{table.name}": table for table in catalogue.tables}
+    wanted = [
+        DatasetScope(
+            id=DatasetId(dataset), table=tables[dataset].name, key=tables[dataset].key, columns=(),
+            partitioned=tables[dataset].kind is RelationKind.PARTITIONED, rows=rule.rows, home_rows=HomeRows.ALL,
+        )
+        for dataset, rule in config.datasets.items()
+        if dataset in tables and rule.rows not in {Disposition.NONE, Disposition.DERIVED}
+    ]  # fmt: skip
+    choice = choose(connection, wanted)
+    return Check(
+        store=config.source, what=f"a changefeed by {choice.kind}", holds=True,
+        needed_for=f"following what people write; {choice.why}",
+    )  # fmt: skip
 
 
 def _home(connection: psycopg.Connection[Any], name: str, wanted: Wanted) -> Iterator[Check]:

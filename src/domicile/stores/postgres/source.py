@@ -21,7 +21,7 @@ from domicile.stores.postgres import erasing, fence, places, sequences, staging,
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.closure import EVERYWHERE, Work
 from domicile.stores.postgres.copying import copy_out
-from domicile.stores.postgres.feed import triggers
+from domicile.stores.postgres.feed import remains
 from domicile.stores.postgres.guard import Guarding, replace_guard
 from domicile.stores.postgres.horizon.rewrite import empty
 from domicile.stores.postgres.horizon.treatment import Patience
@@ -379,7 +379,7 @@ class PostgresSource:
 
         def drop(connection: psycopg.Connection[Any]) -> None:
             fence.remove(connection, self.scope)
-            triggers.detach(connection)
+            remains.detach(connection)
             run(connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(STAGING)))
 
         self._patiently("take guard and staging away", drop)

@@ -16,6 +16,7 @@ from typing import Final
 from domicile.errors import FeedBroken
 
 EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+TIME, PLACE, OID, LENGTH, SHORT = (struct.Struct(form) for form in ("!q", "!Q", "!I", "!i", "!h"))
 COLUMNS_MAX: Final = 1_664
 RELATIONS_MAX: Final = 1_000_000
 NAME_BYTES_MAX: Final = 1_024
@@ -151,18 +152,18 @@ class _Reader:
     def byte(self) -> bytes:
         return self.take(1)
 
-    def number(self, form: str) -> int:
-        (value,) = struct.unpack(form, self.take(struct.calcsize(form)))
+    def number(self, form: struct.Struct) -> int:
+        (value,) = form.unpack(self.take(form.size))
         return int(value)
 
-    def count(self, form: str, most: int) -> int:
+    def count(self, form: struct.Struct, most: int) -> int:
         value = self.number(form)
         if not 0 <= value <= most:
             raise _strange("a number of things that can't be")
         return value
 
     def time(self) -> datetime:
-        microseconds = self.number("!q")
+        microseconds = self.number(TIME)
         try:
             return EPOCH + timedelta(microseconds=microseconds)
         except OverflowError:
@@ -177,12 +178,12 @@ class _Reader:
         return text
 
     def values(self) -> Values:
-        return tuple(self._value() for _ in range(self.count("!h", COLUMNS_MAX)))
+        return tuple(self._value() for _ in range(self.count(SHORT, COLUMNS_MAX)))
 
     def _value(self) -> str | Unchanged | None:
         kind = self.byte()
         if kind == b"t":
-            return _text(self.take(self.number("!i")))
+            return _text(self.take(self.number(LENGTH)))
         if kind == b"n":
             return None
         if kind == b"u":
@@ -195,23 +196,23 @@ class _Reader:
 
 
 def _begin(reader: _Reader) -> Begin:
-    return Begin(commit=reader.number("!Q"), at=reader.time(), xid=reader.number("!I"))
+    return Begin(commit=reader.number(PLACE), at=reader.time(), xid=reader.number(OID))
 
 
 def _commit(reader: _Reader) -> Commit:
     if reader.byte() != b"\0":
         raise _strange("a commit with flags")
-    return Commit(commit=reader.number("!Q"), end=reader.number("!Q"), at=reader.time())
+    return Commit(commit=reader.number(PLACE), end=reader.number(PLACE), at=reader.time())
 
 
 def _origin(reader: _Reader) -> Origin:
-    return Origin(commit=reader.number("!Q"), name=reader.name())
+    return Origin(commit=reader.number(PLACE), name=reader.name())
 
 
 def _relation(reader: _Reader) -> Relation:
-    oid, schema, name = reader.number("!I"), reader.name(), reader.name()
+    oid, schema, name = reader.number(OID), reader.name(), reader.name()
     identity = _text(reader.byte())
-    columns = tuple(_column(reader) for _ in range(reader.count("!h", COLUMNS_MAX)))
+    columns = tuple(_column(reader) for _ in range(reader.count(SHORT, COLUMNS_MAX)))
     return Relation(oid=oid, schema=schema, name=name, identity=identity, columns=columns)
 
 
@@ -223,17 +224,17 @@ def _column(reader: _Reader) -> str:
 
 
 def _type(reader: _Reader) -> Type:
-    return Type(oid=reader.number("!I"), schema=reader.name(), name=reader.name())
+    return Type(oid=reader.number(OID), schema=reader.name(), name=reader.name())
 
 
 def _insert(reader: _Reader) -> Insert:
-    relation = reader.number("!I")
+    relation = reader.number(OID)
     _expect(reader.byte(), b"N")
     return Insert(relation=relation, new=reader.values())
 
 
 def _update(reader: _Reader) -> Update:
-    relation, old, kind = reader.number("!I"), None, reader.byte()
+    relation, old, kind = reader.number(OID), None, reader.byte()
     if kind in (b"K", b"O"):
         old, kind = reader.values(), reader.byte()
     _expect(kind, b"N")
@@ -241,20 +242,20 @@ def _update(reader: _Reader) -> Update:
 
 
 def _delete(reader: _Reader) -> Delete:
-    relation = reader.number("!I")
+    relation = reader.number(OID)
     _expect(reader.byte(), b"K", b"O")
     return Delete(relation=relation, old=reader.values())
 
 
 def _truncate(reader: _Reader) -> Truncate:
-    count = reader.count("!i", RELATIONS_MAX)
+    count = reader.count(LENGTH, RELATIONS_MAX)
     reader.byte()  # CASCADE, RESTART IDENTITY
-    return Truncate(relations=tuple(reader.number("!I") for _ in range(count)))
+    return Truncate(relations=tuple(reader.number(OID) for _ in range(count)))
 
 
 def _message(reader: _Reader) -> Message:
-    flags, at, prefix = reader.byte(), reader.number("!Q"), reader.name()
-    size = reader.number("!i")
+    flags, at, prefix = reader.byte(), reader.number(PLACE), reader.name()
+    size = reader.number(LENGTH)
     reader.take(size)
     return Message(transactional=flags == b"\1", at=at, prefix=prefix, bytes=size)
 

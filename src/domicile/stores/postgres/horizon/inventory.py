@@ -13,6 +13,7 @@ from psycopg import sql
 
 from domicile.catalogue import TableName
 from domicile.stores.postgres.copies import Copy, CopyKind, copy_id
+from domicile.stores.postgres.feed.remains import remains
 from domicile.stores.postgres.files import Reach, materialised_views, reach
 from domicile.stores.postgres.places import there
 
@@ -153,6 +154,11 @@ def _of_replication(conn: psycopg.Connection, way: Reach) -> Iterator[Copy]:
             CopyKind.SLOT, "let the consumer catch up, or drop it; its spill files are searched", way,
             why=f"{kind}, {'active' if active else 'inactive'}, holds WAL from {position}", name=name,
         )  # fmt: skip
+    standing = remains(conn)
+    yield _told(
+        CopyKind.CHANGEFEED, "ended with the run: its triggers, key-logs, queue, publication and slot are dropped",
+        observable=True, why=f"stands: {', '.join(standing[:5])}" if standing else "none of it stands",
+    )  # fmt: skip
     standbys = [name for (name,) in conn.execute("SELECT DISTINCT application_name FROM pg_stat_replication")]
     physical = [name for name, kind, *_ in slots if kind == "physical"]
     named = _setting(conn, "synchronous_standby_names")

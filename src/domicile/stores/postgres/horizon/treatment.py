@@ -22,6 +22,8 @@ from psycopg import sql
 from domicile.catalogue import TableName
 from domicile.errors import StoreFault, Unreachable
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment
+from domicile.stores.postgres.feed.remains import remains
+from domicile.stores.postgres.feed.standing import PREFIX
 from domicile.stores.postgres.files import materialised_views, read_geometry
 from domicile.stores.postgres.horizon.holders import Holder, boundary, wait_for_holders
 from domicile.stores.postgres.horizon.rewrite import (
@@ -321,6 +323,8 @@ class _Treatment:
             return self._prepared(copy, since)
         if copy.kind in _TOLD:
             return _outcome(copy, Treatment.ABSENT if copy.observable else Treatment.UNSEEN, copy.why, copy.method)
+        if copy.kind is CopyKind.CHANGEFEED:
+            return self._changefeed(copy)
         if copy.kind is CopyKind.SLOT:
             return self._slot(copy)
         if not copy.observable:
@@ -342,6 +346,16 @@ class _Treatment:
             )  # fmt: skip
         return _outcome(copy, Treatment.OBSERVED, "no prepared transaction is older than the treatment")
 
+    def _changefeed(self, copy: Copy) -> Outcome:
+        """What the catalogue says of our own triggers, tables, publication and slot, now and not at the inventory."""
+        standing = remains(self._conn)
+        if standing:
+            return _outcome(
+                copy, Treatment.HELD, f"{len(standing)} parts of it stand, first {standing[0]}",
+                "end the run; it takes them away",
+            )  # fmt: skip
+        return _outcome(copy, Treatment.ABSENT, "no trigger, key-log, queue, publication or slot of it stands")
+
     def _slot(self, copy: Copy) -> Outcome:
         name = copy.id.partition(":")[2]
         row = self._conn.execute(
@@ -349,6 +363,11 @@ class _Treatment:
         ).fetchone()
         if row is None:
             return _outcome(copy, Treatment.OBSERVED, "dropped since the inventory")
+        if name.startswith(PREFIX):
+            return _outcome(
+                copy, Treatment.HELD, "a changefeed's own slot was left, and holds the log back",
+                f"end its run, or SELECT pg_drop_replication_slot('{name}')",
+            )  # fmt: skip
         return _outcome(
             copy, Treatment.UNSEEN if not copy.observable else Treatment.OBSERVED,
             f"a {row[0]} slot; the WAL it holds counts with pg_wal, its consumer with subscribers or standbys",

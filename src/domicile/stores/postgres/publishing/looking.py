@@ -35,7 +35,8 @@ MADE = "domicile made this: "
 ABLE = """
 SELECT current_setting('wal_level') = 'logical', current_setting('is_superuser')::boolean,
        current_setting('max_replication_slots')::int
-           - (SELECT count(*) FROM pg_replication_slots WHERE NOT starts_with(slot_name, 'domicile_')),
+           - (SELECT count(*) FROM pg_replication_slots WHERE NOT starts_with(slot_name, 'domicile_')
+                 OR starts_with(slot_name, 'domicile_feed_')),
        current_setting('max_logical_replication_workers')::int
 """
 COLUMNS = """
