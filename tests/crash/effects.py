@@ -93,6 +93,11 @@ class Spot:
         """What sort of effect it is, whatever table or file it is about."""
         return (self.step, self.stage, self.where, self.side, self.words.split(" ", 1)[0])
 
+    @property
+    def is_read(self) -> bool:
+        """Whether, by its first word, nothing is changed by it."""
+        return bool(_READ.match(self.words))
+
     def __str__(self) -> str:
         return f"{self.step} | {self.stage} | {self.where} | {self.side}: {self.words} [{self.nth}]"
 
@@ -185,6 +190,7 @@ class Tracer:
             raise fault(way is Way.FULL)
 
 
+_READ: Final = re.compile(r"(SELECT|WITH|SHOW|SET|BEGIN|SAVEPOINT|RELEASE|FETCH|CLOSE|COPY \(|a session)")
 _COMMENT: Final = re.compile(r"--[^\n]*(?:\n|$)")
 _QUOTED: Final = re.compile(r"'(?:[^']|'')*'")
 _DIGEST: Final = re.compile(r"[0-9a-f]{12,}")

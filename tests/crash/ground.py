@@ -24,6 +24,7 @@ from tests.crash.proxy import Moment, Proxy, proxy
 from tests.servers import PASSWORD, SCRATCH, create_database
 
 SMALL: Final = {
+    "dynamic_shared_memory_type": "mmap",  # what a killed server leaves lies in its own folder
     "fsync": "off",  # a killed server's files are the kernel's, which lives
     "autovacuum": "off", "max_wal_size": "32MB", "min_wal_size": "32MB", "shared_buffers": "16MB",
 }  # fmt: skip
@@ -99,7 +100,7 @@ class Ground:
     def put_back(self, name: str) -> None:
         """Have all as it was when it was kept."""
         for side, server in self.servers.items():
-            server.kill()
+            server.stop()
             _copy(self.root / f"{name}.{side}", server.data_directory)
             server.restart()
             self.proxies[side].cut_at([], Moment.UNSAID)
@@ -128,7 +129,7 @@ def ground(homes: tuple[str, ...]) -> Iterator[Ground]:
 def _serve(stack: ExitStack, folder: Path) -> EmbeddedServer:
     settings = ServerSettings(binaries=None, parameters=SMALL)
     server = EmbeddedServer.start(folder, name=folder.name, password=PASSWORD, settings=settings)
-    stack.callback(server.kill)
+    stack.callback(server.stop)
     return server
 
 
