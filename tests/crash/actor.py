@@ -25,7 +25,7 @@ from tests.crash.ground import Ground, Place
 from tests.crash.wraps import watched
 from tests.servers import ROOT
 
-STEP_S_MAX: Final = 120
+STEP_S_MAX: Final = 300
 PROXIED: Final = (Way.CUT, Way.CUT_AFTER)
 PRELOADED: Final = ["tests.crash.whole", "tests.crash.onward"]
 Act = Callable[[Place, Tracer], None]

@@ -139,6 +139,11 @@ class Tracer:
         finally:
             self._quiet.on = False
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether this thread is in such a block."""
+        return bool(getattr(self._quiet, "on", False))
+
     @contextmanager
     def staged(self, stage: str) -> Iterator[None]:
         """The effects of the block belong to this stage."""
@@ -150,7 +155,7 @@ class Tracer:
 
     def before(self, side: Side | None, words: str, fault: Fault) -> Spot | None:
         """Pass an effect that is about to happen; None when it is nobody's."""
-        if side is None or getattr(self._quiet, "on", False):
+        if side is None or self.is_quiet:
             return None
         with self._lock:
             spot = self._spot(side, words)
