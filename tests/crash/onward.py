@@ -33,7 +33,7 @@ from tests.crash.effects import Tracer
 from tests.crash.ground import SOURCE, Ground, Place
 from tests.crash.scenario import Step
 from tests.crash.writers import HOMES, Platform, assert_kept, assert_one_authority
-from tests.live.test_cutover import RULES, SCHEMA
+from tests.live.platform import RULES, SCHEMA
 
 KEY: Final = b"k" * 32
 RULE: Final = Rule(grow=(0.2, 0.5), wait_s_max=20)

@@ -18,7 +18,7 @@ import psycopg
 
 from domicile.stores.postgres.session import FENCED_STATE
 from tests.crash.ground import SOURCE
-from tests.live.test_cutover import PEOPLE
+from tests.live.platform import PEOPLE
 
 LOCK_WAIT: Final = "5s"
 FIRST_ID: Final = 1_000_000

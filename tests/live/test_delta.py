@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
@@ -57,7 +57,10 @@ def place(pg18: EmbeddedServer) -> Place:
 def test_homes_follow_any_history(world: World, seed: int, place: Place) -> None:
     dice = random.Random(seed)  # noqa: S311 - a test's own dice
     memory = MemoryBench(world)
-    flow.move(memory)
+    try:
+        flow.move(memory)
+    except Undecided:  # worlds are decided for one home, and these have two
+        reject()
     expected = invariants.observe_homes(memory, world)
     with _followed(world, place) as follower, psycopg.connect(place.source, autocommit=True) as platform:
         before = replace(world, sheets=tuple(_otherwise(sheet, dice) for sheet in world.sheets))

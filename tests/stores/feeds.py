@@ -13,6 +13,7 @@ from domicile.model import DatasetId, DatasetScope
 from domicile.rules import Disposition, HomeRows
 from domicile.stores.feed import Batch, Changefeed, Key
 from domicile.stores.postgres.catalogue import read_catalogue
+from domicile.stores.postgres.feed.slot import SlotFeed
 from domicile.stores.postgres.feed.triggers import TriggerFeed
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.session import Session, connect
@@ -35,11 +36,11 @@ KEYS = {
 PERSON, LIKES, NOTE, EVENT, LOG_LINE = (DatasetId(f"app.public.{name}") for name in list(KEYS)[:5])
 
 
-def datasets(connection: psycopg.Connection) -> tuple[DatasetScope, ...]:
-    """The followed datasets: all but `other`."""
+def datasets(connection: psycopg.Connection, *, kind: str) -> tuple[DatasetScope, ...]:
+    """The followed datasets of a feed of that kind: all but `other`, and what a slot can't follow."""
     catalogue = read_catalogue(connection)
     tables = {table.name.name: table for table in catalogue.tables if table.name.schema == "public"}
-    return tuple(_dataset(tables[name], key) for name, key in KEYS.items())[:5]
+    return tuple(_dataset(tables[name], key) for name, key in list(KEYS.items())[:5] if key or kind == "trigger")
 
 
 def _dataset(table: Table, key: tuple[str, ...]) -> DatasetScope:
@@ -105,7 +106,7 @@ def followed(server: EmbeddedServer, name: str, *, kind: str, **limits: int) -> 
     writer = psycopg.connect(dsn, autocommit=True)
     writer.execute(TABLES)
     with connect(dsn, store="app") as connection:
-        found = datasets(connection)
+        found = datasets(connection, kind=kind)
     one = Followed(
         dsn=dsn, feed=feed_of(kind, session, found, **limits), session=session, writer=writer, datasets=found
     )
@@ -122,4 +123,6 @@ def followed(server: EmbeddedServer, name: str, *, kind: str, **limits: int) -> 
 
 def feed_of(kind: str, session: Session, found: tuple[DatasetScope, ...], **limits: int) -> Changefeed:
     """A feed of that kind."""
+    if kind == "slot":
+        return SlotFeed(session, found, retained_mib_max=limits.get("retained_mib_max", 4_096))
     return TriggerFeed(session, found, rows_max=limits.get("rows_max", 100_000))

@@ -9,11 +9,12 @@ from uuid import uuid4
 import pytest
 
 from domicile.errors import FeedBroken, WorldChanged
+from domicile.stores.postgres.feed.slot import SlotFeed
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.servers import own_server
 from tests.stores.feeds import EVENT, LIKES, LOG_LINE, NOTE, PERSON, Followed, followed
 
-KINDS = ("trigger",)
+KINDS = ("trigger", "slot")
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,8 @@ def test_keys_are_printed_as_our_sessions_print(world: Followed) -> None:
 
 
 def test_a_row_without_key_is_told_by_its_content_whatever_the_writers_settings(world: Followed) -> None:
+    if isinstance(world.feed, SlotFeed):
+        pytest.skip("a slot follows no table without key: test_slot has the refusal")
     world.write("SET datestyle = 'German, DMY'; SET timezone = 'Asia/Tokyo'")
     world.write("INSERT INTO log_line VALUES ('2020-01-05 01:00+00', 1.50, 'a')")
     row = (
@@ -226,7 +229,7 @@ def test_a_truncated_partition_is_refused(world: Followed) -> None:
     [
         "ALTER TABLE likes ADD stars integer DEFAULT 3",
         "ALTER TABLE likes DROP at",
-        "ALTER TABLE likes ALTER video_id TYPE bigint",
+        "ALTER TABLE likes ALTER at TYPE timestamp",
         "ALTER TABLE likes RENAME TO liked",
         "DROP TABLE likes",
     ],

@@ -18,7 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from domicile.certify import WORST_LAST
 from domicile.model import Finding
 from domicile.portal import schematic, words
-from domicile.portal.facts import Facts, Rows, State, Step, gather, steps
+from domicile.portal.facts import Facts, Rows, gather
+from domicile.portal.flow import State, Step, steps
 from domicile.predicates import JudgedCopy, PlannedCopy, Predicate, SweptCopy
 from domicile.proof import Verdict
 

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from domicile.errors import Unreachable, WorldChanged
 from domicile.host import Host
-from domicile.model import DatasetScope, Scope
+from domicile.model import DatasetId, DatasetScope, Scope
 from domicile.rules import HomeRows
 from domicile.stores.postgres.names import STAGING, relation
 from domicile.stores.postgres.session import Session, faults, run
@@ -105,7 +105,7 @@ def make_tables(connection: psycopg.Connection[Any]) -> None:
     for name, columns in (
         ("pass", "transaction text PRIMARY KEY"),
         ("feed_shape", "dataset text PRIMARY KEY, shape text"),
-        ("feed_state", "name text PRIMARY KEY, position pg_lsn, within pg_lsn, done bigint, at timestamptz NOT NULL"),
+        ("feed_state", "name text PRIMARY KEY, position pg_lsn, facts text, at timestamptz NOT NULL"),
         (
             "feed_truncated",
             "dataset text NOT NULL, xid xid8 DEFAULT pg_current_xact_id(), at timestamptz DEFAULT clock_timestamp()",
@@ -115,6 +115,36 @@ def make_tables(connection: psycopg.Connection[Any]) -> None:
             connection,
             sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(sql.Identifier(STAGING, name), sql.SQL(columns)),
         )
+
+
+def refuse_truncated(connection: psycopg.Connection[Any], snapshot: str) -> None:
+    """Raise WorldChanged when the snapshot shows that a followed table was emptied."""
+    emptied = run(
+        connection,
+        sql.SQL(
+            "SELECT t.dataset FROM {} AS t WHERE pg_visible_in_snapshot(t.xid, {}::pg_snapshot) ORDER BY 1 LIMIT 1"
+        ).format(truncated_table(), sql.Literal(snapshot)),
+    ).fetchone()
+    if emptied is not None:
+        raise truncated(DatasetId(emptied[0]))
+
+
+def truncated(dataset: DatasetId) -> WorldChanged:
+    """What there is to say when somebody emptied a followed table."""
+    return WorldChanged(
+        f"{dataset}: somebody truncated it while it was followed, which names no keys; give the run up and begin again"
+    )
+
+
+def drop_tables(connection: psycopg.Connection[Any]) -> None:
+    """Drop the feeds' own tables; `domicile.pass` stays, as the guard has it too."""
+    for name in ("feed_shape", "feed_state", "feed_truncated", "feed_queue"):
+        run(connection, sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(STAGING, name)))
+
+
+def truncated_table() -> sql.Identifier:
+    """The table of what was emptied."""
+    return sql.Identifier(STAGING, "feed_truncated")
 
 
 def shapes_table() -> sql.Identifier:

@@ -21,16 +21,18 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from domicile.errors import FeedBroken, WorldChanged
+from domicile.errors import FeedBroken
 from domicile.host import Host
 from domicile.model import DatasetId, DatasetScope
 from domicile.stores.feed import Batch, Key, Lag
 from domicile.stores.postgres.feed.followed import (
+    drop_tables,
     exists,
     make_tables,
     note_shape,
     patiently,
     refuse_changed_shapes,
+    refuse_truncated,
     state_table,
     table_text,
 )
@@ -168,17 +170,7 @@ class TriggerFeed:
         if not exists(connection, "feed_truncated"):
             raise FeedBroken(f"store {store}: its changefeed is gone; give the run up and begin again")
         refuse_changed_shapes(connection, self._datasets)
-        emptied = run(
-            connection,
-            sql.SQL("SELECT t.dataset FROM {} AS t WHERE {} ORDER BY 1 LIMIT 1").format(
-                sql.Identifier(STAGING, "feed_truncated"), _is_shown("t", snapshot)
-            ),
-        ).fetchone()
-        if emptied is not None:
-            raise WorldChanged(
-                f"{emptied[0]}: somebody truncated it while it was followed, which names no keys; give the run up and "
-                "begin again"
-            )
+        refuse_truncated(connection, snapshot)
         for dataset in self._datasets:
             if not _stands(connection, dataset):
                 raise FeedBroken(
@@ -225,15 +217,16 @@ def _detach(connection: psycopg.Connection[Any], table: sql.Identifier) -> None:
 def _drop_logs(connection: psycopg.Connection[Any]) -> None:
     found = connection.execute(
         "SELECT c.relname, 'TABLE' FROM pg_class AS c WHERE c.relnamespace = to_regnamespace(%(schema)s)"
-        " AND c.relkind = 'r' AND (c.relname ~ '^k_[0-9a-f]{16}$' OR c.relname = ANY(%(tables)s)) UNION ALL"
+        " AND c.relkind = 'r' AND c.relname ~ '^k_[0-9a-f]{16}$' UNION ALL"
         " SELECT p.proname || '()', 'FUNCTION' FROM pg_proc AS p WHERE p.pronamespace = to_regnamespace(%(schema)s)"
         " AND p.proname ~ '^log_([0-9a-f]{16}|truncate)$'",
-        {"schema": STAGING, "tables": ["feed_shape", "feed_state", "feed_truncated"]},
+        {"schema": STAGING},
     ).fetchall()
     for name, kind in found:
         place = sql.Identifier(STAGING, str(name).removesuffix("()"))
         call = sql.SQL("()") if kind == "FUNCTION" else sql.SQL("")
         run(connection, sql.SQL("DROP {} IF EXISTS {}{}").format(sql.SQL(kind), place, call))
+    drop_tables(connection)
 
 
 def _begin_state(connection: psycopg.Connection[Any]) -> None:

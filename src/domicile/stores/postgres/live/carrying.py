@@ -39,12 +39,14 @@ class How(StrEnum):
     """Whole: in place of what is there."""
     PUT = "u"
     """In place of what is there, unless that is its people's own here."""
+    BARE = "b"
+    """As PUT, with the private columns blanked; whole, if others here want it so."""
     ADD = "s"
     """Only if there is none: others refer to it."""
     REFRESH = "r"
-    """Only in place of one that is there."""
+    """Asked for once more, with all that it refers to, if it is here or others here refer to it."""
     SPARE = "c"
-    """As REFRESH where others here refer to it; else what is there goes."""
+    """As REFRESH where others here refer to it; else what is here goes."""
     PUBLIC = "p"
     """Its public columns alone."""
     PRIVATE = "v"
@@ -64,6 +66,11 @@ def rows_of(dataset: DatasetScope) -> sql.Identifier:
 def gone_of(dataset: DatasetScope) -> sql.Identifier:
     """The temporary table of the keys whose rows are to go."""
     return staged("g", dataset.id, TEMPORARY)
+
+
+def wanted_of(dataset: DatasetScope) -> sql.Identifier:
+    """The temporary table of the keys whose rows a home asked for."""
+    return staged("n", dataset.id, TEMPORARY)
 
 
 def create(connection: psycopg.Connection[Any], name: sql.Identifier, query: sql.Composable) -> None:
