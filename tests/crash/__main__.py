@@ -55,6 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the effects of an undisturbed run")
     parser.add_argument("--at", type=int, action="append", help="the number of an effect; may be given again")
     parser.add_argument("--how", type=Way, choices=list(Way), action="append", help="a way of failing, likewise")
+    parser.add_argument("--only", default="", help="effects whose line in the list has this in it")
     parser.add_argument("--minutes", type=float, default=0, help="for each scenario; 0: until all is done")
     parser.add_argument("--runs", type=int, default=0, help="at most so many for each scenario; 0: all")
     parser.add_argument("--workers", type=int, default=WORKERS)
@@ -71,7 +72,7 @@ def _list(name: str, seed: int, console: Console) -> None:
 def _campaign(name: str, wanted: argparse.Namespace, console: Console) -> list[Ran]:
     """One scenario: workers with a ground each take jobs until none is left or the time is over."""
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
-    filled, lock, runs = threading.Event(), threading.Lock(), list[Ran]()
+    filled, stopped, lock, runs = threading.Event(), threading.Event(), threading.Lock(), list[Ran]()
     began = time.monotonic()
 
     def fill(effects: tuple[Effect, ...]) -> None:
@@ -91,7 +92,7 @@ def _campaign(name: str, wanted: argparse.Namespace, console: Console) -> list[R
             everywhere = Everywhere(scenario=scenario, ground=here, seed=wanted.seed)
             fill(everywhere.undisturbed())
             for job in _taken(waiting):
-                if wanted.minutes and time.monotonic() - began > wanted.minutes * 60:
+                if stopped.is_set() or (wanted.minutes and time.monotonic() - began > wanted.minutes * 60):
                     return
                 ran = everywhere.run(job)
                 with lock:
@@ -99,8 +100,12 @@ def _campaign(name: str, wanted: argparse.Namespace, console: Console) -> list[R
                     console.print(f"{name} {len(runs)}, {waiting.qsize()} left: {ran}")
 
     with ThreadPoolExecutor(wanted.workers) as pool:
-        for done in [pool.submit(work, number) for number in range(wanted.workers)]:
-            done.result()
+        try:
+            for done in [pool.submit(work, number) for number in range(wanted.workers)]:
+                done.result()
+        except KeyboardInterrupt:
+            console.print("stopping after the runs under way")
+            stopped.set()
     return runs
 
 
@@ -114,6 +119,7 @@ def _taken(waiting: queue.SimpleQueue[Job]) -> Iterator[Job]:
 
 def _chosen(effects: tuple[Effect, ...], wanted: argparse.Namespace) -> Sequence[Job]:
     ways = tuple(wanted.how or Way)
+    effects = tuple(effect for effect in effects if wanted.only in str(effect.spot))
     if wanted.at:
         return all_jobs([effect for effect in effects if effect.number in wanted.at], ways)
     jobs = in_rounds(all_jobs(distinct(effects, seed=wanted.seed), ways), seed=wanted.seed)

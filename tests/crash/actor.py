@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from tests.crash.ground import Ground, Place
 from tests.crash.wraps import watched
 from tests.servers import ROOT
 
-STEP_S_MAX: Final = 120
+STEP_S_MAX: Final = 300
 PROXIED: Final = (Way.CUT, Way.CUT_AFTER)
 PRELOADED: Final = ["tests.crash.whole", "tests.crash.onward"]
 Act = Callable[[Place, Tracer], None]
@@ -97,6 +98,7 @@ def _play(control: Connection, place: Place, step: str, act: Act, failing: Faili
         control.send((what, side))
         control.recv()
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C is for the process outside
     sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as we live
     tracer = Tracer(step=step, sides=place.ports, failing=failing, ask=ask)
     with watched(tracer, place.folder):

@@ -93,6 +93,11 @@ class Spot:
         """What sort of effect it is, whatever table or file it is about."""
         return (self.step, self.stage, self.where, self.side, self.words.split(" ", 1)[0])
 
+    @property
+    def is_read(self) -> bool:
+        """Whether, by its first word, nothing is changed by it."""
+        return bool(_READ.match(self.words))
+
     def __str__(self) -> str:
         return f"{self.step} | {self.stage} | {self.where} | {self.side}: {self.words} [{self.nth}]"
 
@@ -134,6 +139,11 @@ class Tracer:
         finally:
             self._quiet.on = False
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether this thread is in such a block."""
+        return bool(getattr(self._quiet, "on", False))
+
     @contextmanager
     def staged(self, stage: str) -> Iterator[None]:
         """The effects of the block belong to this stage."""
@@ -145,7 +155,7 @@ class Tracer:
 
     def before(self, side: Side | None, words: str, fault: Fault) -> Spot | None:
         """Pass an effect that is about to happen; None when it is nobody's."""
-        if side is None or getattr(self._quiet, "on", False):
+        if side is None or self.is_quiet:
             return None
         with self._lock:
             spot = self._spot(side, words)
@@ -185,6 +195,7 @@ class Tracer:
             raise fault(way is Way.FULL)
 
 
+_READ: Final = re.compile(r"(SELECT|WITH|SHOW|SET|BEGIN|SAVEPOINT|RELEASE|FETCH|CLOSE|COPY \(|a session)")
 _COMMENT: Final = re.compile(r"--[^\n]*(?:\n|$)")
 _QUOTED: Final = re.compile(r"'(?:[^']|'')*'")
 _DIGEST: Final = re.compile(r"[0-9a-f]{12,}")

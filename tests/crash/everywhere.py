@@ -178,7 +178,10 @@ def all_jobs(effects: Iterable[Effect], ways: Sequence[Way] = tuple(Way)) -> tup
 
 
 def in_rounds(jobs: Iterable[Job], *, seed: int) -> tuple[Job, ...]:
-    """In the first round every effect in one way, in the second in another one, and so on: whoever stops has most."""
+    """In the first round every effect in one way, in the second in another, and so on; in each, reads last.
+
+    Whoever stops early has tried the most.
+    """
     dice = random.Random(seed)  # noqa: S311 - repeatable, not secret
     by_effect: dict[int, list[Job]] = defaultdict(list)
     for job in jobs:
@@ -189,7 +192,7 @@ def in_rounds(jobs: Iterable[Job], *, seed: int) -> tuple[Job, ...]:
     while by_effect:
         this = [mine.pop() for mine in by_effect.values()]
         dice.shuffle(this)
-        ordered += this
+        ordered += sorted(this, key=lambda job: job.effect.spot.is_read)
         by_effect = {number: mine for number, mine in by_effect.items() if mine}
     return tuple(ordered)
 

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from tests.crash.proxy import Moment, Proxy, proxy
 from tests.servers import PASSWORD, SCRATCH, create_database
 
 SMALL: Final = {
+    "dynamic_shared_memory_type": "mmap",  # what a killed server leaves lies in its own folder
     "fsync": "off",  # a killed server's files are the kernel's, which lives
     "autovacuum": "off", "max_wal_size": "32MB", "min_wal_size": "32MB", "shared_buffers": "16MB",
 }  # fmt: skip
@@ -55,9 +56,10 @@ class Ground:
     """The servers, and what was kept of them."""
 
     servers: Mapping[Side, EmbeddedServer]
-    proxies: Mapping[Side, Proxy]
     homes: tuple[str, ...]
     root: Path
+    ending: ExitStack
+    _proxies: dict[Side, Proxy] = field(default_factory=dict)
 
     @property
     def place(self) -> Place:
@@ -72,10 +74,10 @@ class Ground:
         """The same, reached through the proxies."""
         place = self.place
         engine = {
-            name: make_conninfo(dsn, port=self.proxies[Side.SOURCE if name == SOURCE else Side.HOME].port)
+            name: make_conninfo(dsn, port=self._proxy(Side.SOURCE if name == SOURCE else Side.HOME).port)
             for name, dsn in place.direct.items()
         }
-        ports = {one.port: side for side, one in self.proxies.items()}
+        ports = {self._proxy(side).port: side for side in self.servers}
         return Place(folder=place.folder, direct=place.direct, engine=engine, ports=ports)
 
     def act(self, what: str, side: Side) -> None:
@@ -84,9 +86,15 @@ class Ground:
             self.servers[side].kill()
             self.servers[side].restart()
         elif what == "cut":
-            self.proxies[side].cut_at([b""], Moment.UNSAID)
+            self._proxy(side).cut_at([b""], Moment.UNSAID)
         elif what == "cut unheard":
-            self.proxies[side].cut_at([b""], Moment.UNHEARD)
+            self._proxy(side).cut_at([b""], Moment.UNHEARD)
+
+    def _proxy(self, side: Side) -> Proxy:
+        """The proxy of one server, made when first asked for."""
+        if side not in self._proxies:
+            self._proxies[side] = self.ending.enter_context(proxy(self.servers[side].port))
+        return self._proxies[side]
 
     def keep(self, name: str) -> None:
         """Keep all as it is now, under a name."""
@@ -99,10 +107,11 @@ class Ground:
     def put_back(self, name: str) -> None:
         """Have all as it was when it was kept."""
         for side, server in self.servers.items():
-            server.kill()
+            server.stop()
             _copy(self.root / f"{name}.{side}", server.data_directory)
             server.restart()
-            self.proxies[side].cut_at([], Moment.UNSAID)
+        for one in self._proxies.values():
+            one.cut_at([], Moment.UNSAID)
         _copy(self.root / f"{name}.programme", self.place.folder)
 
 
@@ -121,14 +130,13 @@ def ground(homes: tuple[str, ...]) -> Iterator[Ground]:
         with psycopg.connect(servers[Side.SOURCE].dsn(), autocommit=True) as connection:
             for statement in LEAN:
                 connection.execute(statement.encode())
-        proxies = {side: stack.enter_context(proxy(server.port)) for side, server in servers.items()}
-        yield Ground(servers=servers, proxies=proxies, homes=homes, root=root)
+        yield Ground(servers=servers, homes=homes, root=root, ending=stack)
 
 
 def _serve(stack: ExitStack, folder: Path) -> EmbeddedServer:
     settings = ServerSettings(binaries=None, parameters=SMALL)
     server = EmbeddedServer.start(folder, name=folder.name, password=PASSWORD, settings=settings)
-    stack.callback(server.kill)
+    stack.callback(server.stop)
     return server
 
 

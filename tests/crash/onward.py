@@ -49,8 +49,9 @@ def _under_way(place: Place, tracer: Tracer) -> Iterator[tuple[Moving, Standing]
     platform = Platform(place.direct, place.folder, seed=SEED)
 
     def hear(_: object) -> None:
-        with tracer.quiet():
-            platform.write(1)
+        if not tracer.is_quiet:
+            with tracer.quiet():
+                platform.write(1)
 
     host, workspace = Host(), Workspace(place.folder / "domicile.yaml")
     with ExitStack() as stack:
@@ -87,9 +88,10 @@ def _return(place: Place, tracer: Tracer) -> None:
         moving.roll_back(standing, 1)
 
 
-def _settle(place: Place, tracer: Tracer) -> None:
-    """Nobody writes any more: both ways run dry."""
+def _again(place: Place, tracer: Tracer) -> None:
+    """Everybody once more; then nobody writes any more, and both ways run dry."""
     with _under_way(place, tracer) as (moving, standing):
+        moving.everybody(standing)
         follower = moving.follower(standing)
         with tracer.quiet():
             for _ in range(SETTLE_STEPS_MAX):
@@ -115,8 +117,7 @@ class Onward:
         Step(name="begin", act=_begin, then=_write(5)),
         Step(name="go", act=_go, then=_write(5)),
         Step(name="back", act=_return, then=_write(5)),
-        Step(name="again", act=_go),
-        Step(name="settle", act=_settle),
+        Step(name="again", act=_again),
     )
 
     def make(self, ground: Ground) -> None:

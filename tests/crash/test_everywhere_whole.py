@@ -24,7 +24,7 @@ from tests.crash.ground import SOURCE, Ground, ground
 from tests.crash.whole import Whole
 from tests.crash.world import End
 
-pytestmark = [pytest.mark.crash, pytest.mark.slow]
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(900)]
 SEED: Final = 5
 RUNS: Final = 4
 SPOT: Final = Spot(step="move", stage="fence", where="w", side=Side.SOURCE, words="COMMIT")
