@@ -24,8 +24,9 @@ from domicile.predicates import ApprovalRule, ClearancePredicate
 from domicile.proof import Copy, Fence
 from domicile.record import Record
 from domicile.stores import Living
+from domicile.stores.feed import FeedKind
+from domicile.stores.postgres.feed.choosing import AUTO, make_feed
 from domicile.stores.postgres.feed.followed import followed
-from domicile.stores.postgres.feed.triggers import TriggerFeed
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live.standing import Standing
 from domicile.stores.postgres.session import Session
@@ -82,14 +83,20 @@ class Live:
 
     # -- standing --------------------------------------------------------------------------------------------------
 
-    def stand(self, scope: Scope) -> Standing:
-        """Stand guards that refuse nobody yet, begin the feed; or find what stands, and finish what a kill left."""
+    def stand(self, scope: Scope, *, follow: bool = True) -> Standing:
+        """Stand guards that refuse nobody yet, begin the feed; or find what stands, and finish what a kill left.
+
+        Without `follow` the feed may be broken: people can be brought back all the same.
+        """
         if self._standing is not None:
             return self._standing
         session = Session(self.source.dsn, store=self.source.name)
         self._sessions.append(session)
-        feed = TriggerFeed(session, followed(scope), host=self.host)
-        self._standing = standing = self.moving.begin(scope, feed)
+        feed = make_feed(
+            FeedKind(self.rule.feed) if self.rule.feed != AUTO else AUTO, session, followed(scope), host=self.host,
+            retained_mib_max=self.rule.retained_mib_max,
+        )  # fmt: skip
+        self._standing = standing = self.moving.begin(scope, feed, follow=follow)
         if self._is_brought:
             for home in self.homes:
                 self.homes[home].bind(scope)
@@ -101,11 +108,11 @@ class Live:
                 closing.reopen()  # killed while it was closed
         return standing
 
-    def find(self, scope: Scope) -> Standing:
+    def find(self, scope: Scope, *, follow: bool = True) -> Standing:
         """The move that is under way; raises Refused where none is, or nobody can go home yet."""
         if not self._is_brought or not self.source.fence_stands():
             raise Refused("no move is under way, or its rows are not at home yet; `domicile apply` begins it")
-        return self.stand(scope)
+        return self.stand(scope, follow=follow)
 
     @property
     def _is_brought(self) -> bool:
@@ -117,7 +124,7 @@ class Live:
         self, scope: Scope, plan: Plan, sha256: str, *, copies: Callable[[], tuple[Copy, ...]], approvals: ApprovalRule
     ) -> Standing:
         """Begin, draft, state the plan, copy, and complete the homes."""
-        standing = self.stand(scope)
+        standing = self.stand(scope, follow=not self.closing.is_closed)
         if self._is_brought:
             return standing
         self._keep_fence()
@@ -182,7 +189,7 @@ class Live:
 
     def leave(self, scope: Scope) -> None:
         """All is erased: nothing is followed or guarded any more."""
-        self.stand(scope).leave()
+        self.stand(scope, follow=False).leave()
 
     # -- by hand ---------------------------------------------------------------------------------------------------
 
@@ -204,7 +211,7 @@ class Live:
         """Bring one cohort back; Refused once something was cleared, or where that cohort isn't at home."""
         if self.record.last(ClearancePredicate) is not None:
             raise Refused("an erasure was cleared: home is the only authority from then on, and there is no way back")
-        standing = self.find(scope)
+        standing = self.find(scope, follow=False)
         last = next((one for one in reversed(self.moving.cohorts()) if one.number == number), None)
         if last is None or last.way is not Way.HOME:
             known = ", ".join(str(one.number) for one in self.at_home()) or "none"
@@ -236,7 +243,7 @@ class Live:
         if at_home:
             named = ", ".join(str(cohort.number) for cohort in at_home)
             raise Refused(f"people live at home (cohorts {named}); `domicile rollback` each of them first")
-        self.stand(scope).leave()
+        self.stand(scope, follow=False).leave()
 
 
 def cohort_of(text: str) -> Chosen:

@@ -61,11 +61,11 @@ class Moving:
 
     # -- begin, draft, copy ----------------------------------------------------------------------------------------
 
-    def begin(self, scope: Scope, feed: Changefeed) -> Standing:
-        """Stand guards that refuse nobody yet, begin the feed, and note when; safe to repeat."""
+    def begin(self, scope: Scope, feed: Changefeed, *, follow: bool = True) -> Standing:
+        """Stand guards that refuse nobody yet, begin the feed (to `follow` it), and note when; safe to repeat."""
         standing = Standing(source=self.source, homes=self.homes, scope=scope, feed=feed, host=self.host)
         with self.record.timed("follow") as words:
-            standing.begin()
+            standing.begin(follow=follow)
             words[0] = f"{standing.people.count()} people are to go home"
         return standing
 

@@ -49,14 +49,18 @@ class Standing:
             self._sessions.append(session)
             patiently(session, self.host, "take its guard away", lambda one: fence.remove(one, self.scope))
 
-    def begin(self) -> None:
-        """Stand guards that refuse nobody yet, and begin the feed."""
+    def begin(self, *, follow: bool) -> None:
+        """Stand guards that refuse nobody yet, and begin the feed, or find both.
+
+        Without `follow` the feed is left alone: who is brought back needs none, and it may be broken.
+        """
         self.source.stand_fence(self.scope, state=State.MOVING)
         with faults(self.source.name, "list people"), self.source.connection.transaction():
             back.make_waiting(self.source.connection, self.scope)
             places.create(self.source.connection, store=self.source.name)
             places.record_all(self.source.connection, self.scope)
-        self.feed.begin()
+        if follow:
+            self.feed.begin()
 
     def settle_in(self, home: Home) -> None:
         """At home: the list of its people, a guard that refuses writes before their time, the log of the way back."""
