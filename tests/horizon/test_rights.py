@@ -45,7 +45,7 @@ def test_p11_without_rights_nothing_is_called_erased(guest: psycopg.Connection) 
     outcomes = treat(guest, copies, [PEOPLE], patience=QUICK)
     result = sweep_server(guest, ERASED, copies, [PEOPLE])
     verdicts = {said.copy: said for said in decide_all(copies, outcomes, result, rows_erased=True)}
-    told = {"archive", "standbys", "subscribers", "subscriptions", "foreign-tables"}
+    told = {"archive", "standbys", "subscribers", "subscriptions", "foreign-tables", "changefeed"}
     good = {copy for copy, said in verdicts.items() if said.verdict is Verdict.ERASED_VERIFIED}
     assert good <= told
     assert Verdict.UNKNOWN == verdicts["heap:app.people"].verdict

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import psycopg
 import pytest
@@ -15,8 +16,9 @@ from psycopg import sql
 from domicile.errors import Undecided
 from domicile.host import Host
 from domicile.model import Home, State
+from domicile.stores.feed import FeedKind
 from domicile.stores.postgres import fence
-from domicile.stores.postgres.feed.triggers import TriggerFeed
+from domicile.stores.postgres.feed.choosing import make_feed
 from domicile.stores.postgres.fence import create_staging, install_at_home
 from domicile.stores.postgres.guard import Guarding
 from domicile.stores.postgres.home import PostgresHome
@@ -55,6 +57,17 @@ def place(pg18: EmbeddedServer) -> Place:
 @histories
 @given(world=worlds(replace(DECIDED, tokens=False)), seed=st.integers(0, 2**32))
 def test_homes_follow_any_history(world: World, seed: int, place: Place) -> None:
+    _follow(world, seed, place, FeedKind.TRIGGER)
+
+
+@pytest.mark.timeout(900)
+@settings(histories, max_examples=6)
+@given(world=worlds(replace(DECIDED, tokens=False)), seed=st.integers(0, 2**32))
+def test_homes_follow_by_a_slot_where_one_can_stand(world: World, seed: int, place: Place) -> None:
+    _follow(world, seed, place, "auto")
+
+
+def _follow(world: World, seed: int, place: Place, kind: FeedKind | Literal["auto"]) -> None:
     dice = random.Random(seed)  # noqa: S311 - a test's own dice
     memory = MemoryBench(world)
     try:
@@ -62,7 +75,7 @@ def test_homes_follow_any_history(world: World, seed: int, place: Place) -> None
     except Undecided:  # worlds are decided for one home, and these have two
         reject()
     expected = invariants.observe_homes(memory, world)
-    with _followed(world, place) as follower, psycopg.connect(place.source, autocommit=True) as platform:
+    with _followed(world, place, kind) as follower, psycopg.connect(place.source, autocommit=True) as platform:
         before = replace(world, sheets=tuple(_otherwise(sheet, dice) for sheet in world.sheets))
         empty = replace(world, sheets=tuple(replace(sheet, rows=()) for sheet in world.sheets))
         for start, end in ((empty, before), (before, world)):
@@ -101,8 +114,8 @@ def _step(follower: Follower) -> None:
 
 
 class _followed:  # noqa: N801 - reads as a verb
-    def __init__(self, world: World, place: Place) -> None:
-        self.world, self.place = world, place
+    def __init__(self, world: World, place: Place, kind: FeedKind | Literal["auto"]) -> None:
+        self.world, self.place, self.kind = world, place, kind
 
     def __enter__(self) -> Follower:
         for dsn in (self.place.source, *self.place.homes.values()):
@@ -124,13 +137,14 @@ class _followed:  # noqa: N801 - reads as a verb
         for store in homes.values():
             install_at_home(store.connection, scope)
         self.session = Session(self.place.source, store="app")
-        self.feed = TriggerFeed(self.session, scope.datasets, host=Host())
+        self.feed = make_feed(self.kind, self.session, scope.datasets, host=Host())
         self.feed.begin()
         self.follower = Follower(source=self.source, homes=homes, feed=self.feed, feeds_back={}, scope=scope)
         return self.follower
 
     def __exit__(self, *_: object) -> None:
         self.follower.close()
+        self.feed.end()
         self.source.close()
         for store in self.follower.homes.values():
             store.close()
