@@ -47,7 +47,7 @@ class Forgetful(Onward):
 
 
 def test_a_write_that_is_lost_on_the_way_is_seen(everywhere: Everywhere) -> None:
-    last = next(one for one in everywhere.effects if one.spot.step == "again" and one.spot.words == "COMMIT")
+    last = next(one for one in everywhere.effects if one.spot.step == "certify" and one.spot.words == "COMMIT")
     everywhere.scenario = Forgetful()
     ran = everywhere.run(Job(effect=last, way=Way.KILL))
     everywhere.scenario = Onward()
