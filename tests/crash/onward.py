@@ -6,145 +6,166 @@ The platform writes whenever the engine tells an event, and between a failure an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import psycopg
 
 from domicile import config
-from domicile.cohorts import Rule
 from domicile.host import Host
-from domicile.journal import Journal
-from domicile.model import Home
-from domicile.moving import Moving
-from domicile.plan.resolve import resolve
-from domicile.record import Record
+from domicile.predicates import CertificatePredicate, CohortPredicate
+from domicile.run import Run, Stage
 from domicile.stores.postgres import staging
-from domicile.stores.postgres.feed.followed import followed
-from domicile.stores.postgres.feed.triggers import TriggerFeed
-from domicile.stores.postgres.home import PostgresHome
-from domicile.stores.postgres.live.standing import Standing
-from domicile.stores.postgres.session import Session
-from domicile.stores.postgres.source import PostgresSource
-from domicile.workspace import Workspace
-from tests.attack.programme import make
+from tests.attack.programme import Programme, make
 from tests.crash.effects import Tracer
 from tests.crash.ground import SOURCE, Ground, Place
 from tests.crash.scenario import Step
-from tests.crash.writers import HOMES, Platform, assert_kept, assert_one_authority
+from tests.crash.writers import HOMES, MOVERS, Platform, assert_erased, assert_kept, assert_one_authority
 from tests.live.platform import RULES, SCHEMA
 
-KEY: Final = b"k" * 32
-RULE: Final = Rule(grow=(0.2, 0.5), wait_s_max=20)
+CUTOVER: Final = "cutover: {pause: never, grow: [0.2, 0.5], wait_s_max: 20}\n"
+EMAILS: Final = "UPDATE person SET email = 'person' || id || '@example.test'"
+"""Values that a sweep can look for."""
 SLICE_ROWS_MAX: Final = 40
-SETTLE_STEPS_MAX: Final = 50
 SEED: Final = 7
+WRITES_BETWEEN: Final = 5
+
+
+def programme(place: Place) -> Programme:
+    """The programme in the world's folder."""
+    homes = {f"HOME_{home.upper()}": place.engine[home] for home in HOMES}
+    return Programme(folder=place.folder, environment={"APP_DSN": place.engine[SOURCE], **homes})
 
 
 @contextmanager
-def _under_way(place: Place, tracer: Tracer) -> Iterator[tuple[Moving, Standing]]:
-    """The engine's objects, with all that a run does before it goes on: guards, feed, copy."""
+def _opened(place: Place, tracer: Tracer) -> Iterator[Run]:
+    """The run, as a command opens it; people write at each event that it tells."""
     vars(staging)["SLICE_ROWS_MAX"] = SLICE_ROWS_MAX
-    platform = Platform(place.direct, place.folder, seed=SEED)
+    platform, mine = Platform(place.direct, place.folder, seed=SEED), programme(place)
 
     def hear(_: object) -> None:
-        if not tracer.is_quiet:
-            with tracer.quiet():
-                platform.write(1)
+        with tracer.quiet():
+            platform.write(1)
 
-    host, workspace = Host(), Workspace(place.folder / "domicile.yaml")
-    with ExitStack() as stack:
-        stack.enter_context(workspace.locked())
-        parsed, _ = config.read(place.folder / "domicile.yaml")
-        source = stack.enter_context(closing(PostgresSource(place.engine[SOURCE], key=KEY, name="app")))
-        homes = {
-            Home(home): stack.enter_context(closing(PostgresHome(place.engine[home], key=KEY, name=f"app-{home}")))
-            for home in HOMES
-        }
-        scope = resolve(parsed, source.catalogue())
-        journal = stack.enter_context(closing(Journal(workspace.journal)))
-        record = Record(workspace, workspace.signer("test", host), journal, host=host, listener=hear)
-        moving = stack.enter_context(closing(Moving(record=record, source=source, homes=homes, rule=RULE, host=host)))
-        session = stack.enter_context(closing(Session(place.engine[SOURCE], store="app")))
-        standing = moving.begin(scope, TriggerFeed(session, followed(scope), host=host))
-        stack.callback(standing.close)
-        moving.bring(standing, source.draft(scope))
-        yield moving, standing
+    parsed, data = config.read(place.folder / "domicile.yaml")
+    host = Host(environment=mine.environment)
+    with Run.opened(mine.workspace, parsed, data, host=host, listener=hear) as run:
+        yield run
+
+
+def _plan(place: Place, tracer: Tracer) -> None:
+    with _opened(place, tracer) as run:
+        run.plan()
 
 
 def _begin(place: Place, tracer: Tracer) -> None:
-    with _under_way(place, tracer):
-        return
+    with _opened(place, tracer) as run:
+        run.apply(until=Stage.TRANSFER)
 
 
 def _go(place: Place, tracer: Tracer) -> None:
-    with _under_way(place, tracer) as (moving, standing):
-        moving.everybody(standing)
+    with _opened(place, tracer) as run:
+        run.apply(until=Stage.CUTOVER)
 
 
 def _return(place: Place, tracer: Tracer) -> None:
-    with _under_way(place, tracer) as (moving, standing):
-        moving.roll_back(standing, 1)
+    """Bring the first cohort back, unless a call that was killed had done it."""
+    with _opened(place, tracer) as run:
+        live, scope = run.moving()
+        live.find(scope)
+        if 1 in {cohort.number for cohort in live.at_home()}:
+            live.roll_back(scope, 1)
 
 
-def _again(place: Place, tracer: Tracer) -> None:
-    """Everybody once more; then nobody writes any more, and both ways run dry."""
-    with _under_way(place, tracer) as (moving, standing):
-        moving.everybody(standing)
-        follower = moving.follower(standing)
-        with tracer.quiet():
-            for _ in range(SETTLE_STEPS_MAX):
-                if not moving.step(follower).keys:
-                    return
-    raise RuntimeError("the two ways never run dry")
+def _close(place: Place, tracer: Tracer) -> None:
+    with _opened(place, tracer) as run:
+        run.apply(close=True)
 
 
-def _write(acts: int) -> Callable[[Place], None]:
-    def write(place: Place) -> None:
-        Platform(place.direct, place.folder, seed=SEED).write(acts)
+def _erase(place: Place, tracer: Tracer) -> None:
+    with _opened(place, tracer) as run:
+        run.apply(yes=True, until=Stage.ERASE)
 
-    return write
+
+def _certify(place: Place, tracer: Tracer) -> None:
+    with _opened(place, tracer) as run:
+        run.apply(yes=True)
+
+
+def _write(place: Place) -> None:
+    Platform(place.direct, place.folder, seed=SEED).write(WRITES_BETWEEN)
+
+
+def _approve(place: Place) -> None:
+    programme(place).approve()
+    _write(place)
+
+
+STEPS: Final[tuple[tuple[str, Callable[[Place, Tracer], None], str, Callable[[Place], None]], ...]] = (
+    ("plan", _plan, "", _write),
+    ("begin", _begin, "", _write),
+    ("go", _go, "", _write),
+    ("back", _return, "", _write),
+    ("close", _close, "Waiting", _approve),
+    ("erase", _erase, "", _write),
+    ("certify", _certify, "", _write),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Onward:
-    """The engine as a library: begin, bring, everybody, one cohort back, everybody again."""
+    """Copy, everybody home, one cohort back, everybody home and closed, erased, certified."""
 
     name: str = "live"
     homes: tuple[str, ...] = HOMES
-    steps: tuple[Step, ...] = (
-        Step(name="begin", act=_begin, then=_write(5)),
-        Step(name="go", act=_go, then=_write(5)),
-        Step(name="back", act=_return, then=_write(5)),
-        Step(name="again", act=_again),
-    )
+    steps: tuple[Step, ...] = tuple(Step(name=name, act=act, ends=ends, then=then) for name, act, ends, then in STEPS)
 
     def make(self, ground: Ground) -> None:
         """The live tests' tables."""
         place = ground.place
         with psycopg.connect(place.direct[SOURCE]) as connection:
             connection.execute(SCHEMA.encode())
+            connection.execute(EMAILS.encode())
         homes = {home.upper(): place.engine[home] for home in HOMES}
-        make(place.folder, RULES, source=place.engine[SOURCE], homes=homes)
+        make(place.folder, RULES + CUTOVER, source=place.engine[SOURCE], homes=homes)
 
-    def check_meanwhile(self, ground: Ground, start: None, *, dice: int) -> None:  # noqa: ARG002 - as the protocol has it
+    def check_meanwhile(self, ground: Ground, start: None, *, dice: int) -> None:  # noqa: ARG002 - the protocol's
         """Nobody has two places to write at; then people go on writing."""
         place = ground.place
         assert_one_authority(place.direct)
-        Platform(place.direct, place.folder, seed=dice).write(6)
+        Platform(place.direct, place.folder, seed=dice).write(WRITES_BETWEEN)
         assert_one_authority(place.direct)
 
-    def check_end(self, ground: Ground, start: None) -> None:  # noqa: ARG002 - as the protocol has it
-        """Everybody is at home, and everything that was promised is with them."""
+    def check_end(self, ground: Ground, start: None) -> None:  # noqa: ARG002 - the protocol's
+        """Everybody is at home with all that was promised, the source holds nothing of theirs, and the log says so."""
         place = ground.place
         assert_one_authority(place.direct)
-        platform = Platform(place.direct, place.folder, seed=SEED)
-        assert_kept(place.direct, platform.promises.all())
-        with closing(psycopg.connect(place.direct[SOURCE])) as line:
-            states = line.execute("SELECT DISTINCT state FROM domicile_directory.place").fetchall()
-        assert [("home",)] == states
+        assert_kept(place.direct, Platform(place.direct, place.folder, seed=SEED).promises.all())
+        assert_erased(place.direct)
+        mine = programme(place)
+        _assert_stated(mine)
+        audited = mine.audit()
+        assert audited.returncode == 0, audited.stdout + audited.stderr
 
-    def facts(self, ground: Ground) -> dict[str, str]:  # noqa: ARG002 - as the protocol has it
-        """None: what people write depends on when they can."""
-        return {}
+    def facts(self, ground: Ground) -> dict[str, str]:
+        """Copy → verdict, as the certificate tells."""
+        with programme(ground.place).opened() as run:
+            found = run.last(CertificatePredicate)
+            if found is None or not isinstance(found.predicate, CertificatePredicate):
+                return {}
+            return {one.id: one.verdict.value for one in found.predicate.copies}
+
+
+def _assert_stated(mine: Programme) -> None:
+    """Who went home and who came back, by the log, is everybody; what must be said once is said once."""
+    with mine.opened() as run:
+        stated = [recorded.predicate for recorded in run.ledger.statements()]
+    kinds = [predicate.KIND for predicate in stated]
+    assert 1 == kinds.count("clearance/v1") == kinds.count("certificate/v1") == kinds.count("plan/v1")
+    cohorts = [predicate for predicate in stated if isinstance(predicate, CohortPredicate)]
+    gone = sum(sum(one.subjects.values()) * (1 if one.way == "home" else -1) for one in cohorts)
+    assert len(MOVERS) == gone, f"by the log {gone} people are at home"
+    with closing(psycopg.connect(mine.environment["APP_DSN"])) as line:
+        states = line.execute("SELECT state, count(*) FROM domicile_directory.place GROUP BY 1").fetchall()
+    assert [("home", len(MOVERS))] == states

@@ -16,7 +16,7 @@ from tests.crash.writers import Promise, Promises
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(900)]
 SEED: Final = 3
-RUNS: Final = 4
+RUNS: Final = 2
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,8 @@ def everywhere() -> Iterator[Everywhere]:
 
 
 def test_p1_p5_p6_whatever_fails_people_keep_what_they_wrote(everywhere: Everywhere) -> None:
-    jobs = sampled(all_jobs(distinct(everywhere.effects, seed=SEED)), number=RUNS, seed=SEED)
+    changing = [effect for effect in distinct(everywhere.effects, seed=SEED) if not effect.spot.is_read]
+    jobs = sampled(all_jobs(changing), number=RUNS, seed=SEED)
     runs = [everywhere.run(job) for job in jobs]
     assert [Verdict.PASSED] * RUNS == [ran.verdict for ran in runs], "\n".join([f"seed {SEED}", *map(str, runs)])
 
@@ -47,7 +48,7 @@ class Forgetful(Onward):
 
 
 def test_a_write_that_is_lost_on_the_way_is_seen(everywhere: Everywhere) -> None:
-    last = next(one for one in everywhere.effects if one.spot.step == "again" and one.spot.words == "COMMIT")
+    last = next(one for one in everywhere.effects if one.spot.step == "certify" and one.spot.words == "COMMIT")
     everywhere.scenario = Forgetful()
     ran = everywhere.run(Job(effect=last, way=Way.KILL))
     everywhere.scenario = Onward()

@@ -26,7 +26,7 @@ from tests.crash.world import End
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(900)]
 SEED: Final = 5
-RUNS: Final = 4
+RUNS: Final = 3
 SPOT: Final = Spot(step="move", stage="fence", where="w", side=Side.SOURCE, words="COMMIT")
 
 
@@ -41,7 +41,8 @@ def everywhere() -> Iterator[Everywhere]:
 
 
 def test_p1_p5_p7_whatever_fails_the_end_is_the_same(everywhere: Everywhere) -> None:
-    jobs = sampled(all_jobs(distinct(everywhere.effects, seed=SEED)), number=RUNS, seed=SEED)
+    changing = [effect for effect in distinct(everywhere.effects, seed=SEED) if not effect.spot.is_read]
+    jobs = sampled(all_jobs(changing), number=RUNS, seed=SEED)
     runs = [everywhere.run(job) for job in jobs]
     assert [Verdict.PASSED] * RUNS == [ran.verdict for ran in runs], "\n".join([f"seed {SEED}", *map(str, runs)])
 

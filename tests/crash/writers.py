@@ -36,6 +36,7 @@ WRITES: Final = {
 ACTS: Final = ("note", "note", "note", "change", "change", "remove", "pay", "see", "see", "like", "letter")
 STAYERS: Final = frozenset(person for person in range(1, PEOPLE + 1) if person % 5 > 2)
 """Those of the world's people who are in no home's market."""
+MOVERS: Final = frozenset(range(1, PEOPLE + 1)) - STAYERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,13 +181,21 @@ def assert_one_authority(dsns: Mapping[str, str]) -> None:
         with closing(psycopg.connect(dsn, options=f"-c lock_timeout={LOCK_WAIT}")) as line:
             if line.execute("SELECT to_regclass('public.person') IS NULL").fetchone() == (True,):
                 continue
-            expected = set(open_at) if place == SOURCE else _listed(line)
+            expected = _guarded(line) if place == SOURCE else _listed(line)
             for person, places in open_at.items():
                 if person in expected and place in (SOURCE, home_of(person)) and _is_open(line, person):
                     places.append(place)
     for person, places in open_at.items():
         assert len(places) <= 1, f"person {person} can be written at {places}"
         assert person not in STAYERS or places == [SOURCE], f"person {person}, who stays, can be written at {places}"
+
+
+def _guarded(line: psycopg.Connection[Any]) -> set[int]:
+    """Whom the source lets write or keeps from it: everybody, but for those whom no guard keeps any more."""
+    query = "SELECT count(*) > 0 FROM pg_trigger WHERE tgname ~ 'domicile' AND tgrelid = 'public.person'::regclass"
+    if line.execute(query.encode()).fetchone() == (True,):
+        return set(range(1, PEOPLE + 1))
+    return {person for person, place in authorities(line).items() if place == SOURCE}
 
 
 def _listed(line: psycopg.Connection[Any]) -> set[int]:
@@ -225,15 +234,41 @@ def assert_kept(dsns: Mapping[str, str], promises: list[Promise]) -> None:
                 found = held[str(lives[person])]["letter"].count((one.id, one.person, one.other))
                 assert found == 1, f"{one} is there {found} times for {person}, who lives at {lives[person]}"
     for person, place in lives.items():
-        for act, table in (("see", "seen"), ("like", "likes")):
+        for act, table, where in (("see", "seen", str(place)), ("like", "likes", SOURCE)):
             mine = [one.end for one in promises if one.act == act and one.person == person]
             sure, perhaps = mine.count("done"), mine.count("unknown")
-            found = dict(held[str(place)][table])[person]
-            assert sure <= found <= sure + perhaps, f"{table} of {person}: {found} at {place}, promised {sure}"
+            found = dict(held[where][table])[person]
+            assert sure <= found <= sure + perhaps, f"{table} of {person}: {found} at {where}, promised {sure}"
     for home in HOMES:
         strangers = {person for person, place in lives.items() if place in HOMES and place != home}
         private = [row for row in held[home]["email"] if row[0] in strangers and row[1] is not None]
         assert [] == private, f"{home} holds private values of people of another home"
+
+
+LEFT: Final = {
+    "notes": 'SELECT id FROM "Note" WHERE person_id = ANY(%(movers)s)',
+    "payments": "SELECT number FROM payment WHERE wallet_id = ANY(%(movers)s)",
+    "letters": "SELECT id FROM letter WHERE sender = ANY(%(movers)s) AND recipient = ANY(%(movers)s)",
+    "values": "SELECT id FROM person WHERE id = ANY(%(movers)s) AND (email IS NOT NULL OR seen IS NOT NULL)",
+    "addresses": "SELECT id FROM clip WHERE person_id = ANY(%(movers)s) AND ip IS NOT NULL",
+    "guards": "SELECT tgname FROM pg_trigger WHERE tgname ~ 'domicile'",
+    "lists": "SELECT nspname FROM pg_namespace WHERE nspname = 'domicile'",
+}
+
+
+def assert_erased(dsns: Mapping[str, str]) -> None:
+    """The source holds nothing private of who moved, and all of who stays; nothing of ours stands in anybody's way."""
+    with closing(psycopg.connect(dsns[SOURCE])) as line:
+        for what, query in LEFT.items():
+            assert [] == line.execute(query.encode(), {"movers": list(MOVERS)}).fetchall(), f"{what} are left"
+        stay = list(STAYERS)
+        first = 'SELECT count(*) FROM "Note" WHERE id < %s AND person_id = ANY(%s)'
+        assert (len(stay),) == line.execute(first.encode(), [FIRST_ID, stay]).fetchone()
+        whole = "SELECT count(*) FROM person JOIN clip USING (id) WHERE id = ANY(%s) AND email ~ '@' AND ip <> ''"
+        assert (len(stay),) == line.execute(whole.encode(), [stay]).fetchone()
+    for home in HOMES:
+        with closing(psycopg.connect(dsns[home])) as line:
+            assert [] == line.execute(LEFT["guards"].encode()).fetchall(), f"guards are left at {home}"
 
 
 def _assert_notes(
