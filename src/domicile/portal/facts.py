@@ -65,13 +65,17 @@ class Rows:
 
     @property
     def kept(self) -> int | None:
-        """Rows home has and the source keeps; None while the erasure is not over."""
+        """Rows home has and the source keeps; None while the erasure is not over, or no slices are named."""
+        if not self.slices:
+            return None
         whole = self.slices_erased == self.slices_to_erase and self.slices_equal == self.slices
         return self.moved - self.deleted - self.blanked if whole else None
 
     @property
     def equality(self) -> str:
         """The comparison in words."""
+        if not self.slices:
+            return words.NOTHING
         if self.slices_differing:
             return f"✕ {self.slices_differing:,} of {self.slices:,} slices differ"
         if self.slices_equal == self.slices:

@@ -83,9 +83,7 @@ def _moved_live(facts: Facts) -> Iterator[Step]:
     )  # fmt: skip
     yield _cohorts(facts)
     freeze = facts.freeze
-    text = (
-        f"{words.some(total.slices, 'slice')} and {words.some(total.planned, 'row')} that leave the source written down"
-    )
+    text = f"{words.some(total.slices, 'slice')} of {words.some(total.planned, 'row')} written down"
     yield Step(
         stage="freeze", title="Freeze", state=State.DONE if freeze else State.OPEN,
         when=freeze.frozen_at if freeze else None,
