@@ -31,7 +31,7 @@ import psycopg
 
 from shortvideo.media.clips import make
 from shortvideo.oracle.ledger import Ledger
-from shortvideo.traffic.figures import Phase
+from shortvideo.traffic.figures import Histogram, Phase
 from shortvideo.traffic.people import Crowd, with_sessions
 from shortvideo.traffic.run import Nobody, Run
 from shortvideo.traffic.wire import Wire
@@ -91,7 +91,8 @@ class Beside:
                 traffic._end(said)
             finally:
                 process.kill()
-                process.communicate()
+                process.wait()
+                process.stdout.close()
 
     def now(self, phase: str) -> None:
         """Say what begins now."""
@@ -176,7 +177,11 @@ def _listen(run: Run, loop: asyncio.AbstractEventLoop) -> None:
 
 def _felt(run: Run) -> dict[str, Any]:
     """What is handed over: no word of any person."""
+    held = Histogram()
+    for found in run.board.phases.values():
+        held.merge(found.held)
     return {
+        "held": _times(held.count, held.percentile, held.max_ms),
         "phases": [_phase(name, found) for name, found in run.board.phases.items() if name != FIRST_PHASE],
         "notes": dict(run.board.notes.most_common(NOTES_SHOWN)),
         "unsent": run.unsent,
