@@ -88,7 +88,10 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         (b'{"measured_by": "x", "phases": [], "more": 1}', "more: Extra inputs"),
         (b'{"measured_by": "", "phases": []}', "measured_by: String should have at least"),
         (b'{"measured_by": "x", "phases": [{}]}', "phases.0.name: Field required"),
-        (b'{"measured_by": "x", "phases": [' + b",".join([ONE] * (PHASES_MAX + 1)) + b"]}", "phases: Tuple should have at"),
+        (
+            b'{"measured_by": "x", "phases": [' + b",".join([ONE] * (PHASES_MAX + 1)) + b"]}",
+            "phases: Tuple should have at",
+        ),
         (b'{"measured_by": "x", "phases": [], "held": {"requests": -1}}', "held.requests"),
         (b'{"measured_by": "x", "phases": [], "held": {"requests": 1, "p50_ms": NaN}}', "held.p50_ms"),
         (b" " * (FELT_BYTES_MAX + 1), "larger than"),
