@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from domicile.certify import WORST_LAST
 from domicile.cohorts import LagPoint
+from domicile.felt import Felt
 from domicile.model import Finding
 from domicile.portal import lag, schematic, words
 from domicile.portal.facts import Facts, Rows, gather
@@ -73,8 +74,9 @@ class LockTime:
 class Extras:
     """What a reader wants to know and no statement says.
 
-    `lag` is shown when people went home in cohorts. `checkpoint` is the log's signed head as text, `certificate` the
-    SHA-256 of the certificate's envelope, `bundle` the file name of the bundle.
+    `lag` is shown when people went home in cohorts; `felt` is what somebody beside the engine measured. `checkpoint`
+    is the log's signed head as text, `certificate` the SHA-256 of the certificate's envelope, `bundle` the file name of
+    the bundle.
     """
 
     engine: str
@@ -83,6 +85,7 @@ class Extras:
     findings: tuple[Finding, ...] = ()
     locks: tuple[LockTime, ...] = ()
     lag: tuple[LagPoint, ...] = ()
+    felt: Felt | None = None
     checkpoint: str | None = None
     certificate: str | None = None
     bundle: str | None = None
@@ -166,6 +169,7 @@ def render(statements: Sequence[Predicate], *, extras: Extras) -> str:
         always=ALWAYS,
         pictures=(("wide", schematic.wide(facts)), ("narrow", schematic.narrow(facts))),
         flow=flow,
+        felt=extras.felt,
         lag_curves=lag.curves(extras.lag),
         lag_highest=lag.highest_s(extras.lag),
         COHORTS_SHOWN=COHORTS_SHOWN,

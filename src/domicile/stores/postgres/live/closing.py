@@ -135,7 +135,10 @@ def _spare_bare(work: Work, dataset: DatasetScope) -> None:
 
 
 def _tell_shared(work: Work, dataset: DatasetScope, held: Mapping[Home, Held]) -> None:
-    """Rows of people of several homes: compared by key, at the last of their homes that has them (docs/closure.md)."""
+    """Rows of people of several homes: compared by key, at the last of their homes that has them (docs/closure.md).
+
+    What is to become of such a row at the source stays as the closure says: gone, or without its private columns.
+    """
     names, lines = work.names(dataset), work.lines(dataset)
     several = sql.SQL(
         "EXISTS (SELECT FROM {lines} AS o WHERE o.round = 0 AND o.part <> w.part AND {same})"
@@ -155,17 +158,21 @@ def _tell_shared(work: Work, dataset: DatasetScope, held: Mapping[Home, Held]) -
         _note_lacking(work, dataset, home, moment, lacking)
     homes = sql.SQL("{}::text[]").format(sql.Literal(list(work.scope.homes)))
     bearer = sql.SQL(
-        "(SELECT DISTINCT ON ({names}) part, {names} FROM (SELECT w.*, EXISTS (SELECT FROM {lacking} AS l"
-        " WHERE l.part = w.part AND {same}) AS lacks FROM {lines} AS w WHERE {shared}) AS q"
+        "(SELECT DISTINCT ON ({names}) part, {names}, leaving FROM (SELECT w.*, EXISTS (SELECT FROM {lacking} AS l"
+        " WHERE l.part = w.part AND {same}) AS lacks, (SELECT max(o.fate) FROM {lines} AS o WHERE o.round = 0"
+        " AND o.fate <> {keep} AND {other}) AS leaving FROM {lines} AS w WHERE {shared}) AS q"
         " ORDER BY {names}, lacks, array_position({homes}, part) DESC)"
-    ).format(names=names, lacking=lacking, same=lines_match(dataset, "l", "w"), lines=lines, shared=shared, homes=homes)
+    ).format(
+        names=names, lacking=lacking, same=lines_match(dataset, "l", "w"), lines=lines, shared=shared, homes=homes,
+        other=lines_match(dataset, "o", "w"), keep=sql.Literal(Fate.KEEP.value),
+    )  # fmt: skip
     work.run(
         sql.SQL(
-            "UPDATE {lines} AS w SET fate = CASE WHEN b.part = w.part THEN {delete} ELSE {keep} END FROM {bearer} AS b"
+            "UPDATE {lines} AS w SET fate = CASE WHEN b.part = w.part THEN b.leaving ELSE {keep} END FROM {bearer} AS b"
             " WHERE {shared} AND {same}"
         ).format(
             lines=lines, bearer=bearer, shared=shared, same=lines_match(dataset, "b", "w"),
-            delete=sql.Literal(Fate.DELETE.value), keep=sql.Literal(Fate.KEEP.value),
+            keep=sql.Literal(Fate.KEEP.value),
         )
     )  # fmt: skip
     work.run(sql.SQL("DROP TABLE {}").format(lacking))

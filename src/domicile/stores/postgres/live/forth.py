@@ -21,7 +21,7 @@ from domicile.rules import Apart, HomeRows
 from domicile.stores.postgres.closure.needs import refuses_at_home
 from domicile.stores.postgres.closure.work import is_everywhere
 from domicile.stores.postgres.live import carrying, delta
-from domicile.stores.postgres.live.carrying import HOW, How, keys_of
+from domicile.stores.postgres.live.carrying import HOW, How, Put, keys_of
 from domicile.stores.postgres.live.delta import Settled
 from domicile.stores.postgres.names import (
     STAGING,
@@ -231,22 +231,13 @@ def _of_others(scope: Scope, dataset: DatasetScope) -> How | None:
 
 
 def _write(connection: psycopg.Connection[Any], scope: Scope, datasets: list[DatasetScope], *, lived_in: bool) -> None:
-    for dataset in reversed(datasets):
-        theirs = _theirs(scope, dataset) if lived_in else ()
-        carrying.delete(
-            connection, dataset, carrying.arrived(dataset, How.REPLACE), carrying.same_row(dataset, "d", "b")
-        )
-        carrying.delete(
-            connection,
-            dataset,
-            carrying.arrived(dataset, How.PUT, How.BARE),
-            carrying.same_row(dataset, "d", "b"),
-            theirs,
-        )
     for dataset in datasets:
         theirs = _theirs(scope, dataset) if lived_in else ()
-        carrying.insert(connection, dataset, carrying.arrived(dataset, How.REPLACE), unless_there=False)
-        carrying.insert(connection, dataset, carrying.arrived(dataset, How.PUT, How.BARE, How.ADD), unless_there=True)
+        carrying.put(
+            connection, dataset, Put(using=carrying.arrived(dataset, How.REPLACE)),
+            Put(using=carrying.arrived(dataset, How.PUT, How.BARE), spare=theirs),
+        )  # fmt: skip
+        carrying.insert(connection, dataset, carrying.arrived(dataset, How.ADD), unless_there=True)
         public = tuple(item.name for item in dataset.columns if item.name not in dataset.private)
         carrying.update(connection, dataset, public, carrying.arrived(dataset, How.PUBLIC))
     for dataset in reversed(datasets):
