@@ -36,7 +36,7 @@ DIFFERENCES_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Moment:
+class Moment:
     """A home as `verify` asks for it: the one view that is held."""
 
     view: Snapshot
@@ -109,7 +109,7 @@ class Closing:
     def _compare(self, scope: Scope, slices: tuple[Slice, ...], held: Mapping[Home, Held]) -> Equality:
         with self.record.timed("verify", total=sum(piece.rows for piece in slices)) as words:
             equality = verify.verify(
-                self.source, {home: _Moment(view=moment.view) for home, moment in held.items()}, scope, slices,
+                self.source, {home: Moment(view=moment.view) for home, moment in held.items()}, scope, slices,
                 fenced=True, now=self.record.now(), listener=self.record.listener,
             )  # fmt: skip
             differing = sum(not pair.equal for pair in equality.private)

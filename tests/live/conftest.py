@@ -12,7 +12,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from domicile import config
-from domicile.model import DatasetId, Scope, State
+from domicile.model import DatasetId, Home, Scope, State
 from domicile.plan.resolve import resolve
 from domicile.stores.postgres import fence
 from domicile.stores.postgres.catalogue import read_catalogue
@@ -22,7 +22,8 @@ from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.session import connect
 from tests.attack.conftest import run
 from tests.attack.programme import PERSON, make
-from tests.servers import Databases
+from tests.live.histories import Place
+from tests.servers import Databases, create_database
 
 PEOPLE: Final = DatasetId("app.public.person")
 STAYER, HOME, MOVING, FENCED, HOME_TOO, OTHER_STAYER = 1, 2, 4, 6, 8, 3
@@ -177,3 +178,11 @@ def copy_of(template: Sides, server: EmbeddedServer, databases: Databases) -> Si
     """A copy of both databases."""
     source, home = (databases(server, str(conninfo_to_dict(dsn)["dbname"])) for dsn in (template.source, template.home))
     return Sides(source=source, home=home, scope=template.scope)
+
+
+@pytest.fixture(scope="module")
+def place(pg18: EmbeddedServer, request: pytest.FixtureRequest) -> Place:
+    """The databases of a small platform: one that data leaves, and two homes."""
+    module = request.module.__name__.rsplit(".", 1)[-1]
+    names = {Home(home): create_database(pg18, f"{module}_{home}") for home in ("us", "ca")}
+    return Place(source=create_database(pg18, f"{module}_source"), homes=names)

@@ -3,54 +3,26 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
-from psycopg import sql
 
 from domicile.errors import Undecided
-from domicile.host import Host
-from domicile.model import Home, State
 from domicile.stores.feed import FeedKind
-from domicile.stores.postgres import fence
-from domicile.stores.postgres.feed.choosing import make_feed
-from domicile.stores.postgres.fence import create_staging, install_at_home
-from domicile.stores.postgres.guard import Guarding
-from domicile.stores.postgres.home import PostgresHome
-from domicile.stores.postgres.live import back
 from domicile.stores.postgres.live.follower import Follower
-from domicile.stores.postgres.names import STAGING
-from domicile.stores.postgres.server import EmbeddedServer
-from domicile.stores.postgres.session import Session
-from domicile.stores.postgres.source import PostgresSource
-from tests.servers import create_database
+from tests.live.histories import Followed, Place, changes, otherwise, rows_of
 from tests.stores import flow, invariants
-from tests.stores.benches import DIGEST_KEY, MemoryBench, Row, _plain
+from tests.stores.benches import MemoryBench, Row
 from tests.stores.random_worlds import DECIDED, worlds
 from tests.stores.world import Sheet, World
 
 QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
-histories = settings(max_examples=40, deadline=None, print_blob=True, suppress_health_check=QUIET)
-SCHEMAS = ("public", "domicile", "domicile_directory")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """The databases of a small platform: one that data leaves, and two homes."""
-
-    source: str
-    homes: dict[Home, str]
-
-
-@pytest.fixture(scope="module")
-def place(pg18: EmbeddedServer) -> Place:
-    names = {Home(home): create_database(pg18, f"live_{home}") for home in ("us", "ca")}
-    return Place(source=create_database(pg18, "live_source"), homes=names)
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # each example takes a second: a failing one is told as it is
+histories = settings(max_examples=40, deadline=None, print_blob=True, suppress_health_check=QUIET, phases=PHASES)
 
 
 @pytest.mark.timeout(900)
@@ -75,18 +47,18 @@ def _follow(world: World, seed: int, place: Place, kind: FeedKind | Literal["aut
     except Undecided:  # worlds are decided for one home, and these have two
         reject()
     expected = invariants.observe_homes(memory, world)
-    with _followed(world, place, kind) as follower, psycopg.connect(place.source, autocommit=True) as platform:
-        before = replace(world, sheets=tuple(_otherwise(sheet, dice) for sheet in world.sheets))
+    with Followed(world, place, kind) as follower, psycopg.connect(place.source, autocommit=True) as platform:
+        before = replace(world, sheets=tuple(otherwise(sheet, dice) for sheet in world.sheets))
         empty = replace(world, sheets=tuple(replace(sheet, rows=()) for sheet in world.sheets))
         for start, end in ((empty, before), (before, world)):
-            for statement in _changes(start, end, dice):
+            for statement in changes(start, end, dice):
                 platform.execute(statement)
                 if not dice.randrange(6):
                     _step(follower)
         while not (done := follower.step()).complete or done.keys:
             assert not done.unlike
         found = {
-            str(home): {sheet.name: _rows(dsn, sheet) for sheet in world.sheets} for home, dsn in place.homes.items()
+            str(home): {sheet.name: rows_of(dsn, sheet) for sheet in world.sheets} for home, dsn in place.homes.items()
         }
     for home, tables in expected.items():
         for name, rows in tables.items():
@@ -111,107 +83,3 @@ def _step(follower: Follower) -> None:
         follower.step()
     except Undecided:
         return
-
-
-class _followed:  # noqa: N801 - reads as a verb
-    def __init__(self, world: World, place: Place, kind: FeedKind | Literal["auto"]) -> None:
-        self.world, self.place, self.kind = world, place, kind
-
-    def __enter__(self) -> Follower:
-        for dsn in (self.place.source, *self.place.homes.values()):
-            with psycopg.connect(dsn, autocommit=True) as connection:
-                for schema in SCHEMAS:
-                    connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
-                for statement in self.world.ddl():
-                    connection.execute(statement)
-        self.source = PostgresSource(self.place.source, key=DIGEST_KEY, name="app")
-        scope = self.world.scope(self.source.catalogue())
-        connection = self.source.connection
-        with connection.transaction():
-            create_staging(connection, scope, STAGING, state=State.MOVING)
-            connection.execute("INSERT INTO domicile.token VALUES ('secret')")
-            fence.lock_for_guard(connection, scope)
-            fence.install(connection, scope, Guarding(closed=False))
-            back.make_waiting(connection, scope)
-        homes = {home: PostgresHome(self.place.homes[home], key=DIGEST_KEY, name=f"app-{home}") for home in scope.homes}
-        for store in homes.values():
-            install_at_home(store.connection, scope)
-        self.session = Session(self.place.source, store="app")
-        self.feed = make_feed(self.kind, self.session, scope.datasets, host=Host())
-        self.feed.begin()
-        self.follower = Follower(source=self.source, homes=homes, feed=self.feed, feeds_back={}, scope=scope)
-        return self.follower
-
-    def __exit__(self, *_: object) -> None:
-        self.follower.close()
-        self.feed.end()
-        self.source.close()
-        for store in self.follower.homes.values():
-            store.close()
-        self.session.close()
-
-
-def _otherwise(sheet: Sheet, dice: random.Random) -> Sheet:
-    """The sheet as it may have been: rows missing, values of other rows in some columns."""
-    names = list(sheet.columns)
-    free = [number for number, name in enumerate(names) if name not in sheet.key]
-    rows = []
-    for row in sheet.rows:
-        if dice.randrange(3):
-            other = list(row)
-            if free and dice.randrange(2):
-                at = dice.choice(free)
-                other[at] = dice.choice(sheet.rows)[at]
-            rows.append(tuple(other))
-    return replace(sheet, rows=tuple(rows))
-
-
-def _changes(start: World, end: World, dice: random.Random) -> Iterator[sql.Composed]:
-    statements = [one for sheet in start.sheets for one in _of_sheet(sheet, end.sheet(sheet.name))]
-    dice.shuffle(statements)
-    yield from statements
-
-
-def _of_sheet(start: Sheet, end: Sheet) -> Iterator[sql.Composed]:
-    table = sql.Identifier(start.table.schema, start.table.name)
-    names = list(start.columns)
-    if not start.key:
-        if start.rows != end.rows:
-            values = sql.SQL(", ").join(_values(row) for row in end.rows)
-            insert = sql.SQL("; INSERT INTO {} VALUES {}").format(table, values) if end.rows else sql.SQL("")
-            yield sql.SQL("DELETE FROM {}{}").format(table, insert)
-        return
-    places = [names.index(name) for name in start.key]
-    before = {tuple(row[at] for at in places): row for row in start.rows}
-    after = {tuple(row[at] for at in places): row for row in end.rows}
-    for key in before.keys() | after.keys():
-        where = sql.SQL(" AND ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(part))
-            for name, part in zip(start.key, key, strict=True)
-        )
-        if key not in after:
-            yield sql.SQL("DELETE FROM {} WHERE {}").format(table, where)
-        elif key not in before:
-            yield sql.SQL("INSERT INTO {} VALUES {}").format(table, _values(after[key]))
-        elif before[key] != after[key]:
-            sets = sql.SQL(", ").join(
-                sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(part))
-                for name, part in zip(names, after[key], strict=True)
-            )
-            yield sql.SQL("UPDATE {} SET {} WHERE {}").format(table, sets, where)
-
-
-def _values(row: Row) -> sql.Composed:
-    return sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, row)))
-
-
-def _rows(dsn: str, sheet: Sheet) -> list[Row]:
-    names = sql.SQL(", ").join(
-        sql.SQL("{}::text" if words == "jsonb" else "{}").format(sql.Identifier(name))
-        for name, words in sheet.columns.items()
-    )
-    with psycopg.connect(dsn) as connection:
-        found = connection.execute(
-            sql.SQL("SELECT {} FROM {}").format(names, sql.Identifier(sheet.table.schema, sheet.table.name))
-        )
-        return sorted(map(_plain, found), key=repr)

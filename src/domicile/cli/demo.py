@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-def demo(  # noqa: PLR0913, PLR0917 - options
+def demo(
     folder: Annotated[Path, typer.Option(help="Where file, evidence and report go.")] = Path("domicile-demo"),
     users: Annotated[int, typer.Option(help="How many people have an account; about 50 rows each.")] = 3_000,
     people: Annotated[int, typer.Option(help="How many of them are there and do something.")] = 150,

@@ -17,7 +17,7 @@ from domicile.host import Host
 from domicile.model import Home, Kind, Scope, State
 from domicile.stores.postgres import places, writers
 from domicile.stores.postgres.home import PostgresHome
-from domicile.stores.postgres.names import movers_of
+from domicile.stores.postgres.names import movers_of, staged
 from domicile.stores.postgres.session import faults, number, run
 from domicile.stores.postgres.source import PostgresSource
 
@@ -187,7 +187,7 @@ class People:
 
     def _tell(self, target: psycopg.Connection[Any], home: Home, kind: Kind) -> None:
         movers = movers_of(kind.dataset)
-        arriving = sql.Identifier("pg_temp", "domicile_arriving")
+        arriving = staged("arriving", kind.dataset, "pg_temp")  # of each kind: all are told in one transaction
         with faults(self.source.name, "read its list of people"):
             people = run(
                 self.source.connection,
