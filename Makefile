@@ -16,7 +16,7 @@ PATHS := $(foreach folder,src tests bench examples scripts,$(if $(shell find $(f
 
 SERVICE_ARGS ?=
 
-.PHONY: help demo service test check bench docs lock fmt clean venv
+.PHONY: help demo service test crash check bench docs lock fmt clean venv
 
 help: ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -31,6 +31,10 @@ test: $(READY) ## run every test against real servers (TESTS=path narrows)
 	@scripts/debian.sh test
 	$(BIN)/python scripts/majors.py .cache/postgres
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
+
+crash: $(READY) ## fail every effect of the engine in every way, for hours (SEED=, SCENARIO=whole|live, MINUTES= each)
+	@$(BIN)/python -u -m tests.crash --scenario $(or $(SCENARIO),all) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(MINUTES),--minutes $(MINUTES))
 
 check: $(READY) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check $(PATHS)

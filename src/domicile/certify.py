@@ -21,6 +21,9 @@ from domicile.predicates import (
     PlanPredicate,
     Predicate,
     SweepPredicate,
+    is_frozen,
+    slices_of,
+    still_standing,
 )
 from domicile.proof import CopyVerdict, Verdict
 
@@ -32,6 +35,7 @@ _MAY_HOLD_RESIDUE = frozenset({Verdict.BLOCKED_UNTIL, Verdict.HELD, Verdict.PRES
 class _Facts:
     """What the statements say, in the order of the log."""
 
+    frozen: bool
     equal: Mapping[str, int]
     erased: Mapping[str, tuple[int, int]]
     sweep: SweepPredicate | None
@@ -56,13 +60,13 @@ def certify(
     plan = next(iter(statements), None)
     if not isinstance(plan, PlanPredicate):
         raise EvidenceFault("certificate: the log does not begin with a plan; begin a new run")
-    facts = _gather(statements)
-    judged = _judge(plan, verdicts, facts)
+    facts, slices = _gather(statements), slices_of(statements)
+    judged = _judge(plan, slices, verdicts, facts)
     return CertificatePredicate(
         plan=plan.plan,
         verdict=roll_up(copy.verdict for copy in judged),
         copies=judged,
-        counts=_count(plan.slices, facts),
+        counts=_count(slices, facts),
         not_proven=tuple(dict.fromkeys([*plan.not_proven, *not_proven])),
         issued_at=issued_at,
     )
@@ -72,7 +76,7 @@ def _gather(statements: Sequence[Predicate]) -> _Facts:
     equal: dict[str, int] = {}
     erased: dict[str, tuple[int, int]] = {}
     sweep: SweepPredicate | None = None
-    for statement in statements:
+    for statement in still_standing(statements):
         if isinstance(statement, EqualityPredicate) and statement.fenced:
             equal.update({s.id: s.rows for s in statement.slices if s.source == s.home})
         elif isinstance(statement, ErasurePredicate) and statement.phase is Phase.OUTCOME:
@@ -80,10 +84,12 @@ def _gather(statements: Sequence[Predicate]) -> _Facts:
             sweep = None  # a search before the last erasure says nothing about what is left after it
         elif isinstance(statement, SweepPredicate):
             sweep = statement
-    return _Facts(equal=equal, erased=erased, sweep=sweep)
+    return _Facts(frozen=is_frozen(statements), equal=equal, erased=erased, sweep=sweep)
 
 
-def _judge(plan: PlanPredicate, verdicts: Sequence[CopyVerdict], facts: _Facts) -> tuple[JudgedCopy, ...]:
+def _judge(
+    plan: PlanPredicate, slices: Sequence[PlannedSlice], verdicts: Sequence[CopyVerdict], facts: _Facts
+) -> tuple[JudgedCopy, ...]:
     given = {verdict.copy: verdict for verdict in verdicts}
     missing = sorted({copy.id for copy in plan.copies} ^ given.keys())
     if missing or len(given) != len(verdicts):
@@ -92,7 +98,7 @@ def _judge(plan: PlanPredicate, verdicts: Sequence[CopyVerdict], facts: _Facts) 
     for copy in judged:
         _require_backed(copy, facts)
     if roll_up(copy.verdict for copy in judged) is not Verdict.PRESENT:
-        _require_all_erased(plan.slices, facts)
+        _require_all_erased(slices, facts)
     return judged
 
 
@@ -114,6 +120,8 @@ def _require_backed(copy: JudgedCopy, facts: _Facts) -> None:
 
 
 def _require_all_erased(slices: Sequence[PlannedSlice], facts: _Facts) -> None:
+    if not facts.frozen:
+        raise EvidenceFault("certificate: people went home, and no slices are frozen, so a copy is `present`")
     for planned in slices:
         if facts.erased.get(planned.id, (0, 0)) != (planned.erase.delete, planned.erase.blank):
             raise EvidenceFault(

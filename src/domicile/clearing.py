@@ -7,7 +7,7 @@ Holds no rule: `verify`, `cutover` and `erase` do. It joins them with the stores
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from domicile import cutover, erase, stating, verify
@@ -19,6 +19,7 @@ from domicile.model import Form, Home, Manifest, Scope, Slice, State
 from domicile.predicates import ClearancePredicate, EqualityPredicate, ErasurePredicate
 from domicile.proof import Clearance, Equality, Erased, Restore
 from domicile.record import Record
+from domicile.stores import Living
 from domicile.stores.postgres import restoring
 from domicile.stores.postgres.copies import CopyKind, copy_id
 from domicile.stores.postgres.home import PostgresHome
@@ -34,6 +35,8 @@ class Clearing:
     homes: Mapping[Home, PostgresHome]
     config: Config
     host: Host
+    living: Callable[[Slice], Living] | None = None
+    """Where homes live already: what is asked of a home that is no longer what was compared."""
 
     def equality(self, scope: Scope, manifest: Manifest) -> tuple[Equality, str]:
         """The equality under the fence and its statement's digest; read now, or the one that already cleared."""
@@ -163,7 +166,9 @@ class Clearing:
 
     def _erase_group(self, group: Sequence[Slice], clearance: Clearance) -> tuple[Erased, ...]:
         try:
-            return erase.erase_group(self.source, self.homes, group, clearance, listener=self.record.listener)
+            return erase.erase_group(
+                self.source, self.homes, group, clearance, listener=self.record.listener, living=self.living
+            )
         except NotEqual:
             if not self.source.erased():
                 self.record.forget_equality()

@@ -18,7 +18,7 @@ from pydantic import (
 
 from domicile.catalogue import TableName
 from domicile.errors import BadFile
-from domicile.rules import DatasetRule, Decide, FileModel, PathHops
+from domicile.rules import DatasetRule, Decide, FileModel, PathHops, Pause
 from domicile.tree import load_tree, read_bytes
 
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
@@ -171,6 +171,23 @@ class DirectoryRule(FileModel):
     purpose: Annotated[str, Field(min_length=1, max_length=500)]
 
 
+class CutoverRule(FileModel):
+    """Move people in cohorts, while everybody writes; without it all are moved at once, under one fence.
+
+    `canaries` are keys of people who go first, `grow` the shares of all that go then, the last one again and again.
+    `pause` says after which cohorts `apply` stops for a person to look.
+    """
+
+    feed: Literal["auto", "slot", "trigger"] = "auto"
+    canaries: Annotated[tuple[str, ...], Field(max_length=10_000)] = ()
+    grow: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)], ...], Field(min_length=1, max_length=64)
+    ] = (0.01, 0.05, 0.1)
+    wait_s_max: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 5.0
+    pause: Pause = Pause.FIRST
+    retained_mib_max: Annotated[int, Field(ge=16, le=16_777_216)] = 4_096
+
+
 class Config(FileModel):
     """The whole file."""
 
@@ -182,6 +199,7 @@ class Config(FileModel):
     subject: SubjectRule
     other_subjects: Annotated[tuple[SubjectRule, ...], Field(max_length=16)] = ()
     directory: DirectoryRule | None = None
+    cutover: CutoverRule | None = None
     datasets: dict[str, DatasetRule]
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from domicile.errors import NoClearance
 from domicile.events import Advanced, Listener
 from domicile.model import DatasetId, Digest, Home, Scope, Slice
 from domicile.proof import Clearance, Erased
-from domicile.stores import HomeStore, SourceStore
+from domicile.stores import HomeStore, Living, SourceStore
 
 
 def order(scope: Scope, slices: Sequence[Slice]) -> Iterator[tuple[DatasetId, Home, tuple[Slice, ...]]]:
@@ -26,15 +26,18 @@ def order(scope: Scope, slices: Sequence[Slice]) -> Iterator[tuple[DatasetId, Ho
                 yield name, home, group
 
 
-def erase_group(
+def erase_group(  # noqa: PLR0913 - both ends, what, by which permission, and how homes are asked
     source: SourceStore,
     homes: Mapping[Home, HomeStore],
     group: Sequence[Slice],
     clearance: Clearance,
     *,
     listener: Listener,
+    living: Callable[[Slice], Living] | None = None,
 ) -> tuple[Erased, ...]:
     """Erase the slices of one dataset and home; return what each transaction did.
+
+    `living` makes what is asked of a home that lives on and no longer is what it was when it was compared.
 
     Raises NoClearance for a slice the clearance doesn't name, NotEqual or Collateral as the store says.
     """
@@ -44,7 +47,9 @@ def erase_group(
         proven = clearance.digest_of(piece.id)
         if proven is None:
             raise NoClearance(f"{piece.id} is not cleared; nothing of it was erased")
-        result = marks.get(piece.id) or source.erase(piece, proven, _reader(homes[piece.home], piece))
+        result = marks.get(piece.id) or source.erase(
+            piece, proven, _reader(homes[piece.home], piece), living=living(piece) if living else None
+        )
         done.append(result)
         listener(Advanced(stage="erase", units=result.deleted + result.blanked, text=piece.dataset))
     return tuple(done)

@@ -322,10 +322,18 @@ class Scope:
 
 
 class Form(StrEnum):
-    """How much of a row goes home: all of it, or a skeleton with the private fields blanked."""
+    """How much of a row goes home: all of it, or a skeleton with the private fields blanked.
+
+    The end of a move under way says of whole rows, too, what may be compared while home lives (`closing`): of split
+    rows key and private columns, as what is public goes on being written on both sides; of rows of several homes the
+    key, as each home keeps a version of its own; nothing of rows that the source keeps as well.
+    """
 
     WHOLE = "whole"
     SKELETON = "skeleton"
+    PRIVATE = "private"
+    SHARED = "shared"
+    KEPT = "kept"
 
 
 class Fate(StrEnum):

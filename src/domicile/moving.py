@@ -6,21 +6,23 @@
 
 Holds no rule of its own: `cohorts` says how many go, the stores say who and what. What is done is known from people's
 states in the source, from marks in the stores, and from the journal; so each step may be killed and begun again (P5).
-`apply` does not use it yet: it ends at the last cut-over.
+A cohort that went, home or back, is noted before its states change and stated in the log after; `settle` finishes what
+a kill came between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from domicile import cohorts
+from domicile import cohorts, stating
 from domicile.cohorts import Cohort, LagPoint, Rule, Way
 from domicile.errors import NotEqual, Refused, Unreachable
 from domicile.events import Advanced, Noted
 from domicile.host import Host
-from domicile.model import Home, Manifest, Scope
+from domicile.model import Home, Manifest, Scope, State
 from domicile.record import Record
+from domicile.rules import Pause
 from domicile.stores.feed import Changefeed
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live.follower import Follower, Stepped
@@ -46,6 +48,8 @@ class Moving:
     homes: Mapping[Home, PostgresHome]
     rule: Rule
     host: Host
+    back: bool = True
+    """Whether what changes at home is brought back; not from the close on."""
     _follower: Follower | None = field(default=None, init=False)
     _last_step_s: float = field(default=0.0, init=False)
 
@@ -57,11 +61,11 @@ class Moving:
 
     # -- begin, draft, copy ----------------------------------------------------------------------------------------
 
-    def begin(self, scope: Scope, feed: Changefeed) -> Standing:
-        """Stand guards that refuse nobody yet, begin the feed, and note when; safe to repeat."""
+    def begin(self, scope: Scope, feed: Changefeed, *, follow: bool = True) -> Standing:
+        """Stand guards that refuse nobody yet, begin the feed (to `follow` it), and note when; safe to repeat."""
         standing = Standing(source=self.source, homes=self.homes, scope=scope, feed=feed, host=self.host)
         with self.record.timed("follow") as words:
-            standing.begin()
+            standing.begin(follow=follow)
             words[0] = f"{standing.people.count()} people are to go home"
         return standing
 
@@ -107,7 +111,7 @@ class Moving:
 
         Back first: of a row of two people, one of whom is at home, what they wrote there must not be overwritten.
         """
-        for home in follower.homes:
+        for home in follower.homes if self.back else ():
             if follower.is_lived_in(home):
                 follower.step_back(home)
         done = follower.step(cohort=cohort, repair=repair)
@@ -171,6 +175,7 @@ class Moving:
             cohort = self._try(standing, follower, number, tried)
             self._keep(cohort)
             if cohort.way is Way.HOME:
+                self._state()
                 return cohort
             why = cohort.why
             self.host.pause(PAUSE_S * tried)
@@ -198,14 +203,42 @@ class Moving:
             why = str(fault)
         if why:
             people.move(number, "moving")
-        else:
-            people.flip_home(number)
-        waited = round((self.host.monotonic_s() - began_s) * 1000)
-        return Cohort(
+        cohort = Cohort(
             number=number, way=Way.RELEASED if why else Way.HOME, subjects=people.of(number), fenced_at=fenced_at,
-            position=position, wait_ms=waited, awaited_ms=awaited, rows=rows,
+            position=position, wait_ms=self._since(began_s), awaited_ms=awaited, rows=rows,
             why=f"{why} (try {tried})" if why else "",
         )  # fmt: skip
+        if not why:
+            self._announce(cohort)
+            people.flip_home(number)
+            cohort = replace(cohort, wait_ms=self._since(began_s))
+        return cohort
+
+    def _since(self, began_s: float) -> int:
+        return round((self.host.monotonic_s() - began_s) * 1000)
+
+    def _announce(self, cohort: Cohort) -> None:
+        """Note what is about to become of a cohort, with its wait so far."""
+        self.record.journal.put("flipping", (cohort,), COHORTS)
+
+    def settle(self, standing: Standing) -> None:
+        """Finish what a kill came between: states that changed and were not noted, cohorts that were not stated."""
+        people = standing.people
+        for cohort in self.record.journal.get("flipping", COHORTS) or ():
+            went = people.states_of(cohort.number) == {State.HOME if cohort.way is Way.HOME else State.MOVING}
+            if went and cohort.way is Way.SOURCE:
+                people.dissolve(cohort.number)
+            if went:
+                self._keep(cohort)
+        self.record.journal.put("flipping", (), COHORTS)
+        self._state()
+
+    def _state(self) -> None:
+        """Have every cohort that went in the log; those that stand there keep their place."""
+        gone = [cohort for cohort in self.cohorts() if cohort.way is not Way.RELEASED]
+        if gone:
+            plan = self.record.ledger.plan().plan
+            self.record.state_all(stating.cohort_statement(plan, cohort) for cohort in gone)
 
     def _drain(self, follower: Follower, number: int, deadline: float) -> tuple[str, int, str]:
         """Bring what is left under the fence; the position, the rows, and why it may not go on."""
@@ -236,14 +269,16 @@ class Moving:
             while not done.complete:
                 done = follower.step_back(home)
             rows += done.rows + done.gone
-        people.flip_back(number)
         cohort = Cohort(
             number=number, way=Way.SOURCE, subjects=people.of(number), fenced_at=fenced_at,
-            position=self.source.position(), wait_ms=round((self.host.monotonic_s() - began_s) * 1000),
-            awaited_ms=awaited, rows=rows,
+            position=self.source.position(), wait_ms=self._since(began_s), awaited_ms=awaited, rows=rows,
         )  # fmt: skip
+        self._announce(cohort)
+        people.flip_back(number)
+        cohort = replace(cohort, wait_ms=self._since(began_s))
         people.dissolve(number)
         self._keep(cohort)
+        self._state()
         return cohort
 
     def _next_number(self) -> int:
@@ -251,18 +286,41 @@ class Moving:
 
     def _keep(self, cohort: Cohort) -> None:
         self.record.journal.put("cohorts", (*self.cohorts(), cohort), COHORTS)
+        self.record.journal.put("flipping", (), COHORTS)
 
     def cohorts(self) -> COHORTS:
         """What became of the cohorts so far."""
         return self.record.journal.get("cohorts", COHORTS) or ()
 
-    def everybody(self, standing: Standing) -> None:
-        """Take all home, canaries first, then cohorts that grow as the rule says."""
+    def everybody(self, standing: Standing, *, pause: Pause = Pause.NEVER) -> int:
+        """Take people home, canaries first, then cohorts that grow as the rule says; return how many are left.
+
+        Stops where the rule wants a person to look first: after the first cohort of all, or after each.
+        """
+        self._until_complete(self.follower(standing))
+        while left := standing.people.left():
+            number = self.next_cohort(standing).number
+            left = standing.people.left()
+            if not left:
+                self._until_complete(self.follower(standing))
+            elif pause is Pause.EACH or (pause is Pause.FIRST and number == 1):
+                return left
+        return 0
+
+    def next_cohort(self, standing: Standing) -> Cohort:
+        """Take the cohort home whose turn it is."""
+        gone = sum(cohort.way is Way.HOME for cohort in self.cohorts())
+        keys = self.rule.canaries if not gone else ()
         total = standing.people.count()
-        while standing.people.left():
-            gone = sum(cohort.way is Way.HOME for cohort in self.cohorts())
-            keys = self.rule.canaries if not gone else ()
-            size = None if keys else cohorts.size_of(gone - bool(self.rule.canaries), self.rule.grow, total)
-            with self.record.timed("cut over") as words:
-                cohort = self.cut_over(standing, size=size, keys=keys)
-                words[0] = f"cohort {cohort.number}: {cohort.people} people, each waited {cohort.wait_ms} ms"
+        size = cohorts.size_of(max(0, gone - bool(self.rule.canaries)), self.rule.grow, total)
+        if keys and not standing.people.waiting(keys):
+            self.record.listener(Noted(text="none of the canaries that the file names is to go home"))
+            keys = ()
+        return self.chosen_cohort(standing, size=None if keys else size, keys=keys)
+
+    def chosen_cohort(self, standing: Standing, *, size: int | None = None, keys: tuple[str, ...] = ()) -> Cohort:
+        """Take these people home, or so many, and tell of it."""
+        with self.record.timed("cut over") as words:
+            cohort = self.cut_over(standing, size=size, keys=keys)
+            words[0] = f"cohort {cohort.number}: {cohort.people} people, each waited {cohort.wait_ms} ms"
+        return cohort

@@ -6,7 +6,7 @@ stays private (P8): anyone may compare them, nobody can guess rows from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -27,6 +27,13 @@ class Scope(StrEnum):
     """What an approval allows."""
 
     ERASE = "erase"
+
+
+class Went(StrEnum):
+    """Where a cohort went: home, or back to the source."""
+
+    HOME = "home"
+    SOURCE = "source"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +101,10 @@ class PlannedCopy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanPredicate(Predicate):
-    """The programme, the slices, and the complete inventory of copies."""
+    """The programme, the slices, and the complete inventory of copies.
+
+    A plan of a live move has no slices: a freeze names them, when everybody is at home.
+    """
 
     KIND: ClassVar[str] = "plan/v1"
     programme: str
@@ -128,6 +138,35 @@ class TransferPredicate(Predicate):
     home: str
     dataset: str
     slices: tuple[MovedSlice, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortPredicate(Predicate):
+    """One cohort that went home, or back: its people by home, and since when and how long each of them waited.
+
+    Waits are measured by the engine's clock: `wait_ms` from the moment writes were refused until the other side took
+    them, `awaited_ms` the part of it that went to transactions that were under way. `rows` were drained meanwhile.
+    """
+
+    KIND: ClassVar[str] = "cohort/v1"
+    number: int
+    way: Went
+    subjects: Mapping[str, int]
+    position: str
+    fenced_at: datetime
+    wait_ms: int
+    awaited_ms: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezePredicate(Predicate):
+    """The slices of a live move, named when everybody is at home; a cohort that goes after it voids it."""
+
+    KIND: ClassVar[str] = "freeze/v1"
+    position: str
+    frozen_at: datetime
+    slices: tuple[PlannedSlice, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +362,8 @@ KINDS: Final[Mapping[str, type[Predicate]]] = {
     for kind in (
         PlanPredicate,
         TransferPredicate,
+        CohortPredicate,
+        FreezePredicate,
         CutoverPredicate,
         EqualityPredicate,
         ApprovalPredicate,
@@ -333,3 +374,38 @@ KINDS: Final[Mapping[str, type[Predicate]]] = {
         FindingPredicate,
     )
 }
+
+
+def slices_of(statements: Iterable[Predicate]) -> tuple[PlannedSlice, ...]:
+    """The slices that are to go, of a log in its order: those of the last freeze, else those of the plan."""
+    slices: tuple[PlannedSlice, ...] = ()
+    for statement in statements:
+        if isinstance(statement, PlanPredicate | FreezePredicate):
+            slices = statement.slices
+    return slices
+
+
+def still_standing(statements: Sequence[Predicate]) -> Sequence[Predicate]:
+    """The statements that still count of a log in its order: all of a move at once.
+
+    Of a live move only those after its last freeze or cohort: each of the two voids what was called equal before it.
+    """
+    places = [place for place, one in enumerate(statements) if isinstance(one, CohortPredicate | FreezePredicate)]
+    return statements[places[-1] + 1 :] if places else statements
+
+
+def is_frozen(statements: Sequence[Predicate]) -> bool:
+    """Whether the slices are named: always in a move at once, in a live one while no cohort went after a freeze."""
+    last = [one for one in statements if isinstance(one, CohortPredicate | FreezePredicate)][-1:]
+    return not last or isinstance(last[0], FreezePredicate)
+
+
+def people_at_home(statements: Iterable[Predicate]) -> Mapping[str, int]:
+    """How many people cohorts took home and did not bring back, by home."""
+    counts: dict[str, int] = {}
+    for statement in statements:
+        if isinstance(statement, CohortPredicate):
+            sign = 1 if statement.way is Went.HOME else -1
+            for home, people in statement.subjects.items():
+                counts[home] = counts.get(home, 0) + sign * people
+    return counts

@@ -81,7 +81,7 @@ class Equality:
     @property
     def private(self) -> tuple[Pair, ...]:
         """The pairs of whole rows: what a clearance rests on."""
-        return tuple(pair for pair in self.pairs if pair.slice.form is Form.WHOLE)
+        return tuple(pair for pair in self.pairs if pair.slice.form is not Form.SKELETON)
 
     @property
     def drifted(self) -> tuple[Pair, ...]:

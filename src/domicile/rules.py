@@ -35,6 +35,14 @@ class Disposition(StrEnum):
     NONE = "none"
 
 
+class Pause(StrEnum):
+    """After which cohorts a person is to look before the next one goes home."""
+
+    NEVER = "never"
+    FIRST = "first"
+    EACH = "each"
+
+
 class Shared(StrEnum):
     """Whose a row is that leads to several subjects: everyone's, the first path's, or any mover's."""
 

@@ -2,6 +2,8 @@
 
     plan → fence → freeze → transfer → verify → restore → approvals → clear → erase → horizon → sweep → certify
 
+With `cutover:` in the file, `live` takes the place of the stages up to the restore: people go home in cohorts.
+
 What was done is known from three places that survive a kill: the stores' own marks (in the transaction of the work),
 the log (statements), and the journal (secrets, counts, times). Each stage looks there first, so `apply` may be killed
 anywhere and begun again (P5). Intent is in the log before an irreversible effect, the outcome after it (P7).
@@ -27,6 +29,7 @@ from domicile.horizon import Horizon, Judged
 from domicile.host import Host
 from domicile.journal import Journal
 from domicile.keys import parse_vkey
+from domicile.live import Live
 from domicile.model import Home, Manifest, Scope, State
 from domicile.plan.document import (
     PLAN_BYTES_MAX,
@@ -58,6 +61,7 @@ class Stage(StrEnum):
     """Where `apply --until` may stop."""
 
     TRANSFER = "transfer"
+    CUTOVER = "cutover"
     VERIFY = "verify"
     CLEAR = "clear"
     ERASE = "erase"
@@ -86,6 +90,12 @@ class Run:
         self.record = Record(workspace, self.signer, self.journal, host=host, listener=listener)
         self.ledger, self.last = self.record.ledger, self.record.last
         self.clearing = Clearing(record=self.record, source=self.source, homes=self.homes, config=config, host=host)
+        self.live: Live | None = None
+        if config.cutover is not None:
+            self.live = Live(
+                record=self.record, source=self.source, homes=self.homes, config=config, rule=config.cutover,
+                key=self.key, host=host,
+            )  # fmt: skip
 
     @classmethod
     @contextmanager
@@ -102,6 +112,8 @@ class Run:
 
     def close(self) -> None:
         """Give sessions and files back."""
+        if self.live is not None:
+            self.live.end()
         self.source.close()
         for store in self.homes.values():
             store.close()
@@ -182,10 +194,10 @@ class Run:
 
     # -- apply ---------------------------------------------------------------------------------------------------
 
-    def apply(self, *, until: Stage = Stage.CERTIFY, yes: bool = False) -> None:
+    def apply(self, *, until: Stage = Stage.CERTIFY, yes: bool = False, close: bool = False) -> None:
         """Drive all stages to `until`; stop with Waiting where a person has to decide.
 
-        Nothing is erased without `yes`.
+        Nothing is erased without `yes`, and a move under way is not ended without `close`.
         """
         self._refuse_given_up()
         plan, plan_bytes = self.load_plan()
@@ -198,7 +210,12 @@ class Run:
         scope = resolve(self.config, catalogue)
         self._bind(scope)
         if not self.journal.get("erase_done", bool):
-            if not self._move(scope, plan, plan_bytes, until):
+            moved = (
+                self._move(scope, plan, plan_bytes, until)
+                if self.live is None
+                else self._move_live(self.live, scope, plan, plan_bytes, until, close=close)
+            )
+            if not moved:
                 return
             clearance = self.clearing.clearance(scope)
             if until is Stage.CLEAR:
@@ -230,6 +247,37 @@ class Run:
             return False
         self.clearing.equality(scope, manifest)
         return until is not Stage.VERIFY
+
+    def _move_live(  # noqa: PLR0913 - what, by which plan, and how far
+        self, live: Live, scope: Scope, plan: Plan, plan_bytes: bytes, until: Stage, *, close: bool
+    ) -> bool:
+        """Copy, take people home, close; False when that is all that was asked for."""
+        for store in self.homes.values():
+            store.reach()
+        self._hold(plan_bytes)
+        standing = live.bring(
+            scope, plan, _sha256(plan_bytes), copies=lambda: self._copies(scope), approvals=self._approvers()
+        )
+        if until is Stage.TRANSFER:
+            return False
+        live.take_home(standing)
+        if until is Stage.CUTOVER:
+            return False
+        live.close(scope, standing, yes=close)
+        self.clearing = replace(self.clearing, living=live.living(scope))
+        return until is not Stage.VERIFY
+
+    def moving(self) -> tuple[Live, Scope]:
+        """The move under way and its scope, for commands by hand; Refused where the file moves all at once."""
+        self._refuse_given_up()
+        if self.live is None:
+            raise Refused("the file has no `cutover:` section: it moves all people at once, by `domicile apply`")
+        plan, _ = self.load_plan()
+        catalogue = self.source.catalogue()
+        refuse_changed_world(plan, self.config_bytes, catalogue)
+        scope = resolve(self.config, catalogue)
+        self._bind(scope)
+        return self.live, scope
 
     def _hold(self, plan_bytes: bytes) -> None:
         """Keep the plan that a fence is stood for; raise WorldChanged when it was stood for another."""
@@ -314,6 +362,8 @@ class Run:
         kept = self.journal.get("judged", Judged)
         if kept is not None and self.journal.get("sweep_stated", bool):
             return kept
+        if self.live is not None and self.source.fence_stands():
+            self.live.leave(scope)
         self.source.drop_staging()
         horizon = self._horizon(scope)
         planned = tuple(copy.id for copy in self.ledger.plan().copies)
@@ -366,6 +416,8 @@ class Run:
         self.source.refuse_foreign_staging()
         if not self.source.fence_stands():
             return False
+        if self.live is not None:
+            self.live.abandon(resolve(self.config, self.source.catalogue()))
         if self.ledger.size:  # before the fence goes, so that nobody goes on without one
             self.journal.put("given_up", value=True, kind=bool)
         self.source.unlimit_sequences()

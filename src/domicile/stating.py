@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
+from domicile.cohorts import Cohort
 from domicile.config import Config
 from domicile.model import Form, Home, Manifest, Slice, SliceId
 from domicile.plan.document import Plan
 from domicile.predicates import (
     ApprovalRule,
     ClearancePredicate,
+    CohortPredicate,
     ComparedSlice,
     CutoverPredicate,
     EqualityPredicate,
@@ -18,6 +21,7 @@ from domicile.predicates import (
     ErasedSlice,
     ErasurePredicate,
     FindingPredicate,
+    FreezePredicate,
     MovedSlice,
     Phase,
     Place,
@@ -28,6 +32,7 @@ from domicile.predicates import (
     RestoredSlice,
     RestoreReport,
     TransferPredicate,
+    Went,
 )
 from domicile.proof import Clearance, Copy, Equality, Erased, Fence, Measure, Restore
 
@@ -42,8 +47,12 @@ def plan_statement(  # noqa: PLR0913 - what people signed, and what was frozen
     *,
     copies: Sequence[Copy],
     approvals: ApprovalRule,
+    live: bool = False,
 ) -> PlanPredicate:
-    """State the plan with the slices as they were frozen under the fence; only whole rows are anybody's."""
+    """State the plan with the slices as they were frozen under the fence; only whole rows are anybody's.
+
+    A `live` move names no slices yet: `freeze_statement` does, when everybody is at home.
+    """
     return PlanPredicate(
         plan=plan_sha256,
         programme=plan.programme,
@@ -56,17 +65,7 @@ def plan_statement(  # noqa: PLR0913 - what people signed, and what was frozen
             name: Place(country=place.country, operator=place.operator) for name, place in config.locations.items()
         },
         approvals=approvals,
-        slices=tuple(
-            PlannedSlice(
-                id=piece.id,
-                dataset=piece.dataset,
-                home=piece.home,
-                rows=piece.rows,
-                erase=EraseCounts(delete=piece.delete, blank=piece.blank),
-            )
-            for piece in manifest.slices
-            if piece.form is Form.WHOLE
-        ),
+        slices=() if live else tuple(_planned(piece) for piece in manifest.slices if piece.form is Form.WHOLE),
         copies=tuple(
             PlannedCopy(
                 id=copy.id,
@@ -106,6 +105,32 @@ def transfer_statements(
             if piece.dataset == dataset
         )
         yield TransferPredicate(plan=plan, home=home, dataset=dataset, slices=moved)
+
+
+def cohort_statement(plan: str, cohort: Cohort) -> CohortPredicate:
+    """State that a cohort went home or back; one that was let go went nowhere, and ValueError says so."""
+    return CohortPredicate(
+        plan=plan,
+        number=cohort.number,
+        way=Went(cohort.way.value),
+        subjects={str(home): count for home, count in cohort.subjects},
+        position=cohort.position,
+        fenced_at=cohort.fenced_at,
+        wait_ms=cohort.wait_ms,
+        awaited_ms=cohort.awaited_ms,
+        rows=cohort.rows,
+    )
+
+
+def freeze_statement(plan: str, manifest: Manifest, *, position: str, frozen_at: datetime) -> FreezePredicate:
+    """State which slices of a live move leave; whole rows that all stay by a rule are in none of them.
+
+    The equality that is stated after it has to be of these slices and no others.
+    """
+    leaving = (piece for piece in manifest.slices if piece.leaves)
+    return FreezePredicate(
+        plan=plan, position=position, frozen_at=frozen_at, slices=tuple(_planned(piece) for piece in leaving)
+    )
 
 
 def cutover_statement(plan: str, fence: Fence) -> CutoverPredicate:
@@ -178,3 +203,13 @@ def erasure_outcome(intent: ErasurePredicate, done: Sequence[Erased]) -> Erasure
         ErasedSlice(id=item.slice, deleted=item.deleted, blanked=item.blanked, digest=item.digest) for item in done
     )
     return replace(intent, phase=Phase.OUTCOME, slices=slices)
+
+
+def _planned(piece: Slice) -> PlannedSlice:
+    return PlannedSlice(
+        id=piece.id,
+        dataset=piece.dataset,
+        home=piece.home,
+        rows=piece.rows,
+        erase=EraseCounts(delete=piece.delete, blank=piece.blank),
+    )

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from domicile.cutover import missing_approvals
+from domicile.ledger import Recorded
 from domicile.predicates import (
     CertificatePredicate,
     ClearancePredicate,
+    CohortPredicate,
     CutoverPredicate,
     EqualityPredicate,
     ErasurePredicate,
+    FreezePredicate,
     JudgedCopy,
     Phase,
+    PlanPredicate,
+    Predicate,
     SweepPredicate,
+    is_frozen,
+    people_at_home,
+    slices_of,
+    still_standing,
 )
 from domicile.proof import Verdict
 from domicile.run import Run
@@ -47,14 +57,15 @@ def read_status(run: Run) -> Status:
         planned = run.workspace.plan.exists()
         step = "domicile apply" if planned else "domicile plan"
         return Status(lines=("planned" if planned else "no plan yet",), next=step, verdict=None, verdicts=())
-    plan = run.ledger.plan()
-    rows = sum(piece.rows for piece in plan.slices)
-    lines.append(f"frozen: {rows:,} private rows in {len(plan.slices)} slices; plan {plan.plan[:16]}…")
+    recorded = tuple(run.ledger.statements())
+    statements = [one.predicate for one in recorded]
+    standing = recorded[len(recorded) - len(still_standing(statements)) :]
+    lines.extend(_frozen(run.ledger.plan(), statements))
     step = "domicile apply"
-    if (found := run.last(CutoverPredicate)) and isinstance(found.predicate, CutoverPredicate):
+    if (found := _last(standing, CutoverPredicate)) and isinstance(found.predicate, CutoverPredicate):
         people = sum(found.predicate.subjects.values())
         lines.append(f"at home, and fenced since {found.predicate.fenced_at:%Y-%m-%d %H:%M} UTC: {people:,} subjects")
-    if (found := run.last(EqualityPredicate)) and isinstance(found.predicate, EqualityPredicate):
+    if (found := _last(standing, EqualityPredicate)) and isinstance(found.predicate, EqualityPredicate):
         equal = not found.predicate.differences and not found.predicate.strays
         lines.append(f"equality {found.sha256[:16]}…: {'all equal' if equal else 'DIFFERENT'}")
         given = run.record.approvals(found.sha256)
@@ -79,3 +90,23 @@ def read_status(run: Run) -> Status:
         verdict=certificate.predicate.verdict,
         verdicts=certificate.predicate.copies,
     )
+
+
+def _frozen(plan: PlanPredicate, statements: Sequence[Predicate]) -> Iterator[str]:
+    """Tell who went home in cohorts, and what is frozen; in a live move nothing is, until everybody is at home."""
+    cohorts = [one for one in statements if isinstance(one, CohortPredicate)]
+    if cohorts:
+        people = sum(people_at_home(statements).values())
+        numbers = len({one.number for one in cohorts})
+        yield f"at home, by {numbers} cohort{'s' if numbers > 1 else ''}: {people:,} subjects"
+    slices = slices_of(statements)
+    unnamed = not plan.slices and not any(isinstance(one, FreezePredicate) for one in statements)
+    if unnamed or not is_frozen(statements):
+        yield f"no slices are frozen yet; plan {plan.plan[:16]}…"
+        return
+    rows = sum(piece.rows for piece in slices)
+    yield f"frozen: {rows:,} private rows in {len(slices)} slices; plan {plan.plan[:16]}…"
+
+
+def _last(recorded: Sequence[Recorded], kind: type[Predicate]) -> Recorded | None:
+    return next((one for one in reversed(recorded) if isinstance(one.predicate, kind)), None)

@@ -8,9 +8,11 @@ there are counted apart, as strays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 from domicile.engine import Halt, both
 from domicile.events import Advanced, Listener
@@ -24,6 +26,14 @@ STRAYS_NAMED_MAX = 100
 LEAVES_NAMED_MAX = 100
 
 
+class Readable(Protocol):
+    """What a comparison asks of a store."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Open a view of one moment."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repaired:
     """What a repair did: slices copied again, strays removed."""
@@ -33,8 +43,8 @@ class Repaired:
 
 
 def verify(  # noqa: PLR0913 - both ends, what, and under which fence
-    source: SourceStore,
-    homes: Mapping[Home, HomeStore],
+    source: Readable,
+    homes: Mapping[Home, Readable],
     scope: Scope,
     slices: Sequence[Slice],
     *,

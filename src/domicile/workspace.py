@@ -9,6 +9,7 @@ domicile.yaml
   evidence/          the log (public), and predicates too large for an entry
   approvals/         what approvers signed
   bundle.zip         everything the auditor needs
+  felt.json          what somebody beside the engine measured of the service; shown in the report
   report.html
 ```
 """
@@ -43,6 +44,7 @@ class Workspace:
         self.evidence = self.folder / "evidence"
         self.approvals = self.folder / "approvals"
         self.bundle = self.folder / "bundle.zip"
+        self.felt = self.folder / "felt.json"
         self.report = self.folder / "report.html"
 
     def make(self) -> None:

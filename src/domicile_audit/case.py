@@ -40,7 +40,9 @@ class Case:
     envelopes: list[tuple[bytes, str]] = field(default_factory=list)  # 8: payload, keyid
     statements: list[Statement] = field(default_factory=list)  # 9
     places: dict[str, int] = field(default_factory=dict)  # 9: the first statement of a digest
-    slices: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # 10: the plan's, by id
+    slices: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict
+    )  # 10: the last freeze's, else the plan's, by id
 
     @property
     def engine(self) -> Key:
@@ -53,6 +55,21 @@ class Case:
     def plan(self) -> Mapping[str, Any]:
         """The plan's predicate."""
         return self.statements[0].predicate
+
+    @property
+    def live(self) -> bool:
+        """Whether people went home in cohorts while the service ran; then freezes name the slices, not the plan."""
+        return bool(self.of("cohort/v1") or self.of("freeze/v1"))
+
+    @property
+    def since(self) -> int:
+        """The last freeze or cohort, which voids what was compared before it; 0 in a move at once."""
+        return max((one.index for kind in ("cohort/v1", "freeze/v1") for one in self.of(kind)), default=0)
+
+    def slices_at(self, index: int) -> Mapping[str, Mapping[str, Any]]:
+        """The slices that are named before a statement: those of the last freeze, else the plan's."""
+        named = [self.statements[0], *(freeze for freeze in self.of("freeze/v1") if freeze.index < index)]
+        return {part["id"]: part for part in named[-1].predicate["slices"]}
 
     def of(self, kind: str) -> list[Statement]:
         """The statements of one type, in the order of the log."""

@@ -51,7 +51,14 @@ def check_counts(case: Case) -> None:
 
 def check_times(case: Case) -> None:
     """Check 21: the engine's clock did not run backwards along the log (its times are claims, not proofs)."""
-    clocks = {"plan/v1": "made_at", "cutover/v1": "fenced_at", "sweep/v1": "swept_at", "certificate/v1": "issued_at"}
+    clocks = {
+        "plan/v1": "made_at",
+        "cohort/v1": "fenced_at",
+        "freeze/v1": "frozen_at",
+        "cutover/v1": "fenced_at",
+        "sweep/v1": "swept_at",
+        "certificate/v1": "issued_at",
+    }
     latest = read_time(case.plan["made_at"])
     for statement in case.statements:
         if statement.kind == "clearance/v1":
@@ -65,10 +72,10 @@ def check_times(case: Case) -> None:
 
 
 def last_sweep(case: Case) -> Statement | None:
-    """The last sweep, if no erasure came after it."""
+    """The last sweep, if no erasure (and no cohort or freeze) came after it."""
     sweeps = case.of("sweep/v1")
     erasures = case.of("erasure/v1")
-    if not sweeps or (erasures and erasures[-1].index > sweeps[-1].index):
+    if not sweeps or sweeps[-1].index < max(erasures[-1].index if erasures else 0, case.since):
         return None
     return sweeps[-1]
 
@@ -79,11 +86,11 @@ def count_rows(case: Case) -> dict[str, dict[str, dict[str, int]]]:
         part["id"]: part["rows"]
         for statement in case.of("equality/v1")
         for part in statement.predicate["slices"]
-        if statement.predicate["fenced"] and part["source"] == part["home"]
+        if statement.index > case.since and statement.predicate["fenced"] and part["source"] == part["home"]
     }
     gone = erased(case)
     counts: dict[str, dict[str, dict[str, int]]] = {}
-    for planned in case.plan["slices"]:
+    for planned in case.slices.values():
         homes = counts.setdefault(planned["dataset"], {})
         row = homes.setdefault(planned["home"], {"moved": 0, "deleted": 0, "blanked": 0, "kept": 0})
         moved = equal.get(planned["id"], 0)
@@ -101,7 +108,7 @@ def erased(case: Case) -> dict[str, tuple[int, int]]:
         part["id"]: (part["deleted"], part["blanked"])
         for statement in case.of("erasure/v1")
         for part in statement.predicate["slices"]
-        if statement.predicate["phase"] == "outcome"
+        if statement.index > case.since and statement.predicate["phase"] == "outcome"
     }
 
 
@@ -119,8 +126,10 @@ def _check_copy(copy: Mapping[str, Any], sweep: Statement | None) -> None:
 
 
 def _check_nothing_left(case: Case, sweep: Statement | None) -> None:
+    frozen = not case.live or case.statements[case.since].kind == "freeze/v1"
+    require(frozen, "people went in cohorts and nothing was frozen after it, but no copy is called present")
     gone = erased(case)
-    for planned in case.plan["slices"]:
+    for planned in case.slices.values():
         wanted = (planned["erase"]["delete"], planned["erase"]["blank"])
         whole = gone.get(planned["id"], (0, 0)) == wanted
         require(whole, f"slice {planned['id']} is not erased as planned, but no copy is called present")

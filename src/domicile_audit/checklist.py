@@ -21,6 +21,7 @@
 19  every copy has a verdict backed by a search; the worst is the whole  certificate.py  P3, P11
 20  the counts are those of the statements; nothing unproven is hidden   certificate.py  P11
 21  the engine's clock did not run backwards                             certificate.py  P11
+22  cohorts went home once, back only from there; all are fenced         cohorts.py      P1
 
 P1 to P11 are the promises of docs/evidence.md. No check reads a clock, a network or another file.
 """
@@ -30,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from domicile_audit import certificate, container, statements, story, tree
+from domicile_audit import certificate, cohorts, container, statements, story, tree
 from domicile_audit.case import Case, Refused
 from domicile_audit.policy import Policy
 from domicile_audit.report import Passed, Report, say_not_proven, say_proven
@@ -59,6 +60,7 @@ CHECKS: Final[Sequence[Check]] = (
     ("verdicts", "P3, P11", certificate.check_verdicts),
     ("counts", "P11", certificate.check_counts),
     ("times", "P11", certificate.check_times),
+    ("cohorts", "P1", cohorts.check_cohorts),
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from domicile_audit.case import Case
 from domicile_audit.certificate import count_rows, last_sweep
+from domicile_audit.cohorts import say_cohorts
 
 BEST = "erased-verified"
 
@@ -51,6 +52,8 @@ def say_proven(case: Case) -> tuple[str, ...]:
         f"{case.engine.keyid} signed {case.size} statements in this order and no others in this log",
         f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first",
         f"it lists {len(plan['slices'])} slices and {len(plan['copies'])} copies",
+        *say_cohorts(case),
+        *(f"the last freeze lists {len(case.slices)} slices" for _ in case.of("freeze/v1")[-1:]),
         f"it asks for {plan['approvals']['threshold']} of {len(plan['approvals']['of'])} approvals",
         f"{totals['moved']} rows were stated equal at source and home under a fence",
     ]
@@ -107,6 +110,8 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
     sweep = last_sweep(case)
     if sweep is not None and sweep.predicate["tokens"]["not_searchable"]:
         lines.append(f"{sweep.predicate['tokens']['not_searchable']} values were not searchable")
+    if case.of("cohort/v1"):
+        lines.append("how long people waited: the waits are those of the engine's clock")
     if case.policy is None:
         lines.append("who holds the keys: they were taken from the bundle itself (give --trust POLICY)")
     lines += [

@@ -27,6 +27,14 @@ VERDICTS: Final = (  # best first; the roll-up is the worst
 )
 VERDICT: Final = Text(pattern="|".join(VERDICTS))
 
+SLICE: Final = {
+    "id": TEXT,
+    "dataset": TEXT,
+    "home": TEXT,
+    "rows": COUNT,
+    "erase": {"delete": COUNT, "blank": COUNT},
+}
+
 SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "plan/v1": {
         "plan": HEX,
@@ -38,9 +46,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
         "homes": Map(TEXT),
         "locations": Map({"country": TEXT, "operator": TEXT}),
         "approvals": {"threshold": COUNT, "of": [{"name": TEXT, "vkey": TEXT}]},
-        "slices": [
-            {"id": TEXT, "dataset": TEXT, "home": TEXT, "rows": COUNT, "erase": {"delete": COUNT, "blank": COUNT}}
-        ],
+        "slices": [SLICE],
         "copies": [{"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": Maybe(TEXT), "method": TEXT}],
         "not_proven": [TEXT],
     },
@@ -50,6 +56,18 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
         "dataset": TEXT,
         "slices": [{"id": TEXT, "rows": COUNT, "bytes": COUNT, "digest": HEX}],
     },
+    "cohort/v1": {
+        "plan": HEX,
+        "number": COUNT,
+        "way": Text(pattern="home|source"),
+        "subjects": Map(COUNT),
+        "position": TEXT,
+        "fenced_at": TIME,
+        "wait_ms": COUNT,
+        "awaited_ms": COUNT,
+        "rows": COUNT,
+    },
+    "freeze/v1": {"plan": HEX, "position": TEXT, "frozen_at": TIME, "slices": [SLICE]},
     "cutover/v1": {"plan": HEX, "position": TEXT, "fenced_at": TIME, "subjects": Map(COUNT), "fence": TEXT},
     "equality/v1": {
         "plan": HEX,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from domicile_audit.case import Case, Statement, require
@@ -12,35 +12,47 @@ from domicile_audit.case import Case, Statement, require
 def check_plan(case: Case) -> None:
     """Check 10 (P4): one plan, first; its file is in the bundle; every statement names it; it is closed in itself."""
     require(case.statements[0].kind == "plan/v1", "the log does not begin with a plan")
-    case.slices = {part["id"]: part for part in case.plan["slices"]}
+    case.slices = case.slices_at(len(case.statements))
     require(len(case.of("plan/v1")) == 1, "the log holds more than one plan")
     digest = hashlib.sha256(case.files["plan.json"]).hexdigest()
     require(case.plan["plan"] == digest, "plan.json is not the plan that was stated")
     for statement in case.statements:
         require(statement.predicate["plan"] == digest, f"{_name(statement)} is about another plan")
     _check_inventory(case.plan)
+    _check_slices(case.plan, case.plan["slices"], "the plan")
+    for freeze in case.of("freeze/v1"):
+        _check_slices(case.plan, freeze.predicate["slices"], _name(freeze))
+    require(not (case.live and case.plan["slices"]), "the plan has slices of its own, although people went in cohorts")
     _check_approvers(case)
 
 
 def check_transfers(case: Case) -> None:
-    """Check 11 (P1): what was copied are planned slices, and before a fenced equality each slice was copied."""
+    """Check 11 (P1): what was copied are planned slices, and before a fenced equality each slice was copied.
+
+    In a live run the slices are named long after their rows went, so none of these is asked for.
+    """
     copied: dict[str, int] = {}
     for statement in case.statements:
         if statement.kind == "transfer/v1":
+            slices = case.slices_at(statement.index) if case.live else case.slices
             for part in statement.predicate["slices"]:
-                _require_planned(case, statement, part["id"])
+                _require_planned(slices, statement, part["id"])
                 copied[part["id"]] = part["rows"]
             _require_once((part["id"] for part in statement.predicate["slices"]), _name(statement))
-        if statement.kind == "equality/v1" and statement.predicate["fenced"]:
+        if statement.kind == "equality/v1" and statement.predicate["fenced"] and not case.live:
             for planned in case.plan["slices"]:
                 same = copied.get(planned["id"]) == planned["rows"]
                 require(same, f"slice {planned['id']} was not transferred whole before {_name(statement)}")
 
 
 def check_fence(case: Case) -> None:
-    """Check 12 (P1): a fence stood before anything was called equal under it, for homes of the plan."""
+    """Check 12 (P1): a fence stood before anything was called equal under it, for homes of the plan.
+
+    In a live run it closes after the freeze, and a cohort that goes after that opens it again.
+    """
     fenced = False
     for statement in case.statements:
+        fenced = fenced and statement.kind not in ("cohort/v1", "freeze/v1")
         if statement.kind == "cutover/v1":
             known = set(case.plan["homes"].values())
             require(set(statement.predicate["subjects"]) <= known, f"{_name(statement)} fences an unplanned home")
@@ -54,9 +66,22 @@ def check_equalities(case: Case) -> None:
     for statement in case.of("equality/v1"):
         ids = [part["id"] for part in statement.predicate["slices"]]
         _require_once(ids, _name(statement))
-        require(set(ids) <= set(case.slices), f"{_name(statement)} compares a slice that is not planned")
+        known = case.slices_at(statement.index) if case.live else case.slices
+        require(set(ids) <= set(known), f"{_name(statement)} compares a slice that is not planned")
     for clearance in case.of("clearance/v1"):
-        _check_equality(case, case.named(clearance.predicate["equality"], "equality/v1", clearance))
+        equality = case.named(clearance.predicate["equality"], "equality/v1", clearance)
+        if case.live:
+            _check_frozen(case, clearance, equality)
+        _check_equality(case, equality)
+
+
+def _check_frozen(case: Case, clearance: Statement, equality: Statement) -> None:
+    """Check 13 goes on: in a live run nobody went since the last freeze, and the equality is of what it names."""
+    last = [one for one in case.statements[: clearance.index] if one.kind in ("cohort/v1", "freeze/v1")][-1:]
+    frozen = bool(last) and last[0].kind == "freeze/v1"
+    require(frozen, f"{_name(clearance)}: no freeze stands, since a cohort went after it or there is none")
+    since = last[0].index < equality.index
+    require(since, f"{_name(clearance)} rests on an equality from before the last freeze")
 
 
 def check_approvals(case: Case) -> None:
@@ -71,8 +96,13 @@ def check_approvals(case: Case) -> None:
 
 
 def check_clearances(case: Case) -> None:
-    """Check 15 (P2): each cleared slice was read back from a restored backup of home and is what was compared."""
+    """Check 15 (P2): each cleared slice was read back from a restored backup of home and is what was compared.
+
+    From the first clearance on there is no way back: no cohort goes, and nothing is frozen anew.
+    """
     for clearance in case.of("clearance/v1"):
+        last = case.statements[case.since]
+        require(last.index < clearance.index, f"{_name(last)} stands after a clearance, and there is no way back then")
         slices = clearance.predicate["slices"]
         _require_once(slices, _name(clearance))
         require(bool(slices), f"{_name(clearance)} clears nothing")
@@ -134,17 +164,22 @@ def check_sweeps(case: Case) -> None:
 
 def _check_inventory(plan: Mapping[str, Any]) -> None:
     """Ids are unique, and every name that is used is defined."""
-    _require_once((part["id"] for part in plan["slices"]), "the plan's slices")
     _require_once((copy["id"] for copy in plan["copies"]), "the plan's copies")
     require(bool(plan["copies"]), "the plan lists no copy at all, so nothing could be judged")
     homes = set(plan["homes"].values())
     require(homes <= set(plan["locations"]), "the plan has a home that is no location")
-    for part in plan["slices"]:
-        require(part["home"] in homes, f"the plan's slice {part['id']} goes to a place that is no home")
-        fits = part["erase"]["delete"] + part["erase"]["blank"] <= part["rows"]
-        require(fits, f"the plan's slice {part['id']} erases more rows than it has")
     for copy in plan["copies"]:
         require(copy["location"] in plan["locations"], f"the plan's copy {copy['id']} is at no location")
+
+
+def _check_slices(plan: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], where: str) -> None:
+    """Each id once, at a home of the plan, with no more rows to erase than there are."""
+    _require_once((part["id"] for part in slices), f"the slices of {where}")
+    for part in slices:
+        known = part["home"] in plan["homes"].values()
+        require(known, f"{where}: slice {part['id']} goes to a place that is no home")
+        fits = part["erase"]["delete"] + part["erase"]["blank"] <= part["rows"]
+        require(fits, f"{where}: slice {part['id']} erases more rows than it has")
 
 
 def _check_approvers(case: Case) -> None:
@@ -212,7 +247,7 @@ def _compared(case: Case, clearance: Statement) -> dict[str, Mapping[str, Any]]:
 
 
 def _check_erased(case: Case, statement: Statement, cleared: Mapping[str, str], part: Mapping[str, Any]) -> None:
-    _require_planned(case, statement, part["id"])
+    _require_planned(case.slices, statement, part["id"])
     require(part["id"] in cleared, f"{_name(statement)}: slice {part['id']} was not cleared")
     same = part["digest"] == cleared[part["id"]]
     require(same, f"{_name(statement)}: slice {part['id']} is not what was proven equal")
@@ -221,8 +256,8 @@ def _check_erased(case: Case, statement: Statement, cleared: Mapping[str, str], 
     require(within, f"{_name(statement)}: slice {part['id']} loses more rows than planned")
 
 
-def _require_planned(case: Case, statement: Statement, id_: str) -> None:
-    planned = case.slices.get(id_)
+def _require_planned(slices: Mapping[str, Mapping[str, Any]], statement: Statement, id_: str) -> None:
+    planned = slices.get(id_)
     require(planned is not None, f"{_name(statement)} names a slice that is not planned")
     same = planned is not None and all(planned[key] == statement.predicate[key] for key in ("dataset", "home"))
     require(same, f"{_name(statement)}: slice {id_} is of another dataset or home")

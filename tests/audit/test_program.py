@@ -59,7 +59,7 @@ def run(folder: Path, *arguments: str | Path, encoding: str = "utf-8") -> subpro
 def test_p9_the_checker_alone_accepts_a_good_bundle(alone: Path) -> None:
     done = run(alone, GOOD, "--trust", RIGHT)
     assert (0, "") == (done.returncode, done.stderr)
-    assert "✓ 21" in done.stdout
+    assert "✓ 22" in done.stdout
     assert "ACCEPTED: " in done.stdout
     assert done.stdout.index("\nproven:") < done.stdout.index("\nnot proven:")
 
@@ -136,4 +136,4 @@ def test_the_checker_is_readable_in_an_hour() -> None:
         path.name: len(path.read_text().splitlines()) for path in Path(domicile_audit.__file__).parent.glob("*.py")
     }
     assert max(lines.values()) < 300
-    assert sum(lines.values()) < 1_600
+    assert sum(lines.values()) < 1_700

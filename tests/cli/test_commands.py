@@ -89,6 +89,7 @@ JSON_COMMANDS = {
     "keys new other": 0, "abandon": 0, "init --dsn env:APP_DSN": 30,
     "explain customer 3": 0, "directory show 3": 1, "directory counts": 1,
     "publish plan": 1, "publish apply": 1, "publish check": 1, "publish drop": 1,
+    "rollback --cohort 1": 1, "follow --seconds 0": 1,
 }  # fmt: skip
 
 

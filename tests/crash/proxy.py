@@ -99,7 +99,11 @@ class _Served:
         with suppress(OSError):
             while True:
                 engine, _ = listener.accept()
-                server = socket.create_connection((LOOPBACK, self.target), timeout=WAIT_S_MAX)
+                try:
+                    server = socket.create_connection((LOOPBACK, self.target), timeout=WAIT_S_MAX)
+                except OSError:  # it is down: so is its proxy, for this one
+                    engine.close()
+                    continue
                 server.settimeout(None)
                 with self._lock:
                     self._open += [engine, server]

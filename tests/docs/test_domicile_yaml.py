@@ -28,6 +28,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "subject.market": config.Market,
     "subject.market.evidence": config.EvidenceRule,
     "directory": config.DirectoryRule,
+    "cutover": config.CutoverRule,
     "datasets": rules.DatasetRule,
     "datasets.fields": rules.FieldRule,
     "Hops": rules.Hop,
@@ -36,7 +37,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "datasets.edges": rules.EdgeRule,
     "datasets.edges.apart": rules.ApartRule,
 }
-ENUMS = (rules.FieldClass, rules.Disposition, rules.Shared, rules.HomeRows, rules.Apart, rules.Decide)
+ENUMS = (rules.FieldClass, rules.Disposition, rules.Shared, rules.HomeRows, rules.Apart, rules.Decide, rules.Pause)
 LINE = re.compile(r"^\| `([a-z_]+)` \| (.+?) \| (.+) \|$", re.MULTILINE)
 
 
@@ -69,7 +70,9 @@ def spell(value: object) -> str:
         return str(value.home.value)
     if isinstance(value, Enum):
         return str(value.value)
-    return {(): "[]", str({}): "{}"}.get(value if isinstance(value, tuple) else str(value), str(value))
+    if isinstance(value, tuple):
+        return str(list(value))
+    return {str({}): "{}"}.get(str(value), str(value))
 
 
 @pytest.mark.parametrize("title", SECTIONS)

@@ -18,6 +18,7 @@ from domicile.errors import BadFile
 from domicile.proof import Verdict
 from domicile_audit.shape import misfit
 from domicile_audit.statements import SHAPES, VERDICTS
+from tests.vectors import live
 from tests.vectors import scenario as s
 
 TEXTS = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=20)
@@ -56,7 +57,8 @@ CERTIFICATES = st.builds(
 def every_predicate() -> list[p.Predicate]:
     from domicile.statement import read_unverified  # noqa: PLC0415
 
-    return [read_unverified(sealed) for sealed in s.good().play().values()]
+    played = [*s.good().play().values(), *live.live().play().values()]
+    return [read_unverified(sealed) for sealed in played]
 
 
 @given(EQUALITIES | CERTIFICATES)

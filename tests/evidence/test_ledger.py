@@ -28,11 +28,11 @@ from tests.vectors import scenario as s
 VERIFIED = [CopyVerdict(copy=id_, verdict=Verdict.ERASED_VERIFIED, why="searched, nothing found") for id_ in s.COPIES]
 
 
-def played(folder: Path, *, upto: str = "sweep") -> Ledger:
+def played(folder: Path, *, upto: str = "sweep", script: s.Script | None = None) -> Ledger:
     """The good run, recorded as `run` records it."""
     ledger = Ledger.open(folder, s.ENGINE)
     play: dict[str, p.Predicate] = {}
-    script = s.good()
+    script = script or s.good()
     for name, sealed in script.play().items():
         predicate = s_read(sealed)
         play[name] = predicate

@@ -54,7 +54,8 @@ def stack() -> Iterator[Stack]:
 
 
 @contextmanager
-def _somebody(stack: Stack, country: str) -> Iterator[Somebody]:
+def somebody_of(stack: Stack, country: str) -> Iterator[Somebody]:
+    """Give somebody of a country."""
     with psycopg.connect(stack.dsns["sg"]) as connection:
         row = connection.execute(SOMEBODY, [country]).fetchone()
     assert row is not None
@@ -66,14 +67,14 @@ def _somebody(stack: Stack, country: str) -> Iterator[Somebody]:
 @pytest.fixture
 def mover(stack: Stack) -> Iterator[Somebody]:
     """Somebody whose data goes home."""
-    with _somebody(stack, "US") as somebody:
+    with somebody_of(stack, "US") as somebody:
         yield somebody
 
 
 @pytest.fixture
 def stayer(stack: Stack) -> Iterator[Somebody]:
     """Somebody whose data stays."""
-    with _somebody(stack, "JP") as somebody:
+    with somebody_of(stack, "JP") as somebody:
         yield somebody
 
 

@@ -2,301 +2,42 @@
 
 from __future__ import annotations
 
-import random
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, LiteralString
+from typing import Final
 
 import psycopg
 import pytest
 
-from domicile import config
-from domicile.cohorts import Rule, Way, waits
-from domicile.host import Host
-from domicile.journal import Journal
-from domicile.model import Home, Scope
-from domicile.moving import Moving
-from domicile.plan.resolve import resolve
-from domicile.record import Record
-from domicile.stores.postgres.feed.followed import followed
-from domicile.stores.postgres.feed.triggers import TriggerFeed
-from domicile.stores.postgres.home import PostgresHome
-from domicile.stores.postgres.live.standing import Standing
+from domicile.cohorts import Way, waits
+from domicile.errors import Refused, Waiting
+from domicile.run import Stage
 from domicile.stores.postgres.names import tag
 from domicile.stores.postgres.server import EmbeddedServer
-from domicile.stores.postgres.session import FENCED_STATE, Session
-from domicile.stores.postgres.source import PostgresSource
-from domicile.workspace import Workspace
-from tests.attack.programme import make
-from tests.servers import create_database
+from tests.live.platform import PEOPLE, Ledger, Traffic, World, check, moving_world
 
-PEOPLE: Final = 60
 SEEDS: Final = (7, 77)
-SCHEMA: Final = """
-CREATE TABLE person (id bigint PRIMARY KEY, market text NOT NULL, handle text NOT NULL, email text, seen int);
-INSERT INTO person SELECT i, CASE WHEN i % 5 < 2 THEN 'US' WHEN i % 5 = 2 THEN 'CA' ELSE 'SG' END, 'h' || i, 'e' || i, 0
-    FROM generate_series(1, 60) AS i;
-CREATE TABLE "Note" (id bigint PRIMARY KEY, person_id bigint NOT NULL REFERENCES person, body text);
-INSERT INTO "Note" SELECT i * 1000, i, 'first' FROM person AS p(i);
-CREATE TABLE letter (id bigint PRIMARY KEY, sender bigint NOT NULL REFERENCES person,
-    recipient bigint NOT NULL REFERENCES person, body text, read int NOT NULL DEFAULT 0);
-CREATE TABLE wallet (id bigint PRIMARY KEY, person_id bigint NOT NULL REFERENCES person);
-INSERT INTO wallet SELECT i, i FROM person AS p(i);
-CREATE TABLE payment (wallet_id bigint NOT NULL REFERENCES wallet, number int, amount int,
-    PRIMARY KEY (wallet_id, number));
-CREATE TABLE clip (id bigint PRIMARY KEY, person_id bigint NOT NULL REFERENCES person, title text, likes int, ip text);
-INSERT INTO clip SELECT i, i, 't', 0, '10.0.0.1' FROM person AS p(i);
-"""
-RULES: Final = """
-subject:
-  dataset: app.public.person
-  key: id
-  market: {field: market}
-datasets:
-  app.public.person:
-    rows: split
-    fields: {id: public, market: {class: private, outside: none}, handle: public, email: private, seen: private}
-  app.public.Note: {rows: move, path: person_id}
-  app.public.letter: {rows: move, subjects: {by: [sender, recipient], shared: each}}
-  app.public.wallet: {rows: move, path: person_id}
-  app.public.payment: {rows: move, path: [wallet_id, person_id]}
-  app.public.clip:
-    rows: split
-    path: person_id
-    fields: {id: public, person_id: public, title: public, likes: public, ip: private}
-"""
-
-
-@dataclass(slots=True, kw_only=True)
-class World:
-    """A platform in motion: databases, the engine's objects, and who routes by them."""
-
-    dsns: dict[str, str]
-    moving: Moving
-    standing: Standing
-    scope: Scope
-
-    def authority(self, person: int) -> str | None:
-        """Where the person's data is written now; None while they wait."""
-        with psycopg.connect(self.dsns["source"], autocommit=True) as connection:
-            row = connection.execute(
-                "SELECT state, authority FROM domicile_directory.place WHERE key = %s", [str(person)]
-            ).fetchone()
-        if row is None or row[0] == "moving":
-            return "source"
-        return None if row[0] == "fenced" else str(row[1])
 
 
 @contextmanager
-def _world(pg18: EmbeddedServer, folder: Path, name: str, *, rule: Rule) -> Iterator[World]:
-    dsns = {place: create_database(pg18, f"{name}_{place}") for place in ("source", "us", "ca")}
-    with psycopg.connect(dsns["source"]) as connection:
-        connection.execute(SCHEMA)
-    programme = make(folder, RULES, source=dsns["source"], homes={"US": dsns["us"], "CA": dsns["ca"]})
-    workspace, key, host = Workspace(programme.folder / "domicile.yaml"), b"k" * 32, Host()
-    parsed, _ = config.read(programme.folder / "domicile.yaml")
-    source = PostgresSource(dsns["source"], key=key, name="app")
-    homes = {Home(home): PostgresHome(dsns[home], key=key, name=f"app-{home}") for home in ("us", "ca")}
-    scope = resolve(parsed, source.catalogue())
-    journal = Journal(workspace.journal)
-    record = Record(workspace, workspace.signer("test", host), journal, host=host, listener=lambda _: None)
-    moving = Moving(record=record, source=source, homes=homes, rule=rule, host=host)
-    feed_session = Session(dsns["source"], store="app")
-    standing = moving.begin(scope, TriggerFeed(feed_session, followed(scope), host=host))
+def _busy(world: World, *, seed: int) -> Iterator[list[Ledger]]:
+    """Two people of the platform write all the time."""
+    traffic = [Traffic(world, number, 2, seed=seed) for number in range(2)]
+    for one in traffic:
+        one.start()
     try:
-        moving.bring(standing, source.draft(scope))
-        yield World(dsns=dsns, moving=moving, standing=standing, scope=scope)
+        yield [one.ledger for one in traffic]
     finally:
-        standing.close()
-        moving.close()
-        feed_session.close()
-        source.close()
-        for store in homes.values():
-            store.close()
-        journal.close()
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What people were promised: each acknowledged write, and how often somebody who stays was refused."""
-
-    notes: dict[int, tuple[int, str] | None] = field(default_factory=dict)
-    payments: set[tuple[int, int]] = field(default_factory=set)
-    letters: dict[int, tuple[int, int]] = field(default_factory=dict)
-    seen: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(1, PEOPLE + 1), 0))
-    likes: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(1, PEOPLE + 1), 0))
-    refused_stayers: int = 0
-    faults: list[str] = field(default_factory=list)
-
-
-class Traffic:
-    """Somebody who writes for their own people, one after the other, wherever the directory leads them."""
-
-    def __init__(self, world: World, number: int, writers: int, seed: int) -> None:
-        self.ledger = Ledger()
-        self._world, self._number = world, number
-        self._people = [person for person in range(1, PEOPLE + 1) if person % writers == number]
-        self._dice = random.Random(seed + number)  # noqa: S311 - a test's own dice
-        self._stop = threading.Event()
-        self._ids = iter(range(1_000_000 * (number + 1), 1_000_000 * (number + 2)))
-        self._lines: dict[str, psycopg.Connection[Any]] = {}
-        self._thread = threading.Thread(target=self._run)
-        self._stayers = {person for person in range(1, PEOPLE + 1) if person % 5 > 2} - {8, 9}
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(30)
-        if self._thread.is_alive():
-            self.ledger.faults.append("somebody waits for ever")
-            return
-        for line in self._lines.values():
-            line.close()
-
-    def _run(self) -> None:
-        acts = (
-            self._note,
-            self._note,
-            self._change,
-            self._remove,
-            self._pay,
-            self._see,
-            self._see,
-            self._like,
-            self._write,
-        )
-        try:
-            while not self._stop.is_set():
-                self._dice.choice(acts)(self._dice.choice(self._people))
-        except Exception as fault:  # noqa: BLE001 - told by the test
-            self.ledger.faults.append(repr(fault))
-
-    def _at(self, place: str) -> psycopg.Connection[Any]:
-        if place not in self._lines:
-            self._lines[place] = psycopg.connect(self._world.dsns[place], autocommit=True)
-        return self._lines[place]
-
-    def _do(self, person: int, query: LiteralString, values: list[object], *, place: str | None = None) -> int:
-        """Write where the person's data is, again and again while they are on the move."""
-        give_up = time.monotonic() + 30
-        while time.monotonic() < give_up:
-            where = place or self._world.authority(person)
-            if where is None:
-                continue
-            try:
-                return self._at(where).execute(query, values).rowcount
-            except psycopg.Error as fault:
-                if fault.sqlstate != FENCED_STATE:
-                    raise
-                if person in self._stayers and "letter" not in query:
-                    self.ledger.refused_stayers += 1
-        raise TimeoutError("nobody let this through")
-
-    def _note(self, person: int) -> None:
-        number = next(self._ids)
-        self._do(person, 'INSERT INTO "Note" VALUES (%s, %s, %s)', [number, person, f"n{number}"])
-        self.ledger.notes[number] = (person, f"n{number}")
-
-    def _change(self, person: int) -> None:
-        mine = [number for number, note in self.ledger.notes.items() if note and note[0] == person]
-        if mine:
-            number, body = self._dice.choice(mine), f"c{self._dice.randrange(10**9)}"
-            assert 1 == self._do(person, 'UPDATE "Note" SET body = %s WHERE id = %s', [body, number]), (
-                "a note is not there"
-            )
-            self.ledger.notes[number] = (person, body)
-
-    def _remove(self, person: int) -> None:
-        mine = [number for number, note in self.ledger.notes.items() if note and note[0] == person]
-        if mine and not self._dice.randrange(3):
-            number = self._dice.choice(mine)
-            assert 1 == self._do(person, 'DELETE FROM "Note" WHERE id = %s', [number]), "a note is not there"
-            self.ledger.notes[number] = None
-
-    def _pay(self, person: int) -> None:
-        number = next(self._ids)
-        self._do(person, "INSERT INTO payment VALUES (%s, %s, 1)", [person, number])
-        self.ledger.payments.add((person, number))
-
-    def _see(self, person: int) -> None:
-        assert 1 == self._do(person, "UPDATE person SET seen = seen + 1 WHERE id = %s", [person])
-        self.ledger.seen[person] += 1
-
-    def _like(self, person: int) -> None:
-        self._do(person, "UPDATE clip SET likes = likes + 1 WHERE id = %s", [person], place="source")
-        self.ledger.likes[person] += 1
-
-    def _write(self, person: int) -> None:
-        """A letter stands where its writer is, and is carried to where its reader is."""
-        other = self._dice.randrange(1, PEOPLE + 1)
-        number = next(self._ids)
-        done: set[str | None] = set()
-        query: LiteralString = "INSERT INTO letter VALUES (%s, %s, %s, 'l') ON CONFLICT DO NOTHING"
-        bare: LiteralString = (
-            "INSERT INTO person (id, market, handle) VALUES (%s, 'none', 'bare') ON CONFLICT DO NOTHING"
-        )
-        for who in (person, other):
-            while (where := self._world.authority(who)) not in done:
-                if where is None:
-                    continue
-                try:
-                    with self._at(where).transaction():
-                        for one in (person, other) if where != "source" else ():
-                            self._at(where).execute(bare, [one])
-                        self._at(where).execute(query, [number, person, other])
-                except psycopg.Error as fault:
-                    if fault.sqlstate != FENCED_STATE:
-                        raise
-                else:
-                    done.add(where)
-        self.ledger.letters[number] = (person, other)
-
-
-def _check(world: World, ledgers: list[Ledger]) -> None:
-    """Everything that was acknowledged is where its people are, once, and nothing that was taken away."""
-    assert [] == [fault for ledger in ledgers for fault in ledger.faults]
-    places = {person: world.authority(person) for person in range(1, PEOPLE + 1)}
-    rows: dict[str, dict[str, list[tuple[Any, ...]]]] = {}
-    for place, dsn in world.dsns.items():
-        with psycopg.connect(dsn) as connection:
-            rows[place] = {
-                "note": connection.execute('SELECT id, person_id, body FROM "Note" WHERE id >= 1000000').fetchall(),
-                "payment": connection.execute("SELECT wallet_id, number FROM payment").fetchall(),
-                "letter": connection.execute("SELECT id, sender, recipient FROM letter").fetchall(),
-                "seen": connection.execute("SELECT id, seen FROM person").fetchall(),
-                "likes": connection.execute("SELECT id, likes FROM clip").fetchall(),
-            }
-    for ledger in ledgers:
-        for number, note in ledger.notes.items():
-            found = {place: [row for row in tables["note"] if row[0] == number] for place, tables in rows.items()}
-            if note is None:
-                assert not any(found.values()), f"note {number} came back"
-                continue
-            assert [(number, *note)] == found[str(places[note[0]])]
-        for payment in ledger.payments:
-            assert payment in rows[str(places[payment[0]])]["payment"]
-        for number, (sender, recipient) in ledger.letters.items():
-            for person in (sender, recipient):
-                assert 1 == rows[str(places[person])]["letter"].count((number, sender, recipient))
-    for person, lives in places.items():
-        place = str(lives)
-        assert (person, sum(ledger.seen[person] for ledger in ledgers)) in rows[place]["seen"]
-        likes = (person, sum(ledger.likes[person] for ledger in ledgers))
-        assert likes in rows["source"]["likes"]
-        assert likes in rows[place]["likes"]
+        for one in traffic:
+            one.stop()
 
 
 def _settle(world: World) -> None:
     """Nobody writes any more: both ways run dry."""
-    follower = world.moving.follower(world.standing)
+    follower = world.live.moving.follower(world.standing)
     for _ in range(3):
-        while world.moving.step(follower).keys:
+        while world.live.moving.step(follower).keys:
             continue
 
 
@@ -319,36 +60,74 @@ def _tag(world: World) -> str:
     return tag(world.scope.subject)
 
 
+def _another_country(world: World) -> None:
+    with psycopg.connect(world.dsns["source"], autocommit=True) as platform:
+        platform.execute("UPDATE person SET market = 'US' WHERE id IN (8, 9)")
+        platform.execute("UPDATE person SET market = 'SG' WHERE id = 10")
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_p1_p6_people_go_home_and_back_while_everybody_writes(pg18: EmbeddedServer, tmp_path: Path, seed: int) -> None:
-    with _world(pg18, tmp_path, f"cutover_{seed}", rule=Rule(grow=(0.1, 0.3), wait_s_max=20)) as world:
-        traffic = [Traffic(world, number, 2, seed=seed) for number in range(2)]
-        for one in traffic:
-            one.start()
-        try:
-            follower = world.moving.follower(world.standing)
-            with psycopg.connect(world.dsns["source"], autocommit=True) as platform:  # they move to another country
-                platform.execute("UPDATE person SET market = 'US' WHERE id IN (8, 9)")
-                platform.execute("UPDATE person SET market = 'SG' WHERE id = 10")
-            world.moving.catch_up(follower)
-            world.moving.everybody(world.standing)
-            back = world.moving.roll_back(world.standing, 1)
+    with moving_world(pg18, tmp_path, f"cutover_{seed}") as world:
+        with _busy(world, seed=seed) as ledgers:
+            _another_country(world)
+            world.run.apply(until=Stage.CUTOVER)
+            back = world.live.roll_back(world.scope, 1)
             for _ in range(5):
-                world.moving.step(follower)
-        finally:
-            for one in traffic:
-                one.stop()
-        ledgers = [one.ledger for one in traffic]
+                world.live.moving.step(world.live.moving.follower(world.standing))
         _settle(world)
-        _check(world, ledgers)
+        check(world, ledgers)
         _same_at_the_source(world)
         assert Way.SOURCE is back.way
         assert 0 == sum(ledger.refused_stayers for ledger in ledgers)
-        gone = world.moving.cohorts()
+        gone = world.live.moving.cohorts()
         assert {1, 2, 3} <= {cohort.number for cohort in gone if cohort.way is Way.HOME}
         assert waits(gone) is not None
         places = {person: world.authority(person) for person in (8, 9, 10)}
         assert "source" == places[10]
         assert {"us", "source"} >= {str(places[8]), str(places[9])}
         assert sum(len(ledger.notes) for ledger in ledgers) > 50
+
+
+@pytest.mark.timeout(300)
+def test_p1_p2_p7_closed_cleared_and_erased_while_homes_live(pg18: EmbeddedServer, tmp_path: Path) -> None:
+    with moving_world(pg18, tmp_path, "close") as world:
+        run, live = world.run, world.live
+        with _busy(world, seed=1) as ledgers:
+            with pytest.raises(Waiting, match="way back is open"):
+                run.apply(yes=True)
+            with pytest.raises(Waiting, match="approvals"):
+                run.apply(yes=True, close=True)
+            live.roll_back(world.scope, 2)  # there is a way back until something is cleared
+            with pytest.raises(Waiting, match="way back is open"):
+                run.apply(yes=True)
+            with pytest.raises(Waiting, match="approvals"):
+                run.apply(yes=True, close=True)
+            world.programme.approve_in(run)
+            with pytest.raises(Waiting, match="nothing erased yet"):
+                run.apply(close=True)
+            with pytest.raises(Refused, match="no way back"):
+                live.roll_back(world.scope, 1)
+            run.apply(yes=True, close=True)
+        check(world, ledgers, closed=True)
+        _nothing_left(world)
+    audited = world.programme.audit()
+    assert 0 == audited.returncode, audited.stdout + audited.stderr
+
+
+def _nothing_left(world: World) -> None:
+    movers = [person for person in range(1, PEOPLE + 1) if person % 5 < 3]
+    with psycopg.connect(world.dsns["source"]) as source:
+        for query in (
+            'SELECT count(*) FROM "Note" WHERE person_id = ANY(%(who)s)',
+            "SELECT count(*) FROM payment WHERE wallet_id = ANY(%(who)s)",
+            "SELECT count(*) FROM person WHERE id = ANY(%(who)s) AND (email IS NOT NULL OR seen IS NOT NULL)",
+            "SELECT count(*) FROM clip WHERE person_id = ANY(%(who)s) AND ip IS NOT NULL",
+            "SELECT count(*) FROM letter WHERE sender = ANY(%(who)s) AND recipient = ANY(%(who)s)",
+            "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zzzz_domicile%%'",
+        ):
+            assert (0,) == source.execute(query, {"who": movers}).fetchone(), query
+    for place in ("us", "ca"):
+        with psycopg.connect(world.dsns[place]) as home:
+            assert (0,) == home.execute("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zzzz_domicile%'").fetchone()

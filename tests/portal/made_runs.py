@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from domicile import predicates as p
+from domicile.cohorts import LagPoint
 from domicile.model import Finding
 from domicile.portal.report import Extras, LockTime, StageTime
 from domicile.proof import Verdict
@@ -261,6 +262,56 @@ def worst() -> list[p.Predicate]:
         "statement-texts": Verdict.ERASED_UNVERIFIED,
     }
     return finished(Verdict.PRESENT, verdicts, residue="orphaned-files")
+
+
+def cohort(number: int, way: p.Went, subjects: dict[str, int], *, second: int, wait_ms: int) -> p.CohortPredicate:
+    return p.CohortPredicate(
+        plan=PLAN, number=number, way=way, subjects=subjects, position=f"0/5D2{number:05d}", fenced_at=at(second / 60),
+        wait_ms=wait_ms, awaited_ms=wait_ms // 5, rows=7 * sum(subjects.values()),
+    )  # fmt: skip
+
+
+COHORTS = (
+    cohort(1, p.Went.HOME, {"us": 4, "ca": 2, "au": 2}, second=2, wait_ms=112),
+    cohort(2, p.Went.HOME, {"us": 306, "ca": 58, "au": 12}, second=5, wait_ms=431),
+    cohort(2, p.Went.SOURCE, {"us": 306, "ca": 58, "au": 12}, second=9, wait_ms=618),
+    cohort(3, p.Went.HOME, {"us": 900, "ca": 100, "au": 100}, second=15, wait_ms=702),
+    cohort(4, p.Went.HOME, {"us": 1_100, "ca": 100, "au": 100}, second=22, wait_ms=1_904),
+    cohort(5, p.Went.HOME, {"us": 306, "ca": 58, "au": 12}, second=31, wait_ms=388),
+)
+
+
+def freeze() -> p.FreezePredicate:
+    return p.FreezePredicate(plan=PLAN, position="0/5D2A1F00", frozen_at=at(0.9), slices=slices())
+
+
+def live_plan() -> p.PlanPredicate:
+    return dataclasses.replace(plan(), slices=())
+
+
+def live_until_equal() -> list[p.Predicate]:
+    """People went home in cohorts, one went back and again; all is frozen, fenced and compared."""
+    return [live_plan(), *COHORTS, freeze(), cutover(), equality()]
+
+
+def live_usual() -> list[p.Predicate]:
+    """The usual run, by cohorts."""
+    rest = usual()
+    return [*live_until_equal(), *rest[rest.index(equality()) + 1 :]]
+
+
+def live_rolled_back() -> list[p.Predicate]:
+    """After the comparison a cohort went back, and nothing is frozen anew."""
+    return [
+        *live_until_equal(), approval("operator"),
+        cohort(1, p.Went.SOURCE, {"us": 4, "ca": 2, "au": 2}, second=700, wait_ms=97),
+    ]  # fmt: skip
+
+
+LAG = tuple(
+    LagPoint(at_s=second, changes=40 + second % 17, behind_s=round(0.15 + 4.2 * 0.5 ** (abs(second - 140) / 20), 3))
+    for second in range(1, 1_500, 2)
+)
 
 
 FINDINGS = (

@@ -107,6 +107,14 @@ def test_what_is_never_searched_exists_or_not(treatment: Treatment, expected: Ve
     assert expected == decide(copy, outcome(treatment), None, ASKED).verdict
 
 
+def test_p11_a_copy_that_is_not_there_is_not_verified_by_a_search_for_nothing() -> None:
+    """Where all values are too short to be looked for, the certificate would refuse such a verdict, and so the run."""
+    copy = replace(COPY, kind=CopyKind.STANDBYS)
+    nothing = replace(ASKED, tokens_searched=0, rows_erased=True)
+    assert Verdict.UNKNOWN is decide(copy, outcome(Treatment.ABSENT), None, nothing).verdict
+    assert Verdict.ERASED_VERIFIED is decide(copy, outcome(Treatment.ABSENT), None, ASKED).verdict
+
+
 def test_a_copy_that_nobody_listed_is_never_left_out() -> None:
     counts = TokenCounts(searched=1, by_class=(), sampled=False, too_short=0, common=0)
     result = SearchResult(

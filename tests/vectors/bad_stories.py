@@ -1,4 +1,4 @@
-"""Runs that are told wrongly, checks 10 to 21: each is signed by the engine's own key from first to last."""
+"""Runs that are told wrongly, checks 10 to 21; each is signed by the engine's own key from first to last."""
 
 from __future__ import annotations
 

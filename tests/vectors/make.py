@@ -8,11 +8,11 @@ from domicile import predicates as p
 from domicile.bundle import trust_policy
 from domicile.keys import Verifier
 from domicile.proof import Verdict
-from tests.vectors import bad_bytes, bad_stories
+from tests.vectors import bad_bytes, bad_stories, live
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS
 
-REGISTERED = (bad_bytes, bad_stories)  # importing them fills DEFECTS
+REGISTERED = (bad_bytes, bad_stories, live)  # importing them fills DEFECTS
 
 FOLDER = Path(__file__).parent
 GOOD = FOLDER / "good"
@@ -35,6 +35,8 @@ def good_scripts() -> dict[str, s.Script]:
         "backup-blocked": _judged("app/wal", Verdict.BLOCKED_UNTIL, until=True),
         "copy-unknown": _judged("app/statistics", Verdict.UNKNOWN, until=False),
         "nothing-erased-yet": _stopped_before_the_clearance(),
+        "live-run": live.live(),
+        "live-run-on-its-way": live.not_frozen(),
     }
 
 

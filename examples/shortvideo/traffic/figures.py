@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -106,14 +107,52 @@ class Group:
     state: State
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Took:
+    """How long one request took: since it was due, since it was sent, and what the router says that it held it for."""
+
+    due_ms: float
+    sent_ms: float
+    held_ms: float | None = None
+
+
+@dataclass(slots=True)
+class Phase:
+    """What was felt while one thing went on: by those who are to move, by the others, and how long was held."""
+
+    movers: Figures = field(default_factory=Figures)
+    others: Figures = field(default_factory=Figures)
+    held: Histogram = field(default_factory=Histogram)  # by the router, which says so; the service gave an answer then
+    began: float = field(default_factory=time.monotonic)
+    ended: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """How long it went on."""
+        return self.ended - self.began
+
+    def all(self) -> Figures:
+        """Return both as one."""
+        whole = Figures()
+        whole.merge(self.movers)
+        whole.merge(self.others)
+        return whole
+
+
 @dataclass(slots=True)
 class Board:
-    """Every group's figures, since the start and in the running second; and the outcomes of each act."""
+    """Every group's figures, since the start and in the running second; and the outcomes of each act.
+
+    `phase` is what goes on now, where somebody says so, and `movers` the countries whose people are to move.
+    """
 
     total: dict[Group, Figures] = field(default_factory=dict)
     second: dict[Group, Figures] = field(default_factory=dict)
     acts: dict[str, Figures] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)  # what went wrong: act, status
+    phase: str = ""
+    movers: frozenset[str] = frozenset()
+    phases: dict[str, Phase] = field(default_factory=dict)
 
     def add(self, group: Group, act: str, result: Result, *, due_ms: float, sent_ms: float) -> None:
         """Count one request."""
@@ -123,6 +162,15 @@ class Board:
             self.acts.setdefault(act, Figures()),
         ):
             figures.add(result, due_ms=due_ms, sent_ms=sent_ms)
+
+    def feel(self, phase: str, country: str, result: Result, took: Took) -> None:
+        """Count one request for the phase in which it was due, and for the person's kind."""
+        found = self.phases.setdefault(phase, Phase())
+        figures = found.movers if country in self.movers else found.others
+        figures.add(result, due_ms=took.due_ms, sent_ms=took.sent_ms)
+        if took.held_ms is not None:
+            found.held.add(took.held_ms)
+        found.ended = time.monotonic()
 
     def take_second(self) -> dict[Group, Figures]:
         """Return the running second's figures and begin another."""

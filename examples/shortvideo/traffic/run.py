@@ -16,7 +16,7 @@ from typing import Any, Final
 from shortvideo.oracle.ledger import Entry, Kind, Ledger
 from shortvideo.traffic.accounts import arrival, log_in, sign_up
 from shortvideo.traffic.acts import Act, get
-from shortvideo.traffic.figures import Board, Group, Histogram, Result
+from shortvideo.traffic.figures import Board, Group, Histogram, Result, Took
 from shortvideo.traffic.mix import choose
 from shortvideo.traffic.pace import due_times
 from shortvideo.traffic.people import Crowd, Person
@@ -87,6 +87,7 @@ class Run:
     async def perform(self, act: Act, due: float) -> Result:
         """Make one act's request, again as often as the service asks for."""
         held_since = 0.0
+        phase, country = self.board.phase, act.person.country
         for _ in range(TRIES_MAX):
             sent = time.monotonic()
             answer = await self._answer(act)
@@ -97,7 +98,12 @@ class Run:
                 person.seen_at(answer.location)
             person.waits_until = now + (answer.retry_after_s or 0) if answer and result is Result.HELD else 0.0
             group = Group(location=answer.location if answer else person.location or "-", state=person.state)
-            self.board.add(group, act.name, result, due_ms=(now - due) * 1000, sent_ms=(now - sent) * 1000)
+            took = Took(
+                due_ms=(now - due) * 1000, sent_ms=(now - sent) * 1000, held_ms=answer.held_ms if answer else None
+            )
+            self.board.add(group, act.name, result, due_ms=took.due_ms, sent_ms=took.sent_ms)
+            if phase:
+                self.board.feel(phase, country, result, took)
             if result is not Result.HELD:
                 if held_since:
                     self.pauses.add((now - held_since) * 1000)

@@ -52,6 +52,12 @@ class Answer:
         return self.headers.get("x-location", "-")
 
     @property
+    def held_ms(self) -> float | None:
+        """For how long the router held the request, where it says so."""
+        value = self.headers.get("x-held-ms", "")
+        return float(value) if value.isdecimal() else None
+
+    @property
     def retry_after_s(self) -> float | None:
         """How long the service asks to wait, or None; a date counts as one second."""
         value = self.headers.get("retry-after")

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from domicile import __version__
-from domicile.cli import demo, evidence, explaining, mapping, moving, placing, publishing
+from domicile.cli import demo, evidence, explaining, going, mapping, moving, placing, publishing
 from domicile.errors import DomicileError, HostFault
 
 BUG_EXIT = 70
@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for room in (mapping, explaining, moving, placing, publishing, evidence, demo):
+for room in (mapping, explaining, moving, going, placing, publishing, evidence, demo):
     room.register(app)
 
 

@@ -1,40 +1,44 @@
-"""`domicile demo`: the whole flow on servers of its own, one a location, with the data of a short-video service."""
+"""`domicile demo`: the reference service on this machine, in use, while its people are moved home; then all the rest."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+import psycopg
 import typer
 
 from domicile import config
 from domicile.approving import approve
 from domicile.bundle import trust_policy
+from domicile.cli.demo_service import LOCATIONS, Seen, example, in_use, serving
 from domicile.cli.moving import print_plan, print_status
 from domicile.cli.reporting import write_report
-from domicile.cli.show import Screen
+from domicile.cli.show import Screen, count
+from domicile.cohorts import Way, waits
 from domicile.errors import HostFault, Waiting
+from domicile.felt import Felt, write_felt
 from domicile.host import Host
 from domicile.keys import Signer, save_signer, save_verifier
-from domicile.run import Run
+from domicile.live import Live
+from domicile.run import Run, Stage
 from domicile.status import read_status
-from domicile.stores.postgres.programs import reachable_folder
-from domicile.stores.postgres.server import EmbeddedServer
 from domicile.workspace import Workspace
 
-LOCATIONS = {"sg": "SERVICE_DSN", "us": "SERVICE_US_DSN", "ca": "SERVICE_CA_DSN", "au": "SERVICE_AU_DSN"}
-DATABASE = "shortvideo"
-CANARIES = 80
-DEADLINE_DAYS = 45
-MARK = "made-by-domicile-demo"
+CANARIES: Final = 80
+DEADLINE_DAYS: Final = 45
+MARK: Final = "made-by-domicile-demo"
+FIRST_HOME: Final = 8
+GROW: Final = (0.01, 0.05, 0.1, 0.2)
+WATCHED_S: Final = 12.0
+"""So long people are watched before anything begins, and again when all is over."""
 
 
 def register(app: typer.Typer) -> None:
@@ -42,36 +46,46 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-def demo(
+def demo(  # noqa: PLR0913, PLR0917 - options
     folder: Annotated[Path, typer.Option(help="Where file, evidence and report go.")] = Path("domicile-demo"),
-    users: Annotated[int, typer.Option(help="How many people; about 50 rows each.")] = 6_000,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the servers up afterwards.")] = False,
+    users: Annotated[int, typer.Option(help="How many people have an account; about 50 rows each.")] = 3_000,
+    people: Annotated[int, typer.Option(help="How many of them are there and do something.")] = 150,
+    rate: Annotated[float, typer.Option(help="Requests a second that they make.")] = 40.0,
+    watched: Annotated[float, typer.Option(help="Seconds that they are watched before and after.")] = WATCHED_S,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the service up afterwards, until Ctrl-C.")] = False,
 ) -> None:
-    """Move four markets of a short-video service home, erase them at the source, and have it audited.
+    """Move four markets of a short-video service home while people use it, erase them at the source, have it audited.
 
     Example: domicile demo --keep
     """
-    screen = Screen(as_json=False)
-    host = Host()
+    screen, host = Screen(as_json=False), Host()
     _fresh(folder)
-    with ExitStack() as stack:
-        servers = {}
-        screen.say("[bold]1  Servers[/]: Singapore is the source; homes in the US, Canada and Australia")
-        data = reachable_folder(folder.resolve() / "servers")
-        for location in LOCATIONS:
-            server = EmbeddedServer.start(data / location, name=location, password=host.entropy(16).hex())
-            servers[location] = server
-            if not keep:
-                stack.callback(server.stop)
-        environment = _environment(folder, servers)
-        words = tuple(f"canary{host.entropy(12).hex()}" for _ in range(CANARIES))
-        screen.say(f"[bold]2  Data[/]: {users:,} people in many countries, {CANARIES} canaries among them")
-        _service().create(environment["SERVICE_DSN"], users=users, canaries=words)
-        _programme(folder, words, host)
+    words = tuple(f"canary{host.entropy(12).hex()}" for _ in range(CANARIES))
+    screen.say(
+        "[bold]1  Service[/]: Singapore is the source; homes in the US, Canada and Australia; "
+        f"{count(users)} people in many countries, {CANARIES} canaries among them"
+    )
+    with serving(folder, users=users, canaries=words) as stack:
+        screen.say(f"   {stack.url} is up; {people} people come, {rate:.0f} requests a second")
+        _programme(folder, words, host, cutover=_cutover(stack.dsns["sg"]))
+        environment = {variable: stack.dsns[location] for location, variable in LOCATIONS.items()}
         with _opened(folder, Host(environment=environment), screen) as run:
-            _move(run, folder, screen)
+            with in_use(stack, folder, people=people, rate=rate) as seen:
+                seen.now("before")
+                host.pause(watched)
+                _move(run, folder, screen, seen)
+                seen.now("after")
+                host.pause(watched)
+            felt = seen.felt()
+            write_felt(run.workspace, felt)
+            write_report(run)
+            _tell_felt(screen, felt, run.live)
+        found, things = seen.check()
+        _tell_kept_promises(screen, found, things)
         _audit(folder, screen)
-    _tell_kept(folder, servers, screen) if keep else shutil.rmtree(data, ignore_errors=True)
+        if keep:
+            screen.say(f"\n{stack.url} stays up; Ctrl-C stops it. In a shell: cd {folder} && . ./service/service.env")
+            _until_interrupted(host)
 
 
 def _fresh(folder: Path) -> None:
@@ -84,43 +98,21 @@ def _fresh(folder: Path) -> None:
     (folder / MARK).touch()
 
 
-def _service() -> Any:  # noqa: ANN401 - a module found at run time
-    """The example's module, from the checkout or from the installed package."""
-    here = Path(__file__).resolve()
-    for place in (here.parents[1] / "examples", here.parents[3] / "examples"):
-        path = place / "shortvideo" / "database.py"
-        if path.exists():
-            spec = importlib.util.spec_from_file_location("domicile_example_shortvideo", path)
-            if spec is None or spec.loader is None:
-                break
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            return module
-    raise HostFault("the example service is not here; run the demo from a checkout: make demo")
+def _cutover(dsn: str) -> str:
+    """The file's section: some people of whom somebody knows go first, then cohorts that grow; nothing stops for us."""
+    query = "SELECT id FROM app.users WHERE email LIKE 'canary%' AND country IN ('US', 'CA', 'AU') ORDER BY id LIMIT %s"
+    with psycopg.connect(dsn) as connection:
+        first = [str(row[0]) for row in connection.execute(query, [FIRST_HOME])]
+    canaries = f"canaries: [{', '.join(first)}], " if first else ""
+    return f"\ncutover: {{{canaries}grow: {list(GROW)}, pause: never, wait_s_max: 5}}\n"
 
 
-def _environment(folder: Path, servers: dict[str, EmbeddedServer]) -> dict[str, str]:
-    import psycopg  # noqa: PLC0415
-
-    variables = {}
-    for location, variable in LOCATIONS.items():
-        server = servers[location]
-        with psycopg.connect(server.dsn(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {DATABASE}".encode())
-        variables[variable] = server.dsn(DATABASE)
-    lines = "".join(f"export {name}='{value}'\n" for name, value in variables.items())
-    path = folder / "demo.env"
-    path.touch(mode=0o600)
-    path.write_text(lines, encoding="utf-8")
-    return variables
-
-
-def _programme(folder: Path, canaries: tuple[str, ...], host: Host) -> None:
+def _programme(folder: Path, canaries: tuple[str, ...], host: Host, *, cutover: str = "") -> None:
     """Put the example's domicile.yaml there, with approvers' keys and the canaries beside it."""
-    source = Path(str(_service().__file__)).parent / "domicile.yaml"
+    source = Path(str(example("stack").__file__)).parent / "domicile.yaml"
     deadline = host.now().date() + timedelta(days=DEADLINE_DAYS)
     text = re.sub(r"deadline: \d{4}-\d\d-\d\d", f"deadline: {deadline}", source.read_text(encoding="utf-8"))
-    (folder / "domicile.yaml").write_text(text, encoding="utf-8")
+    (folder / "domicile.yaml").write_text(text + cutover, encoding="utf-8")
     (folder / "keys").mkdir()
     for name in ("operator", "monitor"):
         signer = Signer(name=name, seed=host.entropy(32))
@@ -139,16 +131,25 @@ def _opened(folder: Path, host: Host, screen: Screen) -> Iterator[Run]:
         yield run
 
 
-def _move(run: Run, folder: Path, screen: Screen) -> None:
-    screen.say("[bold]3  Plan[/] (domicile plan)")
+def _move(run: Run, folder: Path, screen: Screen, seen: Seen) -> None:
+    """All stages, each told to the traffic, which keeps apart what people feel."""
+    screen.say("\n[bold]2  Plan[/] (domicile plan)")
     print_plan(screen, run.plan())
-    screen.say("\n[bold]4  Move, compare, restore[/] (domicile apply)")
-    _expect_waiting(run.apply, screen)
-    screen.say("\n[bold]5  Approvals[/] (domicile approve): operator and monitor sign, 2 of 2")
+    screen.say("\n[bold]3  Copy[/] while everybody writes (domicile apply --until transfer)")
+    seen.now("copy")
+    run.apply(until=Stage.TRANSFER)
+    screen.say("\n[bold]4  Cohorts go home[/], one after the other; others don't wait (domicile apply --until cutover)")
+    seen.now("cut-over")
+    run.apply(until=Stage.CUTOVER)
+    screen.say("\n[bold]5  Close[/]: compare both sides, prove a restore (domicile apply --close)")
+    seen.now("close")
+    _expect_waiting(lambda: run.apply(close=True), screen)
+    screen.say("\n[bold]6  Approvals[/] (domicile approve): operator and monitor sign, 2 of 2")
     for name in ("operator", "monitor"):
         approve(run, folder / "keys" / f"{name}.key", name)
-    screen.say("\n[bold]6  Erase, sweep, certify[/] (domicile apply --yes)")
-    run.apply(yes=True)
+    screen.say("\n[bold]7  Erase, sweep, certify[/] while homes live (domicile apply --close --yes)")
+    seen.now("erase")
+    run.apply(close=True, yes=True)
     (folder / "trust.txt").write_text(trust_policy(run.signer.verifier, run.ledger.plan().approvals), encoding="utf-8")
     write_report(run)
     print_status(screen, read_status(run))
@@ -161,10 +162,59 @@ def _expect_waiting(step: Callable[[], None], screen: Screen) -> None:
         screen.say(f"[yellow]waits[/]: {fault}")
 
 
+def _tell_felt(screen: Screen, felt: Felt, live: Live | None) -> None:
+    """What people felt, phase by phase, and how long who went home waited."""
+    screen.say("\n[bold]8  What people felt[/]")
+    screen.table(
+        "",
+        ("while", "requests", "p50 ms", "p95 ms", "p99 ms", "errors", "asked to come again", "lasted s"),
+        (
+            (
+                phase.name, count(phase.requests), f"{phase.p50_ms:.1f}", f"{phase.p95_ms:.1f}", f"{phase.p99_ms:.1f}",
+                count(phase.errors), count(phase.refused_for_a_moment), f"{phase.seconds:.0f}",
+            )
+            for phase in felt.phases
+        ),
+        right=range(1, 8),
+    )  # fmt: skip
+    cohorts = live.moving.cohorts() if live is not None else ()
+    waited = waits(cohorts)
+    if waited is not None:
+        gone = [cohort for cohort in cohorts if cohort.way is Way.HOME]
+        screen.say(
+            f"   {count(sum(cohort.people for cohort in gone))} people went home in {len(gone)} cohorts. A cohort waits "
+            f"while it is fenced: half of them at most {waited.p50} ms, 99 % {waited.p99} ms, the longest {waited.max} ms"
+        )
+    if felt.held is not None and felt.held.requests:
+        screen.say(
+            f"   {count(felt.held.requests)} requests of theirs were held meanwhile: half of them for at most "
+            f"{felt.held.p50_ms:.0f} ms, 99 % {felt.held.p99_ms:.0f} ms, the longest {felt.held.max_ms:.0f} ms"
+        )
+
+
+def _tell_kept_promises(screen: Screen, found: list[Any], things: int) -> None:
+    if found:
+        shown = "\n".join(f"{one.fault}: {one.words}" for one in found[:10])
+        raise HostFault(
+            f"of {things} things that people were promised {len(found)} are not as they should be:\n{shown}"
+        )
+    screen.say(
+        f"   {count(things)} things that people were promised while they were watched: all there, once, in their place"
+    )
+
+
+def _until_interrupted(host: Host) -> None:
+    try:
+        while True:
+            host.pause(1.0)
+    except KeyboardInterrupt:
+        return
+
+
 def _audit(folder: Path, screen: Screen) -> None:
     """Run the auditor as the separate program it is, on the bundle and on one with a flipped byte."""
     bundle = folder / ".domicile" / "bundle.zip"
-    screen.say("\n[bold]7  Audit[/] (domicile-audit bundle.zip --trust trust.txt), a program that shares no code")
+    screen.say("\n[bold]9  Audit[/] (domicile-audit bundle.zip --trust trust.txt), a program that shares no code")
     program = [sys.executable, "-m", "domicile_audit"]
     done = subprocess.run([*program, str(bundle), "--trust", str(folder / "trust.txt")], check=False)
     if done.returncode:
@@ -178,10 +228,3 @@ def _audit(folder: Path, screen: Screen) -> None:
     if done.returncode != 1:
         raise HostFault("the auditor did not refuse a flipped byte; that is a fault, please report it")
     screen.say(f"\nreport: {(folder / '.domicile' / 'report.html').resolve()}")
-
-
-def _tell_kept(folder: Path, servers: dict[str, EmbeddedServer], screen: Screen) -> None:
-    screen.say("servers are up; in a shell:  cd " + str(folder) + " && . ./demo.env && domicile status")
-    for location, server in servers.items():
-        process = (server.data_directory / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0]
-        screen.say(f"  {location}: port {server.port}, process {process} (kill -INT stops it), {server.data_directory}")

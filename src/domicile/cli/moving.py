@@ -15,7 +15,7 @@ from domicile.approving import approve as sign_approval
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, count, plain, size, verdict
-from domicile.errors import NotEqual
+from domicile.errors import NotEqual, Refused
 from domicile.model import Finding
 from domicile.plan.document import Plan
 from domicile.plan.silencing import Silenced
@@ -30,7 +30,7 @@ DIGESTS_SHOWN = 3
 
 def register(app: typer.Typer) -> None:
     """Add this room's commands."""
-    for command in (plan, apply, transfer, status, verify, cutover, approve, erase, sweep, certify, abandon):
+    for command in (plan, apply, transfer, status, verify, approve, erase, sweep, certify, abandon):
         app.command()(command)
 
 
@@ -160,6 +160,9 @@ def apply(
     file: FileOption = DEFAULT_FILE,
     until: Annotated[Stage, typer.Option(help="Stop after this stage.")] = Stage.CERTIFY,
     yes: Annotated[bool, typer.Option("--yes", help="Erase what is cleared. Without it, nothing is erased.")] = False,
+    close: Annotated[
+        bool, typer.Option("--close", help="With `cutover:` in the file: everybody is at home, so compare and end it.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Do the plan, stage by stage; stop where a person has to decide. Killed anywhere, it goes on when called again.
@@ -168,7 +171,7 @@ def apply(
     """
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:
-        run.apply(until=until, yes=yes)
+        run.apply(until=until, yes=yes, close=close)
         write_report(run)
         state = read_status(run)
     print_status(screen, state)
@@ -214,6 +217,11 @@ def verify(
     """
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:
+        if run.live is not None:
+            raise Refused(
+                "people move while everybody writes: each cohort is compared before and under its fence, and all of it "
+                "as `domicile apply --close` ends the move; there is nothing to compare in between"
+            )
         scope, manifest = run.under_way()
         equality = run.clearing.compare(scope, manifest)
         if repair and not equality.holds:
@@ -330,14 +338,6 @@ def transfer(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> No
     Example: domicile transfer
     """
     _go_on(file, Stage.TRANSFER, as_json=as_json)
-
-
-def cutover(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
-    """Compare both sides under the fence; from then on home is the authority. The same as `apply --until verify`.
-
-    Example: domicile cutover
-    """
-    _go_on(file, Stage.VERIFY, as_json=as_json)
 
 
 def sweep(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from domicile import __version__
+from domicile.cohorts import LagPoint
+from domicile.felt import read_felt
 from domicile.horizon import Judged
 from domicile.model import Manifest
 from domicile.portal.report import Extras, LockTime, StageTime, render
@@ -30,6 +32,8 @@ def write_report(run: Run) -> Path:
         fence_wait_ms=fence.wait_ms if fence else None,
         findings=manifest.findings if manifest else (),
         locks=tuple(LockTime(copy=copy, ms=ms) for copy, ms in judged.locks_ms.items()) if judged else (),
+        lag=run.journal.get("lag", tuple[LagPoint, ...]) or (),
+        felt=read_felt(run.workspace),
         checkpoint=run.ledger.log.checkpoint_bytes.decode() if run.ledger.size else None,
         certificate=certificate.sha256 if certificate else None,
         bundle=run.workspace.bundle.name if run.workspace.bundle.exists() else None,

@@ -9,27 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import StrEnum
 from typing import TypeVar
 
 from domicile.certify import certify, roll_up
+from domicile.cohorts import Cohort, Waits, Way, waits
 from domicile.errors import EvidenceFault
+from domicile.model import Home
 from domicile.portal import words
 from domicile.predicates import (
     ApprovalPredicate,
     CertificatePredicate,
     ClearancePredicate,
+    CohortPredicate,
     ComparedSlice,
     CutoverPredicate,
     EqualityPredicate,
     ErasurePredicate,
     FindingPredicate,
+    FreezePredicate,
     Phase,
+    PlannedSlice,
     PlanPredicate,
     Predicate,
     SweepPredicate,
     TransferPredicate,
+    is_frozen,
+    people_at_home,
+    slices_of,
+    still_standing,
 )
 from domicile.proof import CopyVerdict, Verdict
 
@@ -58,37 +65,22 @@ class Rows:
 
     @property
     def kept(self) -> int | None:
-        """Rows home has and the source keeps; None while the erasure is not over."""
+        """Rows home has and the source keeps; None while the erasure is not over, or no slices are named."""
+        if not self.slices:
+            return None
         whole = self.slices_erased == self.slices_to_erase and self.slices_equal == self.slices
         return self.moved - self.deleted - self.blanked if whole else None
 
     @property
     def equality(self) -> str:
         """The comparison in words."""
+        if not self.slices:
+            return words.NOTHING
         if self.slices_differing:
             return f"✕ {self.slices_differing:,} of {self.slices:,} slices differ"
         if self.slices_equal == self.slices:
             return "✓ equal"
         return "not compared" if not self.slices_equal else f"{self.slices_equal:,} of {self.slices:,} slices equal"
-
-
-class State(StrEnum):
-    """How far a step is."""
-
-    DONE = "done"
-    PART = "under way"
-    OPEN = "not done"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of the flow: what it is, how far, when, and what it found. `stage` is the name timings go by."""
-
-    stage: str
-    title: str
-    state: State
-    text: str
-    when: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +94,20 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything the page is made from."""
+    """Everything the page is made from. What a freeze or a cohort made void is in none of it, but for `voided`.
+
+    `frozen` says that the slices are named, `live` that they are named by a freeze and not by the plan.
+    """
 
     plan: PlanPredicate
+    live: bool
+    frozen: bool
+    cohorts: tuple[CohortPredicate, ...]
+    freeze: FreezePredicate | None
     cutover: CutoverPredicate | None
     equality: EqualityPredicate | None
     approvals: tuple[ApprovalPredicate, ...]
+    voided: tuple[ApprovalPredicate, ...]
     clearances: tuple[ClearancePredicate, ...]
     sweep: SweepPredicate | None
     certificate: CertificatePredicate | None
@@ -122,6 +122,25 @@ class Facts:
         """All datasets and homes."""
         return sum(self.rows.values(), Rows())
 
+    @property
+    def people(self) -> Mapping[str, int] | None:
+        """People by home: those whom the fence closed on, else those whom cohorts took home; None before both."""
+        if self.cutover is not None:
+            return self.cutover.subjects
+        return people_at_home(self.cohorts) if self.cohorts else None
+
+    @property
+    def waits(self) -> Waits | None:
+        """How long people waited on the way home, over people; None while nobody went."""
+        return waits(
+            Cohort(
+                number=one.number, way=Way(one.way.value), fenced_at=one.fenced_at, position=one.position,
+                subjects=tuple((Home(home), count) for home, count in one.subjects.items()),
+                wait_ms=one.wait_ms, awaited_ms=one.awaited_ms, rows=one.rows,
+            )
+            for one in self.cohorts
+        )  # fmt: skip
+
     def of_dataset(self, dataset: str) -> Rows:
         """All homes of a dataset."""
         return sum((rows for (name, _), rows in self.rows.items() if name == dataset), Rows())
@@ -133,11 +152,12 @@ class Facts:
     @property
     def approved(self) -> tuple[ApprovalPredicate, ...]:
         """The approvals that count: one a named approver, all of the cleared (else the last approved) equality."""
+        standing = [one for one in self.approvals if one not in self.voided]
         wanted = self.clearances[-1].equality if self.clearances else None
-        if wanted is None and self.approvals:
-            wanted = self.approvals[-1].equality
+        if wanted is None and standing:
+            wanted = standing[-1].equality
         named = {key.name for key in self.plan.approvals.of}
-        valid = [one for one in self.approvals if one.equality == wanted and one.approver in named]
+        valid = [one for one in standing if one.equality == wanted and one.approver in named]
         return tuple({one.approver: one for one in valid}.values())
 
 
@@ -148,123 +168,31 @@ def gather(statements: Sequence[Predicate]) -> Facts:
         raise EvidenceFault(
             "report: the log does not begin with a plan; run `domicile plan` and `domicile apply` first"
         )
-    erasures = _all(statements, ErasurePredicate)
+    standing = still_standing(statements)
+    erasures = _all(standing, ErasurePredicate)
+    slices, freeze = slices_of(statements), _last(statements, FreezePredicate)
+    began = any(isinstance(one, CutoverPredicate | TransferPredicate | EqualityPredicate) for one in standing)
     facts = Facts(
         plan=plan,
-        cutover=_last(statements, CutoverPredicate),
-        equality=_last([one for one in _all(statements, EqualityPredicate) if one.fenced], EqualityPredicate)
-        or _last(statements, EqualityPredicate),
+        live=len(standing) < len(statements) or not (slices or began),
+        frozen=is_frozen(statements) and bool(slices or freeze or began),
+        cohorts=tuple(_all(statements, CohortPredicate)),
+        freeze=freeze if is_frozen(statements) else None,
+        cutover=_last(standing, CutoverPredicate),
+        equality=_last([one for one in _all(standing, EqualityPredicate) if one.fenced], EqualityPredicate)
+        or _last(standing, EqualityPredicate),
         approvals=tuple(_all(statements, ApprovalPredicate)),
-        clearances=tuple(_all(statements, ClearancePredicate)),
-        sweep=_last_sweep(statements),
+        voided=tuple(_all(statements[: len(statements) - len(standing)], ApprovalPredicate)),
+        clearances=tuple(_all(standing, ClearancePredicate)),
+        sweep=_last_sweep(standing),
         certificate=_last(statements, CertificatePredicate),
         findings=tuple(_all(statements, FindingPredicate)),
         announced=frozenset(part.id for one in erasures if one.phase is Phase.INTENT for part in one.slices),
         collateral=sum(one.collateral for one in erasures),
-        rows=_rows(plan, statements),
+        rows=_rows(slices, standing, copied=_all(statements, TransferPredicate)),
         judgement=Judgement(verdict=Verdict.PRESENT, certified=False),
     )
     return replace(facts, judgement=_judge(facts, statements))
-
-
-def steps(facts: Facts) -> Iterator[Step]:
-    """Yield the steps of the flow, in its order, each with what the log says of it."""
-    plan, total = facts.plan, facts.total
-    yield Step(
-        stage="plan", title="Plan", state=State.DONE, when=plan.made_at,
-        text=f"{words.some(len(plan.slices), 'slice')}, {words.some(total.planned, 'row')} and "
-        f"{words.some(len(plan.copies), 'copy', 'copies')} outside home listed",
-    )  # fmt: skip
-    yield _fence(facts)
-    yield Step(
-        stage="transfer", title="Transfer", state=_state(total.slices_copied, total.slices),
-        text=f"{words.some(total.copied, 'row')} ({words.size(total.bytes)}) copied home, "
-        f"{total.slices_copied:,} of {words.some(total.slices, 'slice')}",
-    )  # fmt: skip
-    yield _verify(facts)
-    signed, needed = len(facts.approved), plan.approvals.threshold
-    yield Step(
-        stage="approve", title="Approve", state=_state(signed, needed),
-        when=max((one.approved_at for one in facts.approved), default=None),
-        text=f"{min(signed, needed):,} of {needed:,} needed signatures; {len(plan.approvals.of):,} may sign",
-    )  # fmt: skip
-    yield _clear(facts)
-    yield _erase(facts)
-    yield _sweep(facts)
-    issued = facts.certificate.issued_at if facts.certificate else None
-    yield Step(
-        stage="certify", title="Certify", state=State.DONE if issued else State.OPEN, when=issued,
-        text="a verdict on every listed copy, rolled up to the worst" if issued else "no certificate yet",
-    )  # fmt: skip
-
-
-def _fence(facts: Facts) -> Step:
-    if facts.cutover is None:
-        return Step(stage="fence", title="Fence", state=State.OPEN, text="writes at the source are not refused yet")
-    people = sum(facts.cutover.subjects.values())
-    return Step(
-        stage="fence", title="Fence", state=State.DONE, when=facts.cutover.fenced_at,
-        text=f"writes to the rows of {words.some(people, 'person', 'people')} are refused at the source until they are "
-        f"erased (position {facts.cutover.position}; {facts.cutover.fence})",
-    )  # fmt: skip
-
-
-def _verify(facts: Facts) -> Step:
-    total, equality = facts.total, facts.equality
-    if equality is None:
-        return Step(stage="verify", title="Verify", state=State.OPEN, text="source and home are not compared yet")
-    where = "under the fence" if equality.fenced else "but not under the fence, so it can't permit an erasure"
-    return Step(
-        stage="verify", title="Verify", state=_state(total.slices_equal, total.slices),
-        text=f"both sides read again: {words.some(total.moved, 'row')} equal {where}; "
-        f"{words.some(equality.differences, 'difference')}, {words.some(equality.strays, 'stray')} at home",
-    )  # fmt: skip
-
-
-def _clear(facts: Facts) -> Step:
-    if not facts.clearances:
-        return Step(stage="restore", title="Clear", state=State.OPEN, text="no erasure is permitted yet")
-    restore = facts.clearances[-1].restore
-    names = {name for one in facts.clearances for name in one.slices}
-    return Step(
-        stage="restore", title="Clear", state=State.DONE, when=restore.done_at,
-        text=f"erasure of {words.some(len(names), 'slice')} permitted; backups of "
-        f"{words.some(len(restore.homes), 'home')} restored and read back ({restore.method})",
-    )  # fmt: skip
-
-
-def _erase(facts: Facts) -> Step:
-    total = facts.total
-    text = (
-        f"{words.some(total.deleted, 'row')} deleted, {words.some(total.blanked, 'row')} blanked at the source, "
-        f"{total.slices_erased:,} of {words.some(total.slices_to_erase, 'slice')}; "
-        f"{words.some(facts.collateral, 'other row')} touched"
-    )
-    state = _state(total.slices_erased, total.slices_to_erase)
-    if state is State.OPEN:
-        text = "announced, and not reported as done" if facts.announced else "nothing is erased yet"
-        state = State.PART if facts.announced else State.OPEN
-    return Step(stage="erase", title="Erase", state=state, text=text)
-
-
-def _sweep(facts: Facts) -> Step:
-    sweep = facts.sweep
-    if sweep is None:
-        return Step(stage="sweep", title="Sweep", state=State.OPEN, text="no search since the last erasure")
-    read, residue = sum(one.bytes for one in sweep.copies), sum(one.residue for one in sweep.copies)
-    return Step(
-        stage="sweep", title="Sweep", state=State.DONE, when=sweep.swept_at,
-        text=f"{words.some(sweep.tokens.searched, 'value')}, {words.some(sweep.tokens.canaries, 'canary', 'canaries')} "
-        f"among them, looked for in {words.some(len(sweep.copies), 'copy', 'copies')} ({words.size(read)} read): "
-        f"{words.some(residue, 'match', 'matches')} that should not be there, "
-        f"{words.some(sweep.rows.hits, 'row')} found by query",
-    )  # fmt: skip
-
-
-def _state(done: int, all_: int) -> State:
-    if done >= all_:
-        return State.DONE
-    return State.PART if done else State.OPEN
 
 
 def _all(statements: Sequence[Predicate], kind: type[P]) -> list[P]:
@@ -285,15 +213,17 @@ def _last_sweep(statements: Sequence[Predicate]) -> SweepPredicate | None:
     return None
 
 
-def _rows(plan: PlanPredicate, statements: Sequence[Predicate]) -> dict[tuple[str, str], Rows]:
-    copied = {part.id: part for one in _all(statements, TransferPredicate) for part in one.slices}
+def _rows(
+    slices: Sequence[PlannedSlice], statements: Sequence[Predicate], *, copied: Sequence[TransferPredicate]
+) -> dict[tuple[str, str], Rows]:
+    arrived = {part.id: part for one in copied for part in one.slices}
     compared = _compared(statements)
     erased = {
         part.id: part for one in _all(statements, ErasurePredicate) if one.phase is Phase.OUTCOME for part in one.slices
     }
     rows: dict[tuple[str, str], Rows] = {}
-    for planned in plan.slices:
-        here, pair, gone = copied.get(planned.id), compared.get(planned.id), erased.get(planned.id)
+    for planned in slices:
+        here, pair, gone = arrived.get(planned.id), compared.get(planned.id), erased.get(planned.id)
         equal = pair is not None and pair.source == pair.home
         wanted = (planned.erase.delete, planned.erase.blank)
         mine = Rows(
@@ -322,7 +252,7 @@ def _compared(statements: Sequence[Predicate]) -> dict[str, ComparedSlice]:
 
 def _judge(facts: Facts, statements: Sequence[Predicate]) -> Judgement:
     total, certificate = facts.total, facts.certificate
-    erased = total.slices_erased == total.slices_to_erase
+    erased = facts.frozen and total.slices_erased == total.slices_to_erase
     left = Verdict.UNKNOWN if erased else Verdict.PRESENT
     if certificate is None:
         return Judgement(verdict=left, certified=False)

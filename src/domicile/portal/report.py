@@ -16,9 +16,12 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from domicile.certify import WORST_LAST
+from domicile.cohorts import LagPoint
+from domicile.felt import Felt
 from domicile.model import Finding
-from domicile.portal import schematic, words
-from domicile.portal.facts import Facts, Rows, State, Step, gather, steps
+from domicile.portal import lag, schematic, words
+from domicile.portal.facts import Facts, Rows, gather
+from domicile.portal.flow import State, Step, steps
 from domicile.predicates import JudgedCopy, PlannedCopy, Predicate, SweptCopy
 from domicile.proof import Verdict
 
@@ -40,6 +43,8 @@ BETWEEN: Final = (
 )  # fmt: skip
 """Steps that no statement speaks of: shown in their place when a time was measured."""
 PLACES: Final = {"fence": BETWEEN[0], "erase": BETWEEN[1]}
+COHORTS_SHOWN: Final = 20
+"""So many lines of the table of cohorts are open; the others are folded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +74,9 @@ class LockTime:
 class Extras:
     """What a reader wants to know and no statement says.
 
-    `checkpoint` is the log's signed head as text, `certificate` the SHA-256 of the certificate's envelope, `bundle`
-    the file name of the bundle.
+    `lag` is shown when people went home in cohorts; `felt` is what somebody beside the engine measured. `checkpoint`
+    is the log's signed head as text, `certificate` the SHA-256 of the certificate's envelope, `bundle` the file name of
+    the bundle.
     """
 
     engine: str
@@ -78,6 +84,8 @@ class Extras:
     fence_wait_ms: int | None = None
     findings: tuple[Finding, ...] = ()
     locks: tuple[LockTime, ...] = ()
+    lag: tuple[LagPoint, ...] = ()
+    felt: Felt | None = None
     checkpoint: str | None = None
     certificate: str | None = None
     bundle: str | None = None
@@ -161,6 +169,10 @@ def render(statements: Sequence[Predicate], *, extras: Extras) -> str:
         always=ALWAYS,
         pictures=(("wide", schematic.wide(facts)), ("narrow", schematic.narrow(facts))),
         flow=flow,
+        felt=extras.felt,
+        lag_curves=lag.curves(extras.lag),
+        lag_highest=lag.highest_s(extras.lag),
+        COHORTS_SHOWN=COHORTS_SHOWN,
         other_times=tuple(_other_times(flow, extras)),
         datasets=tuple(_datasets(facts)),
         homes=tuple((home, facts.of_home(home)) for home in dict.fromkeys(facts.plan.homes.values())),
@@ -208,9 +220,9 @@ def _tone(facts: Facts) -> str:
 
 def _tiles(facts: Facts) -> Iterator[Tile]:
     total, sweep = facts.total, facts.sweep
-    if facts.cutover is not None:
-        people = sum(facts.cutover.subjects.values())
-        yield Tile(number=words.count(people), text="people whose private data moves")
+    if facts.people is not None:
+        text = "people whose private data moves" if facts.cutover else "people at home so far"
+        yield Tile(number=words.count(sum(facts.people.values())), text=text)
     yield Tile(number=words.count(total.moved), text="rows at home, read equal to the source under a fence")
     yield Tile(number=words.count(total.deleted), text="rows deleted at the source")
     yield Tile(number=words.count(total.blanked), text="rows at the source with private fields blanked")
@@ -233,9 +245,13 @@ def _not_proven(facts: Facts, extras: Extras) -> Iterator[str]:
             f"that {words.some(total.planned - total.moved, 'planned row')} "
             f"({words.some(total.slices - total.slices_equal, 'slice')}) are at home: not read equal under a fence"
         )
+    if facts.cohorts and not facts.frozen:
+        yield "that home holds what the source does: people are on their way, and nothing is frozen and compared yet"
     for group in _verdict_groups(facts):
         if group.verdict not in (Verdict.ERASED_VERIFIED, Verdict.KEY_DESTROYED):
             yield _open_copies(group)
+    if facts.cohorts:
+        yield "how long people waited: the waits are those of the engine's clock"
     if facts.certificate is None and facts.sweep is not None and facts.sweep.tokens.not_searchable:
         yield f"that {words.some(facts.sweep.tokens.not_searchable, 'value')} are gone: not searchable as bytes"
     yield from facts.certificate.not_proven if facts.certificate else facts.plan.not_proven
@@ -252,10 +268,12 @@ def _open_copies(group: VerdictGroup) -> str:
 
 def _flow(facts: Facts, extras: Extras) -> Iterator[FlowLine]:
     times = {time.stage: _counted(facts, time) for time in extras.stages}
-    for step in steps(facts):
+    flow = tuple(steps(facts))
+    stated = {step.stage for step in flow}
+    for step in flow:
         yield _timed(step, times.get(step.stage))
         after = PLACES.get(step.stage)
-        if after is not None and after.stage in times:
+        if after is not None and after.stage in times.keys() - stated:
             yield _timed(after, times[after.stage])
 
 

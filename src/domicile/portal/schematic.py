@@ -126,9 +126,10 @@ def _lines(facts: Facts, name: str, *, home: bool) -> Iterator[str]:
 
 def _way(facts: Facts, home: str) -> tuple[tuple[str, str], bool]:
     rows = facts.of_home(home)
-    people = facts.cutover.subjects.get(home) if facts.cutover else None
+    people = None if facts.people is None else facts.people.get(home, 0 if facts.cohorts else None)
     first = words.some(people, "person", "people") if people is not None else "people not counted yet"
-    return (first, _rows_text(rows)), rows.slices_equal == rows.slices and rows.slices > 0
+    second = _rows_text(rows) if facts.frozen else "rows not frozen yet"
+    return (first, second), rows.slices_equal == rows.slices and rows.slices > 0
 
 
 def _rows_text(rows: Rows) -> str:

@@ -101,6 +101,11 @@ def seconds(value: float | None) -> str:
     return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def latency(ms: float) -> str:
+    """Spell how long an answer took: tenths of a millisecond where they tell something."""
+    return f"{ms:.1f} ms" if ms < 10 else seconds(ms / 1000)
+
+
 def size(number: int) -> str:
     """Spell a number of bytes in decimal units."""
     if number < 1_000:

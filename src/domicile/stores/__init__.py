@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from domicile.catalogue import Catalogue
 from domicile.model import DatasetScope, Digest, Home, Manifest, Scope, Slice, SliceId
@@ -24,6 +24,12 @@ from domicile.proof import Erased, Fence, Measure
 from domicile.traces import Trace
 
 Sink = Callable[[bytes], None]
+Living = Callable[[Any, Callable[[Any], Digest]], bool]
+"""Asks whether home, as it lives on, holds a slice but for what changed there since it was proven.
+
+It is given the source's session, and a function that reads the source's rows of the slice without those whose keys it
+names; both as that kind of store has them.
+"""
 LEAF_ROWS = 1_000
 
 
@@ -121,11 +127,14 @@ class SourceStore(Protocol):
         """Stream the manifest's lines that concern `home` for the home's own copy of it."""
         ...
 
-    def erase(self, piece: Slice, proven: Digest, read_home: Callable[[], Digest]) -> Erased:
+    def erase(
+        self, piece: Slice, proven: Digest, read_home: Callable[[], Digest], *, living: Living | None = None
+    ) -> Erased:
         """Erase one slice in one transaction.
 
         Lock its rows, read them again, compare with `proven` and with home's digest read now, delete or blank them,
-        prove that nothing else was touched, and mark the slice.
+        prove that nothing else was touched, and mark the slice. Where home's digest is another one, `living` is asked,
+        if it is there: whether home differs by nothing but what changed there since.
 
         Raises NotEqual when anything differs, Collateral when another row would be touched; both leave all in place.
         """

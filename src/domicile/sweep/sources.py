@@ -123,12 +123,12 @@ def _left_the_source(dataset: DatasetScope, home: Home, *, fates: tuple[Fate, ..
         for item, name in zip(key_expressions(dataset, alias), key_names(dataset), strict=True)
     )
     return sql.SQL(
-        "EXISTS (SELECT FROM {} AS domicile_line WHERE domicile_line.part = {} AND domicile_line.form = {}"
+        "EXISTS (SELECT FROM {} AS domicile_line WHERE domicile_line.part = {} AND domicile_line.form <> {}"
         " AND domicile_line.fate = ANY({}) AND {})"
     ).format(
         staged("m", dataset.id),
         sql.Literal(home),
-        sql.Literal(Form.WHOLE.value),
+        sql.Literal(Form.SKELETON.value),
         sql.Literal([fate.value for fate in fates]),
         match,
     )

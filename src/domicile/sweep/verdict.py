@@ -8,7 +8,7 @@ Rules, the first that fits decides:
  2. something holds the old bytes (named)                → `present`
  3. not treated though it had to be                      → `present`: nothing emptied it
  4. can't be seen from this server, or the role may not  → `unknown`
- 5. the server says there is none, and nothing to search → `erased-verified`
+ 5. the server says there is none, and nothing to search → `erased-verified`; if nothing was searched for anywhere, as 8
  6. not searched at all                                  → `erased-unverified` if treated, else `unknown`
  7. the search left gaps                                 → the same
  8. nothing was searched for though rows were erased     → the same
@@ -26,6 +26,7 @@ from domicile.proof import CopyVerdict, Verdict
 from domicile.stores.postgres.copies import Copy, CopyKind, Looked, Outcome, Treatment, looked
 from domicile.sweep.search import CopySearch, SearchResult
 
+NO_TOKENS = "rows were erased, but no token was there to look for"
 _TREATED = frozenset({Treatment.PROVEN, Treatment.DONE})
 MUST_BE_TREATED = frozenset(
     {
@@ -68,12 +69,21 @@ def _decide(copy: Copy, outcome: Outcome | None, search: CopySearch | None, ques
     if outcome.treatment in {Treatment.NOT_PERMITTED, Treatment.UNSEEN}:  # 4
         return Verdict.UNKNOWN, _with_remedy(outcome)
     if looked(copy.kind) is Looked.NEVER:  # 5
-        return (Verdict.ERASED_VERIFIED if outcome.treatment is Treatment.ABSENT else Verdict.UNKNOWN), outcome.why
+        return _by_word(outcome, question)
     doubt = _doubt(outcome, search, question)
     if doubt is None:  # 10
         return Verdict.ERASED_VERIFIED, f"{outcome.why}; searched in full, nothing found"
     treated = outcome.treatment in _TREATED
     return (Verdict.ERASED_UNVERIFIED if treated else Verdict.UNKNOWN), f"{outcome.why}; {doubt}"
+
+
+def _by_word(outcome: Outcome, question: Question) -> tuple[Verdict, str]:
+    """Judge what can't be searched: it is there or not; and no certificate takes that word without any search."""
+    if outcome.treatment is not Treatment.ABSENT:
+        return Verdict.UNKNOWN, outcome.why
+    if question.rows_erased and not question.tokens_searched:
+        return Verdict.UNKNOWN, f"{outcome.why}; {NO_TOKENS}"
+    return Verdict.ERASED_VERIFIED, outcome.why
 
 
 def _doubt(outcome: Outcome, search: CopySearch | None, question: Question) -> str | None:
@@ -84,7 +94,7 @@ def _doubt(outcome: Outcome, search: CopySearch | None, question: Question) -> s
         first = search.gaps[0]
         return f"the search couldn't see {len(search.gaps)} things, first {first.path}: {first.why}"
     if question.rows_erased and not question.tokens_searched:  # 8
-        return "rows were erased, but no token was there to look for"
+        return NO_TOKENS
     if question.sampled and outcome.treatment is not Treatment.PROVEN:  # 9
         return "only a sample of the tokens was looked for"
     return None

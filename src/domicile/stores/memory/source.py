@@ -22,7 +22,7 @@ from domicile.model import (
     SliceId,
 )
 from domicile.proof import Erased, Fence
-from domicile.stores import Sink
+from domicile.stores import Living, Sink
 from domicile.stores.memory.closure import EVERY_HOME, SOURCE, Node, close, is_blanked
 from domicile.stores.memory.database import MemoryDatabase, SourceSide
 from domicile.stores.memory.faults import Faults
@@ -134,8 +134,12 @@ class MemorySource:
             if line.dataset == dataset.id and line.part in (home, EVERY_HOME):
                 sink(write_line(line))
 
-    def erase(self, piece: Slice, proven: Digest, read_home: Callable[[], Digest]) -> Erased:
+    def erase(
+        self, piece: Slice, proven: Digest, read_home: Callable[[], Digest], *, living: Living | None = None
+    ) -> Erased:
         """Delete or blank the slice's rows, if both sides still hold what was proven and nothing else is touched."""
+        if living is not None:
+            raise RuntimeError("nobody lives at a home of this store while its source is erased")
         self._faults.reach("memory")
         side = self._side()
         if piece.id in side.erased:

@@ -23,6 +23,7 @@ from psycopg import sql
 from domicile.errors import Collateral, NoClearance, NotEqual
 from domicile.model import DatasetScope, Digest, Edge, Fate, Form, Scope, Slice, SliceId
 from domicile.proof import Erased
+from domicile.stores import Living
 from domicile.stores.postgres.copying import Meter, copy_out
 from domicile.stores.postgres.fence import admit, open_guards
 from domicile.stores.postgres.names import (
@@ -37,6 +38,9 @@ from domicile.stores.postgres.readings import opened, refers
 from domicile.stores.postgres.session import number, run, with_application_path
 from domicile.stores.postgres.shape import refuse_changed
 
+Ours = Callable[[sql.Composable], Digest]
+"""The digest of the slice's rows at the source without those whose keys stand in a table there."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Proof:
@@ -45,6 +49,7 @@ class _Proof:
     key: bytes
     proven: Digest
     read_home: Callable[[], Digest]
+    living: Living | None
 
 
 def erase(  # noqa: PLR0913 - the slice and what it is compared with
@@ -55,6 +60,7 @@ def erase(  # noqa: PLR0913 - the slice and what it is compared with
     key: bytes,
     proven: Digest,
     read_home: Callable[[], Digest],
+    living: Living | None = None,
 ) -> Erased:
     """Erase one slice; see the module's order. Raises NotEqual or Collateral, and then nothing has changed."""
     done = erased(connection).get(piece.id)
@@ -62,7 +68,9 @@ def erase(  # noqa: PLR0913 - the slice and what it is compared with
         return done
     connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
     try:
-        result = _in_transaction(connection, scope, piece, _Proof(key=key, proven=proven, read_home=read_home))
+        result = _in_transaction(
+            connection, scope, piece, _Proof(key=key, proven=proven, read_home=read_home, living=living)
+        )
         connection.execute("COMMIT")
     except BaseException:
         if not connection.closed:
@@ -138,15 +146,20 @@ def _lock(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Sli
 
 
 def _compare(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice, proof: _Proof) -> None:
-    if piece.form is not Form.WHOLE:
-        raise RuntimeError(f"{piece.id}: only whole slices are erased")
-    meter = Meter(proof.key)
-    query = slice_query(connection, dataset, piece, at_home=False)
-    rows = copy_out(connection, query, meter, binary=dataset.binary)
-    now = meter.measure(piece.id, rows).digest
-    if now != proof.proven:
+    if piece.form in {Form.SKELETON, Form.KEPT}:
+        raise RuntimeError(f"{piece.id}: only slices of whole rows that leave are erased")
+
+    def read(without: sql.Composable | None) -> Digest:
+        meter = Meter(proof.key)
+        query = slice_query(connection, dataset, piece, at_home=False, without=without)
+        rows = copy_out(connection, query, meter, binary=dataset.binary)
+        return meter.measure(piece.id, rows).digest
+
+    if read(None) != proof.proven:
         raise NotEqual(f"{piece.id}: the source changed since home was proven equal; run `domicile verify` again")
-    if proof.read_home() != proof.proven:
+    if proof.read_home() == proof.proven:
+        return
+    if proof.living is None or not proof.living(connection, read):
         raise NotEqual(f"{piece.id}: home no longer holds what it proved; run `domicile verify --repair`")
 
 

@@ -189,11 +189,11 @@ def _public_write(dataset: DatasetScope, record: str, side: Side) -> sql.Composa
     """
     if side is Side.HOME:
         new = record == "new"
-        return sql.SQL("(TG_OP = 'INSERT' AND {})").format(_without_private(dataset)) if new else sql.SQL("false")
+        return sql.SQL("(TG_OP = 'INSERT' AND {})").format(without_private(dataset, "new")) if new else sql.SQL("false")
     changed_not = sql.SQL("(TG_OP = 'UPDATE' AND {})").format(_left_alone(dataset))
     if record == "old":
         return changed_not
-    return sql.SQL("({} OR (TG_OP = 'INSERT' AND {}))").format(changed_not, _without_private(dataset))
+    return sql.SQL("({} OR (TG_OP = 'INSERT' AND {}))").format(changed_not, without_private(dataset, "new"))
 
 
 def _left_alone(dataset: DatasetScope) -> sql.Composable:
@@ -211,15 +211,16 @@ def _left_alone(dataset: DatasetScope) -> sql.Composable:
     return sql.SQL(" AND ").join(sql.SQL("({})").format(test) for test in tests or [sql.SQL("true")])
 
 
-def _without_private(dataset: DatasetScope) -> sql.Composable:
+def without_private(dataset: DatasetScope, row: str) -> sql.Composable:
+    """The condition on a row that it holds nothing private: null or the stand-in in each such column."""
     types = {item.name: item.type for item in dataset.columns}
     blanks = {blank.column: blank for blank in dataset.blanks}
     tests: list[sql.Composable] = [sql.SQL("true")]
     for name in private_columns(dataset):
-        test = sql.SQL("{} IS NULL").format(column("new", name))
+        test = sql.SQL("{} IS NULL").format(column(row, name))
         if name in blanks:
-            instead = stand_in(dataset, blanks[name], types[name], "new")
-            test = sql.SQL("coalesce({} OR {}::text = ({})::text, false)").format(test, column("new", name), instead)
+            instead = stand_in(dataset, blanks[name], types[name], row)
+            test = sql.SQL("coalesce({} OR {}::text = ({})::text, false)").format(test, column(row, name), instead)
         tests.append(test)
     return sql.SQL(" AND ").join(tests)
 

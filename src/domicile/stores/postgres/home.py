@@ -70,6 +70,39 @@ def refuse_unless_empty(connection: psycopg.Connection[Any], *, store: str, own_
         )
 
 
+def write_manifest(
+    connection: psycopg.Connection[Any], dataset: DatasetScope, home: Home, source: PostgresSource
+) -> None:
+    """Make and fill this home's lines of the manifest and their mark, in the caller's transaction."""
+    table = staged("m", dataset.id)
+    run(
+        connection,
+        sql.SQL(
+            "CREATE TABLE {} AS SELECT ''::text AS part, ''::text AS form, 0::bigint AS n, ''::text AS fate,"
+            " ''::text AS owner, 0::bigint AS copies, {} FROM {} AS d WHERE false"
+        ).format(table, key_select(dataset, "d"), source_of(dataset)),
+    )
+    names = columns(("part", "form", "n", "fate", "owner", "copies", *key_names(dataset)))
+    writer = CopyIn(connection, table, names, binary=False)
+    try:
+        source.manifest_keys(dataset, home, writer)
+    except BaseException:
+        writer.abort()
+        raise
+    writer.end()
+    run(connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (part, form, n)").format(table))
+    run(
+        connection,
+        sql.SQL("CREATE UNIQUE INDEX ON {} ({}) INCLUDE (n, part, form)").format(table, columns(key_names(dataset))),
+    )
+    run(connection, sql.SQL("ANALYZE {}").format(table))
+    connection.execute("INSERT INTO domicile.mark VALUES (%s) ON CONFLICT DO NOTHING", (_manifest_mark(dataset),))
+
+
+def _manifest_mark(dataset: DatasetScope) -> str:
+    return f"manifest/{dataset.id}"
+
+
 class PostgresHome:
     """`dsn` of the home database; `key` the digest key of the run; `name` the store's name in messages."""
 
@@ -172,38 +205,35 @@ class PostgresHome:
             connection.execute("COMMIT")
 
     def _copy_manifest(self, dataset: DatasetScope, home: Home, source: PostgresSource) -> None:
-        mark = f"manifest/{dataset.id}"
-        if self._marked(mark):
+        if self._marked(_manifest_mark(dataset)):
             return
-        table = staged("m", dataset.id)
-        names = columns(("part", "form", "n", "fate", "owner", "copies", *key_names(dataset)))
         with faults(self.name, f"write the manifest of {dataset.id}"):
             self.connection.execute("BEGIN")
             try:
-                run(
-                    self.connection,
-                    sql.SQL(
-                        "CREATE TABLE {} AS SELECT ''::text AS part, ''::text AS form, 0::bigint AS n,"
-                        " ''::text AS fate,"
-                        " ''::text AS owner, 0::bigint AS copies, {} FROM {} AS d WHERE false"
-                    ).format(table, key_select(dataset, "d"), source_of(dataset)),
-                )
-                writer = CopyIn(self.connection, table, names, binary=False)
-                self._fill(writer, lambda sink: source.manifest_keys(dataset, home, sink))
-                writer.end()
-                run(self.connection, sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (part, form, n)").format(table))
-                run(
-                    self.connection,
-                    sql.SQL("CREATE UNIQUE INDEX ON {} ({}) INCLUDE (n, part, form)").format(
-                        table, columns(key_names(dataset))
-                    ),
-                )
-                self.connection.execute("INSERT INTO domicile.mark VALUES (%s)", (mark,))
+                write_manifest(self.connection, dataset, home, source)
                 self.connection.execute("COMMIT")
             except BaseException:
                 self._session.roll_back()
                 raise
-            run(self.connection, sql.SQL("VACUUM (ANALYZE) {}").format(table))
+            run(self.connection, sql.SQL("VACUUM (ANALYZE) {}").format(staged("m", dataset.id)))
+
+    def forget_manifest(self, scope: Scope) -> None:
+        """Drop home's copy of the manifest: another comes."""
+        with faults(self.name, "drop its copy of the manifest"), self.connection.transaction():
+            for dataset in scope.datasets:
+                run(self.connection, sql.SQL("DROP TABLE IF EXISTS {}").format(staged("m", dataset.id)))
+            self.connection.execute("DELETE FROM domicile.mark WHERE name LIKE 'manifest/%'")
+
+    def take_manifest(
+        self, scope: Scope, home: Home, source: PostgresSource, *, within: psycopg.Connection[Any] | None = None
+    ) -> None:
+        """Make home's copy of the manifest, where it has none; or `within` a transaction, where none is for sure."""
+        for dataset in scope.datasets:
+            if within is None:
+                self._copy_manifest(dataset, home, source)
+                continue
+            with faults(self.name, f"write the manifest of {dataset.id}"):
+                write_manifest(within, dataset, home, source)
 
     # -- the rows ------------------------------------------------------------------------------------------------
 
@@ -353,7 +383,26 @@ class PostgresHome:
                 raise HostFault(f"store {self.name}: materialised views {', '.join(map(str, later))} can't be filled")
             waiting = later
 
-    def prove_restore(self, scope: Scope, home: Home, slices: tuple[Slice, ...]) -> Iterator[Measure]:  # noqa: ARG002 - as finish
-        """Dump this home, restore the dump beside it, read the slices there, drop it again."""
+    def prove_restore(
+        self,
+        scope: Scope,
+        home: Home,
+        slices: tuple[Slice, ...],
+        *,
+        moment: str | None = None,
+        source: PostgresSource | None = None,
+    ) -> Iterator[Measure]:
+        """Dump this home, restore the dump beside it, read the slices there, drop it again.
+
+        `moment` is an exported snapshot of this home that is to be dumped; the manifest is the source's then.
+        """
         self.bind(scope)
-        yield from restoring.prove(self.dsn, scope, slices, key=self._key, store=self.name)
+
+        def take_lines(connection: psycopg.Connection[Any]) -> None:
+            if source is not None:
+                for dataset in scope.datasets:
+                    write_manifest(connection, dataset, home, source)
+
+        yield from restoring.prove(
+            self.dsn, scope, slices, key=self._key, store=self.name, moment=moment, prepare=take_lines
+        )

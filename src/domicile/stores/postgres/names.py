@@ -6,11 +6,12 @@ One builder serves the closure, the guard of the fence, the copy and the erasure
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from psycopg import sql
 
 from domicile.catalogue import TableName
-from domicile.model import Blank, DatasetId, DatasetScope, Outside
+from domicile.model import Blank, DatasetId, DatasetScope, Form, Outside
 from domicile.stores.postgres.comparing import compare_each
 
 STAGING = "domicile"
@@ -88,6 +89,16 @@ def key_match(dataset: DatasetScope, row: str, line: str) -> sql.Composable:
 
 def _all(dataset: DatasetScope, alias: str) -> sql.Composable:
     return sql.SQL(", ").join(column(alias, name) for name in column_names(dataset))
+
+
+def compared(dataset: DatasetScope, form: Form) -> DatasetScope:
+    """The dataset as its slices of that form are read: with the columns that may be compared while home lives."""
+    if form not in {Form.PRIVATE, Form.SHARED}:
+        return dataset
+    private = {blank.column for blank in dataset.blanks} if form is Form.PRIVATE else set()
+    return replace(
+        dataset, columns=tuple(item for item in dataset.columns if item.name in dataset.key or item.name in private)
+    )
 
 
 def row_expressions(dataset: DatasetScope, alias: str, *, blanked: bool, schema: str = STAGING) -> sql.Composable:

@@ -5,13 +5,15 @@ One builder serves the closure, the market's evidence and the guard of the fence
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from psycopg import sql
 
 from domicile.catalogue import PLAIN
 from domicile.conditions import qualify_condition
-from domicile.model import DatasetId, Path, Scope, Step
+from domicile.model import DatasetId, DatasetScope, Path, Scope, Step
+from domicile.rules import Shared
 from domicile.stores.postgres.comparing import compare, compare_each
 from domicile.stores.postgres.names import STAGING, column, movers_of, relation, source_of
 from domicile.stores.postgres.readings import FOUND, is_key, references
@@ -74,6 +76,24 @@ def leads_to_others(scope: Scope, path: Path, start: str, *, state: str | None) 
     first, condition = _first(scope, path.steps[0], start, STAGING)
     joins, person = follow(scope, path.steps[1:], "h0", number=1)
     return sql.SQL("EXISTS (SELECT FROM {}{} WHERE {}{})").format(first, joins, apart(person), condition)
+
+
+def has_outsiders(scope: Scope, dataset: DatasetScope, row: str) -> sql.Composable:
+    """The condition that somebody has a part in the row who is no mover of this place, and keeps it from leaving."""
+    asked = [
+        path
+        for number, path in enumerate(dataset.paths)
+        if path.steps
+        and dataset.sharing(path) is not Shared.ANY
+        and not (number and dataset.sharing(path) is Shared.FIRST)
+    ]
+    return any_of(leads_to_others(scope, path, row, state=None) for path in asked)
+
+
+def any_of(conditions: Iterable[sql.Composable]) -> sql.Composable:
+    """Whether one of the conditions holds."""
+    found = list(conditions)
+    return sql.SQL(" OR ").join(found) if found else sql.SQL("false")
 
 
 def path_join(

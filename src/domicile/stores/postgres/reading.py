@@ -18,6 +18,7 @@ from domicile.stores.postgres.closure import EVERYWHERE
 from domicile.stores.postgres.copying import LeafMeter, Meter, copy_out, copy_out_leaves
 from domicile.stores.postgres.names import (
     column,
+    compared,
     key_expressions,
     key_match,
     key_names,
@@ -145,7 +146,7 @@ class PostgresSnapshot:
     def _row_text(self, piece: Slice, *, at_home: bool) -> sql.Composable:
         dataset = self.scope.dataset(piece.dataset)
         blanked = piece.form is Form.SKELETON and not at_home
-        return sql.SQL("ROW({})::text").format(row_expressions(dataset, "d", blanked=blanked))
+        return sql.SQL("ROW({})::text").format(row_expressions(compared(dataset, piece.form), "d", blanked=blanked))
 
 
 def current_position(connection: psycopg.Connection[Any]) -> str:
@@ -157,14 +158,22 @@ def current_position(connection: psycopg.Connection[Any]) -> str:
 
 
 def slice_query(
-    connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice, *, at_home: bool
-) -> sql.Composable:
-    """SELECT the slice's rows in the manifest's order, for this transaction; through its blanks at the source."""
+    connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice, *, at_home: bool,
+    without: sql.Composable | None = None,
+) -> sql.Composable:  # fmt: skip
+    """SELECT the slice's rows in the manifest's order, for this transaction; through its blanks at the source.
+
+    Rows whose keys stand in the table `without` are left out.
+    """
     stretch = stretch_of(connection, dataset, piece)
     blanked = piece.form is Form.SKELETON and not at_home
-    return sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
-        row_expressions(dataset, "d", blanked=blanked), stretch.rows, stretch.order
-    )
+    return sql.SQL("SELECT {} FROM {}{} ORDER BY {}").format(
+        row_expressions(compared(dataset, piece.form), "d", blanked=blanked), stretch.rows,
+        sql.SQL(" AND NOT EXISTS (SELECT FROM {} AS x WHERE {})").format(without, key_match(dataset, "d", "x"))
+        if without is not None
+        else sql.SQL(""),
+        stretch.order,
+    )  # fmt: skip
 
 
 def between_query(connection: psycopg.Connection[Any], dataset: DatasetScope, piece: Slice) -> sql.Composable | None:
@@ -172,7 +181,8 @@ def between_query(connection: psycopg.Connection[Any], dataset: DatasetScope, pi
     if not sorts_alike(dataset) or not _set_bounds(connection, dataset, piece):
         return None
     return sql.SQL("SELECT {} FROM {} AS d WHERE {} ORDER BY {}").format(
-        row_expressions(dataset, "d", blanked=False), source_of(dataset), _within_bounds(dataset, "d", dataset.key),
+        row_expressions(compared(dataset, piece.form), "d", blanked=False), source_of(dataset),
+        _within_bounds(dataset, "d", dataset.key),
         sql.SQL(", ").join(column("d", name) for name in dataset.key),
     )  # fmt: skip
 

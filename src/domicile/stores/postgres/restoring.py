@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,8 +32,17 @@ HEADER_LINES_MAX = 200
 HEADER_LEFT_OUT = (b"SET transaction_timeout", EMPTY_PATH.encode())
 
 
-def prove(dsn: str, scope: Scope, slices: tuple[Slice, ...], *, key: bytes, store: str) -> Iterator[Measure]:
-    """Dump, restore, read every slice from the restored database."""
+def prove(  # noqa: PLR0913 - what, how it is read, and of which moment
+    dsn: str,
+    scope: Scope,
+    slices: tuple[Slice, ...],
+    *,
+    key: bytes,
+    store: str,
+    moment: str | None = None,
+    prepare: Callable[[psycopg.Connection[Any]], None] | None = None,
+) -> Iterator[Measure]:
+    """Dump (the exported snapshot `moment`, or now), restore, `prepare`, read every slice from what was restored."""
     admin = connect(dsn, store=store)
     scratch = admin.info.dbname[: 63 - len(SCRATCH_SUFFIX)] + SCRATCH_SUFFIX
     major = admin.info.server_version // 10_000
@@ -45,9 +54,12 @@ def prove(dsn: str, scope: Scope, slices: tuple[Slice, ...], *, key: bytes, stor
                     sql.SQL(" LOCALE_PROVIDER libc" if major >= 15 else ""),
             ))  # fmt: skip
         target = make_conninfo(dsn, dbname=scratch)
-        _pipe(dsn, target, major, store)
+        _pipe(dsn, target, major, store, moment)
         connection = connect(target, store=store)
         try:
+            if prepare is not None:
+                with faults(store, "make the restored backup ready to be read"):
+                    prepare(connection)
             with faults(store, "read the restored backup"), application_path(connection):
                 connection.execute("ANALYZE")
             with snapshot(connection, scope, key, store) as view:
@@ -70,13 +82,15 @@ def _drop(admin: psycopg.Connection[Any], name: str) -> None:
     run(admin, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def _pipe(dsn: str, target: str, major: int, store: str) -> None:
+def _pipe(dsn: str, target: str, major: int, store: str, moment: str | None) -> None:
     """pg_dump | psql, less the session lines that only newer servers know.
 
     psql tells codes only: a message may quote the value that a type, a constraint or a function didn't like (P8).
     """
     with tempfile.TemporaryFile() as words:
-        dump = _start("pg_dump", major, dsn, ["--format=plain", "--no-owner", "--no-acl"], words)
+        dump = _start("pg_dump", major, dsn,
+            ["--format=plain", "--no-owner", "--no-acl", *([f"--snapshot={moment}"] if moment else [])], words,
+        )  # fmt: skip
         load = _start(
             "psql", major, target,
             ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=sqlstate", "--single-transaction",

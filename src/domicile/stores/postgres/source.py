@@ -16,13 +16,13 @@ from domicile.errors import Refused, Unreachable, WorldChanged
 from domicile.host import Host
 from domicile.model import DatasetScope, Digest, Home, Manifest, Scope, Slice, SliceId, State
 from domicile.proof import Erased, Fence
-from domicile.stores import Sink
+from domicile.stores import Living, Sink
 from domicile.stores.postgres import erasing, fence, places, sequences, staging, tracing
 from domicile.stores.postgres.catalogue import read_catalogue
-from domicile.stores.postgres.closure import EVERYWHERE
+from domicile.stores.postgres.closure import EVERYWHERE, Work
 from domicile.stores.postgres.copying import copy_out
 from domicile.stores.postgres.feed import remains
-from domicile.stores.postgres.guard import Guarding
+from domicile.stores.postgres.guard import Guarding, replace_guard
 from domicile.stores.postgres.horizon.rewrite import empty
 from domicile.stores.postgres.horizon.treatment import Patience
 from domicile.stores.postgres.names import STAGING, columns, key_names, run_id, staged
@@ -178,6 +178,10 @@ class PostgresSource:
             raise Refused(f"store {self.name}: another run holds its fence; finish or abandon it from its own folder")
         return tuple(row)
 
+    def standing_fence(self) -> Fence | None:
+        """The fence of this run, if one stands."""
+        return self._standing()
+
     def fence_stands(self) -> bool:
         """Whether this run's fence was stood and not taken away; Refused when it is another run's."""
         return self._standing_line() is not None
@@ -238,8 +242,8 @@ class PostgresSource:
         counted = fence.movers_by_home(self.connection, self.scope, STAGING)
         return tuple((Home(home), count) for home, count in counted.items())
 
-    def freeze(self, scope: Scope) -> Manifest:
-        """Freeze the closure under the fence."""
+    def freeze(self, scope: Scope, *, refine: Callable[[Work], None] | None = None) -> Manifest:
+        """Freeze the closure under the fence; see `staging.freeze`."""
         self.bind(scope)
         with faults(self.name, "freeze the closure"):
             return staging.freeze(
@@ -247,7 +251,20 @@ class PostgresSource:
                 scope,
                 digest_key=self._key,
                 catalogue_sequences=sequences.within_columns(read_catalogue(self.connection)),
+                refine=refine,
             )
+
+    def unfreeze(self) -> None:
+        """Take a freeze back, while homes live and nothing is erased."""
+        with faults(self.name, "take the freeze back"):
+            staging.unfreeze(self.connection, self.scope)
+
+    def let_nobody_come(self) -> None:
+        """From now on nobody becomes a mover: whoever would is to be written at home."""
+        with faults(self.name, "close the guards"), self.connection.transaction():
+            for dataset in fence.guarded(self.scope):
+                replace_guard(self.connection, self.scope, dataset, Guarding(closed=True))
+            fence.keep_sources(self.connection)
 
     def draft(self, scope: Scope) -> Manifest:
         """Compute the closure of this moment while people write, and keep it as a manifest for the copy."""
@@ -315,10 +332,14 @@ class PostgresSource:
 
     # -- erasing -------------------------------------------------------------------------------------------------
 
-    def erase(self, piece: Slice, proven: Digest, read_home: Callable[[], Digest]) -> Erased:
+    def erase(
+        self, piece: Slice, proven: Digest, read_home: Callable[[], Digest], *, living: Living | None = None
+    ) -> Erased:
         """Erase one slice; see `erasing`."""
         with faults(self.name, f"erase {piece.id}"):
-            return erasing.erase(self.connection, self.scope, piece, key=self._key, proven=proven, read_home=read_home)
+            return erasing.erase(
+                self.connection, self.scope, piece, key=self._key, proven=proven, read_home=read_home, living=living
+            )
 
     def empty_derived(self, scope: Scope) -> None:
         """Empty the derived tables before the rows go that theirs may refer to; once more when the horizon is treated.

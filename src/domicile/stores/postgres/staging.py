@@ -7,7 +7,7 @@ a crash it is either all there or not there. It holds counts and ids, never keys
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +40,9 @@ from domicile.stores.postgres.fence import (
     keep_sources,
     movers_by_home,
 )
-from domicile.stores.postgres.guard import Guarding, replace_guard
+from domicile.stores.postgres.guard import Guarding, replace_guard, without_private
 from domicile.stores.postgres.names import STAGING, key_match, lines_match, source_of, staged
-from domicile.stores.postgres.paths import leads_to_mover
+from domicile.stores.postgres.paths import has_outsiders, leads_to_mover
 from domicile.stores.postgres.session import number as count_of
 from domicile.stores.postgres.session import run
 from domicile.stores.postgres.shape import freeze_shapes
@@ -70,18 +70,26 @@ def freeze(
     *,
     digest_key: bytes,
     catalogue_sequences: tuple[Sequence, ...],
+    refine: Callable[[Work], None] | None = None,
 ) -> Manifest:
-    """Freeze the closure, or return the one that is frozen; raise Undecided when rows have no rule."""
+    """Freeze the closure, or return the one that is frozen; raise Undecided when rows have no rule.
+
+    After a draft it is that of the people as they are listed; `refine` then says of its lines what may be compared.
+    """
     found = frozen(connection)
     if found is not None:
         return found
+    drafted = exists(connection, "draft")
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     try:
-        _make_secret(connection)
-        manifest = _compute(connection, scope, STAGING, digest_key)
+        if drafted:
+            _drop_manifest(connection, scope)
+        else:
+            _make_secret(connection)
+            sequences.freeze(connection, catalogue_sequences)
+        manifest = _compute(connection, scope, STAGING, digest_key, refine=refine)
         refuse_undecided(manifest)
         freeze_shapes(connection, scope.datasets)
-        sequences.freeze(connection, catalogue_sequences)
         for dataset in guarded(scope):
             replace_guard(connection, scope, dataset, Guarding(frozen=True))
         keep_sources(connection)
@@ -106,6 +114,27 @@ def freeze(
         raise
     _settle(connection, scope)
     return manifest
+
+
+def unfreeze(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Take back the freeze of a move under way: people may be brought back, and the guards let rows hang on theirs."""
+    connection.execute("BEGIN")
+    try:
+        for name in ("frozen", "erased", "shape"):
+            run(connection, sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(STAGING, name)))
+        for dataset in guarded(scope):
+            replace_guard(connection, scope, dataset, Guarding(closed=False))
+        keep_sources(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if not connection.closed:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _drop_manifest(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    for dataset in scope.datasets:
+        run(connection, sql.SQL("DROP TABLE IF EXISTS {}").format(staged("m", dataset.id)))
 
 
 def draft(
@@ -193,11 +222,16 @@ def refuse_undecided(manifest: Manifest) -> None:
         raise Undecided(f"rows need a rule that domicile.yaml does not give:\n{lines}")
 
 
-def _compute(connection: psycopg.Connection[Any], scope: Scope, schema: str, digest_key: bytes) -> Manifest:
+def _compute(
+    connection: psycopg.Connection[Any], scope: Scope, schema: str, digest_key: bytes,
+    *, refine: Callable[[Work], None] | None = None,
+) -> Manifest:  # fmt: skip
     for name, value in MEMORY.items():
         connection.execute("SELECT set_config(%s, %s, true)", (name, value))
     work = Work(connection=connection, scope=scope, schema=schema)
     findings = tuple(with_keys(work, tuple(compute(work)), digest_key=digest_key))
+    if refine is not None:
+        refine(work)
     number_lines(work)
     lines = {dataset.id: _ranges(connection, dataset, schema) for dataset in scope.datasets}
     slices = tuple(piece for dataset in scope.datasets for piece in _slices(scope, dataset, lines[dataset.id]))
@@ -222,7 +256,7 @@ def _slices(scope: Scope, dataset: DatasetScope, ranges: _Ranges) -> Iterator[Sl
     A dataset without key is one range, as its rows are found by their content.
     """
     for home in scope.homes:
-        for form in (Form.WHOLE, Form.SKELETON):
+        for form in Form:
             part = EVERYWHERE if form is Form.SKELETON and (EVERYWHERE, form.value) in ranges else str(home)
             for number, lines in enumerate(ranges.get((part, form.value), ())):
                 mine = [line for line in lines if part != EVERYWHERE or line.owner != home]
@@ -339,14 +373,22 @@ def _kept_query(dataset: DatasetScope, schema: str) -> sql.Composable:
 
 
 def late_rows(connection: psycopg.Connection[Any], scope: Scope) -> int:
-    """Count rows that lead to a mover and that the manifest doesn't know as anybody's; there are none under a fence."""
-    return sum(_late(connection, scope, dataset) for dataset in scope.datasets if dataset.decided)
+    """Count rows that lead to a mover and that the manifest doesn't know as anybody's; there are none under a fence.
+
+    Where homes live already, stayers go on writing rows that movers have a part in, and bare rows come for what people
+    make public at home: these are nobody's loss, and stay.
+    """
+    lived_in = exists(connection, "draft")
+    return sum(_late(connection, scope, dataset, lived_in=lived_in) for dataset in scope.datasets if dataset.decided)
 
 
-def _late(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope) -> int:
+def _late(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, *, lived_in: bool) -> int:
     first = [dataset.sharing(path) is Shared.FIRST for path in dataset.paths]
     asked = [path for number, path in enumerate(dataset.paths) if not (number and first[number])]
     reach = sql.SQL(" OR ").join(leads_to_mover(scope, path, "d") for path in asked)
+    if lived_in:
+        bare = sql.SQL("false") if dataset.moves else without_private(dataset, "d")
+        reach = sql.SQL("({}) AND NOT ({}) AND NOT ({})").format(reach, has_outsiders(scope, dataset, "d"), bare)
     return count_of(
         connection,
         sql.SQL(

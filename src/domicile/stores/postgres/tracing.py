@@ -258,7 +258,7 @@ class Tracer:
             return sql.SQL("true")
         return sql.SQL("EXISTS (SELECT FROM {} AS m WHERE m.part = {} AND {}{})").format(
             staged("m", child.id, self.schema), sql.Literal(home), key_match(child, "c", "m"),
-            sql.SQL(" AND m.form = {}").format(sql.Literal(Form.WHOLE.value)) if blanked else sql.SQL(""),
+            sql.SQL(" AND m.form <> {}").format(sql.Literal(Form.SKELETON.value)) if blanked else sql.SQL(""),
         )  # fmt: skip
 
     def _stays(self, edge: Edge, child: DatasetScope) -> sql.Composable:

@@ -23,17 +23,18 @@ ROUNDS_MAX = 10_000
 ANALYSE_LINES_MIN = 100
 
 
-def of_home(work: Work, *, children: frozenset[DatasetId] | None = None) -> Iterator[Finding]:
+def of_home(work: Work, *, children: frozenset[DatasetId] | None = None, after: int = 0) -> Iterator[Finding]:
     """Add the rows that home rows refer to, until nothing is added; count them by edge.
 
     Refusing edges are not followed: they are asked at the end, for parents that no other rule has brought. `children`
     are the datasets that have lines, where these are not all there are: then refusing edges are somebody else's.
+    Begins with the lines of round `after`.
     """
     counts: dict[Edge, int] = {}
     edges = [edge for edge in work.scope.edges if not is_everywhere(work.scope.dataset(edge.parent))]
     followed = [edge for edge in edges if not refuses_at_home(work.scope, edge)]
     asked = [edge for edge in followed if children is None or edge.child in children]
-    for number in range(1, ROUNDS_MAX):
+    for number in range(after + 1, after + ROUNDS_MAX):
         grown: set[DatasetId] = set()
         for edge in asked:
             count = sum(_need(work, edge, number))

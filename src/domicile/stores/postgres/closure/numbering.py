@@ -79,6 +79,6 @@ def _owning_lines(work: Work, dataset: DatasetScope) -> sql.Composable:
     part, grouped = sql.SQL("part"), sql.Composed([])
     if not dataset.sole:
         part, grouped = sql.SQL("min(part) AS part"), sql.SQL(" GROUP BY {}").format(names)
-    return sql.SQL("(SELECT {}, {} FROM {} WHERE form = {}{})").format(
-        part, names, work.lines(dataset), sql.Literal(Form.WHOLE.value), grouped
+    return sql.SQL("(SELECT {}, {} FROM {} WHERE form <> {}{})").format(
+        part, names, work.lines(dataset), sql.Literal(Form.SKELETON.value), grouped
     )

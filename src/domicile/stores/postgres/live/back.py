@@ -8,7 +8,7 @@ whose public half is not at the source yet waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ import psycopg
 from psycopg import sql
 
 from domicile.model import DatasetId, DatasetScope, Scope
-from domicile.rules import Shared
 from domicile.stores.postgres.live import carrying
 from domicile.stores.postgres.live.carrying import How, keys_of
 from domicile.stores.postgres.names import (
@@ -30,7 +29,7 @@ from domicile.stores.postgres.names import (
     staged,
     stand_in,
 )
-from domicile.stores.postgres.paths import leads_to_mover, leads_to_others
+from domicile.stores.postgres.paths import any_of, has_outsiders, leads_to_mover
 from domicile.stores.postgres.session import run
 
 Keys = dict[DatasetId, set[tuple[str, ...]]]
@@ -86,6 +85,7 @@ def bring_back(
     datasets = [dataset for dataset in _carried(scope) if keys.get(dataset.id)]
     rows = gone = 0
     for dataset in datasets:
+        run(home, sql.SQL("DELETE FROM {}").format(keys_of(dataset)))
         carrying.load_keys(home, dataset, keys[dataset.id])
         come, go = carrying.carry(home, source, dataset, rows=(_theirs(scope, dataset),), gone=_gone(dataset))
         rows, gone = rows + come, gone + go
@@ -138,24 +138,7 @@ def _gone(dataset: DatasetScope) -> sql.Composable:
 
 def lives_at_home(scope: Scope, dataset: DatasetScope, row: str) -> sql.Composable:
     """The condition that the row leads to somebody who lives at home."""
-    return _any(leads_to_mover(scope, path, row, states=("home", "fenced")) for path in dataset.paths)
-
-
-def has_outsiders(scope: Scope, dataset: DatasetScope, row: str) -> sql.Composable:
-    """The condition that somebody has a part in the row who is no mover of this place, and keeps it from leaving."""
-    asked = [
-        path
-        for number, path in enumerate(dataset.paths)
-        if path.steps
-        and dataset.sharing(path) is not Shared.ANY
-        and not (number and dataset.sharing(path) is Shared.FIRST)
-    ]
-    return _any(leads_to_others(scope, path, row, state=None) for path in asked)
-
-
-def _any(conditions: Iterable[sql.Composable]) -> sql.Composable:
-    found = list(conditions)
-    return sql.SQL(" OR ").join(found) if found else sql.SQL("false")
+    return any_of(leads_to_mover(scope, path, row, states=("home", "fenced")) for path in dataset.paths)
 
 
 def _write(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, *, closing: bool) -> int:
@@ -189,7 +172,7 @@ def _write_whole(connection: psycopg.Connection[Any], scope: Scope, dataset: Dat
     )
     carrying.insert(connection, dataset, added, unless_there=True)
     stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d"))
-    here = _any(leads_to_mover(scope, path, "d", states=("moving",)) for path in dataset.paths)
+    here = any_of(leads_to_mover(scope, path, "d", states=("moving",)) for path in dataset.paths)
     carrying.delete(
         connection, dataset, carrying.gone_of(dataset), carrying.gone_match(dataset), (outside, stranger, here)
     )

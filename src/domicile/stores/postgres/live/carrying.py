@@ -7,6 +7,8 @@ as the dataset's own table, and is gone with the transaction's end.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -39,12 +41,14 @@ class How(StrEnum):
     """Whole: in place of what is there."""
     PUT = "u"
     """In place of what is there, unless that is its people's own here."""
+    BARE = "b"
+    """As PUT, with the private columns blanked; whole, if others here want it so."""
     ADD = "s"
     """Only if there is none: others refer to it."""
     REFRESH = "r"
-    """Only in place of one that is there."""
+    """Asked for once more, with all that it refers to, if it is here or others here refer to it."""
     SPARE = "c"
-    """As REFRESH where others here refer to it; else what is there goes."""
+    """As REFRESH where others here refer to it; else what is here goes."""
     PUBLIC = "p"
     """Its public columns alone."""
     PRIVATE = "v"
@@ -64,6 +68,11 @@ def rows_of(dataset: DatasetScope) -> sql.Identifier:
 def gone_of(dataset: DatasetScope) -> sql.Identifier:
     """The temporary table of the keys whose rows are to go."""
     return staged("g", dataset.id, TEMPORARY)
+
+
+def wanted_of(dataset: DatasetScope) -> sql.Identifier:
+    """The temporary table of the keys whose rows a home asked for."""
+    return staged("n", dataset.id, TEMPORARY)
 
 
 def create(connection: psycopg.Connection[Any], name: sql.Identifier, query: sql.Composable) -> None:
@@ -163,6 +172,35 @@ def arrived(dataset: DatasetScope, *how: How) -> sql.Composable:
 def same_row(dataset: DatasetScope, row: str, arrival: str) -> sql.Composable:
     """The condition that row and arrival have one key."""
     return compare_each(dataset.key_comparisons, key_expressions(dataset, row), key_expressions(dataset, arrival))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """Arrivals that take the place of what is there, but for rows that a condition spares."""
+
+    using: sql.Composable
+    spare: tuple[sql.Composable, ...] = ()
+
+
+def put(connection: psycopg.Connection[Any], dataset: DatasetScope, *puts: Put) -> None:
+    """Put what arrived in the place of the rows that are there.
+
+    In place: somebody who is just writing a row that refers to one of these finds it. Were it deleted and inserted
+    again, their foreign key would wait for us, and then not see the new one. Only where rows exchange a unique value
+    there is no other way.
+    """
+    if dataset.key:
+        everything = column_names(dataset)
+        with suppress(psycopg.errors.UniqueViolation), connection.transaction():
+            for one in puts:
+                update(connection, dataset, everything, one.using, one.spare)
+            for one in puts:
+                insert(connection, dataset, one.using, unless_there=True)
+            return
+    for one in puts:
+        delete(connection, dataset, one.using, same_row(dataset, "d", "b"), one.spare)
+    for one in puts:
+        insert(connection, dataset, one.using, unless_there=bool(dataset.key or one.spare))
 
 
 def delete(

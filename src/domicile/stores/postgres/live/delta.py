@@ -2,8 +2,8 @@
 
 Works in one repeatable-read transaction at the source, so that all it says is true of one moment, and in temporary
 tables: `x_…` the keys, `w_…` lines and `o_…` owners as the closure has them, `h_…` keys of rows whose people live at
-home already (home is their authority), `p_…` people whose market changed. What people who changed market, or rows on
-the way from other rows to people, lead to is settled with them.
+home already (home is their authority), `p_…` people whose market changed, `n_…` what a home asks for. What people who
+changed market, or rows on the way from other rows to people, lead to is settled with them.
 """
 
 from __future__ import annotations
@@ -16,18 +16,27 @@ import psycopg
 from psycopg import sql
 
 from domicile.errors import Undecided
-from domicile.model import DatasetId, DatasetScope, Kind, Path, Scope, Step
+from domicile.model import DatasetId, DatasetScope, Fate, Form, Home, Kind, Path, Scope, Step
 from domicile.stores.postgres.closure import needs, owners
 from domicile.stores.postgres.closure.market import movers_query
 from domicile.stores.postgres.closure.work import Work
 from domicile.stores.postgres.comparing import compare_each
-from domicile.stores.postgres.live.carrying import TEMPORARY, create, is_ready, keys_of, load_keys, mark_ready
+from domicile.stores.postgres.live.carrying import (
+    TEMPORARY,
+    create,
+    is_ready,
+    keys_of,
+    load_keys,
+    mark_ready,
+    wanted_of,
+)
 from domicile.stores.postgres.names import (
     STAGING,
     column,
     key_match,
     key_names,
     key_select,
+    lines_match,
     movers_of,
     source_of,
     staged,
@@ -36,6 +45,9 @@ from domicile.stores.postgres.paths import follow, path_join, same_person
 from domicile.stores.postgres.readings import opened, refers
 from domicile.stores.postgres.session import number
 
+ASKED_MAX = 50
+ROUNDS_OF_A_HOME = 1_000_000
+ROUNDS_OF_A_TIME = 10_000
 Keys = Mapping[DatasetId, Collection[tuple[str, ...]]]
 
 
@@ -90,6 +102,7 @@ def make_tables(connection: psycopg.Connection[Any], scope: Scope) -> None:
         create(connection, keys_of(dataset), key)
         extra = sql.SQL("SELECT ''::text AS part, ''::text AS form, ''::text AS fate, 0 AS round, q.* FROM ({}) AS q")
         create(connection, staged("w", dataset.id, TEMPORARY), extra.format(key))
+        create(connection, wanted_of(dataset), sql.SQL("SELECT ''::text AS form, q.* FROM ({}) AS q").format(key))
         if dataset.owned:
             homes = sql.SQL("SELECT ''::text AS home, q.* FROM ({}) AS q").format(key)
             create(connection, staged("h", dataset.id, TEMPORARY), homes)
@@ -140,6 +153,42 @@ def settle_cohort(connection: psycopg.Connection[Any], scope: Scope, cohort: int
     keyed = tuple(dataset for dataset in scope.datasets if dataset.id in touched)
     _decide(work, keyed)
     return Settled(work=work, keyed=keyed, needed=(), keys=0, people=0)
+
+
+def follow_wanted(
+    settled: Settled, home: Home, wanted: Iterable[DatasetScope], *, times: int
+) -> tuple[int, tuple[DatasetScope, ...]]:
+    """Add lines for the keys that a home asks for (`n_…`) and for all that their rows refer to.
+
+    Returns the first round of these lines, and the datasets that have any.
+    """
+    work, asked = settled.work, tuple(wanted)
+    after = ROUNDS_OF_A_HOME * (1 + work.scope.homes.index(home)) + ROUNDS_OF_A_TIME * times
+    for dataset in asked:
+        names = work.names(dataset)
+        work.run(
+            sql.SQL(
+                "INSERT INTO {lines} (part, form, fate, round, {names}) SELECT {home}, n.form, {keep}, {round}, {keys}"
+                " FROM {wanted} AS n WHERE NOT EXISTS (SELECT FROM {lines} AS w WHERE w.part = {home} AND {same}"
+                " AND w.form IN (n.form, {whole}))"
+            ).format(
+                lines=work.lines(dataset), names=names, home=sql.Literal(home), keep=sql.Literal(Fate.KEEP.value),
+                round=sql.Literal(after), wanted=wanted_of(dataset), same=lines_match(dataset, "w", "n"),
+                keys=sql.SQL(", ").join(column("n", name) for name in key_names(dataset)),
+                whole=sql.Literal(Form.WHOLE.value),
+            )
+        )  # fmt: skip
+    _refuse(needs.of_home(work, children=frozenset(dataset.id for dataset in asked), after=after))
+    return after, tuple(
+        dataset
+        for dataset in work.scope.datasets
+        if number(
+            work.connection,
+            sql.SQL("SELECT count(*) FROM (SELECT FROM {} WHERE round >= {} AND part = {} LIMIT 1) AS q").format(
+                work.lines(dataset), sql.Literal(after), sql.Literal(home)
+            ),
+        )
+    )
 
 
 def _forget(work: Delta) -> None:

@@ -210,6 +210,19 @@ class Follower:
         self.feeds_back[home].confirm(batch)
         return done
 
+    def return_until(self, home: Home, target: psycopg.Connection[Any], snapshot: str) -> int:
+        """Bring back all that people at this home changed up to the caller's snapshot; return how many keys it was.
+
+        Nothing waits for a public half any more: what lacks one comes whole.
+        """
+        keys = 0
+        while True:
+            batch = self.feeds_back[home].read(snapshot, keys_max=KEYS_MAX)
+            keys += self._return(target, batch, closing=True).keys
+            self.feeds_back[home].confirm(batch)
+            if batch.complete:
+                return keys
+
     def _return(self, target: psycopg.Connection[Any], batch: Batch, *, closing: bool) -> Stepped:
         reader = self.reader
         with faults(self.source.name, "take changes back"), self._writing(reader):

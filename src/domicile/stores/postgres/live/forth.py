@@ -2,36 +2,40 @@
 
 Rows of people who are on their way are replaced by the source's. Rows that lead to people who live at home are theirs:
 of these only public columns follow the source. What others need of rows that are nobody's of this home follows as
-skeletons, as the closure says, and stays while something at home refers to it.
+skeletons, as the closure says, and stays while something at home refers to it; of changed rows that are nobody's here
+the home says which these are, and asks for them and for what they refer to in turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from domicile.errors import StoreFault
 from domicile.model import DatasetScope, Form, Home, Scope
 from domicile.rules import Apart, HomeRows
 from domicile.stores.postgres.closure.needs import refuses_at_home
 from domicile.stores.postgres.closure.work import is_everywhere
-from domicile.stores.postgres.live import carrying
-from domicile.stores.postgres.live.carrying import How, keys_of
+from domicile.stores.postgres.live import carrying, delta
+from domicile.stores.postgres.live.carrying import HOW, How, Put, keys_of
 from domicile.stores.postgres.live.delta import Settled
 from domicile.stores.postgres.names import (
     STAGING,
     column,
     key_match,
     key_names,
+    key_select,
     lines_match,
     row_expressions,
     source_of,
 )
 from domicile.stores.postgres.paths import leads_to_mover
 from domicile.stores.postgres.readings import opened, refers
+from domicile.stores.postgres.session import run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +65,66 @@ def bring(settled: Settled, target: psycopg.Connection[Any], home: Home, *, live
         if come or go:
             arrived.append(dataset)
     _write(target, scope, arrived, lived_in=lived_in)
-    return Brought(rows=rows, gone=gone)
+    for times in range(delta.ASKED_MAX):
+        asked = [dataset for dataset in arrived if _ask(settled, target, dataset, lived_in=lived_in)]
+        if not asked:
+            return Brought(rows=rows, gone=gone)
+        come, arrived = _bring_wanted(settled, target, home, asked, times=times, lived_in=lived_in)
+        rows += come
+    raise StoreFault(f"{home} asked {delta.ASKED_MAX} times for rows that others need; this is a fault of the engine")
+
+
+def _ask(settled: Settled, target: psycopg.Connection[Any], dataset: DatasetScope, *, lived_in: bool) -> int:
+    """Ask for the rows that are nobody's here, and stay or are missed: whole where a referring edge says so."""
+    scope = settled.work.scope
+    run(settled.work.connection, sql.SQL("DELETE FROM {}").format(carrying.wanted_of(dataset)))
+    if not dataset.key:
+        return 0
+    here = sql.SQL("EXISTS (SELECT FROM {} AS d WHERE {}{})")
+    same = carrying.same_row(dataset, "d", "b")
+    present = here.format(source_of(dataset), same, sql.SQL(""))
+    whole = _any(_referring(scope, dataset, "b", whole=True))
+    referred = [whole, *_referring(scope, dataset, "b", whole=False)]
+    theirs = sql.SQL("").join(
+        sql.SQL(" AND NOT {}").format(here.format(source_of(dataset), same, sql.SQL(" AND {}").format(one)))
+        for one in (_theirs(scope, dataset) if lived_in else ())
+    )
+    query = sql.SQL("SELECT CASE WHEN {whole} THEN {w} ELSE {s} END, {keys} FROM {b} AS b WHERE ({wanted}){theirs}")
+    names = sql.SQL(", ").join(map(sql.Identifier, ("form", *key_names(dataset))))
+    return carrying.copy(
+        target, settled.work.connection,
+        query.format(
+            whole=whole, w=sql.Literal(Form.WHOLE.value),
+            s=sql.Literal(Form.SKELETON.value), keys=key_select(dataset, "b"),
+            b=carrying.arrived(dataset, How.REFRESH, How.SPARE, How.BARE), theirs=theirs,
+            wanted=sql.SQL("CASE WHEN b.{} = {} THEN {} ELSE {} END").format(
+                sql.Identifier(HOW), sql.Literal(How.BARE.value), whole, _any([present, *referred])
+            ),
+        ),
+        into=carrying.wanted_of(dataset), names=names,
+    )  # fmt: skip
+
+
+def _any(conditions: Collection[sql.Composable]) -> sql.Composable:
+    return sql.SQL("({})").format(sql.SQL(" OR ").join(conditions)) if conditions else sql.SQL("false")
+
+
+def _bring_wanted(  # noqa: PLR0913 - what was asked for, by whom, and how often before
+    settled: Settled, target: psycopg.Connection[Any], home: Home, asked: list[DatasetScope], *, times: int,
+    lived_in: bool,
+) -> tuple[int, list[DatasetScope]]:  # fmt: skip
+    """Bring what this home asked for, and what that refers to; how many rows, and of which datasets."""
+    after, datasets = delta.follow_wanted(settled, home, asked, times=times)
+    rows = 0
+    for dataset in datasets:
+        run(target, sql.SQL("DELETE FROM {}").format(carrying.rows_of(dataset)))
+        run(target, sql.SQL("DELETE FROM {}").format(carrying.gone_of(dataset)))
+        come, _ = carrying.carry(
+            settled.work.connection, target, dataset, rows=_needed_rows(settled, dataset, home, after=after), gone=None
+        )
+        rows += come
+    _write(target, settled.work.scope, list(datasets), lived_in=lived_in)
+    return rows, list(datasets)
 
 
 # -- what is read at the source ------------------------------------------------------------------------------------
@@ -72,28 +135,34 @@ def _rows(settled: Settled, dataset: DatasetScope, home: Home) -> Iterator[sql.C
         return
     keyed = dataset in settled.keyed
     if keyed and dataset.decided:
-        yield _lines(settled, dataset, home, Form.WHOLE, how=sql.Literal(How.REPLACE.value), own=True)
+        condition = sql.SQL("w.round = 0")
+        yield _lines(settled, dataset, home, Form.WHOLE, how=sql.Literal(How.REPLACE.value), condition=condition)
     if dataset in settled.needed:
-        changed = sql.SQL("CASE WHEN EXISTS (SELECT FROM {} AS x WHERE {}) THEN {} ELSE {} END").format(
-            keys_of(dataset), lines_match(dataset, "x", "w"), sql.Literal(How.PUT.value), sql.Literal(How.ADD.value)
-        )
-        for form in (Form.WHOLE, Form.SKELETON) if dataset.moves else (Form.SKELETON,):
-            yield _lines(settled, dataset, home, form, how=changed, own=False)
+        yield from _needed_rows(settled, dataset, home, after=1)
     if not keyed:
         return
     how = _of_others(settled.work.scope, dataset)
     if how is not None:
-        whole = dataset.moves and _kept_whole(settled.work.scope, dataset)
-        yield _unlined(settled, dataset, home, how, blanked=not whole, theirs=False)
+        yield _unlined(settled, dataset, home, how, blanked=True, theirs=False)
     if dataset.owned and not dataset.moves:
         yield _unlined(settled, dataset, home, How.PUBLIC, blanked=True, theirs=True)
 
 
+def _needed_rows(settled: Settled, dataset: DatasetScope, home: Home, *, after: int) -> Iterator[sql.Composable]:
+    """Rows that others there refer to, by lines of the round `after` and later ones."""
+    changed = sql.SQL("CASE WHEN EXISTS (SELECT FROM {} AS x WHERE {}) THEN {} ELSE {} END").format(
+        keys_of(dataset), lines_match(dataset, "x", "w"), sql.Literal(How.BARE.value), sql.Literal(How.ADD.value)
+    )
+    condition = sql.SQL("w.round >= {}").format(sql.Literal(after))
+    if dataset.moves:
+        yield _lines(settled, dataset, home, Form.WHOLE, how=sql.Literal(How.PUT.value), condition=condition)
+    yield _lines(settled, dataset, home, Form.SKELETON, how=changed, condition=condition)
+
+
 def _lines(  # noqa: PLR0913 - which lines, and what is to be done with their rows
-    settled: Settled, dataset: DatasetScope, home: Home, form: Form, *, how: sql.Composable, own: bool
+    settled: Settled, dataset: DatasetScope, home: Home, form: Form, *, how: sql.Composable, condition: sql.Composable
 ) -> sql.Composable:
-    """Rows that lines send there: because of their people (`own`), or because other rows refer to them."""
-    condition = sql.SQL("w.round = 0") if own else sql.SQL("w.round > 0")
+    """Rows that lines send there: because of their people, or because other rows refer to them."""
     return sql.SQL(
         "SELECT {how} AS how, {rows} FROM {source} AS d JOIN (SELECT DISTINCT * FROM {lines}) AS w ON {match}"
         " WHERE w.part = {home} AND w.form = {form} AND {condition}"
@@ -158,29 +227,18 @@ def _of_others(scope: Scope, dataset: DatasetScope) -> How | None:
     return How.SPARE if needed else None
 
 
-def _kept_whole(scope: Scope, dataset: DatasetScope) -> bool:
-    return any(edge.parent == dataset.id and edge.apart_home is Apart.WHOLE for edge in scope.edges)
-
-
 # -- what is written at home ---------------------------------------------------------------------------------------
 
 
 def _write(connection: psycopg.Connection[Any], scope: Scope, datasets: list[DatasetScope], *, lived_in: bool) -> None:
-    for dataset in reversed(datasets):
-        theirs = _theirs(scope, dataset) if lived_in else ()
-        carrying.delete(
-            connection, dataset, carrying.arrived(dataset, How.REPLACE), carrying.same_row(dataset, "d", "b")
-        )
-        carrying.delete(
-            connection, dataset, carrying.arrived(dataset, How.PUT), carrying.same_row(dataset, "d", "b"), theirs
-        )
     for dataset in datasets:
         theirs = _theirs(scope, dataset) if lived_in else ()
-        carrying.insert(connection, dataset, carrying.arrived(dataset, How.REPLACE), unless_there=False)
-        carrying.insert(connection, dataset, carrying.arrived(dataset, How.PUT, How.ADD), unless_there=True)
-        every = tuple(item.name for item in dataset.columns)
-        carrying.update(connection, dataset, every, carrying.arrived(dataset, How.REFRESH), theirs)
-        public = tuple(name for name in every if name not in dataset.private)
+        carrying.put(
+            connection, dataset, Put(using=carrying.arrived(dataset, How.REPLACE)),
+            Put(using=carrying.arrived(dataset, How.PUT, How.BARE), spare=theirs),
+        )  # fmt: skip
+        carrying.insert(connection, dataset, carrying.arrived(dataset, How.ADD), unless_there=True)
+        public = tuple(item.name for item in dataset.columns if item.name not in dataset.private)
         carrying.update(connection, dataset, public, carrying.arrived(dataset, How.PUBLIC))
     for dataset in reversed(datasets):
         theirs = _theirs(scope, dataset) if lived_in else ()
@@ -189,8 +247,6 @@ def _write(connection: psycopg.Connection[Any], scope: Scope, datasets: list[Dat
         carrying.delete(
             connection, dataset, carrying.arrived(dataset, How.SPARE), carrying.same_row(dataset, "d", "b"), spared
         )
-        every = tuple(item.name for item in dataset.columns)
-        carrying.update(connection, dataset, every, carrying.arrived(dataset, How.SPARE), theirs)
 
 
 def _theirs(scope: Scope, dataset: DatasetScope) -> tuple[sql.Composable, ...]:
@@ -199,11 +255,19 @@ def _theirs(scope: Scope, dataset: DatasetScope) -> tuple[sql.Composable, ...]:
 
 
 def _needed(scope: Scope, dataset: DatasetScope) -> tuple[sql.Composable, ...]:
-    """Conditions on row `d` at home: something here refers to it."""
+    """Conditions on row `d` at home: another row here refers to it."""
+    return (*_referring(scope, dataset, "d", whole=True), *_referring(scope, dataset, "d", whole=False))
+
+
+def _referring(scope: Scope, dataset: DatasetScope, row: str, *, whole: bool) -> tuple[sql.Composable, ...]:
+    """Conditions on a row: another row at home refers to it, by an edge that wants it whole, or by one that doesn't."""
     return tuple(
-        sql.SQL("EXISTS (SELECT FROM {} AS c{} WHERE {})").format(
-            source_of(scope.dataset(edge.child)), opened(edge, "c", schema=STAGING), refers(edge, "c", "d")
+        sql.SQL("EXISTS (SELECT FROM {} AS c{} WHERE {}{})").format(
+            source_of(scope.dataset(edge.child)), opened(edge, "c", schema=STAGING), refers(edge, "c", row),
+            sql.SQL(" AND NOT ({})").format(carrying.same_row(dataset, "c", row))
+            if edge.child == dataset.id and dataset.key
+            else sql.SQL(""),
         )
         for edge in scope.edges
-        if edge.parent == dataset.id and edge.child != dataset.id
-    )
+        if edge.parent == dataset.id and (edge.apart_home is Apart.WHOLE and dataset.moves) is whole
+    )  # fmt: skip

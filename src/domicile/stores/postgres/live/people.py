@@ -58,9 +58,30 @@ class People:
                     counts[Home(home)] = counts.get(Home(home), 0) + int(people)
         return tuple(sorted(counts.items()))
 
+    def states_of(self, cohort: int) -> set[State]:
+        """The states that the cohort's people are in."""
+        found: set[State] = set()
+        for kind in self.scope.kinds:
+            query = sql.SQL("SELECT DISTINCT state FROM {} WHERE cohort = {}").format(
+                movers_of(kind.dataset), sql.Literal(cohort)
+            )
+            with faults(self.source.name, "look at a cohort's states"):
+                found |= {State(state) for (state,) in run(self.source.connection, query)}
+        return found
+
     def homes_of(self, cohort: int) -> tuple[Home, ...]:
         """The homes to which the cohort's people go."""
         return tuple(home for home, _ in self.of(cohort))
+
+    def waiting(self, keys: tuple[str, ...]) -> int:
+        """How many of the people of these keys are to go and in no cohort yet."""
+        found = 0
+        with faults(self.source.name, "look for people"):
+            for kind in self.scope.kinds:
+                query = sql.SQL("SELECT count(*) FROM {} AS s WHERE s.state = 'moving' AND s.key::text = ANY(%s)")
+                row = self.source.connection.execute(query.format(movers_of(kind.dataset)), [list(keys)]).fetchone()
+                found += int(row[0]) if row else 0
+        return found
 
     def _count(self, condition: LiteralString) -> int:
         return sum(self._numbers(sql.SQL("count(*)"), condition))

@@ -9,6 +9,7 @@ from domicile.host import Host
 from domicile.model import Home, Scope, State
 from domicile.stores.feed import Changefeed
 from domicile.stores.postgres import fence, places
+from domicile.stores.postgres.feed.followed import patiently
 from domicile.stores.postgres.feed.triggers import TriggerFeed
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live import back
@@ -39,14 +40,27 @@ class Standing:
         while self._sessions:
             self._sessions.pop().close()
 
-    def begin(self) -> None:
-        """Stand guards that refuse nobody yet, and begin the feed."""
+    def leave(self) -> None:
+        """Take away what followed and guarded: the feed at the source, logs and guards at the homes. Safe to repeat."""
+        self.feed.end()
+        for home, store in self.homes.items():
+            self._feed_back(home).end()
+            session = Session(store.dsn, store=store.name)
+            self._sessions.append(session)
+            patiently(session, self.host, "take its guard away", lambda one: fence.remove(one, self.scope))
+
+    def begin(self, *, follow: bool) -> None:
+        """Stand guards that refuse nobody yet, and begin the feed, or find both.
+
+        Without `follow` the feed is left alone: who is brought back needs none, and it may be broken.
+        """
         self.source.stand_fence(self.scope, state=State.MOVING)
         with faults(self.source.name, "list people"), self.source.connection.transaction():
             back.make_waiting(self.source.connection, self.scope)
             places.create(self.source.connection, store=self.source.name)
             places.record_all(self.source.connection, self.scope)
-        self.feed.begin()
+        if follow:
+            self.feed.begin()
 
     def settle_in(self, home: Home) -> None:
         """At home: the list of its people, a guard that refuses writes before their time, the log of the way back."""
@@ -54,9 +68,14 @@ class Standing:
         with faults(store.name, "stand its guard"):
             fence.install_at_home(store.connection, self.scope)
             places.create(store.connection, store=store.name)
-        followed = [dataset for dataset in self.scope.datasets if dataset.decided]
-        session = Session(store.dsn, store=store.name)
-        self._sessions.append(session)
-        self.feeds_back[home] = TriggerFeed(session, followed, host=self.host)
-        self.feeds_back[home].begin()
+        self._feed_back(home).begin()
         self.people.tell(home)
+
+    def _feed_back(self, home: Home) -> Changefeed:
+        """The home's key-log, in a session of its own."""
+        if home not in self.feeds_back:
+            session = Session(self.homes[home].dsn, store=self.homes[home].name)
+            self._sessions.append(session)
+            followed = [dataset for dataset in self.scope.datasets if dataset.decided]
+            self.feeds_back[home] = TriggerFeed(session, followed, host=self.host)
+        return self.feeds_back[home]

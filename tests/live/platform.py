@@ -1,0 +1,285 @@
+"""A platform in motion: people who write, wherever the directory leads them, and all that they were promised."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, LiteralString
+
+import psycopg
+
+from domicile.live import Live
+from domicile.model import Scope
+from domicile.run import Run, Stage
+from domicile.stores.postgres.live.standing import Standing
+from domicile.stores.postgres.server import EmbeddedServer
+from domicile.stores.postgres.session import FENCED_STATE
+from tests.attack.programme import Programme, make
+from tests.servers import create_database
+
+PEOPLE: Final = 60
+SCHEMA: Final = """
+CREATE TABLE person (id bigint PRIMARY KEY, market text NOT NULL, handle text NOT NULL, email text, seen int);
+INSERT INTO person SELECT i, CASE WHEN i % 5 < 2 THEN 'US' WHEN i % 5 = 2 THEN 'CA' ELSE 'SG' END, 'h' || i, 'e' || i, 0
+    FROM generate_series(1, 60) AS i;
+CREATE TABLE "Note" (id bigint PRIMARY KEY, person_id bigint NOT NULL REFERENCES person, body text);
+INSERT INTO "Note" SELECT i * 1000, i, 'first' FROM person AS p(i);
+CREATE TABLE letter (id bigint PRIMARY KEY, sender bigint NOT NULL REFERENCES person,
+    recipient bigint NOT NULL REFERENCES person, body text, read int NOT NULL DEFAULT 0);
+CREATE TABLE wallet (id bigint PRIMARY KEY, person_id bigint NOT NULL REFERENCES person);
+INSERT INTO wallet SELECT i, i FROM person AS p(i);
+CREATE TABLE payment (wallet_id bigint NOT NULL REFERENCES wallet, number int, amount int,
+    PRIMARY KEY (wallet_id, number));
+CREATE TABLE clip (id bigint PRIMARY KEY, person_id bigint NOT NULL REFERENCES person, title text, likes int, ip text);
+INSERT INTO clip SELECT i, i, 't', 0, '10.0.0.1' FROM person AS p(i);
+"""
+RULES: Final = """
+subject:
+  dataset: app.public.person
+  key: id
+  market: {field: market}
+datasets:
+  app.public.person:
+    rows: split
+    fields: {id: public, market: {class: private, outside: none}, handle: public, email: private, seen: private}
+  app.public.Note: {rows: move, path: person_id}
+  app.public.letter: {rows: move, subjects: {by: [sender, recipient], shared: each}}
+  app.public.wallet: {rows: move, path: person_id}
+  app.public.payment: {rows: move, path: [wallet_id, person_id]}
+  app.public.clip:
+    rows: split
+    path: person_id
+    fields: {id: public, person_id: public, title: public, likes: public, ip: private}
+directory: {purpose: requests find the home of who moved}
+"""
+CUTOVER: Final = "cutover: {pause: never, grow: [0.1, 0.3], wait_s_max: 20}\n"
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """A platform in motion: databases, the programme, its run, and who routes by them."""
+
+    dsns: dict[str, str]
+    programme: Programme
+    run: Run
+    _own: threading.local = field(default_factory=threading.local)
+
+    @property
+    def live(self) -> Live:
+        """The move under way."""
+        assert self.run.live is not None
+        return self.run.live
+
+    @property
+    def scope(self) -> Scope:
+        """What moves."""
+        return self.run.source.scope
+
+    @property
+    def standing(self) -> Standing:
+        """What stands in the stores."""
+        return self.live.find(self.scope)
+
+    def authority(self, person: int) -> str | None:
+        """Where the person's data is written now; None while they wait."""
+        if not hasattr(self._own, "line"):
+            self._own.line = psycopg.connect(self.dsns["source"], autocommit=True)
+        row = self._own.line.execute(
+            "SELECT state, authority FROM domicile_directory.place WHERE key = %s", [str(person)]
+        ).fetchone()
+        if row is None or row[0] == "moving":
+            return "source"
+        return None if row[0] == "fenced" else str(row[1])
+
+
+@contextmanager
+def moving_world(pg18: EmbeddedServer, folder: Path, name: str, *, cutover: str = CUTOVER) -> Iterator[World]:
+    """Make the platform and bring its movers' rows home; nobody is cut over yet."""
+    dsns = {place: create_database(pg18, f"{name}_{place}") for place in ("source", "us", "ca")}
+    with psycopg.connect(dsns["source"]) as connection:
+        connection.execute(SCHEMA)
+    programme = make(folder, RULES + cutover, source=dsns["source"], homes={"US": dsns["us"], "CA": dsns["ca"]})
+    with programme.opened() as run:
+        run.plan()
+        run.apply(until=Stage.TRANSFER)
+        yield World(dsns=dsns, programme=programme, run=run)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What people were promised: each acknowledged write, and how often somebody who stays was refused."""
+
+    notes: dict[int, tuple[int, str] | None] = field(default_factory=dict)
+    payments: set[tuple[int, int]] = field(default_factory=set)
+    letters: dict[int, tuple[int, int]] = field(default_factory=dict)
+    seen: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(1, PEOPLE + 1), 0))
+    likes: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(1, PEOPLE + 1), 0))
+    refused_stayers: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+class Traffic:
+    """Somebody who writes for their own people, one after the other, wherever the directory leads them."""
+
+    def __init__(self, world: World, number: int, writers: int, seed: int) -> None:
+        self.ledger = Ledger()
+        self._world, self._number = world, number
+        self._people = [person for person in range(1, PEOPLE + 1) if person % writers == number]
+        self._dice = random.Random(seed + number)  # noqa: S311 - a test's own dice
+        self._stop = threading.Event()
+        self._ids = iter(range(1_000_000 * (number + 1), 1_000_000 * (number + 2)))
+        self._lines: dict[str, psycopg.Connection[Any]] = {}
+        self._thread = threading.Thread(target=self._run)
+        self._stayers = {person for person in range(1, PEOPLE + 1) if person % 5 > 2} - {8, 9}
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(30)
+        if self._thread.is_alive():
+            self.ledger.faults.append("somebody waits for ever")
+            return
+        for line in self._lines.values():
+            line.close()
+
+    def _run(self) -> None:
+        acts = (
+            self._note,
+            self._note,
+            self._change,
+            self._remove,
+            self._pay,
+            self._see,
+            self._see,
+            self._like,
+            self._write,
+        )
+        try:
+            while not self._stop.is_set():
+                self._dice.choice(acts)(self._dice.choice(self._people))
+        except Exception as fault:  # noqa: BLE001 - told by the test
+            self.ledger.faults.append(repr(fault))
+
+    def _at(self, place: str) -> psycopg.Connection[Any]:
+        if place not in self._lines:
+            self._lines[place] = psycopg.connect(self._world.dsns[place], autocommit=True)
+        return self._lines[place]
+
+    def _do(self, person: int, query: LiteralString, values: list[object], *, place: str | None = None) -> int:
+        """Write where the person's data is, again and again while they are on the move."""
+        give_up = time.monotonic() + 30
+        while time.monotonic() < give_up:
+            where = place or self._world.authority(person)
+            if where is None:
+                continue
+            try:
+                return self._at(where).execute(query, values).rowcount
+            except psycopg.Error as fault:
+                if fault.sqlstate != FENCED_STATE:
+                    raise
+                if person in self._stayers and "letter" not in query:
+                    self.ledger.refused_stayers += 1
+        raise TimeoutError("nobody let this through")
+
+    def _note(self, person: int) -> None:
+        number = next(self._ids)
+        self._do(person, 'INSERT INTO "Note" VALUES (%s, %s, %s)', [number, person, f"n{number}"])
+        self.ledger.notes[number] = (person, f"n{number}")
+
+    def _change(self, person: int) -> None:
+        mine = [number for number, note in self.ledger.notes.items() if note and note[0] == person]
+        if mine:
+            number, body = self._dice.choice(mine), f"c{self._dice.randrange(10**9)}"
+            assert 1 == self._do(person, 'UPDATE "Note" SET body = %s WHERE id = %s', [body, number]), (
+                "a note is not there"
+            )
+            self.ledger.notes[number] = (person, body)
+
+    def _remove(self, person: int) -> None:
+        mine = [number for number, note in self.ledger.notes.items() if note and note[0] == person]
+        if mine and not self._dice.randrange(3):
+            number = self._dice.choice(mine)
+            assert 1 == self._do(person, 'DELETE FROM "Note" WHERE id = %s', [number]), "a note is not there"
+            self.ledger.notes[number] = None
+
+    def _pay(self, person: int) -> None:
+        number = next(self._ids)
+        self._do(person, "INSERT INTO payment VALUES (%s, %s, 1)", [person, number])
+        self.ledger.payments.add((person, number))
+
+    def _see(self, person: int) -> None:
+        assert 1 == self._do(person, "UPDATE person SET seen = seen + 1 WHERE id = %s", [person])
+        self.ledger.seen[person] += 1
+
+    def _like(self, person: int) -> None:
+        self._do(person, "UPDATE clip SET likes = likes + 1 WHERE id = %s", [person], place="source")
+        self.ledger.likes[person] += 1
+
+    def _write(self, person: int) -> None:
+        """A letter stands where its writer is, and is carried to where its reader is."""
+        other = self._dice.randrange(1, PEOPLE + 1)
+        number = next(self._ids)
+        done: set[str | None] = set()
+        query: LiteralString = "INSERT INTO letter VALUES (%s, %s, %s, 'l') ON CONFLICT DO NOTHING"
+        bare: LiteralString = (
+            "INSERT INTO person (id, market, handle) VALUES (%s, 'none', 'bare') ON CONFLICT DO NOTHING"
+        )
+        for who in (person, other):
+            while (where := self._world.authority(who)) not in done:
+                if where is None:
+                    continue
+                try:
+                    with self._at(where).transaction():
+                        for one in (person, other) if where != "source" else ():
+                            self._at(where).execute(bare, [one])
+                        self._at(where).execute(query, [number, person, other])
+                except psycopg.Error as fault:
+                    if fault.sqlstate != FENCED_STATE:
+                        raise
+                else:
+                    done.add(where)
+        self.ledger.letters[number] = (person, other)
+
+
+def check(world: World, ledgers: list[Ledger], *, closed: bool = False) -> None:
+    """Everything that was acknowledged is where its people are, once, and nothing that was taken away.
+
+    After the close nobody but publications brings likes home, and there are none here.
+    """
+    assert [] == [fault for ledger in ledgers for fault in ledger.faults]
+    places = {person: world.authority(person) for person in range(1, PEOPLE + 1)}
+    rows: dict[str, dict[str, list[tuple[Any, ...]]]] = {}
+    for place, dsn in world.dsns.items():
+        with psycopg.connect(dsn) as connection:
+            rows[place] = {
+                "note": connection.execute('SELECT id, person_id, body FROM "Note" WHERE id >= 1000000').fetchall(),
+                "payment": connection.execute("SELECT wallet_id, number FROM payment").fetchall(),
+                "letter": connection.execute("SELECT id, sender, recipient FROM letter").fetchall(),
+                "seen": connection.execute("SELECT id, seen FROM person").fetchall(),
+                "likes": connection.execute("SELECT id, likes FROM clip").fetchall(),
+            }
+    for ledger in ledgers:
+        for number, note in ledger.notes.items():
+            found = {place: [row for row in tables["note"] if row[0] == number] for place, tables in rows.items()}
+            if note is None:
+                assert not any(found.values()), f"note {number} came back"
+                continue
+            assert [(number, *note)] == found[str(places[note[0]])]
+        for payment in ledger.payments:
+            assert payment in rows[str(places[payment[0]])]["payment"]
+        for number, (sender, recipient) in ledger.letters.items():
+            for person in (sender, recipient):
+                assert 1 == rows[str(places[person])]["letter"].count((number, sender, recipient))
+    for person, lives in places.items():
+        place = str(lives)
+        assert (person, sum(ledger.seen[person] for ledger in ledgers)) in rows[place]["seen"]
+        likes = (person, sum(ledger.likes[person] for ledger in ledgers))
+        assert likes in rows["source"]["likes"]
+        assert closed or likes in rows[place]["likes"]
