@@ -23,6 +23,7 @@ from tests.attack.programme import Programme, make
 from tests.servers import create_database
 
 PEOPLE: Final = 60
+BREATH_S: Final = 0.02
 SCHEMA: Final = """
 CREATE TABLE person (id bigint PRIMARY KEY, market text NOT NULL, handle text NOT NULL, email text, seen int);
 INSERT INTO person SELECT i, CASE WHEN i % 5 < 2 THEN 'US' WHEN i % 5 = 2 THEN 'CA' ELSE 'SG' END, 'h' || i, 'e' || i, 0
@@ -162,7 +163,7 @@ class Traffic:
             self._write,
         )
         try:
-            while not self._stop.is_set():
+            while not self._stop.wait(BREATH_S):
                 self._dice.choice(acts)(self._dice.choice(self._people))
         except Exception as fault:  # noqa: BLE001 - told by the test
             self.ledger.faults.append(repr(fault))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Literal
 
 import psycopg
 import pytest
@@ -34,12 +33,12 @@ def test_homes_follow_any_history(world: World, seed: int, place: Place) -> None
 
 @pytest.mark.timeout(900)
 @settings(histories, max_examples=6)
-@given(world=worlds(replace(DECIDED, tokens=False)), seed=st.integers(0, 2**32))
-def test_homes_follow_by_a_slot_where_one_can_stand(world: World, seed: int, place: Place) -> None:
-    _follow(world, seed, place, "auto")
+@given(world=worlds(replace(DECIDED, tokens=False, keyless=False)), seed=st.integers(0, 2**32))
+def test_homes_follow_any_history_by_a_slot(world: World, seed: int, place: Place) -> None:
+    _follow(world, seed, place, FeedKind.SLOT)
 
 
-def _follow(world: World, seed: int, place: Place, kind: FeedKind | Literal["auto"]) -> None:
+def _follow(world: World, seed: int, place: Place, kind: FeedKind) -> None:
     dice = random.Random(seed)  # noqa: S311 - a test's own dice
     memory = MemoryBench(world)
     try:

@@ -58,6 +58,8 @@ class Taste:
     readings: bool = True
     """Whether references stand inside arrays, JSON and text, too."""
     conflict: tuple[str | None, ...] = ("stay", "US", None)
+    keyless: bool = True
+    """Whether a table may be without a key."""
 
 
 DECIDED = Taste(
@@ -75,9 +77,9 @@ def worlds(draw: st.DrawFn, taste: Taste = Taste()) -> World:
     count = draw(st.integers(1, SHEETS_MAX - 1))
     people = ["person"] + (["worker"] if draw(st.integers(0, 3)) == 0 else [])
     names = [*people, *(f"t{number}" for number in range(1, count + 1))]
-    keys = dict.fromkeys(people, ("id",)) | {
-        name: draw(st.sampled_from([("id",), ("id",), ("id",), ("part", "id"), ()])) for name in names[len(people) :]
-    }
+    some_keys = [("id",), ("id",), ("id",), ("part", "id"), *([()] if taste.keyless else [])]
+    keys: dict[str, tuple[str, ...]] = dict.fromkeys(people, ("id",))
+    keys |= {name: draw(st.sampled_from(some_keys)) for name in names[len(people) :]}
     edges = {name: _references(draw, name, names, keys, taste) for name in names}
     sheets = tuple(_sheet(draw, name, keys, edges, taste) for name in names)
     rows = {sheet.name: _rows(draw, sheet) for sheet in sheets}
