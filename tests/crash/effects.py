@@ -91,7 +91,8 @@ class Spot:
     @property
     def kind(self) -> tuple[str, ...]:
         """What sort of effect it is, whatever table or file it is about."""
-        return (self.step, self.stage, self.where, self.side, self.words.split(" ", 1)[0])
+        words = self.words if self.side is Side.JOURNAL else self.words.split(" ", 1)[0]
+        return (self.step, self.stage, self.where, self.side, words)
 
     @property
     def is_read(self) -> bool:
