@@ -53,7 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scenario", choices=[*SCENARIOS, "all"], default="all")
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
     parser.add_argument("--list", action="store_true", help="print the effects of an undisturbed run")
-    parser.add_argument("--at", type=int, action="append", help="the number of an effect; may be given again")
+    parser.add_argument("--at", action="append", help="an effect's number or name in the list; may be given again")
     parser.add_argument("--how", type=Way, choices=list(Way), action="append", help="a way of failing, likewise")
     parser.add_argument("--only", default="", help="effects whose line in the list has this in it")
     parser.add_argument("--minutes", type=float, default=0, help="for each scenario; 0: until all is done")
@@ -121,7 +121,8 @@ def _chosen(effects: tuple[Effect, ...], wanted: argparse.Namespace) -> Sequence
     ways = tuple(wanted.how or Way)
     effects = tuple(effect for effect in effects if wanted.only in str(effect.spot))
     if wanted.at:
-        return all_jobs([effect for effect in effects if effect.number in wanted.at], ways)
+        asked = [effect for effect in effects if {str(effect.number), effect.spot.id} & set(wanted.at)]
+        return all_jobs(asked, ways)
     jobs = in_rounds(all_jobs(distinct(effects, seed=wanted.seed), ways), seed=wanted.seed)
     return jobs[: wanted.runs] if wanted.runs else jobs
 

@@ -11,6 +11,7 @@ passed before it. Threads of the engine may interleave; each one's own order, an
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
@@ -28,6 +29,7 @@ ENGINE: Final = f"{os.sep}src{os.sep}domicile{os.sep}"
 PASSED_BY: Final = ("session.py", "record.py", "contextlib.py")
 NAME_CHARS_MAX: Final = 160
 DEPTH_MAX: Final = 60
+ID_CHARS: Final = 10
 
 
 class Way(StrEnum):
@@ -91,7 +93,13 @@ class Spot:
     @property
     def kind(self) -> tuple[str, ...]:
         """What sort of effect it is, whatever table or file it is about."""
-        return (self.step, self.stage, self.where, self.side, self.words.split(" ", 1)[0])
+        words = self.words if self.side is Side.JOURNAL else self.words.split(" ", 1)[0]
+        return (self.step, self.stage, self.where, self.side, words)
+
+    @property
+    def id(self) -> str:
+        """The same in every run; numbers may move by a few, as how often the lag is noted hangs on the clock."""
+        return hashlib.sha256("|".join([*self.key, str(self.nth)]).encode()).hexdigest()[:ID_CHARS]
 
     @property
     def is_read(self) -> bool:
@@ -99,7 +107,7 @@ class Spot:
         return bool(_READ.match(self.words))
 
     def __str__(self) -> str:
-        return f"{self.step} | {self.stage} | {self.where} | {self.side}: {self.words} [{self.nth}]"
+        return f"{self.id} {self.step} | {self.stage} | {self.where} | {self.side}: {self.words} [{self.nth}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ class Ran:
     words: str = ""
 
     def __str__(self) -> str:
-        again = f"python -m tests.crash --scenario {self.scenario} --at {self.job.effect.number} --how {self.job.way}"
+        again = f"python -m tests.crash --scenario {self.scenario} --at {self.job.effect.spot.id} --how {self.job.way}"
         head = f"{self.verdict} {self.job.effect.number} {self.job.way}: {self.job.effect.spot}"
         return f"{head}\n  again: {again} --seed {self.seed}\n{self.words}" if self.words else head
 

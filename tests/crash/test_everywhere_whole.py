@@ -64,7 +64,7 @@ def test_a_row_that_is_lost_on_the_way_is_seen(everywhere: Everywhere) -> None:
     everywhere.scenario = Whole()
     assert Verdict.FAILED is ran.verdict
     assert "rows that stay are gone from post" in ran.words
-    assert f"--scenario whole --at {commit.number} --how kill --seed {SEED}" in str(ran)
+    assert f"--scenario whole --at {commit.spot.id} --how kill --seed {SEED}" in str(ran)
 
 
 def test_an_effect_is_named_without_values() -> None:

@@ -209,11 +209,14 @@ def _files(tracer: Tracer, folder: Path) -> Wraps:
     def creates(_: Any, flags: int, *__: Any, **___: Any) -> bool:
         return bool(flags & os.O_CREAT)
 
+    def is_new(path: Any, *_: Any, **__: Any) -> bool:
+        return not Path(path).exists()
+
     yield pathlib.Path, "open", around("write", wanted=writes)
     yield os, "open", around("make", wanted=creates)
     yield os, "fsync", around("sync")
     yield os, "replace", around("put", shown=1)
-    yield os, "mkdir", around("folder")
+    yield os, "mkdir", around("folder", wanted=is_new)
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ def _listed(line: psycopg.Connection[Any]) -> set[int]:
 
 def _is_open(line: psycopg.Connection[Any], person: int) -> bool:
     try:
-        return line.execute("UPDATE person SET seen = seen + 1 WHERE id = %s", [person]).rowcount > 0
+        return line.execute("UPDATE person SET seen = coalesce(seen, 0) + 1 WHERE id = %s", [person]).rowcount > 0
     except psycopg.Error as fault:
         if fault.sqlstate != FENCED_STATE:
             raise
