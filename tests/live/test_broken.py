@@ -1,0 +1,86 @@
+"""What may happen in the middle of a move: it stops with the reason, and there is a way on, or a way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import pytest
+
+from domicile.errors import FeedBroken, Refused, WorldChanged
+from domicile.live import cohort_of
+from domicile.run import Stage
+from domicile.stores.postgres.server import EmbeddedServer
+from tests.live.platform import World, moving_world
+from tests.servers import HASTY, own_server
+
+BY_TRIGGERS: Final = "cutover: {pause: never, grow: [0.2], feed: trigger}\n"
+BY_SLOT: Final = "cutover: {pause: never, grow: [0.2], feed: slot}\n"
+
+
+def _run(dsn: str, statement: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+def _note_of(place: str, world: World, person: int) -> list[str]:
+    with psycopg.connect(world.dsns[place]) as connection:
+        return [str(row[0]) for row in connection.execute('SELECT body FROM "Note" WHERE person_id = %s', [person])]
+
+
+def test_p4_a_column_that_comes_on_the_way_stops_the_move_until_it_is_gone(
+    pg18: EmbeddedServer, tmp_path: Path
+) -> None:
+    with moving_world(pg18, tmp_path, "column", cutover=BY_TRIGGERS) as world:
+        first = world.live.cut_over(world.scope, cohort_of("next"))
+        _run(world.dsns["source"], 'ALTER TABLE "Note" ADD COLUMN secret text')
+        with pytest.raises(WorldChanged, match="Note"):
+            world.live.cut_over(world.scope, cohort_of("next"))
+        with pytest.raises(WorldChanged):
+            world.run.apply(until=Stage.CUTOVER)
+        _run(world.dsns["source"], 'ALTER TABLE "Note" DROP COLUMN secret')
+        world.run.apply(until=Stage.CUTOVER)
+        assert 0 == world.standing.people.left()
+        assert first.people
+
+
+def test_p1_people_come_back_also_where_the_changefeed_broke(pg18: EmbeddedServer, tmp_path: Path) -> None:
+    with moving_world(pg18, tmp_path, "broken", cutover=BY_TRIGGERS) as world:
+        world.live.cut_over(world.scope, cohort_of("key:1,2"))
+        home = world.dsns["us"]
+        _run(home, "UPDATE \"Note\" SET body = 'written at home' WHERE person_id = 1")
+        _run(world.dsns["source"], 'ALTER TABLE "Note" DISABLE TRIGGER zzzz_domicile_log')
+        with pytest.raises(FeedBroken, match="Note"):
+            world.run.apply(until=Stage.CUTOVER)
+        with pytest.raises(Refused, match="rollback"):
+            world.run.abandon()
+    with world.programme.opened() as run:
+        live, scope = run.moving()
+        live.roll_back(scope, 1)
+        assert ["written at home"] == _note_of("source", world, 1)
+        assert run.abandon()
+    with psycopg.connect(world.dsns["source"]) as connection:
+        found = connection.execute("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zzzz_domicile%'").fetchone()
+        assert (0,) == found
+
+
+def test_p1_a_slot_that_somebody_drops_stops_the_move_and_people_come_back(tmp_path: Path) -> None:
+    with (
+        own_server("slotted", parameters={**HASTY, "wal_level": "logical"}) as server,
+        moving_world(server, tmp_path, "dropped", cutover=BY_SLOT) as world,
+    ):
+        world.live.cut_over(world.scope, cohort_of("key:1,2"))
+        drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+        _run(world.dsns["source"], f"{drop} WHERE database = current_database()")
+        with pytest.raises(FeedBroken, match="slot"):
+            world.run.apply(until=Stage.CUTOVER)
+        world.live.roll_back(world.scope, 1)
+        assert world.run.abandon()
+
+
+def test_cohorts_are_spelled_in_four_ways() -> None:
+    assert cohort_of("next") == cohort_of("")
+    assert 0.01 == cohort_of("1%").share
+    assert 500 == cohort_of("500").people
+    assert ("a", "b") == cohort_of("key:a,b").keys
