@@ -120,7 +120,7 @@ def _reading(feed: Changefeed, dsn: str) -> Iterator[None]:
         try:
             with psycopg.connect(dsn, autocommit=True) as connection:
                 while not stop.wait(PAUSE_S):
-                    _take(feed, connection)
+                    _take(feed, connection, stop)
         except Exception as fault:  # noqa: BLE001 - raised by the thread that waits
             broken.append(fault)
 
@@ -135,11 +135,11 @@ def _reading(feed: Changefeed, dsn: str) -> Iterator[None]:
         raise broken[0]
 
 
-def _take(feed: Changefeed, connection: psycopg.Connection) -> None:
-    """Bring the feed up to date, as far as one snapshot shows."""
+def _take(feed: Changefeed, connection: psycopg.Connection, stop: Event) -> None:
+    """Bring the feed up to date, as far as one snapshot shows; what is left when the writers are through, is left."""
     row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
     complete = row is None
-    while row is not None and not complete:
+    while row is not None and not complete and not stop.is_set():
         batch = feed.read(str(row[0]), keys_max=KEYS_MAX)
         feed.confirm(batch)
         complete = batch.complete

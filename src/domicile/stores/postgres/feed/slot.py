@@ -46,6 +46,8 @@ RETAINED_MIB_MAX: Final = 4_096
 BEGIN_WAIT_MS_MAX: Final = 60_000
 MESSAGES_PER_KEY: Final = 4
 """A transaction of one change is three messages; so a batch of small transactions still fills up."""
+BEHIND_MESSAGES: Final = 500_000
+"""How many a read takes after one that was cut off, through the queue: every peek decodes again from far back."""
 FETCH_ROWS, FETCH_WHOLE_ROWS = 5_000, 200
 """How many messages are in memory at a time: before 15 each holds a whole row."""
 BUSY_TRIES_MAX, BUSY_PAUSE_S = 50, 0.2
@@ -69,6 +71,7 @@ class SlotFeed:
         self._keys = {dataset.id: dataset.key for dataset in self._datasets}
         self._host = host or Host()
         self._retained_mib_max = retained_mib_max
+        self._behind = False
 
     @property
     def _connection(self) -> psycopg.Connection[Any]:
@@ -231,7 +234,8 @@ class SlotFeed:
 
     def _peek(self, seen: Moment, upto: int, *, room: int, spill: bool) -> Heap:
         """Read the slot: into memory as far as there is room, and else to the queue, where `spill` allows it."""
-        connection, messages_max = self._connection, MESSAGES_PER_KEY * room + 16
+        connection, behind = self._connection, self._behind and spill
+        messages_max = max(BEHIND_MESSAGES if behind else 0, MESSAGES_PER_KEY * room + 16)
         parts = published.parts_of(connection, self._datasets)
         stream = Stream(published.tables(connection, parts, self._keys), seen)
         heap = Heap(seen=seen, upto=upto, room=room, messages_max=messages_max)
@@ -241,7 +245,8 @@ class SlotFeed:
                     heap.take(stream.read(data))
                 heap.messages += len(messages)
                 if heap.fate is Fate.FULL:
-                    if heap.settle() or not spill:
+                    if not spill or (not behind and heap.settle()):
+                        self._behind = True
                         return heap
                     heap.spill()
                 if heap.fate is Fate.SPILLED:
@@ -251,6 +256,7 @@ class SlotFeed:
                 queue.put(connection, heap.drain())
             if heap.fate is Fate.SPILLED:
                 self._note(heap.spilled_upto)
+        self._behind = heap.fate is not Fate.COMPLETE
         return heap
 
     def _messages(self, upto: int, messages_max: int) -> Iterator[list[bytes]]:
