@@ -38,7 +38,6 @@ MOVERS: Final = ("US", "CA", "AU", "NZ")
 CUTOVER: Final = "\ncutover: {pause: never, grow: [0.1, 0.3, 0.6], wait_s_max: 30}\n"
 BESIDES_S: Final = 2.0
 SCOPE: Final = "SELECT avg((country = ANY(%s))::int)::float FROM app.users WHERE country IS NOT NULL"
-"""A wait is short on a machine of its own; here others work too, and what is tested is that nothing is refused for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Rows that others refer to while people go home: found by who is just writing there, and kept where they are needed."""
+"""Rows that others refer to while people go home: found by who is just writing there, kept where they are needed."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_p6_who_refers_to_a_public_row_that_is_just_brought_anew_does_not_fail(
         watched: list[str] = []
         read_back = comparing.read_back
 
-        def watch(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - passed on
+        def watch(*arguments: Any, **named: Any) -> Any:
             if arguments[2] == "us":
                 with psycopg.connect(dsns["us"], options="-c lock_timeout=5s") as home:
                     home.execute(BY_A_MOVER)

@@ -20,7 +20,8 @@ FELT = Felt(
     phases=(
         FeltPhase(name="before", seconds=10, requests=600, errors=0, p50_ms=7.31, p95_ms=22.4, p99_ms=61),
         FeltPhase(
-            name="cut-over", seconds=75.2, requests=4500, errors=3, refused_for_a_moment=12, p50_ms=8, p95_ms=41, p99_ms=1502,
+            name="cut-over", seconds=75.2, requests=4500, errors=3, refused_for_a_moment=12, p50_ms=8, p95_ms=41,
+            p99_ms=1502,
         ),
         FeltPhase(name="after", seconds=0, requests=0, errors=0, p50_ms=0, p95_ms=0, p99_ms=0),
     ),
@@ -90,7 +91,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         (b'{"measured_by": "x", "phases": [{}]}', "phases.0.name: Field required"),
         (
             b'{"measured_by": "x", "phases": [' + b",".join([ONE] * (PHASES_MAX + 1)) + b"]}",
-            "phases: Tuple should have at",
+            "phases: Tuple",
         ),
         (b'{"measured_by": "x", "phases": [], "held": {"requests": -1}}', "held.requests"),
         (b'{"measured_by": "x", "phases": [], "held": {"requests": 1, "p50_ms": NaN}}', "held.p50_ms"),

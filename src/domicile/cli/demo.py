@@ -1,4 +1,4 @@
-"""`domicile demo`: the reference service on this machine, in use, while its people are moved home; then all the rest."""
+"""`domicile demo`: the reference service on this machine, in use, while its people are moved home; then the rest."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-def demo(  # noqa: PLR0913, PLR0917 - options
+def demo(
     folder: Annotated[Path, typer.Option(help="Where file, evidence and report go.")] = Path("domicile-demo"),
     users: Annotated[int, typer.Option(help="How many people have an account; about 50 rows each.")] = 3_000,
     people: Annotated[int, typer.Option(help="How many of them are there and do something.")] = 150,
@@ -182,8 +182,9 @@ def _tell_felt(screen: Screen, felt: Felt, live: Live | None) -> None:
     if waited is not None:
         gone = [cohort for cohort in cohorts if cohort.way is Way.HOME]
         screen.say(
-            f"   {count(sum(cohort.people for cohort in gone))} people went home in {len(gone)} cohorts. A cohort waits "
-            f"while it is fenced: half of them at most {waited.p50} ms, 99 % {waited.p99} ms, the longest {waited.max} ms"
+            f"   {count(sum(cohort.people for cohort in gone))} people went home in {len(gone)} cohorts, and could write "
+            f"nothing meanwhile: half of them for at most {waited.p50} ms, 99 % {waited.p99} ms, "
+            f"the longest {waited.max} ms"
         )
     if felt.held is not None and felt.held.requests:
         screen.say(
@@ -195,9 +196,7 @@ def _tell_felt(screen: Screen, felt: Felt, live: Live | None) -> None:
 def _tell_kept_promises(screen: Screen, found: list[Any], things: int) -> None:
     if found:
         shown = "\n".join(f"{one.fault}: {one.words}" for one in found[:10])
-        raise HostFault(
-            f"of {things} things that people were promised {len(found)} are not as they should be:\n{shown}"
-        )
+        raise HostFault(f"of {things} things that people were promised {len(found)} are not so:\n{shown}")
     screen.say(
         f"   {count(things)} things that people were promised while they were watched: all there, once, in their place"
     )

@@ -9,7 +9,7 @@ import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +50,7 @@ def serving(folder: Path, *, users: int, canaries: Sequence[str]) -> Iterator[An
                 state, locations=tuple(LOCATIONS), users=users, clips=CLIPS, canaries=canaries
             ) as running,
         ):
-            yield running
+            yield up
     except (stack.NotStarted, example("media.store").NoStore) as fault:
         raise HostFault(f"the example service did not start: {fault}") from None
 
@@ -62,7 +62,7 @@ class Seen:
     _stack: Any
     _ledger: Path
     _words: str
-    _traffic: Any = field(default=None)
+    _traffic: Any
 
     def now(self, phase: str) -> None:
         """Say what begins now."""
@@ -89,13 +89,11 @@ def in_use(stack: Any, folder: Path, *, people: int, rate: float) -> Iterator[Se
     beside = example("traffic.beside")
     ledger = folder / "service" / "ledger.jsonl"
     words = f"the demo's own traffic: {people} simulated people, {rate:g} requests a second"
-    seen = Seen(_stack=stack, _ledger=ledger, _words=words)
     try:
         with beside.Beside.start(
             stack.url, dsn=stack.dsns["sg"], ledger=ledger, movers=MOVERS, rate=rate, people=people
         ) as traffic:
-            seen._traffic = traffic
-            yield seen
+            yield Seen(_stack=stack, _ledger=ledger, _words=words, _traffic=traffic)
     except beside.NoTraffic as fault:
         raise HostFault(str(fault)) from None
 
