@@ -46,9 +46,7 @@ def serving(folder: Path, *, users: int, canaries: Sequence[str]) -> Iterator[An
     try:
         with (
             stack.ended_by_signals(),
-            stack.Stack.start(
-                state, locations=tuple(LOCATIONS), users=users, clips=CLIPS, canaries=canaries
-            ) as running,
+            stack.Stack.start(state, locations=tuple(LOCATIONS), users=users, clips=CLIPS, canaries=canaries) as up,
         ):
             yield up
     except (stack.NotStarted, example("media.store").NoStore) as fault:
