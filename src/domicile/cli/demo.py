@@ -100,10 +100,10 @@ def _fresh(folder: Path) -> None:
 
 def _cutover(dsn: str) -> str:
     """The file's section: some people of whom somebody knows go first, then cohorts that grow; nothing stops for us."""
-    query = "SELECT id FROM app.users WHERE email LIKE 'canary%' AND country IN ('US', 'CA', 'AU') ORDER BY id LIMIT %s"
+    query = "SELECT id FROM app.users WHERE email LIKE '%%canary%%' AND country IS NOT NULL ORDER BY id LIMIT %s"
     with psycopg.connect(dsn) as connection:
         first = [str(row[0]) for row in connection.execute(query, [FIRST_HOME])]
-    canaries = f"canaries: [{', '.join(first)}], " if first else ""
+    canaries = f"canaries: {first}, " if first else ""
     return f"\ncutover: {{{canaries}grow: {list(GROW)}, pause: never, wait_s_max: 5}}\n"
 
 
@@ -182,8 +182,8 @@ def _tell_felt(screen: Screen, felt: Felt, live: Live | None) -> None:
     if waited is not None:
         gone = [cohort for cohort in cohorts if cohort.way is Way.HOME]
         screen.say(
-            f"   {count(sum(cohort.people for cohort in gone))} people went home in {len(gone)} cohorts, and could write "
-            f"nothing meanwhile: half of them for at most {waited.p50} ms, 99 % {waited.p99} ms, "
+            f"   {count(sum(cohort.people for cohort in gone))} people went home in {len(gone)} cohorts, and could "
+            f"write nothing meanwhile: half of them for at most {waited.p50} ms, 99 % {waited.p99} ms, "
             f"the longest {waited.max} ms"
         )
     if felt.held is not None and felt.held.requests:
