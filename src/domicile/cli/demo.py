@@ -104,7 +104,7 @@ def _cutover(dsn: str) -> str:
     with psycopg.connect(dsn) as connection:
         first = [str(row[0]) for row in connection.execute(query, [FIRST_HOME])]
     canaries = f"canaries: {first}, " if first else ""
-    return f"\ncutover: {{{canaries}grow: {list(GROW)}, pause: never, wait_s_max: 5}}\n"
+    return f"\ncutover: {{{canaries}grow: {list(GROW)}, pause: never, wait_s_max: 10}}\n"
 
 
 def _programme(folder: Path, canaries: tuple[str, ...], host: Host, *, cutover: str = "") -> None:
@@ -167,15 +167,16 @@ def _tell_felt(screen: Screen, felt: Felt, live: Live | None) -> None:
     screen.say("\n[bold]8  What people felt[/]")
     screen.table(
         "",
-        ("while", "requests", "p50 ms", "p95 ms", "p99 ms", "errors", "asked to come again", "lasted s"),
+        ("while", "requests", "p50 ms", "p95 ms", "p99 ms", "errors", "writes p50", "to come again", "lasted s"),
         (
             (
                 phase.name, count(phase.requests), f"{phase.p50_ms:.1f}", f"{phase.p95_ms:.1f}", f"{phase.p99_ms:.1f}",
-                count(phase.errors), count(phase.refused_for_a_moment), f"{phase.seconds:.0f}",
+                count(phase.errors), f"{phase.writes_p50_ms or 0:.1f}", count(phase.refused_for_a_moment),
+                f"{phase.seconds:.0f}",
             )
             for phase in felt.phases
         ),
-        right=range(1, 8),
+        right=range(1, 9),
     )  # fmt: skip
     cohorts = live.moving.cohorts() if live is not None else ()
     waited = waits(cohorts)

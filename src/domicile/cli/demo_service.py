@@ -107,4 +107,5 @@ def _phase(found: dict[str, Any]) -> FeltPhase:
         p50_ms=every["p50_ms"],
         p95_ms=every["p95_ms"],
         p99_ms=every["p99_ms"],
+        writes_p50_ms=found["writes"]["p50_ms"],
     )
