@@ -49,6 +49,7 @@ def test_the_report_stands_where_the_screen_says_and_no_server_is_left(shown: tu
     folder, screen = shown
     assert str(folder / ".domicile" / "report.html") in screen
     assert (folder / ".domicile" / "report.html").stat().st_size > 10_000
+    assert not (folder / "service").exists()
     assert not [line for line in _processes() if str(folder) in line]
 
 

@@ -6,6 +6,7 @@ It is no part of the engine and not installed with it, so it is looked for when 
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,17 +41,20 @@ def example(name: str) -> Any:  # noqa: ANN401 - a module found at run time
 
 @contextmanager
 def serving(folder: Path, *, users: int, canaries: Sequence[str]) -> Iterator[Any]:
-    """Start the service with empty homes; whatever was started has ended when the block ends, by Ctrl-C too."""
-    stack = example("stack")
-    state = folder / "service"
+    """Start the service with empty homes; whatever was started has ended when the block ends, by Ctrl-C too.
+
+    Its databases and files are gone then; its logs stay where something went wrong.
+    """
+    stack, state = example("stack"), folder / "service"
+    wanted = {"locations": tuple(LOCATIONS), "users": users, "clips": CLIPS, "canaries": canaries}
     try:
-        with (
-            stack.ended_by_signals(),
-            stack.Stack.start(state, locations=tuple(LOCATIONS), users=users, clips=CLIPS, canaries=canaries) as up,
-        ):
+        with stack.ended_by_signals(), stack.Stack.start(state, **wanted) as up:
             yield up
     except (stack.NotStarted, example("media.store").NoStore) as fault:
-        raise HostFault(f"the example service did not start: {fault}") from None
+        raise HostFault(f"the example service did not start: {fault}; its logs are in {state / 'logs'}") from None
+    finally:
+        shutil.rmtree(state / "servers", ignore_errors=True)
+    shutil.rmtree(state, ignore_errors=True)
 
 
 @dataclass(slots=True, kw_only=True)
