@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 SECONDS_MAX = 500
+pytestmark = pytest.mark.timeout(600)
 UNKNOWN = {"service/server-log", "service/dumps-and-backups", "service/free-blocks"}
 
 
