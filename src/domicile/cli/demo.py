@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     folder: Annotated[Path, typer.Option(help="Where file, evidence and report go.")] = Path("domicile-demo"),
-    users: Annotated[int, typer.Option(help="How many people have an account; about 50 rows each.")] = 3_000,
+    users: Annotated[int, typer.Option(min=100, help="How many people have an account; about 50 rows each.")] = 3_000,
     people: Annotated[int, typer.Option(help="How many of them are there and do something.")] = 150,
     rate: Annotated[float, typer.Option(help="Requests a second that they make.")] = 40.0,
     watched: Annotated[float, typer.Option(help="Seconds that they are watched before and after.")] = WATCHED_S,
