@@ -25,6 +25,10 @@ KEPT_PEOPLE_MAX: Final = 100_000
 MOVING: Final = "Your data is moving home. Try again in a moment."
 NEWCOMERS: Final = "SELECT user_id, location FROM app.residences WHERE user_id = ANY(%s)"
 """Who signed up at a home never moved, so no directory knows them."""
+MOVES: Final = "SELECT to_regclass('domicile_directory.place') IS NOT NULL"
+UNDER_WAY: Final = "SELECT EXISTS (SELECT FROM domicile_directory.place WHERE state IN ('moving', 'fenced'))"
+"""While people are on their way, newcomers of their countries come to the source and go home with the others: of who
+begins at a home the engine knows nothing, and what it brings there would take the place of their rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

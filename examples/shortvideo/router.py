@@ -16,7 +16,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from aiohttp import (
@@ -37,7 +37,7 @@ from yarl import URL
 
 from domicile.directory.client import Directory, DirectoryUnknown
 from shortvideo.holding import Holding, Settled
-from shortvideo.residence import MOVING, NEWCOMERS, SOURCE, Residence, Residences
+from shortvideo.residence import MOVES, MOVING, NEWCOMERS, SOURCE, UNDER_WAY, Residence, Residences
 
 WAIT: Final = ClientTimeout(total=None, sock_connect=2.0, sock_read=60.0)
 """Seconds."""
@@ -158,9 +158,16 @@ class Router:
         query = "SELECT name, receives FROM app.locations WHERE %s = ANY(countries)"
         with self._pool.connection() as connection:
             row = connection.execute(query, [country]).fetchone()
-        if row is None or row[0] not in self._instances:
-            return SOURCE
-        return str(row[0]) if row[1] or row[0] in self._directory.homes() else SOURCE
+            if row is None or row[0] not in self._instances:
+                return SOURCE
+            if not row[1] and (row[0] not in self._directory.homes() or _is_under_way(connection)):
+                return SOURCE
+            return str(row[0])
+
+
+def _is_under_way(connection: psycopg.Connection[Any]) -> bool:
+    """Whether people are on their way home now."""
+    return connection.execute(MOVES).fetchone() == (True,) and connection.execute(UNDER_WAY).fetchone() == (True,)
 
 
 def create() -> ASGIApp:

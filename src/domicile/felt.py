@@ -34,6 +34,7 @@ class FeltPhase(FileModel):
     p50_ms: Duration
     p95_ms: Duration
     p99_ms: Duration
+    writes_p50_ms: Duration | None = None
 
 
 class FeltWaits(FileModel):

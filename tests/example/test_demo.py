@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+SECONDS_MAX = 500
+pytestmark = pytest.mark.timeout(600)
 UNKNOWN = {"service/server-log", "service/dumps-and-backups", "service/free-blocks"}
 
 
@@ -17,9 +20,10 @@ UNKNOWN = {"service/server-log", "service/dumps-and-backups", "service/free-bloc
 def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder and the screen of a demo with fewer people."""
     folder = tmp_path_factory.mktemp("demo") / "of-a-stranger"
-    command = [sys.executable, "-m", "domicile.cli", "demo", "--users", "1500", "--folder", str(folder)]
+    few = ("--users", "200", "--people", "40", "--rate", "8", "--watched", "3")
+    command = [sys.executable, "-m", "domicile.cli", "demo", *few, "--folder", str(folder)]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=280, env={**os.environ, "COLUMNS": "200"}
+        command, capture_output=True, text=True, check=False, timeout=SECONDS_MAX, env={**os.environ, "COLUMNS": "200"}
     )
     assert 0 == done.returncode, done.stdout[-2000:] + done.stderr[-2000:]
     return folder, done.stdout
@@ -46,4 +50,39 @@ def test_the_report_stands_where_the_screen_says_and_no_server_is_left(shown: tu
     folder, screen = shown
     assert str(folder / ".domicile" / "report.html") in screen
     assert (folder / ".domicile" / "report.html").stat().st_size > 10_000
-    assert not (folder / "servers").exists()
+    assert not (folder / "service").exists()
+    assert not [line for line in _processes() if str(folder) in line]
+
+
+def _processes() -> list[str]:
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_p6_it_says_what_people_felt_and_that_no_request_failed(shown: tuple[Path, str]) -> None:
+    folder, screen = shown
+    phases = ("before", "copy", "cut-over", "close", "erase", "after")
+    found = {
+        name: re.search(rf"^ *{name} +([\d,]+) +[\d.]+ +[\d.]+ +[\d.]+ +(\d+) ", screen, re.MULTILINE)
+        for name in phases
+    }
+    assert dict.fromkeys(phases, "0") == {name: line[2] for name, line in found.items() if line}
+    assert "all there, once, in their place" in screen
+    report = (folder / ".domicile" / "report.html").read_text(encoding="utf-8")
+    assert "What people felt" in report
+    assert "the demo&#39;s own traffic" in report
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
+    folder = tmp_path / "broken-off"
+    command = [sys.executable, "-m", "domicile.cli", "demo", "--users", "100", "--folder", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if "is up;" in line:
+                running.send_signal(signal.SIGINT)
+                break
+        running.communicate(timeout=SECONDS_MAX)
+    assert running.returncode
+    assert not [line for line in _processes() if str(folder) in line]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import psycopg
 import pytest
 
@@ -18,6 +19,7 @@ from domicile.cli import demo
 from domicile.cohorts import Cohort, Way
 from domicile.errors import Waiting
 from domicile.host import Host
+from domicile.live import Chosen
 from domicile.run import Run, Stage
 from domicile.workspace import Workspace
 from shortvideo.oracle.__main__ import check
@@ -37,8 +39,8 @@ RATE: Final = 10.0
 MOVERS: Final = ("US", "CA", "AU", "NZ")
 CUTOVER: Final = "\ncutover: {pause: never, grow: [0.1, 0.3, 0.6], wait_s_max: 30}\n"
 BESIDES_S: Final = 2.0
+ACCOUNT: Final = {"email": "newcomer@guest.example", "password": "as-long-as-needed"}
 SCOPE: Final = "SELECT avg((country = ANY(%s))::int)::float FROM app.users WHERE country IS NOT NULL"
-"""A wait is short on a machine of its own; here others work too, and what is tested is that nothing is refused for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Moved:
     ledger: Path
     before: dict[str, Any]
     mover: Somebody
+    newcomer: Somebody
 
     def phase(self, name: str) -> dict[str, Any]:
         return next(phase for phase in self.felt["phases"] if phase["name"] == name)
@@ -65,8 +68,11 @@ def moved() -> Iterator[Moved]:
             folder, locations=tuple(LOCATIONS), users=USERS, seed=SEED, clips=2, canaries=CANARIES
         ) as stack:
             _more_movers(stack.dsns["sg"])
-            with somebody_of(stack, "US") as mover:
-                yield _moved(stack, folder / "ledger.jsonl", mover)
+            with (
+                somebody_of(stack, "US") as mover,
+                httpx.Client(base_url=stack.url, headers={"accept": "application/json"}, timeout=60) as client,
+            ):
+                yield _moved(stack, folder / "ledger.jsonl", mover, Somebody("newcomer", client))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -80,7 +86,7 @@ def _more_movers(dsn: str) -> None:
     assert share[0] >= 0.4
 
 
-def _moved(stack: Stack, ledger: Path, mover: Somebody) -> Moved:
+def _moved(stack: Stack, ledger: Path, mover: Somebody, newcomer: Somebody) -> Moved:
     """Move everybody while they use the service."""
     host, before = Host(), {path: mover.sees(path) for path in PRIVATE_PAGES}
     folder = stack.state / "programme"
@@ -100,6 +106,9 @@ def _moved(stack: Stack, ledger: Path, mover: Somebody) -> Moved:
         traffic.now("copy")
         run.apply(until=Stage.TRANSFER)
         traffic.now("cut-over")
+        live, scope = run.moving()
+        live.cut_over(scope, Chosen(keys=(mover.client.cookies["sv"].partition(".")[0],)))
+        _come(newcomer)
         run.apply(until=Stage.CUTOVER)
         traffic.now("close")
         with pytest.raises(Waiting, match="approvals"):
@@ -108,11 +117,21 @@ def _moved(stack: Stack, ledger: Path, mover: Somebody) -> Moved:
             approve(run, folder / "keys" / f"{name}.key", name)
         traffic.now("erase")
         run.apply(close=True, yes=True)
-        assert run.live is not None
-        cohorts = run.live.moving.cohorts()
+        cohorts = live.moving.cohorts()
         traffic.now("after")
         host.pause(BESIDES_S)
-    return Moved(stack=stack, felt=traffic.felt, cohorts=cohorts, ledger=ledger, before=before, mover=mover)
+    return Moved(
+        stack=stack, felt=traffic.felt, cohorts=cohorts, ledger=ledger, before=before, mover=mover, newcomer=newcomer
+    )
+
+
+def _come(newcomer: Somebody) -> None:
+    """Sign up as somebody of the US, where somebody lives already and others are on their way to."""
+    newcomer.client.cookies.set("sv_country", "US")
+    answer = newcomer.says(
+        "/signup", **ACCOUNT, username="newcomer", display_name="New", country="US", birth_date="1990-04-01"
+    )
+    assert (201, "sg") == (answer.status_code, answer.json()["location"])
 
 
 @pytest.mark.slow
@@ -155,3 +174,15 @@ def test_people_are_at_home_and_find_what_was_theirs(moved: Moved) -> None:
     seen = {one["id"] for one in moved.before["/notifications"]["notifications"]}
     assert seen <= {one["id"] for one in mover.sees("/notifications")["notifications"]}
     assert 200 == mover.says("/settings", bio="written at home").status_code
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_p1_who_comes_in_the_middle_of_it_goes_home_with_the_others(moved: Moved) -> None:
+    """Their home is lived in, and rows are still brought there: what is theirs must not be taken for a stranger's."""
+    newcomer = moved.newcomer
+    assert ("us", ACCOUNT["email"]) == (
+        newcomer.sees("/settings/data")["location"],
+        newcomer.sees("/settings")["email"],
+    )
+    assert 200 == newcomer.says("/login", **ACCOUNT).status_code

@@ -16,7 +16,7 @@ import pytest
 from shortvideo.oracle.ledger import BadLedger, Entry, Kind, Ledger, read
 from shortvideo.traffic import run as running
 from shortvideo.traffic.acts import post
-from shortvideo.traffic.figures import GROWTH, Board, Figures, Group, Histogram, Result, State
+from shortvideo.traffic.figures import GROWTH, Board, Figures, Group, Histogram, Result, State, Took
 from shortvideo.traffic.mix import SHARES
 from shortvideo.traffic.pace import due_times
 from shortvideo.traffic.people import PUBLIC_KEPT_MAX, Crowd, Person
@@ -339,3 +339,18 @@ def test_a_line_that_is_none_is_named(line: str, tmp_path: Path) -> None:
     path.write_text(line + "\n", encoding="utf-8")
     with pytest.raises(BadLedger, match="line 1"):
         list(read(path))
+
+
+# -- beside a move ---------------------------------------------------------------------------------------------------
+
+
+def test_what_was_felt_is_kept_apart_by_phase_and_by_who_moves() -> None:
+    board = Board(movers=frozenset({"US"}))
+    board.feel("before", "US", Result.OK, Took(due_ms=4, sent_ms=3))
+    board.feel("cut-over", "US", Result.HELD, Took(due_ms=900, sent_ms=900, held_ms=800, writes=True))
+    board.feel("cut-over", "JP", Result.FAILED, Took(due_ms=9, sent_ms=9, writes=True))
+    before, during = board.phases["before"], board.phases["cut-over"]
+    assert (1, 0, 0) == (before.movers.since_due.count, before.others.since_due.count, before.writes.since_due.count)
+    assert (0, 1) == (during.movers.errors, during.others.errors)
+    assert (2, 2) == (during.all().since_due.count, during.writes.since_due.count)
+    assert (1, 800.0) == (during.held.count, during.held.max_ms)

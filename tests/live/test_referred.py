@@ -1,4 +1,4 @@
-"""Rows that others refer to while people go home: found by who is writing there, and kept where they are needed."""
+"""Rows that others refer to while people go home: found by who is just writing there, kept where they are needed."""
 
 from __future__ import annotations
 

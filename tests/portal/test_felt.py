@@ -18,9 +18,12 @@ from tests.portal.test_report import read, text_of
 FELT = Felt(
     measured_by="the demo's traffic, 60 requests a second by 200 simulated people",
     phases=(
-        FeltPhase(name="before", seconds=10, requests=600, errors=0, p50_ms=7.31, p95_ms=22.4, p99_ms=61),
         FeltPhase(
-            name="cut-over", seconds=75.2, requests=4500, errors=3, refused_for_a_moment=12, p50_ms=8, p95_ms=41, p99_ms=1502,
+            name="before", seconds=10, requests=600, errors=0, p50_ms=7.31, p95_ms=22.4, p99_ms=61, writes_p50_ms=9.5
+        ),
+        FeltPhase(
+            name="cut-over", seconds=75.2, requests=4500, errors=3, refused_for_a_moment=12, p50_ms=8, p95_ms=41,
+            p99_ms=1502,
         ),
         FeltPhase(name="after", seconds=0, requests=0, errors=0, p50_ms=0, p95_ms=0, p99_ms=0),
     ),
@@ -39,9 +42,9 @@ def part_of(text: str) -> str:
 
 def test_p6_each_phase_stands_there_with_its_latencies_and_errors() -> None:
     text = part_of(text_of(made.live_usual(), with_felt(FELT)))
-    assert "before 600 7.3 ms 22 ms 61 ms 0 0 10.0 s" in text
-    assert "cut-over 4,500 8.0 ms 41 ms 1.5 s 3 12 75.2 s" in text
-    assert "after 0 – – – 0 0 0 ms" in text.replace("—", "–")
+    assert "before 600 7.3 ms 22 ms 61 ms 9.5 ms 0 0 10.0 s" in text
+    assert "cut-over 4,500 8.0 ms 41 ms 1.5 s – 3 12 75.2 s" in text.replace("—", "–")
+    assert "after 0 – – – – 0 0 0 ms" in text.replace("—", "–")
     assert "41 requests of people on their way were held" in text
     assert "half of them for at most 220 ms , 99 of 100 for at most 931 ms , none longer than 1.2 s" in text.replace(
         "ms,", "ms ,"
@@ -90,7 +93,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         (b'{"measured_by": "x", "phases": [{}]}', "phases.0.name: Field required"),
         (
             b'{"measured_by": "x", "phases": [' + b",".join([ONE] * (PHASES_MAX + 1)) + b"]}",
-            "phases: Tuple should have at",
+            "phases: Tuple",
         ),
         (b'{"measured_by": "x", "phases": [], "held": {"requests": -1}}', "held.requests"),
         (b'{"measured_by": "x", "phases": [], "held": {"requests": 1, "p50_ms": NaN}}', "held.p50_ms"),

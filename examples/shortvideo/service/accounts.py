@@ -179,7 +179,7 @@ def home_of(places: Places, country: str) -> str:
     if not places.commons.value("SELECT true FROM app.countries WHERE code = %s AND code <> 'ZZ'", [country]):
         raise Refused(400, "We don't know this country.")
     found = places.commons.value("SELECT name FROM app.locations WHERE %s = ANY(countries)", [country])
-    return str(found) if found in places.receiving() else SOURCE
+    return str(found) if found in places.taking_newcomers() else SOURCE
 
 
 def receive(places: Places, newcomer: SignUp, visit: Visit) -> Entered:

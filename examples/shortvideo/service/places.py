@@ -15,7 +15,7 @@ from typing import Final, LiteralString
 
 from domicile.directory.client import Directory
 from shortvideo.media.store import Bucket
-from shortvideo.residence import NEWCOMERS, Residences
+from shortvideo.residence import MOVES, NEWCOMERS, UNDER_WAY, Residences
 from shortvideo.service.peers import Peers
 from shortvideo.service.settings import Settings
 from shortvideo.service.store import Database, Session
@@ -117,6 +117,12 @@ class Places:
         """
         opened = self.commons.column("SELECT name FROM app.locations WHERE receives")
         return {*opened, *self.residences.directory.homes()}
+
+    def taking_newcomers(self) -> set[str]:
+        """Return the locations where newcomers of their countries live from the first row on; not while people move."""
+        if self.commons.value(MOVES) and self.commons.value(UNDER_WAY):
+            return set(self.commons.column("SELECT name FROM app.locations WHERE receives"))
+        return self.receiving()
 
     def host(self, home: Session, people: Iterable[int]) -> None:
         """Put bare rows of people into home, so that its foreign keys are met; names stay in the commons."""

@@ -196,6 +196,7 @@ def _phase(name: str, found: Phase) -> dict[str, Any]:
         "movers": found.movers.as_json(),
         "others": found.others.as_json(),
         "all": found.all().as_json(),
+        "writes": found.writes.as_json(),
         "held": _times(found.held.count, found.held.percentile, found.held.max_ms),
     }
 

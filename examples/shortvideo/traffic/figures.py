@@ -114,6 +114,7 @@ class Took:
     due_ms: float
     sent_ms: float
     held_ms: float | None = None
+    writes: bool = False
 
 
 @dataclass(slots=True)
@@ -122,6 +123,7 @@ class Phase:
 
     movers: Figures = field(default_factory=Figures)
     others: Figures = field(default_factory=Figures)
+    writes: Figures = field(default_factory=Figures)  # of both, what writes
     held: Histogram = field(default_factory=Histogram)  # by the router, which says so; the service gave an answer then
     began: float = field(default_factory=time.monotonic)
     ended: float = field(default_factory=time.monotonic)
@@ -168,6 +170,8 @@ class Board:
         found = self.phases.setdefault(phase, Phase())
         figures = found.movers if country in self.movers else found.others
         figures.add(result, due_ms=took.due_ms, sent_ms=took.sent_ms)
+        if took.writes:
+            found.writes.add(result, due_ms=took.due_ms, sent_ms=took.sent_ms)
         if took.held_ms is not None:
             found.held.add(took.held_ms)
         found.ended = time.monotonic()

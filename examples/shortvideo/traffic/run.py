@@ -99,8 +99,9 @@ class Run:
             person.waits_until = now + (answer.retry_after_s or 0) if answer and result is Result.HELD else 0.0
             group = Group(location=answer.location if answer else person.location or "-", state=person.state)
             took = Took(
-                due_ms=(now - due) * 1000, sent_ms=(now - sent) * 1000, held_ms=answer.held_ms if answer else None
-            )
+                due_ms=(now - due) * 1000, sent_ms=(now - sent) * 1000, held_ms=answer.held_ms if answer else None,
+                writes=act.request.method != "GET",
+            )  # fmt: skip
             self.board.add(group, act.name, result, due_ms=took.due_ms, sent_ms=took.sent_ms)
             if phase:
                 self.board.feel(phase, country, result, took)

@@ -6,10 +6,11 @@ It is no part of the engine and not installed with it, so it is looked for when 
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,19 +41,20 @@ def example(name: str) -> Any:  # noqa: ANN401 - a module found at run time
 
 @contextmanager
 def serving(folder: Path, *, users: int, canaries: Sequence[str]) -> Iterator[Any]:
-    """Start the service with empty homes; whatever was started has ended when the block ends, by Ctrl-C too."""
-    stack = example("stack")
-    state = folder / "service"
+    """Start the service with empty homes; whatever was started has ended when the block ends, by Ctrl-C too.
+
+    Its databases and files are gone then; its logs stay where something went wrong.
+    """
+    stack, state = example("stack"), folder / "service"
+    wanted = {"locations": tuple(LOCATIONS), "users": users, "clips": CLIPS, "canaries": canaries}
     try:
-        with (
-            stack.ended_by_signals(),
-            stack.Stack.start(
-                state, locations=tuple(LOCATIONS), users=users, clips=CLIPS, canaries=canaries
-            ) as running,
-        ):
-            yield running
+        with stack.ended_by_signals(), stack.Stack.start(state, **wanted) as up:
+            yield up
     except (stack.NotStarted, example("media.store").NoStore) as fault:
-        raise HostFault(f"the example service did not start: {fault}") from None
+        raise HostFault(f"the example service did not start: {fault}; its logs are in {state / 'logs'}") from None
+    finally:
+        shutil.rmtree(state / "servers", ignore_errors=True)
+    shutil.rmtree(state, ignore_errors=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +64,7 @@ class Seen:
     _stack: Any
     _ledger: Path
     _words: str
-    _traffic: Any = field(default=None)
+    _traffic: Any
 
     def now(self, phase: str) -> None:
         """Say what begins now."""
@@ -89,13 +91,11 @@ def in_use(stack: Any, folder: Path, *, people: int, rate: float) -> Iterator[Se
     beside = example("traffic.beside")
     ledger = folder / "service" / "ledger.jsonl"
     words = f"the demo's own traffic: {people} simulated people, {rate:g} requests a second"
-    seen = Seen(_stack=stack, _ledger=ledger, _words=words)
     try:
         with beside.Beside.start(
             stack.url, dsn=stack.dsns["sg"], ledger=ledger, movers=MOVERS, rate=rate, people=people
         ) as traffic:
-            seen._traffic = traffic
-            yield seen
+            yield Seen(_stack=stack, _ledger=ledger, _words=words, _traffic=traffic)
     except beside.NoTraffic as fault:
         raise HostFault(str(fault)) from None
 
@@ -111,4 +111,5 @@ def _phase(found: dict[str, Any]) -> FeltPhase:
         p50_ms=every["p50_ms"],
         p95_ms=every["p95_ms"],
         p99_ms=every["p99_ms"],
+        writes_p50_ms=found["writes"]["p50_ms"],
     )

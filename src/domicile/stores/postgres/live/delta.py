@@ -127,7 +127,8 @@ def settle(connection: psycopg.Connection[Any], scope: Scope, keys: Keys) -> Set
         touched |= _rows_of_people(work, kind)
     touched |= _rows_beyond_links(work, touched)
     _decide(work, [dataset for dataset in scope.datasets if dataset.id in touched])
-    needed = tuple(dataset for dataset in scope.datasets if dataset.id in _needs(work, frozenset(touched)))
+    grown = _needs(work, frozenset(touched))
+    needed = tuple(dataset for dataset in scope.datasets if dataset.id in grown)
     return Settled(
         work=work,
         keyed=tuple(dataset for dataset in scope.datasets if dataset.id in touched),
