@@ -69,6 +69,12 @@ class World:
     programme: Programme
     run: Run
     _own: threading.local = field(default_factory=threading.local)
+    _lines: list[psycopg.Connection[Any]] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Give back the sessions of all who asked."""
+        while self._lines:
+            self._lines.pop().close()
 
     @property
     def live(self) -> Live:
@@ -90,6 +96,7 @@ class World:
         """Where the person's data is written now; None while they wait."""
         if not hasattr(self._own, "line"):
             self._own.line = psycopg.connect(self.dsns["source"], autocommit=True)
+            self._lines.append(self._own.line)
         row = self._own.line.execute(
             "SELECT state, authority FROM domicile_directory.place WHERE key = %s", [str(person)]
         ).fetchone()
@@ -108,7 +115,11 @@ def moving_world(pg18: EmbeddedServer, folder: Path, name: str, *, cutover: str 
     with programme.opened() as run:
         run.plan()
         run.apply(until=Stage.TRANSFER)
-        yield World(dsns=dsns, programme=programme, run=run)
+        world = World(dsns=dsns, programme=programme, run=run)
+        try:
+            yield world
+        finally:
+            world.close()
 
 
 @dataclass(slots=True)
