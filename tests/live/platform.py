@@ -106,12 +106,14 @@ class World:
 
 
 @contextmanager
-def moving_world(pg18: EmbeddedServer, folder: Path, name: str, *, cutover: str = CUTOVER) -> Iterator[World]:
+def moving_world(
+    pg18: EmbeddedServer, folder: Path, name: str, *, cutover: str = CUTOVER, rules: str = RULES
+) -> Iterator[World]:
     """Make the platform and bring its movers' rows home; nobody is cut over yet."""
     dsns = {place: create_database(pg18, f"{name}_{place}") for place in ("source", "us", "ca")}
     with psycopg.connect(dsns["source"]) as connection:
         connection.execute(SCHEMA)
-    programme = make(folder, RULES + cutover, source=dsns["source"], homes={"US": dsns["us"], "CA": dsns["ca"]})
+    programme = make(folder, rules + cutover, source=dsns["source"], homes={"US": dsns["us"], "CA": dsns["ca"]})
     with programme.opened() as run:
         run.plan()
         run.apply(until=Stage.TRANSFER)

@@ -27,7 +27,7 @@ from domicile.conditions import named_columns
 from domicile.model import DatasetId, DatasetScope, Fate, Path, Scope, Side, State
 from domicile.rules import Shared
 from domicile.stores.postgres.closure.market import becomes_mover
-from domicile.stores.postgres.names import STAGING, column, key_match, movers_of, source_of, staged, stand_in, tag
+from domicile.stores.postgres.names import STAGING, column, is_stand_in, key_match, movers_of, source_of, staged, tag
 from domicile.stores.postgres.paths import (
     follow,
     hold_movers,
@@ -219,8 +219,8 @@ def without_private(dataset: DatasetScope, row: str) -> sql.Composable:
     for name in private_columns(dataset):
         test = sql.SQL("{} IS NULL").format(column(row, name))
         if name in blanks:
-            instead = stand_in(dataset, blanks[name], types[name], row)
-            test = sql.SQL("coalesce({} OR {}::text = ({})::text, false)").format(test, column(row, name), instead)
+            instead = is_stand_in(dataset, blanks[name], types[name], row)
+            test = sql.SQL("coalesce({} OR {}, false)").format(test, instead)
         tests.append(test)
     return sql.SQL(" AND ").join(tests)
 

@@ -6,6 +6,7 @@ One builder serves the closure, the guard of the fence, the copy and the erasure
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 
 from psycopg import sql
@@ -122,11 +123,7 @@ def stand_in(dataset: DatasetScope, blank: Blank, type_name: str, alias: str, sc
         return sql.SQL("NULL::{}").format(kind)
     if blank.outside is Outside.LITERAL:
         return sql.SQL("{}::{}").format(sql.Literal(blank.literal), kind)
-    length = next((item.length_max for item in dataset.columns if item.name == blank.column), None)
-    suffix = blank.literal or ""
-    digits = min(32, (length or 1000) - len(suffix) - 1)
-    if digits < 1:
-        suffix, digits = "", max((length or 1) - 1, 0)
+    digits, suffix = _token_parts(dataset, blank)
     return sql.SQL(
         "('x' || left(encode(sha256(convert_to((SELECT secret FROM {token}) || {place} || ROW({key})::text, 'UTF8')),"
         " 'hex'), {digits}) || {suffix})::{kind}"
@@ -138,6 +135,27 @@ def stand_in(dataset: DatasetScope, blank: Blank, type_name: str, alias: str, sc
         suffix=sql.Literal(suffix),
         kind=kind,
     )
+
+
+def _token_parts(dataset: DatasetScope, blank: Blank) -> tuple[int, str]:
+    """How many hex digits a token of the column has, and what follows them."""
+    length = next((item.length_max for item in dataset.columns if item.name == blank.column), None)
+    suffix = blank.literal or ""
+    digits = min(32, (length or 1000) - len(suffix) - 1)
+    return (digits, suffix) if digits >= 1 else (max((length or 1) - 1, 0), "")
+
+
+def is_stand_in(dataset: DatasetScope, blank: Blank, type_name: str, alias: str) -> sql.Composable:
+    """The condition that the column of row `alias` holds a stand-in.
+
+    Of tokens any will do: only the source knows its secret, and whoever receives a publication makes their own.
+    """
+    value = column(alias, blank.column)
+    if blank.outside is Outside.TOKEN:
+        digits, suffix = _token_parts(dataset, blank)
+        shape = f"^x[0-9a-f]{{{digits}}}{re.escape(suffix)}$"
+        return sql.SQL("{}::text ~ {}").format(value, sql.Literal(shape))
+    return sql.SQL("{}::text = ({})::text").format(value, stand_in(dataset, blank, type_name, alias))
 
 
 def lines_match(dataset: DatasetScope, one: str, other: str) -> sql.Composable:

@@ -160,6 +160,44 @@ def copy_home(source: psycopg.Connection[Any], home: psycopg.Connection[Any], lo
                 put.write(block)
 
 
+def copy_some(
+    source: psycopg.Connection[Any],
+    home: psycopg.Connection[Any],
+    location: Home,
+    kind: Kind,
+    *,
+    where: sql.Composable,
+) -> None:
+    """Bring home's lines of some of its people up to the source's; `where` picks lines `s` of the movers' table."""
+    lines = sql.SQL(
+        "SELECT p.key, p.home, p.state, p.authority FROM {} AS p JOIN {} AS s ON p.kind = {} AND p.key = s.key::text"
+        " WHERE p.home = {} AND {}"
+    ).format(PLACE, movers_of(kind.dataset), sql.Literal(kind.dataset), sql.Literal(location), where)
+    arriving = sql.Identifier("pg_temp", "domicile_places")
+    with home.transaction(), home.cursor() as writing:
+        run(home, sql.SQL("UPDATE {} SET version = {}").format(CLOCK, TICK))
+        run(
+            home,
+            sql.SQL(
+                "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT key, home, state, authority FROM {} WHERE false"
+            ).format(arriving, PLACE),
+        )
+        people = run(source, lines)
+        with writing.copy(sql.SQL("COPY {} FROM STDIN").format(arriving)) as put:
+            for line in people:
+                put.write_row(line)
+        run(
+            home,
+            sql.SQL(
+                "INSERT INTO {} AS p (kind, key, home, state, authority, version)"
+                " SELECT {}, a.key, a.home, a.state, a.authority, c.version FROM {} AS a CROSS JOIN {} AS c"
+                " ON CONFLICT (kind, key) DO UPDATE SET home = excluded.home, state = excluded.state,"
+                " authority = excluded.authority, version = excluded.version"
+            ).format(PLACE, sql.Literal(kind.dataset), arriving, CLOCK),
+        )
+        run(home, sql.SQL("DROP TABLE {}").format(arriving))
+
+
 # -- reading -----------------------------------------------------------------------------------------------------
 
 

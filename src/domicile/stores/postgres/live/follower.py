@@ -133,8 +133,9 @@ class Follower:
         for home, store in self.homes.items():
             connection = self.writer(home)
             with faults_but_unique(store.name, "bring changes home"), self._writing(connection):
-                self._tell_people(settled.work, connection, home)
+                self._tell_people(settled.work, connection, home, leavers=False)
                 brought = forth.bring(settled, connection, home, lived_in=self.is_lived_in(home))
+                self._tell_people(settled.work, connection, home, leavers=True)
                 unlike.extend(comparing.read_back(settled, connection, home))
             rows, gone = rows + brought.rows, gone + brought.gone
         return Stepped(
@@ -156,20 +157,22 @@ class Follower:
             _undo(connection)
             raise
 
-    def _tell_people(self, work: Delta, target: psycopg.Connection[Any], home: Home) -> None:
-        """Bring home's list of its people up to what was settled."""
+    def _tell_people(self, work: Delta, target: psycopg.Connection[Any], home: Home, *, leavers: bool) -> None:
+        """Bring home's list of its people up to what was settled: who comes before their rows do, who leaves after."""
         for kind in self.scope.kinds:
+            which = sql.SQL("was = {0} AND home IS DISTINCT FROM {0}" if leavers else "home = {0}")
             changed = work.run(
-                sql.SQL("SELECT key::text, home FROM {} WHERE home = {} OR was = {}").format(
-                    work.changed_people(kind.dataset), sql.Literal(home), sql.Literal(home)
+                sql.SQL("SELECT key::text FROM {} WHERE {}").format(
+                    work.changed_people(kind.dataset), which.format(sql.Literal(home))
                 )
             ).fetchall()
+            types = {item.name: item.type for item in self.scope.dataset(kind.dataset).columns}
+            typed = sql.SQL("%s::" + types[kind.key].replace("%", "%%"))  # format_type() text from the catalogue
             movers = movers_of(kind.dataset)
-            for key, lives in changed:
-                same = sql.SQL("DELETE FROM {} WHERE key::text = %s").format(movers)
-                target.execute(same, (key,))
-                if lives == home:
-                    put = sql.SQL("INSERT INTO {} (key, home, state) VALUES (%s, %s, 'moving')").format(movers)
+            for (key,) in changed:
+                target.execute(sql.SQL("DELETE FROM {} WHERE key = {}").format(movers, typed), (key,))
+                if not leavers:
+                    put = sql.SQL("INSERT INTO {} (key, home, state) VALUES ({}, %s, 'moving')").format(movers, typed)
                     target.execute(put, (key, home))
 
     def _compare_cohort(

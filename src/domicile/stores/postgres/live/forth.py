@@ -20,6 +20,7 @@ from domicile.model import DatasetScope, Form, Home, Scope
 from domicile.rules import Apart, HomeRows
 from domicile.stores.postgres.closure.needs import refuses_at_home
 from domicile.stores.postgres.closure.work import is_everywhere
+from domicile.stores.postgres.guard import without_private
 from domicile.stores.postgres.live import carrying, delta
 from domicile.stores.postgres.live.carrying import HOW, How, Put, keys_of
 from domicile.stores.postgres.live.delta import Settled
@@ -33,7 +34,7 @@ from domicile.stores.postgres.names import (
     row_expressions,
     source_of,
 )
-from domicile.stores.postgres.paths import leads_to_mover
+from domicile.stores.postgres.paths import any_of, leads_to_mover
 from domicile.stores.postgres.readings import opened, refers
 from domicile.stores.postgres.session import run
 
@@ -240,6 +241,9 @@ def _write(connection: psycopg.Connection[Any], scope: Scope, datasets: list[Dat
         carrying.insert(connection, dataset, carrying.arrived(dataset, How.ADD), unless_there=True)
         public = tuple(item.name for item in dataset.columns if item.name not in dataset.private)
         carrying.update(connection, dataset, public, carrying.arrived(dataset, How.PUBLIC))
+        for own in _begun_here(scope, dataset):
+            others = (sql.SQL("NOT ({})").format(own),)
+            carrying.update(connection, dataset, public, carrying.arrived(dataset, How.PUT, How.BARE), others)
     for dataset in reversed(datasets):
         theirs = _theirs(scope, dataset) if lived_in else ()
         spared = (*theirs, *_needed(scope, dataset))
@@ -251,7 +255,19 @@ def _write(connection: psycopg.Connection[Any], scope: Scope, datasets: list[Dat
 
 def _theirs(scope: Scope, dataset: DatasetScope) -> tuple[sql.Composable, ...]:
     """Conditions on row `d` at home: it leads to somebody who lives here."""
-    return tuple(leads_to_mover(scope, path, "d", states=("home", "fenced")) for path in dataset.paths)
+    moved = (leads_to_mover(scope, path, "d", states=("home", "fenced")) for path in dataset.paths)
+    return (*moved, *_begun_here(scope, dataset))
+
+
+def _begun_here(scope: Scope, dataset: DatasetScope) -> tuple[sql.Composable, ...]:
+    """The condition on split row `d` that it is of somebody who began here: it holds private values, and no mover's.
+
+    Of such rows the source knows the public half at most, so home's is the only whole one.
+    """
+    if dataset.moves or not dataset.owned or not dataset.key:
+        return ()
+    moving = any_of(leads_to_mover(scope, path, "d", states=("moving",)) for path in dataset.paths)
+    return (sql.SQL("NOT ({}) AND NOT ({})").format(without_private(dataset, "d"), moving),)
 
 
 def _needed(scope: Scope, dataset: DatasetScope) -> tuple[sql.Composable, ...]:

@@ -141,7 +141,7 @@ class People:
     def flip_home(self, cohort: int) -> None:
         """From now on home is the authority: the source says so first, then home takes writes."""
         self._say(cohort, "home", of="s.state = 'fenced'")
-        self.tell_homes()
+        self._tell_cohort(cohort)
 
     def fence_at_home(self, cohort: int) -> None:
         """Nobody writes what is the cohort's at home any more; the source refuses already."""
@@ -159,7 +159,7 @@ class People:
     def flip_back(self, cohort: int) -> None:
         """From now on the source is the authority again."""
         self._say(cohort, "moving", of="s.state = 'home'")
-        self.tell_homes()
+        self._tell_cohort(cohort)
 
     def _say(self, cohort: int, state: LiteralString, *, of: LiteralString) -> None:
         connection = self.source.connection
@@ -185,16 +185,35 @@ class People:
                 self._tell(store.connection, home, kind)
             places.copy_home(self.source.connection, store.connection, home)
 
+    def _tell_cohort(self, cohort: int) -> None:
+        """Tell each home of the cohort's people alone: they wait meanwhile, and a home may have millions."""
+        for home in self.homes_of(cohort):
+            store = self.homes[home]
+            with faults(store.name, "tell it of a cohort"), store.connection.transaction():
+                for kind in self.scope.kinds:
+                    self._bring_lines(store.connection, home, kind, cohort)
+                    mine = sql.SQL("s.cohort = {}").format(sql.Literal(cohort))
+                    places.copy_some(self.source.connection, store.connection, home, kind, where=mine)
+
     def _tell(self, target: psycopg.Connection[Any], home: Home, kind: Kind) -> None:
+        arriving = self._bring_lines(target, home, kind, None)
+        gone = sql.SQL("DELETE FROM {} AS s WHERE s.key NOT IN (SELECT key FROM {})")
+        run(target, gone.format(movers_of(kind.dataset), arriving))
+
+    def _bring_lines(
+        self, target: psycopg.Connection[Any], home: Home, kind: Kind, cohort: int | None
+    ) -> sql.Identifier:
+        """Bring lines of the source's list, all or a cohort's, into home's; return the table in which they came."""
         movers = movers_of(kind.dataset)
         arriving = staged("arriving", kind.dataset, "pg_temp")  # of each kind: all are told in one transaction
+        mine = sql.SQL("true") if cohort is None else sql.SQL("cohort = {}").format(sql.Literal(cohort))
         with faults(self.source.name, "read its list of people"):
             people = run(
                 self.source.connection,
                 sql.SQL(
                     "SELECT key::text, CASE state WHEN 'home' THEN 'home' ELSE 'moving' END, cohort FROM {}"
-                    " WHERE home = {}"
-                ).format(movers, sql.Literal(home)),
+                    " WHERE home = {} AND {}"
+                ).format(movers, sql.Literal(home), mine),
             )
         run(
             target,
@@ -206,7 +225,6 @@ class People:
         with target.cursor() as cursor, cursor.copy(copying.as_bytes(target)) as copy:
             for line in people:
                 copy.write_row(line)
-        run(target, sql.SQL("DELETE FROM {} AS s WHERE s.key NOT IN (SELECT key FROM {})").format(movers, arriving))
         run(
             target,
             sql.SQL(
@@ -215,6 +233,7 @@ class People:
                 " WHERE (s.state, s.cohort) IS DISTINCT FROM (excluded.state, excluded.cohort)"
             ).format(movers, sql.Literal(home), arriving),
         )
+        return arriving
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 
