@@ -94,7 +94,7 @@ class Settled:
 
 
 def make_tables(connection: psycopg.Connection[Any], scope: Scope) -> None:
-    """Make the session's temporary tables, unless it has them; they are emptied with every commit."""
+    """Make the session's temporary tables, unless it has them."""
     if is_ready(connection, "delta"):
         return
     for dataset in scope.datasets:

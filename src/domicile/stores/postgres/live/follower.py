@@ -21,7 +21,7 @@ from domicile.model import DatasetId, Home, Scope
 from domicile.stores.feed import Batch, Changefeed
 from domicile.stores.postgres.fence import admit
 from domicile.stores.postgres.home import PostgresHome
-from domicile.stores.postgres.live import back, comparing, delta, forth
+from domicile.stores.postgres.live import back, carrying, comparing, delta, forth
 from domicile.stores.postgres.live.comparing import Unlike
 from domicile.stores.postgres.live.delta import Delta, Settled
 from domicile.stores.postgres.names import movers_of
@@ -116,7 +116,9 @@ class Follower:
         try:
             yield connection, str(row[0]) if row else ""
             with faults(self.source.name, "read its changes"):
+                carrying.clear(connection)
                 connection.execute("COMMIT")
+                carrying.shrink(connection)
         except BaseException:
             _undo(connection)
             raise
@@ -152,7 +154,9 @@ class Follower:
             admit(connection)
             with_application_path(connection)
             yield
+            carrying.clear(connection)
             connection.execute("COMMIT")
+            carrying.shrink(connection)
         except BaseException:
             _undo(connection)
             raise
@@ -206,7 +210,9 @@ class Follower:
             batch = self.feeds_back[home].read(str(row[0]) if row else "", keys_max=KEYS_MAX)
             done = self._return(target, batch, closing=closing)
             with faults(store.name, "read its changes"):
+                carrying.clear(target)
                 target.execute("COMMIT")
+                carrying.shrink(target)
         except BaseException:
             _undo(target)
             raise
