@@ -193,7 +193,7 @@ class Moving:
             self.record.listener(Noted(text=f"cohort {number}: {len(found.unlike)} datasets differed, brought again"))
         began_s = self.host.monotonic_s()
         deadline = began_s + self.rule.wait_s_max
-        fenced_at, rows = self.host.now(), 0
+        fenced_at, rows = self.record.now(), 0
         people.move(number, "fenced")
         awaited, why, position = 0, "", ""
         try:
@@ -260,7 +260,7 @@ class Moving:
         for home in follower.homes:
             if follower.is_lived_in(home):
                 follower.step_back(home)
-        began_s, fenced_at = self.host.monotonic_s(), self.host.now()
+        began_s, fenced_at = self.host.monotonic_s(), self.record.now()
         people.fence_at_home(number)
         awaited = people.await_writers_at_home(number, began_s + self.rule.wait_s_max)
         rows = 0
