@@ -24,6 +24,17 @@ QUIET = (
 )  # fmt: skip
 
 
+# Their services run all the while and cost others a fifth of the machine: one worker, one file after another.
+TOGETHER = "tests/example/contract/"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have a file's tests, and those of the contract, run by one worker (`--dist loadgroup`)."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(TOGETHER if file.startswith(TOGETHER) else file))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium without a screen. It ends with its module: its event loop must not meet another test's."""

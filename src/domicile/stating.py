@@ -127,7 +127,7 @@ def freeze_statement(plan: str, manifest: Manifest, *, position: str, frozen_at:
 
     The equality that is stated after it has to be of these slices and no others.
     """
-    leaving = (piece for piece in manifest.slices if piece.leaves)
+    leaving = (piece for piece in manifest.slices if piece.form is not Form.SKELETON and piece.leaves)
     return FreezePredicate(
         plan=plan, position=position, frozen_at=frozen_at, slices=tuple(_planned(piece) for piece in leaving)
     )

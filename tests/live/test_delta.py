@@ -21,7 +21,7 @@ from tests.stores.world import Sheet, World
 
 QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # each example takes a second: a failing one is told as it is
-histories = settings(max_examples=40, deadline=None, print_blob=True, suppress_health_check=QUIET, phases=PHASES)
+histories = settings(max_examples=25, deadline=None, print_blob=True, suppress_health_check=QUIET, phases=PHASES)
 
 
 @pytest.mark.timeout(900)
@@ -32,7 +32,7 @@ def test_homes_follow_any_history(world: World, seed: int, place: Place) -> None
 
 
 @pytest.mark.timeout(900)
-@settings(histories, max_examples=6)
+@settings(histories, max_examples=4)
 @given(world=worlds(replace(DECIDED, tokens=False, keyless=False)), seed=st.integers(0, 2**32))
 def test_homes_follow_any_history_by_a_slot(world: World, seed: int, place: Place) -> None:
     _follow(world, seed, place, FeedKind.SLOT)
