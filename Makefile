@@ -30,7 +30,7 @@ service: $(READY) ## run the short-video service, to watch videos in a browser (
 test: $(READY) ## run every test against real servers (TESTS=path narrows)
 	@scripts/debian.sh test
 	$(BIN)/python scripts/majors.py .cache/postgres
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
 
 crash: $(READY) ## fail every effect of the engine in every way, for hours (SEED=, SCENARIO=whole|live, MINUTES= each)
 	@$(BIN)/python -u -m tests.crash --scenario $(or $(SCENARIO),all) $(if $(SEED),--seed $(SEED)) \

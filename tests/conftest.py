@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.databases import sample_template
@@ -28,11 +29,16 @@ QUIET = (
 TOGETHER = "tests/example/contract/"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have a file's tests, and those of the contract, run by one worker (`--dist loadgroup`)."""
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(TOGETHER if file.startswith(TOGETHER) else file))
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Give one worker a file's tests, or all of the contract."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER if nodeid.startswith(TOGETHER) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    """Say who runs what, where two workers share the tests."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="module")
