@@ -52,46 +52,46 @@ class Clearing:
 
     def compare(self, scope: Scope, manifest: Manifest) -> Equality:
         """Read both sides of every slice, under the fence."""
-        self._refuse_open_fence()
+        refuse_open_fence(self.source)
         erased = self.source.erased()
         slices = [piece for piece in manifest.slices if piece.id not in erased]
+        return self.read_both(self.source, self.homes, scope, slices)
+
+    def read_both(
+        self, source: verify.Readable, homes: Mapping[Home, verify.Readable], scope: Scope, slices: Sequence[Slice]
+    ) -> Equality:
+        """Read these slices on both sides, and tell what came of it."""
         with self.record.timed("verify", total=sum(piece.rows for piece in slices)) as words:
             equality = verify.verify(
-                self.source, self.homes, scope, slices, fenced=True, now=self.host.now(),
-                listener=self.record.listener,
-            )  # fmt: skip
+                source, homes, scope, slices, fenced=True, now=self.host.now(), listener=self.record.listener
+            )
             differing = sum(not pair.equal for pair in equality.private)
             strays = sum(count for _, _, count in equality.strays)
             words[0] = f"{differing} of {len(equality.private)} private slices differ, {strays} strays"
         return equality
 
-    def _refuse_open_fence(self) -> None:
-        """Raise NoClearance when somebody got, or could have got, past the fence."""
-        if not self.source.is_fenced():
-            raise NoClearance(
-                "the fence was opened: a guard is missing, switched off or changed; nothing is erased. "
-                "`domicile abandon` gives the run up"
-            )
-        late = self.source.late_rows()
-        if late:
-            raise NoClearance(
-                f"{late} rows of movers came to the source past the fence, and are not at home; nothing is erased. "
-                "`domicile abandon` gives the run up"
-            )
-
     def _restores(self, scope: Scope, manifest: Manifest, equality: Equality, sha256: str) -> tuple[Restore, ...]:
         """A restore of each home, done once for this equality."""
-        return tuple(self._restore(scope, manifest, equality, sha256, home) for home in scope.homes)
+        whole = [piece for piece in manifest.slices if piece.form is Form.WHOLE]
+        return tuple(self.restore(scope, home, whole, equality, sha256) for home in scope.homes)
 
-    def _restore(self, scope: Scope, manifest: Manifest, equality: Equality, sha256: str, home: Home) -> Restore:
+    def restore(  # noqa: PLR0913, PLR0917 - a home, and what it is held against
+        self, scope: Scope, home: Home, slices: Sequence[Slice], equality: Equality, sha256: str,
+        moment: str | None = None,
+    ) -> Restore:  # fmt: skip
+        """Restore a backup of this home (of its exported snapshot `moment`, or of now) and read it, unless it was done.
+
+        Of the slices those that are its own.
+        """
         name = f"restore/{sha256}/{home}"
         kept = self.record.journal.get(name, Restore)
         if kept is not None:
             return kept
-        slices = tuple(piece for piece in manifest.slices if piece.home == home and piece.form is Form.WHOLE)
-        with self.record.timed("restore", total=sum(piece.rows for piece in slices)) as words:
+        mine = tuple(piece for piece in slices if piece.home == home)
+        source = self.source if moment is not None else None
+        with self.record.timed("restore", total=sum(piece.rows for piece in mine)) as words:
             read = []
-            for measure in self.homes[home].prove_restore(scope, home, slices):
+            for measure in self.homes[home].prove_restore(scope, home, mine, moment=moment, source=source):
                 read.append(measure)
                 self.record.listener(Advanced(stage="restore", units=measure.rows, bytes=measure.bytes))
             proven = cutover.prove_restore(equality, home, read)
@@ -105,7 +105,7 @@ class Clearing:
         manifest = self.source.frozen()
         if manifest is None:
             raise NoClearance("nothing is frozen, so nothing can be cleared")
-        self._refuse_open_fence()
+        refuse_open_fence(self.source)
         equality, sha256 = self.equality(scope, manifest)
         restores = self._restores(scope, manifest, equality, sha256)
         given = self.record.approvals(sha256)
@@ -169,10 +169,28 @@ class Clearing:
             return erase.erase_group(
                 self.source, self.homes, group, clearance, listener=self.record.listener, living=self.living
             )
-        except NotEqual:
+        except NotEqual as fault:
+            if self.living is not None:  # what was cleared stays cleared: there is no other close after a clearance
+                what = str(fault).rsplit("; run", maxsplit=1)[0]
+                raise NotEqual(f"{what}; mend it there, then `domicile apply --yes` compares it again") from None
             if not self.source.erased():
                 self.record.forget_equality()
             raise
+
+
+def refuse_open_fence(source: PostgresSource) -> None:
+    """Raise NoClearance when somebody got, or could have got, past the fence."""
+    if not source.is_fenced():
+        raise NoClearance(
+            "the fence was opened: a guard is missing, switched off or changed; nothing is erased. "
+            "`domicile abandon` gives the run up"
+        )
+    late = source.late_rows()
+    if late:
+        raise NoClearance(
+            f"{late} rows of movers came to the source past the fence, and are not at home; nothing is erased. "
+            "`domicile abandon` gives the run up"
+        )
 
 
 def _emptied(scope: Scope, store: str) -> tuple[str, ...]:

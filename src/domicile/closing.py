@@ -14,9 +14,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from domicile import cutover, stating, verify
+from domicile import cutover, stating
+from domicile.clearing import Clearing, refuse_open_fence
 from domicile.errors import DomicileError, NotEqual, Refused
-from domicile.events import Advanced, Noted
+from domicile.events import Noted
 from domicile.host import Host
 from domicile.model import Home, Manifest, Scope, Slice
 from domicile.moving import Moving
@@ -24,7 +25,6 @@ from domicile.predicates import ClearancePredicate, EqualityPredicate
 from domicile.proof import Equality, Fence, Restore
 from domicile.record import Record
 from domicile.stores import Living, Snapshot
-from domicile.stores.postgres import restoring
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live import closing
 from domicile.stores.postgres.live.closing import Held
@@ -55,6 +55,7 @@ class Closing:
     source: PostgresSource
     homes: Mapping[Home, PostgresHome]
     moving: Moving
+    clearing: Clearing
     key: bytes
     host: Host
 
@@ -73,17 +74,18 @@ class Closing:
                 store.take_manifest(scope, home, self.source)  # a kill may have come before homes kept it
             return
         self.reopen()
-        self.source.let_nobody_come()
-        standing.people.await_writers(self.host.monotonic_s() + WRITERS_S_MAX)
-        self.moving.everybody(standing)
-        for store in self.homes.values():
-            store.forget_manifest(scope)
+        self.record.journal.put("closing", value=True, kind=bool)
         try:
+            self.source.let_nobody_come()
+            standing.people.await_writers(self.host.monotonic_s() + WRITERS_S_MAX)
+            self.moving.everybody(standing)
+            for store in self.homes.values():
+                store.forget_manifest(scope)
             self._close(scope, standing)
         except BaseException:
             self.record.forget_equality()
-            with suppress(DomicileError):  # killed or cut off here, the next run does it
-                self.source.unfreeze()
+            with suppress(DomicileError):  # cut off here, the next run does it
+                self.reopen()
             raise
 
     def _close(self, scope: Scope, standing: Standing) -> None:
@@ -100,22 +102,13 @@ class Closing:
                 leaving = tuple(piece for piece in manifest.slices if piece.leaves)
                 words[0] = f"{sum(piece.rows for piece in leaving)} rows in {len(leaving)} slices"
             self.record.journal.put("manifest", manifest, Manifest)
-            equality = self._compare(scope, leaving, held)
+            refuse_open_fence(self.source)
+            moments = {home: Moment(view=moment.view) for home, moment in held.items()}
+            equality = self.clearing.read_both(self.source, moments, scope, leaving)
             sha256 = self._state(manifest, equality)
             self._refuse_unequal(equality)
             for home, moment in held.items():
-                self._restore(scope, home, moment, leaving, equality, sha256)
-
-    def _compare(self, scope: Scope, slices: tuple[Slice, ...], held: Mapping[Home, Held]) -> Equality:
-        with self.record.timed("verify", total=sum(piece.rows for piece in slices)) as words:
-            equality = verify.verify(
-                self.source, {home: Moment(view=moment.view) for home, moment in held.items()}, scope, slices,
-                fenced=True, now=self.record.now(), listener=self.record.listener,
-            )  # fmt: skip
-            differing = sum(not pair.equal for pair in equality.private)
-            strays = sum(count for _, _, count in equality.strays)
-            words[0] = f"{differing} of {len(equality.private)} private slices differ, {strays} strays"
-        return equality
+                self.clearing.restore(scope, home, leaving, equality, sha256, moment.moment)
 
     def _refuse_unequal(self, equality: Equality) -> None:
         """Raise NotEqual, and name keys to whoever looks on, unless the equality clears."""
@@ -144,20 +137,6 @@ class Closing:
         self.record.keep_equality(equality, recorded.sha256)
         return recorded.sha256
 
-    def _restore(  # noqa: PLR0913, PLR0917 - a home, its moment, and what it is held against
-        self, scope: Scope, home: Home, held: Held, slices: tuple[Slice, ...], equality: Equality, sha256: str
-    ) -> None:
-        mine = tuple(piece for piece in slices if piece.home == home)
-        with self.record.timed("restore", total=sum(piece.rows for piece in mine)) as words:
-            read = []
-            for measure in self.homes[home].prove_restore(scope, home, mine, moment=held.moment, source=self.source):
-                read.append(measure)
-                self.record.listener(Advanced(stage="restore", units=measure.rows, bytes=measure.bytes))
-            proven = cutover.prove_restore(equality, home, read)
-            words[0] = f"a backup of {home} was restored there and holds all {len(proven)} slices"
-        restore = Restore(home=home, method=restoring.METHOD, done_at=self.record.now(), measures=proven)
-        self.record.journal.put(f"restore/{sha256}/{home}", restore, Restore)
-
     def reopen(self) -> None:
         """Take a freeze back: its equality clears nothing any more, and people may be brought back.
 
@@ -167,6 +146,12 @@ class Closing:
             raise Refused("an erasure was cleared: home is the only authority from then on, and there is no way back")
         self.record.forget_equality()
         self.source.unfreeze()
+        self.record.journal.put("closing", value=False, kind=bool)
+
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether a close began and came to no end: its freeze stands, or its guards let nobody come."""
+        return bool(self.record.journal.get("closing", bool)) and not self.is_closed
 
     def living(self, standing: Standing, scope: Scope, piece: Slice) -> Living:
         """What the erasure asks of the home of a slice, as it is then."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from domicile import stating
+from domicile.clearing import Clearing
 from domicile.closing import Closing
 from domicile.cohorts import Cohort, Rule, Way
 from domicile.config import Config, CutoverRule
@@ -50,6 +51,7 @@ class Live:
     source: PostgresSource
     homes: Mapping[Home, PostgresHome]
     config: Config
+    clearing: Clearing
     rule: CutoverRule
     key: bytes
     host: Host
@@ -78,7 +80,13 @@ class Live:
     def closing(self) -> Closing:
         """Its close."""
         return Closing(
-            record=self.record, source=self.source, homes=self.homes, moving=self.moving, key=self.key, host=self.host
+            record=self.record,
+            source=self.source,
+            homes=self.homes,
+            moving=self.moving,
+            clearing=self.clearing,
+            key=self.key,
+            host=self.host,
         )
 
     # -- standing --------------------------------------------------------------------------------------------------
@@ -104,8 +112,8 @@ class Live:
             self.moving.settle(standing)
             closing = self.closing
             self.moving.back = not closing.is_closed
-            if self.moving.back and self.source.frozen() is not None:
-                closing.reopen()  # killed while it was closed
+            if closing.is_broken_off:
+                closing.reopen()
         return standing
 
     def find(self, scope: Scope, *, follow: bool = True) -> Standing:

@@ -93,7 +93,8 @@ class Run:
         self.live: Live | None = None
         if config.cutover is not None:
             self.live = Live(
-                record=self.record, source=self.source, homes=self.homes, config=config, rule=config.cutover,
+                record=self.record, source=self.source, homes=self.homes, config=config, clearing=self.clearing,
+                rule=config.cutover,
                 key=self.key, host=host,
             )  # fmt: skip
 
@@ -246,7 +247,7 @@ class Run:
         if until is Stage.TRANSFER:
             return False
         self.clearing.equality(scope, manifest)
-        return until is not Stage.VERIFY
+        return until not in {Stage.CUTOVER, Stage.VERIFY}  # all at once they are one
 
     def _move_live(  # noqa: PLR0913 - what, by which plan, and how far
         self, live: Live, scope: Scope, plan: Plan, plan_bytes: bytes, until: Stage, *, close: bool

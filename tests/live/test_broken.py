@@ -8,7 +8,7 @@ from typing import Final
 import psycopg
 import pytest
 
-from domicile.errors import FeedBroken, Refused, WorldChanged
+from domicile.errors import FeedBroken, NotEqual, Refused, Waiting, WorldChanged
 from domicile.live import cohort_of
 from domicile.run import Stage
 from domicile.stores.postgres.server import EmbeddedServer
@@ -77,6 +77,53 @@ def test_p1_a_slot_that_somebody_drops_stops_the_move_and_people_come_back(tmp_p
             world.run.apply(until=Stage.CUTOVER)
         world.live.roll_back(world.scope, 1)
         assert world.run.abandon()
+
+
+def _behind_its_back(dsn: str, statement: str) -> None:
+    """Change a home so that its log knows nothing of it."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute('ALTER TABLE "Note" DISABLE TRIGGER zzzz_domicile_log')
+        connection.execute(statement.encode())
+        connection.execute('ALTER TABLE "Note" ENABLE ALWAYS TRIGGER zzzz_domicile_log')
+
+
+def test_p1_what_home_lost_unseen_is_not_closed_and_people_may_come_again(pg18: EmbeddedServer, tmp_path: Path) -> None:
+    with moving_world(pg18, tmp_path, "lost", cutover=BY_TRIGGERS) as world:
+        world.run.apply(until=Stage.CUTOVER)
+        _behind_its_back(world.dsns["us"], 'DELETE FROM "Note" WHERE person_id = 1')
+        with pytest.raises(NotEqual, match="way back is open again"):
+            world.run.apply(close=True, yes=True)
+        _run(world.dsns["source"], "INSERT INTO person VALUES (61, 'US', 'late', 'e61', 0)")
+        _behind_its_back(world.dsns["us"], "INSERT INTO \"Note\" VALUES (1000, 1, 'first')")
+        with pytest.raises(Waiting, match="approvals"):
+            world.run.apply(close=True, yes=True)
+        assert "us" == world.authority(61)
+
+
+def test_p1_p2_what_home_loses_unseen_after_the_clearance_is_not_erased_until_it_is_mended(
+    pg18: EmbeddedServer, tmp_path: Path
+) -> None:
+    with moving_world(pg18, tmp_path, "unseen", cutover=BY_TRIGGERS) as world:
+        with pytest.raises(Waiting, match="approvals"):
+            world.run.apply(close=True, until=Stage.CLEAR)
+        world.programme.approve_in(world.run)
+        world.run.apply(until=Stage.CLEAR)
+        _behind_its_back(world.dsns["us"], 'DELETE FROM "Note" WHERE person_id = 1')
+        with pytest.raises(NotEqual, match="mend it there"):
+            world.run.apply(until=Stage.ERASE, yes=True)
+        assert ["first"] == _note_of("source", world, 1)
+        _behind_its_back(world.dsns["us"], "INSERT INTO \"Note\" VALUES (1000, 1, 'first')")
+        world.run.apply(until=Stage.ERASE, yes=True)
+        assert [] == _note_of("source", world, 1)
+        assert ["first"] == _note_of("us", world, 1)
+
+
+def test_p2_until_cutover_erases_nothing_where_all_go_at_once(pg18: EmbeddedServer, tmp_path: Path) -> None:
+    with moving_world(pg18, tmp_path, "at_once", cutover="") as world:
+        world.run.apply(until=Stage.CUTOVER, yes=True)
+        world.programme.approve_in(world.run)
+        world.run.apply(until=Stage.CUTOVER, yes=True)
+        assert ["first"] == _note_of("source", world, 1)
 
 
 def test_cohorts_are_spelled_in_four_ways() -> None:
