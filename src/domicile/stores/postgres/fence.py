@@ -345,16 +345,16 @@ def admit(connection: psycopg.Connection[Any]) -> None:
     connection.execute("SET LOCAL domicile.pass = 'on'")
 
 
-def remove(connection: psycopg.Connection[Any], scope: Scope) -> None:
-    """Take the guard's triggers away, on every table of each tree."""
-    for dataset in guarded(scope):
-        for tree in _tree(connection, dataset):
-            run(
-                connection,
-                sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(GUARD_TRUNCATE), tree),
-            )
-        for name in (GUARD, GUARD_AFTER):
-            run(
-                connection,
-                sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(name), relation(dataset.table)),
-            )
+def remove(connection: psycopg.Connection[Any], dataset: DatasetScope) -> None:
+    """Take the guard's triggers away from one dataset, on every table of its tree.
+
+    One at a time, each in a transaction of its own: who holds several tables' locks while people write in several
+    tables, too, and wait for them, never gets all.
+    """
+    for tree in _tree(connection, dataset):
+        run(connection, sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(GUARD_TRUNCATE), tree))
+    for name in (GUARD, GUARD_AFTER):
+        run(
+            connection,
+            sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(name), relation(dataset.table)),
+        )

@@ -22,6 +22,7 @@ from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.closure import EVERYWHERE, Work
 from domicile.stores.postgres.copying import copy_out
 from domicile.stores.postgres.feed import remains
+from domicile.stores.postgres.feed.triggers import detach_triggers, logged_tables
 from domicile.stores.postgres.guard import Guarding, replace_guard
 from domicile.stores.postgres.horizon.rewrite import empty
 from domicile.stores.postgres.horizon.treatment import Patience
@@ -309,8 +310,9 @@ class PostgresSource:
             return current_position(self.connection)
 
     def release_fence(self) -> None:
-        """Take the guard away; the staging stays."""
-        self._patiently("release the fence", lambda connection: fence.remove(connection, self.scope))
+        """Take the guard away, table by table; the staging stays."""
+        for dataset in fence.guarded(self.scope):
+            self._patiently(f"take the guard of {dataset.id} away", partial(fence.remove, dataset=dataset))
 
     # -- the directory -------------------------------------------------------------------------------------------
 
@@ -374,12 +376,16 @@ class PostgresSource:
             places.withdraw(self.connection, self.scope)
 
     def drop_staging(self) -> None:
-        """Remove guard, changefeed and staging in one transaction; the directory stays."""
+        """Remove guard and changefeed, table by table, then the rest of them and the staging; the directory stays."""
         self.refuse_foreign_staging()
+        self.release_fence()
+        with faults(self.name, "look for the changefeed's triggers"):
+            followed = tuple(logged_tables(self.connection))
+        for table in followed:
+            self._patiently("take the changefeed's triggers away", partial(detach_triggers, table=table))
 
         def drop(connection: psycopg.Connection[Any]) -> None:
-            fence.remove(connection, self.scope)
             remains.detach(connection)
             run(connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(STAGING)))
 
-        self._patiently("take guard and staging away", drop)
+        self._patiently("take the staging away", drop)

@@ -12,8 +12,7 @@ import psycopg
 
 from domicile.stores.postgres.feed.published import PUBLICATION, unpublish
 from domicile.stores.postgres.feed.standing import PREFIX, is_there, slot_name
-from domicile.stores.postgres.feed.triggers import LOGS
-from domicile.stores.postgres.feed.triggers import detach as detach_triggers
+from domicile.stores.postgres.feed.triggers import LOGS, detach_triggers, logged_tables
 from domicile.stores.postgres.names import STAGING
 
 REMAINS = """
@@ -40,7 +39,8 @@ def detach(connection: psycopg.Connection[Any]) -> None:
 
     A slot is dropped at once, also where the transaction is taken back: there is no other way to drop one.
     """
-    detach_triggers(connection)
+    for table in logged_tables(connection):
+        detach_triggers(connection, table)
     unpublish(connection)
     if is_there(connection):
         connection.execute("SELECT pg_drop_replication_slot(%s)", (slot_name(connection),))

@@ -157,7 +157,7 @@ class TriggerFeed:
         for table in tables:
 
             def take(connection: psycopg.Connection[Any], table: sql.Identifier = table) -> None:
-                _detach(connection, table)
+                detach_triggers(connection, table)
 
             patiently(self._session, self._host, "take the changefeed's triggers away", take)
         patiently(self._session, self._host, "drop the key-logs", _drop_logs)
@@ -206,13 +206,8 @@ def logged_tables(connection: psycopg.Connection[Any]) -> Iterator[sql.Identifie
         yield sql.Identifier(schema, name)
 
 
-def detach(connection: psycopg.Connection[Any]) -> None:
-    """Take all triggers of the changefeed away, in the caller's transaction; their tables go with the schema."""
-    for table in logged_tables(connection):
-        _detach(connection, table)
-
-
-def _detach(connection: psycopg.Connection[Any], table: sql.Identifier) -> None:
+def detach_triggers(connection: psycopg.Connection[Any], table: sql.Identifier) -> None:
+    """Take the changefeed's triggers away from one table, in the caller's transaction."""
     for name in LOGS:
         run(connection, sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(name), table))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from domicile.host import Host
 from domicile.model import Home, Scope, State
@@ -47,7 +48,8 @@ class Standing:
             self._feed_back(home).end()
             session = Session(store.dsn, store=store.name)
             self._sessions.append(session)
-            patiently(session, self.host, "take its guard away", lambda one: fence.remove(one, self.scope))
+            for dataset in fence.guarded(self.scope):
+                patiently(session, self.host, "take its guard away", partial(fence.remove, dataset=dataset))
 
     def begin(self, *, follow: bool) -> None:
         """Stand guards that refuse nobody yet, and begin the feed, or find both.
