@@ -54,6 +54,18 @@ def test_p6_a_long_reader_does_not_stall_the_tables_when_the_guard_goes(world: W
     assert [(None,)] == made.at_source("SELECT to_regnamespace('domicile')")
 
 
+def test_p6_guards_go_table_by_table_so_that_a_busy_one_keeps_no_other_waiting(world: Worlds) -> None:
+    made = world(SCHEMA, RULES)
+    made.programme.clear()
+    made.programme.apply(until=Stage.ERASE, yes=True)
+    standing = "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE tgname LIKE 'zzzz_domicile%' ORDER BY 1"
+    assert ("person",) in made.at_source(standing)
+    with _long_transaction(made, "SELECT count(*) FROM note"), pytest.raises(Unreachable, match="lock"):
+        made.programme.apply(until=Stage.SWEEP)
+    assert ("person",) not in made.at_source(standing)
+    assert ("note",) in made.at_source(standing)
+
+
 def test_p6_a_run_is_given_up_as_patiently(world: Worlds) -> None:
     made = world(SCHEMA, RULES)
     made.programme.clear()
