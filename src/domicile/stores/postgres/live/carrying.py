@@ -84,8 +84,9 @@ def create(connection: psycopg.Connection[Any], name: sql.Identifier, query: sql
 
 def clear(connection: psycopg.Connection[Any]) -> None:
     """Delete what stands in the session's temporary tables; before each COMMIT."""
-    for name in _larger_than(connection, 0):
-        run(connection, sql.SQL("DELETE FROM {}").format(name))
+    filled = _larger_than(connection, 0)
+    if filled:
+        run(connection, sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(name) for name in filled))
 
 
 def shrink(connection: psycopg.Connection[Any]) -> None:
@@ -152,7 +153,11 @@ def carry(
 ) -> tuple[int, int]:
     """Copy rows (SELECTs of how and the travelling columns) and keys to go; return how many of each."""
     names = columns((HOW, *column_names(dataset)))
-    carried = sum(copy(source, target, query, into=rows_of(dataset), names=names) for query in rows)
+    every = list(rows)
+    carried = 0
+    if every:  # in one: each COPY is a way there and back, and a step makes hundreds
+        query = sql.SQL(" UNION ALL ").join(sql.SQL("({})").format(one) for one in every)
+        carried = copy(source, target, query, into=rows_of(dataset), names=names)
     going = 0
     if gone is not None:
         going = copy(source, target, gone, into=gone_of(dataset), names=columns(key_names(dataset)))
@@ -183,6 +188,18 @@ def copy(
             writer.abort()
         raise
     return writer.end() if writer is not None else count
+
+
+def hows(connection: psycopg.Connection[Any], dataset: DatasetScope) -> tuple[frozenset[How], bool]:
+    """What is to be done with the rows that arrived, and whether keys are to go: what isn't asked for costs nothing."""
+    row = run(
+        connection,
+        sql.SQL("SELECT array_agg(DISTINCT y.{}), EXISTS (SELECT FROM {}) FROM {} AS y").format(
+            sql.Identifier(HOW), gone_of(dataset), rows_of(dataset)
+        ),
+    ).fetchone()
+    found, gone = row or (None, False)
+    return frozenset(How(one) for one in found or ()), bool(gone)
 
 
 def arrived(dataset: DatasetScope, *how: How) -> sql.Composable:

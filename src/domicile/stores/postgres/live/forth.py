@@ -78,9 +78,10 @@ def bring(settled: Settled, target: psycopg.Connection[Any], home: Home, *, live
 def _ask(settled: Settled, target: psycopg.Connection[Any], dataset: DatasetScope, *, lived_in: bool) -> int:
     """Ask for the rows that are nobody's here, and stay or are missed: whole where a referring edge says so."""
     scope = settled.work.scope
-    run(settled.work.connection, sql.SQL("DELETE FROM {}").format(carrying.wanted_of(dataset)))
-    if not dataset.key:
+    how, _ = carrying.hows(target, dataset)
+    if not dataset.key or not how & {How.REFRESH, How.SPARE, How.BARE}:
         return 0
+    run(settled.work.connection, sql.SQL("DELETE FROM {}").format(carrying.wanted_of(dataset)))
     here = sql.SQL("EXISTS (SELECT FROM {} AS d WHERE {}{})")
     same = carrying.same_row(dataset, "d", "b")
     present = here.format(source_of(dataset), same, sql.SQL(""))
@@ -232,25 +233,41 @@ def _of_others(scope: Scope, dataset: DatasetScope) -> How | None:
 
 
 def _write(connection: psycopg.Connection[Any], scope: Scope, datasets: list[DatasetScope], *, lived_in: bool) -> None:
-    for dataset in datasets:
-        theirs = _theirs(scope, dataset) if lived_in else ()
-        carrying.put(
-            connection, dataset, Put(using=carrying.arrived(dataset, How.REPLACE)),
-            Put(using=carrying.arrived(dataset, How.PUT, How.BARE), spare=theirs),
-        )  # fmt: skip
+    asked = [(dataset, *carrying.hows(connection, dataset)) for dataset in datasets]
+    for dataset, how, _ in asked:
+        _put(connection, dataset, how, _spared(scope, dataset, lived_in=lived_in), _begun_here(scope, dataset))
+    for dataset, how, gone in reversed(asked):
+        spared = (*_spared(scope, dataset, lived_in=lived_in), *_needed(scope, dataset))
+        if gone:
+            carrying.delete(connection, dataset, carrying.gone_of(dataset), carrying.gone_match(dataset), spared)
+        if How.SPARE in how:
+            match = carrying.same_row(dataset, "d", "b")
+            carrying.delete(connection, dataset, carrying.arrived(dataset, How.SPARE), match, spared)
+
+
+def _put(
+    connection: psycopg.Connection[Any], dataset: DatasetScope, how: frozenset[How],
+    spared: tuple[sql.Composable, ...], begun_here: tuple[sql.Composable, ...],
+) -> None:  # fmt: skip
+    """Write what arrived; what is spared of all but whole rows stays, and of who began here the public half follows."""
+    public = tuple(item.name for item in dataset.columns if item.name not in dataset.private)
+    others = carrying.arrived(dataset, How.PUT, How.BARE)
+    puts = [Put(using=carrying.arrived(dataset, How.REPLACE))] if How.REPLACE in how else []
+    if how & {How.PUT, How.BARE}:
+        puts.append(Put(using=others, spare=spared))
+    if puts:
+        carrying.put(connection, dataset, *puts)
+    if How.ADD in how:
         carrying.insert(connection, dataset, carrying.arrived(dataset, How.ADD), unless_there=True)
-        public = tuple(item.name for item in dataset.columns if item.name not in dataset.private)
+    if How.PUBLIC in how:
         carrying.update(connection, dataset, public, carrying.arrived(dataset, How.PUBLIC))
-        for own in _begun_here(scope, dataset):
-            others = (sql.SQL("NOT ({})").format(own),)
-            carrying.update(connection, dataset, public, carrying.arrived(dataset, How.PUT, How.BARE), others)
-    for dataset in reversed(datasets):
-        theirs = _theirs(scope, dataset) if lived_in else ()
-        spared = (*theirs, *_needed(scope, dataset))
-        carrying.delete(connection, dataset, carrying.gone_of(dataset), carrying.gone_match(dataset), spared)
-        carrying.delete(
-            connection, dataset, carrying.arrived(dataset, How.SPARE), carrying.same_row(dataset, "d", "b"), spared
-        )
+    for own in begun_here if how & {How.PUT, How.BARE} else ():
+        carrying.update(connection, dataset, public, others, (sql.SQL("NOT ({})").format(own),))
+
+
+def _spared(scope: Scope, dataset: DatasetScope, *, lived_in: bool) -> tuple[sql.Composable, ...]:
+    """Conditions on row `d` at home: it is somebody's who lives here, or who began here before anybody came home."""
+    return _theirs(scope, dataset) if lived_in else _begun_here(scope, dataset)
 
 
 def _theirs(scope: Scope, dataset: DatasetScope) -> tuple[sql.Composable, ...]:
