@@ -191,6 +191,7 @@ class Moving:
         found = self.step(follower, cohort=number, repair=True)
         if found.unlike:
             self.record.listener(Noted(text=f"cohort {number}: {len(found.unlike)} datasets differed, brought again"))
+        self.catch_up(follower)  # once more: comparing took its time, and what came meanwhile would be drained fenced
         began_s = self.host.monotonic_s()
         deadline = began_s + self.rule.wait_s_max
         fenced_at, rows = self.record.now(), 0
