@@ -25,15 +25,21 @@ QUIET = (
 )  # fmt: skip
 
 
-# Their services run all the while and cost others a fifth of the machine: one worker, one file after another.
-TOGETHER = "tests/example/contract/"
+# What costs much to set up, and is used by several files: one worker, one file after another.
+TOGETHER = (
+    ("tests/example/contract/",),  # services that run all the while, too
+    tuple(
+        f"tests/main/test_{name}.py"
+        for name in ("after_the_move", "honest", "known_answers", "no_personal_data", "second_run")
+    ),
+)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """Give one worker a file's tests, or all of the contract."""
+    """Give one worker a file's tests, or those of several files that belong together."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return TOGETHER if nodeid.startswith(TOGETHER) else nodeid.partition("::")[0]
+        return next((group[0] for group in TOGETHER if nodeid.startswith(group)), nodeid.partition("::")[0])
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from domicile.errors import BadFile, HostFault
 
 Value = TypeVar("Value")
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
 class Journal:
@@ -35,7 +36,7 @@ class Journal:
 
     def put(self, name: str, value: Value, kind: type[Value]) -> None:
         """Write a value; on return it is on the disk."""
-        body = TypeAdapter(kind).dump_json(value).decode()
+        body = _adapter(kind).dump_json(value).decode()
         try:
             self._database.execute("INSERT OR REPLACE INTO entry VALUES (?, ?)", (name, body))
         except sqlite3.Error as fault:
@@ -45,7 +46,7 @@ class Journal:
         """Read a value, or None; raise BadFile when it is not of that kind."""
         try:
             row = self._database.execute("SELECT body FROM entry WHERE name = ?", (name,)).fetchone()
-            return TypeAdapter(kind).validate_json(row[0]) if row else None
+            return _adapter(kind).validate_json(row[0]) if row else None
         except (sqlite3.Error, ValidationError):
             raise BadFile(f"journal {self._path}: entry {name} can't be read; restore the file from a copy") from None
 
@@ -60,3 +61,11 @@ class Journal:
     def close(self) -> None:
         """Give the file back."""
         self._database.close()
+
+
+def _adapter(kind: type[Value]) -> TypeAdapter[Value]:
+    """What reads and writes values of a kind; making it takes milliseconds, and people wait for some of these notes."""
+    found = _ADAPTERS.get(kind)
+    if found is None:
+        found = _ADAPTERS[kind] = TypeAdapter(kind)
+    return found

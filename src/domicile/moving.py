@@ -194,25 +194,27 @@ class Moving:
         self.catch_up(follower)  # once more: comparing took its time, and what came meanwhile would be drained fenced
         began_s = self.host.monotonic_s()
         deadline = began_s + self.rule.wait_s_max
-        fenced_at, rows = self.record.now(), 0
+        fenced_at, steps = self.record.now(), list[Stepped]()
         people.move(number, "fenced")
         awaited, why, position = 0, "", ""
         try:
             awaited = people.await_writers(deadline)
-            position, rows, why = self._drain(follower, number, deadline)
+            position, why = self._drain(follower, number, deadline, steps)
         except Unreachable as fault:
             why = str(fault)
         if why:
             people.move(number, "moving")
         cohort = Cohort(
             number=number, way=Way.RELEASED if why else Way.HOME, subjects=people.of(number), fenced_at=fenced_at,
-            position=position, wait_ms=self._since(began_s), awaited_ms=awaited, rows=rows,
-            why=f"{why} (try {tried})" if why else "",
+            position=position, wait_ms=self._since(began_s), awaited_ms=awaited,
+            rows=sum(done.rows + done.gone for done in steps), why=f"{why} (try {tried})" if why else "",
         )  # fmt: skip
         if not why:
             self._announce(cohort)
             people.flip_home(number)
             cohort = replace(cohort, wait_ms=self._since(began_s))
+        for done in steps:  # not before: who is fenced waits for no note
+            self._note(done)
         return cohort
 
     def _since(self, began_s: float) -> int:
@@ -241,19 +243,17 @@ class Moving:
             plan = self.record.ledger.plan().plan
             self.record.state_all(stating.cohort_statement(plan, cohort) for cohort in gone)
 
-    def _drain(self, follower: Follower, number: int, deadline: float) -> tuple[str, int, str]:
-        """Bring what is left under the fence; the position, the rows, and why it may not go on."""
-        rows = 0
+    def _drain(self, follower: Follower, number: int, deadline: float, steps: list[Stepped]) -> tuple[str, str]:
+        """Bring what is left under the fence, in `steps`; return the position, and why it may not go on."""
         while True:
             done = follower.step()
-            self._note(done)
-            rows += done.rows + done.gone
+            steps.append(done)
             if done.unlike:
-                return "", rows, f"{done.unlike[0].dataset} was not at home as it was brought"
+                return "", f"{done.unlike[0].dataset} was not at home as it was brought"
             if self.host.monotonic_s() > deadline:
-                return "", rows, f"cohort {number}: the drain took longer than {self.rule.wait_s_max} s"
+                return "", f"cohort {number}: the drain took longer than {self.rule.wait_s_max} s"
             if done.complete:
-                return self.source.position(), rows, ""
+                return self.source.position(), ""
 
     def roll_back(self, standing: Standing, number: int) -> Cohort:
         """Bring one cohort back to the source, with all that it did at home."""

@@ -78,7 +78,7 @@ class Apart(StrEnum):
 class FileModel(BaseModel):
     """A part of the file: unknown keys are refused, and nothing changes afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, defer_build=True)
 
 
 def _names(value: object) -> object:

@@ -77,7 +77,7 @@ def test_p6_who_refers_to_a_public_row_that_is_just_brought_anew_does_not_fail(
         read_back = comparing.read_back
 
         def watch(*arguments: Any, **named: Any) -> Any:
-            if arguments[2] == "us":
+            if arguments[3] == "us":
                 with psycopg.connect(dsns["us"], options="-c lock_timeout=5s") as home:
                     home.execute(BY_A_MOVER)
                 watched.append("in the middle of a step")

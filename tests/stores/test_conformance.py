@@ -11,7 +11,7 @@ from domicile.stores.postgres.server import EmbeddedServer
 from tests.servers import Databases
 from tests.stores.benches import Bench, MemoryBench, PostgresBench, patch_rows_max
 from tests.stores.conformance.erasing import ErasingSuite
-from tests.stores.conformance.fencing import FencingSuite
+from tests.stores.conformance.fencing import EveryRow, FencingSuite
 from tests.stores.conformance.moving import MovingSuite
 from tests.stores.conformance.verifying import VerifyingSuite
 from tests.stores.world import World
@@ -71,6 +71,14 @@ class TestFencingOnMemory(_OnMemory, FencingSuite):
 
 
 class TestFencingOnPostgres(_OnPostgres, FencingSuite):
+    pass
+
+
+class TestEveryRowOnMemory(_OnMemory, EveryRow):
+    pass
+
+
+class TestEveryRowOnPostgres(_OnPostgres, EveryRow):
     pass
 
 

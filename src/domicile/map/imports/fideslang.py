@@ -20,7 +20,7 @@ Categories = tuple[Key, ...] | None
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class Reference(_Part):
@@ -107,7 +107,7 @@ class Collection(_Described):
 class Namespace(BaseModel):
     """Where the collections are; only the schema matters here."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True, defer_build=True)
     schema_: Key | None = Field(default=None, alias="schema")
 
 

@@ -20,7 +20,7 @@ _SHOWN_MAX = 200
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class _ReferencedColumn(_Part):
@@ -49,12 +49,12 @@ class _VirtualReference(_Part):
 
 
 class _Dump(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
     virtual_references: Annotated[tuple[_VirtualReference, ...], Field(min_length=1, max_length=10_000)]
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
     dump: _Dump
 
 

@@ -24,7 +24,7 @@ Columns = Annotated[tuple[Word, ...], Field(max_length=32)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class TableRef(_Strict):

@@ -6,7 +6,8 @@ that nobody wrote. So the shape of each table is written down at the begin and l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -30,6 +31,20 @@ SELECT (SELECT string_agg(format('%s %s', a.attname, format_type(a.atttypid, a.a
        || ' in ' || (SELECT string_agg(t.relid::oid::text, ' ' ORDER BY t.relid::oid)
                        FROM (SELECT r.oid AS relid UNION SELECT relid FROM pg_partition_tree(r.oid)) AS t)
   FROM (SELECT to_regclass({table})::oid AS oid) AS r
+"""
+
+MARKS = """
+WITH t AS (SELECT r.oid FROM (SELECT to_regclass(q.name)::oid AS oid FROM unnest(ARRAY[{tables}]) AS q(name)) AS r
+           UNION SELECT p.relid FROM unnest(ARRAY[{tables}]) AS q(name)
+           CROSS JOIN LATERAL pg_partition_tree(to_regclass(q.name)) AS p)
+SELECT md5(concat_ws('/',
+  (SELECT string_agg(t.oid::text, ' ' ORDER BY t.oid) FROM t),
+  (SELECT count(*) FROM unnest(ARRAY[{tables}]) AS q(name) WHERE to_regclass(q.name) IS NULL),
+  (SELECT string_agg(format('%s.%s.%s.%s', a.attrelid, a.attnum, a.xmin, y.xmin), ' ' ORDER BY a.attrelid, a.attnum)
+     FROM pg_attribute AS a JOIN t ON t.oid = a.attrelid LEFT JOIN pg_type AS y ON y.oid = a.atttypid
+    WHERE a.attnum > 0),
+  (SELECT string_agg(format('%s.%s.%s', g.oid, g.xmin, p.xmin), ' ' ORDER BY g.oid)
+     FROM pg_trigger AS g JOIN t ON t.oid = g.tgrelid JOIN pg_proc AS p ON p.oid = g.tgfoid)))
 """
 
 
@@ -96,6 +111,28 @@ def refuse_changed_shapes(connection: psycopg.Connection[Any], datasets: Sequenc
             f"{changed[0]}: its columns or partitions changed since the changefeed began, so changes may be missing; "
             "take the change back, or give the run up and plan again"
         )
+
+
+class Marks:
+    """Whether the catalogue's rows about some tables are those that were looked at last.
+
+    By a digest of the rows that say what the tables are, their partitions and their triggers. Whatever changes one of
+    them writes it anew, with another xmin: as long as the digest is the same, what was looked at once need not be
+    looked at again, before each reading and under a fence.
+    """
+
+    def __init__(self, datasets: Sequence[DatasetScope]) -> None:
+        tables = sql.SQL(", ").join(table_text(dataset) for dataset in datasets)
+        self._query = sql.SQL(MARKS).format(tables=tables).as_bytes(None) if datasets else b""
+        self._seen = ""
+
+    @contextmanager
+    def unseen(self, connection: psycopg.Connection[Any]) -> Iterator[bool]:
+        """Give whether to look; what was looked at without an error counts as seen."""
+        row = connection.execute(self._query).fetchone() if self._query else None
+        mark = str(row[0]) if row else ""
+        yield mark != self._seen
+        self._seen = mark
 
 
 def make_tables(connection: psycopg.Connection[Any]) -> None:

@@ -27,6 +27,7 @@ from domicile.stores.feed import Batch, Key, Lag
 from domicile.stores.postgres.feed import published, queue
 from domicile.stores.postgres.feed.batching import Fate, Heap
 from domicile.stores.postgres.feed.followed import (
+    Marks,
     drop_tables,
     exists,
     make_tables,
@@ -72,6 +73,7 @@ class SlotFeed:
         self._host = host or Host()
         self._retained_mib_max = retained_mib_max
         self._behind = False
+        self._marks = Marks(self._datasets)
 
     @property
     def _connection(self) -> psycopg.Connection[Any]:
@@ -207,8 +209,10 @@ class SlotFeed:
         connection = self._connection
         if not exists(connection, "feed_queue") or noted(connection) is None:
             raise FeedBroken(f"store {self._session.store}: its changefeed is gone; give the run up and begin again")
-        refuse_changed_shapes(connection, self._datasets)
         refuse_truncated(connection, snapshot)
+        with self._marks.unseen(connection) as unseen:
+            if unseen:
+                refuse_changed_shapes(connection, self._datasets)
         published.refuse_other_identity(published.parts_of(connection, self._datasets))
         return self._slot()
 

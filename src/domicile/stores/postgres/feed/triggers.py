@@ -26,6 +26,7 @@ from domicile.host import Host
 from domicile.model import DatasetId, DatasetScope
 from domicile.stores.feed import Batch, Key, Lag
 from domicile.stores.postgres.feed.followed import (
+    Marks,
     drop_tables,
     exists,
     make_tables,
@@ -54,6 +55,7 @@ LOG_TRUNCATE = f"{LOG}_truncate"
 LOGS = (LOG, LOG_TRUNCATE)
 STATE = "triggers"
 ROWS_MAX = 20_000_000
+PLANS_AFTER = 2
 PRINTED_BY = ("DateStyle", "IntervalStyle", "TimeZone", "extra_float_digits", "bytea_output", "lc_monetary")
 """Settings on which the text of a value hangs: of a row without key the log holds the hash of its text."""
 
@@ -80,6 +82,7 @@ class TriggerFeed:
         self._host = host or Host()
         self._rows_max = rows_max
         self._first = 0
+        self._marks = Marks(self._datasets)
 
     def begin(self) -> None:
         """Make key-logs and triggers, table by table: each waits for that table's writers only."""
@@ -95,6 +98,7 @@ class TriggerFeed:
     def read(self, snapshot: str, *, keys_max: int) -> Batch:
         """Return the keys of the lines that the snapshot shows; see `Changefeed.read`."""
         connection, shown, left = self._session.connection, {}, keys_max
+        connection.prepare_threshold = PLANS_AFTER
         with faults(self._session.store, "read the changefeed"), connection.transaction():
             self._refuse_broken(connection, snapshot)
             logged = _logged(connection, self._datasets)
@@ -172,14 +176,17 @@ class TriggerFeed:
         store = self._session.store
         if not exists(connection, "feed_truncated"):
             raise FeedBroken(f"store {store}: its changefeed is gone; give the run up and begin again")
-        refuse_changed_shapes(connection, self._datasets)
         refuse_truncated(connection, snapshot)
-        fallen = _fallen(connection, self._datasets)
-        if fallen is not None:
-            raise FeedBroken(
-                f"{fallen}: a trigger of the changefeed is missing, switched off or changed, so changes may be "
-                "missing; give the run up and begin again"
-            )
+        with self._marks.unseen(connection) as unseen:
+            fallen = None
+            if unseen:
+                refuse_changed_shapes(connection, self._datasets)
+                fallen = _fallen(connection, self._datasets)
+            if fallen is not None:
+                raise FeedBroken(
+                    f"{fallen}: a trigger of the changefeed is missing, switched off or changed, so changes may be "
+                    "missing; give the run up and begin again"
+                )
         waiting = _waiting(connection, self._datasets)
         if waiting > self._rows_max:
             raise FeedBroken(

@@ -87,8 +87,8 @@ def bring_back(
     for dataset in datasets:
         run(home, sql.SQL("DELETE FROM {}").format(keys_of(dataset)))
         carrying.load_keys(home, dataset, keys[dataset.id])
-        come, go = carrying.carry(home, source, dataset, rows=(_theirs(scope, dataset),), gone=_gone(dataset))
-        rows, gone = rows + come, gone + go
+        rows += carrying.carry(home, source, dataset, rows=_theirs(scope, dataset))
+        gone += carrying.carry_gone(home, source, dataset, gone=_gone(dataset))
     waits = sum(_write(source, scope, dataset, closing=closing) for dataset in datasets)
     return Returned(rows=rows, gone=gone, waiting=waits)
 

@@ -86,7 +86,8 @@ def clear(connection: psycopg.Connection[Any]) -> None:
     """Delete what stands in the session's temporary tables; before each COMMIT."""
     filled = _larger_than(connection, 0)
     if filled:
-        run(connection, sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(name) for name in filled))
+        every = sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(name) for name in filled)
+        connection.execute(every.as_bytes(connection), prepare=False)  # several in one can't be
 
 
 def shrink(connection: psycopg.Connection[Any]) -> None:
@@ -127,6 +128,7 @@ def make_arrivals(connection: psycopg.Connection[Any], scope: Scope) -> None:
         create(connection, rows_of(dataset), shape)
         keys = sql.SQL("SELECT {} FROM {} AS d WHERE false").format(key_select(dataset, "d"), source_of(dataset))
         create(connection, gone_of(dataset), keys)
+        create(connection, wanted_of(dataset), sql.SQL("SELECT ''::text AS form, q.* FROM ({}) AS q").format(keys))
     mark_ready(connection, "arrivals")
 
 
@@ -144,24 +146,17 @@ def _hash(text: str) -> str:
 
 
 def carry(
-    source: psycopg.Connection[Any],
-    target: psycopg.Connection[Any],
-    dataset: DatasetScope,
-    *,
-    rows: Iterable[sql.Composable],
-    gone: sql.Composable | None,
-) -> tuple[int, int]:
-    """Copy rows (SELECTs of how and the travelling columns) and keys to go; return how many of each."""
-    names = columns((HOW, *column_names(dataset)))
-    every = list(rows)
-    carried = 0
-    if every:  # in one: each COPY is a way there and back, and a step makes hundreds
-        query = sql.SQL(" UNION ALL ").join(sql.SQL("({})").format(one) for one in every)
-        carried = copy(source, target, query, into=rows_of(dataset), names=names)
-    going = 0
-    if gone is not None:
-        going = copy(source, target, gone, into=gone_of(dataset), names=columns(key_names(dataset)))
-    return carried, going
+    source: psycopg.Connection[Any], target: psycopg.Connection[Any], dataset: DatasetScope, *, rows: sql.Composable
+) -> int:
+    """Copy rows, a SELECT of how and the travelling columns, to where they arrive; return how many."""
+    return copy(source, target, rows, into=rows_of(dataset), names=columns((HOW, *column_names(dataset))))
+
+
+def carry_gone(
+    source: psycopg.Connection[Any], target: psycopg.Connection[Any], dataset: DatasetScope, *, gone: sql.Composable
+) -> int:
+    """The same for keys of rows that are to go."""
+    return copy(source, target, gone, into=gone_of(dataset), names=columns(key_names(dataset)))
 
 
 def copy(
@@ -190,16 +185,10 @@ def copy(
     return writer.end() if writer is not None else count
 
 
-def hows(connection: psycopg.Connection[Any], dataset: DatasetScope) -> tuple[frozenset[How], bool]:
-    """What is to be done with the rows that arrived, and whether keys are to go: what isn't asked for costs nothing."""
-    row = run(
-        connection,
-        sql.SQL("SELECT array_agg(DISTINCT y.{}), EXISTS (SELECT FROM {}) FROM {} AS y").format(
-            sql.Identifier(HOW), gone_of(dataset), rows_of(dataset)
-        ),
-    ).fetchone()
-    found, gone = row or (None, False)
-    return frozenset(How(one) for one in found or ()), bool(gone)
+def hows(connection: psycopg.Connection[Any], dataset: DatasetScope) -> frozenset[How]:
+    """What is to be done with the rows that arrived: what isn't asked for costs nothing."""
+    query = sql.SQL("SELECT DISTINCT y.{} FROM {} AS y").format(sql.Identifier(HOW), rows_of(dataset))
+    return frozenset(How(one) for (one,) in run(connection, query))
 
 
 def arrived(dataset: DatasetScope, *how: How) -> sql.Composable:

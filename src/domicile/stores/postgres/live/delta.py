@@ -180,16 +180,8 @@ def follow_wanted(
             )
         )  # fmt: skip
     _refuse(needs.of_home(work, children=frozenset(dataset.id for dataset in asked), after=after))
-    return after, tuple(
-        dataset
-        for dataset in work.scope.datasets
-        if number(
-            work.connection,
-            sql.SQL("SELECT count(*) FROM (SELECT FROM {} WHERE round >= {} AND part = {} LIMIT 1) AS q").format(
-                work.lines(dataset), sql.Literal(after), sql.Literal(home)
-            ),
-        )
-    )
+    found = _lined(work, sql.SQL("w.round >= {} AND w.part = {}").format(sql.Literal(after), sql.Literal(home)))
+    return after, tuple(dataset for dataset in work.scope.datasets if dataset.id in found)
 
 
 def _forget(work: Delta) -> None:
@@ -384,13 +376,18 @@ def _needs(work: Delta, touched: frozenset[DatasetId]) -> set[DatasetId]:
                     f"{edge.where}: {count} rows on their way home refer to rows of {edge.parent} that are somebody "
                     "else's; `domicile plan` says which rule the file lacks"
                 )
-    grown = set()
-    for dataset in work.scope.datasets:
-        if number(work.connection, sql.SQL("SELECT count(*) FROM (SELECT FROM {} WHERE round > 0 LIMIT 1) AS q").format(
-            work.lines(dataset)
-        )):  # fmt: skip
-            grown.add(dataset.id)
-    return grown
+    return _lined(work, sql.SQL("w.round > 0"))
+
+
+def _lined(work: Delta, condition: sql.Composable) -> set[DatasetId]:
+    """The datasets that have lines `w` of that condition."""
+    each = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {} AS w WHERE {})").format(
+            sql.Literal(dataset.id), work.lines(dataset), condition
+        )
+        for dataset in work.scope.datasets
+    )
+    return {DatasetId(name) for (name,) in work.run(each)}
 
 
 def _refuse(findings: Iterable[Any]) -> None:

@@ -21,7 +21,7 @@ from domicile.model import DatasetId, Home, Scope
 from domicile.stores.feed import Batch, Changefeed
 from domicile.stores.postgres.fence import admit
 from domicile.stores.postgres.home import PostgresHome
-from domicile.stores.postgres.live import back, carrying, comparing, delta, forth
+from domicile.stores.postgres.live import back, carrying, comparing, delta, forth, outgoing
 from domicile.stores.postgres.live.comparing import Unlike
 from domicile.stores.postgres.live.delta import Delta, Settled
 from domicile.stores.postgres.names import movers_of
@@ -30,6 +30,10 @@ from domicile.stores.postgres.source import PostgresSource
 
 KEYS_MAX = 20_000
 KEYS_GROWTH = 8
+PLANS_KEYS_MAX = 2_000
+PLANS_AFTER = 2
+PLANS_MAX = 2_000
+"""Statements whose plans a session keeps: those of one step, over a hundred tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,28 +60,44 @@ class Follower:
     feeds_back: Mapping[Home, Changefeed]
     scope: Scope
     _reader: psycopg.Connection[Any] | None = field(default=None, init=False)
+    _returner: psycopg.Connection[Any] | None = field(default=None, init=False)
     _writers: dict[Home, psycopg.Connection[Any]] = field(default_factory=dict, init=False)
 
     def close(self) -> None:
         """Give the sessions back."""
-        for connection in (self._reader, *self._writers.values()):
+        for connection in (self._reader, self._returner, *self._writers.values()):
             if connection is not None:
                 connection.close()
-        self._reader, self._writers = None, {}
+        self._reader, self._returner, self._writers = None, None, {}
 
     @property
     def reader(self) -> psycopg.Connection[Any]:
-        """The source's session of the steps, with its temporary tables."""
+        """The source's session in which steps forth read, with its temporary tables."""
         if self._reader is None or self._reader.closed:
             self._reader = connect(self.source.dsn, store=self.source.name)
         return self._reader
+
+    @property
+    def returner(self) -> psycopg.Connection[Any]:
+        """The source's session in which steps back write."""
+        if self._returner is None or self._returner.closed:
+            self._returner = _silent(self.source.dsn, self.source.name)
+        return self._returner
 
     def writer(self, home: Home) -> psycopg.Connection[Any]:
         """A home's session of the steps."""
         found = self._writers.get(home)
         if found is None or found.closed:
-            found = self._writers[home] = connect(self.homes[home].dsn, store=self.homes[home].name)
+            found = self._writers[home] = _silent(self.homes[home].dsn, self.homes[home].name)
         return found
+
+    def _keep_plans(self, batch: Batch) -> None:
+        """Keep plans while steps are small: they are planned for few keys, and planning is most of such a step."""
+        small = sum(map(len, batch.keys.values())) <= PLANS_KEYS_MAX
+        for connection in (self._reader, self._returner, *self._writers.values()):
+            if connection is not None:
+                connection.prepare_threshold = PLANS_AFTER if small else None
+                connection.prepared_max = PLANS_MAX
 
     # -- forth ---------------------------------------------------------------------------------------------------
 
@@ -99,6 +119,7 @@ class Follower:
     def _step(self, keys_max: int, *, cohort: int | None, repair: bool) -> Stepped:
         with self._view() as (connection, snapshot):
             batch = self.feed.read(snapshot, keys_max=keys_max)
+            self._keep_plans(batch)
             settled = self._settle(connection, batch)
             done = self._bring(settled, batch) if settled is not None else _nothing(batch)
             if cohort is not None and batch.complete:
@@ -132,13 +153,17 @@ class Follower:
     def _bring(self, settled: Settled, batch: Batch) -> Stepped:
         rows = gone = 0
         unlike: list[Unlike] = []
+        with faults(self.source.name, "read what changed"):
+            loads, theirs = outgoing.pack(settled), comparing.sums(settled)
         for home, store in self.homes.items():
             connection = self.writer(home)
             with faults_but_unique(store.name, "bring changes home"), self._writing(connection):
-                self._tell_people(settled.work, connection, home, leavers=False)
-                brought = forth.bring(settled, connection, home, lived_in=self.is_lived_in(home))
-                self._tell_people(settled.work, connection, home, leavers=True)
-                unlike.extend(comparing.read_back(settled, connection, home))
+                if settled.people:
+                    self._tell_people(settled.work, connection, home, leavers=False)
+                brought = forth.bring(settled, loads[home], connection, home, lived_in=self.is_lived_in(home))
+                if settled.people:
+                    self._tell_people(settled.work, connection, home, leavers=True)
+                unlike.extend(comparing.read_back(settled, theirs, connection, home))
             rows, gone = rows + brought.rows, gone + brought.gone
         return Stepped(
             changes=batch.changes, keys=settled.keys, rows=rows, gone=gone, people=settled.people,
@@ -147,10 +172,9 @@ class Follower:
 
     @contextmanager
     def _writing(self, connection: psycopg.Connection[Any]) -> Iterator[None]:
-        """A transaction that the guards let pass, with triggers, rules and foreign keys silent."""
+        """A transaction that the guards let pass."""
         connection.execute("BEGIN")
         try:
-            connection.execute("SET LOCAL session_replication_role = replica")
             admit(connection)
             with_application_path(connection)
             yield
@@ -184,13 +208,17 @@ class Follower:
     ) -> Stepped:
         with faults(self.source.name, "read a cohort's rows"):
             settled = delta.settle_cohort(connection, self.scope, cohort)
+            theirs, loads = comparing.sums(settled), dict[Home, tuple[outgoing.Load, ...]]()
         unlike: list[Unlike] = []
         for home, store in self.homes.items():
             target = self.writer(home)
             with faults(store.name, "compare a cohort's rows"), self._writing(target):
-                found = comparing.read_back(settled, target, home)
+                found = comparing.read_back(settled, theirs, target, home, noted=False)
                 if found and repair:
-                    forth.bring(settled, target, home, lived_in=self.is_lived_in(home))
+                    if not loads:
+                        outgoing.unpack(connection, self.scope)
+                        loads = outgoing.pack(settled)
+                    forth.bring(settled, loads[home], target, home, lived_in=self.is_lived_in(home))
                 unlike.extend(found)
         return Stepped(
             changes=done.changes, keys=done.keys, rows=done.rows, gone=done.gone, people=done.people,
@@ -208,6 +236,7 @@ class Follower:
             row = target.execute("SELECT pg_current_snapshot()::text").fetchone()
         try:
             batch = self.feeds_back[home].read(str(row[0]) if row else "", keys_max=KEYS_MAX)
+            self._keep_plans(batch)
             done = self._return(target, batch, closing=closing)
             with faults(store.name, "read its changes"):
                 carrying.clear(target)
@@ -233,12 +262,15 @@ class Follower:
                 return keys
 
     def _return(self, target: psycopg.Connection[Any], batch: Batch, *, closing: bool) -> Stepped:
-        reader = self.reader
-        with faults(self.source.name, "take changes back"), self._writing(reader):
-            keys: dict[DatasetId, set[tuple[str, ...]]] = {name: set(found) for name, found in batch.keys.items()}
-            for name, found in back.waiting(reader, self.scope).items():
+        source = self.returner
+        keys: dict[DatasetId, set[tuple[str, ...]]] = {name: set(found) for name, found in batch.keys.items()}
+        with faults(self.source.name, "take changes back"):
+            for name, found in back.waiting(source, self.scope).items():
                 keys.setdefault(name, set()).update(found)
-            returned = back.bring_back(target, reader, self.scope, dict(keys), closing=closing)
+            if not keys:
+                return _nothing(batch)
+            with self._writing(source):
+                returned = back.bring_back(target, source, self.scope, dict(keys), closing=closing)
         return Stepped(
             changes=batch.changes, keys=sum(map(len, keys.values())), rows=returned.rows, gone=returned.gone,
             people=0, complete=batch.complete, oldest=batch.oldest,
@@ -269,6 +301,17 @@ def faults_but_unique(store: str, what: str) -> Iterator[None]:
     except psycopg.Error as fault:
         with faults(store, what):
             raise fault from None
+
+
+def _silent(dsn: str, store: str) -> psycopg.Connection[Any]:
+    """Open a session in which triggers, rules and foreign keys are silent.
+
+    For good: whenever that changes, the server forgets the session's plans.
+    """
+    connection = connect(dsn, store=store)
+    with faults(store, "silence its triggers"):
+        connection.execute("SET session_replication_role = replica")
+    return connection
 
 
 def _undo(connection: psycopg.Connection[Any]) -> None:

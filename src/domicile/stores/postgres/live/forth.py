@@ -8,7 +8,7 @@ the home says which these are, and asks for them and for what they refer to in t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,27 +16,20 @@ import psycopg
 from psycopg import sql
 
 from domicile.errors import StoreFault
-from domicile.model import DatasetScope, Form, Home, Scope
-from domicile.rules import Apart, HomeRows
-from domicile.stores.postgres.closure.needs import refuses_at_home
-from domicile.stores.postgres.closure.work import is_everywhere
+from domicile.model import DatasetId, DatasetScope, Form, Home, Scope
+from domicile.rules import Apart
 from domicile.stores.postgres.guard import without_private
-from domicile.stores.postgres.live import carrying, delta
-from domicile.stores.postgres.live.carrying import HOW, How, Put, keys_of
+from domicile.stores.postgres.live import back, carrying, comparing, delta, outgoing
+from domicile.stores.postgres.live.carrying import HOW, How, Put
 from domicile.stores.postgres.live.delta import Settled
-from domicile.stores.postgres.names import (
-    STAGING,
-    column,
-    key_match,
-    key_names,
-    key_select,
-    lines_match,
-    row_expressions,
-    source_of,
-)
+from domicile.stores.postgres.live.outgoing import Load
+from domicile.stores.postgres.names import STAGING, key_names, key_select, source_of
 from domicile.stores.postgres.paths import any_of, leads_to_mover
 from domicile.stores.postgres.readings import opened, refers
 from domicile.stores.postgres.session import run
+
+Arrived = list[tuple[DatasetScope, frozenset[How]]]
+"""Datasets of which rows arrived, and what is to be done with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,27 +40,25 @@ class Brought:
     gone: int
 
 
-def bring(settled: Settled, target: psycopg.Connection[Any], home: Home, *, lived_in: bool) -> Brought:
-    """Write what was settled into one home; the caller holds the transaction, and passes the home's guard.
+def bring(
+    settled: Settled, loads: tuple[Load, ...], target: psycopg.Connection[Any], home: Home, *, lived_in: bool
+) -> Brought:
+    """Write what goes to one home there; the caller holds the transaction, and passes the home's guard.
 
     `lived_in` says that people live there already, whose rows are then left alone.
     """
     scope = settled.work.scope
     carrying.make_arrivals(target, scope)
-    datasets = [dataset for dataset in scope.datasets if dataset in settled.keyed or dataset in settled.needed]
-    rows = gone = 0
-    arrived: list[DatasetScope] = []
-    for dataset in datasets:
-        come, go = carrying.carry(
-            settled.work.connection, target, dataset,
-            rows=_rows(settled, dataset, home), gone=_gone(settled, dataset, home),
-        )  # fmt: skip
-        rows, gone = rows + come, gone + go
-        if come or go:
-            arrived.append(dataset)
-    _write(target, scope, arrived, lived_in=lived_in)
+    back.make_keys(target, scope)
+    for load in loads:
+        outgoing.send(settled.work.connection, target, home, load)
+        if How.REPLACE in load.how:
+            comparing.note(target, load.dataset)
+    arrived: Arrived = [(load.dataset, load.how) for load in loads]
+    _write(target, scope, arrived, {load.dataset.id for load in loads if load.gone}, lived_in=lived_in)
+    rows, gone = sum(load.rows for load in loads), sum(load.gone for load in loads)
     for times in range(delta.ASKED_MAX):
-        asked = [dataset for dataset in arrived if _ask(settled, target, dataset, lived_in=lived_in)]
+        asked = [dataset for dataset, how in arrived if _ask(settled, target, dataset, how, lived_in=lived_in)]
         if not asked:
             return Brought(rows=rows, gone=gone)
         come, arrived = _bring_wanted(settled, target, home, asked, times=times, lived_in=lived_in)
@@ -75,13 +66,15 @@ def bring(settled: Settled, target: psycopg.Connection[Any], home: Home, *, live
     raise StoreFault(f"{home} asked {delta.ASKED_MAX} times for rows that others need; this is a fault of the engine")
 
 
-def _ask(settled: Settled, target: psycopg.Connection[Any], dataset: DatasetScope, *, lived_in: bool) -> int:
+def _ask(
+    settled: Settled, target: psycopg.Connection[Any], dataset: DatasetScope, how: frozenset[How], *, lived_in: bool
+) -> int:
     """Ask for the rows that are nobody's here, and stay or are missed: whole where a referring edge says so."""
     scope = settled.work.scope
-    how, _ = carrying.hows(target, dataset)
     if not dataset.key or not how & {How.REFRESH, How.SPARE, How.BARE}:
         return 0
-    run(settled.work.connection, sql.SQL("DELETE FROM {}").format(carrying.wanted_of(dataset)))
+    wanted = carrying.wanted_of(dataset)
+    run(target, sql.SQL("DELETE FROM {}").format(wanted))
     here = sql.SQL("EXISTS (SELECT FROM {} AS d WHERE {}{})")
     same = carrying.same_row(dataset, "d", "b")
     present = here.format(source_of(dataset), same, sql.SQL(""))
@@ -91,20 +84,23 @@ def _ask(settled: Settled, target: psycopg.Connection[Any], dataset: DatasetScop
         sql.SQL(" AND NOT {}").format(here.format(source_of(dataset), same, sql.SQL(" AND {}").format(one)))
         for one in (_theirs(scope, dataset) if lived_in else ())
     )
-    query = sql.SQL("SELECT CASE WHEN {whole} THEN {w} ELSE {s} END, {keys} FROM {b} AS b WHERE ({wanted}){theirs}")
-    names = sql.SQL(", ").join(map(sql.Identifier, ("form", *key_names(dataset))))
-    return carrying.copy(
-        target, settled.work.connection,
-        query.format(
-            whole=whole, w=sql.Literal(Form.WHOLE.value),
-            s=sql.Literal(Form.SKELETON.value), keys=key_select(dataset, "b"),
-            b=carrying.arrived(dataset, How.REFRESH, How.SPARE, How.BARE), theirs=theirs,
-            wanted=sql.SQL("CASE WHEN b.{} = {} THEN {} ELSE {} END").format(
-                sql.Identifier(HOW), sql.Literal(How.BARE.value), whole, _any([present, *referred])
-            ),
+    found = run(
+        target,
+        sql.SQL(
+            "INSERT INTO {n} SELECT CASE WHEN {whole} THEN {w} ELSE {s} END, {keys} FROM {b} AS b"
+            " WHERE (CASE WHEN b.{how} = {bare} THEN {whole} ELSE {any} END){theirs}"
+        ).format(
+            n=wanted, whole=whole, w=sql.Literal(Form.WHOLE.value), s=sql.Literal(Form.SKELETON.value),
+            keys=key_select(dataset, "b"), b=carrying.arrived(dataset, How.REFRESH, How.SPARE, How.BARE),
+            how=sql.Identifier(HOW), bare=sql.Literal(How.BARE.value), any=_any([present, *referred]), theirs=theirs,
         ),
-        into=carrying.wanted_of(dataset), names=names,
-    )  # fmt: skip
+    ).rowcount  # fmt: skip
+    if found:
+        run(settled.work.connection, sql.SQL("DELETE FROM {}").format(wanted))
+        names = sql.SQL(", ").join(map(sql.Identifier, ("form", *key_names(dataset))))
+        query = sql.SQL("SELECT {} FROM {}").format(names, wanted)
+        carrying.copy(target, settled.work.connection, query, into=wanted, names=names)
+    return found
 
 
 def _any(conditions: Collection[sql.Composable]) -> sql.Composable:
@@ -114,131 +110,31 @@ def _any(conditions: Collection[sql.Composable]) -> sql.Composable:
 def _bring_wanted(  # noqa: PLR0913 - what was asked for, by whom, and how often before
     settled: Settled, target: psycopg.Connection[Any], home: Home, asked: list[DatasetScope], *, times: int,
     lived_in: bool,
-) -> tuple[int, list[DatasetScope]]:  # fmt: skip
-    """Bring what this home asked for, and what that refers to; how many rows, and of which datasets."""
+) -> tuple[int, Arrived]:  # fmt: skip
+    """Bring what this home asked for, and what that refers to; how many rows, and what arrived."""
     after, datasets = delta.follow_wanted(settled, home, asked, times=times)
     rows = 0
     for dataset in datasets:
         run(target, sql.SQL("DELETE FROM {}").format(carrying.rows_of(dataset)))
         run(target, sql.SQL("DELETE FROM {}").format(carrying.gone_of(dataset)))
-        come, _ = carrying.carry(
-            settled.work.connection, target, dataset, rows=_needed_rows(settled, dataset, home, after=after), gone=None
-        )
-        rows += come
-    _write(target, settled.work.scope, list(datasets), lived_in=lived_in)
-    return rows, list(datasets)
-
-
-# -- what is read at the source ------------------------------------------------------------------------------------
-
-
-def _rows(settled: Settled, dataset: DatasetScope, home: Home) -> Iterator[sql.Composable]:
-    if _never_there(dataset):
-        return
-    keyed = dataset in settled.keyed
-    if keyed and dataset.decided:
-        condition = sql.SQL("w.round = 0")
-        yield _lines(settled, dataset, home, Form.WHOLE, how=sql.Literal(How.REPLACE.value), condition=condition)
-    if dataset in settled.needed:
-        yield from _needed_rows(settled, dataset, home, after=1)
-    if not keyed:
-        return
-    how = _of_others(settled.work.scope, dataset)
-    if how is not None:
-        yield _unlined(settled, dataset, home, how, blanked=True, theirs=False)
-    if dataset.owned and not dataset.moves:
-        yield _unlined(settled, dataset, home, How.PUBLIC, blanked=True, theirs=True)
-
-
-def _needed_rows(settled: Settled, dataset: DatasetScope, home: Home, *, after: int) -> Iterator[sql.Composable]:
-    """Rows that others there refer to, by lines of the round `after` and later ones."""
-    changed = sql.SQL("CASE WHEN EXISTS (SELECT FROM {} AS x WHERE {}) THEN {} ELSE {} END").format(
-        keys_of(dataset), lines_match(dataset, "x", "w"), sql.Literal(How.BARE.value), sql.Literal(How.ADD.value)
-    )
-    condition = sql.SQL("w.round >= {}").format(sql.Literal(after))
-    if dataset.moves:
-        yield _lines(settled, dataset, home, Form.WHOLE, how=sql.Literal(How.PUT.value), condition=condition)
-    yield _lines(settled, dataset, home, Form.SKELETON, how=changed, condition=condition)
-
-
-def _lines(  # noqa: PLR0913 - which lines, and what is to be done with their rows
-    settled: Settled, dataset: DatasetScope, home: Home, form: Form, *, how: sql.Composable, condition: sql.Composable
-) -> sql.Composable:
-    """Rows that lines send there: because of their people, or because other rows refer to them."""
-    return sql.SQL(
-        "SELECT {how} AS how, {rows} FROM {source} AS d JOIN (SELECT DISTINCT * FROM {lines}) AS w ON {match}"
-        " WHERE w.part = {home} AND w.form = {form} AND {condition}"
-    ).format(
-        how=how, rows=row_expressions(dataset, "d", blanked=form is Form.SKELETON), source=source_of(dataset),
-        lines=settled.work.lines(dataset), match=key_match(dataset, "d", "w"), home=sql.Literal(home),
-        form=sql.Literal(form.value), condition=condition,
-    )  # fmt: skip
-
-
-def _unlined(  # noqa: PLR0913 - which rows, and what is to be done with them
-    settled: Settled, dataset: DatasetScope, home: Home, how: How, *, blanked: bool, theirs: bool
-) -> sql.Composable:
-    """Rows of the keys that no line sends there: of people who live there already (`theirs`), or of nobody there."""
-    led = sql.SQL("NOT " if not theirs else "") + _at_home(settled, dataset, home)
-    return sql.SQL("SELECT {} AS how, {} FROM {} AS d JOIN {} AS x ON {} WHERE NOT {} AND {}").format(
-        sql.Literal(how.value), row_expressions(dataset, "d", blanked=blanked), source_of(dataset), keys_of(dataset),
-        key_match(dataset, "d", "x"), _lined(settled, dataset, home), led,
-    )  # fmt: skip
-
-
-def _lined(settled: Settled, dataset: DatasetScope, home: Home) -> sql.Composable:
-    return sql.SQL("EXISTS (SELECT FROM {} AS w WHERE w.part = {} AND {})").format(
-        settled.work.lines(dataset), sql.Literal(home), lines_match(dataset, "w", "x")
-    )
-
-
-def _at_home(settled: Settled, dataset: DatasetScope, home: Home) -> sql.Composable:
-    if not dataset.owned:
-        return sql.SQL("false")
-    return sql.SQL("EXISTS (SELECT FROM {} AS h WHERE h.home = {} AND {})").format(
-        settled.work.at_home(dataset), sql.Literal(home), lines_match(dataset, "h", "x")
-    )
-
-
-def _gone(settled: Settled, dataset: DatasetScope, home: Home) -> sql.Composable | None:
-    """Keys whose rows are no more, or no more for this home."""
-    if dataset not in settled.keyed or _never_there(dataset):
-        return None
-    there = sql.SQL("EXISTS (SELECT FROM {} AS d WHERE {})").format(source_of(dataset), key_match(dataset, "d", "x"))
-    left: sql.Composable = sql.SQL("")
-    if _of_others(settled.work.scope, dataset) is None:
-        left = sql.SQL(" OR (NOT {} AND NOT {})").format(
-            _lined(settled, dataset, home), _at_home(settled, dataset, home)
-        )
-    names = sql.SQL(", ").join(column("x", name) for name in key_names(dataset))
-    return sql.SQL("SELECT {} FROM {} AS x WHERE NOT {}{}").format(names, keys_of(dataset), there, left)
-
-
-def _never_there(dataset: DatasetScope) -> bool:
-    """Whether no row of the dataset is ever at a home."""
-    return not dataset.decided and dataset.home_rows is HomeRows.NOTHING
-
-
-def _of_others(scope: Scope, dataset: DatasetScope) -> How | None:
-    """What becomes at a home of a changed row that no line sends there; None: it is not there."""
-    if is_everywhere(dataset):
-        return How.PUT
-    if not dataset.moves:
-        return How.REFRESH if dataset.home_rows is not HomeRows.NOTHING else None
-    needed = any(edge.parent == dataset.id and not refuses_at_home(scope, edge) for edge in scope.edges)
-    return How.SPARE if needed else None
+        query = outgoing.wanted(settled, dataset, home, after=after)
+        rows += carrying.carry(settled.work.connection, target, dataset, rows=query)
+    arrived = [(dataset, carrying.hows(target, dataset)) for dataset in datasets]
+    _write(target, settled.work.scope, arrived, set(), lived_in=lived_in)
+    return rows, arrived
 
 
 # -- what is written at home ---------------------------------------------------------------------------------------
 
 
-def _write(connection: psycopg.Connection[Any], scope: Scope, datasets: list[DatasetScope], *, lived_in: bool) -> None:
-    asked = [(dataset, *carrying.hows(connection, dataset)) for dataset in datasets]
-    for dataset, how, _ in asked:
+def _write(
+    connection: psycopg.Connection[Any], scope: Scope, arrived: Arrived, gone: Collection[DatasetId], *, lived_in: bool
+) -> None:
+    for dataset, how in arrived:
         _put(connection, dataset, how, _spared(scope, dataset, lived_in=lived_in), _begun_here(scope, dataset))
-    for dataset, how, gone in reversed(asked):
+    for dataset, how in reversed(arrived):
         spared = (*_spared(scope, dataset, lived_in=lived_in), *_needed(scope, dataset))
-        if gone:
+        if dataset.id in gone:
             carrying.delete(connection, dataset, carrying.gone_of(dataset), carrying.gone_match(dataset), spared)
         if How.SPARE in how:
             match = carrying.same_row(dataset, "d", "b")
