@@ -32,7 +32,8 @@ from domicile.stores.postgres.names import (
 from domicile.stores.postgres.session import run
 
 TEMPORARY = "pg_temp"
-ROOM_BYTES_MAX = 4 * 1024 * 1024
+ROOM_BYTES_MAX = 1024 * 1024
+FEW = 16
 HOW = "domicile_how"
 
 
@@ -94,6 +95,33 @@ def shrink(connection: psycopg.Connection[Any]) -> None:
     """Give back the room of temporary tables that have grown; between transactions."""
     for name in _larger_than(connection, ROOM_BYTES_MAX):
         run(connection, sql.SQL("VACUUM {}").format(name))
+
+
+def prime(connection: psycopg.Connection[Any]) -> None:
+    """Have the planner expect few lines in each of the session's temporary tables, right after they were made.
+
+    Of a table that was never looked through it expects ten full pages, some 2,000 lines, and reads a table of millions
+    from end to end for the sake of eight keys.
+    """
+    names = [sql.Identifier(TEMPORARY, name) for name in _tables(connection)]
+    if not names:
+        return
+    few = sql.SQL("INSERT INTO {0} SELECT (q.line).* FROM (SELECT NULL::{0} AS line FROM generate_series(1, {1})) AS q")
+    for statements in (
+        sql.SQL("; ").join(few.format(name, sql.Literal(FEW)) for name in names),
+        sql.SQL("VACUUM {}").format(sql.SQL(", ").join(names)),
+        sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(name) for name in names),
+    ):
+        connection.execute(statements.as_bytes(connection), prepare=False)
+
+
+def _tables(connection: psycopg.Connection[Any]) -> list[str]:
+    """The session's temporary tables, but for those that only note something."""
+    rows = connection.execute(
+        "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = pg_my_temp_schema() AND c.relkind = 'r'"
+        " AND c.relnatts > 0 ORDER BY 1"
+    ).fetchall()
+    return [str(name) for (name,) in rows]
 
 
 def _larger_than(connection: psycopg.Connection[Any], size: int) -> list[sql.Identifier]:

@@ -8,7 +8,7 @@ reads the same keys again: what was not confirmed is shown once more, and what w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +28,7 @@ from domicile.stores.postgres.names import movers_of
 from domicile.stores.postgres.session import connect, faults, run, with_application_path
 from domicile.stores.postgres.source import PostgresSource
 
+Maker = Callable[[psycopg.Connection[Any], Scope], None]
 KEYS_MAX = 20_000
 KEYS_GROWTH = 8
 PLANS_KEYS_MAX = 2_000
@@ -74,22 +75,35 @@ class Follower:
     def reader(self) -> psycopg.Connection[Any]:
         """The source's session in which steps forth read, with its temporary tables."""
         if self._reader is None or self._reader.closed:
-            self._reader = connect(self.source.dsn, store=self.source.name)
+            self._reader = self._made(
+                connect(self.source.dsn, store=self.source.name), delta.make_tables, outgoing.make_loads
+            )
         return self._reader
 
     @property
     def returner(self) -> psycopg.Connection[Any]:
         """The source's session in which steps back write."""
         if self._returner is None or self._returner.closed:
-            self._returner = _silent(self.source.dsn, self.source.name)
+            self._returner = self._made(_silent(self.source.dsn, self.source.name), carrying.make_arrivals)
         return self._returner
 
     def writer(self, home: Home) -> psycopg.Connection[Any]:
         """A home's session of the steps."""
         found = self._writers.get(home)
         if found is None or found.closed:
-            found = self._writers[home] = _silent(self.homes[home].dsn, self.homes[home].name)
+            session = _silent(self.homes[home].dsn, self.homes[home].name)
+            found = self._writers[home] = self._made(session, carrying.make_arrivals, back.make_keys)
         return found
+
+    def _made(self, connection: psycopg.Connection[Any], *makers: Maker) -> psycopg.Connection[Any]:
+        """Make the session's temporary tables."""
+        with faults(self.source.name, "make the tables of the steps"):
+            with connection.transaction():
+                for make in makers:
+                    make(connection, self.scope)
+            carrying.prime(connection)
+            connection.execute("SET random_page_cost = 1.1")  # a step reads what was written just now
+        return connection
 
     def _keep_plans(self, batch: Batch) -> None:
         """Keep plans while steps are small: they are planned for few keys, and planning is most of such a step."""

@@ -51,7 +51,7 @@ class Load:
 def pack(settled: Settled) -> dict[Home, tuple[Load, ...]]:
     """Read what goes where, in the transaction of the settling; return it by home, in the order of the scope."""
     work, scope = settled.work, settled.work.scope
-    _make(work.connection, scope)
+    make_loads(work.connection, scope)
     datasets = [dataset for dataset in scope.datasets if dataset in settled.keyed or dataset in settled.needed]
     for dataset in datasets:
         rows = list(_rows(settled, dataset))
@@ -66,7 +66,7 @@ def pack(settled: Settled) -> dict[Home, tuple[Load, ...]]:
 
 def unpack(connection: psycopg.Connection[Any], scope: Scope) -> None:
     """Empty the tables in the middle of a transaction."""
-    _make(connection, scope)
+    make_loads(connection, scope)
     for dataset in scope.datasets:
         run(connection, sql.SQL("DELETE FROM {}").format(_rows_of(dataset)))
         run(connection, sql.SQL("DELETE FROM {}").format(_leaving(dataset)))
@@ -93,8 +93,8 @@ def _leaving(dataset: DatasetScope) -> sql.Identifier:
     return staged("l", dataset.id, TEMPORARY)
 
 
-def _make(connection: psycopg.Connection[Any], scope: Scope) -> None:
-    """Make the tables, once a session."""
+def make_loads(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Make the tables of what goes out, once a session."""
     if carrying.is_ready(connection, "loads"):
         return
     for dataset in scope.datasets:
