@@ -32,6 +32,8 @@ from shortvideo.service.settings import from_environment
 from shortvideo.service.store import Session
 
 IDLE_SECONDS: Final = 0.1
+IDLE_SECONDS_MAX: Final = 0.5
+"""Whoever has had nothing to do looks less often; the bell wakes them all the same."""
 VIEWS_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 10.0
 WAIT_SECONDS_MAX: Final = 10.0
@@ -74,11 +76,14 @@ class Worker:
 
     def run(self, stop: Event) -> None:
         """Work until told to stop; whatever fails is tried again."""
+        idle = IDLE_SECONDS
         while not stop.is_set():
             try:
                 self._note_views()
-                if not self.work_once():
-                    self._places.bell.wait(IDLE_SECONDS)
+                if self.work_once():
+                    idle = IDLE_SECONDS
+                else:
+                    idle = IDLE_SECONDS if self._places.bell.wait(idle) else min(2 * idle, IDLE_SECONDS_MAX)
                     self._places.bell.clear()
             except Exception as fault:  # noqa: BLE001 - a worker that has ended does nothing any more
                 log.error("the queue can't be read: %s", type(fault).__name__)  # noqa: TRY400 - rows in the text

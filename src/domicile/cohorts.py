@@ -21,11 +21,13 @@ class Rule:
 
     `canaries` are keys of people who go first; `grow` are the sizes of the cohorts after them, as shares of all, the
     last one again until nobody is left. `wait_s_max` is how long a cohort may wait before it is let go and tried again.
+    The engine rests `nice_ratio` times as long as it worked, but never while somebody waits.
     """
 
     canaries: tuple[str, ...] = ()
     grow: tuple[float, ...] = (0.01, 0.05, 0.1)
     wait_s_max: float = 5.0
+    nice_ratio: float = 0.0
 
 
 class Way(StrEnum):

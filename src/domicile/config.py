@@ -175,7 +175,8 @@ class CutoverRule(FileModel):
     """Move people in cohorts, while everybody writes; without it all are moved at once, under one fence.
 
     `canaries` are keys of people who go first, `grow` the shares of all that go then, the last one again and again.
-    `pause` says after which cohorts `apply` stops for a person to look.
+    `pause` says after which cohorts `apply` stops for a person to look. For each second that the engine copies, follows
+    or cuts over it rests for `nice_ratio` seconds (gh-ost's word).
     """
 
     feed: Literal["auto", "slot", "trigger"] = "auto"
@@ -185,6 +186,7 @@ class CutoverRule(FileModel):
     ] = (0.01, 0.05, 0.1)
     wait_s_max: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 5.0
     pause: Pause = Pause.FIRST
+    nice_ratio: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0
     retained_mib_max: Annotated[int, Field(ge=16, le=16_777_216)] = 4_096
 
 

@@ -72,7 +72,10 @@ class Live:
     def moving(self) -> Moving:
         """The move."""
         if self._moving is None:
-            rule = Rule(canaries=self.rule.canaries, grow=self.rule.grow, wait_s_max=self.rule.wait_s_max)
+            rule = Rule(
+                canaries=self.rule.canaries, grow=self.rule.grow, wait_s_max=self.rule.wait_s_max,
+                nice_ratio=self.rule.nice_ratio,
+            )  # fmt: skip
             self._moving = Moving(record=self.record, source=self.source, homes=self.homes, rule=rule, host=self.host)
         return self._moving
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from domicile import cohorts, stating
 from domicile.cohorts import Cohort, LagPoint, Rule, Way
+from domicile.engine import Nice
 from domicile.errors import NotEqual, Refused, Unreachable
 from domicile.events import Advanced, Noted
 from domicile.host import Host
@@ -72,28 +73,36 @@ class Moving:
     def bring(self, standing: Standing, manifest: Manifest) -> int:
         """Copy the draft's slices home, index them, catch up, and complete the homes; return how many rows went."""
         scope, rows = standing.scope, 0
-        shares = len(scope.homes) + 1
+        shares, nice = len(scope.homes) + 1, self._nice()
         with self.record.timed("transfer", total=sum(piece.rows for piece in manifest.slices)) as words:
             for home in scope.homes:
                 store = self.homes[home]
                 store.prepare(scope, home, self.source)
+                nice.rest()
                 done = dict(store.loaded())
                 pieces = [piece for piece in manifest.slices if piece.home == home and piece.id not in done]
                 rows += sum(measure.rows for measure in done.values())
-                for piece, measure in copy(self.source, store, pieces):
+                for piece, measure in copy(self.source, store, pieces, nice=self._nice()):
                     rows += measure.rows
                     self.record.listener(
                         Advanced(stage="transfer", units=measure.rows, bytes=measure.bytes, text=piece.dataset)
                     )
+                nice = self._nice()
                 store.index(scope)
+                nice.rest()
                 standing.settle_in(home)
             follower = self.follower(standing)
             self._until_complete(follower)
             for share, home in enumerate(scope.homes, start=1):
+                nice = self._nice()
                 self.homes[home].finish(scope, home, share=share, shares=shares)
+                nice.rest()
             self.source.limit_sequences(shares=shares)
             words[0] = f"{rows} rows at home"
         return rows
+
+    def _nice(self) -> Nice:
+        return Nice(self.rule.nice_ratio, self.host)
 
     def follower(self, standing: Standing) -> Follower:
         """The sessions of the steps."""
@@ -125,8 +134,11 @@ class Moving:
         return done
 
     def _until_complete(self, follower: Follower) -> None:
+        nice = self._nice()
         for _ in range(STEPS_MAX):
-            if self.step(follower).complete:
+            complete = self.step(follower).complete
+            nice.rest()
+            if complete:
                 return
         raise Unreachable("the source changes faster than its changes come home; look at the machine, then run again")
 
@@ -139,9 +151,10 @@ class Moving:
 
     def follow(self, standing: Standing, *, until: Callable[[], bool]) -> None:
         """Keep homes up to the source while somebody decides; `until` is asked between the steps."""
-        follower = self.follower(standing)
+        follower, nice = self.follower(standing), self._nice()
         while not until():
             done = self.step(follower)
+            nice.rest()
             if not done.keys:
                 self.host.pause(PAUSE_S)
 
@@ -299,8 +312,10 @@ class Moving:
         Stops where the rule wants a person to look first: after the first cohort of all, or after each.
         """
         self._until_complete(self.follower(standing))
+        nice = self._nice()
         while left := standing.people.left():
             number = self.next_cohort(standing).number
+            nice.rest()
             left = standing.people.left()
             if not left:
                 self._until_complete(self.follower(standing))

@@ -22,13 +22,15 @@ from domicile.host import Host
 from domicile.live import Chosen
 from domicile.run import Run, Stage
 from domicile.workspace import Workspace
+from shortvideo.media.clips import make
 from shortvideo.oracle.__main__ import check
 from shortvideo.oracle.expect import expected
 from shortvideo.oracle.ledger import read
-from shortvideo.stack import Stack
+from shortvideo.stack import CLIP_CACHE, Stack
 from shortvideo.traffic.beside import Beside
 from tests.example.contract.visitor import eventually
 from tests.example.programme import CANARIES, LOCATIONS, living
+from tests.example.screen import Screen
 from tests.example.test_service_move import PRIVATE_PAGES, Somebody, somebody_of
 from tests.servers import SCRATCH
 
@@ -39,6 +41,10 @@ RATE: Final = 10.0
 MOVERS: Final = ("US", "CA", "AU", "NZ")
 CUTOVER: Final = "\ncutover: {pause: never, grow: [0.1, 0.3, 0.6], wait_s_max: 30}\n"
 BESIDES_S: Final = 2.0
+ELSEWHERE: Final = """
+    SELECT u.username::text, max(v.id) FROM app.users u JOIN app.videos v ON v.author_id = u.id
+    WHERE u.country = 'JP' AND u.state = 'active' GROUP BY 1 ORDER BY 1 LIMIT 1
+"""
 ACCOUNT: Final = {"email": "newcomer@guest.example", "password": "as-long-as-needed"}
 SCOPE: Final = "SELECT avg((country = ANY(%s))::int)::float FROM app.users WHERE country IS NOT NULL"
 
@@ -54,6 +60,7 @@ class Moved:
     before: dict[str, Any]
     mover: Somebody
     newcomer: Somebody
+    screen: Screen
 
     def phase(self, name: str) -> dict[str, Any]:
         return next(phase for phase in self.felt["phases"] if phase["name"] == name)
@@ -88,6 +95,7 @@ def _more_movers(dsn: str) -> None:
 
 def _moved(stack: Stack, ledger: Path, mover: Somebody, newcomer: Somebody) -> Moved:
     """Move everybody while they use the service."""
+    screen = _screen(stack, mover)
     host, before = Host(), {path: mover.sees(path) for path in PRIVATE_PAGES}
     folder = stack.state / "programme"
     folder.mkdir()
@@ -107,7 +115,8 @@ def _moved(stack: Stack, ledger: Path, mover: Somebody, newcomer: Somebody) -> M
         run.apply(until=Stage.TRANSFER)
         traffic.now("cut-over")
         live, scope = run.moving()
-        live.cut_over(scope, Chosen(keys=(mover.client.cookies["sv"].partition(".")[0],)))
+        with screen.in_use():
+            live.cut_over(scope, Chosen(keys=(mover.client.cookies["sv"].partition(".")[0],)))
         _come(newcomer)
         run.apply(until=Stage.CUTOVER)
         traffic.now("close")
@@ -121,8 +130,29 @@ def _moved(stack: Stack, ledger: Path, mover: Somebody, newcomer: Somebody) -> M
         traffic.now("after")
         host.pause(BESIDES_S)
     return Moved(
-        stack=stack, felt=traffic.felt, cohorts=cohorts, ledger=ledger, before=before, mover=mover, newcomer=newcomer
+        stack=stack, felt=traffic.felt, cohorts=cohorts, ledger=ledger, before=before, mover=mover, newcomer=newcomer,
+        screen=screen,
+    )  # fmt: skip
+
+
+def _screen(stack: Stack, mover: Somebody) -> Screen:
+    """Give the mover a draft, a talk with somebody elsewhere, a like and something watched, and a browser."""
+    with psycopg.connect(stack.dsns["sg"]) as connection:
+        found = connection.execute(ELSEWHERE).fetchone()
+    assert found is not None
+    partner, video = found
+    clip = make(CLIP_CACHE, 1, 1)[0].read_bytes()
+    draft = mover.client.post(
+        "/videos", data={"caption": "not yet", "publish": "false"}, files={"file": ("clip.mp4", clip, "video/mp4")}
     )
+    answers = (
+        draft,
+        mover.says(f"/messages/{partner}", body="hello over there"),
+        mover.says(f"/videos/{video}/like"),
+        mover.says(f"/videos/{video}/watch", ms="1500"),
+    )
+    assert [201, 201, 200, 204] == [answer.status_code for answer in answers]
+    return Screen(url=stack.url, cookie=mover.client.cookies["sv"], partner=partner, video=video)
 
 
 def _come(newcomer: Somebody) -> None:
@@ -186,3 +216,27 @@ def test_p1_who_comes_in_the_middle_of_it_goes_home_with_the_others(moved: Moved
         newcomer.sees("/settings")["email"],
     )
     assert 200 == newcomer.says("/login", **ACCOUNT).status_code
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_p6_in_a_browser_nothing_is_amiss_before_meanwhile_and_after(moved: Moved) -> None:
+    """Who writes to somebody elsewhere while they are taken home sees each line once, and all else as it was."""
+    screen = moved.screen
+    assert [] == screen.faults
+    before, after = screen.before, screen.after
+    assert before is not None
+    assert after is not None
+    assert ("Singapore", "United States") == (before.location, after.location)
+    assert "not yet" in before.drafts
+    assert before.drafts == after.drafts
+    assert "hello over there" in before.lines
+    assert len(screen.said) > 1
+    assert (*before.lines, *screen.said) == after.lines
+    assert before.liked
+    assert after.liked
+    assert before.clips
+    assert after.clips
+    (earlier, there), (later, here) = before.kept["videos watched"], after.kept["videos watched"]
+    assert ("Singapore", "United States") == (there, here)
+    assert 0 < int(earlier) <= int(later)  # looking at the feed is watching, too

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 
-from domicile.engine import Ahead
+from domicile.engine import Ahead, Nice
 from domicile.events import Advanced, Listener
 from domicile.model import Home, Scope, Slice, SliceId
 from domicile.proof import Measure
@@ -51,13 +51,18 @@ def _tell_resumed(slices: Sequence[Slice], done: Mapping[SliceId, Measure], list
 
 
 def copy(
-    source: SourceStore, home_store: HomeStore, slices: Sequence[Slice]
+    source: SourceStore, home_store: HomeStore, slices: Sequence[Slice], *, nice: Nice | None = None
 ) -> Generator[tuple[Slice, Measure], None, None]:
-    """Copy slices that are not at home, in turn; yield each when it is committed there."""
+    """Copy slices that are not at home, in turn; yield each when it is committed there. `nice` is the copy's own."""
 
     def read(piece: Slice, put: Sink) -> Measure:
+        def relay(block: bytes) -> None:
+            put(block)
+            if nice is not None:
+                nice.rest()
+
         with source.snapshot() as view:
-            return view.read(piece, put, at_home=False)
+            return view.read(piece, relay, at_home=False)
 
     with Ahead(slices, read) as ahead:
         for piece in slices:

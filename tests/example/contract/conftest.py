@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,21 +22,6 @@ Somebody = Callable[[str], Visitor]
 Authors = dict[str, tuple[Visitor, int]]
 
 
-@pytest.fixture(scope="package")
-def service_before() -> Iterator[Stack]:
-    """Homes that have a schema and nobody yet: newcomers are the first who live there."""
-    with _started(locations=tuple(COUNTRIES), users=150, clips=4, home_schema=True) as running:
-        yield running
-
-
-@pytest.fixture(scope="package")
-def service_after() -> Iterator[Stack]:
-    """Homes that Domicile has made, with the people whom it has moved there."""
-    with _started(locations=tuple(LOCATIONS), users=150, clips=4, canaries=CANARIES) as running:
-        move(running)
-        yield running
-
-
 @contextmanager
 def _started(**how: Any) -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="domicile-test-contract-", dir=SCRATCH))
@@ -47,17 +33,46 @@ def _started(**how: Any) -> Iterator[Stack]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture(params=["before", "after"])
+WHERE = (("before", "sg"), ("after", "sg"), ("after", "us"), ("after", "au"))
+"""Before a move people live in one place; after it, in several."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test before a move and after one, for a person of each location where people live then."""
+    if "location" in metafunc.fixturenames:
+        metafunc.parametrize(("when", "location"), WHERE, indirect=True, scope="package")
+    elif "when" in metafunc.fixturenames:
+        metafunc.parametrize("when", ("before", "after"), indirect=True, scope="package")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have all tests of one service together, at the end: it is started once."""
+    items.sort(key=lambda item: getattr(item, "callspec", _NONE).params.get("when", ""))
+
+
+_NONE = SimpleNamespace(params={})
+
+
+@pytest.fixture(scope="package")
 def when(request: pytest.FixtureRequest) -> str:
     """Before a move, or after one."""
     return str(request.param)
 
 
-@pytest.fixture
-def stack(request: pytest.FixtureRequest, when: str) -> Stack:
-    """The running service; both are kept until all tests have run."""
-    running: Stack = request.getfixturevalue(f"service_{when}")
-    return running
+@pytest.fixture(scope="package")
+def stack(when: str) -> Iterator[Stack]:
+    """The running service: homes that have a schema and nobody yet, or homes made by Domicile and lived in.
+
+    One after the other: a service costs a sixth of the machine also while nobody asks it.
+    """
+    if when == "before":
+        with _started(locations=tuple(COUNTRIES), users=150, clips=4, home_schema=True) as running:
+            yield running
+    else:
+        with _started(locations=tuple(LOCATIONS), users=150, clips=4, canaries=CANARIES) as running:
+            move(running)
+            yield running
 
 
 @pytest.fixture(scope="package")
@@ -66,19 +81,8 @@ def clip() -> bytes:
 
 
 @pytest.fixture(scope="package")
-def authors_before(service_before: Stack, clip: bytes) -> Iterator[Authors]:
-    with _authors(service_before, clip) as found:
-        yield found
-
-
-@pytest.fixture(scope="package")
-def authors_after(service_after: Stack, clip: bytes) -> Iterator[Authors]:
-    with _authors(service_after, clip) as found:
-        yield found
-
-
-@contextmanager
-def _authors(stack: Stack, clip: bytes) -> Iterator[Authors]:
+def authors(stack: Stack, clip: bytes) -> Iterator[Authors]:
+    """Somebody of each location who has published a video, and the video: an upload takes a second."""
     with ExitStack() as visitors:
         found = {}
         for place, country in COUNTRIES.items():
@@ -86,13 +90,6 @@ def _authors(stack: Stack, clip: bytes) -> Iterator[Authors]:
             author.sign_up()
             found[place] = author, author.upload(clip, caption="look", tags="fyp", publish=True)
         yield found
-
-
-@pytest.fixture
-def authors(request: pytest.FixtureRequest, when: str) -> Authors:
-    """Somebody of each location who has published a video, and the video: an upload takes a second."""
-    found: Authors = request.getfixturevalue(f"authors_{when}")
-    return found
 
 
 @pytest.fixture
@@ -107,7 +104,7 @@ def film(authors: Authors, elsewhere: str) -> int:
     return authors[elsewhere][1]
 
 
-@pytest.fixture(params=COUNTRIES)
+@pytest.fixture(scope="package")
 def location(request: pytest.FixtureRequest) -> str:
     """Where the person of the test lives."""
     return str(request.param)

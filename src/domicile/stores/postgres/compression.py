@@ -14,7 +14,35 @@ import lz4.block
 
 RAW_BYTES_MAX = 256 * 1024 * 1024
 PGLZ_RATIO_MAX = 92  # a tag of 3 bytes and its control bit stand for at most 273 bytes
+KNOWN_PAYLOAD_BYTES_MAX = 16 * 1024
+KNOWN_BYTES_MAX = 64 * 1024 * 1024
 LZ4_RATIO_MAX = 256  # one length byte stands for at most 255 bytes
+
+
+class _Known:
+    """What small pglz values held, within a bound of memory.
+
+    A server's own catalogues are the same in each of its databases, thousands of packed values in each; and pglz is
+    unpacked item by item.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[bytes, int], Unpacked] = {}
+        self._bytes = 0
+
+    def unpack(self, payload: bytes, raw_bytes: int) -> Unpacked:
+        known = self._found.get((payload, raw_bytes))
+        if known is not None:
+            return known
+        unpacked = unpack_pglz(payload, raw_bytes)
+        self._bytes += len(payload) + len(unpacked.data)
+        if self._bytes > KNOWN_BYTES_MAX:
+            self._found, self._bytes = {}, len(payload) + len(unpacked.data)
+        self._found[payload, raw_bytes] = unpacked
+        return unpacked
+
+
+_KNOWN = _Known()
 
 
 class Method(IntEnum):
@@ -34,9 +62,11 @@ class Unpacked:
 
 def unpack(method: Method, payload: bytes, raw_bytes: int) -> Unpacked:
     """Unpack one value of `raw_bytes`; on damage give what stands before it and say that it isn't whole."""
-    if method is Method.PGLZ:
+    if method is not Method.PGLZ:
+        return unpack_lz4(payload, raw_bytes)
+    if len(payload) > KNOWN_PAYLOAD_BYTES_MAX:
         return unpack_pglz(payload, raw_bytes)
-    return unpack_lz4(payload, raw_bytes)
+    return _KNOWN.unpack(payload, raw_bytes)
 
 
 def plausible(method: int, payload_bytes: int, raw_bytes: int) -> bool:

@@ -1,4 +1,4 @@
--- Every type that a column may have: what lies under its domains, and whether its binary form is portable.
+-- Every type that a column of the user's has: what lies under its domains, and whether its binary form is portable.
 -- Not portable: forms that hold object numbers (reg*, composites, arrays of anything not built in), that depend on
 -- settings (money, xml), and types of the user or of an extension, whose form may differ between two versions.
 WITH RECURSIVE under (oid, base, typmod, not_null) AS (
@@ -35,6 +35,23 @@ arrays (oid) AS (
     FROM pg_catalog.pg_type e
     JOIN portable p ON p.oid = e.oid
     WHERE e.typarray <> 0 AND e.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+),
+-- Every default class that says what equality is; read once, not for each type.
+classes AS MATERIALIZED (
+    SELECT p.amopopr::bigint AS equality, os.nspname::text AS operator_schema, o.oprname::text AS operator_name,
+           ts.nspname::text AS operand_schema, i.typname::text AS operand_name, i.typtype = 'p' AS operand_any,
+           i.oid AS operand, i.typispreferred AS preferred, m.amname AS method,
+           i.typnamespace = 'pg_catalog'::pg_catalog.regnamespace AS built_in
+    FROM pg_catalog.pg_opclass c
+    JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname IN ('btree', 'hash')
+    JOIN pg_catalog.pg_amop p ON p.amopfamily = c.opcfamily AND p.amoplefttype = c.opcintype
+                             AND p.amoprighttype = c.opcintype
+                             AND p.amopstrategy = CASE m.amname WHEN 'btree' THEN 3 ELSE 1 END
+    JOIN pg_catalog.pg_operator o ON o.oid = p.amopopr
+    JOIN pg_catalog.pg_namespace os ON os.oid = o.oprnamespace
+    JOIN pg_catalog.pg_type i ON i.oid = c.opcintype
+    JOIN pg_catalog.pg_namespace ts ON ts.oid = i.typnamespace
+    WHERE c.opcdefault
 )
 SELECT u.oid::bigint AS oid, pg_catalog.format_type(u.base, NULL) AS base, u.typmod, u.not_null,
        b.typcategory::text AS category,
@@ -49,29 +66,22 @@ JOIN pg_catalog.pg_type b ON b.oid = u.base
 -- The equality that GROUP BY, DISTINCT and a key use for the type: of its default B-tree class, else of its hash class
 -- (typcache.c, lookup_type_cache; GetDefaultOpClass for types that only pass as another one).
 LEFT JOIN LATERAL (
-    SELECT p.amopopr::bigint AS equality, os.nspname::text AS operator_schema, o.oprname::text AS operator_name,
-           ts.nspname::text AS operand_schema, i.typname::text AS operand_name, i.typtype = 'p' AS operand_any
-    FROM pg_catalog.pg_opclass c
-    JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname IN ('btree', 'hash')
-    JOIN pg_catalog.pg_amop p ON p.amopfamily = c.opcfamily AND p.amoplefttype = c.opcintype
-                             AND p.amoprighttype = c.opcintype
-                             AND p.amopstrategy = CASE m.amname WHEN 'btree' THEN 3 ELSE 1 END
-    JOIN pg_catalog.pg_operator o ON o.oid = p.amopopr
-    JOIN pg_catalog.pg_namespace os ON os.oid = o.oprnamespace
-    JOIN pg_catalog.pg_type i ON i.oid = c.opcintype
-    JOIN pg_catalog.pg_namespace ts ON ts.oid = i.typnamespace
-    WHERE c.opcdefault
-      AND (i.oid = b.oid
-           OR i.typname = CASE WHEN i.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace THEN NULL
-                               WHEN b.typtype = 'e' THEN 'anyenum'
-                               WHEN b.typtype = 'r' THEN 'anyrange'
-                               WHEN b.typtype = 'm' THEN 'anymultirange'
-                               WHEN b.typtype = 'c' THEN 'record'
-                               WHEN b.typcategory = 'A' THEN 'anyarray' END
-           OR EXISTS (SELECT FROM pg_catalog.pg_cast k
-                      WHERE k.castsource = b.oid AND k.casttarget = i.oid AND k.castmethod = 'b'
-                        AND k.castcontext = 'i'))
-    ORDER BY m.amname, i.oid = b.oid DESC, i.typispreferred DESC, i.oid
+    SELECT c.equality, c.operator_schema, c.operator_name, c.operand_schema, c.operand_name, c.operand_any
+    FROM classes c
+    WHERE c.operand = b.oid
+       OR c.built_in AND c.operand_name = CASE WHEN b.typtype = 'e' THEN 'anyenum'
+                                               WHEN b.typtype = 'r' THEN 'anyrange'
+                                               WHEN b.typtype = 'm' THEN 'anymultirange'
+                                               WHEN b.typtype = 'c' THEN 'record'
+                                               WHEN b.typcategory = 'A' THEN 'anyarray' END
+       OR EXISTS (SELECT FROM pg_catalog.pg_cast k
+                  WHERE k.castsource = b.oid AND k.casttarget = c.operand AND k.castmethod = 'b'
+                    AND k.castcontext = 'i')
+    ORDER BY c.method, c.operand = b.oid DESC, c.preferred DESC, c.operand
     LIMIT 1
 ) equality ON true
-WHERE EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.atttypid = u.oid);
+WHERE u.oid IN (SELECT a.atttypid
+                FROM pg_catalog.pg_attribute a
+                JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema');
