@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -246,3 +249,40 @@ def test_p1_nobody_refers_anew_to_rows_that_are_about_to_go(world: Worlds, monke
     made.programme.apply(until=Stage.ERASE, yes=True)
     assert refused
     assert [(0,)] == made.at_source("SELECT count(*) FROM pg_constraint WHERE conrelid = 'extra'::regclass")
+
+
+def test_p6_nobody_is_broken_off_as_a_deadlock_by_the_begin_of_the_fence(world: Worlds) -> None:
+    """Locks are taken by name: doc, event, note, person. Who holds the last waits for the first, as we do for them."""
+    place = world(SCHEMA, RULES)
+
+    def write() -> None:
+        with psycopg.connect(place.source) as other, psycopg.connect(place.source) as writer:
+            other.execute("UPDATE event SET what = 'x' WHERE id = 20")
+            writer.execute("UPDATE person SET handle = 'x' WHERE id = 1")
+            held.set()
+            _until_somebody_waits(place.source, "LOCK TABLE%")
+            with ThreadPoolExecutor() as second:
+                written = second.submit(writer.execute, "UPDATE doc SET doc = doc WHERE id = 20")  # waits for us
+                _until_somebody_waits(place.source, "UPDATE doc%")
+                time.sleep(0.5)
+                other.commit()  # we go on, and would wait for who waits for us
+                written.result()
+
+    held = threading.Event()
+    with place.programme.opened() as opened, ThreadPoolExecutor() as pool:
+        opened.plan()
+        written = pool.submit(write)
+        assert held.wait(20)
+        opened.apply(until=Stage.TRANSFER)
+        written.result()
+        assert opened.source.fence_stands()
+
+
+def _until_somebody_waits(dsn: str, statement: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as watch:
+        for _ in range(1_000):
+            query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+            if watch.execute(query, [statement]).fetchone() != (0,):
+                return
+            time.sleep(0.005)
+    raise AssertionError(f"nobody waits in {statement}")

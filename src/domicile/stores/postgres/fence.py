@@ -25,7 +25,7 @@ from domicile.stores.postgres.guard import MESSAGE, Guarding, function_of, repla
 from domicile.stores.postgres.names import STAGING, column, movers_of, relation, source_of
 from domicile.stores.postgres.paths import same_person
 from domicile.stores.postgres.readings import json_function
-from domicile.stores.postgres.session import FENCED_STATE, run
+from domicile.stores.postgres.session import FENCED_STATE, number, run
 
 OURS = "zzzz_domicile_"
 GUARD = f"{OURS}guard"
@@ -33,6 +33,7 @@ GUARD_AFTER = f"{GUARD}_after"
 GUARD_TRUNCATE = f"{GUARD}_truncate"
 GUARDS = (GUARD, GUARD_AFTER, GUARD_TRUNCATE)
 LOCK_TIMEOUT_MS = 2_000
+BEFORE_DEADLOCK = 0.7
 COMES_FROM = {
     State.MOVING: (State.FENCED,),  # a cut-over that was given up, or the way back
     State.FENCED: (State.MOVING, State.HOME),
@@ -154,11 +155,22 @@ def wait_briefly(connection: psycopg.Connection[Any]) -> None:
 
 
 def lock_for_guard(connection: psycopg.Connection[Any], scope: Scope) -> None:
-    """Wait for the writers under way, in name order, and not longer than the lock time-out."""
+    """Wait for the writers under way, in name order, and not longer than the lock time-out.
+
+    All of it takes less time than the server waits before it looks for a deadlock: somebody who waits for us, and for
+    whom we wait, would be the one whom it breaks off.
+    """
     wait_briefly(connection)
     tables = sorted(guarded(scope), key=lambda dataset: dataset.table)
     names = sql.SQL(", ").join(source_of(dataset) for dataset in tables)
-    run(connection, sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))
+    deadlock_ms = number(connection, sql.SQL("SELECT setting FROM pg_settings WHERE name = 'deadlock_timeout'"))
+    patience_ms = max(1, min(LOCK_TIMEOUT_MS, round(deadlock_ms * BEFORE_DEADLOCK)))
+    run(connection, sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(patience_ms)))
+    try:
+        run(connection, sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))
+    except psycopg.errors.QueryCanceled:
+        raise psycopg.errors.LockNotAvailable(f"no lock on all tables within {patience_ms} ms") from None
+    run(connection, sql.SQL("SET LOCAL statement_timeout = 0"))
 
 
 def install(
