@@ -7,8 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 
@@ -48,10 +47,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have all tests of one service together, at the end: it is started once."""
-    items.sort(key=lambda item: getattr(item, "callspec", _NONE).params.get("when", ""))
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> str:
+        return str(item.callspec.params.get("when", "")) if here in item.path.parents and _is_called(item) else ""
+
+    items.sort(key=place)
 
 
-_NONE = SimpleNamespace(params={})
+def _is_called(item: pytest.Item) -> TypeGuard[pytest.Function]:
+    return isinstance(item, pytest.Function) and hasattr(item, "callspec")
 
 
 @pytest.fixture(scope="package")
