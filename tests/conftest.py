@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.databases import sample_template
@@ -34,9 +35,26 @@ TOGETHER = (
     ),
 )
 
+LONG = (
+    "tests/example/contract/",
+    "tests/main/test_after_the_move.py",
+    *(f"tests/{name}.py" for name in (
+        "example/test_demo", "example/test_service_live", "live/test_cutover", "live/test_end", "live/test_delta",
+        "crash/test_everywhere_live", "crash/test_everywhere_whole", "crash/test_kill", "stores/test_conformance",
+    )),
+)  # fmt: skip
+"""Scopes that take minutes."""
+
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """Give one worker a file's tests, or those of several files that belong together."""
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        """Begin the long ones first: no worker is to wait at the end for the other one's last file."""
+        waiting = [scope for scope in LONG if scope in self.workqueue]
+        if waiting:
+            self.workqueue.move_to_end(waiting[0], last=False)
+        super()._assign_work_unit(node)
 
     def _split_scope(self, nodeid: str) -> str:
         return next((group[0] for group in TOGETHER if nodeid.startswith(group)), nodeid.partition("::")[0])

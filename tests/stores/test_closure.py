@@ -26,8 +26,8 @@ from tests.stores.world import Sheet, World, null, path, refer
 
 QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 by_rows = settings(max_examples=300, deadline=None, print_blob=True, suppress_health_check=QUIET)
-by_sql = settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=QUIET)
-whole_flow = settings(max_examples=6, deadline=None, print_blob=True, suppress_health_check=QUIET)
+by_sql = settings(max_examples=40, deadline=None, print_blob=True, suppress_health_check=QUIET)
+whole_flow = settings(max_examples=5, deadline=None, print_blob=True, suppress_health_check=QUIET)
 
 
 @pytest.fixture(scope="module")

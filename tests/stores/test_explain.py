@@ -26,7 +26,7 @@ from tests.stores.world import World
 
 QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 by_rows = settings(max_examples=200, deadline=None, print_blob=True, suppress_health_check=QUIET)
-by_sql = settings(max_examples=30, deadline=None, print_blob=True, suppress_health_check=QUIET)
+by_sql = settings(max_examples=20, deadline=None, print_blob=True, suppress_health_check=QUIET)
 NOWHERE = Places(b"{}\n", origin="domicile.yaml")
 
 
