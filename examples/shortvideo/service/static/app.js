@@ -226,10 +226,15 @@ document.addEventListener("keydown", (event) => {
 
 // ---------------------------------------------------------------- forms
 
+const sent = new WeakMap();
+const words = (form) => [...new FormData(form).values()].join("\n");
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.target instanceof HTMLFormElement) sent.set(event.target, words(event.target));
+});
 document.addEventListener("htmx:afterRequest", (event) => {
   const form = event.target;
   if (!event.detail.successful || !(form instanceof HTMLFormElement) || !form.matches("[data-clear]")) return;
-  form.reset();
+  if (words(form) === sent.get(form)) form.reset(); // who went on typing meanwhile keeps what they typed
   if (form.closest("#comments") && current) {
     const number = current.querySelector("[data-act=comments] .number");
     if (/^\d+$/.test(number.textContent)) number.textContent = short(Number(number.textContent) + 1);
