@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import typer
 
-from domicile.cli import app
+from domicile.cli import ROOMS, program
 from domicile.workspace import Workspace
 from tests.cli.sessions import FOLDER
 from tests.main.conftest import Begin
@@ -31,7 +31,7 @@ WITHOUT_SESSION = {"demo"}
 
 def commands() -> Iterator[tuple[tuple[str, ...], str, set[str]]]:
     """Words of each command, its help, its options."""
-    yield from _walk(typer.main.get_command(app), ())
+    yield from _walk(typer.main.get_command(program()), ())
 
 
 def _walk(command: object, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, set[str]]]:
@@ -48,6 +48,12 @@ COMMANDS = tuple(commands())
 each = pytest.mark.parametrize(
     ("words", "text", "options"), COMMANDS, ids=[" ".join(words) for words, _, _ in COMMANDS]
 )
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_command_loads_a_room_that_has_it(room: str) -> None:
+    loaded = typer.main.get_command(program(ROOMS[room][0]))
+    assert set(ROOMS[room]) == set(getattr(loaded, "commands", {loaded.name or room: loaded}))
 
 
 def test_the_commands_are_those_of_the_readme() -> None:

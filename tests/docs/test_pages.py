@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer.main
 
-from domicile.cli import app
+from domicile.cli import program
 
 ROOT = Path(__file__).resolve().parents[2]
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
@@ -56,7 +56,7 @@ def test_each_right_that_the_code_asks_for_is_on_the_page() -> None:
 
 
 def test_each_command_that_a_page_shows_exists() -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(program())
     commands = set(getattr(group, "commands", {}))
     for name in ("README.md", "docs/architecture.md", "docs/privileges.md", "docs/domicile-yaml.md", "docs/claims.md"):
         shown = set(re.findall(r"`domicile ([a-z]+)", page(name)))

@@ -12,7 +12,7 @@ import traceback
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -53,12 +53,6 @@ def program(wanted: str | None = None) -> typer.Typer:
         if wanted is None or wanted in commands:
             import_module(f"{__name__}.{room}").register(made)
     return made
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - as Python calls it
-    if name == "app":
-        return program()
-    raise AttributeError(name)
 
 
 def _version(wanted: bool) -> None:
@@ -108,4 +102,4 @@ def _tell(kind: str, text: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-__all__ = ["app", "main", "program"]
+__all__ = ["ROOMS", "main", "program"]

@@ -75,29 +75,30 @@ class Follower:
     def reader(self) -> psycopg.Connection[Any]:
         """The source's session in which steps forth read, with its temporary tables."""
         if self._reader is None or self._reader.closed:
-            self._reader = self._made(
-                connect(self.source.dsn, store=self.source.name), delta.make_tables, outgoing.make_loads
-            )
+            session = connect(self.source.dsn, store=self.source.name)
+            self._reader = self._made(self.source.name, session, delta.make_tables, outgoing.make_loads)
         return self._reader
 
     @property
     def returner(self) -> psycopg.Connection[Any]:
         """The source's session in which steps back write."""
         if self._returner is None or self._returner.closed:
-            self._returner = self._made(_silent(self.source.dsn, self.source.name), carrying.make_arrivals)
+            session = _silent(self.source.dsn, self.source.name)
+            self._returner = self._made(self.source.name, session, carrying.make_arrivals)
         return self._returner
 
     def writer(self, home: Home) -> psycopg.Connection[Any]:
         """A home's session of the steps."""
         found = self._writers.get(home)
         if found is None or found.closed:
-            session = _silent(self.homes[home].dsn, self.homes[home].name)
-            found = self._writers[home] = self._made(session, carrying.make_arrivals, back.make_keys)
+            store = self.homes[home]
+            session = _silent(store.dsn, store.name)
+            found = self._writers[home] = self._made(store.name, session, carrying.make_arrivals, back.make_keys)
         return found
 
-    def _made(self, connection: psycopg.Connection[Any], *makers: Maker) -> psycopg.Connection[Any]:
+    def _made(self, store: str, connection: psycopg.Connection[Any], *makers: Maker) -> psycopg.Connection[Any]:
         """Make the session's temporary tables."""
-        with faults(self.source.name, "make the tables of the steps"):
+        with faults(store, "make the tables of the steps"):
             with connection.transaction():
                 for make in makers:
                     make(connection, self.scope)
