@@ -26,7 +26,10 @@ CACHE: Final = ROOT / ".cache" / "postgres"
 SCRATCH: Final = Path("/var/tmp")
 PASSWORD: Final = "throw-away"
 MAJORS: Final = (13, 14, 15, 16, 17, 18)
-HASTY: Final = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+HASTY: Final = {
+    "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "32MB", "min_wal_size": "32MB",
+}  # fmt: skip
+"""Little WAL is kept, because each sweep of a server searches all of it."""
 
 
 def binaries_of(major: int) -> Path | None:
