@@ -27,8 +27,12 @@ SCRATCH: Final = Path("/var/tmp")
 PASSWORD: Final = "throw-away"
 MAJORS: Final = (13, 14, 15, 16, 17, 18)
 HASTY: Final = {
-    "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "32MB", "min_wal_size": "32MB",
-}  # fmt: skip
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_wal_size": "32MB",
+    "min_wal_size": "32MB",
+}
 """Little WAL is kept, because each sweep of a server searches all of it."""
 
 

@@ -37,7 +37,7 @@ def test_every_copy_but_those_that_nobody_can_look_at_is_erased_and_verified(sho
     assert found is not None
     unknown = set(re.findall(r"^ (service/\S+) +\? unknown ", screen, re.MULTILINE))
     assert UNKNOWN <= unknown <= UNKNOWN | PERHAPS
-    assert int(found[2]) - len(unknown) == int(found[1])
+    assert int(found[2]) - len(unknown) == int(found[1]), screen[found.start() :]
 
 
 @pytest.mark.slow

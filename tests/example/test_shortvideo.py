@@ -17,6 +17,7 @@ from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.source import PostgresSource
 from shortvideo.database import create
+from shortvideo.traffic.people import with_sessions
 from tests.servers import Databases, Servers
 
 HERE = Path(__file__).resolve().parents[2] / "examples" / "shortvideo"
@@ -116,6 +117,19 @@ PRIVATE_PLACES = {
     "app.audit_log", "app.devices", "app.direct_messages", "app.drafts", "app.sessions", "app.users",
     "app.watch_events", "billing.creator_contacts", "billing.payout_accounts",
 }  # fmt: skip
+
+
+def test_traffic_leaves_canaries_where_they_were_planted(world: str) -> None:
+    """One that moved to a country which is not to go home would rightly be found outside."""
+    people = {person.id for person in with_sessions([world], 10_000)}
+    query = (
+        "SELECT u.id, u.email ~ 'canary' FROM app.users u JOIN app.sessions s ON s.user_id = u.id AND upper_inf(valid)"
+    )
+    with psycopg.connect(world) as connection:
+        planted = {user for user, is_planted in connection.execute(query) if is_planted}
+    assert planted
+    assert people
+    assert not planted & people
 
 
 def test_canaries_stand_where_private_data_stands_and_nowhere_else(world: str) -> None:

@@ -15,6 +15,7 @@ from shortvideo.traffic.figures import State
 
 PUBLIC_KEPT_MAX: Final = 400
 # The same number of people from each country, so that small markets are busy, too. The session's uuid is the cookie.
+# A canary stays where it was planted: if one moved to a country that stays, it would rightly be found outside.
 WITH_SESSION: Final = """
     SELECT id, username, country, session
     FROM (
@@ -25,6 +26,7 @@ WITH_SESSION: Final = """
             SELECT id FROM app.sessions WHERE user_id = u.id AND upper_inf(valid) AND NOT isempty(valid) LIMIT 1
         ) AS s ON true
         WHERE u.state = 'active' AND u.country IS NOT NULL AND u.country <> 'ZZ'
+              AND (u.email LIKE '%%@canary.example') IS NOT TRUE
     ) AS chosen
     ORDER BY place, country LIMIT %s
 """
