@@ -20,6 +20,9 @@ from domicile.predicates import ApprovalPredicate, PlanPredicate, Predicate
 from domicile.statement import Sealed, detached_name, read_unverified, seal, unseal
 from domicile.tlog.log import Log
 
+OPENED_MAX: Final = 1024
+"""Statements that are kept as they were read, of at most JSON_BYTES_MAX each; most are of a few KB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
@@ -37,6 +40,7 @@ class Ledger:
         self.log: Final = log
         self._directory = directory
         self._signer = signer
+        self._opened: dict[Sealed, Predicate] = {}
 
     @classmethod
     def open(cls, directory: Path, key: Signer | Verifier, *, size_min: int = 0) -> Ledger:
@@ -94,13 +98,21 @@ class Ledger:
     def statement(self, index: int) -> Recorded:
         """One statement, its signature checked; an approval's against the key the plan names."""
         sealed = self.sealed(index)
+        predicate = self._opened.get(sealed)
+        if predicate is None:
+            predicate = self._open(sealed)
+            if len(self._opened) < OPENED_MAX:
+                self._opened[sealed] = predicate
+        return Recorded(index=index, sha256=sealed.sha256, predicate=predicate)
+
+    def _open(self, sealed: Sealed) -> Predicate:
+        """Read a statement and check its signature: the same bytes once only."""
         predicate = read_unverified(sealed)
         verifier = self.log.verifier
         if isinstance(predicate, ApprovalPredicate):
             keys = {key.name: key.vkey for key in self.plan().approvals.of}
             verifier = parse_vkey(keys.get(predicate.approver, ""))
-        unseal(sealed, verifier)
-        return Recorded(index=index, sha256=sealed.sha256, predicate=predicate)
+        return unseal(sealed, verifier)
 
     def statements(self) -> Iterator[Recorded]:
         """All statements in their order."""

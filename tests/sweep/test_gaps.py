@@ -147,3 +147,25 @@ def _verdicts(conn: psycopg.Connection) -> dict[str, Verdict]:
     outcomes: tuple[Outcome, ...] = treat(conn, copies, [BOX], patience=QUICK)
     result = sweep_server(conn, tokens(), copies, [BOX])
     return {said.copy: said.verdict for said in decide_all(copies, outcomes, result, rows_erased=True)}
+
+
+def test_p3_a_packed_value_counts_in_each_database_that_is_a_copy_of_another(
+    conn: psycopg.Connection, own: EmbeddedServer
+) -> None:
+    """Their pages are the same but for the position of the last change; clean ones among them are unpacked once."""
+    try:
+        conn.execute("CREATE DATABASE first")
+        with psycopg.connect(own.dsn("first"), autocommit=True) as first:
+            first.execute("CREATE TABLE note (what text); ALTER TABLE note ALTER what SET STORAGE MAIN")
+            first.execute("INSERT INTO note SELECT repeat(md5(g::text), 100) FROM generate_series(1, 50) g")
+            first.execute("INSERT INTO note VALUES (repeat(%s, 100))", [CANARY])
+        once = _found(conn, tokens(CANARY), "other-databases")
+        conn.execute("CREATE DATABASE twin TEMPLATE first")
+        conn.execute("CREATE DATABASE third TEMPLATE first")
+        with psycopg.connect(own.dsn("third"), autocommit=True) as third:
+            third.execute("INSERT INTO note VALUES (repeat(%s, 100))", [CANARY])
+        assert once
+        assert 4 * once == _found(conn, tokens(CANARY), "other-databases")
+    finally:
+        for name in ("third", "twin", "first"):
+            conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -131,9 +131,13 @@ class Tally:
         """How many bytes of a block must be seen again with the next one."""
         return max(self._matcher.longest - 1, 0)
 
-    def search(self, block: bytes, spot: Spot, *, offset: int, view: View, carried: int = 0) -> None:
-        """Count the hits in a block whose first `carried` bytes were searched before; `offset` is the block's."""
+    def search(self, block: bytes, spot: Spot, *, offset: int, view: View, carried: int = 0) -> bool:
+        """Count the hits in a block whose first `carried` bytes were searched before; `offset` is the block's.
+
+        Return whether there was any.
+        """
         account = self._account(spot.copy)
+        before = account.hits
         for hit in self._matcher.find(block):
             if hit.offset + hit.length <= carried:
                 continue
@@ -148,6 +152,7 @@ class Tally:
             if place not in account.places and len(account.places) >= PLACES_MAX:
                 place = ("(more places)", 0, *place[2:])
             account.places[place] += 1
+        return account.hits > before
 
     def _mark(self, account: _Account, token: int) -> None:
         if not account.seen:
@@ -179,7 +184,10 @@ class Tally:
             account.gaps[Gap(copy=copy, path=path, why=why)] = None
 
     def _account(self, copy: str) -> _Account:
-        return self._accounts.setdefault(copy, _Account())
+        account = self._accounts.get(copy)
+        if account is None:
+            account = self._accounts[copy] = _Account()
+        return account
 
     def result(self, copies: Sequence[str] = ()) -> tuple[CopySearch, ...]:
         """Return one value per copy touched, and per copy named, sorted."""

@@ -80,20 +80,21 @@ class LocalFiles:
         """List every regular file once; symbolic links are followed (tablespaces, a WAL directory elsewhere)."""
         seen: set[tuple[int, int]] = set()
         for top in (self._root, *self._outside):
-            yield from self._walk(top, seen, DIRECTORY_DEPTH_MAX)
+            yield from self._walk(str(top), seen, DIRECTORY_DEPTH_MAX)
 
-    def _walk(self, folder: Path, seen: set[tuple[int, int]], depth: int) -> Iterator[ServerFile | Unread]:
+    def _walk(self, folder: str, seen: set[tuple[int, int]], depth: int) -> Iterator[ServerFile | Unread]:
         try:
-            names = sorted(entry.name for entry in folder.iterdir())
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
         except FileNotFoundError:
             return
         except OSError as fault:
             yield Unread(path=self._name(folder), why=type(fault).__name__)
             return
-        for name in names:
-            path = folder / name
+        for entry in entries:
+            path = entry.path
             try:
-                status = path.stat()
+                status = entry.stat()
             except FileNotFoundError:
                 continue
             except OSError as fault:
@@ -109,15 +110,14 @@ class LocalFiles:
             elif S_ISDIR(status.st_mode):
                 yield Unread(path=self._name(path), why=f"deeper than {DIRECTORY_DEPTH_MAX} directories")
 
-    def _name(self, path: Path) -> str:
-        return str(path.relative_to(self._root)) if path.is_relative_to(self._root) else str(path)
+    def _name(self, path: str) -> str:
+        return path.removeprefix(f"{self._root}/")
 
     def read(self, path: str, offset: int, length: int) -> bytes | None:
         """Read up to `length` bytes at `offset`."""
         try:
-            with (self._root / path).open("rb") as handle:
-                handle.seek(offset)
-                return handle.read(length)
+            with (self._root / path).open("rb", buffering=0) as handle:
+                return os.pread(handle.fileno(), length, offset)
         except FileNotFoundError:
             return None
         except OSError as fault:

@@ -27,11 +27,12 @@ _RAW_BITS = 0x3FFFFFFF
 
 # A 4-byte varlena header whose two low bits say "compressed, inline", a length below 128 KiB; a va_tcinfo of 1 byte
 # to 2 MiB with method pglz (0x00) or lz4 (0x40) in its top bits; and a first item that is a literal, for there is
-# nothing yet to refer to. As one expression, because a table of small integers looks like headers a million times.
+# nothing yet to refer to. As one expression, because a table of small integers looks like headers a million times;
+# only the first byte is taken, because headers can overlap.
 _COMPRESSED = re.compile(
     b"[" + b"".join(re.escape(bytes([byte])) for byte in range(2, 256, 4)) + b"]"
-    rb"[\x00-\xff][\x00\x01]\x00(?!\x00\x00\x00)[\x00-\xff]{2}[\x00-\x20]"
-    b"(?:\\x00[" + b"".join(re.escape(bytes([byte])) for byte in range(0, 256, 2)) + rb"]|\x40[\x10-\xff])",
+    rb"(?=[\x00-\xff][\x00\x01]\x00(?!\x00\x00\x00)[\x00-\xff]{2}[\x00-\x20]"
+    b"(?:\\x00[" + b"".join(re.escape(bytes([byte])) for byte in range(0, 256, 2)) + rb"]|\x40[\x10-\xff]))",
     re.DOTALL,
 )
 # From t_infomask2 on: three attributes, any t_infomask, t_hoff 24, no null bitmap (the TOAST table's row type).
@@ -97,10 +98,8 @@ def carve_compressed(data: bytes, *, block: int, aligned: bool) -> Iterator[Carv
     `aligned` for relation pages: values start at multiples of four and end within their block. Otherwise (WAL,
     spill and temporary files) they may start anywhere.
     """
-    position = 0
-    while match := _COMPRESSED.search(data, position):
+    for match in _COMPRESSED.finditer(data):
         start = match.start()
-        position = start + 1
         if aligned and start & 3:
             continue
         header, information = _SIZES.unpack_from(data, start)
