@@ -29,6 +29,8 @@ QUIET = (
 # What costs much to set up, and is used by several files: one worker, one file after another.
 TOGETHER = (
     ("tests/example/contract/",),  # services that run all the while, too
+    # A service moved under traffic takes both cores, and what people feel of it is asserted: never two at a time.
+    tuple(f"tests/example/test_{name}.py" for name in ("demo", "service_live", "service_move")),
     tuple(
         f"tests/main/test_{name}.py"
         for name in ("after_the_move", "honest", "known_answers", "no_personal_data", "second_run")
@@ -38,8 +40,9 @@ TOGETHER = (
 LONG = (
     "tests/example/contract/",
     "tests/main/test_after_the_move.py",
+    "tests/example/test_demo.py",
     *(f"tests/{name}.py" for name in (
-        "example/test_demo", "example/test_service_live", "live/test_cutover", "live/test_end", "live/test_delta",
+        "live/test_cutover", "live/test_end", "live/test_delta",
         "crash/test_everywhere_live", "crash/test_everywhere_whole", "crash/test_kill", "stores/test_conformance",
     )),
 )  # fmt: skip

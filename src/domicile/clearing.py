@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from domicile import cutover, erase, stating, verify
 from domicile.config import Config
@@ -152,6 +153,7 @@ class Clearing:
                 self.record.state(stating.erasure_outcome(intent, done))
             words[0] = f"{rows} rows deleted or blanked at the source, nothing else touched"
         self.record.journal.put("rows_left", self.source.remaining(), int)
+        self.record.journal.put("erased_at", self.host.now(), datetime)
         self._lead_home(scope)
         self.record.journal.put("erase_done", value=True, kind=bool)
 

@@ -32,13 +32,31 @@ class Location(FileModel):
 
 
 class StoreRule(FileModel):
-    """One system that holds data; `files` says how a sweep reads its files: on this machine if it can, or by SQL."""
+    """One database; `files` says how a sweep reads its server's files: on this machine if it can, or by SQL."""
 
     kind: Literal["postgresql"]
     location: str
     dsn: str
     home_of: str | None = None
     files: Literal["auto", "sql"] = "auto"
+
+
+class CopiesRule(FileModel):
+    """A folder of copies of the source `of`: its archived WAL, or its dumps.
+
+    `removed_by` says who removes those made before the erasure: `apply` waits for the operator, or does it itself.
+    Those that have to be kept until a day are `blocked-until` that day.
+    """
+
+    kind: Literal["archive", "dumps"]
+    location: str
+    of: str
+    path: Annotated[str, Field(min_length=1, max_length=4096)]
+    removed_by: Literal["operator", "engine"] = "operator"
+    keep_until: date | None = None
+
+
+AnyStore = Annotated[StoreRule | CopiesRule, Field(discriminator="kind")]
 
 
 class EvidenceRule(FileModel):
@@ -197,7 +215,7 @@ class Config(FileModel):
     programme: Programme
     policy: Policy
     locations: Annotated[dict[str, Location], Field(min_length=1)]
-    stores: Annotated[dict[str, StoreRule], Field(min_length=1)]
+    stores: Annotated[dict[str, AnyStore], Field(min_length=1)]
     subject: SubjectRule
     other_subjects: Annotated[tuple[SubjectRule, ...], Field(max_length=16)] = ()
     directory: DirectoryRule | None = None
@@ -221,12 +239,22 @@ class Config(FileModel):
         return self.subject.dataset.split(".", 1)[0]
 
     @property
+    def databases(self) -> dict[str, StoreRule]:
+        """The stores that are databases, by name."""
+        return {name: store for name, store in self.stores.items() if isinstance(store, StoreRule)}
+
+    @property
+    def around(self) -> dict[str, CopiesRule]:
+        """The folders of copies of the source, by name."""
+        return {name: store for name, store in self.stores.items() if isinstance(store, CopiesRule)}
+
+    @property
     def home_stores(self) -> dict[str, str]:
         """Home location → the store there that takes the source's data, for the homes that the policy names."""
         wanted = set(self.policy.homes.values())
         return {
             store.location: name
-            for name, store in self.stores.items()
+            for name, store in self.databases.items()
             if store.home_of == self.source and store.location in wanted
         }
 
@@ -256,18 +284,35 @@ def _wrong_names(config: Config) -> Iterator[str]:
 
 
 def _wrong_stores(config: Config) -> Iterator[str]:
+    databases = config.databases
     for name, store in config.stores.items():
         if store.location not in config.locations:
             yield f"stores.{name}.location: {store.location} is not in `locations`"
-        if store.home_of and store.home_of not in config.stores:
-            yield f"stores.{name}.home_of: {store.home_of} is not in `stores`"
-    if config.source not in config.stores:
-        yield f"subject.dataset: {config.source} is not in `stores`"
-    elif config.stores[config.source].home_of:
+    for name, database in databases.items():
+        if database.home_of and database.home_of not in databases:
+            yield f"stores.{name}.home_of: {database.home_of} is not in `stores`, or no database"
+    if config.source not in databases:
+        yield f"subject.dataset: {config.source} is not in `stores`, or no database"
+    elif databases[config.source].home_of:
         yield f"subject.dataset: {config.source} is a home; the subject dataset lies at the source"
-    taken = [store.location for store in config.stores.values() if store.home_of == config.source]
+    taken = [store.location for store in databases.values() if store.home_of == config.source]
     for location in {place for place in taken if taken.count(place) > 1}:
         yield f"stores: two stores at {location} have `home_of: {config.source}`"
+    yield from _wrong_around(config)
+
+
+def _wrong_around(config: Config) -> Iterator[str]:
+    paths: dict[str, str] = {}
+    for name, store in config.around.items():
+        if store.of != config.source:
+            yield f"stores.{name}.of: {store.of} is not {config.source}, the store that data leaves"
+        if not store.path.startswith("/"):
+            yield f"stores.{name}.path: {store.path} is not absolute; write it from / on"
+        place = store.path.rstrip("/") + "/"
+        for other, path in paths.items():
+            if place.startswith(path) or path.startswith(place):
+                yield f"stores.{name}.path: lies in, or around, the path of {other}; each file belongs to one store"
+        paths[name] = place
 
 
 def _wrong_homes(config: Config) -> Iterator[str]:

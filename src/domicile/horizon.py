@@ -1,27 +1,36 @@
-"""The horizon: every copy of the source's server, listed for the plan, emptied after the erase, searched, and judged.
+"""The horizon: every copy of the source, listed for the plan, emptied after the erase, searched, and judged.
 
-The server's side is `stores.postgres.horizon`, the search is `sweep`; this joins the two for one source. Nothing is
+The server's side is `stores.postgres.horizon`, the folders around it are `surroundings`, the search is `sweep`; this
+joins them for one source. Nothing is
 ever left out: what the plan listed gets a verdict, and a copy that appeared since is named as not proven (P3, P11).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from domicile import sweep
 from domicile.config import Config
 from domicile.events import Advanced, Listener, Noted
-from domicile.model import Home, Scope
+from domicile.model import Finding, Home, Scope
 from domicile.predicates import SweepPredicate, SweptCopy, SweptRows, SweptTokens
 from domicile.proof import Copy, CopyVerdict, Verdict
+from domicile.stores.around import Boundary
 from domicile.stores.postgres import horizon as server
-from domicile.stores.postgres.copies import CopyKind, copy_id, looked
+from domicile.stores.postgres.copies import CopyKind, Outcome, copy_id, looked
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.session import application_path, faults
 from domicile.stores.postgres.source import PostgresSource
+from domicile.surroundings import Removing, Surroundings
 from domicile.sweep.sources import not_looked_for, token_sources
+
+_ELSEWHERE = {
+    CopyKind.ARCHIVE: "archive", CopyKind.STANDBYS: "", CopyKind.SUBSCRIBERS: "", CopyKind.SUBSCRIPTIONS: "",
+    CopyKind.FOREIGN_TABLES: "",
+}  # fmt: skip
+"""Copies of which the server only says that there are some, and the kind of store that holds such; empty: none yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +44,27 @@ class Judged:
     locks_ms: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Treated:
+    """What was done to each copy: of the server, and of each folder around it, with the boundary that it held to."""
+
+    server: tuple[Outcome, ...]
+    around: Mapping[str, tuple[Outcome, ...]] = field(default_factory=dict)
+    boundary: Boundary | None = None
+
+    @property
+    def copies(self) -> int:
+        """How many copies were treated or looked at."""
+        return len(self.server) + sum(map(len, self.around.values()))
+
+
 class Horizon:
     """The copies of one source, seen over its own session."""
 
-    def __init__(self, source: PostgresSource, scope: Scope, config: Config, *, listener: Listener) -> None:
+    def __init__(
+        self, source: PostgresSource, scope: Scope, config: Config, around: Surroundings, *, listener: Listener
+    ) -> None:
+        self._around = around
         self._source = source
         self._scope = scope
         self._config = config
@@ -52,16 +78,52 @@ class Horizon:
         location = self._config.stores[self._source.name].location
         datasets = {dataset.table: str(dataset.id) for dataset in self._scope.datasets}
         datasets |= {item.table: str(item.id) for item in self._scope.derived}
-        return tuple(
+        own = tuple(
             Copy(
                 id=self._id(copy.id), store=self._source.name, location=location, kind=copy.kind.value,
                 dataset=datasets.get(copy.relation) if copy.relation else None, method=copy.method,
             )
             for copy in self._copies()
         )  # fmt: skip
+        return (*own, *self._around.inventory())
 
-    def treat(self) -> tuple[server.Outcome, ...]:
-        """Empty what can be emptied; one outcome a copy."""
+    def outside(self) -> tuple[Finding, ...]:
+        """What the server says lies elsewhere and no store of the file holds, and what has to be kept for a while."""
+        known = {store.kind for store in self._config.around.values()}
+        unknown = tuple(
+            Finding(
+                kind="unknown store", where=self._id(copy.id), count=1,
+                text=f"{copy.kind.value}: {copy.why}; no store of the file is that",
+                remedy="name it in `stores`, or see to it by hand: it stays `unknown`",
+            )
+            for copy in self._copies()
+            if copy.kind in _ELSEWHERE and not copy.observable and _ELSEWHERE[copy.kind] not in known
+        )  # fmt: skip
+        blocked = tuple(
+            Finding(
+                kind="blocked until", where=name, count=1, text=f"its copies have to be kept until {day}",
+                rule="keep_until",
+            )
+            for name, day in self._around.blocked()
+        )  # fmt: skip
+        return (*unknown, *blocked)
+
+    def treat(self, *, erased_at: datetime, removing: Removing, before: Treated | None = None) -> Treated:
+        """Empty what can be emptied, the server first; one outcome a copy.
+
+        With what was done `before`, only the folders are treated again: the server's treatment holds.
+        """
+        outcomes = before.server if before else self._treat_server()
+        if not self._around:
+            return Treated(server=outcomes)
+        boundary = (before and before.boundary) or self._around.boundary(erased_at)
+        return Treated(server=outcomes, around=self._around.treat(boundary, removing=removing), boundary=boundary)
+
+    def refuse_waiting(self, treated: Treated) -> None:
+        """Raise Waiting while a person has to remove something around the server."""
+        self._around.refuse_waiting(treated.around)
+
+    def _treat_server(self) -> tuple[server.Outcome, ...]:
 
         def progress(text: str) -> None:
             self._listener(Advanced(stage="horizon", units=0, text=text))
@@ -74,16 +136,18 @@ class Horizon:
     def search(  # noqa: PLR0913 - what, where, and what the statement says
         self,
         homes: Mapping[Home, PostgresHome],
-        outcomes: Sequence[server.Outcome],
+        treated: Treated,
         *,
         planned: Sequence[str],
+        removed: Sequence[str],
         seed: int,
         canaries: Sequence[str],
         rows_left: int,
         now: datetime,
         plan: str,
     ) -> Judged:
-        """Read the tokens at every home, search the source for them, and judge each planned copy."""
+        """Read the tokens at every home, search the source and its surroundings, and judge each planned copy."""
+        outcomes = treated.server
         tokens = self._tokens(homes, seed, canaries)
         copies = self._copies()
 
@@ -97,20 +161,26 @@ class Horizon:
                 copies,
                 self._tables,
                 progress=progress,
-                sql_only=self._config.stores[self._source.name].files == "sql",
+                sql_only=self._config.databases[self._source.name].files == "sql",
             )
         verdicts = {
             self._id(verdict.copy): verdict for verdict in sweep.decide_all(copies, outcomes, result, rows_erased=True)
         }
         if rows_left:
             verdicts |= self._rows_are_left(rows_left)
+        around = tuple(self._around.search(tokens, treated.around, planned, removed=removed))
+        verdicts |= {verdict.copy: verdict for seen in around for verdict in seen.verdicts}
         judged, notes = _judge_planned(planned, verdicts)
         for note in notes:
             self._listener(Noted(text=note))
         return Judged(
             sweep=self._statement(
                 result,
-                swept=(*_searched(copies, result), *_absent(copies, outcomes, result)),
+                swept=(
+                    *(self._of_server(item) for item in _searched(copies, result)),
+                    *(self._of_server(item) for item in _absent(copies, outcomes, result)),
+                    *(item for seen in around for item in _searched(seen.copies, seen.result)),
+                ),
                 canaries=len(set(canaries)),
                 rows_left=rows_left,
                 planned=planned,
@@ -119,7 +189,7 @@ class Horizon:
             ),
             verdicts=judged,
             not_proven=(*notes, *_tokens_not_searched(result), *filter(None, [not_looked_for(self._scope)])),
-            hits=sum(bool(found.hits) for found in result.copies),
+            hits=sum(bool(found.hits) for one in (result, *(seen.result for seen in around)) for found in one.copies),
             locks_ms={self._id(item.copy): item.lock_ms for item in outcomes if item.lock_ms is not None},
         )
 
@@ -152,14 +222,13 @@ class Horizon:
         plan: str,
     ) -> SweepPredicate:
         counts, wanted = result.tokens, set(planned)
-        named = [replace(item, id=self._id(item.id)) for item in swept]
         return SweepPredicate(
             plan=plan,
             swept_at=now,
             tokens=SweptTokens(
                 searched=counts.searched, not_searchable=counts.too_short + counts.common, canaries=canaries
             ),
-            copies=tuple(item for item in named if item.id in wanted),
+            copies=tuple(item for item in swept if item.id in wanted),
             rows=SweptRows(datasets=len(self._tables), hits=rows_left),
         )
 
@@ -168,6 +237,9 @@ class Horizon:
             return server.inventory(
                 self._source.connection, self._tables, self._derived, directory=self._config.directory is not None
             )
+
+    def _of_server(self, item: SweptCopy) -> SweptCopy:
+        return replace(item, id=self._id(item.id))
 
     def _id(self, copy: str) -> str:
         return f"{self._source.name}/{copy}"

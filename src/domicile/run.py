@@ -12,9 +12,10 @@ anywhere and begun again (P5). Intent is in the log before an irreversible effec
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
@@ -25,7 +26,7 @@ from domicile.clearing import Clearing
 from domicile.config import Config
 from domicile.errors import BadFile, Refused, Undecided, WorldChanged
 from domicile.events import Listener, Noted, silent
-from domicile.horizon import Horizon, Judged
+from domicile.horizon import Horizon, Judged, Treated
 from domicile.host import Host
 from domicile.journal import Journal
 from domicile.keys import parse_vkey
@@ -45,12 +46,14 @@ from domicile.predicates import (
     ApproverKey,
     CertificatePredicate,
     ErasurePredicate,
+    FindingPredicate,
     Predicate,
 )
 from domicile.proof import Copy, Fence
 from domicile.record import Record
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
+from domicile.surroundings import Surroundings
 from domicile.transfer import transfer
 from domicile.workspace import Workspace
 
@@ -121,7 +124,7 @@ class Run:
         self.journal.close()
 
     def _dsn(self, store: str) -> str:
-        return self.host.secret(self.config.stores[store].dsn, base=self.workspace.base)
+        return self.host.secret(self.config.databases[store].dsn, base=self.workspace.base)
 
     # -- plan ----------------------------------------------------------------------------------------------------
 
@@ -143,8 +146,12 @@ class Run:
             for store in self.homes.values():
                 store.refuse_unless_empty()
             manifest = self.source.survey(scope)
-            copies = self._copies(scope)
-            plan = make_plan(self.config, self.config_bytes, catalogue, scope, manifest, copies, now=self.record.now())
+            horizon = self._horizon(scope)
+            copies = horizon.inventory()
+            plan = make_plan(
+                self.config, self.config_bytes, catalogue, scope, manifest, copies, outside=horizon.outside(),
+                now=self.record.now(),
+            )  # fmt: skip
             words[0] = f"{sum(plan.subjects.values())} subjects, {plan.slices} slices, {len(copies)} copies"
         from domicile.stores.postgres.staging import refuse_undecided  # noqa: PLC0415
 
@@ -153,7 +160,9 @@ class Run:
         return plan
 
     def _horizon(self, scope: Scope) -> Horizon:
-        return Horizon(self.source, scope, self.config, listener=self.record.listener)
+        listener = self.record.listener
+        around = Surroundings(self.source, self.config, host=self.host, listener=listener)
+        return Horizon(self.source, scope, self.config, around, listener=listener)
 
     def _copies(self, scope: Scope) -> tuple[Copy, ...]:
         return self._horizon(scope).inventory()
@@ -195,10 +204,13 @@ class Run:
 
     # -- apply ---------------------------------------------------------------------------------------------------
 
-    def apply(self, *, until: Stage = Stage.CERTIFY, yes: bool = False, close: bool = False) -> None:
+    def apply(
+        self, *, until: Stage = Stage.CERTIFY, yes: bool = False, close: bool = False, as_it_is: bool = False
+    ) -> None:
         """Drive all stages to `until`; stop with Waiting where a person has to decide.
 
-        Nothing is erased without `yes`, and a move under way is not ended without `close`.
+        Nothing is erased without `yes`, and a move under way is not ended without `close`. What a person still has to
+        remove from around the source is waited for, unless it is to be judged `as_it_is`.
         """
         self._refuse_given_up()
         plan, plan_bytes = self.load_plan()
@@ -224,7 +236,7 @@ class Run:
             self.clearing.erase(scope, clearance, yes=yes)
             if until is Stage.ERASE:
                 return
-        judged = self._sweep(scope)
+        judged = self._sweep(scope, as_it_is=as_it_is)
         if until is Stage.SWEEP:
             return
         self._certify(judged, plan_bytes)
@@ -359,7 +371,7 @@ class Run:
 
     # -- sweep and certify ---------------------------------------------------------------------------------------
 
-    def _sweep(self, scope: Scope) -> Judged:
+    def _sweep(self, scope: Scope, *, as_it_is: bool) -> Judged:
         kept = self.journal.get("judged", Judged)
         if kept is not None and self.journal.get("sweep_stated", bool):
             return kept
@@ -368,13 +380,13 @@ class Run:
         self.source.drop_staging()
         horizon = self._horizon(scope)
         planned = tuple(copy.id for copy in self.ledger.plan().copies)
-        with self.record.timed("horizon", total=len(planned), unit="copies") as words:
-            outcomes = horizon.treat()
-            words[0] = f"{len(outcomes)} copies treated or looked at"
+        treated = self._treat(horizon, planned)
+        if not as_it_is:
+            horizon.refuse_waiting(treated)
         with self.record.timed("sweep") as words:
             seed = int.from_bytes(self.key[:8], "big")
             judged = horizon.search(
-                self.homes, outcomes, planned=planned, seed=seed, canaries=self._canaries(),
+                self.homes, treated, planned=planned, removed=self._removed(), seed=seed, canaries=self._canaries(),
                 rows_left=self.journal.get("rows_left", int) or 0, now=self.record.now(), plan=self.ledger.plan().plan,
             )  # fmt: skip
             words[0] = f"{judged.sweep.tokens.searched} values looked for, {judged.hits} copies hold some"
@@ -382,6 +394,28 @@ class Run:
         self.record.state(judged.sweep)
         self.journal.put("sweep_stated", value=True, kind=bool)
         return judged
+
+    def _treat(self, horizon: Horizon, planned: Sequence[str]) -> Treated:
+        """Treat the horizon: its server once, as people may take days over what lies around it."""
+        kept = self.journal.get("treated", Treated)
+        with self.record.timed("horizon", total=len(planned), unit="copies") as words:
+            erased_at = self.journal.get("erased_at", datetime) or self.record.now()
+            treated = horizon.treat(erased_at=erased_at, removing=self._removing, before=kept)
+            words[0] = f"{treated.copies} copies treated or looked at"
+        if treated.boundary is not None:
+            self.journal.put("treated", treated, Treated)
+        return treated
+
+    def _removing(self, copy: str, things: int, done: bool) -> None:
+        """State what goes from a folder before it goes, and that it is gone (P7)."""
+        self.record.state(stating.removal_statement(self.ledger.plan().plan, copy, things, done=done))
+
+    def _removed(self) -> tuple[str, ...]:
+        """The copies whose removal the log tells of."""
+        found = (recorded.predicate for recorded in self.ledger.statements())
+        return tuple(
+            one.where for one in found if isinstance(one, FindingPredicate) and one.kind == stating.TO_BE_REMOVED
+        )
 
     def _canaries(self) -> tuple[str, ...]:
         reference = self.config.policy.canaries

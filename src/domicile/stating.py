@@ -88,6 +88,16 @@ def finding_statements(plan: str, manifest: Manifest) -> Iterator[FindingPredica
         yield FindingPredicate(plan=plan, kind=finding.kind, where=finding.where, count=finding.count, text=text)
 
 
+TO_BE_REMOVED = "to be removed"
+
+
+def removal_statement(plan: str, copy: str, things: int, *, done: bool) -> FindingPredicate:
+    """State that things made before the erasure are about to go from a folder around the source, or have gone (P7)."""
+    kind = "removed" if done else TO_BE_REMOVED
+    text = "what was made before the erasure is gone" if done else "made before the erasure"
+    return FindingPredicate(plan=plan, kind=kind, where=copy, count=things, text=text)
+
+
 def transfer_statements(
     plan: str, home: Home, slices: Sequence[Slice], measures: Mapping[SliceId, Measure]
 ) -> Iterator[TransferPredicate]:

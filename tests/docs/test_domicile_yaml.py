@@ -24,6 +24,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "policy.public": config.PublicRule,
     "locations": config.Location,
     "stores": config.StoreRule,
+    "stores of copies": config.CopiesRule,
     "subject": config.SubjectRule,
     "subject.market": config.Market,
     "subject.market.evidence": config.EvidenceRule,

@@ -78,6 +78,7 @@ def test_the_inventory_lists_every_kind_whatever_the_role_may(guest: psycopg.Con
     as_superuser = inventory(guest, [PEOPLE])
     guest.execute("SET ROLE guest")
     optional = {CopyKind.SLOT, CopyKind.TABLESPACE, CopyKind.DERIVED_TABLE, CopyKind.DIRECTORY}
+    optional |= {CopyKind.ARCHIVED_WAL, CopyKind.DUMP, CopyKind.BASE_BACKUP, CopyKind.OTHER_FILES}  # of folders
     assert {copy.id for copy in as_superuser} == {copy.id for copy in as_guest}
     assert set(CopyKind) - optional == {copy.kind for copy in as_guest}
     assert not any(

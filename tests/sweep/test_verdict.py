@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from itertools import product
 
 import pytest
@@ -37,6 +38,9 @@ def outcome(treatment: Treatment) -> Outcome:
         (Verdict.PRESENT, DONE, FOUND, ASKED),
         (Verdict.PRESENT, None, CLEAN, ASKED),
         (Verdict.PRESENT, outcome(Treatment.HELD), CLEAN, ASKED),
+        (Verdict.PRESENT, outcome(Treatment.BLOCKED), CLEAN, ASKED),
+        (Verdict.ERASED_UNVERIFIED, outcome(Treatment.GONE), CLEAN, ASKED),
+        (Verdict.PRESENT, outcome(Treatment.GONE), FOUND, ASKED),
         (Verdict.UNKNOWN, outcome(Treatment.NOT_PERMITTED), CLEAN, ASKED),
         (Verdict.UNKNOWN, outcome(Treatment.UNSEEN), CLEAN, ASKED),
         (Verdict.ERASED_UNVERIFIED, DONE, None, ASKED),
@@ -59,6 +63,13 @@ def test_p3_a_hit_is_present_whatever_was_done(kind: CopyKind) -> None:
     copy = replace(COPY, kind=kind)
     for treatment in Treatment:
         assert Verdict.PRESENT == decide(copy, outcome(treatment), FOUND, ASKED).verdict
+
+
+def test_p11_what_may_not_go_before_a_day_is_blocked_until_then_whatever_it_holds() -> None:
+    blocked = replace(outcome(Treatment.BLOCKED), until=date(2030, 2, 3))
+    for search in (None, CLEAN, FOUND, GAPPED):
+        said = decide(COPY, blocked, search, ASKED)
+        assert (Verdict.BLOCKED_UNTIL, datetime(2030, 2, 3, tzinfo=UTC)) == (said.verdict, said.until)
 
 
 def test_p11_only_a_full_clean_search_of_what_was_treated_verifies() -> None:

@@ -188,7 +188,7 @@ def show_map(
     export_file = _export_file(export) if export is not None else None
     parsed, _ = config.read(file)
     host = Host()
-    dsn = host.secret(parsed.stores[parsed.source].dsn, base=file.resolve().parent)
+    dsn = host.secret(parsed.databases[parsed.source].dsn, base=file.resolve().parent)
     source = PostgresSource(dsn, key=DIGEST_KEY_OF_NO_RUN, name=parsed.source, host=host)
     catalogue = source.catalogue()
     source.close()

@@ -100,7 +100,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _served(parsed: config.Config, file: Path) -> Served:
-    store = parsed.stores[parsed.source]
+    store = parsed.databases[parsed.source]
     return Served(
         dsn=Host().secret(store.dsn, base=Workspace(file).base), store=parsed.source, location=store.location,
         kind=DatasetId(parsed.subject.dataset), homes=tuple(parsed.home_stores),

@@ -52,7 +52,7 @@ def _opened(file: Path) -> Iterator[_Open]:
     with ExitStack() as stack:
         servers = {}
         for location, store in stores.items():
-            session = connect(host.secret(config.stores[store].dsn, base=file.parent), store=store)
+            session = connect(host.secret(config.databases[store].dsn, base=file.parent), store=store)
             stack.callback(session.close)
             reached_by = _reached_by(config, location, host, file.parent)
             servers[location] = Server(connection=session, store=store, reached_by=reached_by)
@@ -65,7 +65,7 @@ def _reached_by(config: Config, location: str, host: Host, base: Path) -> str | 
 
 
 def _decided(config: Config, servers: dict[str, Server], host: Host, base: Path) -> Publishing:
-    dsn = host.secret(config.stores[config.source].dsn, base=base)
+    dsn = host.secret(config.databases[config.source].dsn, base=base)
     source = PostgresSource(dsn, key=b"", name=config.source, host=host)
     try:
         scope = resolve(config, source.catalogue())

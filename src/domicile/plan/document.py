@@ -112,9 +112,10 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
     manifest: Manifest,
     copies: Sequence[Copy],
     *,
+    outside: Sequence[Finding] = (),
     now: datetime,
 ) -> Plan:
-    """Put together what the survey counted and the inventory lists."""
+    """Put together what the survey counted and the inventory lists; `outside` is what it found beyond the file."""
     refuse_expired(config, now.date())
     refuse_private_keys(config, scope)
     sizes = {table.name: (table.rows_estimate, table.bytes) for table in catalogue.tables}
@@ -141,12 +142,18 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
         silenced=silenced(scope, catalogue),
         tallies=manifest.tallies,
         slices=len(manifest.slices),
-        findings=manifest.findings,
+        findings=(*manifest.findings, *outside),
         copies=tuple(copies),
         approvals_threshold=config.policy.approvals.erase.threshold,
         approvers=config.policy.approvals.erase.of,
         forecast=forecast(datasets, manifest, config.programme.deadline, copies=len(copies), now=now),
-        not_proven=(*NOT_PROVEN, *_excepted(config), *_directory(config), *_unlogged(catalogue, scope)),
+        not_proven=(
+            *NOT_PROVEN,
+            *_excepted(config),
+            *_directory(config),
+            *_unlogged(catalogue, scope),
+            *(f"{finding.where}: {finding.text}" for finding in outside),
+        ),
     )
 
 

@@ -160,8 +160,8 @@ class _Resolver:
     def _here(self, name: str) -> bool:
         """Whether the dataset's rows are some to move or to leave; what is derived holds none of its own."""
         store, table = split_dataset_id(name)
-        if store not in self.config.stores:
-            raise BadFile(f"datasets.{name}: store {store} is not in `stores`")
+        if store not in self.config.databases:
+            raise BadFile(f"datasets.{name}: store {store} is not in `stores`, or no database")
         if store != self.source:
             raise BadFile(f"datasets.{name}: lies in store {store}; datasets are those of the source, {self.source}")
         if any(item.id == name for item in self.derived):

@@ -1,14 +1,16 @@
-"""The sweep: looks for what should be gone, in files and rows of one server, and says what each copy's verdict is.
+"""The sweep: looks for what should be gone, and says what each copy's verdict is.
 
-`collect` reads the tokens at home, `without_common` drops those that others may bear, `sweep_server` searches,
-`decide_all` judges. What a sweep can't see: docs/horizon.md.
+`collect` reads the tokens at home, `without_common` drops those that others may bear, `sweep_server` searches files and
+rows of a server, `sweep_folder` a folder of copies around it, `decide_all` judges. What a sweep can't see:
+docs/horizon.md.
 """
 
 from __future__ import annotations
 
+from domicile.sweep.folder import sweep_folder
 from domicile.sweep.rows import staying
 from domicile.sweep.search import CopySearch, Finding, Gap, SearchResult
-from domicile.sweep.server import sweep_server
+from domicile.sweep.server import encodings, sweep_server
 from domicile.sweep.tokens import Limits, Source, TokenClass, TokenCounts, Tokens, collect, without_common
 from domicile.sweep.verdict import decide, decide_all, roll_up
 
@@ -25,8 +27,10 @@ __all__ = [
     "collect",
     "decide",
     "decide_all",
+    "encodings",
     "roll_up",
     "staying",
+    "sweep_folder",
     "sweep_server",
     "without_common",
 ]

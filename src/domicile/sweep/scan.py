@@ -13,11 +13,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from domicile.errors import NotPermitted
-from domicile.stores.postgres.files import READ_BYTES, Files, Layout, Place, ServerFile, Shape, Unread
+from domicile.stores.around import Placing
+from domicile.stores.postgres.files import READ_BYTES, Files, Place, ServerFile, Shape, Unread
 from domicile.stores.postgres.pages import (
     ToastAssembler,
     carve_chunks,
@@ -33,6 +35,9 @@ WAL_AHEAD_BYTES = 512 * 1024  # a record with images is at most 33 pages long
 LOOSE_AHEAD_BYTES = 32 * 1024
 PAGE_POSITION_BYTES = 10  # pd_lsn and pd_checksum (`bufpage.h`)
 CLEAN_PAGES_MAX = 4096  # at 8 KiB: 32 MiB; a new database has about 900
+_SEGMENT = re.compile(
+    r"(?P<start>(.*/)?[0-9A-F]{8})(?P<log>[0-9A-F]{8})(?P<segment>[0-9A-F]{8})(?P<packed>(\.[a-z0-9]+)?)"
+)
 _TAR_AT = 257  # of the magic in the header of a tar's first file
 _ARCHIVES = (
     b"\x1f\x8b",
@@ -52,7 +57,7 @@ class Scan:
     """One pass over a server's files."""
 
     files: Files
-    layout: Layout
+    layout: Placing
     tally: Tally
     _clean: dict[bytes, int] = field(default_factory=dict, repr=False)
 
@@ -197,16 +202,13 @@ class Scan:
         return b"".join(parts)
 
     def _following(self, path: str) -> str | None:
-        """Name the segment after this one, as the server numbers them."""
-        folder, _, name = path.rpartition("/")
-        if len(name) != 24:
+        """Name the segment after this one, as the server numbers them; packed ones end alike."""
+        match = _SEGMENT.fullmatch(path)
+        if match is None:
             return None
         per_log = 0x100000000 // self.layout.geometry.wal_segment
-        try:
-            number = int(name[8:16], 16) * per_log + int(name[16:], 16) + 1
-        except ValueError:
-            return None
-        return f"{folder}/{name[:8]}{number // per_log:08X}{number % per_log:08X}"
+        number = int(match["log"], 16) * per_log + int(match["segment"], 16) + 1
+        return f"{match['start']}{number // per_log:08X}{number % per_log:08X}{match['packed']}"
 
     def _wal_piece(self, piece: bytes, spot: Spot, offset: int, assembler: ToastAssembler) -> None:
         geometry = self.layout.geometry

@@ -34,8 +34,8 @@ def sweep_server(  # noqa: PLR0913 - what, where, and how far to go
     Every copy of `copies` that is ever searched is in the result, with a gap where it could not be seen. Raise
     Unreachable when the connection breaks.
     """
-    encodings, strange = _encodings(conn)
-    tally = Tally(tokens.matcher(encodings=encodings))
+    known, strange = encodings(conn)
+    tally = Tally(tokens.matcher(encodings=known))
     way = reach(conn, sql_only=sql_only)
     try:
         for copy in _in_files(copies) if strange else ():
@@ -99,7 +99,7 @@ def _in_files(copies: Sequence[Copy]) -> list[str]:
     return [copy.id for copy in copies if looked(copy.kind) in {Looked.FILES, Looked.ROWS_AND_FILES}]
 
 
-def _encodings(conn: psycopg.Connection) -> tuple[list[str], list[str]]:
+def encodings(conn: psycopg.Connection) -> tuple[list[str], list[str]]:
     """The encodings of the server's databases: those that Python knows, by its names, and those that it doesn't.
 
     UTF8 is searched anyway; SQL_ASCII holds the bytes that somebody sent, which are searched as they came.

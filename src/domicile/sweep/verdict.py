@@ -2,6 +2,7 @@
 
 Rules, the first that fits decides:
 
+ 0. it may not go before a day, so nothing was done      → `blocked-until` that day, whatever was found in it
  1. a hit                                                → `present`, also in another database of the server: the
     person's data lies there, whoever put it there. Only values that strangers may bear as well (names, addresses,
     texts), and only in other databases, whose rows nobody reads here → `unknown`: whose they are can't be told
@@ -13,7 +14,8 @@ Rules, the first that fits decides:
  7. the search left gaps                                 → the same
  8. nothing was searched for though rows were erased     → the same
  9. a sample of the tokens, and no structural proof      → the same
-10. otherwise: treated or observed, searched in full, nothing found → `erased-verified`
+10. gone by somebody else's hand                         → `erased-unverified`: where it went can't be seen
+11. otherwise: treated or observed, searched in full, nothing found → `erased-verified`
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
 
 from domicile.proof import CopyVerdict, Verdict
 from domicile.stores.postgres.copies import Copy, CopyKind, Looked, Outcome, Treatment, looked
@@ -51,6 +54,9 @@ class Question:
 
 def decide(copy: Copy, outcome: Outcome | None, search: CopySearch | None, question: Question) -> CopyVerdict:
     """Say what is known of one copy."""
+    if outcome is not None and outcome.treatment is Treatment.BLOCKED and outcome.until is not None:  # 0
+        until = datetime.combine(outcome.until, time(), UTC)
+        return CopyVerdict(copy=copy.id, verdict=Verdict.BLOCKED_UNTIL, why=_with_remedy(outcome), until=until)
     verdict, why = _decide(copy, outcome, search, question)
     return CopyVerdict(copy=copy.id, verdict=verdict, why=why)
 
@@ -64,16 +70,16 @@ def _decide(copy: Copy, outcome: Outcome | None, search: CopySearch | None, ques
         if copy.kind in MUST_BE_TREATED:
             return Verdict.PRESENT, f"not treated ({copy.method})"
         return Verdict.UNKNOWN, "neither treated nor looked at"
-    if outcome.treatment is Treatment.HELD:  # 2
+    if outcome.treatment in {Treatment.HELD, Treatment.BLOCKED}:  # 2; a block without a day is none
         return Verdict.PRESENT, _with_remedy(outcome)
     if outcome.treatment in {Treatment.NOT_PERMITTED, Treatment.UNSEEN}:  # 4
         return Verdict.UNKNOWN, _with_remedy(outcome)
     if looked(copy.kind) is Looked.NEVER:  # 5
         return _by_word(outcome, question)
     doubt = _doubt(outcome, search, question)
-    if doubt is None:  # 10
+    if doubt is None:  # 11
         return Verdict.ERASED_VERIFIED, f"{outcome.why}; searched in full, nothing found"
-    treated = outcome.treatment in _TREATED
+    treated = outcome.treatment in _TREATED | {Treatment.GONE}
     return (Verdict.ERASED_UNVERIFIED if treated else Verdict.UNKNOWN), f"{outcome.why}; {doubt}"
 
 
@@ -97,6 +103,8 @@ def _doubt(outcome: Outcome, search: CopySearch | None, question: Question) -> s
         return NO_TOKENS
     if question.sampled and outcome.treatment is not Treatment.PROVEN:  # 9
         return "only a sample of the tokens was looked for"
+    if outcome.treatment is Treatment.GONE:  # 10
+        return "by somebody else's hand: whether it was moved can't be seen"
     return None
 
 

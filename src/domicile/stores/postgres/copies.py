@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 
 from domicile.catalogue import TableName
@@ -41,6 +42,10 @@ class CopyKind(StrEnum):
     FOREIGN_TABLES = "foreign-tables"
     SUBSCRIPTIONS = "subscriptions"
     SERVER_FILES = "server-files"
+    ARCHIVED_WAL = "archived-wal"
+    DUMP = "dump"
+    BASE_BACKUP = "base-backup"
+    OTHER_FILES = "other-files"
     DUMPS_AND_BACKUPS = "dumps-and-backups"
     FREE_BLOCKS = "free-blocks"
 
@@ -80,6 +85,8 @@ class Treatment(StrEnum):
     DONE = "done"  # treated; only the search can tell whether it worked
     OBSERVED = "observed"  # nothing to treat; the search alone decides
     ABSENT = "absent"  # the server says there is no such copy
+    GONE = "gone"  # no longer there, by somebody else's hand: moved away or removed, nobody here can tell
+    BLOCKED = "blocked"  # may not go before `until`
     HELD = "held"  # something keeps the old bytes; `why` names it
     NOT_PERMITTED = "not permitted"  # the role may not
     UNSEEN = "unseen"  # can't be observed from this server
@@ -111,13 +118,14 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What `treat` did to one copy; `lock_ms` is how long others could not use it."""
+    """What `treat` did to one copy; `lock_ms` is how long others could not use it, `until` a day for `blocked`."""
 
     copy: str
     treatment: Treatment
     why: str
     remedy: str | None = None
     lock_ms: float | None = None
+    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

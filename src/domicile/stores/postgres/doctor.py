@@ -64,7 +64,7 @@ def _asked(
 ) -> Iterator[Check]:
     """Open a session and ask; a store that can't be reached is a check that doesn't hold."""
     try:
-        connection = connect(host.secret(config.stores[name].dsn, base=base), store=name)
+        connection = connect(host.secret(config.databases[name].dsn, base=base), store=name)
     except DomicileError as fault:
         yield Check(store=name, what="connection", holds=False, needed_for="everything", remedy=str(fault))
         return

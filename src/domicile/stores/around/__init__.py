@@ -1,0 +1,82 @@
+"""Folders of copies of a database, of which the database itself knows nothing: its archived WAL, its dumps.
+
+The server names no file that was copied away from it; a folder that the file names is looked through instead. Each
+thing in it is a copy, or belongs to the one copy of what nobody knows there. What was made before the erasure holds
+what was erased, whatever its name and its date of change say: a thing is `old` unless it is known to be younger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from domicile.stores.postgres.copies import Copy, Outcome
+from domicile.stores.postgres.files import Files, Place, Storage
+from domicile.stores.postgres.pages import Geometry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boundary:
+    """From when on a copy of the source holds nothing of what was erased.
+
+    `erased_at` is when the last row had gone, `segment` the WAL segment that was written when the server's own horizon
+    had been treated: older WAL can hold images of pages with dead rows. `archived` is what the server archived last, by
+    its own word.
+    """
+
+    erased_at: datetime
+    segment: str
+    archived: str | None = None
+
+
+Announce = Callable[[str, Sequence[str]], None]
+"""Told of a copy and the things in it that are about to go, and again (without things) when they are gone (P7)."""
+
+
+class Around(Protocol):
+    """One folder. Faults of the file system are NotPermitted, and name the path."""
+
+    @property
+    def name(self) -> str:
+        """The store's name in `domicile.yaml`."""
+        ...
+
+    def inventory(self) -> tuple[Copy, ...]:
+        """List the copies: those that are known for what they are, and one for all else, also of what comes later."""
+        ...
+
+    def old(self, boundary: Boundary) -> tuple[str, ...]:
+        """Name the things that were, or may have been, made before the boundary and are to go."""
+        ...
+
+    def treat(self, boundary: Boundary, *, remove: bool, announce: Announce) -> tuple[Outcome, ...]:
+        """Remove what is old, if that is ours to do; one outcome a copy, what is left of it said. Safe to repeat."""
+        ...
+
+    def files(self) -> Files:
+        """The files, to be searched."""
+        ...
+
+    def placing(self, geometry: Geometry) -> Placing:
+        """Say whose bytes each file holds, of a cluster of that geometry."""
+        ...
+
+
+class Placing(Protocol):
+    """The map from a path to its copy, as a search wants it."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """The sizes the cluster was made with."""
+        ...
+
+    @property
+    def by_path(self) -> Mapping[str, Storage]:
+        """Files that have to be there."""
+        ...
+
+    def place(self, path: str) -> Place:
+        """Say whose bytes a file holds, and how they are laid out."""
+        ...

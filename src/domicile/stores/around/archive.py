@@ -1,0 +1,220 @@
+"""A folder of archived WAL: segments by their names, packed or not, history and label files (`xlogarchive.c`).
+
+A segment before the boundary can hold what was erased, so all of them go; of another timeline than the boundary's, an
+earlier one is older as a whole, and a later one nobody can place: it stays and is held.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import lz4.frame
+
+from domicile.stores.around import Announce, Boundary
+from domicile.stores.around.folder import Folder, Thing
+from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment, copy_id
+from domicile.stores.postgres.files import Files, LocalFiles, Place, ServerFile, Shape, Storage, Unread
+from domicile.stores.postgres.pages import Geometry
+
+SEGMENT: Final = re.compile(r"(?P<segment>[0-9A-F]{24})(\.partial)?(?P<packed>\.(gz|bz2|xz|lz4|zst))?")
+SEGMENT_BYTES_MAX: Final = 1024 * 1024 * 1024
+_Opened: TypeAlias = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | lz4.frame.LZ4FrameFile
+_UNPACKERS: Final[Mapping[str, Callable[[Path], _Opened]]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".lz4": lz4.frame.open,
+}
+SEGMENTS: Final = copy_id(CopyKind.ARCHIVED_WAL)
+OTHERS: Final = copy_id(CopyKind.OTHER_FILES)
+
+
+class Archive:
+    """The archive that a server's `archive_command` fills; `keep_until`: the day before which nothing of it may go."""
+
+    def __init__(self, name: str, path: Path, *, keep_until: date | None, now: datetime) -> None:
+        self._folder = Folder(store=name, path=path)
+        self._blocked = keep_until if keep_until is not None and now.date() < keep_until else None
+
+    @property
+    def name(self) -> str:
+        """The store's name."""
+        return self._folder.store
+
+    def inventory(self) -> tuple[Copy, ...]:
+        """List two copies: all segments, and all else."""
+        segments, others = self._sorted()
+        size = sum(thing.bytes for thing in segments)
+        until = f", not before {self._blocked}" if self._blocked else ""
+        return (
+            Copy(
+                id=SEGMENTS, kind=CopyKind.ARCHIVED_WAL, relation=None, observable=True,
+                method=f"segments from before the end of the server's treatment removed{until}; searched",
+                why=f"{len(segments)} segments, {size} bytes",
+            ),
+            Copy(
+                id=OTHERS, kind=CopyKind.OTHER_FILES, relation=None, observable=True,
+                method="none: searched; files that are no WAL", why=f"{len(others)} other things",
+            ),
+        )  # fmt: skip
+
+    def old(self, boundary: Boundary) -> tuple[str, ...]:
+        """Name the segments before the boundary; none while they have to be kept."""
+        return () if self._blocked else self._before(boundary)
+
+    def _before(self, boundary: Boundary) -> tuple[str, ...]:
+        return tuple(thing.name for thing in self._sorted()[0] if _is_old(thing.name, boundary.segment))
+
+    def treat(self, boundary: Boundary, *, remove: bool, announce: Announce) -> tuple[Outcome, ...]:
+        """Remove the segments before the boundary, if `remove`."""
+        old = self._before(boundary)
+        looked = Outcome(copy=OTHERS, treatment=Treatment.OBSERVED, why="looked through")
+        if old and self._blocked:
+            why = f"{len(old)} segments before {boundary.segment}, to be kept until {self._blocked}"
+            return Outcome(copy=SEGMENTS, treatment=Treatment.BLOCKED, why=why, until=self._blocked), looked
+        if old and not self._is_fed(boundary):
+            return self._strange(boundary), looked
+        kept: dict[str, str] = {}
+        if old and remove:
+            announce(SEGMENTS, old)
+            kept = {name: reason for name in old if (reason := self._folder.remove(name)) is not None}
+            self._folder.sync()
+            announce(SEGMENTS, ())
+        later = [thing.name for thing in self._sorted()[0] if thing.name[:8] > boundary.segment[:8]]
+        return self._outcome(old, kept, later, boundary, remove=remove), looked
+
+    def _is_fed(self, boundary: Boundary) -> bool:
+        """Whether what the server says that it archived last is here; so that no other server's archive is cleaned."""
+        if boundary.archived is None or SEGMENT.fullmatch(boundary.archived) is None:
+            return True
+        return any(thing.name[:24] == boundary.archived[:24] for thing in self._sorted()[0])
+
+    def _strange(self, boundary: Boundary) -> Outcome:
+        return Outcome(
+            copy=SEGMENTS, treatment=Treatment.HELD,
+            why=f"the server archived {boundary.archived} last, and it isn't here: not its archive, or it lags behind",
+            remedy="name the folder that archive_command fills",
+        )  # fmt: skip
+
+    def _outcome(
+        self, old: tuple[str, ...], kept: Mapping[str, str], later: list[str], boundary: Boundary, *, remove: bool
+    ) -> Outcome:
+        clean = f"pg_archivecleanup {self._folder.path} {boundary.segment}, then `domicile apply` again"
+        if old and not remove:
+            return Outcome(
+                copy=SEGMENTS, treatment=Treatment.HELD,
+                why=f"{len(old)} segments before {boundary.segment} are still there", remedy=clean,
+            )  # fmt: skip
+        if kept:
+            why = next(iter(kept.values()))
+            return Outcome(
+                copy=SEGMENTS, treatment=Treatment.HELD, why=f"{len(kept)} segments could not be removed: {why}",
+                remedy=clean,
+            )  # fmt: skip
+        if later:
+            return Outcome(
+                copy=SEGMENTS, treatment=Treatment.HELD,
+                why=f"{len(later)} segments are of a later timeline than the source's, first {later[0]}",
+                remedy="find out which server wrote them; they are of no use to the source",
+            )  # fmt: skip
+        none = f"no segment before {boundary.segment} is left"
+        if not remove:
+            return Outcome(copy=SEGMENTS, treatment=Treatment.GONE, why=none)
+        return Outcome(copy=SEGMENTS, treatment=Treatment.DONE, why=f"{none}, {len(old)} were removed")
+
+    def _sorted(self) -> tuple[list[Thing], list[Thing]]:
+        segments: list[Thing] = []
+        others: list[Thing] = []
+        for thing in self._folder.things():
+            is_segment = not thing.is_folder and SEGMENT.fullmatch(thing.name)
+            (segments if is_segment else others).append(thing)
+        return segments, others
+
+    def files(self) -> Files:
+        """The files, packed segments unpacked."""
+        return _Unpacking(self._folder.path)
+
+    def placing(self, geometry: Geometry) -> _Placing:
+        """Segments are WAL, all else is plain."""
+        return _Placing(geometry=geometry)
+
+
+def _is_old(name: str, segment: str) -> bool:
+    """Whether the segment was begun before the boundary's: an earlier timeline, or an earlier place in it."""
+    return name[:8] < segment[:8] or (name[:8] == segment[:8] and name[8:24] < segment[8:24])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placing:
+    geometry: Geometry
+
+    @property
+    def by_path(self) -> Mapping[str, Storage]:
+        return {}
+
+    def place(self, path: str) -> Place:
+        if SEGMENT.fullmatch(path):
+            return Place(copy=SEGMENTS, kind=CopyKind.ARCHIVED_WAL, shape=Shape.WAL)
+        return Place(copy=OTHERS, kind=CopyKind.OTHER_FILES, shape=Shape.PLAIN)
+
+
+class _Unpacking:
+    """Local files, of which packed segments are read unpacked; one that can't be unpacked is unread."""
+
+    how = "local files, packed segments unpacked"
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._plain = LocalFiles(root)
+        self._unpacked: dict[str, bytes] = {}
+
+    def walk(self) -> Iterator[ServerFile | Unread]:
+        for entry in self._plain.walk():
+            if isinstance(entry, Unread) or not _is_packed(entry.path):
+                yield entry
+                continue
+            data = self._unpack(entry.path)
+            if data is None:
+                yield Unread(path=entry.path, why="a packed segment that can't be unpacked")
+            else:
+                yield ServerFile(path=entry.path, size=len(data))
+
+    def read(self, path: str, offset: int, length: int) -> bytes | None:
+        if not _is_packed(path):
+            return self._plain.read(path, offset, length)
+        data = self._unpack(path)
+        return None if data is None else data[offset : offset + length]
+
+    def _unpack(self, path: str) -> bytes | None:
+        """Unpack a segment and keep it, with the one before: the end of one is read with the start of the next."""
+        if path in self._unpacked:
+            return self._unpacked[path]
+        unpacker = _UNPACKERS.get(Path(path).suffix)
+        try:
+            data = _bounded(unpacker(self._root / path)) if unpacker else None
+        except (OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError):
+            data = None
+        if data is not None:
+            self._unpacked = {**dict(list(self._unpacked.items())[-1:]), path: data}
+        return data
+
+
+def _is_packed(path: str) -> bool:
+    match = SEGMENT.fullmatch(path)
+    return bool(match and match["packed"])
+
+
+def _bounded(packed: _Opened) -> bytes:
+    with packed:
+        data = bytes(packed.read(SEGMENT_BYTES_MAX + 1))
+    if len(data) > SEGMENT_BYTES_MAX:
+        raise ValueError("larger than any segment")
+    return data

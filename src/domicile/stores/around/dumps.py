@@ -1,0 +1,250 @@
+"""A folder of dumps and base backups of one database, removed once a dump of what is left stands.
+
+Only what is known to be of this database or its cluster is ever removed: a folder may hold others', too. What nobody
+here recognises is looked through, and what is found in it is found.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Final
+
+from domicile.errors import HostFault, NotPermitted, StoreFault
+from domicile.host import sync_folder
+from domicile.stores.around import Announce, Boundary
+from domicile.stores.around.folder import Folder, Thing
+from domicile.stores.around.recognising import kind_of, origin_of
+from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment, copy_id
+from domicile.stores.postgres.files import Files, LocalFiles, Place, Shape, Storage
+from domicile.stores.postgres.pages import Geometry
+from domicile.stores.postgres.programs import find_client
+from domicile.stores.postgres.schema import environment_of
+
+NAME: Final = re.compile(r"[A-Za-z0-9._+=-]{1,120}")
+"""Names that stand in evidence: no @, no space, so that an address or a person's name hardly can."""
+OURS: Final = re.compile(r"domicile-after-erasure-(?P<at>\d{8}T\d{6}Z)\.dump")
+OTHERS: Final = copy_id(CopyKind.OTHER_FILES)
+_PAGES = re.compile(r"(^|/)(base/\d+|global|pg_tblspc/\d+/[^/]+/\d+)/\d+(_(vm|fsm|init))?(\.\d+)?$")
+_WAL = re.compile(r"(^|/)[0-9A-F]{24}(\.partial)?$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """The source, as a dump of it needs it, and as its dumps name it: its name, and its cluster's number."""
+
+    dsn: str = field(repr=False)
+    major: int
+    name: str = ""
+    system: int = 0
+
+
+class Dumps:
+    """A folder of dumps of `database`; `keep_until` is the day before which none of them may go."""
+
+    def __init__(self, name: str, path: Path, *, database: Database, keep_until: date | None, now: datetime) -> None:
+        self._folder = Folder(store=name, path=path)
+        self._database = database
+        self._blocked = keep_until if keep_until is not None and now.date() < keep_until else None
+
+    @property
+    def name(self) -> str:
+        """The store's name."""
+        return self._folder.store
+
+    def inventory(self) -> tuple[Copy, ...]:
+        """List each dump and base backup, and one copy for all else and all that comes later."""
+        until = f", not before {self._blocked}" if self._blocked else ""
+        known = tuple(
+            Copy(
+                id=copy, kind=kind, relation=None, observable=True,
+                method=f"removed if it is of this database, once a dump of what is left stands{until}",
+                why=f"{thing.bytes} bytes, last changed {thing.changed_at:%Y-%m-%d %H:%M} UTC or later",
+            )
+            for thing in self._folder.things()
+            if (kind := self._kind(thing)) is not None and (copy := _id(kind, thing)) is not None
+        )  # fmt: skip
+        rest = Copy(
+            id=OTHERS, kind=CopyKind.OTHER_FILES, relation=None, observable=True,
+            method=f"dumps among them as above{until}; all else searched", why="what comes later is one of them",
+        )  # fmt: skip
+        return (*known, rest)
+
+    def old(self, boundary: Boundary) -> tuple[str, ...]:
+        """Name the dumps from before the end of the erasure that are, or may be, of this database."""
+        if self._blocked:
+            return ()
+        return tuple(thing.name for thing, _, ours in self._of_before(boundary) if ours is not False)
+
+    def has_to_remove(self, boundary: Boundary) -> bool:
+        """Whether a dump of this database is to go, so that another has to stand first."""
+        return not self._blocked and any(ours for _, _, ours in self._of_before(boundary))
+
+    def _of_before(self, boundary: Boundary) -> list[tuple[Thing, CopyKind, bool | None]]:
+        """What was made before, and whether it is of this database; None: nobody can tell."""
+        return [
+            (thing, kind, self._is_ours(thing))
+            for thing in self._folder.things()
+            if thing.changed_at < boundary.erased_at and (kind := self._kind(thing)) is not None
+        ]
+
+    def _is_ours(self, thing: Thing) -> bool | None:
+        with self._readable():
+            origin = origin_of(self._folder.path / thing.name, major=self._database.major)
+        if origin.database is not None:
+            return origin.database == self._database.name
+        return None if origin.system is None else origin.system == self._database.system
+
+    def treat(self, boundary: Boundary, *, remove: bool, announce: Announce) -> tuple[Outcome, ...]:
+        """Remove the dumps of this database from before the boundary, if `remove`; the caller saw to a new one."""
+        old = self._of_before(boundary)
+        by_copy: dict[str, list[tuple[Thing, bool | None]]] = {OTHERS: []}
+        for copy in self.inventory():
+            by_copy.setdefault(copy.id, [])
+        for thing, kind, ours in old:
+            by_copy[_id(kind, thing) or OTHERS].append((thing, ours))
+        outcomes = [self._treat(copy, things, remove=remove, announce=announce) for copy, things in by_copy.items()]
+        if remove and old and not self._blocked:
+            self._folder.sync()
+        return tuple(outcomes)
+
+    def _treat(
+        self, copy: str, things: list[tuple[Thing, bool | None]], *, remove: bool, announce: Announce
+    ) -> Outcome:
+        unknown = [thing.name for thing, ours in things if ours is None]
+        ours = [thing.name for thing, ours in things if ours]
+        if not ours and not unknown:
+            why = "of another database; looked through" if things else "made since the erasure; looked through"
+            return Outcome(copy=copy, treatment=Treatment.OBSERVED, why=why)
+        made = f"{len(ours) + len(unknown)} made before the erasure"
+        by_hand = f"remove from {self._folder.path}, then `domicile apply` again"
+        if self._blocked:
+            why = f"{made}, to be kept until {self._blocked}"
+            return Outcome(copy=copy, treatment=Treatment.BLOCKED, why=why, until=self._blocked)
+        if not remove:
+            return Outcome(copy=copy, treatment=Treatment.HELD, why=f"{made}, still there", remedy=by_hand)
+        kept: dict[str, str] = {}
+        if ours:
+            announce(copy, ours)
+            kept = {name: reason for name in ours if (reason := self._folder.remove(name)) is not None}
+            announce(copy, ())
+        if unknown:
+            made = f"{len(unknown)} made before the erasure"
+            why = f"{made} don't say of which database they are, so they aren't removed here"
+            return Outcome(copy=copy, treatment=Treatment.HELD, why=why, remedy=by_hand)
+        if kept:
+            why = f"{len(kept)} of {made} could not be removed: {next(iter(kept.values()))}"
+            return Outcome(copy=copy, treatment=Treatment.HELD, why=why, remedy=by_hand)
+        return Outcome(copy=copy, treatment=Treatment.DONE, why=f"{made}, removed")
+
+    def _kind(self, thing: Thing) -> CopyKind | None:
+        """What a thing is, by what it holds; None when nobody here knows, or it went away."""
+        with self._readable():
+            try:
+                return kind_of(self._folder.path / thing.name)
+            except FileNotFoundError:
+                return None
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as fault:
+            raise NotPermitted(
+                f"store {self.name}: something in {self._folder.path} can't be read ({fault.strerror}); "
+                "run as a user who may"
+            ) from None
+
+    def files(self) -> Files:
+        """The files as they are."""
+        return LocalFiles(self._folder.path)
+
+    def placing(self, geometry: Geometry) -> _Placing:
+        """Say which copy each file belongs to."""
+        owners = {
+            thing.name: (kind, copy)
+            for thing in self._folder.things()
+            if (kind := self._kind(thing)) is not None and (copy := _id(kind, thing)) is not None
+        }
+        return _Placing(geometry=geometry, owners=owners)
+
+    def make_baseline(self, boundary: Boundary, *, now: datetime) -> str:
+        """Dump what is left of the database into the folder, once for this erasure; return the dump's name.
+
+        On return it is on the disk and was read through by pg_restore. Raise StoreFault or HostFault otherwise.
+        """
+        for thing in self._folder.things():
+            match = OURS.fullmatch(thing.name)
+            if match and datetime.strptime(match["at"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) >= boundary.erased_at:
+                _read_through(self._folder.path / thing.name, self._database.major, self.name)
+                return thing.name
+        name = f"domicile-after-erasure-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.dump"
+        with tempfile.TemporaryDirectory(prefix=".domicile-", dir=self._folder.path) as folder:
+            fresh = Path(folder) / name
+            _run("pg_dump", self._database, self.name, ["--format=custom", f"--file={fresh}"])
+            _read_through(fresh, self._database.major, self.name)
+            _sync(fresh)
+            fresh.replace(self._folder.path / name)
+        self._folder.sync()
+        return name
+
+
+def _id(kind: CopyKind, thing: Thing) -> str | None:
+    """Name a copy after its file; None where the name might tell of a person, or is ours."""
+    return copy_id(kind, name=thing.name) if NAME.fullmatch(thing.name) and not OURS.fullmatch(thing.name) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placing:
+    geometry: Geometry
+    owners: Mapping[str, tuple[CopyKind, str]]
+
+    @property
+    def by_path(self) -> Mapping[str, Storage]:
+        return {}
+
+    def place(self, path: str) -> Place:
+        kind, copy = self.owners.get(path.split("/", 1)[0], (CopyKind.OTHER_FILES, OTHERS))
+        return Place(copy=copy, kind=kind, shape=_shape(path))
+
+
+def _shape(path: str) -> Shape:
+    if _WAL.search(path):
+        return Shape.WAL
+    return Shape.UNKNOWN_PAGES if _PAGES.search(path) else Shape.PLAIN
+
+
+def _read_through(path: Path, major: int, store: str) -> None:
+    """Have pg_restore read all of a dump; a damaged one is no baseline."""
+    _run("pg_restore", Database(dsn="", major=major), store, [f"--file={os.devnull}", str(path)])
+
+
+def _run(program: str, database: Database, store: str, arguments: list[str]) -> None:
+    """Run a client program; its words may hold values, so only the fact that it failed is told (P8)."""
+    path = find_client(program, at_least_major=database.major)
+    variables = {**os.environ, **(environment_of(database.dsn) if database.dsn else {})}  # noqa: TID251
+    try:
+        done = subprocess.run([str(path), *arguments], env=variables, capture_output=True, check=False)
+    except OSError as fault:
+        raise HostFault(f"{path} can't be run: {fault.strerror}") from None
+    if done.returncode:
+        raise StoreFault(
+            f"store {store}: {program} failed (exit {done.returncode}), so no dump of what is left stands, and no "
+            "older one is removed; run it by hand to see why"
+        )
+
+
+def _sync(path: Path) -> None:
+    try:
+        with path.open("rb") as handle:
+            os.fsync(handle.fileno())
+        sync_folder(path.parent)
+    except OSError as fault:
+        raise NotPermitted(f"{path} can't be written through to the disk ({fault.strerror})") from None

@@ -1,0 +1,138 @@
+"""What a thing in a folder of dumps is, and of which database or server: by what it holds, never by its name.
+
+`pg_dump` writes a custom archive (`PGDMP`), a directory or a tar with `toc.dat`, or SQL; `pg_basebackup` a directory or
+tars. A custom archive, directory or tar names its database in its header, which the real pg_restore reads; a base
+backup bears its cluster's number. SQL names nothing: whose it is can't be known.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import re
+import subprocess
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from domicile.errors import HostFault
+from domicile.stores.postgres.copies import CopyKind
+from domicile.stores.postgres.programs import find_client
+
+HEAD_BYTES: Final = 16 * 1024
+MANIFEST_BYTES_MAX: Final = 1024 * 1024 * 1024
+LISTING_BYTES_MAX: Final = 16 * 1024
+LISTING_SECONDS_MAX: Final = 120
+PACKED_TARS: Final = ("base.tar", "base.tar.gz")
+_PLAIN = (b"-- PostgreSQL database dump", b"-- PostgreSQL database cluster dump")
+_TAR_MAGIC_AT = 257
+_DATABASE = re.compile(rb"^;\s+dbname: (.*)$", re.MULTILINE)
+_Opened: TypeAlias = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
+_UNPACKERS: Final[Mapping[bytes, Callable[[Path], _Opened]]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The database or the cluster that a dump or base backup is of; all None: it doesn't say."""
+
+    database: str | None = None
+    system: int | None = None
+
+
+def kind_of(path: Path) -> CopyKind | None:
+    """Say what a file or directory is; None when nobody here knows. OSErrors pass."""
+    if path.is_symlink():
+        return None
+    return _kind_of_folder(path) if path.is_dir() else _kind_of_file(path)
+
+
+def _kind_of_folder(path: Path) -> CopyKind | None:
+    if (path / "toc.dat").is_file():
+        return CopyKind.DUMP
+    telling = ("backup_manifest", "backup_label", "PG_VERSION", *PACKED_TARS, "base.tar.lz4", "base.tar.zst")
+    return CopyKind.BASE_BACKUP if any((path / name).is_file() for name in telling) else None
+
+
+def _kind_of_file(path: Path) -> CopyKind | None:
+    head = _head(path)
+    if head.startswith(b"PGDMP"):
+        return CopyKind.DUMP
+    if head[_TAR_MAGIC_AT : _TAR_MAGIC_AT + 5] == b"ustar":
+        first = head[:100].rstrip(b"\0").removeprefix(b"./")
+        if first == b"toc.dat":
+            return CopyKind.DUMP
+        return CopyKind.BASE_BACKUP if first in {b"backup_label", b"backup_manifest", b"PG_VERSION"} else None
+    return CopyKind.DUMP if any(mark in head for mark in _PLAIN) else None
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes, unpacked where they are packed."""
+    with path.open("rb") as handle:
+        head = handle.read(HEAD_BYTES)
+    for magic, opened in _UNPACKERS.items():
+        if head.startswith(magic):
+            try:
+                with opened(path) as packed:
+                    return bytes(packed.read(HEAD_BYTES))
+            except (EOFError, lzma.LZMAError, gzip.BadGzipFile):
+                return b""
+    return head
+
+
+def origin_of(path: Path, *, major: int) -> Origin:
+    """Say of which database or cluster a dump or base backup is, as far as it says itself. OSErrors pass."""
+    if _kind_of_folder(path) is CopyKind.BASE_BACKUP if path.is_dir() else False:
+        return Origin(system=_system_of_folder(path))
+    if not path.is_dir() and _kind_of_file(path) is CopyKind.BASE_BACKUP:
+        return Origin(system=_system_of_tar(path))
+    return Origin(database=_database(path, major))
+
+
+def _database(path: Path, major: int) -> str | None:
+    """Ask pg_restore for the name in the header of an archive; SQL, packed archives and damaged ones have none."""
+    try:
+        program = find_client("pg_restore", at_least_major=major)
+        listing = subprocess.run(
+            [str(program), "--list", str(path)], capture_output=True, check=False, timeout=LISTING_SECONDS_MAX
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    except OSError as fault:
+        raise HostFault(f"pg_restore can't be run: {fault.strerror}") from None
+    found = _DATABASE.search(listing.stdout[:LISTING_BYTES_MAX]) if listing.returncode == 0 else None
+    return found[1].decode(errors="replace") if found else None
+
+
+def _system_of_folder(path: Path) -> int | None:
+    control = path / "global" / "pg_control"
+    if control.is_file():
+        return int.from_bytes(control.read_bytes()[:8], "little")
+    manifest = path / "backup_manifest"
+    if manifest.is_file() and manifest.stat().st_size <= MANIFEST_BYTES_MAX:
+        try:
+            said = json.loads(manifest.read_bytes()).get("System-Identifier")  # since PostgreSQL 17
+        except (ValueError, AttributeError):
+            said = None
+        if isinstance(said, int):
+            return said
+    return next((_system_of_tar(path / name) for name in PACKED_TARS if (path / name).is_file()), None)
+
+
+def _system_of_tar(path: Path) -> int | None:
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                if member.name.removeprefix("./") == "global/pg_control":
+                    control = archive.extractfile(member)
+                    return int.from_bytes(control.read(8), "little") if control else None
+    except (tarfile.TarError, EOFError, lzma.LZMAError):
+        return None
+    return None

@@ -1,0 +1,188 @@
+"""The surroundings: the folders of copies that the file names around the source, listed, treated, searched and judged.
+
+Treated after the server's own horizon: only then can no newer WAL hold what was erased. What a folder held, and what
+is about to go from it, is in the log before it goes (P7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import LiteralString
+
+from domicile import sweep
+from domicile.config import Config, CopiesRule
+from domicile.errors import StoreFault, Waiting
+from domicile.events import Listener, Noted
+from domicile.host import Host
+from domicile.proof import Copy, CopyVerdict
+from domicile.stores.around import Around, Boundary
+from domicile.stores.around.archive import Archive
+from domicile.stores.around.dumps import Database, Dumps
+from domicile.stores.postgres.copies import Copy as StoreCopy
+from domicile.stores.postgres.copies import CopyKind, Outcome, Treatment
+from domicile.stores.postgres.files import read_geometry
+from domicile.stores.postgres.session import faults
+from domicile.stores.postgres.source import PostgresSource
+
+Removing = Callable[[str, int, bool], None]
+"""Told of a copy, how many things of it go, and whether they are gone now."""
+
+NOT_THERE = "no longer in the folder"
+_BOUNDARY_SQL: LiteralString = """
+SELECT pg_walfile_name(pg_current_wal_insert_lsn()), (SELECT last_archived_wal FROM pg_stat_archiver)
+"""
+_SOURCE_SQL: LiteralString = """
+SELECT current_database(), (SELECT system_identifier FROM pg_control_system()),
+       current_setting('server_version_num')::int / 10000
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What the search saw of one folder, and the verdicts that follow; ids are the plan's."""
+
+    copies: tuple[StoreCopy, ...]
+    result: sweep.SearchResult
+    verdicts: tuple[CopyVerdict, ...]
+
+
+class Surroundings:
+    """The folders that the file names, in its order."""
+
+    def __init__(self, source: PostgresSource, config: Config, *, host: Host, listener: Listener) -> None:
+        self._source = source
+        self._rules = config.around
+        self._host = host
+        self._listener = listener
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def inventory(self) -> Iterator[Copy]:
+        """List the copies as the plan names them."""
+        for store, rule in self._stores():
+            for copy in store.inventory():
+                yield Copy(
+                    id=f"{store.name}/{copy.id}", store=store.name, location=rule.location, kind=copy.kind.value,
+                    dataset=None, method=copy.method,
+                )  # fmt: skip
+
+    def blocked(self) -> Iterator[tuple[str, date]]:
+        """Name the stores whose copies may not go before a day that is still to come."""
+        today = self._host.now().date()
+        for name, rule in self._rules.items():
+            if rule.keep_until is not None and today < rule.keep_until:
+                yield name, rule.keep_until
+
+    def boundary(self, erased_at: datetime) -> Boundary:
+        """From when on the folders' things hold nothing of what was erased; asked for after the server's treatment."""
+        with faults(self._source.name, "read the WAL position"):
+            row = self._source.connection.execute(_BOUNDARY_SQL).fetchone()
+        if row is None or row[0] is None:
+            raise StoreFault(f"store {self._source.name}: it names no WAL segment; is it a standby?")
+        return Boundary(erased_at=erased_at, segment=str(row[0]), archived=row[1])
+
+    def treat(self, boundary: Boundary, *, removing: Removing) -> dict[str, tuple[Outcome, ...]]:
+        """Remove what is ours to remove; outcomes by store."""
+        return {store.name: self._treat(store, rule, boundary, removing=removing) for store, rule in self._stores()}
+
+    def _treat(self, store: Around, rule: CopiesRule, boundary: Boundary, *, removing: Removing) -> tuple[Outcome, ...]:
+        remove = rule.removed_by == "engine"
+        if remove and isinstance(store, Dumps) and store.has_to_remove(boundary):
+            self._listener(Noted(text=f"{store.name}: a dump of what is left is being made"))
+            name = store.make_baseline(boundary, now=self._host.now())
+            self._listener(Noted(text=f"{store.name}: {name} stands, and pg_restore read all of it"))
+
+        def announce(copy: str, names: Sequence[str]) -> None:
+            removing(f"{store.name}/{copy}", len(names), not names)
+
+        return store.treat(boundary, remove=remove, announce=announce)
+
+    def refuse_waiting(self, treated: Mapping[str, Sequence[Outcome]]) -> None:
+        """Raise Waiting while something that was made before the erasure lies there, and a person can remove it."""
+        held = [
+            f"{store}/{item.copy}: {item.why}; to do: {item.remedy}"
+            for store, outcomes in treated.items()
+            for item in outcomes
+            if item.treatment is Treatment.HELD
+        ]
+        if held:
+            more = f" (and {len(held) - 1} more)" if len(held) > 1 else ""
+            raise Waiting(f"{held[0]}{more}. `domicile certify` certifies it as it is: `present`")
+
+    def search(
+        self,
+        tokens: sweep.Tokens,
+        treated: Mapping[str, Sequence[Outcome]],
+        planned: Sequence[str],
+        *,
+        removed: Sequence[str],
+    ) -> Iterator[Seen]:
+        """Search each folder, and judge each of its planned copies, also those that are gone.
+
+        `removed` are those whose removal the log tells of: they didn't go by somebody else's hand.
+        """
+        if not self._rules:
+            return
+        with faults(self._source.name, "read what a search has to know"):
+            geometry = read_geometry(self._source.connection)
+            encodings = sweep.encodings(self._source.connection)
+        for store, _ in self._stores():
+            outcomes = {item.copy: item for item in treated.get(store.name, ())}
+            copies = (*store.inventory(), *self._gone(store, planned))
+            for copy in copies:
+                outcomes.setdefault(copy.id, _since_then(copy, ours=f"{store.name}/{copy.id}" in removed))
+            result = sweep.sweep_folder(store.files(), store.placing(geometry), tokens, copies, encodings=encodings)
+            verdicts = sweep.decide_all(copies, tuple(outcomes.values()), result, rows_erased=True)
+            yield _named(store.name, Seen(copies=copies, result=result, verdicts=verdicts))
+
+    def _gone(self, store: Around, planned: Sequence[str]) -> Iterator[StoreCopy]:
+        """The copies that the plan lists and the folder no longer holds."""
+        there = {copy.id for copy in store.inventory()}
+        for name in planned:
+            own = name.removeprefix(f"{store.name}/")
+            if own != name and own not in there:
+                kind = CopyKind(own.partition(":")[0])
+                yield StoreCopy(id=own, kind=kind, relation=None, method="", observable=True, why=NOT_THERE)
+
+    def _stores(self) -> Iterator[tuple[Around, CopiesRule]]:
+        for name, rule in self._rules.items():
+            path = Path(rule.path)
+            if rule.kind == "archive":
+                yield Archive(name, path, keep_until=rule.keep_until, now=self._host.now()), rule
+            else:
+                yield (
+                    Dumps(name, path, database=self._database(), keep_until=rule.keep_until, now=self._host.now()),
+                    rule,
+                )
+
+    def _database(self) -> Database:
+        with faults(self._source.name, "read its name and number"):
+            row = self._source.connection.execute(_SOURCE_SQL).fetchone()
+        if row is None:
+            raise StoreFault(f"store {self._source.name}: it doesn't say its name; connect again")
+        name, system, major = row
+        return Database(dsn=self._source.dsn, major=major, name=name, system=system)
+
+
+def _since_then(copy: StoreCopy, *, ours: bool) -> Outcome:
+    """Of a copy that nothing was done to just now: it is new, or it went away, by our hand or somebody else's."""
+    if copy.why != NOT_THERE:
+        return Outcome(copy=copy.id, treatment=Treatment.OBSERVED, why="made since the erasure; looked through")
+    if ours:
+        return Outcome(copy=copy.id, treatment=Treatment.DONE, why="made before the erasure, removed")
+    return Outcome(copy=copy.id, treatment=Treatment.GONE, why=NOT_THERE)
+
+
+def _named(store: str, seen: Seen) -> Seen:
+    """The same with the ids that the plan has."""
+    found = tuple(replace(one, copy=f"{store}/{one.copy}") for one in seen.result.copies)
+    return replace(
+        seen,
+        copies=tuple(replace(copy, id=f"{store}/{copy.id}") for copy in seen.copies),
+        verdicts=tuple(replace(verdict, copy=f"{store}/{verdict.copy}") for verdict in seen.verdicts),
+        result=replace(seen.result, copies=found),
+    )
