@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from domicile import cutover, erase, stating, verify
+from domicile import cutover, erase, guarding, stating, verify
 from domicile.config import Config
 from domicile.errors import NoClearance, NotEqual, Waiting
 from domicile.events import Advanced
@@ -138,6 +138,7 @@ class Clearing:
             for piece in manifest.slices:
                 if piece.blank:
                     self.source.rehearse(piece)
+        guarding.commit(self.record, self.source, scope, manifest)
         plan = self.record.ledger.plan().plan
         with self.record.timed("erase", total=sum(p.delete + p.blank for _, _, g in groups for p in g)) as words:
             rows = 0

@@ -50,6 +50,13 @@ class Journal:
         except (sqlite3.Error, ValidationError):
             raise BadFile(f"journal {self._path}: entry {name} can't be read; restore the file from a copy") from None
 
+    def forget(self, name: str) -> None:
+        """Remove a value that no longer holds; on return it is off the disk."""
+        try:
+            self._database.execute("DELETE FROM entry WHERE name = ?", (name,))
+        except sqlite3.Error as fault:
+            raise HostFault(f"journal {self._path} can't be written ({fault}); free space and run again") from None
+
     def once(self, name: str, kind: type[Value], make: Callable[[], Value]) -> Value:
         """Read a value; make and write it when there is none."""
         found = self.get(name, kind)

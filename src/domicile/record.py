@@ -33,10 +33,11 @@ class Record:
         self, workspace: Workspace, signer: Signer, journal: Journal, *, host: Host, listener: Listener
     ) -> None:
         self._workspace = workspace
-        self._host = host
         self._heard = listener
         self._passed: dict[str, tuple[int, int]] = {}
         self.journal = journal
+        self.host = host
+        self.commitments = workspace.commitments
         self.ledger = Ledger.open(workspace.evidence, signer, size_min=journal.get("log_size", int) or 0)
 
     def last(self, kind: type[Kind], accept: Callable[[Kind], bool] = lambda _: True) -> Recorded | None:
@@ -93,7 +94,7 @@ class Record:
 
     def now(self) -> datetime:
         """The time, and never before one that was stated: a clock that was set back would spoil the evidence."""
-        now, latest = self._host.now(), self.journal.get("latest", datetime)
+        now, latest = self.host.now(), self.journal.get("latest", datetime)
         now = max(now, latest) if latest else now
         self.remember(now)
         return now
@@ -117,9 +118,9 @@ class Record:
     def timed(self, stage: str, *, total: int = 0, unit: str = "rows") -> Iterator[list[str]]:
         """Run a stage: tell its beginning and end, and add its time to the journal; its words go into the list."""
         self.listener(Began(stage=stage, total=total, unit=unit))
-        start, words = self._host.monotonic_s(), [""]
+        start, words = self.host.monotonic_s(), [""]
         yield words
-        seconds = self._host.monotonic_s() - start
+        seconds = self.host.monotonic_s() - start
         times = self.journal.get("seconds", dict[str, float]) or {}
         times[stage] = times.get(stage, 0.0) + seconds
         self.journal.put("seconds", times, dict[str, float])

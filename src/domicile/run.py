@@ -19,13 +19,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from domicile import stating
+from domicile import guarding, stating
 from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.clearing import Clearing
 from domicile.config import Config
 from domicile.errors import BadFile, Refused, Undecided, WorldChanged
 from domicile.events import Listener, Noted, silent
+from domicile.guarding import Guarded
 from domicile.horizon import Horizon, Judged, Treated
 from domicile.host import Host
 from domicile.journal import Journal
@@ -214,7 +215,7 @@ class Run:
         """
         self._refuse_given_up()
         plan, plan_bytes = self.load_plan()
-        if self.last(CertificatePredicate) is not None:
+        if self._is_certified():
             self.record.listener(Noted(text="finished before; nothing to do"))
             self._write_bundle(plan_bytes)
             return
@@ -240,6 +241,11 @@ class Run:
         if until is Stage.SWEEP:
             return
         self._certify(judged, plan_bytes)
+
+    def _is_certified(self) -> bool:
+        """Whether a certificate is the last word: nothing came back since."""
+        size = self.ledger.size
+        return bool(size) and isinstance(self.ledger.statement(size - 1).predicate, CertificatePredicate)
 
     def _bind(self, scope: Scope) -> None:
         self.source.bind(scope)
@@ -436,6 +442,19 @@ class Run:
 
     def _write_bundle(self, plan_bytes: bytes) -> None:
         write_bundle(self.workspace.bundle, make_bundle(self.ledger, plan_file=plan_bytes, signer=self.signer))
+
+    # -- after a restore -----------------------------------------------------------------------------------------
+
+    def look_after_restore(self, *, dsn: str | None, yes: bool) -> Guarded:
+        """Look for erased rows that a restore brought back, at the source or where the reference `dsn` leads."""
+        store = self.config.source
+        target = self._dsn(store) if dsn is None else self.host.secret(dsn, base=self.workspace.base)
+        with self.record.timed("restore-guard") as words:
+            guarded = guarding.look(self.record, target, store=store if dsn is None else dsn, yes=yes)
+            words[0] = f"{guarded.rows} of {guarded.committed} erased rows came back"
+        if guarded.erased:  # so that nobody goes on handing out a certificate that no longer holds (P10)
+            self._write_bundle(self.load_plan()[1])
+        return guarded
 
     # -- giving up -----------------------------------------------------------------------------------------------
 

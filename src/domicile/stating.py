@@ -88,6 +88,23 @@ def finding_statements(plan: str, manifest: Manifest) -> Iterator[FindingPredica
         yield FindingPredicate(plan=plan, kind=finding.kind, where=finding.where, count=finding.count, text=text)
 
 
+def commitment_statement(plan: str, store: str, count: int) -> FindingPredicate:
+    """State that every row about to be erased is committed to, so that a restore can't bring it back unnoticed."""
+    return FindingPredicate(
+        plan=plan, kind="committed", where=store, count=count,
+        text="keyed commitments to the rows about to be erased, for a look after each restore",
+    )  # fmt: skip
+
+
+def return_statement(plan: str, dataset: str, rows: int, moment: datetime, *, done: bool) -> FindingPredicate:
+    """State that erased rows came back with a restore and are about to be erased again, or were (P7)."""
+    text = "erased again" if done else "came back with a restore, about to be erased again"
+    kind = "erased again" if done else "came back"
+    return FindingPredicate(
+        plan=plan, kind=kind, where=dataset, count=rows, text=f"{text}, {moment:%Y-%m-%d %H:%M:%S} UTC"
+    )
+
+
 TO_BE_REMOVED = "to be removed"
 
 

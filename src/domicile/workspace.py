@@ -5,6 +5,7 @@ domicile.yaml
 .domicile/           0700
   plan.json          what was planned, with its digest
   journal.db         private record (0600)
+  erased.db, .key    keyed commitments to what was erased, and their key (0600); see `domicile restore-guard`
   engine.key         signs statements and checkpoints (0600)
   evidence/          the log (public), and predicates too large for an entry
   approvals/         what approvers signed
@@ -41,6 +42,7 @@ class Workspace:
         self.plan = self.folder / "plan.json"
         self.journal = self.folder / "journal.db"
         self.key = self.folder / "engine.key"
+        self.commitments = self.folder / "erased.db"
         self.evidence = self.folder / "evidence"
         self.approvals = self.folder / "approvals"
         self.bundle = self.folder / "bundle.zip"

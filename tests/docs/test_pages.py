@@ -59,6 +59,6 @@ def test_each_command_that_a_page_shows_exists() -> None:
     group = typer.main.get_command(program())
     commands = set(getattr(group, "commands", {}))
     for name in ("README.md", "docs/architecture.md", "docs/privileges.md", "docs/domicile-yaml.md", "docs/claims.md"):
-        shown = set(re.findall(r"`domicile ([a-z]+)", page(name)))
+        shown = set(re.findall(r"`domicile ([a-z-]+)", page(name)))
         assert shown - commands == set(), name
-    assert {"init", "plan", "apply", "approve"} <= set(re.findall(r"`domicile ([a-z]+)", page("README.md")))
+    assert {"init", "plan", "apply", "approve"} <= set(re.findall(r"`domicile ([a-z-]+)", page("README.md")))

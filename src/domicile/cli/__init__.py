@@ -32,6 +32,7 @@ ROOMS: Final = {
     "placing": ("directory",),
     "publishing": ("publish",),
     "evidence": ("keys", "log", "report"),
+    "guarding": ("restore-guard",),
     "demo": ("demo",),
 }  # fmt: skip
 """The modules of this folder, and the commands that each adds: a command loads its own room alone, which takes half
