@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from domicile import cutover, erase, guarding, stating, verify
 from domicile.config import Config
@@ -21,6 +22,7 @@ from domicile.predicates import ClearancePredicate, EqualityPredicate, ErasurePr
 from domicile.proof import Clearance, Equality, Erased, Restore
 from domicile.record import Record
 from domicile.stores import Living
+from domicile.stores.around.dumps import Database, newest
 from domicile.stores.postgres import restoring
 from domicile.stores.postgres.copies import CopyKind, copy_id
 from domicile.stores.postgres.home import PostgresHome
@@ -92,14 +94,28 @@ class Clearing:
         source = self.source if moment is not None else None
         with self.record.timed("restore", total=sum(piece.rows for piece in mine)) as words:
             read = []
-            for measure in self.homes[home].prove_restore(scope, home, mine, moment=moment, source=source):
+            backup = self._backup(home)
+            store = self.homes[home]
+            for measure in store.prove_restore(scope, home, mine, moment=moment, source=source, backup=backup):
                 read.append(measure)
                 self.record.listener(Advanced(stage="restore", units=measure.rows, bytes=measure.bytes))
             proven = cutover.prove_restore(equality, home, read)
-            words[0] = f"a backup of {home} was restored there and holds all {len(proven)} slices"
-        restore = Restore(home=home, method=restoring.METHOD, done_at=self.record.now(), measures=proven)
+            what = f"the backup {backup.name}" if backup else "a backup"
+            words[0] = f"{what} of {home} was restored there and holds all {len(proven)} slices"
+        method = restoring.METHOD_OF_BACKUP if backup else restoring.METHOD
+        restore = Restore(home=home, method=method, done_at=self.record.now(), measures=proven)
         self.record.journal.put(name, restore, Restore)
         return restore
+
+    def _backup(self, home: Home) -> Path | None:
+        """The newest dump in the home's own folder of backups, where the file names one."""
+        store = self.homes[home]
+        rule = self.config.backups.get(store.name)
+        if rule is None:
+            return None
+        info = store.connection.info
+        database = Database(dsn=store.dsn, major=info.server_version // 10_000, name=info.dbname)
+        return newest(store.name, Path(rule.path), database, now=self.host.now())
 
     def clearance(self, scope: Scope) -> Clearance:
         """Make (or find) the clearance; raise Waiting while approvals are missing (P2)."""

@@ -42,10 +42,11 @@ class StoreRule(FileModel):
 
 
 class CopiesRule(FileModel):
-    """A folder of copies of the source `of`: its archived WAL, or its dumps.
+    """A folder of copies of the store `of`: its archived WAL, or its dumps.
 
-    `removed_by` says who removes those made before the erasure: `apply` waits for the operator, or does it itself.
-    Those that have to be kept until a day are `blocked-until` that day.
+    Of the source: `removed_by` says who removes those made before the erasure: `apply` waits for the operator, or does
+    it itself; those that have to be kept until a day are `blocked-until` that day. Dumps of a home are its backups: the
+    newest one has to hold what home holds before anything is erased.
     """
 
     kind: Literal["archive", "dumps"]
@@ -246,6 +247,15 @@ class Config(FileModel):
     @property
     def around(self) -> dict[str, CopiesRule]:
         """The folders of copies of the source, by name."""
+        return {name: store for name, store in self._copies.items() if store.of == self.source}
+
+    @property
+    def backups(self) -> dict[str, CopiesRule]:
+        """The folders of dumps of homes, by the home's store."""
+        return {store.of: store for store in self._copies.values() if store.of != self.source}
+
+    @property
+    def _copies(self) -> dict[str, CopiesRule]:
         return {name: store for name, store in self.stores.items() if isinstance(store, CopiesRule)}
 
     @property
@@ -303,9 +313,9 @@ def _wrong_stores(config: Config) -> Iterator[str]:
 
 def _wrong_around(config: Config) -> Iterator[str]:
     paths: dict[str, str] = {}
-    for name, store in config.around.items():
-        if store.of != config.source:
-            yield f"stores.{name}.of: {store.of} is not {config.source}, the store that data leaves"
+    for name, store in config.stores.items():
+        if not isinstance(store, CopiesRule):
+            continue
         if not store.path.startswith("/"):
             yield f"stores.{name}.path: {store.path} is not absolute; write it from / on"
         place = store.path.rstrip("/") + "/"
@@ -313,6 +323,26 @@ def _wrong_around(config: Config) -> Iterator[str]:
             if place.startswith(path) or path.startswith(place):
                 yield f"stores.{name}.path: lies in, or around, the path of {other}; each file belongs to one store"
         paths[name] = place
+        if store.of != config.source:
+            yield from _wrong_backups(config, name, store)
+
+
+def _wrong_backups(config: Config, name: str, store: CopiesRule) -> Iterator[str]:
+    """What is wrong with a folder that isn't the source's: it has to be a home's, at home, and of dumps."""
+    if store.of not in config.home_stores.values():
+        yield f"stores.{name}.of: {store.of} is neither {config.source}, which data leaves, nor a home of it"
+        return
+    home = config.stores[store.of].location
+    if store.location != home:
+        yield f"stores.{name}.location: {store.location} is not {home}, where {store.of} is: no backup at home"
+    if store.kind != "dumps":
+        yield f"stores.{name}.kind: backups of a home are `dumps`"
+    if store.removed_by != "operator" or store.keep_until is not None:
+        yield f"stores.{name}: `removed_by` and `keep_until` are for what has to go; backups of a home stay"
+    if [other.of for other in config.stores.values() if isinstance(other, CopiesRule)].count(store.of) > 1:
+        yield f"stores.{name}: {store.of} has two folders of backups"
+    if config.cutover is not None:
+        yield f"stores.{name}: backups of homes can't be proven in a live move yet; leave the store out"
 
 
 def _wrong_homes(config: Config) -> Iterator[str]:

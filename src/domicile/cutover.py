@@ -53,7 +53,7 @@ def prove_restore(equality: Equality, home: Home, restored: Sequence[Measure]) -
         if again is None or (again.rows, again.digest) != (measure.rows, measure.digest):
             raise NoClearance(
                 f"{slice_id}: the restored backup of {home} does not hold what home holds; nothing is erased. "
-                "Look at the backup, then run `domicile apply` again"
+                "It is older than the fence, or damaged: take a new one, then run `domicile apply` again"
             )
     return tuple(seen[slice_id] for slice_id in proven)
 

@@ -6,7 +6,7 @@ thousand million values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -52,12 +52,26 @@ class Tree:
             raise BadFile("\n".join(self._explain(error, hint) for error in shown)) from None
 
     def _explain(self, error: ErrorDetails, hint: str) -> str:
-        keys = [str(part) for part in error["loc"] if part not in ("function-after", "function-before")]
+        keys = list(_keys(self.plain, error["loc"]))
         where = ".".join(keys) or "the file"
         message = str(error["msg"]).removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
             message = f"no such key here; see {hint}"
         return f"{self.origin}:{line_of(self.root, keys)[0]}: {where}: {message}"
+
+
+def _keys(plain: object, location: Sequence[int | str]) -> Iterator[str]:
+    """The keys of a place as the file has them: without the words for validators, or for one of several kinds."""
+    node = plain
+    for part in location:
+        is_kind = isinstance(node, Mapping) and part not in node and part == node.get("kind")
+        if is_kind or part in {"function-after", "function-before"}:
+            continue
+        yield str(part)
+        if isinstance(node, Mapping):
+            node = node.get(part)
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
 
 
 def load_tree(data: bytes, *, origin: str, remedy: str) -> Tree:

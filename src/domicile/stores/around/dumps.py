@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
-from domicile.errors import HostFault, NotPermitted, StoreFault
+from domicile.errors import HostFault, NoClearance, NotPermitted, StoreFault
 from domicile.host import sync_folder
 from domicile.stores.around import Announce, Boundary
 from domicile.stores.around.folder import Folder, Thing
@@ -144,6 +144,10 @@ class Dumps:
             return Outcome(copy=copy, treatment=Treatment.HELD, why=why, remedy=by_hand)
         return Outcome(copy=copy, treatment=Treatment.DONE, why=f"{made}, removed")
 
+    def of_database(self) -> list[Thing]:
+        """The dumps that say that they are of this database."""
+        return [thing for thing in self._folder.things() if self._kind(thing) is CopyKind.DUMP and self._is_ours(thing)]
+
     def _kind(self, thing: Thing) -> CopyKind | None:
         """What a thing is, by what it holds; None when nobody here knows, or it went away."""
         with self._readable():
@@ -194,6 +198,18 @@ class Dumps:
             fresh.replace(self._folder.path / name)
         self._folder.sync()
         return name
+
+
+def newest(name: str, path: Path, database: Database, *, now: datetime) -> Path:
+    """The dump of that database in the folder that changed last; NoClearance when there is none."""
+    folder = Dumps(name, path, database=database, keep_until=None, now=now)
+    found = folder.of_database()
+    if not found:
+        raise NoClearance(
+            f"store {name}: {path} holds no dump of {database.name} that pg_restore reads; take one "
+            "(pg_dump --format=custom), then run `domicile apply` again"
+        )
+    return path / max(found, key=lambda thing: thing.changed_at).name
 
 
 def _id(kind: CopyKind, thing: Thing) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
@@ -383,7 +384,7 @@ class PostgresHome:
                 raise HostFault(f"store {self.name}: materialised views {', '.join(map(str, later))} can't be filled")
             waiting = later
 
-    def prove_restore(
+    def prove_restore(  # noqa: PLR0913 - what is read, and of which dump
         self,
         scope: Scope,
         home: Home,
@@ -391,8 +392,9 @@ class PostgresHome:
         *,
         moment: str | None = None,
         source: PostgresSource | None = None,
+        backup: Path | None = None,
     ) -> Iterator[Measure]:
-        """Dump this home, restore the dump beside it, read the slices there, drop it again.
+        """Dump this home (or take `backup`), restore it beside the home, read the slices there, drop it again.
 
         `moment` is an exported snapshot of this home that is to be dumped; the manifest is the source's then.
         """
@@ -404,5 +406,5 @@ class PostgresHome:
                     write_manifest(connection, dataset, home, source)
 
         yield from restoring.prove(
-            self.dsn, scope, slices, key=self._key, store=self.name, moment=moment, prepare=take_lines
+            self.dsn, scope, slices, key=self._key, store=self.name, moment=moment, backup=backup, prepare=take_lines
         )

@@ -1,7 +1,8 @@
-"""A restore that is really done: pg_dump of the home, restored beside it on the same server, and read back.
+"""A restore that is really done: a dump of the home, restored beside it on the same server, and read back.
 
-Beside it, so that no private data leaves home for the proof. The scratch database is dropped afterwards, also after a
-crash, when the proof is next asked for.
+The dump is made for the proof, or is the newest one in the home's own folder of backups. Beside it, so that no private
+data leaves home for the proof. The scratch database is dropped afterwards, also after a crash, when the proof is next
+asked for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +19,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from domicile.errors import HostFault, StoreFault
+from domicile.errors import HostFault, NoClearance, StoreFault
 from domicile.model import Scope, Slice
 from domicile.proof import Measure
 from domicile.stores.postgres.programs import find_client
@@ -27,6 +29,10 @@ from domicile.stores.postgres.session import application_path, connect, faults, 
 
 SCRATCH_SUFFIX = "_domicile_restore"
 METHOD = "pg_dump, restored into a scratch database on the home's server, all slices read there"
+METHOD_OF_BACKUP = (
+    "the newest dump of the home's own backups, restored into a scratch database on the home's server, all slices read "
+    "there"
+)
 BLOCK_BYTES = 1024 * 1024
 HEADER_LINES_MAX = 200
 HEADER_LEFT_OUT = (b"SET transaction_timeout", EMPTY_PATH.encode())
@@ -40,9 +46,13 @@ def prove(  # noqa: PLR0913 - what, how it is read, and of which moment
     key: bytes,
     store: str,
     moment: str | None = None,
+    backup: Path | None = None,
     prepare: Callable[[psycopg.Connection[Any]], None] | None = None,
 ) -> Iterator[Measure]:
-    """Dump (the exported snapshot `moment`, or now), restore, `prepare`, read every slice from what was restored."""
+    """Dump (the exported snapshot `moment`, or now), restore, `prepare`, read every slice from what was restored.
+
+    With `backup` that dump is restored instead; NoClearance when it can't be.
+    """
     admin = connect(dsn, store=store)
     scratch = admin.info.dbname[: 63 - len(SCRATCH_SUFFIX)] + SCRATCH_SUFFIX
     major = admin.info.server_version // 10_000
@@ -54,7 +64,7 @@ def prove(  # noqa: PLR0913 - what, how it is read, and of which moment
                     sql.SQL(" LOCALE_PROVIDER libc" if major >= 15 else ""),
             ))  # fmt: skip
         target = make_conninfo(dsn, dbname=scratch)
-        _pipe(dsn, target, major, store, moment)
+        _pipe(_Dump(dsn=dsn, moment=moment, backup=backup), target, major, store)
         connection = connect(target, store=store)
         try:
             if prepare is not None:
@@ -82,15 +92,33 @@ def _drop(admin: psycopg.Connection[Any], name: str) -> None:
     run(admin, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def _pipe(dsn: str, target: str, major: int, store: str, moment: str | None) -> None:
-    """pg_dump | psql, less the session lines that only newer servers know.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dump:
+    """What is restored: a dump that is made now, or a backup."""
+
+    dsn: str
+    moment: str | None
+    backup: Path | None
+
+    @property
+    def program(self) -> str:
+        return "pg_restore" if self.backup else "pg_dump"
+
+    @property
+    def arguments(self) -> list[str]:
+        plain = ["--no-owner", "--no-acl"]
+        if self.backup:
+            return [*plain, "--file=-", str(self.backup)]
+        return ["--format=plain", *plain, *([f"--snapshot={self.moment}"] if self.moment else [])]
+
+
+def _pipe(what: _Dump, target: str, major: int, store: str) -> None:
+    """pg_dump | psql (or pg_restore | psql), less the session lines that only newer servers know.
 
     psql tells codes only: a message may quote the value that a type, a constraint or a function didn't like (P8).
     """
     with tempfile.TemporaryFile() as words:
-        dump = _start("pg_dump", major, dsn,
-            ["--format=plain", "--no-owner", "--no-acl", *([f"--snapshot={moment}"] if moment else [])], words,
-        )  # fmt: skip
+        dump = _start(what.program, major, what.dsn, what.arguments, words)
         load = _start(
             "psql", major, target,
             ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=sqlstate", "--single-transaction",
@@ -98,14 +126,21 @@ def _pipe(dsn: str, target: str, major: int, store: str, moment: str | None) -> 
             stdin=subprocess.PIPE,
         )  # fmt: skip
         broken = not _relay(dump, load)
-        failed = [name for name, child in (("pg_dump", dump), ("psql", load)) if child.wait() != 0]
+        failed = [name for name, child in ((what.program, dump), ("psql", load)) if child.wait() != 0]
         words.seek(0)
         text = words.read(400).decode(errors="replace").split("DETAIL")[0].splitlines()
-    if failed or broken:
-        raise StoreFault(
-            f"store {store}: the restore for the proof failed in {' and '.join(failed) or 'the pipe'}: "
-            f"{text[0] if text else 'no message'}; without a proven restore there is no clearance"
+    if not failed and not broken:
+        return
+    where = " and ".join(failed) or "the pipe"
+    if what.backup:  # pg_restore's own words may quote what is damaged
+        raise NoClearance(
+            f"store {store}: its newest backup {what.backup} can't be restored (in {where}); it is damaged, or of "
+            "other versions. Take a new one, then run `domicile apply` again"
         )
+    raise StoreFault(
+        f"store {store}: the restore for the proof failed in {where}: "
+        f"{text[0] if text else 'no message'}; without a proven restore there is no clearance"
+    )
 
 
 def _relay(dump: subprocess.Popen[bytes], load: subprocess.Popen[bytes]) -> bool:
