@@ -32,12 +32,16 @@ class Location(FileModel):
 
 
 class StoreRule(FileModel):
-    """One database; `files` says how a sweep reads its server's files: on this machine if it can, or by SQL."""
+    """One database; `files` says how a sweep reads its server's files: on this machine if it can, or by SQL.
+
+    A `standby_of` the source is treated after it and swept like it.
+    """
 
     kind: Literal["postgresql"]
     location: str
     dsn: str
     home_of: str | None = None
+    standby_of: str | None = None
     files: Literal["auto", "sql"] = "auto"
 
 
@@ -245,6 +249,11 @@ class Config(FileModel):
         return {name: store for name, store in self.stores.items() if isinstance(store, StoreRule)}
 
     @property
+    def standbys(self) -> dict[str, StoreRule]:
+        """The standbys of the source, by name."""
+        return {name: store for name, store in self.databases.items() if store.standby_of == self.source}
+
+    @property
     def around(self) -> dict[str, CopiesRule]:
         """The folders of copies of the source, by name."""
         return {name: store for name, store in self._copies.items() if store.of == self.source}
@@ -301,6 +310,10 @@ def _wrong_stores(config: Config) -> Iterator[str]:
     for name, database in databases.items():
         if database.home_of and database.home_of not in databases:
             yield f"stores.{name}.home_of: {database.home_of} is not in `stores`, or no database"
+        if database.standby_of not in {None, config.source}:
+            yield f"stores.{name}.standby_of: {database.standby_of} is not {config.source}, the store that data leaves"
+        if database.standby_of and (database.home_of or name == config.source):
+            yield f"stores.{name}: a standby of the source is neither the source nor a home"
     if config.source not in databases:
         yield f"subject.dataset: {config.source} is not in `stores`, or no database"
     elif databases[config.source].home_of:

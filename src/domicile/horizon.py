@@ -7,7 +7,7 @@ ever left out: what the plan listed gets a verdict, and a copy that appeared sin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,9 +17,11 @@ from domicile.events import Advanced, Listener, Noted
 from domicile.model import Finding, Home, Scope
 from domicile.predicates import SweepPredicate, SweptCopy, SweptRows, SweptTokens
 from domicile.proof import Copy, CopyVerdict, Verdict
+from domicile.seen import Seen, named
+from domicile.standbys import Standbys
 from domicile.stores.around import Boundary
 from domicile.stores.postgres import horizon as server
-from domicile.stores.postgres.copies import CopyKind, Outcome, copy_id, looked
+from domicile.stores.postgres.copies import CopyKind, Outcome, copy_id
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.session import application_path, faults
 from domicile.stores.postgres.source import PostgresSource
@@ -27,7 +29,7 @@ from domicile.surroundings import Removing, Surroundings
 from domicile.sweep.sources import not_looked_for, token_sources
 
 _ELSEWHERE = {
-    CopyKind.ARCHIVE: "archive", CopyKind.STANDBYS: "", CopyKind.SUBSCRIBERS: "", CopyKind.SUBSCRIPTIONS: "",
+    CopyKind.ARCHIVE: "archive", CopyKind.STANDBYS: "standby", CopyKind.SUBSCRIBERS: "", CopyKind.SUBSCRIPTIONS: "",
     CopyKind.FOREIGN_TABLES: "",
 }  # fmt: skip
 """Copies of which the server only says that there are some, and the kind of store that holds such; empty: none yet."""
@@ -46,24 +48,33 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Treated:
-    """What was done to each copy: of the server, and of each folder around it, with the boundary that it held to."""
+    """What was done to each copy: of the server, its standbys, and the folders around it, with their boundary."""
 
     server: tuple[Outcome, ...]
+    standbys: Mapping[str, tuple[Outcome, ...]] = field(default_factory=dict)
     around: Mapping[str, tuple[Outcome, ...]] = field(default_factory=dict)
     boundary: Boundary | None = None
 
     @property
     def copies(self) -> int:
         """How many copies were treated or looked at."""
-        return len(self.server) + sum(map(len, self.around.values()))
+        return len(self.server) + sum(map(len, (*self.standbys.values(), *self.around.values())))
 
 
 class Horizon:
     """The copies of one source, seen over its own session."""
 
-    def __init__(
-        self, source: PostgresSource, scope: Scope, config: Config, around: Surroundings, *, listener: Listener
+    def __init__(  # noqa: PLR0913 - the source, what lies beside it, and who listens
+        self,
+        source: PostgresSource,
+        scope: Scope,
+        config: Config,
+        *,
+        standbys: Standbys,
+        around: Surroundings,
+        listener: Listener,
     ) -> None:
+        self._standbys = standbys
         self._around = around
         self._source = source
         self._scope = scope
@@ -85,11 +96,11 @@ class Horizon:
             )
             for copy in self._copies()
         )  # fmt: skip
-        return (*own, *self._around.inventory())
+        return (*own, *self._standbys.inventory(self._tables, self._derived), *self._around.inventory())
 
     def outside(self) -> tuple[Finding, ...]:
         """What the server says lies elsewhere and no store of the file holds, and what has to be kept for a while."""
-        known = {store.kind for store in self._config.around.values()}
+        known = {store.kind for store in self._config.around.values()} | ({"standby"} if self._standbys else set())
         unknown = tuple(
             Finding(
                 kind="unknown store", where=self._id(copy.id), count=1,
@@ -114,10 +125,18 @@ class Horizon:
         With what was done `before`, only the folders are treated again: the server's treatment holds.
         """
         outcomes = before.server if before else self._treat_server()
+        if before:
+            standbys = before.standbys
+        else:
+            standbys = self._standbys.treat(outcomes, self._tables, self._derived)
+            outcomes = self._standbys.judged_attached(outcomes)
         if not self._around:
-            return Treated(server=outcomes)
+            return Treated(server=outcomes, standbys=standbys)
         boundary = (before and before.boundary) or self._around.boundary(erased_at)
-        return Treated(server=outcomes, around=self._around.treat(boundary, removing=removing), boundary=boundary)
+        return Treated(
+            server=outcomes, standbys=standbys, around=self._around.treat(boundary, removing=removing),
+            boundary=boundary,
+        )  # fmt: skip
 
     def refuse_waiting(self, treated: Treated) -> None:
         """Raise Waiting while a person has to remove something around the server."""
@@ -163,24 +182,22 @@ class Horizon:
                 progress=progress,
                 sql_only=self._config.databases[self._source.name].files == "sql",
             )
-        verdicts = {
-            self._id(verdict.copy): verdict for verdict in sweep.decide_all(copies, outcomes, result, rows_erased=True)
-        }
+        verdicts = sweep.decide_all(copies, outcomes, result, rows_erased=True)
+        seen = (
+            named(self._source.name, Seen(copies=copies, outcomes=outcomes, result=result, verdicts=verdicts)),
+            *self._standbys.search(tokens, treated.standbys, self._tables, self._derived),
+            *self._around.search(tokens, treated.around, planned, removed=removed),
+        )
+        by_copy = {verdict.copy: verdict for one in seen for verdict in one.verdicts}
         if rows_left:
-            verdicts |= self._rows_are_left(rows_left)
-        around = tuple(self._around.search(tokens, treated.around, planned, removed=removed))
-        verdicts |= {verdict.copy: verdict for seen in around for verdict in seen.verdicts}
-        judged, notes = _judge_planned(planned, verdicts)
+            by_copy |= self._rows_are_left(rows_left)
+        judged, notes = _judge_planned(planned, by_copy)
         for note in notes:
             self._listener(Noted(text=note))
         return Judged(
             sweep=self._statement(
                 result,
-                swept=(
-                    *(self._of_server(item) for item in _searched(copies, result)),
-                    *(self._of_server(item) for item in _absent(copies, outcomes, result)),
-                    *(item for seen in around for item in _searched(seen.copies, seen.result)),
-                ),
+                swept=[item for one in seen for item in one.swept()],
                 canaries=len(set(canaries)),
                 rows_left=rows_left,
                 planned=planned,
@@ -189,7 +206,7 @@ class Horizon:
             ),
             verdicts=judged,
             not_proven=(*notes, *_tokens_not_searched(result), *filter(None, [not_looked_for(self._scope)])),
-            hits=sum(bool(found.hits) for one in (result, *(seen.result for seen in around)) for found in one.copies),
+            hits=sum(bool(found.hits) for one in seen for found in one.result.copies),
             locks_ms={self._id(item.copy): item.lock_ms for item in outcomes if item.lock_ms is not None},
         )
 
@@ -238,35 +255,8 @@ class Horizon:
                 self._source.connection, self._tables, self._derived, directory=self._config.directory is not None
             )
 
-    def _of_server(self, item: SweptCopy) -> SweptCopy:
-        return replace(item, id=self._id(item.id))
-
     def _id(self, copy: str) -> str:
         return f"{self._source.name}/{copy}"
-
-
-def _searched(copies: Sequence[server.Copy], result: sweep.SearchResult) -> Iterator[SweptCopy]:
-    """What was read of each copy."""
-    kinds = {copy.id: copy.kind for copy in copies}
-    for found in result.copies:
-        kind = kinds.get(found.copy)
-        if kind is None:
-            continue
-        residue = found.specific if kind is server.CopyKind.OTHER_DATABASES else found.hits  # as the verdict says
-        yield SweptCopy(
-            id=found.copy, method=f"searched {looked(kind).value}", bytes=found.bytes, hits=found.hits, residue=residue
-        )
-
-
-def _absent(
-    copies: Sequence[server.Copy], outcomes: Sequence[server.Outcome], result: sweep.SearchResult
-) -> Iterator[SweptCopy]:
-    """Copies that need no search because the server itself says that there is none of them."""
-    seen = {found.copy for found in result.copies}
-    absent = {item.copy: item.why for item in outcomes if item.treatment is server.Treatment.ABSENT}
-    for copy in copies:
-        if copy.id in absent and copy.id not in seen:
-            yield SweptCopy(id=copy.id, method=f"absent: {absent[copy.id]}", bytes=0, hits=0, residue=0)
 
 
 def _judge_planned(

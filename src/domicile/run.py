@@ -52,6 +52,7 @@ from domicile.predicates import (
 )
 from domicile.proof import Copy, Fence
 from domicile.record import Record
+from domicile.standbys import Standbys
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
 from domicile.surroundings import Surroundings
@@ -162,8 +163,13 @@ class Run:
 
     def _horizon(self, scope: Scope) -> Horizon:
         listener = self.record.listener
-        around = Surroundings(self.source, self.config, host=self.host, listener=listener)
-        return Horizon(self.source, scope, self.config, around, listener=listener)
+        return Horizon(
+            self.source, scope, self.config, listener=listener,
+            standbys=Standbys(
+                self.source, self.config, host=self.host, listener=listener, base=self.workspace.base
+            ),
+            around=Surroundings(self.source, self.config, host=self.host, listener=listener),
+        )  # fmt: skip
 
     def _copies(self, scope: Scope) -> tuple[Copy, ...]:
         return self._horizon(scope).inventory()

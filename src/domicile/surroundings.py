@@ -7,7 +7,6 @@ is about to go from it, is in the log before it goes (P7).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import LiteralString
@@ -17,7 +16,8 @@ from domicile.config import Config, CopiesRule
 from domicile.errors import StoreFault, Waiting
 from domicile.events import Listener, Noted
 from domicile.host import Host
-from domicile.proof import Copy, CopyVerdict
+from domicile.proof import Copy
+from domicile.seen import Seen, named
 from domicile.stores.around import Around, Boundary
 from domicile.stores.around.archive import Archive
 from domicile.stores.around.dumps import Database, Dumps
@@ -38,15 +38,6 @@ _SOURCE_SQL: LiteralString = """
 SELECT current_database(), (SELECT system_identifier FROM pg_control_system()),
        current_setting('server_version_num')::int / 10000
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What the search saw of one folder, and the verdicts that follow; ids are the plan's."""
-
-    copies: tuple[StoreCopy, ...]
-    result: sweep.SearchResult
-    verdicts: tuple[CopyVerdict, ...]
 
 
 class Surroundings:
@@ -137,7 +128,9 @@ class Surroundings:
                 outcomes.setdefault(copy.id, _since_then(copy, ours=f"{store.name}/{copy.id}" in removed))
             result = sweep.sweep_folder(store.files(), store.placing(geometry), tokens, copies, encodings=encodings)
             verdicts = sweep.decide_all(copies, tuple(outcomes.values()), result, rows_erased=True)
-            yield _named(store.name, Seen(copies=copies, result=result, verdicts=verdicts))
+            yield named(store.name, Seen(
+                copies=copies, outcomes=tuple(outcomes.values()), result=result, verdicts=verdicts
+            ))  # fmt: skip
 
     def _gone(self, store: Around, planned: Sequence[str]) -> Iterator[StoreCopy]:
         """The copies that the plan lists and the folder no longer holds."""
@@ -175,14 +168,3 @@ def _since_then(copy: StoreCopy, *, ours: bool) -> Outcome:
     if ours:
         return Outcome(copy=copy.id, treatment=Treatment.DONE, why="made before the erasure, removed")
     return Outcome(copy=copy.id, treatment=Treatment.GONE, why=NOT_THERE)
-
-
-def _named(store: str, seen: Seen) -> Seen:
-    """The same with the ids that the plan has."""
-    found = tuple(replace(one, copy=f"{store}/{one.copy}") for one in seen.result.copies)
-    return replace(
-        seen,
-        copies=tuple(replace(copy, id=f"{store}/{copy.id}") for copy in seen.copies),
-        verdicts=tuple(replace(verdict, copy=f"{store}/{verdict.copy}") for verdict in seen.verdicts),
-        result=replace(seen.result, copies=found),
-    )

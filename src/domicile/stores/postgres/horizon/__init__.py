@@ -10,10 +10,12 @@ from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Right, Trea
 from domicile.stores.postgres.horizon.holders import Holder, holders
 from domicile.stores.postgres.horizon.inventory import inventory
 from domicile.stores.postgres.horizon.rights import rights
+from domicile.stores.postgres.horizon.standby import AtPrimary, treat_standby
 from domicile.stores.postgres.horizon.treatment import Patience, treat
 from domicile.stores.postgres.horizon.wal import restore_settings
 
 __all__ = [
+    "AtPrimary",
     "Copy",
     "CopyKind",
     "Holder",
@@ -26,4 +28,5 @@ __all__ = [
     "restore_settings",
     "rights",
     "treat",
+    "treat_standby",
 ]

@@ -81,7 +81,7 @@ def treat(
     `relations` are the datasets whose rows were deleted or blanked. Raise Unreachable when the connection breaks:
     then call it again, it starts over.
     """
-    treatment = _Treatment(conn, relations, patience or Patience(), progress)
+    treatment = OfServer(conn, relations, patience or Patience(), progress)
     try:
         return tuple(treatment.all(copies))
     except psycopg.Error as fault:
@@ -103,7 +103,9 @@ SELECT c.relname FROM pg_class c
 """
 
 
-class _Treatment:
+class OfServer:
+    """The treatment of one server over one session; `standby` has one that leaves to the primary what is its own."""
+
     def __init__(
         self, conn: psycopg.Connection, relations: Sequence[TableName], patience: Patience, progress: Progress
     ) -> None:
@@ -115,6 +117,7 @@ class _Treatment:
         self._sees_holders = sees_sessions(conn)
 
     def all(self, copies: Sequence[Copy]) -> Iterator[Outcome]:
+        """One outcome for each copy, in the module's order."""
         kinds = {copy.kind for copy in copies}
         since = boundary(self._conn)
         held = self._wait(since, catalogue=False)
@@ -129,7 +132,7 @@ class _Treatment:
         for copy in copies:
             if copy.kind is CopyKind.WAL:
                 yield self._wal_outcome(copy, proof)
-            elif copy.kind not in _TREATED:
+            elif copy.kind not in TREATED:
                 yield self._look(copy, since)
         if may_checkpoint(self._conn):
             self._conn.execute("CHECKPOINT")
@@ -374,7 +377,7 @@ class _Treatment:
         )  # fmt: skip
 
 
-_TREATED = OF_TABLES | {
+TREATED = OF_TABLES | {
     CopyKind.CATALOGUE, CopyKind.DERIVED_TABLE,
     CopyKind.MATERIALISED_VIEW, CopyKind.STATISTICS, CopyKind.LARGE_OBJECTS, CopyKind.STATEMENT_TEXTS, CopyKind.WAL,
 }  # fmt: skip

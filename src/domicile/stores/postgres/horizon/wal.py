@@ -166,7 +166,7 @@ def _turn_recycling_off(conn: psycopg.Connection) -> None:
         ).fetchone() if _may_see_files(conn) else None  # fmt: skip
         _set_marker(conn, row[0] if row else "unset")
     conn.execute("ALTER SYSTEM SET wal_recycle = off")
-    _reload_until(conn, "off")
+    reload_until(conn, "off")
 
 
 def restore_settings(conn: psycopg.Connection) -> bool:
@@ -212,7 +212,8 @@ def _database(conn: psycopg.Connection) -> sql.Identifier:
     return sql.Identifier(str(row[0]) if row else conn.info.dbname)
 
 
-def _reload_until(conn: psycopg.Connection, wanted: str) -> None:
+def reload_until(conn: psycopg.Connection, wanted: str) -> None:
+    """Have the server read its settings again, and wait (bounded) until `wal_recycle` is as wanted."""
     conn.execute("SELECT pg_reload_conf()")
     for _ in range(100):
         row = conn.execute("SELECT current_setting('wal_recycle')").fetchone()
@@ -221,4 +222,4 @@ def _reload_until(conn: psycopg.Connection, wanted: str) -> None:
         conn.execute("SELECT pg_sleep(0.02)")
 
 
-__all__ = ["WalProof", "WalState", "may_recycle_wal", "recycle", "restore_settings"]
+__all__ = ["WalProof", "WalState", "may_recycle_wal", "recycle", "reload_until", "restore_settings"]
