@@ -16,7 +16,8 @@ DomicileError 1
 │   ├── NotPermitted 42  the role may not do what the step needs
 │   ├── Fenced 43        the row belongs to a subject who is being moved
 │   ├── Collateral 44    a statement touched rows outside the closure; it was rolled back
-│   └── FeedBroken 45    changes may be missing from a changefeed, or more of them wait than may
+│   ├── FeedBroken 45    changes may be missing from a changefeed, or more of them wait than may
+│   └── Locked 46        a stored version may not be removed yet; `until` says when, if a date was given
 ├── EvidenceFault 50     the log, a statement or a signature does not hold
 └── HostFault 60         this machine lacks a program, space or a right
 ```
@@ -25,6 +26,8 @@ Exit code 2 is the command line's own (usage). Bugs of ours are `RuntimeError`, 
 """
 
 from __future__ import annotations
+
+from datetime import datetime
 
 
 class DomicileError(Exception):
@@ -117,6 +120,16 @@ class FeedBroken(StoreFault):
     """Changes may be missing from a changefeed, or more of them wait than the source should keep."""
 
     exit_code = 45
+
+
+class Locked(StoreFault):
+    """A stored version may not be removed before `until`; where that is None, before a legal hold is lifted."""
+
+    exit_code = 46
+
+    def __init__(self, message: str, *, until: datetime | None) -> None:
+        super().__init__(message)
+        self.until = until
 
 
 class EvidenceFault(DomicileError):
