@@ -29,9 +29,11 @@ def test_everything_in_the_lock_is_hashed() -> None:
     assert len(entries) > 40
 
 
-@pytest.mark.parametrize("group", ["engine", "dev", "bench"])
+@pytest.mark.parametrize("group", ["engine", "s3", "dev", "bench"])
 def test_each_dependency_is_locked_and_accounted_for(group: str) -> None:
-    wanted = PROJECT["project"]["dependencies"] if group == "engine" else PROJECT["dependency-groups"][group]
+    project = PROJECT["project"]
+    groups = {"engine": project["dependencies"], **project["optional-dependencies"], **PROJECT["dependency-groups"]}
+    wanted = groups[group]
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     names = [re.split(r"[\[>=]", line)[0] for line in wanted]
     assert [name for name in names if f"\n{name.replace('.', '-')}==" not in LOCK] == []
