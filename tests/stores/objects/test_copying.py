@@ -141,11 +141,14 @@ def test_p1_what_reads_back_otherwise_is_removed_again(flaws: Flaws, said: str) 
     assert [(False, 7)] == _copy(source, _memory(bucket), "k")
 
 
-def test_a_key_that_is_kept_under_another_name_is_noticed() -> None:
+def test_a_key_that_is_kept_under_another_name_is_noticed_and_taken_back() -> None:
     source, home = MemoryBench().store(), _memory(MemoryBucket(flaws=Flaws(folds_slashes=True)))
+    put(source, "a/b", b"the other one")
     put(source, "a//b", b"content")
-    with pytest.raises((StoreFault, NotEqual)):
+    assert [(False, 13)] == _copy(source, home, "a/b")
+    with pytest.raises(StoreFault, match="not listed under its own key"):
         _copy(source, home, "a//b")
+    assert [b"the other one"] == [content for _, content, _ in _life(home, "a/b")]
 
 
 def test_a_removal_that_is_confirmed_and_not_done_is_told() -> None:

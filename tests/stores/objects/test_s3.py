@@ -284,13 +284,14 @@ def test_keys_that_the_listing_cannot_tell_are_counted(bench: S3Bench) -> None:
     assert [1] == [gap.count for gap in media.gaps()]
 
 
-@pytest.mark.parametrize("key", ["folder/", "a//b"])
+@pytest.mark.parametrize("key", ["folder/", "a//b", "a\\b"])
 def test_what_the_store_does_not_keep_as_given_is_noticed(bench: S3Bench, key: str) -> None:
     """SeaweedFS drops the content of a key that ends in a slash, and folds two slashes into one."""
     source, home = MemoryBench().store(), bench.store()
     put(source, key, b"content")
     with pytest.raises((NotEqual, StoreFault)):
         copy_key(source, home, source.history(key), digest_key=DIGEST_KEY)
+    assert [] == list(home.versions())
 
 
 def test_a_bucket_whose_versioning_is_suspended_says_so(bench: S3Bench) -> None:

@@ -67,8 +67,8 @@ def copy_key(
     home's own life and stay. Safe to repeat.
 
     Raises NotEqual where home has another version in the place of one of them, or what was written reads back
-    otherwise (it is removed again); WorldChanged where the source is not as it was listed; StoreFault where home keeps
-    no versions and there are several, or keeps the key under another name.
+    otherwise; WorldChanged where the source is not as it was listed; StoreFault where home keeps no versions and there
+    are several, or doesn't list the key with what was written. What was written is removed again then.
     """
     if not versions:
         return ()
@@ -83,7 +83,7 @@ def copy_key(
             copied.append(_compare(source, home, (version, before[place]), place=place, digest_key=digest_key))
         else:
             copied.append(_bring(source, home, version, place=place, digest_key=digest_key))
-    _expect(home, key, [*(version.version_id for version in before[: len(versions)]), *_ids(copied[len(before) :])])
+    _expect(home, key, copied)
     return tuple(copied)
 
 
@@ -173,18 +173,21 @@ def _refuse_unkept(home: ObjectStore, versions: Sequence[ObjectVersion]) -> None
         )
 
 
-def _expect(home: ObjectStore, key: str, ids: list[str]) -> None:
-    """Look that home shows the key with these versions: some stores keep a key under another name than it was given."""
-    found = [version.version_id for version in home.history(key)]
-    if found[: len(ids)] != ids:
-        raise StoreFault(
-            f"store {home.name}: what was written is not listed under its own key ({len(found)} of {len(ids)} versions "
-            "are); the store spells some keys otherwise, or somebody else writes there: see docs/stores.md"
-        )
+def _expect(home: ObjectStore, key: str, copied: Sequence[Copied]) -> None:
+    """Look that home lists the key with these versions; take back what was written where it doesn't.
 
-
-def _ids(copied: Sequence[Copied]) -> list[str]:
-    return [one.version_id for one in copied]
+    Some stores keep a key under another name than it was given, where its versions lie among another key's.
+    """
+    listed = [version.version_id for version in home.history(key)]
+    if listed[: len(copied)] == [one.version_id for one in copied]:
+        return
+    for one in copied:
+        if not one.was_there:
+            home.remove(key, one.version_id)
+    raise StoreFault(
+        f"store {home.name}: what was written is not listed under its own key, and was removed; the store spells some "
+        "keys otherwise, or somebody else writes there: see docs/stores.md, rename the key or stop the writer"
+    )
 
 
 def _head(store: ObjectStore, version: ObjectVersion) -> Head:

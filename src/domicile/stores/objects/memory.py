@@ -208,10 +208,9 @@ class MemoryObjects:
             raise Locked(f"store {self._name}: an object version is locked; wait, or have it released", until=until)
         self._faults.effect("remove")
         if not self._bucket.flaws.keeps_removed:
-            rest = [one for one in self._bucket.held[key] if one is not found]
-            self._bucket.held[key] = rest
-            if not rest:
-                del self._bucket.held[key]
+            rest = [one for one in self._bucket.held.pop(self._kept(key)) if one is not found]
+            if rest:
+                self._bucket.held[self._kept(key)] = rest
         if self._find(key, version_id) is not None:
             raise StoreFault(f"store {self._name}: a removal was confirmed and the version is still there")
         return Removal.REMOVED
@@ -229,7 +228,10 @@ class MemoryObjects:
         self._faults.reach(self._name)
 
     def _find(self, key: str, version_id: str) -> Held | None:
-        return next((one for one in self._bucket.held.get(key, ()) if one.version_id == version_id), None)
+        return next((one for one in self._bucket.held.get(self._kept(key), ()) if one.version_id == version_id), None)
+
+    def _kept(self, key: str) -> str:
+        return key.replace("//", "/") if self._bucket.flaws.folds_slashes else key
 
     def _resumable(self, key: str, traits: Traits) -> str:
         """An upload of this key that was begun, the one with the most parts, or a new one."""
@@ -244,13 +246,11 @@ class MemoryObjects:
     def _add(self, key: str, data: bytes | None, traits: Traits) -> str:
         bucket = self._bucket
         self._faults.effect("put" if data is not None else "marker")
-        if bucket.flaws.folds_slashes:
-            key = key.replace("//", "/")
         if bucket.flaws.drops_metadata:
             traits = replace(traits, metadata=())
         version_id = bucket.draw() if bucket.versioning is Versioning.ON else NULL_VERSION
-        kept = [one for one in bucket.held.get(key, ()) if one.version_id != version_id]
-        bucket.held[key] = [*kept, _held(version_id, self._now(), data, traits)]
+        others = [one for one in bucket.held.get(self._kept(key), ()) if one.version_id != version_id]
+        bucket.held[self._kept(key)] = [*others, _held(version_id, self._now(), data, traits)]
         return version_id
 
 
