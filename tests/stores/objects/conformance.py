@@ -40,7 +40,7 @@ KEYS = [
     "long/" + ("é" * 60 + "/") * 8 + "x" * 27,  # 1,000 bytes
     "é" * 127,
 ]
-AWKWARD = ["folder/", "back\\slash", "é" * 500, "a/../b", "..", "a//b", "/a", ""]
+AWKWARD = ["folder/", "back\\slash", "é" * 500, "a/../b", "..", "a//b", "/a", "", "\ud800"]
 LARGE = random.Random(1).randbytes(PART_BYTES * 3 + 5)  # noqa: S311 - a seed
 
 

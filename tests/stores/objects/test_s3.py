@@ -99,7 +99,9 @@ def test_a_bucket_that_is_not_there_is_not_made(bench: S3Bench) -> None:
     assert "absent" not in {bucket["Name"] for bucket in bench.weed.client().list_buckets()["Buckets"]}
 
 
-@pytest.mark.parametrize("endpoint", ["", "localhost:8333", "ftp://host", "https://key:secret@host", "https://"])
+@pytest.mark.parametrize(
+    "endpoint", ["", "localhost:8333", "ftp://host", "https://key:secret@host", "https://", "http://[", "http://h:x"]
+)
 def test_an_endpoint_that_is_none_or_holds_credentials_is_refused(endpoint: str) -> None:
     with pytest.raises(BadFile) as refusal:
         S3Place(endpoint=endpoint, bucket="b", key_id="k", secret="s")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import blake3
@@ -45,6 +46,12 @@ class Copied:
     version_id: str
     was_there: bool
     bytes_sent: int
+
+
+def histories(store: ObjectStore, prefix: str = "") -> Iterator[tuple[ObjectVersion, ...]]:
+    """The listing by keys: all versions of one key at a time, oldest first."""
+    for _, versions in groupby(store.versions(prefix), key=lambda version: version.key):
+        yield tuple(versions)
 
 
 def measure_version(store: ObjectStore, version: ObjectVersion, *, digest_key: bytes) -> ObjectMeasure:

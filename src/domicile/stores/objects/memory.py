@@ -14,7 +14,6 @@ from domicile.errors import Locked, StoreFault, WorldChanged
 from domicile.stores.memory.faults import Faults
 from domicile.stores.objects import (
     BLOCK_BYTES,
-    KEY_BYTES_MAX,
     NULL_VERSION,
     Gap,
     Head,
@@ -28,7 +27,7 @@ from domicile.stores.objects import (
     Versioning,
     Written,
 )
-from domicile.stores.objects.parts import PART_BYTES, checksum, cut, part_bytes, sizes, whole
+from domicile.stores.objects.parts import PART_BYTES, checksum, cut, part_bytes, refuse_key, sizes, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +172,7 @@ class MemoryObjects:
     def put(self, key: str, blocks: Iterable[bytes], traits: Traits, *, size: int) -> Written:
         """Write a version, a large one in parts."""
         self._reach()
-        if not key or len(key.encode()) > KEY_BYTES_MAX:
-            raise StoreFault(f"store {self._name}: a key is empty or longer than {KEY_BYTES_MAX} bytes; rename it")
+        refuse_key(key, store=self._name)
         part = part_bytes(size, store=self._name)
         if size <= PART_BYTES:
             return Written(version_id=self._add(key, whole(blocks, size=size), traits), bytes=size, bytes_sent=size)

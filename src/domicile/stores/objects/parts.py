@@ -1,4 +1,7 @@
-"""How a large object is cut: equal parts, the same on every run, so that parts already there are known again."""
+"""What a write checks first, and how a large object is cut.
+
+Parts are equal and the same on every run, so that parts already there are known again.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from domicile.errors import NotEqual, StoreFault
+from domicile.stores.objects import KEY_BYTES_MAX
 
 PART_BYTES: Final = 8 * 1024 * 1024
 """The size of a part, and of the largest object that goes as a whole."""
@@ -14,6 +18,16 @@ PARTS_MAX: Final = 10_000
 """S3's limit."""
 PART_BYTES_MAX: Final = 64 * 1024 * 1024
 """What one part may take of our memory; it bounds an object at 625 GiB."""
+
+
+def refuse_key(key: str, *, store: str) -> None:
+    """Raise StoreFault for a key that no store of keys can hold: empty, too long, or not to be written as UTF-8."""
+    try:
+        fits = 0 < len(key.encode()) <= KEY_BYTES_MAX
+    except UnicodeEncodeError:
+        fits = False
+    if not fits:
+        raise StoreFault(f"store {store}: a key is empty, longer than {KEY_BYTES_MAX} bytes or no UTF-8; rename it")
 
 
 def part_bytes(size: int, *, store: str) -> int:

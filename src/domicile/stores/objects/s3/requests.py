@@ -71,8 +71,12 @@ class S3Place:
 
     def __post_init__(self) -> None:
         """Refuse an endpoint that is none, or that holds credentials, which would be shown."""
-        parts = urlsplit(self.endpoint)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        try:
+            parts = urlsplit(self.endpoint)
+            fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            fits = False
+        if not fits or "@" in self.endpoint:
             raise BadFile("the endpoint of an object store is http(s)://HOST[:PORT], without credentials; mend it")
 
 

@@ -21,7 +21,6 @@ from typing import Any, Final
 from domicile.errors import DomicileError, Locked, NotPermitted, StoreFault, Unreachable, WorldChanged
 from domicile.stores.objects import (
     BLOCK_BYTES,
-    KEY_BYTES_MAX,
     NULL_VERSION,
     VERSIONS_OF_KEY_MAX,
     Gap,
@@ -35,7 +34,7 @@ from domicile.stores.objects import (
     Versioning,
     Written,
 )
-from domicile.stores.objects.parts import PART_BYTES, checksum, cut, part_bytes, sizes, whole
+from domicile.stores.objects.parts import PART_BYTES, checksum, cut, part_bytes, refuse_key, sizes, whole
 from domicile.stores.objects.s3.requests import Refusal, Requests, S3Place
 from domicile.stores.objects.s3.rules import observe
 from domicile.stores.objects.s3.spelling import head_of, listed, request_of, utc
@@ -134,8 +133,7 @@ class S3Objects:
 
     def put(self, key: str, blocks: Iterable[bytes], traits: Traits, *, size: int) -> Written:
         """Write a version; more than `PART_BYTES` go in parts."""
-        if not key or len(key.encode()) > KEY_BYTES_MAX:
-            raise StoreFault(f"store {self._name}: a key is empty or longer than {KEY_BYTES_MAX} bytes; rename it")
+        refuse_key(key, store=self._name)
         part = part_bytes(size, store=self._name)
         wanted = {"Key": self._full(key), **request_of(traits, store=self._name)}
         if size > PART_BYTES:
