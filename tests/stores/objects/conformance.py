@@ -41,7 +41,7 @@ KEYS = [
     "é" * 127,
 ]
 AWKWARD = ["folder/", "back\\slash", "é" * 500, "a/../b", "..", "a//b", "/a", "", "\ud800"]
-LARGE = random.Random(1).randbytes(PART_BYTES * 3 + 5)  # noqa: S311 - a seed
+LARGE = random.Random(1).randbytes(PART_BYTES * 2 + 5)  # noqa: S311 - a seed
 
 
 class ObjectSuite:
