@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from domicile import cutover, erase, guarding, stating, verify
+from domicile import cutover, erase, guarding, sealed, stating, verify
 from domicile.config import Config
 from domicile.errors import NoClearance, NotEqual, Waiting
 from domicile.events import Advanced
@@ -125,6 +125,7 @@ class Clearing:
         refuse_open_fence(self.source)
         equality, sha256 = self.equality(scope, manifest)
         restores = self._restores(scope, manifest, equality, sha256)
+        sealed.state_seals(self.record)
         given = self.record.approvals(sha256)
         rule = self.config.policy.approvals.erase
         cutover.await_approvals(rule, tuple(given), equality_sha256=sha256)

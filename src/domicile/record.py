@@ -38,6 +38,7 @@ class Record:
         self.journal = journal
         self.host = host
         self.commitments = workspace.commitments
+        self.seals = workspace.seals
         self.ledger = Ledger.open(workspace.evidence, signer, size_min=journal.get("log_size", int) or 0)
 
     def last(self, kind: type[Kind], accept: Callable[[Kind], bool] = lambda _: True) -> Recorded | None:

@@ -19,7 +19,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from domicile import guarding, stating
+from domicile import guarding, sealed, stating
 from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.clearing import Clearing
@@ -395,6 +395,7 @@ class Run:
         treated = self._treat(horizon, planned)
         if not as_it_is:
             horizon.refuse_waiting(treated)
+            sealed.refuse_unopened(self.record)
         with self.record.timed("sweep") as words:
             seed = int.from_bytes(self.key[:8], "big")
             judged = horizon.search(
@@ -431,16 +432,15 @@ class Run:
 
     def _canaries(self) -> tuple[str, ...]:
         reference = self.config.policy.canaries
-        if reference is None:
-            return ()
-        text = self.host.secret(reference, base=self.workspace.base)
-        return tuple(line.strip() for line in text.splitlines() if line.strip())
+        text = self.host.secret(reference, base=self.workspace.base) if reference else ""
+        own = (line.strip() for line in text.splitlines())
+        return (*filter(None, own), *sealed.opened_words(self.record))
 
     def _certify(self, judged: Judged, plan_bytes: bytes) -> None:
         with self.record.timed("certify") as words:
             certificate = certify(
                 [recorded.predicate for recorded in self.ledger.statements()], judged.verdicts,
-                not_proven=judged.not_proven, issued_at=self.record.now(),
+                not_proven=(*judged.not_proven, *sealed.not_opened(self.record)), issued_at=self.record.now(),
             )  # fmt: skip
             self.record.state(certificate)
             self._write_bundle(plan_bytes)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from domicile.canaries import Seal
 from domicile.cohorts import Cohort
 from domicile.config import Config
 from domicile.model import Form, Home, Manifest, Slice, SliceId
@@ -94,6 +95,11 @@ def commitment_statement(plan: str, store: str, count: int) -> FindingPredicate:
         plan=plan, kind="committed", where=store, count=count,
         text="keyed commitments to the rows about to be erased, for a look after each restore",
     )  # fmt: skip
+
+
+def seal_statement(plan: str, kind: str, seal: Seal) -> FindingPredicate:
+    """State that canaries are sealed, or that they are told now; `text` bears the SHA-256 that binds them."""
+    return FindingPredicate(plan=plan, kind=kind, where=seal.by, count=seal.count, text=f"sha256 {seal.sha256}")
 
 
 def return_statement(plan: str, dataset: str, rows: int, moment: datetime, *, done: bool) -> FindingPredicate:

@@ -9,6 +9,7 @@ domicile.yaml
   engine.key         signs statements and checkpoints (0600)
   evidence/          the log (public), and predicates too large for an entry
   approvals/         what approvers signed
+  seals/             seals of canaries; once opened, the words (0600)
   bundle.zip         everything the auditor needs
   felt.json          what somebody beside the engine measured of the service; shown in the report
   report.html
@@ -45,6 +46,7 @@ class Workspace:
         self.commitments = self.folder / "erased.db"
         self.evidence = self.folder / "evidence"
         self.approvals = self.folder / "approvals"
+        self.seals = self.folder / "seals"
         self.bundle = self.folder / "bundle.zip"
         self.felt = self.folder / "felt.json"
         self.report = self.folder / "report.html"
@@ -54,6 +56,7 @@ class Workspace:
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             self.approvals.mkdir(mode=0o700, exist_ok=True)
+            self.seals.mkdir(mode=0o700, exist_ok=True)
             self.evidence.mkdir(mode=0o700, exist_ok=True)
             sync_folder(self.base)
             sync_folder(self.folder)

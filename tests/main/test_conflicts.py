@@ -64,7 +64,7 @@ def original(pg18: EmbeddedServer) -> str:
     return pg18.dsn(sample_template(pg18, "pagila"))
 
 
-@pytest.mark.parametrize(("country", "market"), PAYERS)
+@pytest.mark.parametrize(("country", "market"), [("Taiwan", "TW"), ("China", "CN")])
 def test_a_payment_for_somebody_elses_rental_goes_home_with_who_paid(
     programme: Begin, original: str, country: str, market: str
 ) -> None:

@@ -33,6 +33,7 @@ ROOMS: Final = {
     "publishing": ("publish",),
     "evidence": ("keys", "log", "report"),
     "guarding": ("restore-guard",),
+    "canaries": ("canary",),
     "demo": ("demo",),
 }  # fmt: skip
 """The modules of this folder, and the commands that each adds: a command loads its own room alone, which takes half
