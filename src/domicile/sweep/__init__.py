@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+from domicile.sweep.forms import TokenClass
 from domicile.sweep.rows import staying
 from domicile.sweep.search import CopySearch, Finding, Gap, SearchResult
 from domicile.sweep.server import sweep_server
-from domicile.sweep.tokens import Limits, Source, TokenClass, TokenCounts, Tokens, collect, without_common
+from domicile.sweep.tokens import Limits, Source, TokenCounts, Tokens, collect, without_common
 from domicile.sweep.verdict import decide, decide_all, roll_up
 
 __all__ = [
