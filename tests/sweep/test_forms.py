@@ -175,6 +175,11 @@ def test_a_spelling_is_counted_once_wherever_the_blocks_end(spelling: str, step:
     assert 3 == search.hits
 
 
+@pytest.mark.parametrize("beside", [b"%20", b"&nbsp;", b"\\n", b"\\u00e9"])
+def test_a_token_as_it_is_beside_an_escape_is_counted_once(beside: bytes) -> None:
+    assert [0] == found(matcher_of(EMAIL), beside + EMAIL.encode() + beside)
+
+
 @given(st.binary(max_size=2000) | st.text(alphabet="abc%&;#\\un0123456789=+/-_\n\x00\"'", max_size=500).map(str.encode))
 def test_any_bytes_are_searched(block: bytes) -> None:
     assert [] == list(matcher_of(EMAIL).find(block))
