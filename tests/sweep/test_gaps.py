@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ from psycopg import sql
 from domicile.catalogue import TableName
 from domicile.proof import Verdict
 from domicile.stores.postgres.horizon import Outcome, inventory, treat
-from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.sweep import TokenClass, Tokens, decide_all, sweep_server
 from tests.servers import own_server
@@ -114,22 +112,6 @@ def test_p3_a_base_backup_left_in_the_data_directory_is_unpacked(
         assert _found(conn, tokens(), "server-files")
     finally:
         shutil.rmtree(place)
-
-
-def test_p11_a_dump_left_in_the_data_directory_is_a_gap(own: EmbeddedServer, conn: psycopg.Connection) -> None:
-    """pg_dump packs what it writes."""
-    conn.execute("CREATE TABLE box (id serial PRIMARY KEY, what text)")
-    conn.execute(f"INSERT INTO box (what) SELECT '{CANARY}' FROM generate_series(1, 200)".encode())
-    dump = own.data_directory / "left.dump"
-    program = find_client("pg_dump", at_least_major=18)
-    try:
-        subprocess.run([str(program), "--format=custom", f"--file={dump}", own.dsn()], check=True)
-        conn.execute("DROP TABLE box")
-        conn.execute("CREATE TABLE box (id serial PRIMARY KEY, what text)")
-        assert Verdict.ERASED_VERIFIED != _verdicts(conn)["server-files"]
-    finally:
-        dump.unlink()
-    assert Verdict.ERASED_VERIFIED == _verdicts(conn)["server-files"]
 
 
 def test_p11_large_objects_that_stay_are_not_called_erased(conn: psycopg.Connection) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from domicile.catalogue import Column
+from domicile.sweep.forms import TokenClass
 from domicile.sweep.sources import token_class
-from domicile.sweep.tokens import TokenClass
 
 
 def column(name: str, base: str = "text") -> Column:

@@ -16,7 +16,8 @@ from psycopg import sql
 from domicile.errors import StoreFault
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.sweep import Limits, Source, TokenClass, Tokens, collect, without_common
-from domicile.sweep.tokens import CANARY_BYTES_MAX, TOKEN_BYTES_MAX, TOKEN_BYTES_MIN, Matcher, clip, forms
+from domicile.sweep.forms import forms
+from domicile.sweep.tokens import CANARY_BYTES_MAX, TOKEN_BYTES_MAX, TOKEN_BYTES_MIN, Matcher, clip
 from tests.servers import Databases
 
 SECRET = "ada.private@example.org"
@@ -117,7 +118,7 @@ def test_finds_the_forms_in_which_a_value_is_kept(token: str, stored: bytes) -> 
 
 @given(st.text(min_size=1))
 def test_every_token_is_a_form_of_itself(text: str) -> None:
-    assert text.encode() in forms(text.encode())
+    assert text.encode() in forms(text.encode(), TokenClass.TEXT)
 
 
 def test_a_name_that_somebody_else_bears_is_dropped_but_an_email_is_residue() -> None:
@@ -132,7 +133,7 @@ def test_a_name_that_somebody_else_bears_is_dropped_but_an_email_is_residue() ->
 def test_many_patterns_are_split_over_automata(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("domicile.sweep.tokens.AUTOMATON_BYTES_MAX", 20)
     texts = [f"token-{number:03}".encode() for number in range(10)]
-    matcher = Matcher(texts, array("I", range(10)), [TokenClass.EMAIL] * 10)
+    matcher = Matcher(texts, array("I", range(10)), [TokenClass.TEXT] * 10)
     assert "Matcher(4 automata)" == repr(matcher)
     assert set(range(10)) == {hit.token for hit in matcher.find(b" ".join(texts))}
 

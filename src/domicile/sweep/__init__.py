@@ -8,10 +8,11 @@ docs/horizon.md.
 from __future__ import annotations
 
 from domicile.sweep.folder import sweep_folder
+from domicile.sweep.forms import TokenClass
 from domicile.sweep.rows import staying
 from domicile.sweep.search import CopySearch, Finding, Gap, SearchResult
 from domicile.sweep.server import encodings, sweep_server
-from domicile.sweep.tokens import Limits, Source, TokenClass, TokenCounts, Tokens, collect, without_common
+from domicile.sweep.tokens import Limits, Source, TokenCounts, Tokens, collect, without_common
 from domicile.sweep.verdict import decide, decide_all, roll_up
 
 __all__ = [

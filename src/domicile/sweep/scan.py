@@ -8,18 +8,19 @@
 | WAL                     | pages without their headers; packed page images; compressed values; TOAST chunks  |
 | spill, temporary files  | compressed values and TOAST chunks at any offset                                   |
 | copies of such files    | the same, by their first page; files in a tar at any offset                        |
-| anything else           | nothing; files that are themselves compressed or encrypted archives are gaps        |
+| anything else           | its name; what is packed in it (`containers`)                                      |
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from domicile.errors import NotPermitted
 from domicile.stores.around import Placing
-from domicile.stores.postgres.files import READ_BYTES, Files, Place, ServerFile, Shape, Unread
+from domicile.stores.postgres.files import READ_BYTES, Files, ServerFile, Shape, Unread
 from domicile.stores.postgres.pages import (
     ToastAssembler,
     carve_chunks,
@@ -27,29 +28,21 @@ from domicile.stores.postgres.pages import (
     is_foreign_page,
     looks_like_page,
 )
-from domicile.stores.postgres.walpages import page_images, runs
+from domicile.stores.postgres.walpages import read_page_header
+from domicile.sweep.carving import WAL_AHEAD_BYTES, Carver, WalReader, search_unpacked
+from domicile.sweep.containers import search_packed
 from domicile.sweep.search import Spot, Tally, View
 
-WAL_PIECE_BYTES = 16 * 1024 * 1024
-WAL_AHEAD_BYTES = 512 * 1024  # a record with images is at most 33 pages long
-LOOSE_AHEAD_BYTES = 32 * 1024
 PAGE_POSITION_BYTES = 10  # pd_lsn and pd_checksum (`bufpage.h`)
 CLEAN_PAGES_MAX = 4096  # at 8 KiB: 32 MiB; a new database has about 900
+TOGETHER_BYTES_MAX = 4 * 1024 * 1024  # of a page's values, looked through at once: one by one only if there is a hit
+_APART = b"\x00\n\xff\n"
+CLEAN_FILE_BYTES_MAX = 2 * 1024 * 1024
+CLEAN_FILES_BYTES_MAX = 64 * 1024 * 1024
 _SEGMENT = re.compile(
     r"(?P<start>(.*/)?[0-9A-F]{8})(?P<log>[0-9A-F]{8})(?P<segment>[0-9A-F]{8})(?P<packed>(\.[a-z0-9]+)?)"
 )
 _TAR_AT = 257  # of the magic in the header of a tar's first file
-_ARCHIVES = (
-    b"\x1f\x8b",
-    b"\x28\xb5\x2f\xfd",
-    b"\xfd7zXZ",
-    b"BZh",
-    b"\x04\x22\x4d\x18",
-    b"PK\x03\x04",
-    b"PGDMP",
-    b"PAR1",
-    b"7z\xbc\xaf",
-)
 
 
 @dataclass(slots=True)
@@ -60,6 +53,8 @@ class Scan:
     layout: Placing
     tally: Tally
     _clean: dict[bytes, int] = field(default_factory=dict, repr=False)
+    _clean_files: dict[tuple[bool, bytes], int] = field(default_factory=dict, repr=False)
+    _clean_bytes: int = 0
 
     def all(self) -> int:
         """Search every file once, and those that came meanwhile once more; return how many."""
@@ -78,25 +73,29 @@ class Scan:
     def _entry(self, entry: ServerFile | Unread) -> None:
         place = self.layout.place(entry.path)
         if isinstance(entry, Unread):
-            self.tally.gap(place.copy, entry.path, entry.why)
+            self.tally.gap(place.copy, self.tally.named(Spot(place.copy, entry.path)).path, entry.why)
             return
+        spot = Spot(place.copy, entry.path)
+        if place.shape is Shape.PLAIN:
+            spot = self.tally.named(spot)
         if not entry.size:
             return
         try:
-            self._file(entry, place)
+            self._file(entry, spot, place.shape)
         except NotPermitted as fault:
-            self.tally.gap(place.copy, entry.path, str(fault))
+            self.tally.gap(spot.copy, spot.path, str(fault).replace(entry.path, spot.path))
 
-    def _file(self, entry: ServerFile, place: Place) -> None:
-        spot = Spot(place.copy, entry.path)
-        self.tally.add(place.copy, files=1)
-        if place.shape is Shape.WAL:
-            self.tally.add(place.copy, read=entry.size)
+    def _file(self, entry: ServerFile, spot: Spot, shape: Shape) -> None:
+        self.tally.add(spot.copy, files=1)
+        if shape is Shape.WAL:
+            self.tally.add(spot.copy, read=entry.size)
             self._wal(entry.path, spot)
-        elif place.shape in {Shape.PAGES, Shape.TOAST_PAGES, Shape.UNKNOWN_PAGES}:
-            self._pages(entry.path, spot, place.shape)
+            if not read_page_header(self.files.read(entry.path, 0, self.layout.geometry.wal_block) or b""):
+                self._packed(entry, spot)
+        elif shape in {Shape.PAGES, Shape.TOAST_PAGES, Shape.UNKNOWN_PAGES}:
+            self._pages(entry.path, spot, shape)
         else:
-            self._plain(entry, spot, place.shape)
+            self._plain(entry, spot, shape)
 
     def _blocks(self, path: str) -> Iterator[bytes]:
         """Read a file from start to end; it ends early when the server removes it meanwhile."""
@@ -106,14 +105,45 @@ class Scan:
             offset += len(block)
 
     def _pages(self, path: str, spot: Spot, shape: Shape) -> None:
+        """Search a relation's file, unless one just like it was found clean.
+
+        A server's databases begin as copies of each other: their files differ in the positions of last changes only,
+        which hold nothing of anybody.
+        """
+        blocks = self._blocks(path)
+        first = next(blocks, b"")
+        likeness = self._likeness(first, shape)
+        clean = self._clean_files.get(likeness) if likeness else None
+        if clean is not None:
+            self.tally.add(spot.copy, read=len(first), unpacked=clean)
+            return
+        before = self.tally.standing(spot.copy)
+        self._search_pages(chain((first,), blocks), spot, shape)
+        after = self.tally.standing(spot.copy)
+        size = len(likeness[1]) if likeness else 0
+        if likeness and after.found == before.found and self._clean_bytes + size <= CLEAN_FILES_BYTES_MAX:
+            self._clean_files[likeness] = after.unpacked - before.unpacked
+            self._clean_bytes += size
+
+    def _likeness(self, block: bytes, shape: Shape) -> tuple[bool, bytes] | None:
+        """What a small file is but for the positions of last changes, and whether it is searched for TOAST."""
+        page = self.layout.geometry.block
+        if not block or len(block) > CLEAN_FILE_BYTES_MAX:
+            return None
+        toast = shape is Shape.TOAST_PAGES or (
+            shape is Shape.UNKNOWN_PAGES and _looks_like_toast(block[:page], self.layout.geometry.toast_chunk)
+        )
+        return toast, b"".join(block[at + PAGE_POSITION_BYTES : at + page] for at in range(0, len(block), page))
+
+    def _search_pages(self, blocks: Iterable[bytes], spot: Spot, shape: Shape) -> None:
         tally, geometry = self.tally, self.layout.geometry
         assembler = ToastAssembler(chunk_bytes=geometry.toast_chunk)
         tail, offset, toast = b"", 0, shape is Shape.TOAST_PAGES
-        for block in self._blocks(path):
+        for block in blocks:
             first = block[: geometry.block]
             if offset == 0 and shape is not Shape.UNKNOWN_PAGES and any(first) and not looks_like_page(first):
                 other = "a big-endian server" if is_foreign_page(first) else "a kind we don't know (encrypted?)"
-                tally.gap(spot.copy, path, f"pages of {other}: compressed values can't be unpacked")
+                tally.gap(spot.copy, spot.path, f"pages of {other}: compressed values can't be unpacked")
             if offset == 0 and shape is Shape.UNKNOWN_PAGES:
                 toast = _looks_like_toast(first, geometry.toast_chunk)
             window = tail + block
@@ -130,68 +160,54 @@ class Scan:
         for value in assembler.close():
             self._unpacked(value.data, spot, offset, View.JOINED)
         if assembler.fragments:
-            tally.gap(spot.copy, path, f"{assembler.fragments} parts of out-of-line values whose start is gone")
+            tally.gap(spot.copy, spot.path, f"{assembler.fragments} parts of out-of-line values whose start is gone")
 
     def _page(self, page: bytes, spot: Spot, offset: int) -> None:
-        """Search the packed values of a page.
-
-        A server's databases begin as copies of each other: a page that differs from one that was found clean only in
-        the position of its last change isn't unpacked again.
-        """
+        """Search the packed values of a page, unless one just like it was found clean."""
         content = page[PAGE_POSITION_BYTES:]
         clean = self._clean.get(content)
         if clean is not None:
             self.tally.add(spot.copy, unpacked=clean)
             return
-        unpacked, found = 0, False
-        for value in carve_compressed(page, block=self.layout.geometry.block, aligned=True):
-            unpacked += len(value.data)
-            found |= self._unpacked(value.data, spot, offset + value.offset, View.UNPACKED)
-        if not found and len(self._clean) < CLEAN_PAGES_MAX:
+        values = list(carve_compressed(page, block=self.layout.geometry.block, aligned=True))
+        unpacked = sum(len(value.data) for value in values)
+        if unpacked > TOGETHER_BYTES_MAX or self.tally.finds(_APART.join(value.data for value in values)):
+            for value in values:
+                self._unpacked(value.data, spot, offset + value.offset, View.UNPACKED)
+            return
+        self.tally.add(spot.copy, unpacked=unpacked)
+        if len(self._clean) < CLEAN_PAGES_MAX:
             self._clean[content] = unpacked
 
     def _plain(self, entry: ServerFile, spot: Spot, shape: Shape) -> None:
         head = self.files.read(entry.path, 0, self.layout.geometry.block) or b""
-        if head.startswith(_ARCHIVES):
-            self.tally.gap(spot.copy, entry.path, "a compressed file: unpack it to search it")
         if looks_like_page(head):  # a relation's file that was copied here
             self._pages(entry.path, spot, Shape.UNKNOWN_PAGES)
             return
         self.tally.stream(self._blocks(entry.path), spot, view=View.RAW)
         if shape is Shape.WORK:
-            self.tally.gap(spot.copy, entry.path, "a working file: values may lie across its inner blocks")
+            self.tally.gap(spot.copy, spot.path, "a working file: values may lie across its inner blocks")
         if shape in {Shape.WORK, Shape.TUPLES} or head[_TAR_AT : _TAR_AT + 5] == b"ustar":
             self._loose(entry.path, spot)
+        if shape is Shape.PLAIN:
+            self._packed(entry, spot)
+
+    def _packed(self, entry: ServerFile, spot: Spot) -> None:
+        search_packed(_Stored(self.files, entry), spot, self.tally, geometry=self.layout.geometry)
 
     def _loose(self, path: str, spot: Spot) -> None:
-        """Search the compressed values and TOAST chunks of a file whose tuples stand anywhere."""
-        geometry = self.layout.geometry
-        assembler = ToastAssembler(chunk_bytes=geometry.toast_chunk)
-        tail, offset = b"", 0
+        carver = Carver(self.tally, spot, self.layout.geometry)
         for block in self._blocks(path):
-            window = tail + block
-            for value in carve_compressed(window, block=geometry.block, aligned=False):
-                self._unpacked(value.data, spot, offset, View.UNPACKED)
-            for chunk in carve_chunks(window, chunk_bytes=geometry.toast_chunk, aligned=False):
-                for value in assembler.add(chunk):
-                    self._unpacked(value.data, spot, offset, View.JOINED)
-            tail = window[-LOOSE_AHEAD_BYTES:]
-            offset += len(block)
-        for value in assembler.close():
-            self._unpacked(value.data, spot, offset, View.JOINED)
+            carver.feed(block)
+        carver.close()
 
     def _wal(self, path: str, spot: Spot) -> None:
-        """Search a segment in pieces; each sees a little of the next, and the last a little of the next segment."""
-        offset = 0
-        assembler = ToastAssembler(chunk_bytes=self.layout.geometry.toast_chunk)
-        while piece := self._read_all(path, offset, WAL_PIECE_BYTES + WAL_AHEAD_BYTES):
-            if len(piece) <= WAL_PIECE_BYTES:
-                following = self._following(path)
-                piece += (following and self._read_all(following, 0, WAL_AHEAD_BYTES)) or b""
-            self._wal_piece(piece, spot, offset, assembler)
-            offset += WAL_PIECE_BYTES
-        for value in assembler.close():
-            self._unpacked(value.data, spot, offset, View.JOINED)
+        """Search a segment; its last piece sees a little of the next segment."""
+        reader = WalReader(self.tally, spot, self.layout.geometry)
+        for block in self._blocks(path):
+            reader.feed(block)
+        following = self._following(path)
+        reader.close((following and self._read_all(following, 0, WAL_AHEAD_BYTES)) or b"")
 
     def _read_all(self, path: str, offset: int, length: int) -> bytes:
         parts = []
@@ -210,34 +226,24 @@ class Scan:
         number = int(match["log"], 16) * per_log + int(match["segment"], 16) + 1
         return f"{match['start']}{number // per_log:08X}{number % per_log:08X}{match['packed']}"
 
-    def _wal_piece(self, piece: bytes, spot: Spot, offset: int, assembler: ToastAssembler) -> None:
-        geometry = self.layout.geometry
-        for run in runs(piece, page_bytes=geometry.wal_block):
-            self.tally.search(run.data, spot, offset=offset + run.offset, view=View.RAW)
-            for value in carve_compressed(run.data, block=geometry.block, aligned=False):
-                self._unpacked(value.data, spot, offset + run.offset, View.UNPACKED)
-            for chunk in carve_chunks(run.data, chunk_bytes=geometry.toast_chunk, aligned=False):
-                for value in assembler.add(chunk):
-                    self._unpacked(value.data, spot, offset + run.offset, View.JOINED)
-            for image in page_images(run, block=geometry.block):
-                if image.data is None:
-                    self.tally.gap(spot.copy, spot.path, "page images packed with zstd can't be unpacked here")
-                else:
-                    self._image(image.data, spot, offset + image.offset)
-
-    def _image(self, page: bytes, spot: Spot, offset: int) -> None:
-        geometry = self.layout.geometry
-        self._unpacked(page, spot, offset, View.UNPACKED)
-        for value in carve_compressed(page, block=geometry.block, aligned=True):
-            self._unpacked(value.data, spot, offset, View.UNPACKED)
-
     def _unpacked(self, data: bytes, spot: Spot, offset: int, view: View) -> bool:
-        """Search an unpacked value; return whether something was found."""
-        self.tally.add(spot.copy, unpacked=len(data))
-        return self.tally.search(data, spot, offset=offset // _MEGABYTE * _MEGABYTE, view=view)
+        return search_unpacked(self.tally, data, spot, offset, view)
 
 
-_MEGABYTE = 1024 * 1024
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A server's file as something that is opened."""
+
+    files: Files
+    entry: ServerFile
+
+    @property
+    def size(self) -> int:
+        return self.entry.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read up to `length` bytes; none when the server has removed the file."""
+        return self.files.read(self.entry.path, offset, min(length, READ_BYTES)) or b""
 
 
 def _looks_like_toast(page: bytes, chunk_bytes: int) -> bool:

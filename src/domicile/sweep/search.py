@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from domicile.sweep.tokens import Matcher, TokenClass, TokenCounts
+from domicile.sweep.forms import TokenClass
+from domicile.sweep.tokens import Matcher, TokenCounts
 
 BUCKET_BYTES = 1024 * 1024
 PLACES_MAX = 20_000
+TOKEN_IN_NAME = "(holds a token)"  # noqa: S105 - what is told of a file's name in place of a token
 
 
 class View(StrEnum):
@@ -24,6 +26,8 @@ class View(StrEnum):
     UNPACKED = "unpacked"
     JOINED = "joined"
     ROWS = "rows"
+    PACKED = "packed"
+    NAME = "name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +123,14 @@ class _Account:
     gaps: dict[Gap, None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What was found in a copy so far, hits and gaps together, and how many bytes were unpacked."""
+
+    found: int
+    unpacked: int
+
+
 class Tally:
     """Counts hits by copy, place, view and class; drops the tokens themselves at once."""
 
@@ -129,7 +141,7 @@ class Tally:
     @property
     def carry_bytes(self) -> int:
         """How many bytes of a block must be seen again with the next one."""
-        return max(self._matcher.longest - 1, 0)
+        return self._matcher.reach
 
     def search(self, block: bytes, spot: Spot, *, offset: int, view: View, carried: int = 0) -> bool:
         """Count the hits in a block whose first `carried` bytes were searched before; `offset` is the block's.
@@ -154,20 +166,34 @@ class Tally:
             account.places[place] += 1
         return account.hits > before
 
+    def finds(self, data: bytes) -> bool:
+        """Whether there is anything to be found in it; nothing is counted."""
+        return any(True for _ in self._matcher.find(data))
+
     def _mark(self, account: _Account, token: int) -> None:
         if not account.seen:
             account.seen = bytearray(len(self._matcher.class_of) // 8 + 1)
         account.seen[token >> 3] |= 1 << (token & 7)
 
+    def named(self, spot: Spot) -> Spot:
+        """Search a path; return the spot under which findings may be told: parts that hold a token are left out."""
+        parts = spot.path.split("/")
+        told = [TOKEN_IN_NAME if self._names(part) else part for part in parts]
+        if told == parts and not self._names(spot.path):
+            return spot
+        masked = Spot(spot.copy, "/".join(told) if told != parts else TOKEN_IN_NAME)
+        self.search(spot.path.encode(errors="surrogateescape"), masked, offset=0, view=View.NAME)
+        return masked
+
+    def _names(self, name: str) -> bool:
+        return any(True for _ in self._matcher.find(name.encode(errors="surrogateescape")))
+
     def stream(self, blocks: Iterable[bytes], spot: Spot, *, view: View) -> None:
         """Search a stream of blocks as one."""
-        tail, offset = b"", 0
+        flow = Flow(self, spot, view=view)
         for block in blocks:
-            window = tail + block if tail else block
-            self.search(window, spot, offset=offset - len(tail), view=view, carried=len(tail))
-            offset += len(block)
+            flow.feed(block)
             self.add(spot.copy, read=len(block))
-            tail = window[-self.carry_bytes :] if self.carry_bytes else b""
 
     def add(self, copy: str, *, files: int = 0, relations: int = 0, read: int = 0, unpacked: int = 0) -> None:
         """Count what was read."""
@@ -176,6 +202,11 @@ class Tally:
         account.relations += relations
         account.bytes += read
         account.bytes_unpacked += unpacked
+
+    def standing(self, copy: str) -> Standing:
+        """What is known of a copy so far."""
+        account = self._account(copy)
+        return Standing(account.hits + len(account.gaps), account.bytes_unpacked)
 
     def gap(self, copy: str, path: str, why: str) -> None:
         """Note something that could not be seen."""
@@ -209,3 +240,24 @@ class Tally:
             ),
             gaps=tuple(account.gaps),
         )
+
+
+class Flow:
+    """A stream that is searched as its blocks come: what lies across two of them is found, and counted once."""
+
+    def __init__(self, tally: Tally, spot: Spot, *, view: View, placed: bool = True) -> None:
+        self._tally = tally
+        self._spot = spot
+        self._view = view
+        self._placed = placed  # whether the stream's offsets are the file's
+        self._tail = b""
+        self._offset = 0
+
+    def feed(self, block: bytes) -> None:
+        """Search the next block."""
+        tail, carry = self._tail, self._tally.carry_bytes
+        window = tail + block if tail else block
+        offset = self._offset - len(tail) if self._placed else 0
+        self._tally.search(window, self._spot, offset=offset, view=self._view, carried=len(tail))
+        self._offset += len(block)
+        self._tail = window[-carry:] if carry else b""

@@ -18,7 +18,8 @@ from domicile.catalogue import Column
 from domicile.config import Config
 from domicile.model import DatasetScope, Fate, Form, Home, Scope
 from domicile.stores.postgres.names import key_expressions, key_names, staged
-from domicile.sweep.tokens import Source, TokenClass
+from domicile.sweep.forms import TokenClass
+from domicile.sweep.tokens import Source
 
 TEXTUAL = frozenset({"S"})
 TYPES = ("uuid", "inet", "json", "jsonb", "citext", "xml")

@@ -9,15 +9,9 @@ Nothing of a token's text leaves this module but through the automaton: no repr,
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import re
-import uuid
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import LiteralString, NoReturn
 
 import psycopg
@@ -27,6 +21,9 @@ from psycopg import sql
 from psycopg.types.string import ByteaBinaryLoader
 
 from domicile.errors import StoreFault
+from domicile.sweep.decoded import decodings
+from domicile.sweep.digests import Digests
+from domicile.sweep.forms import TokenClass, forms
 
 TOKEN_BYTES_MIN = 6
 TOKEN_BYTES_MAX = 64  # of a longer value its end is searched: openings ("Dear …", a token's header) repeat
@@ -34,27 +31,10 @@ CANARY_BYTES_MAX = 256
 TOKENS_MAX = 2_000_000
 TEXT_BYTES_MAX = 256 * 1024 * 1024
 AUTOMATON_BYTES_MAX = 64 * 1024 * 1024  # measured: about 30 bytes of memory per pattern byte while it is built
-COMMON_BLOCK_BYTES = 1024 * 1024
+SPELT_TIMES_MAX = 6  # \\u0040 for one byte
+LINE_BYTES_MAX = 256  # base64 is broken into lines of 64 or 76; a line is known as one by its first 12 letters
 
 
-class TokenClass(StrEnum):
-    """What kind of value a token is; the first four are specific: found outside home, they are residue."""
-
-    CANARY = "canary"
-    EMAIL = "email"
-    PHONE = "phone"
-    IDENTIFIER = "identifier"
-    NAME = "name"
-    ADDRESS = "address"
-    TEXT = "text"
-
-    @property
-    def specific(self) -> bool:
-        """Whether one hit outside home is residue, whoever else might bear the value."""
-        return self in _SPECIFIC
-
-
-_SPECIFIC = frozenset({TokenClass.CANARY, TokenClass.EMAIL, TokenClass.PHONE, TokenClass.IDENTIFIER})
 _RANK = {token_class: rank for rank, token_class in enumerate(TokenClass)}
 
 
@@ -186,7 +166,7 @@ class Matcher:
         owners = array("I")
         size = 0
         for number, text in zip(numbers, texts, strict=True):
-            for form in forms(text, encodings=encodings):
+            for form in forms(text, classes[number], encodings=encodings):
                 patterns.append(form)
                 owners.append(number)
                 size += len(form)
@@ -195,6 +175,7 @@ class Matcher:
                 self._add(patterns, owners)
                 patterns, owners, size = [], array("I"), 0
         self._add(patterns, owners)
+        self._digests = Digests((number, text, classes[number]) for number, text in zip(numbers, texts, strict=True))
 
     def __repr__(self) -> str:
         return f"Matcher({len(self._automata)} automata)"
@@ -204,67 +185,28 @@ class Matcher:
             automaton = BytesAhoCorasick(patterns, implementation=Implementation.ContiguousNFA)
             self._automata.append((automaton, owners))
 
+    @property
+    def reach(self) -> int:
+        """How many bytes of a block the longest token may take, spelt in any way that is undone."""
+        return SPELT_TIMES_MAX * self.longest + LINE_BYTES_MAX if self.longest else 0
+
     def find(self, block: bytes) -> Iterator[Hit]:
-        """Find every form of every token in the block, overlapping ones too."""
+        """Find every form of every token in the block, overlapping ones too, as bytes and in every spelling undone."""
+        yield from self._find(block)
+        if not self._automata:
+            return
+        for start, end, number in self._digests.find(block):
+            yield Hit(start, end - start, number)
+        for decoded in decodings(block, reach=self.longest):
+            for hit in self._find(decoded.data):
+                place = decoded.place(hit.offset, hit.offset + hit.length)
+                if hit.length >= decoded.bytes_min and place is not None:
+                    yield Hit(place[0], place[1] - place[0], hit.token)
+
+    def _find(self, block: bytes) -> Iterator[Hit]:
         for automaton, owners in self._automata:
             for pattern, start, end in automaton.find_matches_as_indexes(block, overlapping=True):
                 yield Hit(start, end - start, owners[pattern])
-
-
-_ESCAPE = re.compile(r"\\u[0-9a-f]{4}")
-_ADDRESS = re.compile(r"[0-9a-fA-F.:]{7,45}")
-_UUID = re.compile(rb"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-
-
-def forms(text: bytes, *, encodings: Sequence[str] = ()) -> tuple[bytes, ...]:
-    r"""Spell a token in every form searched.
-
-    As it is, in lower case (indexes, tsvector), as JSON writes it (plain and with \uXXXX), as COPY and as an SQL
-    literal write it, and a UUID and an Internet address as on disk. Each in UTF-8 and in `encodings` (of Python).
-
-    Not searched: base64, UTF-16, and hashes of a token.
-    """
-    found = {text: None}
-    try:
-        plain = text.decode()
-    except UnicodeDecodeError:
-        return (text,)
-    dumped = json.dumps(plain)[1:-1]
-    spelt = (
-        plain, plain.lower(), json.dumps(plain, ensure_ascii=False)[1:-1], dumped,
-        _ESCAPE.sub(lambda match: match[0][:2] + match[0][2:].upper(), dumped), _copy_form(plain),
-        plain.replace("'", "''"),
-    )  # fmt: skip
-    for form in spelt:
-        found[form.encode()] = None
-        if not form.isascii():
-            found |= dict.fromkeys(_encoded(form, encodings))
-    if _UUID.fullmatch(text):
-        found[uuid.UUID(plain).bytes] = None
-    found |= dict.fromkeys(_internet_forms(plain))
-    return tuple(found)
-
-
-def _encoded(form: str, encodings: Sequence[str]) -> Iterator[bytes]:
-    for encoding in encodings:
-        with suppress(UnicodeEncodeError):  # an encoding that lacks a letter can't hold the value
-            yield form.encode(encoding)
-
-
-def _internet_forms(plain: str) -> Iterator[bytes]:
-    """An address of one host as `inet` lies on disk: short varlena header, family, bits, bytes (`inet_struct`)."""
-    if _ADDRESS.fullmatch(plain):
-        with suppress(ValueError):
-            address = ipaddress.ip_address(plain)
-            body = bytes([2 if address.version == 4 else 3, address.max_prefixlen]) + address.packed
-            yield bytes([(len(body) + 1) << 1 | 1]) + body
-
-
-def _copy_form(plain: str) -> str:
-    """Spell a value as COPY's text format does."""
-    for sign, escape in (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
-        plain = plain.replace(sign, escape)
-    return plain
 
 
 def clip(text: bytes, *, bytes_max: int = TOKEN_BYTES_MAX) -> bytes:
@@ -398,5 +340,5 @@ def without_common(tokens: Tokens, staying: Iterable[bytes]) -> Tokens:
     for block in staying:
         window = tail + block
         common.update(hit.token for hit in matcher.find(window))
-        tail = window[-matcher.longest :] if matcher.longest else b""
+        tail = window[-matcher.reach :] if matcher.reach else b""
     return tokens.without(common)

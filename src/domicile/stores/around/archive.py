@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import lz4.frame
+import zstandard
 
 from domicile.stores.around import Announce, Boundary
 from domicile.stores.around.folder import Folder, Thing
@@ -26,12 +27,13 @@ from domicile.stores.postgres.pages import Geometry
 
 SEGMENT: Final = re.compile(r"(?P<segment>[0-9A-F]{24})(\.partial)?(?P<packed>\.(gz|bz2|xz|lz4|zst))?")
 SEGMENT_BYTES_MAX: Final = 1024 * 1024 * 1024
-_Opened: TypeAlias = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | lz4.frame.LZ4FrameFile
+_Opened: TypeAlias = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | lz4.frame.LZ4FrameFile | BinaryIO
 _UNPACKERS: Final[Mapping[str, Callable[[Path], _Opened]]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
     ".lz4": lz4.frame.open,
+    ".zst": lambda path: zstandard.open(path, "rb"),
 }
 SEGMENTS: Final = copy_id(CopyKind.ARCHIVED_WAL)
 OTHERS: Final = copy_id(CopyKind.OTHER_FILES)
@@ -200,7 +202,7 @@ class _Unpacking:
         unpacker = _UNPACKERS.get(Path(path).suffix)
         try:
             data = _bounded(unpacker(self._root / path)) if unpacker else None
-        except (OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError):
+        except (OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError, zstandard.ZstdError):
             data = None
         if data is not None:
             self._unpacked = {**dict(list(self._unpacked.items())[-1:]), path: data}
