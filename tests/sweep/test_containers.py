@@ -13,6 +13,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import lz4.block
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -74,6 +75,19 @@ def test_p11_a_container_with_a_damaged_middle_is_a_gap(name: str) -> None:
 def test_p11_what_stands_behind_a_container_is_a_gap(name: str) -> None:
     """It may be a second member whose beginning is damaged."""
     assert looked_into(PACKS[name](content(OTHER)) + b"something else").gaps
+
+
+def test_p3_a_member_far_behind_the_first_is_found() -> None:
+    """Members may be padded by more than is read at a time."""
+    assert looked_into(gzip.compress(b"first") + bytes(200_000) + gzip.compress(content())).hits
+    assert looked_into(gzip.compress(b"first") + bytes(200_000) + b"something else").gaps
+
+
+def test_p11_a_tar_that_ends_behind_a_member_is_a_gap() -> None:
+    """There may have been more of them: nothing but its end says that it is whole."""
+    whole = tarred(b"x" * 512)
+    assert [] == whys(looked_into(whole))
+    assert ["a tar: cut off"] == whys(looked_into(whole[:1024]))
 
 
 @pytest.mark.parametrize("program", ["gzip", "bzip2", "xz", "zstd", "lz4"])
@@ -180,6 +194,17 @@ def test_limit_of_what_comes_out_of_all_members_and_levels() -> None:
     assert {"a zip file: unpacks to more than is searched"} == set(whys(looked_into(buffer.getvalue(), limits=SMALL)))
     twice = gzip.compress(gzip.compress(bytes(5_000_000)))
     assert {"a gzip file: unpacks to more than is searched"} == set(whys(looked_into(twice, limits=SMALL)))
+
+
+def test_p3_a_value_that_a_server_packed_is_found_in_a_packed_copy_of_its_files() -> None:
+    """The token's halves came before, so lz4 stores it as two references."""
+    for token, views in ((CANARY, {View.UNPACKED}), (OTHER, set())):
+        value = (token[:15] + b"|" + token[15:] + b"|") * 40 + b"x" * 2500 + token
+        packed = lz4.block.compress(value, store_size=False)
+        stored = struct.pack("<II", (len(packed) + 8) << 2 | 2, len(value) | 1 << 30) + packed
+        assert token not in stored
+        search = looked_into(gzip.compress(bytes(1000) + stored + bytes(1000)))
+        assert views == {finding.view for finding in search.findings}
 
 
 def test_limit_of_values_that_are_packed_in_what_was_packed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domicile.errors import NotPermitted
+from domicile.stores.postgres.files import Layout, ServerFile, Unread
+from domicile.stores.postgres.pages import Geometry
 from domicile.sweep import SearchResult, TokenClass, Tokens
+from domicile.sweep.scan import Scan
 from domicile.sweep.search import BUCKET_BYTES, Spot, Tally, View
 
 SPOT = Spot("heap:app.person", "base/1/2")
@@ -54,3 +60,24 @@ def test_p8_no_value_in_any_result() -> None:
     assert 1 == result.hits
     assert "ada" not in repr(result)
     assert "ada" not in repr(Tally(Tokens({b"ada@example.org": TokenClass.EMAIL}).matcher()))
+
+
+class Refusing:
+    """Files that are listed and can't be read."""
+
+    how = "test"
+
+    def walk(self) -> Iterator[ServerFile | Unread]:
+        yield ServerFile(path="left/ada@example.org.csv", size=10)
+        yield Unread(path="left/ada@example.org", why="PermissionError")
+
+    def read(self, path: str, offset: int, length: int) -> bytes | None:
+        raise NotPermitted(f"{path} from {offset} to {offset + length} can't be read; run as a user who may")
+
+
+def test_p8_no_value_in_what_is_told_of_a_file_that_cannot_be_read() -> None:
+    tally = Tally(Tokens({b"ada@example.org": TokenClass.EMAIL}).matcher())
+    Scan(Refusing(), Layout(geometry=Geometry(), database=1, log_folder="", by_path={}), tally).all()
+    (search,) = tally.result()
+    assert (2, 2) == (search.hits, len(search.gaps))
+    assert "ada" not in repr(search)

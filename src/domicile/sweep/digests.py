@@ -44,11 +44,11 @@ _LETTERS_RUN, _DIGITS_RUN = re.compile(_LETTERS_FIRST + b"\x01*+"), re.compile(_
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 # `varatt.h`: a short header tells the length, itself included, and one bit; a long one (in statistics), and two bits.
 # One expression for each: what begins with one letter is looked for as fast as memory can be read.
-_HEADERS = tuple(
-    re.compile(re.escape(header) + b"(?=(.{8}))", re.DOTALL)
+_HEADERS = {
+    header: re.compile(re.escape(header) + b"(?=(.{8}))", re.DOTALL)
     for size in (16, 20, 32)
     for header in (bytes([size + 1 << 1 | 1]), (size + 4 << 2).to_bytes(4, "little"))
-)
+}
 
 
 class Digests:
@@ -82,14 +82,19 @@ class Digests:
         """Find every hash in a block: where it starts and ends, as far as it was looked at, and whose it is."""
         if not self._keys:
             return
-        for header in _HEADERS:
-            if self._any(struct.iter_unpack(">Q", b"".join(header.findall(block)))):
-                for match in header.finditer(block):
-                    yield from self._at(match.end(), match.end() + KEY_BYTES, match[1])
+        yield from self._in_bytea(block)
         starts = [start for start, _ in _runs(block.translate(_LETTER), _LETTERS_FIRST, _LETTERS_RUN)]
         if starts:
             yield from self._in_base64(block, starts)
             yield from self._in_digits(block)
+
+    def _in_bytea(self, block: bytes) -> Iterator[tuple[int, int, int]]:
+        headers = [expression for header, expression in _HEADERS.items() if header in block]
+        beginnings = b"".join([beginning for header in headers for beginning in header.findall(block)])
+        if self._any(struct.iter_unpack(">Q", beginnings)):
+            for header in headers:
+                for match in header.finditer(block):
+                    yield from self._at(match.end(), match.end() + KEY_BYTES, match[1])
 
     def _in_base64(self, block: bytes, starts: list[int]) -> Iterator[tuple[int, int, int]]:
         heads = b"".join([block[start : start + 12] for start in starts]).translate(_STANDARD)
