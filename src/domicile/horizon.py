@@ -170,18 +170,12 @@ class Horizon:
         tokens = self._tokens(homes, seed, canaries)
         copies = self._copies()
 
-        def progress(text: str) -> None:
-            self._listener(Advanced(stage="sweep", units=0, text=text))
-
-        with faults(self._source.name, "sweep"):
-            result = sweep.sweep_server(
-                self._source.connection,
-                tokens,
-                copies,
-                self._tables,
-                progress=progress,
-                sql_only=self._config.databases[self._source.name].files == "sql",
-            )
+        result = self._sweep(tokens, copies)
+        if any(not finding.token_class.specific for found in result.copies for finding in found.findings):
+            # People go on writing: what those who stay came to bear since the values were read is no residue.
+            fewer = self._without_common(tokens)
+            if len(fewer) < len(tokens):
+                tokens, result = fewer, self._sweep(fewer, copies)
         verdicts = sweep.decide_all(copies, outcomes, result, rows_erased=True)
         seen = (
             named(self._source.name, Seen(copies=copies, outcomes=outcomes, result=result, verdicts=verdicts)),
@@ -210,6 +204,20 @@ class Horizon:
             locks_ms={self._id(item.copy): item.lock_ms for item in outcomes if item.lock_ms is not None},
         )
 
+    def _sweep(self, tokens: sweep.Tokens, copies: Sequence[server.Copy]) -> sweep.SearchResult:
+        def progress(text: str) -> None:
+            self._listener(Advanced(stage="sweep", units=0, text=text))
+
+        with faults(self._source.name, "sweep"):
+            return sweep.sweep_server(
+                self._source.connection,
+                tokens,
+                copies,
+                self._tables,
+                progress=progress,
+                sql_only=self._config.databases[self._source.name].files == "sql",
+            )
+
     def _rows_are_left(self, count: int) -> dict[str, CopyVerdict]:
         """What a count over all tables says of each table's rows: that they may be among them."""
         why = f"{count} rows that should be gone were found by query, here or in another table"
@@ -223,7 +231,10 @@ class Horizon:
             )
             for home, store in homes.items()
         ]
-        tokens = sweep.Tokens.merged(found)
+        return self._without_common(sweep.Tokens.merged(found))
+
+    def _without_common(self, tokens: sweep.Tokens) -> sweep.Tokens:
+        """The same without unspecific values that people who stay bear now."""
         with faults(self._source.name, "read what stays"):
             return sweep.without_common(tokens, sweep.staying(self._source.connection, self._mapped))
 

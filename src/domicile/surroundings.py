@@ -145,7 +145,8 @@ class Surroundings:
         for name, rule in self._rules.items():
             path = Path(rule.path)
             if rule.kind == "archive":
-                yield Archive(name, path, keep_until=rule.keep_until, now=self._host.now()), rule
+                system = self._database().system
+                yield Archive(name, path, system=system, keep_until=rule.keep_until, now=self._host.now()), rule
             else:
                 yield (
                     Dumps(name, path, database=self._database(), keep_until=rule.keep_until, now=self._host.now()),

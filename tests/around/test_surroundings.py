@@ -75,7 +75,7 @@ def test_p3_what_nobody_can_call_the_sources_is_left_and_certified_as_present(su
     plain = made.dump("of-nobody.sql", "--format=p")
     (made.dumps / "letter.txt").write_bytes(b"dear " + MOVER)
     made.world.programme.clear()
-    with pytest.raises(Waiting, match="don't say of which database they are"):
+    with pytest.raises(Waiting, match="don't say of which database or moment they are"):
         made.world.programme.apply(yes=True)
     assert 0 == made.world.programme.command("certify").returncode
     assert plain.exists()
@@ -207,6 +207,35 @@ def test_p1_an_archive_that_another_server_fills_is_left_alone(surrounded: Surro
     with pytest.raises(Waiting, match="it isn't here: not its archive"):
         made.world.programme.apply(yes=True)
     assert ["000000010000000000000001"] == [path.name for path in other.iterdir()]
+
+
+def test_p1_a_segment_that_bears_another_clusters_number_keeps_all_of_them(surrounded: Surround) -> None:
+    made = surrounded(dumps=None)
+    foreign = made.archiving.folder / "000000010000000000000000"
+    foreign.write_bytes(bytes(64))
+    made.archiving.settle()
+    try:
+        made.world.programme.clear()
+        before = {path.name for path in made.archiving.folder.iterdir()}
+        with pytest.raises(Waiting, match="don't bear the source's number"):
+            made.world.programme.apply(yes=True)
+        assert before <= {path.name for path in made.archiving.folder.iterdir()}
+    finally:
+        foreign.unlink()
+    made.world.programme.apply(yes=True)
+    assert "erased-verified" == made.told()["wal/archived-wal"]
+
+
+def test_p1_a_directory_with_files_from_before_and_after_is_left_to_a_person(surrounded: Surround) -> None:
+    """Copying keeps dates: it may be a fresh backup."""
+    made = surrounded(wal=None)
+    path = made.dump("folder", "--format=d")
+    made.world.programme.clear()
+    made.world.programme.apply(until=Stage.ERASE, yes=True)
+    (path / "toc.dat").touch()
+    with pytest.raises(Waiting, match="or moment they are"):
+        made.world.programme.apply(yes=True)
+    assert path.exists()
 
 
 def test_a_folder_that_is_not_there_stops_the_plan(surrounded: Surround) -> None:

@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from domicile import sweep
 from domicile.errors import StoreFault
 from domicile.events import Advanced, Event
 from domicile.host import Host
@@ -105,3 +106,26 @@ def test_p9_a_clock_that_is_set_back_spoils_no_evidence(world: Worlds, monkeypat
     made.programme.finish()
     said = made.programme.audit()
     assert 0 == said.returncode, said.stdout
+
+
+def test_p11_what_somebody_who_stays_writes_meanwhile_is_no_residue(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stayer writes the same words as a mover did, after the values were read and before the files are searched."""
+    made = world(SCHEMA, RULES)
+    words = "words that a mover wrote first"
+    made.at_source(f"INSERT INTO note (person_id, body) VALUES (2, '{words}')")
+    made.programme.clear()
+    search = sweep.sweep_server
+
+    def and_write(*given: object, **named: object) -> object:
+        made.at_source(f"INSERT INTO note (person_id, body) VALUES (1, '{words}')")
+        return search(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sweep, "sweep_server", and_write)
+    made.programme.apply(yes=True)
+    certificate = _last(made, CertificatePredicate)
+    assert isinstance(certificate, CertificatePredicate)
+    assert {Verdict.ERASED_VERIFIED} == _of_rows(certificate)
+    named = ("app/wal", "app/heap:public.note")
+    assert {Verdict.ERASED_VERIFIED} == {copy.verdict for copy in certificate.copies if copy.id in named}

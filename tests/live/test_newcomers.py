@@ -64,3 +64,19 @@ def test_p1_who_leaves_the_market_leaves_nothing_private_at_home(pg18: EmbeddedS
         assert [("none", None, None)] == _run(world, "us", "SELECT market, email, seen FROM person WHERE id = 6")
         assert [] == _run(world, "us", 'SELECT id FROM "Note" WHERE person_id = 6')
         assert [(None,)] == _run(world, "us", "SELECT ip FROM clip WHERE id = 6")
+
+
+def test_p1_what_a_home_removes_of_another_homes_person_means_nothing_at_the_source(
+    pg18: EmbeddedServer, tmp_path: Path
+) -> None:
+    """A home holds public halves of other homes' people; that one is gone there says nothing of the person."""
+    with moving_world(pg18, tmp_path, "others") as world:
+        live = world.live
+        live.cut_over(world.scope, cohort_of("key:1,2"))
+        theirs = "SELECT title, ip FROM clip WHERE id = 2"
+        _run(world, "us", "DELETE FROM clip WHERE id = 2")
+        follower = live.moving.follower(world.standing)
+        for home in follower.homes:
+            follower.step_back(home)
+        assert [("t", "10.0.0.1")] == _run(world, "source", theirs)
+        assert [("t", "10.0.0.1")] == _run(world, "ca", theirs)

@@ -35,15 +35,22 @@ _UNPACKERS: Final[Mapping[str, Callable[[Path], _Opened]]] = {
     ".lz4": lz4.frame.open,
     ".zst": lambda path: zstandard.open(path, "rb"),
 }
+_NOT_UNPACKED: Final = (OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError, zstandard.ZstdError)
+_SYSTEM_AT: Final = 24
+_HEAD_BYTES: Final = 32
 SEGMENTS: Final = copy_id(CopyKind.ARCHIVED_WAL)
 OTHERS: Final = copy_id(CopyKind.OTHER_FILES)
 
 
 class Archive:
-    """The archive that a server's `archive_command` fills; `keep_until`: the day before which nothing of it may go."""
+    """The archive that a server's `archive_command` fills; `keep_until`: the day before which nothing of it may go.
 
-    def __init__(self, name: str, path: Path, *, keep_until: date | None, now: datetime) -> None:
+    `system` is the number of the server's cluster, which each segment bears in its head.
+    """
+
+    def __init__(self, name: str, path: Path, *, system: int, keep_until: date | None, now: datetime) -> None:
         self._folder = Folder(store=name, path=path)
+        self._system = system
         self._blocked = keep_until if keep_until is not None and now.date() < keep_until else None
 
     @property
@@ -84,6 +91,9 @@ class Archive:
             return Outcome(copy=SEGMENTS, treatment=Treatment.BLOCKED, why=why, until=self._blocked), looked
         if old and not self._is_fed(boundary):
             return self._strange(boundary), looked
+        foreign = [name for name in old if not self._is_own(name)]
+        if foreign:
+            return self._of_another(foreign), looked
         kept: dict[str, str] = {}
         if old and remove:
             announce(SEGMENTS, old)
@@ -98,6 +108,26 @@ class Archive:
         if boundary.archived is None or SEGMENT.fullmatch(boundary.archived) is None:
             return True
         return any(thing.name[:24] == boundary.archived[:24] for thing in self._sorted()[0])
+
+    def _is_own(self, name: str) -> bool:
+        """Whether a segment bears the cluster's number (`XLogLongPageHeaderData`: magic, info, …, xlp_sysid)."""
+        unpacker = _UNPACKERS.get(Path(name).suffix) if _is_packed(name) else None
+        try:
+            if unpacker is not None:
+                with unpacker(self._folder.path / name) as packed:
+                    head = bytes(packed.read(_HEAD_BYTES))
+            else:
+                head = self._folder.head(name, _HEAD_BYTES)
+        except _NOT_UNPACKED:
+            return False
+        return len(head) == _HEAD_BYTES and int.from_bytes(head[_SYSTEM_AT:], "little") == self._system
+
+    def _of_another(self, names: list[str]) -> Outcome:
+        return Outcome(
+            copy=SEGMENTS, treatment=Treatment.HELD,
+            why=f"{len(names)} old segments, first {names[0]}, don't bear the source's number: not its own, or broken",
+            remedy="look whose they are, and remove or move them; then `domicile apply` again",
+        )  # fmt: skip
 
     def _strange(self, boundary: Boundary) -> Outcome:
         return Outcome(
@@ -202,7 +232,7 @@ class _Unpacking:
         unpacker = _UNPACKERS.get(Path(path).suffix)
         try:
             data = _bounded(unpacker(self._root / path)) if unpacker else None
-        except (OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError, zstandard.ZstdError):
+        except _NOT_UNPACKED:
             data = None
         if data is not None:
             self._unpacked = {**dict(list(self._unpacked.items())[-1:]), path: data}

@@ -88,9 +88,9 @@ class Dumps:
         return not self._blocked and any(ours for _, _, ours in self._of_before(boundary))
 
     def _of_before(self, boundary: Boundary) -> list[tuple[Thing, CopyKind, bool | None]]:
-        """What was made before, and whether it is of this database; None: nobody can tell."""
+        """What was made before, and whether it is of this database; None: nobody can tell the one or the other."""
         return [
-            (thing, kind, self._is_ours(thing))
+            (thing, kind, None if thing.newest_at >= boundary.erased_at else self._is_ours(thing))
             for thing in self._folder.things()
             if thing.changed_at < boundary.erased_at and (kind := self._kind(thing)) is not None
         ]
@@ -137,7 +137,7 @@ class Dumps:
             announce(copy, ())
         if unknown:
             made = f"{len(unknown)} made before the erasure"
-            why = f"{made} don't say of which database they are, so they aren't removed here"
+            why = f"{made}, or partly so, don't say of which database or moment they are, so they aren't removed here"
             return Outcome(copy=copy, treatment=Treatment.HELD, why=why, remedy=by_hand)
         if kept:
             why = f"{len(kept)} of {made} could not be removed: {next(iter(kept.values()))}"

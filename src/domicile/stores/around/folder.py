@@ -22,12 +22,16 @@ FILES_OF_A_THING_MAX = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
-    """A file or a directory at the top of the folder: bytes, and the oldest change of its files (aware, UTC)."""
+    """A file or a directory at the top of the folder: bytes, and the oldest and newest change of its files (UTC).
+
+    They are the same for a file. For a directory they may lie far apart: copying keeps dates.
+    """
 
     name: str
     is_folder: bool
     bytes: int
     changed_at: datetime
+    newest_at: datetime
     kept_by: str = ""
     """Why its bytes would outlive its name; empty: they wouldn't."""
 
@@ -108,17 +112,20 @@ def _look_at(path: Path) -> Thing:
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode):
         return Thing(
-            name=path.name, is_folder=False, bytes=status.st_size, changed_at=_time(status), kept_by=_keeps(status)
-        )
-    size, changed_at, kept_by = 0, _time(status), ""
+            name=path.name, is_folder=False, bytes=status.st_size, changed_at=_time(status), newest_at=_time(status),
+            kept_by=_keeps(status),
+        )  # fmt: skip
+    size, changed_at, newest_at, kept_by = 0, _time(status), _time(status), ""
     for count, below in enumerate(_below(path)):
         if count >= FILES_OF_A_THING_MAX:
             kept_by = kept_by or f"it holds more than {FILES_OF_A_THING_MAX} files"
             break
         size += below.st_size
-        changed_at = min(changed_at, _time(below))
+        changed_at, newest_at = min(changed_at, _time(below)), max(newest_at, _time(below))
         kept_by = kept_by or _keeps(below)
-    return Thing(name=path.name, is_folder=True, bytes=size, changed_at=changed_at, kept_by=kept_by)
+    return Thing(
+        name=path.name, is_folder=True, bytes=size, changed_at=changed_at, newest_at=newest_at, kept_by=kept_by
+    )
 
 
 def _below(path: Path) -> Iterator[os.stat_result]:

@@ -19,11 +19,20 @@ from domicile.stores.postgres.names import STAGING, column, movers_of, relation,
 from domicile.stores.postgres.readings import FOUND, is_key, references
 
 
-def leads_to_mover(
-    scope: Scope, path: Path, start: str, *, schema: str = STAGING, states: tuple[str, ...] | None = None
+def leads_to_mover(  # noqa: PLR0913 - the way, and whom it may lead to
+    scope: Scope,
+    path: Path,
+    start: str,
+    *,
+    schema: str = STAGING,
+    states: tuple[str, ...] | None = None,
+    home: str | None = None,
 ) -> sql.Composable:
-    """A condition on row (or trigger record) `start`: over `path` it reaches a mover, or one in any of these states."""
-    return sql.SQL("EXISTS ({})").format(_movers_reached(scope, path, start, schema=schema, states=states))
+    """A condition on row (or trigger record) `start`: over `path` it reaches a mover.
+
+    With `states` one in any of them, with `home` one of that home.
+    """
+    return sql.SQL("EXISTS ({})").format(_movers_reached(scope, path, start, schema=schema, states=states, home=home))
 
 
 def hold_movers(scope: Scope, path: Path, start: str) -> sql.Composable:
@@ -31,11 +40,13 @@ def hold_movers(scope: Scope, path: Path, start: str) -> sql.Composable:
     return sql.SQL("{} FOR SHARE OF s").format(_movers_reached(scope, path, start, schema=STAGING, states=None))
 
 
-def _movers_reached(
-    scope: Scope, path: Path, start: str, *, schema: str, states: tuple[str, ...] | None
+def _movers_reached(  # noqa: PLR0913 - as above
+    scope: Scope, path: Path, start: str, *, schema: str, states: tuple[str, ...] | None, home: str | None = None
 ) -> sql.Composable:
     """SELECT of nothing, a row for each mover `s` that is reached."""
     movers, state = movers_of(path.subject, schema), in_states("s", states)
+    if home is not None:
+        state += sql.SQL(" AND {} = {}").format(column("s", "home"), sql.Literal(home))
     if not path.steps:
         return sql.SQL("SELECT FROM {} AS s WHERE {}{}").format(
             movers, same_person(scope, path.subject, column("s", "key"), column(start, scope.kind(path.subject).key)),

@@ -30,6 +30,7 @@ from domicile.stores.postgres.names import (
 from domicile.stores.postgres.session import number, run
 
 ROWS_AT_ONCE = 10_000
+LOCK_TIMEOUT = "10s"  # a restored database isn't in use; where it is, nobody waits behind us for longer
 TEMPORARY = "pg_temp"
 NO_TABLE = "no such table here"
 Fates = Callable[[str, str], bool | None]
@@ -96,6 +97,7 @@ def find(
 
     With `lock` nobody writes to the tables until its end, so that `erase_found` finds the same.
     """
+    run(connection, sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
     run(connection, sql.SQL(_MADE_SQL))
     run(connection, sql.SQL("INSERT INTO pg_temp.token VALUES (gen_random_uuid()::text || gen_random_uuid()::text)"))
     return tuple(_find(connection, table, fates, lock=lock) for table in tables)

@@ -1,9 +1,10 @@
 """The way back: what changes at home for people who live there flows to the source, until the clearance.
 
-Carried are rows that lead to people at home. One that a stayer has a part in is not: it stands on both sides, and each
-side's lives its own life (`shared: each`). One that somebody of another home has a part in comes where there is none.
-Of split rows private columns alone are carried: what is public is written where the platform writes it. A split row
-whose public half is not at the source yet waits for it.
+Carried are rows that lead to people at home; what is gone at a home goes at the source only if it leads to people of
+that very home. One that a stayer has a part in is not carried: it stands on both sides, and each side's lives its own
+life (`shared: each`). One that somebody of another home has a part in comes where there is none. Of split rows private
+columns alone are carried: what is public is written where the platform writes it. A split row whose public half is not
+at the source yet waits for it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from domicile.model import DatasetId, DatasetScope, Scope
+from domicile.model import DatasetId, DatasetScope, Home, Scope
 from domicile.stores.postgres.live import carrying
 from domicile.stores.postgres.live.carrying import How, keys_of
 from domicile.stores.postgres.names import (
@@ -68,15 +69,16 @@ def waiting(connection: psycopg.Connection[Any], scope: Scope) -> Keys:
     return found
 
 
-def bring_back(
+def bring_back(  # noqa: PLR0913 - both ends, what, of whom, and how finally
     home: psycopg.Connection[Any],
     source: psycopg.Connection[Any],
     scope: Scope,
     keys: dict[DatasetId, Collection[tuple[str, ...]]],
     *,
+    of: Home,
     closing: bool,
 ) -> Returned:
-    """Write what home holds of these keys at the source. Both callers hold transactions; the source's guard is passed.
+    """Write what the home `of` holds of these keys at the source, within transactions of the caller's on both.
 
     `closing`: nothing waits any more, what lacks a public half comes whole.
     """
@@ -89,7 +91,7 @@ def bring_back(
         carrying.load_keys(home, dataset, keys[dataset.id])
         rows += carrying.carry(home, source, dataset, rows=_theirs(scope, dataset))
         gone += carrying.carry_gone(home, source, dataset, gone=_gone(dataset))
-    waits = sum(_write(source, scope, dataset, closing=closing) for dataset in datasets)
+    waits = sum(_write(source, scope, dataset, of, closing=closing) for dataset in datasets)
     return Returned(rows=rows, gone=gone, waiting=waits)
 
 
@@ -136,17 +138,19 @@ def _gone(dataset: DatasetScope) -> sql.Composable:
     )
 
 
-def lives_at_home(scope: Scope, dataset: DatasetScope, row: str) -> sql.Composable:
-    """The condition that the row leads to somebody who lives at home."""
-    return any_of(leads_to_mover(scope, path, row, states=("home", "fenced")) for path in dataset.paths)
+def lives_at_home(scope: Scope, dataset: DatasetScope, row: str, *, home: Home | None = None) -> sql.Composable:
+    """The condition that the row leads to somebody who lives at home: at that one; else at any that is listed here."""
+    return any_of(leads_to_mover(scope, path, row, states=("home", "fenced"), home=home) for path in dataset.paths)
 
 
-def _write(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, *, closing: bool) -> int:
+def _write(
+    connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home, *, closing: bool
+) -> int:
     """Write at the source; return how many rows wait for their public half."""
     if dataset.moves:
-        _write_whole(connection, scope, dataset)
+        _write_whole(connection, scope, dataset, home)
         return 0
-    _write_private(connection, scope, dataset)
+    _write_private(connection, scope, dataset, home)
     run(connection, sql.SQL("DELETE FROM {}").format(_waiting(dataset)))
     if closing:
         carrying.insert(connection, dataset, carrying.arrived(dataset, How.PRIVATE), unless_there=True)
@@ -160,7 +164,7 @@ def _write(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetSc
     ).rowcount  # fmt: skip
 
 
-def _write_whole(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope) -> None:
+def _write_whole(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home) -> None:
     outside = sql.SQL("({})").format(has_outsiders(scope, dataset, "d"))
     arrived = sql.SQL("(SELECT b.* FROM {} AS b WHERE NOT ({}))").format(
         carrying.arrived(dataset, How.REPLACE), has_outsiders(scope, dataset, "b")
@@ -171,16 +175,17 @@ def _write_whole(connection: psycopg.Connection[Any], scope: Scope, dataset: Dat
         carrying.arrived(dataset, How.ADD), has_outsiders(scope, dataset, "b")
     )
     carrying.insert(connection, dataset, added, unless_there=True)
-    stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d"))
+    # A home may hold rows of another home's people beside its own: that they are gone there means nothing here.
+    stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d", home=home))
     here = any_of(leads_to_mover(scope, path, "d", states=("moving",)) for path in dataset.paths)
     carrying.delete(
         connection, dataset, carrying.gone_of(dataset), carrying.gone_match(dataset), (outside, stranger, here)
     )
 
 
-def _write_private(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope) -> None:
+def _write_private(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home) -> None:
     private = tuple(blank.column for blank in dataset.blanks)
-    stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d"))
+    stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d", home=home))
     carrying.update(connection, dataset, private, carrying.arrived(dataset, How.PRIVATE), (stranger,))
     types = {item.name: item.type for item in dataset.columns}
     sets = sql.SQL(", ").join(

@@ -252,7 +252,7 @@ class Follower:
         try:
             batch = self.feeds_back[home].read(str(row[0]) if row else "", keys_max=KEYS_MAX)
             self._keep_plans(batch)
-            done = self._return(target, batch, closing=closing)
+            done = self._return(home, target, batch, closing=closing)
             with faults(store.name, "read its changes"):
                 carrying.clear(target)
                 target.execute("COMMIT")
@@ -271,12 +271,12 @@ class Follower:
         keys = 0
         while True:
             batch = self.feeds_back[home].read(snapshot, keys_max=KEYS_MAX)
-            keys += self._return(target, batch, closing=True).keys
+            keys += self._return(home, target, batch, closing=True).keys
             self.feeds_back[home].confirm(batch)
             if batch.complete:
                 return keys
 
-    def _return(self, target: psycopg.Connection[Any], batch: Batch, *, closing: bool) -> Stepped:
+    def _return(self, home: Home, target: psycopg.Connection[Any], batch: Batch, *, closing: bool) -> Stepped:
         source = self.returner
         keys: dict[DatasetId, set[tuple[str, ...]]] = {name: set(found) for name, found in batch.keys.items()}
         with faults(self.source.name, "take changes back"):
@@ -285,7 +285,7 @@ class Follower:
             if not keys:
                 return _nothing(batch)
             with self._writing(source):
-                returned = back.bring_back(target, source, self.scope, dict(keys), closing=closing)
+                returned = back.bring_back(target, source, self.scope, dict(keys), of=home, closing=closing)
         return Stepped(
             changes=batch.changes, keys=sum(map(len, keys.values())), rows=returned.rows, gone=returned.gone,
             people=0, complete=batch.complete, oldest=batch.oldest,
