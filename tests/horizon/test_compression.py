@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import struct
 from collections import defaultdict
 
 import lz4.block
@@ -55,6 +57,41 @@ def _external(toast: bytes) -> set[bytes]:
         parts[chunk.value][chunk.sequence] = chunk.data
     joined = (b"".join(chunks[number] for number in sorted(chunks)) for chunks in parts.values())
     return {unpack_external(value)[0] for value in joined}
+
+
+def test_a_value_whose_first_match_comes_as_late_as_the_server_allows_is_unpacked(
+    pg15: EmbeddedServer, database: Databases
+) -> None:
+    """It gives up after 1,024 bytes without a match; what it kept, however late the match, is read."""
+    letters, dice = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", random.Random(1)  # noqa: S311
+    text, seen = "", set[str]()
+    while len(text) < 1100:
+        letter = dice.choice(letters)
+        if text[-2:] + letter not in seen:
+            seen.add(text[-2:] + letter)
+            text += letter
+    with psycopg.connect(database(pg15), autocommit=True) as conn:
+        conn.execute("SET default_toast_compression = pglz")
+        conn.execute("CREATE TABLE late (value text); ALTER TABLE late ALTER value SET STORAGE MAIN")
+        for length in range(800, 1000, 3):
+            conn.execute("INSERT INTO late VALUES (%s)", [text[:length] + "0" * 4000])
+        conn.execute("CHECKPOINT")
+        kept = conn.execute("SELECT value FROM late WHERE pg_column_compression(value) IS NOT NULL").fetchall()
+        row = conn.execute("SELECT pg_relation_filepath('late')").fetchone()
+    assert row
+    latest = max(len(value.rstrip("0")) for (value,) in kept)
+    assert 890 < latest < 920  # eight letters to each nine bytes: the server's own limit was reached
+    heap = (pg15.data_directory / row[0]).read_bytes()
+    found = {carved.data for carved in carve_compressed(heap, block=8192, aligned=True)}
+    assert set() == {value.encode() for (value,) in kept} - found
+
+
+@pytest.mark.parametrize(("groups", "expected"), [(115, False), (112, True)])
+def test_what_no_server_would_have_kept_is_not_unpacked(groups: int, expected: bool) -> None:
+    """WAL of small numbers has headers by the ten thousand, each before kilobytes in which nothing is referred to."""
+    payload = (b"\x00" + b"literals") * groups + (b"\x01\x00\x08" + b"literal" + b"\x00literals" * 600)
+    packed = struct.pack("<II", (len(payload) + 8) << 2 | 2, 65_537) + payload
+    assert expected == any(value.data for value in carve_compressed(packed, block=8192, aligned=False))
 
 
 def test_pglz_by_hand() -> None:

@@ -14,6 +14,8 @@ import lz4.block
 
 RAW_BYTES_MAX = 256 * 1024 * 1024
 PGLZ_RATIO_MAX = 92  # a tag of 3 bytes and its control bit stand for at most 273 bytes
+# `first_success_by` of PGLZ_strategy_default is 1,024: no value is kept packed of which so many bytes hold no match.
+PGLZ_FIRST_MATCH_BYTES_MAX = 1024 + 9  # and what is written between two looks: a control byte and its eight items
 KNOWN_PAYLOAD_BYTES_MAX = 16 * 1024
 KNOWN_BYTES_MAX = 64 * 1024 * 1024
 LZ4_RATIO_MAX = 256  # one length byte stands for at most 255 bytes
@@ -64,9 +66,16 @@ def unpack(method: Method, payload: bytes, raw_bytes: int) -> Unpacked:
     """Unpack one value of `raw_bytes`; on damage give what stands before it and say that it isn't whole."""
     if method is not Method.PGLZ:
         return unpack_lz4(payload, raw_bytes)
+    if _never_matches(payload):
+        return Unpacked(b"", whole=False)
     if len(payload) > KNOWN_PAYLOAD_BYTES_MAX:
         return unpack_pglz(payload, raw_bytes)
     return _KNOWN.unpack(payload, raw_bytes)
+
+
+def _never_matches(payload: bytes) -> bool:
+    """Whether this begins with so many literals that the server would have given up: small numbers look like that."""
+    return len(payload) > PGLZ_FIRST_MATCH_BYTES_MAX and not any(payload[:PGLZ_FIRST_MATCH_BYTES_MAX:9])
 
 
 def plausible(method: int, payload_bytes: int, raw_bytes: int) -> bool:
