@@ -14,11 +14,12 @@ from pathlib import Path
 
 from domicile import cutover, erase, guarding, sealed, stating, verify
 from domicile.config import Config
-from domicile.errors import NoClearance, NotEqual, Waiting
+from domicile.errors import BadFile, NoClearance, NotEqual, Waiting
 from domicile.events import Advanced
 from domicile.host import Host
+from domicile.keys import Signer, parse_vkey
 from domicile.model import Form, Home, Manifest, Scope, Slice, State
-from domicile.predicates import ClearancePredicate, EqualityPredicate, ErasurePredicate
+from domicile.predicates import ApprovalRule, ApproverKey, ClearancePredicate, EqualityPredicate, ErasurePredicate
 from domicile.proof import Clearance, Equality, Erased, Restore
 from domicile.record import Record
 from domicile.stores import Living
@@ -196,6 +197,32 @@ class Clearing:
             if not self.source.erased():
                 self.record.forget_equality()
             raise
+
+
+def approval_rule(config: Config, signer: Signer, host: Host, *, base: Path) -> ApprovalRule:
+    """Who may approve, each with a key of their own; raise BadFile when a key is missing, or two have the same."""
+    rule, keys = config.policy.approvals.erase, config.policy.keys
+    missing = [name for name in rule.of if name not in keys]
+    if missing:
+        raise BadFile(
+            f"policy.keys: no key of {', '.join(missing)}; each runs `domicile keys new NAME`, "
+            "add the lines that it prints"
+        )
+    lines = {name: _public_key(keys[name], host, base) for name in rule.of}
+    publics = {parse_vkey(line).public for line in lines.values()}
+    if len(publics) != len(lines):
+        raise BadFile("policy.keys: two approvers have the same key; each needs a key of their own")
+    if signer.verifier.public in publics:
+        raise BadFile("policy.keys: an approver has the engine's key; each needs a key of their own")
+    return ApprovalRule(
+        threshold=rule.threshold, of=tuple(ApproverKey(name=name, vkey=line) for name, line in lines.items())
+    )
+
+
+def _public_key(text: str, host: Host, base: Path) -> str:
+    """A key's line, given in the file itself or by reference."""
+    line = host.secret(text, base=base) if text.startswith(("file:", "env:")) else text
+    return parse_vkey(line).vkey
 
 
 def refuse_open_fence(source: PostgresSource) -> None:

@@ -22,15 +22,14 @@ from typing import TypeVar
 from domicile import guarding, sealed, stating
 from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
-from domicile.clearing import Clearing
+from domicile.clearing import Clearing, approval_rule
 from domicile.config import Config
-from domicile.errors import BadFile, Refused, Undecided, WorldChanged
+from domicile.errors import Refused, Undecided, WorldChanged
 from domicile.events import Listener, Noted, silent
 from domicile.guarding import Guarded
 from domicile.horizon import Horizon, Judged, Treated
 from domicile.host import Host
 from domicile.journal import Journal
-from domicile.keys import parse_vkey
 from domicile.live import Live
 from domicile.model import Home, Manifest, Scope, State
 from domicile.plan.document import (
@@ -44,7 +43,6 @@ from domicile.plan.document import (
 from domicile.plan.resolve import resolve
 from domicile.predicates import (
     ApprovalRule,
-    ApproverKey,
     CertificatePredicate,
     ErasurePredicate,
     FindingPredicate,
@@ -175,27 +173,7 @@ class Run:
         return self._horizon(scope).inventory()
 
     def _approvers(self) -> ApprovalRule:
-        rule, keys = self.config.policy.approvals.erase, self.config.policy.keys
-        missing = [name for name in rule.of if name not in keys]
-        if missing:
-            raise BadFile(
-                f"policy.keys: no key of {', '.join(missing)}; each runs `domicile keys new NAME`, "
-                "add the lines that it prints"
-            )
-        lines = {name: self._public_key(keys[name]) for name in rule.of}
-        publics = {parse_vkey(line).public for line in lines.values()}
-        if len(publics) != len(lines):
-            raise BadFile("policy.keys: two approvers have the same key; each needs a key of their own")
-        if self.signer.verifier.public in publics:
-            raise BadFile("policy.keys: an approver has the engine's key; each needs a key of their own")
-        return ApprovalRule(
-            threshold=rule.threshold, of=tuple(ApproverKey(name=name, vkey=line) for name, line in lines.items())
-        )
-
-    def _public_key(self, text: str) -> str:
-        """A key's line, given in the file itself or by reference."""
-        line = self.host.secret(text, base=self.workspace.base) if text.startswith(("file:", "env:")) else text
-        return parse_vkey(line).vkey
+        return approval_rule(self.config, self.signer, self.host, base=self.workspace.base)
 
     def load_plan(self) -> tuple[Plan, bytes]:
         """Read the saved plan; raise when there is none, or when the file is not the one the log speaks of."""

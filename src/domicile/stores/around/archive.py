@@ -6,36 +6,22 @@ earlier one is older as a whole, and a later one nobody can place: it stays and 
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
-
-import lz4.frame
-import zstandard
+from typing import Final
 
 from domicile.stores.around import Announce, Boundary
 from domicile.stores.around.folder import Folder, Thing
+from domicile.stores.around.packed import BROKEN, read_unpacked
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment, copy_id
 from domicile.stores.postgres.files import Files, LocalFiles, Place, ServerFile, Shape, Storage, Unread
 from domicile.stores.postgres.pages import Geometry
 
 SEGMENT: Final = re.compile(r"(?P<segment>[0-9A-F]{24})(\.partial)?(?P<packed>\.(gz|bz2|xz|lz4|zst))?")
 SEGMENT_BYTES_MAX: Final = 1024 * 1024 * 1024
-_Opened: TypeAlias = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | lz4.frame.LZ4FrameFile | BinaryIO
-_UNPACKERS: Final[Mapping[str, Callable[[Path], _Opened]]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-    ".lz4": lz4.frame.open,
-    ".zst": lambda path: zstandard.open(path, "rb"),
-}
-_NOT_UNPACKED: Final = (OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError, zstandard.ZstdError)
 _SYSTEM_AT: Final = 24
 _HEAD_BYTES: Final = 32
 SEGMENTS: Final = copy_id(CopyKind.ARCHIVED_WAL)
@@ -111,14 +97,9 @@ class Archive:
 
     def _is_own(self, name: str) -> bool:
         """Whether a segment bears the cluster's number (`XLogLongPageHeaderData`: magic, info, …, xlp_sysid)."""
-        unpacker = _UNPACKERS.get(Path(name).suffix) if _is_packed(name) else None
         try:
-            if unpacker is not None:
-                with unpacker(self._folder.path / name) as packed:
-                    head = bytes(packed.read(_HEAD_BYTES))
-            else:
-                head = self._folder.head(name, _HEAD_BYTES)
-        except _NOT_UNPACKED:
+            head = read_unpacked(self._folder.path / name, _HEAD_BYTES)
+        except BROKEN:
             return False
         return len(head) == _HEAD_BYTES and int.from_bytes(head[_SYSTEM_AT:], "little") == self._system
 
@@ -199,7 +180,10 @@ class _Placing:
 
 
 class _Unpacking:
-    """Local files, of which packed segments are read unpacked; one that can't be unpacked is unread."""
+    """Local files, of which packed segments are read unpacked; one that can't be unpacked is unread.
+
+    The sweep opens packed files itself, but each for itself: a value may begin in one segment and end in the next.
+    """
 
     how = "local files, packed segments unpacked"
 
@@ -229,24 +213,16 @@ class _Unpacking:
         """Unpack a segment and keep it, with the one before: the end of one is read with the start of the next."""
         if path in self._unpacked:
             return self._unpacked[path]
-        unpacker = _UNPACKERS.get(Path(path).suffix)
         try:
-            data = _bounded(unpacker(self._root / path)) if unpacker else None
-        except _NOT_UNPACKED:
-            data = None
-        if data is not None:
-            self._unpacked = {**dict(list(self._unpacked.items())[-1:]), path: data}
+            data = read_unpacked(self._root / path, SEGMENT_BYTES_MAX + 1)
+        except BROKEN:
+            return None
+        if len(data) > SEGMENT_BYTES_MAX:
+            return None
+        self._unpacked = {**dict(list(self._unpacked.items())[-1:]), path: data}
         return data
 
 
 def _is_packed(path: str) -> bool:
     match = SEGMENT.fullmatch(path)
     return bool(match and match["packed"])
-
-
-def _bounded(packed: _Opened) -> bytes:
-    with packed:
-        data = bytes(packed.read(SEGMENT_BYTES_MAX + 1))
-    if len(data) > SEGMENT_BYTES_MAX:
-        raise ValueError("larger than any segment")
-    return data

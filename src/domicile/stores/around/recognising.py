@@ -7,19 +7,17 @@ backup bears its cluster's number. SQL names nothing: whose it is can't be known
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import json
 import lzma
 import re
 import subprocess
 import tarfile
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from domicile.errors import HostFault
+from domicile.stores.around.packed import BROKEN, read_unpacked
 from domicile.stores.postgres.copies import CopyKind
 from domicile.stores.postgres.programs import find_client
 
@@ -31,12 +29,6 @@ PACKED_TARS: Final = ("base.tar", "base.tar.gz")
 _PLAIN = (b"-- PostgreSQL database dump", b"-- PostgreSQL database cluster dump")
 _TAR_MAGIC_AT = 257
 _DATABASE = re.compile(rb"^;\s+dbname: (.*)$", re.MULTILINE)
-_Opened: TypeAlias = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
-_UNPACKERS: Final[Mapping[bytes, Callable[[Path], _Opened]]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ": lzma.open,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +66,13 @@ def _kind_of_file(path: Path) -> CopyKind | None:
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes, unpacked where they are packed."""
-    with path.open("rb") as handle:
-        head = handle.read(HEAD_BYTES)
-    for magic, opened in _UNPACKERS.items():
-        if head.startswith(magic):
-            try:
-                with opened(path) as packed:
-                    return bytes(packed.read(HEAD_BYTES))
-            except (EOFError, lzma.LZMAError, gzip.BadGzipFile):
-                return b""
-    return head
+    """The first bytes, unpacked where they are packed; none where that can't be."""
+    try:
+        return read_unpacked(path, HEAD_BYTES)
+    except FileNotFoundError:
+        raise
+    except BROKEN:
+        return b""
 
 
 def origin_of(path: Path, *, major: int) -> Origin:
