@@ -116,7 +116,7 @@ class Clearing:
             return None
         info = store.connection.info
         database = Database(dsn=store.dsn, major=info.server_version // 10_000, name=info.dbname)
-        return newest(store.name, Path(rule.path), database, now=self.host.now())
+        return newest(store.name, Path(rule.path), database)
 
     def clearance(self, scope: Scope) -> Clearance:
         """Make (or find) the clearance; raise Waiting while approvals are missing (P2)."""

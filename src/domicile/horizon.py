@@ -133,6 +133,7 @@ class Horizon:
         if not self._around:
             return Treated(server=outcomes, standbys=standbys)
         boundary = (before and before.boundary) or self._around.boundary(erased_at)
+        outcomes = self._around.told_of_archive(outcomes)
         return Treated(
             server=outcomes, standbys=standbys, around=self._around.treat(boundary, removing=removing),
             boundary=boundary,

@@ -7,6 +7,7 @@ is about to go from it, is in the log before it goes (P7).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import LiteralString
@@ -18,7 +19,7 @@ from domicile.events import Listener, Noted
 from domicile.host import Host
 from domicile.proof import Copy
 from domicile.seen import Seen, named
-from domicile.stores.around import Around, Boundary
+from domicile.stores.around import Around, Boundary, Custody
 from domicile.stores.around.archive import Archive
 from domicile.stores.around.dumps import Database, Dumps
 from domicile.stores.postgres.copies import Copy as StoreCopy
@@ -76,13 +77,27 @@ class Surroundings:
             raise StoreFault(f"store {self._source.name}: it names no WAL segment; is it a standby?")
         return Boundary(erased_at=erased_at, segment=str(row[0]), archived=row[1])
 
+    def told_of_archive(self, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+        """The server's outcomes, its copy `archive` with a word on the store that holds it: still `unknown`."""
+        names = ", ".join(name for name, rule in self._rules.items() if rule.kind == "archive")
+        if not names:
+            return tuple(outcomes)
+        return tuple(
+            replace(
+                item, why=f"what is archived to {names} has verdicts of its own; whether the command writes elsewhere"
+                " as well, can't be seen", remedy="read archive_command",
+            )
+            if item.copy == CopyKind.ARCHIVE.value and item.treatment is Treatment.UNSEEN
+            else item
+            for item in outcomes
+        )  # fmt: skip
+
     def treat(self, boundary: Boundary, *, removing: Removing) -> dict[str, tuple[Outcome, ...]]:
         """Remove what is ours to remove; outcomes by store."""
         return {store.name: self._treat(store, rule, boundary, removing=removing) for store, rule in self._stores()}
 
     def _treat(self, store: Around, rule: CopiesRule, boundary: Boundary, *, removing: Removing) -> tuple[Outcome, ...]:
-        remove = rule.removed_by == "engine"
-        if remove and isinstance(store, Dumps) and store.has_to_remove(boundary):
+        if rule.removed_by == "engine" and isinstance(store, Dumps) and store.has_to_remove(boundary):
             self._listener(Noted(text=f"{store.name}: a dump of what is left is being made"))
             name = store.make_baseline(boundary, now=self._host.now())
             self._listener(Noted(text=f"{store.name}: {name} stands, and pg_restore read all of it"))
@@ -90,7 +105,7 @@ class Surroundings:
         def announce(copy: str, names: Sequence[str]) -> None:
             removing(f"{store.name}/{copy}", len(names), not names)
 
-        return store.treat(boundary, remove=remove, announce=announce)
+        return store.treat(boundary, announce=announce)
 
     def refuse_waiting(self, treated: Mapping[str, Sequence[Outcome]]) -> None:
         """Raise Waiting while something that was made before the erasure lies there, and a person can remove it."""
@@ -143,15 +158,13 @@ class Surroundings:
 
     def _stores(self) -> Iterator[tuple[Around, CopiesRule]]:
         for name, rule in self._rules.items():
-            path = Path(rule.path)
+            path, database = Path(rule.path), self._database()
+            blocked = rule.keep_until if rule.keep_until and self._host.now().date() < rule.keep_until else None
+            custody = Custody(by_engine=rule.removed_by == "engine", blocked_until=blocked)
             if rule.kind == "archive":
-                system = self._database().system
-                yield Archive(name, path, system=system, keep_until=rule.keep_until, now=self._host.now()), rule
+                yield Archive(name, path, system=database.system, custody=custody), rule
             else:
-                yield (
-                    Dumps(name, path, database=self._database(), keep_until=rule.keep_until, now=self._host.now()),
-                    rule,
-                )
+                yield Dumps(name, path, database=database, custody=custody), rule
 
     def _database(self) -> Database:
         with faults(self._source.name, "read its name and number"):

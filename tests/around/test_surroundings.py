@@ -117,7 +117,9 @@ def test_p3_values_in_younger_wal_are_found_also_in_packed_segments(surrounded: 
 def test_the_run_waits_for_the_operator_and_calls_nothing_verified_that_others_took_away(surrounded: Surround) -> None:
     made = surrounded(wal=None, dumps="removed_by: operator")
     path = made.dump("nightly.dump", "--format=c")
-    made.world.programme.clear()
+    shown = " ".join(made.world.programme.command("plan").stdout.split())
+    assert "the operator removes those of this database, and `apply` waits for it" in shown
+    made.world.programme.clear_again()
     with pytest.raises(Waiting, match=r"dumps/dump:nightly.dump: 1 made before the erasure, still there") as waiting:
         made.world.programme.apply(yes=True)
     assert str(made.dumps) in str(waiting.value)
@@ -137,6 +139,7 @@ def test_p11_what_has_to_be_kept_is_blocked_until_its_day_and_the_plan_says_so(s
     path = made.dump("kept.dump", "--format=c")
     shown = made.world.programme.command("plan")
     assert f"its copies have to be kept until {day}" in shown.stdout
+    assert "in dumps: kept.dump" in shown.stdout
     made.world.programme.clear_again()
     made.world.programme.apply(yes=True)
     assert path.exists()

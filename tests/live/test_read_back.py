@@ -38,6 +38,6 @@ def test_p1_a_row_that_does_not_arrive_is_seen(
     pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is expected is summed up at the source, not from what arrived."""
-    with moving_world(pg18, tmp_path, "lost") as world:
+    with moving_world(pg18, tmp_path, "unsent") as world:
         monkeypatch.setattr(outgoing, "send", lambda *_: None)
         _step_refuses(world)

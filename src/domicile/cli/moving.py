@@ -26,6 +26,7 @@ from domicile.status import Status, read_status
 
 KEYS_SHOWN = 20
 DIGESTS_SHOWN = 3
+THINGS_SHOWN = 8
 
 
 def register(app: typer.Typer) -> None:
@@ -80,6 +81,7 @@ def print_plan(screen: Screen, made: Plan) -> None:
         ((kind, count(number), method) for (kind, method), number in _kinds(made).items()),
         right=(1,),
     )  # fmt: skip
+    _print_things(screen, made)
     cast = made.forecast
     fits = {True: "[green]before the deadline[/]", False: "[red]AFTER the deadline[/]", None: "no deadline given"}
     screen.say(
@@ -133,6 +135,18 @@ def _example_of(item: Silenced, made: Plan) -> str:
 
 def _kinds(made: Plan) -> Counter[tuple[str, str]]:
     return Counter((copy.kind, copy.method) for copy in made.copies)
+
+
+def _print_things(screen: Screen, made: Plan) -> None:
+    """Name each dump and base backup in the folders that the file names: whoever signs has to know what goes."""
+    by_store: dict[str, list[str]] = {}
+    for copy in made.copies:
+        own = copy.id.removeprefix(f"{copy.store}/")
+        if own.startswith(("dump:", "base-backup:")):
+            by_store.setdefault(copy.store, []).append(own.partition(":")[2])
+    for store, names in by_store.items():
+        more = f" and {len(names) - THINGS_SHOWN} more (all in plan.json)" if len(names) > THINGS_SHOWN else ""
+        screen.say(f"  in {store}: {plain(', '.join(names[:THINGS_SHOWN]))}{more}")
 
 
 def _print_findings(screen: Screen, findings: tuple[Finding, ...]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from domicile.stores.postgres.copies import Copy, Outcome
@@ -29,6 +29,21 @@ class Boundary:
     erased_at: datetime
     segment: str
     archived: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Custody:
+    """What the file says of a folder's old things: whether the engine removes them, and a day before which none may."""
+
+    by_engine: bool
+    blocked_until: date | None = None
+
+    def method(self, what: str, before: str = "") -> str:
+        """Say in a plan what becomes of them; `before` is what the engine does first."""
+        until = f"not before {self.blocked_until}, " if self.blocked_until else ""
+        if self.by_engine:
+            return f"{until}{what} removed{before}; what is left is searched"
+        return f"{until}the operator removes {what}, and `apply` waits for it; what is left is searched"
 
 
 Announce = Callable[[str, Sequence[str]], None]
@@ -51,7 +66,7 @@ class Around(Protocol):
         """Name the things that were, or may have been, made before the boundary and are to go."""
         ...
 
-    def treat(self, boundary: Boundary, *, remove: bool, announce: Announce) -> tuple[Outcome, ...]:
+    def treat(self, boundary: Boundary, *, announce: Announce) -> tuple[Outcome, ...]:
         """Remove what is old, if that is ours to do; one outcome a copy, what is left of it said. Safe to repeat."""
         ...
 

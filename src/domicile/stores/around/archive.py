@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
-from domicile.stores.around import Announce, Boundary
+from domicile.stores.around import Announce, Boundary, Custody
 from domicile.stores.around.folder import Folder, Thing
 from domicile.stores.around.packed import BROKEN, read_unpacked
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment, copy_id
@@ -29,15 +28,15 @@ OTHERS: Final = copy_id(CopyKind.OTHER_FILES)
 
 
 class Archive:
-    """The archive that a server's `archive_command` fills; `keep_until`: the day before which nothing of it may go.
+    """The archive that a server's `archive_command` fills.
 
     `system` is the number of the server's cluster, which each segment bears in its head.
     """
 
-    def __init__(self, name: str, path: Path, *, system: int, keep_until: date | None, now: datetime) -> None:
+    def __init__(self, name: str, path: Path, *, system: int, custody: Custody) -> None:
         self._folder = Folder(store=name, path=path)
         self._system = system
-        self._blocked = keep_until if keep_until is not None and now.date() < keep_until else None
+        self._custody = custody
 
     @property
     def name(self) -> str:
@@ -48,11 +47,10 @@ class Archive:
         """List two copies: all segments, and all else."""
         segments, others = self._sorted()
         size = sum(thing.bytes for thing in segments)
-        until = f", not before {self._blocked}" if self._blocked else ""
         return (
             Copy(
                 id=SEGMENTS, kind=CopyKind.ARCHIVED_WAL, relation=None, observable=True,
-                method=f"segments from before the end of the server's treatment removed{until}; searched",
+                method=self._custody.method("segments from before the end of the server's treatment"),
                 why=f"{len(segments)} segments, {size} bytes",
             ),
             Copy(
@@ -63,18 +61,19 @@ class Archive:
 
     def old(self, boundary: Boundary) -> tuple[str, ...]:
         """Name the segments before the boundary; none while they have to be kept."""
-        return () if self._blocked else self._before(boundary)
+        return () if self._custody.blocked_until else self._before(boundary)
 
     def _before(self, boundary: Boundary) -> tuple[str, ...]:
         return tuple(thing.name for thing in self._sorted()[0] if _is_old(thing.name, boundary.segment))
 
-    def treat(self, boundary: Boundary, *, remove: bool, announce: Announce) -> tuple[Outcome, ...]:
-        """Remove the segments before the boundary, if `remove`."""
+    def treat(self, boundary: Boundary, *, announce: Announce) -> tuple[Outcome, ...]:
+        """Remove the segments before the boundary, if that is ours to do."""
         old = self._before(boundary)
         looked = Outcome(copy=OTHERS, treatment=Treatment.OBSERVED, why="looked through")
-        if old and self._blocked:
-            why = f"{len(old)} segments before {boundary.segment}, to be kept until {self._blocked}"
-            return Outcome(copy=SEGMENTS, treatment=Treatment.BLOCKED, why=why, until=self._blocked), looked
+        remove, blocked = self._custody.by_engine, self._custody.blocked_until
+        if old and blocked:
+            why = f"{len(old)} segments before {boundary.segment}, to be kept until {blocked}"
+            return Outcome(copy=SEGMENTS, treatment=Treatment.BLOCKED, why=why, until=blocked), looked
         if old and not self._is_fed(boundary):
             return self._strange(boundary), looked
         foreign = [name for name in old if not self._is_own(name)]

@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from domicile.errors import HostFault, NoClearance, NotPermitted, StoreFault
 from domicile.host import sync_folder
-from domicile.stores.around import Announce, Boundary
+from domicile.stores.around import Announce, Boundary, Custody
 from domicile.stores.around.folder import Folder, Thing
 from domicile.stores.around.recognising import kind_of, origin_of
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment, copy_id
@@ -47,12 +47,12 @@ class Database:
 
 
 class Dumps:
-    """A folder of dumps of `database`; `keep_until` is the day before which none of them may go."""
+    """A folder of dumps of `database`."""
 
-    def __init__(self, name: str, path: Path, *, database: Database, keep_until: date | None, now: datetime) -> None:
+    def __init__(self, name: str, path: Path, *, database: Database, custody: Custody) -> None:
         self._folder = Folder(store=name, path=path)
         self._database = database
-        self._blocked = keep_until if keep_until is not None and now.date() < keep_until else None
+        self._custody = custody
 
     @property
     def name(self) -> str:
@@ -61,11 +61,11 @@ class Dumps:
 
     def inventory(self) -> tuple[Copy, ...]:
         """List each dump and base backup, and one copy for all else and all that comes later."""
-        until = f", not before {self._blocked}" if self._blocked else ""
+        method = self._custody.method("those of this database", " once a dump of what is left stands")
         known = tuple(
             Copy(
                 id=copy, kind=kind, relation=None, observable=True,
-                method=f"removed if it is of this database, once a dump of what is left stands{until}",
+                method=method,
                 why=f"{thing.bytes} bytes, last changed {thing.changed_at:%Y-%m-%d %H:%M} UTC or later",
             )
             for thing in self._folder.things()
@@ -73,19 +73,19 @@ class Dumps:
         )  # fmt: skip
         rest = Copy(
             id=OTHERS, kind=CopyKind.OTHER_FILES, relation=None, observable=True,
-            method=f"dumps among them as above{until}; all else searched", why="what comes later is one of them",
+            method=f"of dumps that come later: {method}", why="all else in the folder, and what comes after the plan",
         )  # fmt: skip
         return (*known, rest)
 
     def old(self, boundary: Boundary) -> tuple[str, ...]:
         """Name the dumps from before the end of the erasure that are, or may be, of this database."""
-        if self._blocked:
+        if self._custody.blocked_until:
             return ()
         return tuple(thing.name for thing, _, ours in self._of_before(boundary) if ours is not False)
 
     def has_to_remove(self, boundary: Boundary) -> bool:
         """Whether a dump of this database is to go, so that another has to stand first."""
-        return not self._blocked and any(ours for _, _, ours in self._of_before(boundary))
+        return not self._custody.blocked_until and any(ours for _, _, ours in self._of_before(boundary))
 
     def _of_before(self, boundary: Boundary) -> list[tuple[Thing, CopyKind, bool | None]]:
         """What was made before, and whether it is of this database; None: nobody can tell the one or the other."""
@@ -102,22 +102,20 @@ class Dumps:
             return origin.database == self._database.name
         return None if origin.system is None else origin.system == self._database.system
 
-    def treat(self, boundary: Boundary, *, remove: bool, announce: Announce) -> tuple[Outcome, ...]:
-        """Remove the dumps of this database from before the boundary, if `remove`; the caller saw to a new one."""
+    def treat(self, boundary: Boundary, *, announce: Announce) -> tuple[Outcome, ...]:
+        """Remove this database's dumps from before the boundary, if that is ours to do; the caller saw to a new one."""
         old = self._of_before(boundary)
         by_copy: dict[str, list[tuple[Thing, bool | None]]] = {OTHERS: []}
         for copy in self.inventory():
             by_copy.setdefault(copy.id, [])
         for thing, kind, ours in old:
             by_copy[_id(kind, thing) or OTHERS].append((thing, ours))
-        outcomes = [self._treat(copy, things, remove=remove, announce=announce) for copy, things in by_copy.items()]
-        if remove and old and not self._blocked:
+        outcomes = [self._treat(copy, things, announce=announce) for copy, things in by_copy.items()]
+        if self._custody.by_engine and old and not self._custody.blocked_until:
             self._folder.sync()
         return tuple(outcomes)
 
-    def _treat(
-        self, copy: str, things: list[tuple[Thing, bool | None]], *, remove: bool, announce: Announce
-    ) -> Outcome:
+    def _treat(self, copy: str, things: list[tuple[Thing, bool | None]], *, announce: Announce) -> Outcome:
         unknown = [thing.name for thing, ours in things if ours is None]
         ours = [thing.name for thing, ours in things if ours]
         if not ours and not unknown:
@@ -125,10 +123,10 @@ class Dumps:
             return Outcome(copy=copy, treatment=Treatment.OBSERVED, why=why)
         made = f"{len(ours) + len(unknown)} made before the erasure"
         by_hand = f"remove from {self._folder.path}, then `domicile apply` again"
-        if self._blocked:
-            why = f"{made}, to be kept until {self._blocked}"
-            return Outcome(copy=copy, treatment=Treatment.BLOCKED, why=why, until=self._blocked)
-        if not remove:
+        if self._custody.blocked_until:
+            why = f"{made}, to be kept until {self._custody.blocked_until}"
+            return Outcome(copy=copy, treatment=Treatment.BLOCKED, why=why, until=self._custody.blocked_until)
+        if not self._custody.by_engine:
             return Outcome(copy=copy, treatment=Treatment.HELD, why=f"{made}, still there", remedy=by_hand)
         kept: dict[str, str] = {}
         if ours:
@@ -200,9 +198,9 @@ class Dumps:
         return name
 
 
-def newest(name: str, path: Path, database: Database, *, now: datetime) -> Path:
+def newest(name: str, path: Path, database: Database) -> Path:
     """The dump of that database in the folder that changed last; NoClearance when there is none."""
-    folder = Dumps(name, path, database=database, keep_until=None, now=now)
+    folder = Dumps(name, path, database=database, custody=Custody(by_engine=False))
     found = folder.of_database()
     if not found:
         raise NoClearance(
