@@ -208,7 +208,7 @@ def test_p3_a_value_that_a_server_packed_is_found_in_a_packed_copy_of_its_files(
 
 
 def test_limit_of_values_that_are_packed_in_what_was_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes can be made so that a long value begins at each of them; the server's own files aren't."""
+    """Bytes can be made so that a long value begins at each of them."""
     monkeypatch.setattr("domicile.sweep.carving.UNPACKED_BYTES_FREE", 1_000_000)
     again = b"\x0f\x01\xff"  # pglz: 273 times the byte before
     letters = b"\xfeA" + again * 7 + (b"\xff" + again * 8) * 36

@@ -6,21 +6,32 @@ Memory is bounded by a piece and by what the assembler of TOAST values keeps.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from domicile.stores.postgres.pages import Geometry, ToastAssembler, carve_chunks, carve_compressed
-from domicile.stores.postgres.walpages import page_images, runs
-from domicile.sweep.search import BUCKET_BYTES, Spot, Tally, View
+from domicile.stores.postgres.walpages import Run, page_images, runs
+from domicile.sweep.search import Spot, Tally, Value, View
 
 WAL_PIECE_BYTES = 16 * 1024 * 1024
 WAL_AHEAD_BYTES = 512 * 1024  # a record with images is at most 33 pages long
 LOOSE_AHEAD_BYTES = 32 * 1024
+TOGETHER_BYTES_MAX = 4 * 1024 * 1024
 UNPACKED_TIMES_MAX = 16  # a database's values unpack to a few times its size
 UNPACKED_BYTES_FREE = 64 * 1024 * 1024
 
 
-def search_unpacked(tally: Tally, data: bytes, spot: Spot, offset: int, view: View) -> bool:
-    """Search an unpacked value; return whether something was found."""
-    tally.add(spot.copy, unpacked=len(data))
-    return tally.search(data, spot, offset=offset // BUCKET_BYTES * BUCKET_BYTES, view=view)
+def together(values: Iterable[Value]) -> Iterator[list[Value]]:
+    """Group values, so that what is held at once is bounded."""
+    held: list[Value] = []
+    size = 0
+    for value in values:
+        held.append(value)
+        size += len(value.data)
+        if size > TOGETHER_BYTES_MAX:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 class Carver:
@@ -37,19 +48,20 @@ class Carver:
         """Take the next block of the stream."""
         self._found.read += len(block)
         window = self._tail + block
-        for value in carve_compressed(window, block=self._geometry.block, aligned=False):
-            if not self._found.search(value.data, self._offset, View.UNPACKED):
-                break
-        for chunk in carve_chunks(window, chunk_bytes=self._geometry.toast_chunk, aligned=False):
-            for value in self._assembler.add(chunk):
-                self._found.search(value.data, self._offset, View.JOINED)
+        self._found.values(self._values(window))
         self._tail = window[-LOOSE_AHEAD_BYTES:]
         self._offset += len(block)
 
+    def _values(self, window: bytes) -> Iterator[Value]:
+        for carved in carve_compressed(window, block=self._geometry.block, aligned=False):
+            yield Value(carved.data, self._offset, View.UNPACKED)
+        for chunk in carve_chunks(window, chunk_bytes=self._geometry.toast_chunk, aligned=False):
+            for joined in self._assembler.add(chunk):
+                yield Value(joined.data, self._offset, View.JOINED)
+
     def close(self) -> None:
         """Search what is still pending."""
-        for value in self._assembler.close():
-            self._found.search(value.data, self._offset, View.JOINED)
+        self._found.values(Value(joined.data, self._offset, View.JOINED) for joined in self._assembler.close())
 
 
 class WalReader:
@@ -75,38 +87,35 @@ class WalReader:
         """Search the rest, with what the next segment begins with."""
         if self._pending:
             self._piece(self._pending + ahead)
-        for value in self._assembler.close():
-            self._found.search(value.data, 0, View.JOINED)
+        self._found.values(Value(joined.data, 0, View.JOINED) for joined in self._assembler.close())
 
     def _piece(self, piece: bytes) -> None:
-        geometry = self._geometry
-        for run in runs(piece, page_bytes=geometry.wal_block):
-            at = self._offset + run.offset
-            self._found.raw(run.data, at)
-            for value in carve_compressed(run.data, block=geometry.block, aligned=False):
-                if not self._found.search(value.data, at, View.UNPACKED):
-                    break
-            for chunk in carve_chunks(run.data, chunk_bytes=geometry.toast_chunk, aligned=False):
-                for value in self._assembler.add(chunk):
-                    self._found.search(value.data, at, View.JOINED)
-            for image in page_images(run, block=geometry.block):
-                self._image(image.data, self._offset + image.offset)
+        for run in runs(piece, page_bytes=self._geometry.wal_block):
+            self._found.raw(run.data, self._offset + run.offset)
+            self._found.values(self._values(run))
 
-    def _image(self, page: bytes | None, offset: int) -> None:
-        if page is None:
-            self._found.gap("page images packed with zstd can't be unpacked here")
-            return
-        if not self._found.search(page, offset, View.UNPACKED):
-            return
-        for value in carve_compressed(page, block=self._geometry.block, aligned=True):
-            self._found.search(value.data, offset, View.UNPACKED)
+    def _values(self, run: Run) -> Iterator[Value]:
+        """Unpack what is packed in a run: a value in a record is no longer than a block, as none in a tuple is."""
+        block, at = self._geometry.block, self._offset + run.offset
+        for carved in carve_compressed(run.data, block=block, aligned=False, bytes_max=block):
+            yield Value(carved.data, at + carved.offset, View.UNPACKED)
+        for chunk in carve_chunks(run.data, chunk_bytes=self._geometry.toast_chunk, aligned=False):
+            for joined in self._assembler.add(chunk):
+                yield Value(joined.data, at, View.JOINED)
+        for image in page_images(run, block=block):
+            if image.data is None:
+                self._found.gap("page images packed with zstd can't be unpacked here")
+                continue
+            yield Value(image.data, self._offset + image.offset, View.UNPACKED)
+            for carved in carve_compressed(image.data, block=block, aligned=True):
+                yield Value(carved.data, self._offset + image.offset, View.UNPACKED)
 
 
 class _Found:
     """Searches what was found in one stream.
 
-    Inside a container, offsets aren't the file's, and what is unpacked is bounded by what was `read`: such a stream may
-    be made so that each of its bytes begins a value of two megabytes. The server's own files are not.
+    What is unpacked is bounded by what was `read`: anybody who may write may write bytes of which each seems to begin a
+    value of two megabytes. Inside a container, offsets aren't the file's.
     """
 
     def __init__(self, tally: Tally, spot: Spot, *, inside: bool) -> None:
@@ -119,14 +128,18 @@ class _Found:
     def raw(self, data: bytes, offset: int) -> None:
         self._tally.search(data, self._spot, offset=0 if self._inside else offset, view=View.RAW)
 
-    def search(self, data: bytes, offset: int, view: View) -> bool:
-        """Search an unpacked value; False when no more may be unpacked."""
-        self._unpacked += len(data)
-        if self._inside and self._unpacked > UNPACKED_BYTES_FREE + UNPACKED_TIMES_MAX * self.read:
-            self.gap("the values packed in it unpack to more than is searched")
-            return False
-        search_unpacked(self._tally, data, self._spot, 0 if self._inside else offset, view)
-        return True
+    def values(self, values: Iterable[Value]) -> None:
+        """Search unpacked values, until no more may be unpacked."""
+        for some in together(self._bounded(values)):
+            self._tally.search_values(some, self._spot)
+
+    def _bounded(self, values: Iterable[Value]) -> Iterator[Value]:
+        for value in values:
+            self._unpacked += len(value.data)
+            if self._unpacked > UNPACKED_BYTES_FREE + UNPACKED_TIMES_MAX * self.read:
+                self.gap("the values packed in it unpack to more than is searched")
+                return
+            yield Value(value.data, 0, value.view) if self._inside else value
 
     def gap(self, why: str) -> None:
         self._tally.gap(self._spot.copy, self._spot.path, why)

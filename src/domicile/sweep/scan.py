@@ -29,14 +29,12 @@ from domicile.stores.postgres.pages import (
     looks_like_page,
 )
 from domicile.stores.postgres.walpages import read_page_header
-from domicile.sweep.carving import WAL_AHEAD_BYTES, Carver, WalReader, search_unpacked
+from domicile.sweep.carving import WAL_AHEAD_BYTES, Carver, WalReader, together
 from domicile.sweep.containers import search_packed
-from domicile.sweep.search import Spot, Tally, View
+from domicile.sweep.search import Spot, Tally, Value, View
 
 PAGE_POSITION_BYTES = 10  # pd_lsn and pd_checksum (`bufpage.h`)
 CLEAN_PAGES_MAX = 4096  # at 8 KiB: 32 MiB; a new database has about 900
-TOGETHER_BYTES_MAX = 4 * 1024 * 1024  # of a page's values, looked through at once: one by one only if there is a hit
-_APART = b"\x00\n\xff\n"
 CLEAN_FILE_BYTES_MAX = 2 * 1024 * 1024
 CLEAN_FILES_BYTES_MAX = 64 * 1024 * 1024
 _SEGMENT = re.compile(
@@ -153,12 +151,11 @@ class Scan:
             for at in range(0, len(block), geometry.block):
                 self._page(block[at : at + geometry.block], spot, offset + at)
             if toast:
-                for chunk in carve_chunks(block, chunk_bytes=geometry.toast_chunk, aligned=True):
-                    for value in assembler.add(chunk):
-                        self._unpacked(value.data, spot, offset, View.JOINED)
+                chunks = carve_chunks(block, chunk_bytes=geometry.toast_chunk, aligned=True)
+                joined = (value for chunk in chunks for value in assembler.add(chunk))
+                self._values((Value(value.data, offset, View.JOINED) for value in joined), spot)
             offset += len(block)
-        for value in assembler.close():
-            self._unpacked(value.data, spot, offset, View.JOINED)
+        self._values((Value(value.data, offset, View.JOINED) for value in assembler.close()), spot)
         if assembler.fragments:
             tally.gap(spot.copy, spot.path, f"{assembler.fragments} parts of out-of-line values whose start is gone")
 
@@ -169,15 +166,12 @@ class Scan:
         if clean is not None:
             self.tally.add(spot.copy, unpacked=clean)
             return
-        values = list(carve_compressed(page, block=self.layout.geometry.block, aligned=True))
-        unpacked = sum(len(value.data) for value in values)
-        if unpacked > TOGETHER_BYTES_MAX or self.tally.finds(_APART.join(value.data for value in values)):
-            for value in values:
-                self._unpacked(value.data, spot, offset + value.offset, View.UNPACKED)
-            return
-        self.tally.add(spot.copy, unpacked=unpacked)
-        if len(self._clean) < CLEAN_PAGES_MAX:
-            self._clean[content] = unpacked
+        before = self.tally.standing(spot.copy)
+        carved = carve_compressed(page, block=self.layout.geometry.block, aligned=True)
+        self._values((Value(value.data, offset + value.offset, View.UNPACKED) for value in carved), spot)
+        after = self.tally.standing(spot.copy)
+        if after.found == before.found and len(self._clean) < CLEAN_PAGES_MAX:
+            self._clean[content] = after.unpacked - before.unpacked
 
     def _plain(self, entry: ServerFile, spot: Spot, shape: Shape) -> None:
         head = self.files.read(entry.path, 0, self.layout.geometry.block) or b""
@@ -226,8 +220,9 @@ class Scan:
         number = int(match["log"], 16) * per_log + int(match["segment"], 16) + 1
         return f"{match['start']}{number // per_log:08X}{number % per_log:08X}{match['packed']}"
 
-    def _unpacked(self, data: bytes, spot: Spot, offset: int, view: View) -> bool:
-        return search_unpacked(self.tally, data, spot, offset, view)
+    def _values(self, values: Iterable[Value], spot: Spot) -> None:
+        for some in together(values):
+            self.tally.search_values(some, spot)
 
 
 @dataclass(frozen=True, slots=True)

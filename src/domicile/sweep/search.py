@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import blake2b
 
 from domicile.sweep.forms import TokenClass
 from domicile.sweep.tokens import Matcher, TokenCounts
 
 BUCKET_BYTES = 1024 * 1024
 PLACES_MAX = 20_000
+CLEAN_VALUES_MAX = 500_000  # of which only digests are kept
+_APART = b"\x00\n\xff\n"
 TOKEN_IN_NAME = "(holds a token)"  # noqa: S105 - what is told of a file's name in place of a token
 
 
@@ -111,6 +114,15 @@ class Spot:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What was unpacked from a place of a stream; `offset` is where about it stood."""
+
+    data: bytes = field(repr=False)
+    offset: int
+    view: View
+
+
 @dataclass(slots=True)
 class _Account:
     hits: int = 0
@@ -137,6 +149,7 @@ class Tally:
     def __init__(self, matcher: Matcher) -> None:
         self._matcher = matcher
         self._accounts: dict[str, _Account] = {}
+        self._clean: set[bytes] = set()
 
     @property
     def carry_bytes(self) -> int:
@@ -169,6 +182,23 @@ class Tally:
     def finds(self, data: bytes) -> bool:
         """Whether there is anything to be found in it; nothing is counted."""
         return any(True for _ in self._matcher.find(data))
+
+    def search_values(self, values: Sequence[Value], spot: Spot) -> None:
+        """Count what is found in unpacked values.
+
+        They are looked through together, and each content once: each search has its price, however short the value, and
+        a server's databases and its log hold the same packed values of its catalogues again and again.
+        """
+        self.add(spot.copy, unpacked=sum(len(value.data) for value in values))
+        new = {blake2b(value.data, digest_size=16).digest(): value.data for value in values}
+        fresh = [data for content, data in new.items() if content not in self._clean]
+        if not fresh:
+            return
+        if self.finds(_APART.join(fresh)):
+            for value in values:
+                self.search(value.data, spot, offset=value.offset // BUCKET_BYTES * BUCKET_BYTES, view=value.view)
+        elif len(self._clean) < CLEAN_VALUES_MAX:
+            self._clean.update(new)
 
     def _mark(self, account: _Account, token: int) -> None:
         if not account.seen:

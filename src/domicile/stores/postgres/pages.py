@@ -21,6 +21,7 @@ from domicile.stores.postgres.compression import RAW_BYTES_MAX, Method, plausibl
 PAGE_LAYOUT = 4  # since PostgreSQL 8.3
 TOAST_PENDING_BYTES_MAX = 128 * 1024 * 1024
 PROBE_BYTES = 16 * 1024
+PACKED_BYTES_MAX = 128 * 1024
 _SIZES = struct.Struct("<II")
 _SHORT = struct.Struct("<HHH")
 _RAW_BITS = 0x3FFFFFFF
@@ -92,8 +93,8 @@ def is_foreign_page(page: bytes) -> bool:
     return version & 0xFF == PAGE_LAYOUT and version & 0xFF00 == len(page)
 
 
-def carve_compressed(data: bytes, *, block: int, aligned: bool) -> Iterator[Carved]:
-    """Unpack every inline compressed value in `data`.
+def carve_compressed(data: bytes, *, block: int, aligned: bool, bytes_max: int = PACKED_BYTES_MAX) -> Iterator[Carved]:
+    """Unpack every inline compressed value of at most `bytes_max` packed bytes in `data`.
 
     `aligned` for relation pages: values start at multiples of four and end within their block. Otherwise (WAL,
     spill and temporary files) they may start anywhere.
@@ -104,7 +105,7 @@ def carve_compressed(data: bytes, *, block: int, aligned: bool) -> Iterator[Carv
             continue
         header, information = _SIZES.unpack_from(data, start)
         length, raw, method = header >> 2, information & _RAW_BITS, information >> 30
-        room = block - start % block if aligned else len(data) - start
+        room = min(bytes_max, block - start % block if aligned else len(data) - start)
         if not 8 < length <= room or not plausible(method, length - 8, raw):
             continue
         carved = unpack(Method(method), data[start + 8 : start + length], raw).data
