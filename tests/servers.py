@@ -25,6 +25,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 CACHE: Final = ROOT / ".cache" / "postgres"
 SCRATCH: Final = Path("/var/tmp")
 PASSWORD: Final = "throw-away"
+COPIES_FILES_MAJOR: Final = 15
 MAJORS: Final = (13, 14, 15, 16, 17, 18)
 HASTY: Final = {
     "fsync": "off",
@@ -111,8 +112,13 @@ class Databases:
 def create_database(
     server: EmbeddedServer, name: str, template: str = "template0", *, encoding: str | None = None
 ) -> str:
-    """Make the database `name` as a copy of `template`; return its DSN."""
+    """Make the database `name` as a copy of `template`; return its DSN.
+
+    By copying files where the server can be told to: half the work, and no template in the log that each sweep reads.
+    """
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    if server.major >= COPIES_FILES_MAJOR:
+        statement += sql.SQL(" STRATEGY FILE_COPY")
     if encoding:
         statement += sql.SQL(" ENCODING {} LOCALE 'C'").format(sql.Literal(encoding))
     with psycopg.connect(server.dsn(), autocommit=True) as admin:

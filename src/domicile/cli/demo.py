@@ -104,7 +104,7 @@ def _cutover(dsn: str) -> str:
     with psycopg.connect(dsn) as connection:
         first = [str(row[0]) for row in connection.execute(query, [FIRST_HOME])]
     canaries = f"canaries: {first}, " if first else ""
-    return f"\ncutover: {{{canaries}grow: {list(GROW)}, pause: never, wait_s_max: 10, nice_ratio: 1}}\n"
+    return f"\ncutover: {{{canaries}grow: {list(GROW)}, pause: never, wait_s_max: 10, nice_ratio: 3}}\n"
 
 
 def _programme(folder: Path, canaries: tuple[str, ...], host: Host, *, cutover: str = "") -> None:
