@@ -31,6 +31,7 @@ import psycopg
 from domicile.stores.postgres.programs import reachable_folder
 from domicile.stores.postgres.server import EmbeddedServer, ServerSettings
 from shortvideo import database, residence
+from shortvideo.backups import archiving, folders, nightly
 from shortvideo.left_over import end_left_over
 from shortvideo.media import clips as clip_maker
 from shortvideo.media.seeding import fill
@@ -47,7 +48,7 @@ CLIPS: Final = 24
 REFERENCE: Final = ("countries", "locations")
 SOURCE_VARIABLE: Final = "SERVICE_DSN"
 """The name that domicile.yaml knows the source by; homes have SERVICE_US_DSN and so on."""
-SETTINGS: Final = ServerSettings(parameters={"max_connections": "200"})  # every instance comes to the commons, too
+PARAMETERS: Final = {"max_connections": "200"}  # every instance comes to the commons, too
 TABLES: Final = "SELECT to_regclass('app.users') IS NOT NULL"
 CLIPS_SHOWN: Final = "SELECT EXISTS (SELECT FROM app.videos WHERE thumb_key IS NOT NULL)"
 READY_SECONDS_MAX: Final = 60
@@ -136,6 +137,8 @@ class Stack:
     servers: Mapping[str, EmbeddedServer] = field(repr=False)
     web: Mapping[str, Web] = field(repr=False)
     """Location, `router` or `directory` → its process, for those who want to break something."""
+    backups: tuple[Path, Path] | None
+    """Where the source's archived log and its dumps lie, if it has any."""
 
     @classmethod
     @contextmanager
@@ -148,6 +151,7 @@ class Stack:
         seed: int = 1,
         clips: int = CLIPS,
         canaries: Sequence[str] = (),
+        backups: bool = False,
         home_schema: bool = False,
         port: int = 0,
     ) -> Iterator[Stack]:
@@ -155,6 +159,7 @@ class Stack:
 
         The source's database is filled unless it is filled already. Homes begin empty, as Domicile's transfer asks
         for; with `home_schema` they get the tables, and their countries' newcomers live there from the beginning.
+        With `backups` the source archives its log, and was dumped and backed up, as if the night before.
         """
         if locations[0] != SOURCE:
             raise ValueError(f"the first location is the source, {SOURCE}")
@@ -168,9 +173,13 @@ class Stack:
             words = _secrets(state / "secrets.json")
             folder = _data_folder(state, ending)
 
+            kept = folders(folder / "backups") if backups else None
+
             def serve(location: str) -> EmbeddedServer:
+                own = archiving(kept[0]) if kept and location == SOURCE else {}
+                settings = ServerSettings(parameters={**PARAMETERS, **own})
                 server = EmbeddedServer.start(
-                    folder / location, name=location, password=words["password"], settings=SETTINGS
+                    folder / location, name=location, password=words["password"], settings=settings
                 )
                 ending.callback(server.stop)
                 return server
@@ -186,6 +195,8 @@ class Stack:
                     database.create(dsns[SOURCE], users=users, seed=seed, canaries=canaries)
                 if not _holds(dsns[SOURCE], CLIPS_SHOWN):
                     fill(dsns[SOURCE], buckets[SOURCE], making.result())
+                if kept:
+                    nightly(dsns[SOURCE], kept[1], major=servers[SOURCE].major)
             if home_schema:
                 for location in locations[1:]:
                     _open_home(location, dsns)
@@ -204,6 +215,7 @@ class Stack:
                 state=state,
                 servers=servers,
                 web=web,
+                backups=kept,
             )
 
 

@@ -153,22 +153,34 @@ class Horizon:
             with application_path(self._source.connection):
                 return server.treat(self._source.connection, copies, self._tables, progress=progress)
 
+    def wanted(self, homes: Mapping[Home, PostgresHome], *, seed: int, canaries: Sequence[str]) -> sweep.Tokens:
+        """Read at every home what is to be looked for; ask before the treatment.
+
+        Unspecific values that somebody who stays bears then are left out: who changes or leaves a row afterwards leaves
+        them in its dead version, and they would be taken for a mover's.
+        """
+        found = [
+            sweep.collect(
+                store.connection, token_sources(self._scope, self._config, home), seed=seed, canaries=canaries
+            )
+            for home, store in homes.items()
+        ]
+        return self._without_common(sweep.Tokens.merged(found))
+
     def search(  # noqa: PLR0913 - what, where, and what the statement says
         self,
-        homes: Mapping[Home, PostgresHome],
+        tokens: sweep.Tokens,
         treated: Treated,
         *,
         planned: Sequence[str],
         removed: Sequence[str],
-        seed: int,
-        canaries: Sequence[str],
+        canaries: int,
         rows_left: int,
         now: datetime,
         plan: str,
     ) -> Judged:
-        """Read the tokens at every home, search the source and its surroundings, and judge each planned copy."""
+        """Search the source and its surroundings for the tokens, and judge each planned copy."""
         outcomes = treated.server
-        tokens = self._tokens(homes, seed, canaries)
         copies = self._copies()
 
         result = self._sweep(tokens, copies)
@@ -193,7 +205,7 @@ class Horizon:
             sweep=self._statement(
                 result,
                 swept=[item for one in seen for item in one.swept()],
-                canaries=len(set(canaries)),
+                canaries=canaries,
                 rows_left=rows_left,
                 planned=planned,
                 now=now,
@@ -224,15 +236,6 @@ class Horizon:
         why = f"{count} rows that should be gone were found by query, here or in another table"
         copies = [self._id(copy_id(CopyKind.LIVE_ROWS, table)) for table in self._tables]
         return {copy: CopyVerdict(copy=copy, verdict=Verdict.PRESENT, why=why) for copy in copies}
-
-    def _tokens(self, homes: Mapping[Home, PostgresHome], seed: int, canaries: Sequence[str]) -> sweep.Tokens:
-        found = [
-            sweep.collect(
-                store.connection, token_sources(self._scope, self._config, home), seed=seed, canaries=canaries
-            )
-            for home, store in homes.items()
-        ]
-        return self._without_common(sweep.Tokens.merged(found))
 
     def _without_common(self, tokens: sweep.Tokens) -> sweep.Tokens:
         """The same without unspecific values that people who stay bear now."""

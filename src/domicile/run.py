@@ -370,14 +370,15 @@ class Run:
         self.source.drop_staging()
         horizon = self._horizon(scope)
         planned = tuple(copy.id for copy in self.ledger.plan().copies)
+        canaries = self._canaries()
+        tokens = horizon.wanted(self.homes, seed=int.from_bytes(self.key[:8], "big"), canaries=canaries)
         treated = self._treat(horizon, planned)
         if not as_it_is:
             horizon.refuse_waiting(treated)
             sealed.refuse_unopened(self.record)
         with self.record.timed("sweep") as words:
-            seed = int.from_bytes(self.key[:8], "big")
             judged = horizon.search(
-                self.homes, treated, planned=planned, removed=self._removed(), seed=seed, canaries=self._canaries(),
+                tokens, treated, planned=planned, removed=self._removed(), canaries=len(set(canaries)),
                 rows_left=self.journal.get("rows_left", int) or 0, now=self.record.now(), plan=self.ledger.plan().plan,
             )  # fmt: skip
             words[0] = f"{judged.sweep.tokens.searched} values looked for, {judged.hits} copies hold some"

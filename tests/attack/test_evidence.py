@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 
 from domicile import sweep
 from domicile.errors import StoreFault
 from domicile.events import Advanced, Event
+from domicile.horizon import Horizon, Treated
 from domicile.host import Host
 from domicile.predicates import CertificatePredicate, SweepPredicate
 from domicile.proof import Verdict
@@ -123,6 +125,30 @@ def test_p11_what_somebody_who_stays_writes_meanwhile_is_no_residue(
         return search(*given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sweep, "sweep_server", and_write)
+    made.programme.apply(yes=True)
+    certificate = _last(made, CertificatePredicate)
+    assert isinstance(certificate, CertificatePredicate)
+    assert {Verdict.ERASED_VERIFIED} == _of_rows(certificate)
+    named = ("app/wal", "app/heap:public.note")
+    assert {Verdict.ERASED_VERIFIED} == {copy.verdict for copy in certificate.copies if copy.id in named}
+
+
+def test_p11_what_somebody_who_stays_bore_and_changed_meanwhile_is_no_residue(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stayer's row said what a mover wrote, and was changed after the treatment: its dead version says it still."""
+    made = world(SCHEMA, RULES)
+    words = "words that a mover wrote first"
+    made.at_source(f"INSERT INTO note (person_id, body) VALUES (2, '{words}'), (1, '{words}')")
+    made.programme.clear()
+    treat = Horizon.treat
+
+    def and_change(*given: Any, **named: Any) -> Treated:
+        treated = treat(*given, **named)
+        made.at_source(f"UPDATE note SET body = 'other' WHERE body = '{words}'")
+        return treated
+
+    monkeypatch.setattr(Horizon, "treat", and_change)
     made.programme.apply(yes=True)
     certificate = _last(made, CertificatePredicate)
     assert isinstance(certificate, CertificatePredicate)

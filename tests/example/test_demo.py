@@ -13,7 +13,7 @@ import pytest
 
 SECONDS_MAX = 500
 pytestmark = pytest.mark.timeout(600)
-UNKNOWN = {"service/server-log", "service/dumps-and-backups", "service/free-blocks"}
+UNKNOWN = {"service/archive", "service/server-log", "service/dumps-and-backups", "service/free-blocks"}
 PERHAPS = {"service/other-databases"}  # the server's own statistics of template1 may hold half a value that is gone
 
 
@@ -21,7 +21,7 @@ PERHAPS = {"service/other-databases"}  # the server's own statistics of template
 def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder and the screen of a demo with fewer people."""
     folder = tmp_path_factory.mktemp("demo") / "of-a-stranger"
-    few = ("--users", "200", "--people", "40", "--rate", "8", "--watched", "3")
+    few = ("--users", "200", "--people", "40", "--rate", "8", "--watched", "3", "--nice", "0")
     command = [sys.executable, "-m", "domicile.cli", "demo", *few, "--folder", str(folder)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=SECONDS_MAX, env={**os.environ, "COLUMNS": "200"}
@@ -38,6 +38,21 @@ def test_every_copy_but_those_that_nobody_can_look_at_is_erased_and_verified(sho
     unknown = set(re.findall(r"^ (service/\S+) +\? unknown ", screen, re.MULTILINE))
     assert UNKNOWN <= unknown <= UNKNOWN | PERHAPS
     assert int(found[2]) - len(unknown) == int(found[1]), screen[found.start() :]
+
+
+@pytest.mark.slow
+def test_p3_what_the_platform_kept_beside_its_database_is_gone(shown: tuple[Path, str]) -> None:
+    folder, screen = shown
+    assert "in service-dumps: base-backup, nightly.dump" in screen  # the plan named them
+    for copy in (
+        "service-wal/archived-wal",
+        "service-dumps/dump:nightly.dump",
+        "service-dumps/base-backup:base-backup",
+    ):
+        told = re.search(rf"^ {re.escape(copy)} +\S* *(\S+) ", screen, re.MULTILINE)
+        assert told is None or told[1] == "erased-verified", told
+    report = (folder / ".domicile" / "report.html").read_text(encoding="utf-8")
+    assert "service-dumps/dump:nightly.dump" in report
 
 
 @pytest.mark.slow
@@ -63,7 +78,7 @@ def _processes() -> list[str]:
 @pytest.mark.slow
 def test_p6_it_says_what_people_felt_and_that_no_request_failed(shown: tuple[Path, str]) -> None:
     folder, screen = shown
-    phases = ("before", "copy", "cut-over", "close", "erase", "after")
+    phases = ("before", "plan", "copy", "cut-over", "close", "erase", "after")
     found = {
         name: re.search(rf"^ *{name} +([\d,]+) +[\d.]+ +[\d.]+ +[\d.]+ +(\d+) ", screen, re.MULTILINE)
         for name in phases

@@ -37,6 +37,8 @@ DEADLINE_DAYS: Final = 45
 MARK: Final = "made-by-domicile-demo"
 FIRST_HOME: Final = 8
 GROW: Final = (0.01, 0.05, 0.1, 0.2)
+NICE: Final = 2.0
+"""The service, its traffic and the engine share one machine here."""
 WATCHED_S: Final = 12.0
 """So long people are watched before anything begins, and again when all is over."""
 
@@ -52,6 +54,7 @@ def demo(
     people: Annotated[int, typer.Option(help="How many of them are there and do something.")] = 150,
     rate: Annotated[float, typer.Option(help="Requests a second that they make.")] = 40.0,
     watched: Annotated[float, typer.Option(help="Seconds that they are watched before and after.")] = WATCHED_S,
+    nice: Annotated[float, typer.Option(min=0, max=100, help="Seconds of rest for each that the engine works.")] = NICE,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the service up afterwards, until Ctrl-C.")] = False,
 ) -> None:
     """Move four markets of a short-video service home while people use it, erase them at the source, have it audited.
@@ -67,7 +70,7 @@ def demo(
     )
     with serving(folder, users=users, canaries=words) as stack:
         screen.say(f"   {stack.url} is up; {people} people come, {rate:.0f} requests a second")
-        _programme(folder, words, host, cutover=_cutover(stack.dsns["sg"]))
+        _programme(folder, words, host, around=_around(*stack.backups), cutover=_cutover(stack.dsns["sg"], nice))
         environment = {variable: stack.dsns[location] for location, variable in LOCATIONS.items()}
         with _opened(folder, Host(environment=environment), screen) as run:
             with in_use(stack, folder, people=people, rate=rate) as seen:
@@ -98,20 +101,30 @@ def _fresh(folder: Path) -> None:
     (folder / MARK).touch()
 
 
-def _cutover(dsn: str) -> str:
+def _cutover(dsn: str, nice: float) -> str:
     """The file's section: some people of whom somebody knows go first, then cohorts that grow; nothing stops for us."""
     query = "SELECT id FROM app.users WHERE email LIKE '%%canary%%' AND country IS NOT NULL ORDER BY id LIMIT %s"
     with psycopg.connect(dsn) as connection:
         first = [str(row[0]) for row in connection.execute(query, [FIRST_HOME])]
     canaries = f"canaries: {first}, " if first else ""
-    return f"\ncutover: {{{canaries}grow: {list(GROW)}, pause: never, wait_s_max: 10, nice_ratio: 3}}\n"
+    return f"\ncutover: {{{canaries}grow: {list(GROW)}, pause: never, wait_s_max: 10, nice_ratio: {nice:g}}}\n"
 
 
-def _programme(folder: Path, canaries: tuple[str, ...], host: Host, *, cutover: str = "") -> None:
+def _around(archive: Path, dumps: Path) -> str:
+    """The stores of copies: what the platform keeps beside its database, which has to go as well."""
+    lines = {"service-wal": ("archive", archive), "service-dumps": ("dumps", dumps)}
+    return "".join(
+        f"  {name}: {{kind: {kind}, location: sg, of: service, path: {path}, removed_by: engine}}\n"
+        for name, (kind, path) in lines.items()
+    )
+
+
+def _programme(folder: Path, canaries: tuple[str, ...], host: Host, *, around: str, cutover: str) -> None:
     """Put the example's domicile.yaml there, with approvers' keys and the canaries beside it."""
     source = Path(str(example("stack").__file__)).parent / "domicile.yaml"
     deadline = host.now().date() + timedelta(days=DEADLINE_DAYS)
     text = re.sub(r"deadline: \d{4}-\d\d-\d\d", f"deadline: {deadline}", source.read_text(encoding="utf-8"))
+    text = text.replace("stores:\n", f"stores:\n{around}", 1)
     (folder / "domicile.yaml").write_text(text + cutover, encoding="utf-8")
     (folder / "keys").mkdir()
     for name in ("operator", "monitor"):
@@ -134,6 +147,7 @@ def _opened(folder: Path, host: Host, screen: Screen) -> Iterator[Run]:
 def _move(run: Run, folder: Path, screen: Screen, seen: Seen) -> None:
     """All stages, each told to the traffic, which keeps apart what people feel."""
     screen.say("\n[bold]2  Plan[/] (domicile plan)")
+    seen.now("plan")
     print_plan(screen, run.plan())
     screen.say("\n[bold]3  Copy[/] while everybody writes (domicile apply --until transfer)")
     seen.now("copy")

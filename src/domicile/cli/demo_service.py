@@ -46,7 +46,7 @@ def serving(folder: Path, *, users: int, canaries: Sequence[str]) -> Iterator[An
     Its databases and files are gone then; its logs stay where something went wrong.
     """
     stack, state = example("stack"), folder / "service"
-    wanted = {"locations": tuple(LOCATIONS), "users": users, "clips": CLIPS, "canaries": canaries}
+    wanted = {"locations": tuple(LOCATIONS), "users": users, "clips": CLIPS, "canaries": canaries, "backups": True}
     try:
         with stack.ended_by_signals(), stack.Stack.start(state, **wanted) as up:
             yield up
