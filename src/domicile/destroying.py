@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from domicile.config import Config, CopiesRule
-from domicile.errors import NotPermitted, StoreFault
+from domicile.errors import NoClearance, NotPermitted, StoreFault
 from domicile.events import Noted
 from domicile.host import Host
 from domicile.model import Finding
-from domicile.predicates import KeyPhase, KeyStanding, key_finding, keys_told
+from domicile.predicates import ErasurePredicate, KeyPhase, KeyStanding, Phase, key_finding, keys_told
 from domicile.record import Record
 from domicile.rules import EncryptedRule, FileKeysRule
 from domicile.stores.around import Custody
@@ -64,9 +64,14 @@ class Destroying:
         return Encrypted(name, Path(rule.path), key=key, custody=custody, ground=ground, standing=standing)
 
     def announcing(self, store: str, encrypted: EncryptedRule) -> AnnounceKey:
-        """State what becomes of the key of a folder."""
+        """State what becomes of the key of a folder; NoClearance where nothing was erased under one (P2)."""
 
         def announce(generations: tuple[str, ...], phase: KeyPhase) -> None:
+            if self.record.last(ErasurePredicate, lambda one: one.phase is Phase.OUTCOME) is None:
+                raise NoClearance(
+                    f"store {store}: no erasure is in the log, so key {encrypted.key} isn't destroyed; "
+                    "`domicile certify` goes on without"
+                )
             self._state(f"{store}/{ENCRYPTED}", encrypted, KeyStanding(generations=generations, phase=phase))
 
         return announce

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -195,7 +195,7 @@ class Tokens:
                         item.destroy()
 
 
-def session(token: str) -> Any:  # noqa: ANN401 - python-pkcs11's own
+def session(token: str) -> Any:
     """Log in to write."""
     return pkcs11.lib(MODULE).get_token(token_label=token).open(rw=True, user_pin=PIN)
 
@@ -227,7 +227,7 @@ def token_folder() -> Iterator[Path]:
 def certificate(public: Public) -> bytes:
     """A certificate for a public half, with its key identifier, as PEM; who signed it is of no matter."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "backups")])
-    begin = datetime.datetime(2019, 1, 1, tzinfo=datetime.UTC)
+    begin = datetime(2019, 1, 1, tzinfo=UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -235,7 +235,7 @@ def certificate(public: Public) -> bytes:
         .public_key(public)
         .serial_number(7)
         .not_valid_before(begin)
-        .not_valid_after(begin + datetime.timedelta(days=36500))
+        .not_valid_after(begin + timedelta(days=36500))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .sign(_SIGNER, hashes.SHA256())
     )

@@ -1,4 +1,4 @@
-"""Each condition for the destruction of a key has a file, a folder or a service that breaks it, and is refused for it."""
+"""Each condition for the destruction of a key has a file, a folder or a service that breaks it, and is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from domicile.stores.around.encryption import Encryption
 from domicile.stores.keyservices import KeyService, generation_of
 from domicile.stores.postgres.copies import Outcome, Treatment
 from domicile.stores.postgres.pages import Geometry
-from tests.keys.benches import REPLICA, TOKEN, Bench, Files, Public, encrypt, write
+from tests.keys.benches import REPLICA, TOKEN, Bench, Files, Public, encrypt
 
 ERASED_AT = datetime(2026, 6, 1, tzinfo=UTC)
 BOUNDARY = Boundary(erased_at=ERASED_AT, segment="000000010000000000000010")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from pkcs11 import Attribute, KeyType
+from pkcs11.util.ec import encode_named_curve_parameters
 
 from domicile.errors import DomicileError, NotPermitted, Unreachable
 from domicile.stores.keyservices import Padding, generation_of
@@ -122,7 +125,7 @@ def test_p3_the_bytes_are_overwritten_where_they_lie(files: Files) -> None:
         assert not any(held.read())
 
 
-DOUBTS = {
+DOUBTS: dict[str, Callable[[Path], object]] = {
     "a hard link": lambda path: os.link(path, path.parents[2] / "elsewhere"),
     "a symbolic link": lambda path: path.symlink_to(path.rename(path.parents[2] / "elsewhere")),
     "read by others (mode 0640)": lambda path: path.chmod(0o640),
@@ -228,14 +231,8 @@ def test_p8_a_wrong_pin_is_told_without_the_pin(tokens: Tokens) -> None:
 
 
 def test_p11_another_kind_of_key_under_the_label_is_refused(tokens: Tokens) -> None:
-    from pkcs11 import KeyType  # noqa: PLC0415
-    from pkcs11.util.ec import encode_named_curve_parameters  # noqa: PLC0415
-
     with session(TOKEN) as opened:
-        parameters = opened.create_domain_parameters(
-            KeyType.EC, {__import__("pkcs11").Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")},
-            local=True,
-        )  # fmt: skip
-        parameters.generate_keypair(store=True, label="backups-us")
+        curve = {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
+        opened.create_domain_parameters(KeyType.EC, curve, local=True).generate_keypair(store=True, label="backups-us")
     with pytest.raises(NotPermitted, match="is no RSA key"):
         tokens.service.generations("backups-us")
