@@ -10,9 +10,9 @@
  8  nothing that stays is opened by those generations: no younger file, none in another folder of the file
  9  of a folder of dumps: a dump of what is left stands, opened by a generation that stays, and pg_restore reads it (P1)
 
-Without a boundary, for the plan, all files are old, and 9 isn't asked. What is not looked at, and is the operator's
-word, stands in the outcome: that all was encrypted since that day, that the service's keys lie nowhere else, and that a
-medium forgets.
+Without a boundary, for the plan, all files are old, 9 isn't asked, and only PLANNED_MAX files are read whole. What is
+the operator's word stands in the outcome: that all was encrypted since that day, that the service's keys lie nowhere
+else, and that a medium forgets.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from domicile.stores.around.recognising import kind_of
 from domicile.stores.keyservices import BITS_MIN, GENERATIONS_MAX, KeyCopy, KeyService
 from domicile.stores.postgres.programs import find_client
 
-SHOWN_MAX: Final = 1000
+SHOWN_MAX: Final = 200
+PLANNED_MAX: Final = 20
 PROBED_MAX: Final = 8
 PACKED_RATIO_MIN: Final = 0.98
 PACKED_BYTES: Final = 16 * 1024
@@ -103,7 +104,7 @@ def examine(files: Encryption, key: Key, ground: Ground, boundary: Boundary | No
     """Go through the list; faults of the service or of a folder are reasons, too."""
     found = listed(files)
     old = tuple(file for file in found if is_old(file, boundary, ground))
-    young = tuple(file for file in found if file not in set(old))
+    young = tuple(file for file in found if not is_old(file, boundary, ground))
     none = Examination(key=key.name, old=old, generations=(), copies=(), shown=0, reasons=())
     if not old:
         return none
@@ -126,18 +127,16 @@ class _Asking:
         used = tuple(sorted({name for file in old if file.envelope for name in file.envelope.generations} & set(own)))
         copies = service.copies(used)
         reasons = [*self._of_key(own, used, copies), *_first(self._of_files(old, own, copies))]
-        shown = 0
+        sample = old[:: -(-len(old) // (SHOWN_MAX if self.asked else PLANNED_MAX))]
         if not reasons:
             last = dict[str, bytes]()
-            reasons += _first(self._looked_into(old, last))
-            if not reasons:
-                shown, wrong = self._opened(old, used, last)
-                reasons += _first(wrong)
+            reasons += _first(self._looked_into(old if self.asked else sample, last))
+            reasons += [] if reasons else _first(self._opened(sample, used, last))
         reasons += [*_doubtful(copies), *self._in_use(young, used)]
         if not reasons and self.asked and self.ground.database is not None:
             reasons += self._without_another(young, set(own) - set(used))
         return Examination(
-            key=self.key.name, old=old, generations=used, copies=copies, shown=shown, reasons=tuple(reasons)
+            key=self.key.name, old=old, generations=used, copies=copies, shown=len(sample), reasons=tuple(reasons)
         )  # fmt: skip
 
     def _of_key(self, own: Sequence[str], used: Sequence[str], copies: Sequence[KeyCopy]) -> Iterator[str]:
@@ -205,18 +204,14 @@ class _Asking:
         return last, packs
 
     def _opened(
-        self, old: Sequence[Opened], used: Collection[str], last: dict[str, bytes]
-    ) -> tuple[int, list[tuple[Opened, str]]]:
+        self, sample: Sequence[Opened], used: Collection[str], last: dict[str, bytes]
+    ) -> Iterator[tuple[Opened, str]]:
         """Check 6."""
-        step = -(-len(old) // SHOWN_MAX)
-        sample = [file for file in old[::step] if file.envelope]
-        wrong = []
         for file in sample:
             assert file.envelope
             key = content_key(self.key.service, file.envelope, used)
             if key is None or not _ends_well(key, file.envelope.iv, last[file.name]):
-                wrong.append((file, "names this key, but isn't opened by it"))
-        return len(sample), wrong
+                yield file, "names this key, but isn't opened by it"
 
     def _in_use(self, young: Sequence[Opened], used: Collection[str]) -> Iterator[str]:
         """Check 8."""

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from domicile.stores.keyservices import Padding
 
-HEADER_BYTES_MAX: Final = 256 * 1024
+HEADER_BYTES_MAX: Final = 16 * 1024
 BLOCK_BYTES: Final = 1024 * 1024
 _ENVELOPED: Final = bytes.fromhex("06092a864886f70d010703")
 _DATA: Final = bytes.fromhex("06092a864886f70d010701")

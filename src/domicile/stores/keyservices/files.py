@@ -62,6 +62,7 @@ class FileKeys:
         self._path = path
         self._places = (path, *copies)
         self._forgets = forgets
+        self._known: dict[str, Path] = {}
 
     @property
     def name(self) -> str:
@@ -134,14 +135,21 @@ class FileKeys:
 
     def unwrap(self, generation: str, wrapped: bytes, padding: Padding) -> bytes | None:
         """Open a content key with the first copy that there is."""
-        for found in self._private():
-            for key in found.keys:
-                if generation_of(key.public_key()) != generation:
-                    continue
-                try:
-                    return key.decrypt(wrapped, _PADDINGS[padding])
-                except ValueError:
-                    return None
+        key = self._key(generation)
+        try:
+            return key.decrypt(wrapped, _PADDINGS[padding]) if key else None
+        except ValueError:
+            return None
+
+    def _key(self, generation: str) -> RSAPrivateKey | None:
+        """Read a generation's secret: where it lay the last time, or wherever it lies."""
+        known = self._known.get(generation)
+        found = self._look(known, known.stat()) if known and known.is_file() else None
+        for one in (found,) if found else self._private():
+            for key in one.keys:
+                if generation_of(key.public_key()) == generation:
+                    self._known[generation] = one.path
+                    return key
         return None
 
     def destroy(self, generations: Collection[str]) -> tuple[KeyCopy, ...]:
