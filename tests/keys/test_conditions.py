@@ -20,9 +20,10 @@ from domicile.stores.around.conditions import Examination, Ground, Key, examine
 from domicile.stores.around.encrypted import ENCRYPTED, OTHERS, Encrypted
 from domicile.stores.around.encryption import Encryption
 from domicile.stores.keyservices import KeyService, generation_of
+from domicile.stores.keyservices import files as files_module
 from domicile.stores.postgres.copies import Outcome, Treatment
 from domicile.stores.postgres.pages import Geometry
-from tests.keys.benches import REPLICA, TOKEN, Bench, Files, Public, encrypt
+from tests.keys.benches import REPLICA, TOKEN, Bench, Files, Public, encrypt, write
 
 ERASED_AT = datetime(2026, 6, 1, tzinfo=UTC)
 BOUNDARY = Boundary(erased_at=ERASED_AT, segment="000000010000000000000010")
@@ -247,6 +248,25 @@ def test_p5_what_was_announced_is_finished_and_what_is_done_is_done(either: Plac
     )
     assert _done(outcome)
     assert [KeyPhase.OUTCOME] * 2 == [phase for _, phase in told]
+
+
+def test_p11_what_a_service_could_not_destroy_is_looked_for_and_held(place: Place) -> None:
+    """Absence isn't inferred from a call that returned."""
+    files = _files(place)
+    path = files.root / TOKEN / "backups-us" / "1.pem"
+    write(path, files_module._load(path.read_bytes(), pem=True), rsa.generate_private_key(65537, 2048))  # type: ignore[arg-type]
+    told, intent = Told(), KeyStanding(generations=(place.name,), phase=KeyPhase.INTENT)
+    outcome, _ = place.store(intent).destroy(BOUNDARY, allowed=True, announce=told)
+    assert ([], Treatment.HELD) == (told, outcome.treatment)
+    assert "a copy of it is still there" in outcome.why
+
+
+def test_an_empty_folder_is_told_by_the_plan_as_it_is(place: Place) -> None:
+    for path in (place.folder / "1.cms", place.folder / "deep" / "2.cms"):
+        path.unlink()
+    assert ((), (), 0) == (place.examine(None).reasons, place.examine(None).old, place.examine(None).shown)
+    _files(place).place("backups-us").parent.rename(_files(place).root / TOKEN / "backups-ca")
+    assert ("desk has no key backups-us",) == place.examine(None).reasons
 
 
 def test_p1_an_announced_key_that_is_in_use_since_then_is_held(place: Place) -> None:

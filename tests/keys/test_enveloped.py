@@ -70,7 +70,28 @@ def test_p11_a_password_beside_the_key_is_seen(tmp_path: Path) -> None:
     assert envelope.strange
 
 
+def _longer_outside(data: bytes) -> bytes:
+    """What it stands in says that it is longer than it is; where that says nothing, its end is another."""
+    if data[1] != 0x82:
+        return data[:-2] + b"\0\1"
+    return data[:3] + bytes([data[3] + 1]) + data[4:]
+
+
+def _odd(data: bytes) -> bytes:
+    """One byte of content more than whole blocks, with all lengths to match; in parts: an empty part more."""
+    if data[1] != 0x82:
+        return data[:-10] + b"\x04\x01x" + data[-10:]
+    at = data.index(bytes.fromhex("060960864801650304012a")) + 11 + 2 + 16
+    found = bytearray(data + b"x")
+    for place in (2, 17, 21, data.rindex(b"\x30\x82", 0, at) + 2, at + 2):
+        length = int.from_bytes(found[place : place + 2], "big") + 1
+        found[place : place + 2] = length.to_bytes(2, "big")
+    return bytes(found)
+
+
 DEFECTS: dict[str, Callable[[bytes], bytes]] = {
+    "a length that is too long": _longer_outside,
+    "a byte too many in it": _odd,
     "something behind it": lambda data: data + b"COPY public.person FROM stdin;",
     "a byte behind it": lambda data: data + b"\0",
     "cut off": lambda data: data[:-1],

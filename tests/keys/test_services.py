@@ -189,6 +189,13 @@ def test_p11_what_is_no_key_in_a_keys_folder_is_refused(files: Files) -> None:
         FileKeys("desk", files.root / "nowhere", copies=[], forgets=True).generations("backups-us")
 
 
+def test_p8_a_path_that_may_tell_of_a_person_is_not_told(files: Files) -> None:
+    secret = rsa.generate_private_key(65537, 2048)
+    write(files.root / REPLICA / "person-2@example.org.pem", secret)
+    (copy,) = files.service.copies([generation_of(secret.public_key())])
+    assert f"a file in {files.root / REPLICA}" == copy.place
+
+
 def test_p8_no_error_of_a_service_holds_a_secret(files: Files) -> None:
     path = files.place("backups-us")
     write(path, rsa.generate_private_key(65537, 2048))

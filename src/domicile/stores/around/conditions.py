@@ -106,7 +106,7 @@ def examine(files: Encryption, key: Key, ground: Ground, boundary: Boundary | No
     old = tuple(file for file in found if is_old(file, boundary, ground))
     young = tuple(file for file in found if not is_old(file, boundary, ground))
     none = Examination(key=key.name, old=old, generations=(), copies=(), shown=0, reasons=())
-    if not old:
+    if not old and boundary is not None:
         return none
     try:
         return _Asking(files=files, key=key, ground=ground, asked=boundary is not None).answer(old, young)
@@ -127,7 +127,7 @@ class _Asking:
         used = tuple(sorted({name for file in old if file.envelope for name in file.envelope.generations} & set(own)))
         copies = service.copies(used)
         reasons = [*self._of_key(own, used, copies), *_first(self._of_files(old, own, copies))]
-        sample = old[:: -(-len(old) // (SHOWN_MAX if self.asked else PLANNED_MAX))]
+        sample = old[:: -(-len(old) // (SHOWN_MAX if self.asked else PLANNED_MAX)) or 1]
         if not reasons:
             last = dict[str, bytes]()
             reasons += _first(self._looked_into(old if self.asked else sample, last))

@@ -36,6 +36,7 @@ IN_PLACE: Final = frozenset({"tmpfs", "ramfs", "ext2", "ext3", "ext4", "xfs", "v
 """File systems that write over a block where it lies. btrfs, zfs, overlay, f2fs and those over a network don't, or
 nobody can say."""
 MOUNTS: Final = Path("/proc/self/mountinfo")
+_TELLING = re.compile(r"[A-Za-z0-9._+=-]{1,120}")
 _PEM = re.compile(rb"-----BEGIN ((?:RSA |ENCRYPTED )?PRIVATE KEY)-----.+?-----END \1-----", re.DOTALL)
 _PADDINGS: Final = {
     Padding.PKCS1: paddings.PKCS1v15(),
@@ -87,7 +88,9 @@ class FileKeys:
                 continue
             found = self._look(path, status)
             if found is None or found.strange or found.sealed or len(found.keys) != 1:
-                raise NotPermitted(f"key service {self._name}: {path} isn't one RSA key in PEM; move it elsewhere")
+                raise NotPermitted(
+                    f"key service {self._name}: {_told(path)} isn't one RSA key in PEM; move it elsewhere"
+                )
             names.add(generation_of(found.keys[0].public_key()))
         return tuple(sorted(names))
 
@@ -106,14 +109,14 @@ class FileKeys:
             ]
         if sealed:
             raise NotPermitted(
-                f"key service {self._name}: {sealed[0]} is a key under a passphrase, so nobody can say whether it is a "
-                "copy; move it elsewhere"
+                f"key service {self._name}: {_told(sealed[0])} is a key under a passphrase, so nobody can say whether "
+                "it is a copy; move it elsewhere"
             )
         yield from copies
 
     def _copy(self, key: RSAPrivateKey, found: _Found) -> KeyCopy:
         return KeyCopy(
-            generation=generation_of(key.public_key()), place=str(found.path), bits=key.key_size,
+            generation=generation_of(key.public_key()), place=_told(found.path), bits=key.key_size,
             held_since=datetime.fromtimestamp(found.status.st_mtime, UTC), doubts=tuple(self._doubts(found)),
         )  # fmt: skip
 
@@ -172,8 +175,8 @@ class FileKeys:
             sync_folder(path.parent)
         except OSError as fault:
             raise NotPermitted(
-                f"key service {self._name}: {path} can't be overwritten and removed ({fault.strerror}); do it by hand, "
-                "or run as a user who may"
+                f"key service {self._name}: {_told(path)} can't be overwritten and removed ({fault.strerror}); do "
+                "it by hand, or run as a user who may"
             ) from None
 
     def _remove_overwritten(self) -> None:
@@ -221,7 +224,7 @@ class FileKeys:
         except FileNotFoundError:
             return None
         except OSError as fault:
-            raise NotPermitted(f"key service {self._name}: {path} can't be read ({fault.strerror})") from None
+            raise NotPermitted(f"key service {self._name}: {_told(path)} can't be read ({fault.strerror})") from None
         blocks = [(match[1], match[0]) for match in _PEM.finditer(data)]
         sealed = any(kind.startswith(b"ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block for kind, block in blocks)
         loaded = [_load(block, pem=True) for kind, block in blocks if not kind.startswith(b"ENCRYPTED")]
@@ -244,6 +247,11 @@ class FileKeys:
             f"key service {self._name}: {folder} can't be looked through ({fault.strerror}); check the path, and that "
             "it is mounted on this machine"
         )
+
+
+def _told(path: Path) -> str:
+    """A path, as evidence may hold it (P8)."""
+    return str(path) if _TELLING.fullmatch(path.name) else f"a file in {path.parent}"
 
 
 def _raise(fault: OSError) -> None:
