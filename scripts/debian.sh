@@ -30,6 +30,7 @@ missing_for_tests() {
   has chromium || echo chromium
   has openssl || echo openssl
   has npm || echo npm
+  has softhsm2-util || echo softhsm2
 }
 
 missing_for_bench() {

@@ -16,12 +16,15 @@ from domicile.predicates import (
     EqualityPredicate,
     ErasurePredicate,
     JudgedCopy,
+    KeyPhase,
+    KeyStanding,
     Phase,
     PlannedSlice,
     PlanPredicate,
     Predicate,
     SweepPredicate,
     is_frozen,
+    keys_told,
     slices_of,
     still_standing,
 )
@@ -39,6 +42,7 @@ class _Facts:
     equal: Mapping[str, int]
     erased: Mapping[str, tuple[int, int]]
     sweep: SweepPredicate | None
+    keys: Mapping[str, KeyStanding]
 
 
 def roll_up(verdicts: Iterable[Verdict]) -> Verdict:
@@ -84,7 +88,7 @@ def _gather(statements: Sequence[Predicate]) -> _Facts:
             sweep = None  # a search before the last erasure says nothing about what is left after it
         elif isinstance(statement, SweepPredicate):
             sweep = statement
-    return _Facts(frozen=is_frozen(statements), equal=equal, erased=erased, sweep=sweep)
+    return _Facts(frozen=is_frozen(statements), equal=equal, erased=erased, sweep=sweep, keys=keys_told(statements))
 
 
 def _judge(
@@ -113,6 +117,9 @@ def _require_backed(copy: JudgedCopy, facts: _Facts) -> None:
     found = swept.get(copy.id)
     if found and found.residue and copy.verdict not in _MAY_HOLD_RESIDUE:
         raise EvidenceFault(f"certificate: copy {copy.id} holds residue, so it can't be {copy.verdict.value}")
+    standing = facts.keys.get(copy.id)
+    if copy.verdict is Verdict.KEY_DESTROYED and (standing is None or standing.phase is not KeyPhase.OUTCOME):
+        raise EvidenceFault(f"certificate: the log doesn't tell that the key of copy {copy.id} was destroyed")
     if copy.verdict is not Verdict.ERASED_VERIFIED:
         return
     if facts.sweep is None or found is None or not facts.sweep.tokens.searched:

@@ -18,7 +18,16 @@ from pydantic import (
 
 from domicile.catalogue import TableName
 from domicile.errors import BadFile
-from domicile.rules import DatasetRule, Decide, FileModel, PathHops, Pause
+from domicile.rules import (
+    DatasetRule,
+    Decide,
+    EncryptedRule,
+    FileKeysRule,
+    FileModel,
+    PathHops,
+    Pause,
+    TokenKeysRule,
+)
 from domicile.tree import load_tree, read_bytes
 
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
@@ -50,7 +59,8 @@ class CopiesRule(FileModel):
 
     Of the source: `removed_by` says who removes those made before the erasure: `apply` waits for the operator, or does
     it itself; those that have to be kept until a day are `blocked-until` that day. Dumps of a home are its backups: the
-    newest one has to hold what home holds before anything is erased.
+    newest one has to hold what home holds before anything is erased. What is `encrypted` isn't removed: its key is
+    destroyed.
     """
 
     kind: Literal["archive", "dumps"]
@@ -59,8 +69,10 @@ class CopiesRule(FileModel):
     path: Annotated[str, Field(min_length=1, max_length=4096)]
     removed_by: Literal["operator", "engine"] = "operator"
     keep_until: date | None = None
+    encrypted: EncryptedRule | None = None
 
 
+AnyKeys = Annotated[FileKeysRule | TokenKeysRule, Field(discriminator="kind")]
 AnyStore = Annotated[StoreRule | CopiesRule, Field(discriminator="kind")]
 
 
@@ -221,6 +233,7 @@ class Config(FileModel):
     policy: Policy
     locations: Annotated[dict[str, Location], Field(min_length=1)]
     stores: Annotated[dict[str, AnyStore], Field(min_length=1)]
+    key_services: dict[str, AnyKeys] = Field(default_factory=dict)
     subject: SubjectRule
     other_subjects: Annotated[tuple[SubjectRule, ...], Field(max_length=16)] = ()
     directory: DirectoryRule | None = None
@@ -284,6 +297,7 @@ def _dangling(config: Config) -> Iterator[str]:
     yield from _wrong_stores(config)
     yield from _wrong_homes(config)
     yield from _wrong_public(config)
+    yield from _wrong_keys(config)
     exceptions = {rule.id for rule in config.policy.exceptions}
     for name, rule in config.datasets.items():
         for other in rule.of or ():
@@ -297,9 +311,9 @@ def _dangling(config: Config) -> Iterator[str]:
 def _wrong_names(config: Config) -> Iterator[str]:
     places = [kind.dataset for kind in config.kinds]
     yield from (f"other_subjects: {place} is named twice" for place in sorted(set(places)) if places.count(place) > 1)
-    for name in (*config.stores, *config.locations):
+    for name in (*config.stores, *config.locations, *config.key_services):
         if not NAME.match(name):
-            yield f"{name!r}: names of stores and locations are letters, digits, - and _"
+            yield f"{name!r}: names of stores, locations and key services are letters, digits, - and _"
 
 
 def _wrong_stores(config: Config) -> Iterator[str]:
@@ -350,8 +364,8 @@ def _wrong_backups(config: Config, name: str, store: CopiesRule) -> Iterator[str
         yield f"stores.{name}.location: {store.location} is not {home}, where {store.of} is: no backup at home"
     if store.kind != "dumps":
         yield f"stores.{name}.kind: backups of a home are `dumps`"
-    if store.removed_by != "operator" or store.keep_until is not None:
-        yield f"stores.{name}: `removed_by` and `keep_until` are for what has to go; backups of a home stay"
+    if store.removed_by != "operator" or store.keep_until is not None or store.encrypted is not None:
+        yield f"stores.{name}: `removed_by`, `keep_until`, `encrypted` are for what has to go; backups of a home stay"
     if [other.of for other in config.stores.values() if isinstance(other, CopiesRule)].count(store.of) > 1:
         yield f"stores.{name}: {store.of} has two folders of backups"
     if config.cutover is not None:
@@ -385,6 +399,25 @@ def _wrong_public(config: Config) -> Iterator[str]:
     for name in rule.only:
         if name not in config.datasets:
             yield f"policy.public.only: {name} is not in `datasets`"
+
+
+def _wrong_keys(config: Config) -> Iterator[str]:
+    """What is wrong with key services, and with folders that are encrypted under their keys."""
+    for name, service in config.key_services.items():
+        paths = (service.path, *service.copies) if isinstance(service, FileKeysRule) else (service.module,)
+        yield from (f"key_services.{name}: {path} is not absolute" for path in paths if not path.startswith("/"))
+    users: dict[tuple[str, str], str] = {}
+    for name, store in config.stores.items():
+        rule = store.encrypted if isinstance(store, CopiesRule) else None
+        if rule is None or not isinstance(store, CopiesRule):
+            continue
+        if rule.service not in config.key_services:
+            yield f"stores.{name}.encrypted.service: {rule.service} is not in `key_services`"
+        if store.of == config.source and store.removed_by != "engine":
+            yield f"stores.{name}.encrypted: it is the engine that destroys the key; write `removed_by: engine`"
+        other = users.setdefault((rule.service, rule.key), name)
+        if other != name:
+            yield f"stores.{name}.encrypted.key: {rule.key} is the key of {other} as well; each folder has its own"
 
 
 def dataset_id(store: str, table: TableName) -> str:

@@ -117,10 +117,10 @@ class Horizon:
             )
             for name, day in self._around.blocked()
         )  # fmt: skip
-        return (*unknown, *blocked)
+        return (*unknown, *blocked, *self._around.foreseen())
 
-    def treat(self, *, erased_at: datetime, removing: Removing, before: Treated | None = None) -> Treated:
-        """Empty what can be emptied, the server first; one outcome a copy.
+    def treat(self, *, erased_at: datetime, removing: Removing, before: Treated | None = None, yes: bool) -> Treated:
+        """Empty what can be emptied, the server first; one outcome a copy. Keys are destroyed with `yes` only.
 
         With what was done `before`, only the folders are treated again: the server's treatment holds.
         """
@@ -135,8 +135,8 @@ class Horizon:
         boundary = (before and before.boundary) or self._around.boundary(erased_at)
         outcomes = self._around.told_of_archive(outcomes)
         return Treated(
-            server=outcomes, standbys=standbys, around=self._around.treat(boundary, removing=removing),
-            boundary=boundary,
+            server=outcomes, standbys=standbys, boundary=boundary,
+            around=self._around.treat(boundary, removing=removing, yes=yes),
         )  # fmt: skip
 
     def refuse_waiting(self, treated: Treated) -> None:
@@ -212,7 +212,12 @@ class Horizon:
                 plan=plan,
             ),
             verdicts=judged,
-            not_proven=(*notes, *_tokens_not_searched(result), *filter(None, [not_looked_for(self._scope)])),
+            not_proven=(
+                *notes,
+                *_tokens_not_searched(result),
+                *filter(None, [not_looked_for(self._scope)]),
+                *_of_destroyed_keys(judged),
+            ),
             hits=sum(bool(found.hits) for one in seen for found in one.result.copies),
             locks_ms={self._id(item.copy): item.lock_ms for item in outcomes if item.lock_ms is not None},
         )
@@ -290,6 +295,17 @@ def _judge_planned(
         if name not in set(planned)
     )
     return judged, new
+
+
+def _of_destroyed_keys(judged: Sequence[CopyVerdict]) -> tuple[str, ...]:
+    """What a destroyed key doesn't prove: the files are all still there, and anybody may have copied them."""
+    names = [verdict.copy for verdict in judged if verdict.verdict is Verdict.KEY_DESTROYED]
+    if not names:
+        return ()
+    why = (
+        "that nobody kept a key or a content key elsewhere, and that RSA and AES hold for as long as anybody keeps them"
+    )
+    return (f"{', '.join(names)}: the files still lie there, unreadable; {why}, isn't proven",)
 
 
 def _tokens_not_searched(result: sweep.SearchResult) -> tuple[str, ...]:

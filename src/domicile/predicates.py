@@ -6,6 +6,7 @@ stays private (P8): anyone may compare them, nobody can guess rows from them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -21,6 +22,14 @@ class Phase(StrEnum):
 
     INTENT = "intent"
     OUTCOME = "outcome"
+
+
+class KeyPhase(StrEnum):
+    """What a finding says of a key under which a copy is encrypted: the kinds of such findings, in their order."""
+
+    INTENT = "key to be destroyed"
+    OUTCOME = "key destroyed"
+    CAME_BACK = "key came back"
 
 
 class Scope(StrEnum):
@@ -409,3 +418,34 @@ def people_at_home(statements: Iterable[Predicate]) -> Mapping[str, int]:
             for home, people in statement.subjects.items():
                 counts[home] = counts.get(home, 0) + sign * people
     return counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyStanding:
+    """What a log tells of the destruction of a copy's key: the generations, and how far it got."""
+
+    generations: tuple[str, ...]
+    phase: KeyPhase
+
+
+_GENERATIONS: Final = re.compile(r"generations((?: [0-9a-f]{40})+)")
+
+
+def key_finding(plan: str, copy: str, key: str, standing: KeyStanding) -> FindingPredicate:
+    """State that a copy's key is about to be destroyed, that all copies of it are gone, or that one came back (P7).
+
+    Generations are named by their public halves; nothing of a secret is told.
+    """
+    count = len(standing.generations)
+    text = f"{key}, generations {' '.join(standing.generations)}"
+    return FindingPredicate(plan=plan, kind=standing.phase.value, where=copy, count=count, text=text)
+
+
+def keys_told(statements: Iterable[Predicate]) -> Mapping[str, KeyStanding]:
+    """What the log tells of the keys of copies, by copy: the last that was said."""
+    found: dict[str, KeyStanding] = {}
+    phases = {phase.value: phase for phase in KeyPhase}
+    for one in statements:
+        if isinstance(one, FindingPredicate) and one.kind in phases and (match := _GENERATIONS.search(one.text)):
+            found[one.where] = KeyStanding(generations=tuple(match[1].split()), phase=phases[one.kind])
+    return found

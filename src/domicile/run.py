@@ -24,6 +24,7 @@ from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.clearing import Clearing, approval_rule
 from domicile.config import Config
+from domicile.destroying import Destroying
 from domicile.errors import Refused, Undecided, WorldChanged
 from domicile.events import Listener, Noted, silent
 from domicile.guarding import Guarded
@@ -166,8 +167,13 @@ class Run:
             standbys=Standbys(
                 self.source, self.config, host=self.host, listener=listener, base=self.workspace.base
             ),
-            around=Surroundings(self.source, self.config, host=self.host, listener=listener),
+            around=Surroundings(
+                self.source, self.config, host=self.host, listener=listener, keys=self._keys()
+            ),
         )  # fmt: skip
+
+    def _keys(self) -> Destroying:
+        return Destroying(config=self.config, record=self.record, host=self.host, base=self.workspace.base)
 
     def _copies(self, scope: Scope) -> tuple[Copy, ...]:
         return self._horizon(scope).inventory()
@@ -194,11 +200,14 @@ class Run:
     ) -> None:
         """Drive all stages to `until`; stop with Waiting where a person has to decide.
 
-        Nothing is erased without `yes`, and a move under way is not ended without `close`. What a person still has to
-        remove from around the source is waited for, unless it is to be judged `as_it_is`.
+        Nothing is erased, and no key destroyed, without `yes`, and a move under way is not ended without `close`. What
+        a person still has to remove from around the source is waited for, unless it is to be judged `as_it_is`.
         """
         self._refuse_given_up()
         plan, plan_bytes = self.load_plan()
+        if self._is_certified() and self._keys().look_again():
+            for name in guarding.FORGOTTEN:
+                self.journal.forget(name)
         if self._is_certified():
             self.record.listener(Noted(text="finished before; nothing to do"))
             self._write_bundle(plan_bytes)
@@ -221,7 +230,7 @@ class Run:
             self.clearing.erase(scope, clearance, yes=yes)
             if until is Stage.ERASE:
                 return
-        judged = self._sweep(scope, as_it_is=as_it_is)
+        judged = self._sweep(scope, as_it_is=as_it_is, yes=yes)
         if until is Stage.SWEEP:
             return
         self._certify(judged, plan_bytes)
@@ -361,7 +370,7 @@ class Run:
 
     # -- sweep and certify ---------------------------------------------------------------------------------------
 
-    def _sweep(self, scope: Scope, *, as_it_is: bool) -> Judged:
+    def _sweep(self, scope: Scope, *, as_it_is: bool, yes: bool) -> Judged:
         kept = self.journal.get("judged", Judged)
         if kept is not None and self.journal.get("sweep_stated", bool):
             return kept
@@ -372,7 +381,7 @@ class Run:
         planned = tuple(copy.id for copy in self.ledger.plan().copies)
         canaries = self._canaries()
         tokens = horizon.wanted(self.homes, seed=int.from_bytes(self.key[:8], "big"), canaries=canaries)
-        treated = self._treat(horizon, planned)
+        treated = self._treat(horizon, planned, yes=yes)
         if not as_it_is:
             horizon.refuse_waiting(treated)
             sealed.refuse_unopened(self.record)
@@ -387,12 +396,12 @@ class Run:
         self.journal.put("sweep_stated", value=True, kind=bool)
         return judged
 
-    def _treat(self, horizon: Horizon, planned: Sequence[str]) -> Treated:
+    def _treat(self, horizon: Horizon, planned: Sequence[str], *, yes: bool) -> Treated:
         """Treat the horizon: its server once, as people may take days over what lies around it."""
         kept = self.journal.get("treated", Treated)
         with self.record.timed("horizon", total=len(planned), unit="copies") as words:
             erased_at = self.journal.get("erased_at", datetime) or self.record.now()
-            treated = horizon.treat(erased_at=erased_at, removing=self._removing, before=kept)
+            treated = horizon.treat(erased_at=erased_at, removing=self._removing, before=kept, yes=yes)
             words[0] = f"{treated.copies} copies treated or looked at"
         if treated.boundary is not None:
             self.journal.put("treated", treated, Treated)

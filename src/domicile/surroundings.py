@@ -14,14 +14,18 @@ from typing import LiteralString
 
 from domicile import sweep
 from domicile.config import Config, CopiesRule
+from domicile.destroying import Destroying
 from domicile.errors import StoreFault, Waiting
 from domicile.events import Listener, Noted
 from domicile.host import Host
+from domicile.model import Finding
 from domicile.proof import Copy
+from domicile.rules import EncryptedRule
 from domicile.seen import Seen, named
 from domicile.stores.around import Around, Boundary, Custody
 from domicile.stores.around.archive import Archive
 from domicile.stores.around.dumps import Database, Dumps
+from domicile.stores.around.encrypted import Encrypted
 from domicile.stores.postgres.copies import Copy as StoreCopy
 from domicile.stores.postgres.copies import CopyKind, Outcome, Treatment
 from domicile.stores.postgres.files import read_geometry
@@ -44,8 +48,11 @@ SELECT current_database(), (SELECT system_identifier FROM pg_control_system()),
 class Surroundings:
     """The folders that the file names, in its order."""
 
-    def __init__(self, source: PostgresSource, config: Config, *, host: Host, listener: Listener) -> None:
+    def __init__(
+        self, source: PostgresSource, config: Config, *, host: Host, listener: Listener, keys: Destroying
+    ) -> None:
         self._source = source
+        self._keys = keys
         self._rules = config.around
         self._host = host
         self._listener = listener
@@ -92,9 +99,22 @@ class Surroundings:
             for item in outcomes
         )  # fmt: skip
 
-    def treat(self, boundary: Boundary, *, removing: Removing) -> dict[str, tuple[Outcome, ...]]:
-        """Remove what is ours to remove; outcomes by store."""
-        return {store.name: self._treat(store, rule, boundary, removing=removing) for store, rule in self._stores()}
+    def foreseen(self) -> Iterator[Finding]:
+        """What will become of the keys of encrypted folders, or why that can't be."""
+        yield from (self._keys.foreseen(store) for store, _ in self._stores() if isinstance(store, Encrypted))
+
+    def treat(self, boundary: Boundary, *, removing: Removing, yes: bool) -> dict[str, tuple[Outcome, ...]]:
+        """Remove what is ours to remove, and with `yes` destroy the keys that may go; outcomes by store."""
+        return {
+            store.name: self._destroy(store, rule.encrypted, boundary, yes=yes)
+            if isinstance(store, Encrypted) and rule.encrypted
+            else self._treat(store, rule, boundary, removing=removing)
+            for store, rule in self._stores()
+        }
+
+    def _destroy(self, store: Encrypted, rule: EncryptedRule, boundary: Boundary, *, yes: bool) -> tuple[Outcome, ...]:
+        self._listener(Noted(text=f"{store.name}: its files and key {rule.key} are being looked at"))
+        return store.destroy(boundary, allowed=yes, announce=self._keys.announcing(store.name, rule))
 
     def _treat(self, store: Around, rule: CopiesRule, boundary: Boundary, *, removing: Removing) -> tuple[Outcome, ...]:
         if rule.removed_by == "engine" and isinstance(store, Dumps) and store.has_to_remove(boundary):
@@ -161,7 +181,9 @@ class Surroundings:
             path, database = Path(rule.path), self._database()
             blocked = rule.keep_until if rule.keep_until and self._host.now().date() < rule.keep_until else None
             custody = Custody(by_engine=rule.removed_by == "engine", blocked_until=blocked)
-            if rule.kind == "archive":
+            if rule.encrypted:
+                yield self._keys.folder(name, rule, rule.encrypted, database=database, custody=custody), rule
+            elif rule.kind == "archive":
                 yield Archive(name, path, system=database.system, custody=custody), rule
             else:
                 yield Dumps(name, path, database=database, custody=custody), rule

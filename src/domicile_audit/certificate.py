@@ -10,6 +10,8 @@ from domicile_audit.shape import read_time
 from domicile_audit.statements import VERDICTS
 
 MAY_HOLD_RESIDUE = ("blocked-until", "held", "present")
+KEY_STORY = ("key to be destroyed", "key destroyed")
+KEY_CAME_BACK = "key came back"
 
 
 def check_certificate(case: Case) -> None:
@@ -23,7 +25,7 @@ def check_certificate(case: Case) -> None:
 
 
 def check_verdicts(case: Case) -> None:
-    """Check 19 (P3, P11): each planned copy has one verdict, backed by a search, and the worst is the whole's."""
+    """Check 19 (P3, P7, P11): each planned copy has one verdict that the log backs, and the worst is the whole's."""
     certificate = case.statements[-1].predicate
     judged = [copy["id"] for copy in certificate["copies"]]
     planned = [copy["id"] for copy in case.plan["copies"]]
@@ -33,6 +35,8 @@ def check_verdicts(case: Case) -> None:
     swept = last_sweep(case)
     for copy in certificate["copies"]:
         _check_copy(copy, swept)
+        if copy["verdict"] == "key-destroyed":
+            _check_key(case, copy["id"])
     worst = max((copy["verdict"] for copy in certificate["copies"]), key=VERDICTS.index)
     require(
         certificate["verdict"] == worst, f"the certificate says {certificate['verdict']}, its worst copy is {worst}"
@@ -123,6 +127,21 @@ def _check_copy(copy: Mapping[str, Any], sweep: Statement | None) -> None:
         require(found is not None, f"copy {id_} is called erased-verified, but was not swept after the last erasure")
         searched = sweep is not None and sweep.predicate["tokens"]["searched"] > 0
         require(searched, f"copy {id_} is called erased-verified by a sweep that searched for nothing")
+
+
+def _check_key(case: Case, id_: str) -> None:
+    """Check 19 goes on: after the last erasure the same key was announced, then gone, and it didn't come back."""
+    erasures = case.of("erasure/v1")
+    told = [
+        finding.predicate
+        for finding in case.of("finding/v1")
+        if finding.predicate["where"] == id_ and finding.predicate["kind"] in (*KEY_STORY, KEY_CAME_BACK)
+        and bool(erasures) and finding.index > erasures[-1].index
+    ]  # fmt: skip
+    require(
+        tuple(one["kind"] for one in told) == KEY_STORY and told[0]["text"] == told[1]["text"],
+        f"copy {id_} is called key-destroyed, but the log doesn't tell of its key's destruction after the last erasure",
+    )
 
 
 def _check_nothing_left(case: Case, sweep: Statement | None) -> None:

@@ -18,7 +18,7 @@
 16  erasures are cleared, announced, compared again, within the plan     story.py        P2, P7
 17  sweeps are of planned copies                                         story.py        P3
 18  the certificate is there, the last word, and the same in its file    certificate.py  P10
-19  every copy has a verdict backed by a search; the worst is the whole  certificate.py  P3, P11
+19  every copy has a verdict that the log backs; the worst is the whole  certificate.py  P3, P7, P11
 20  the counts are those of the statements; nothing unproven is hidden   certificate.py  P11
 21  the engine's clock did not run backwards                             certificate.py  P11
 22  cohorts went home once, back only from there; all are fenced         cohorts.py      P1
@@ -57,7 +57,7 @@ CHECKS: Final[Sequence[Check]] = (
     ("erasures", "P2, P7", story.check_erasures),
     ("sweeps", "P3", story.check_sweeps),
     ("certificate", "P10", certificate.check_certificate),
-    ("verdicts", "P3, P11", certificate.check_verdicts),
+    ("verdicts", "P3, P7, P11", certificate.check_verdicts),
     ("counts", "P11", certificate.check_counts),
     ("times", "P11", certificate.check_times),
     ("cohorts", "P1", cohorts.check_cohorts),

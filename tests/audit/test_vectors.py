@@ -66,6 +66,7 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("all-erased", "erased-verified", True),
         ("detached-predicate", "erased-verified", True),
         ("backup-blocked", "blocked-until", False),
+        ("key-destroyed", "key-destroyed", False),
         ("copy-unknown", "unknown", False),
         ("nothing-erased-yet", "present", False),
         ("live-run", "erased-verified", True),

@@ -33,6 +33,7 @@ def good_scripts() -> dict[str, s.Script]:
         "all-erased": s.good(),
         "detached-predicate": bad_bytes.large(),
         "backup-blocked": _judged("app/wal", Verdict.BLOCKED_UNTIL, until=True),
+        "key-destroyed": s.key_destroyed(),
         "copy-unknown": _judged("app/statistics", Verdict.UNKNOWN, until=False),
         "nothing-erased-yet": _stopped_before_the_clearance(),
         "live-run": live.live(),

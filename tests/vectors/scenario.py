@@ -57,6 +57,9 @@ COPIES = {
     "app/derived-table:public.totals": ("derived-table", "TRUNCATE"),
 }
 
+KEYED = "app/wal"
+KEY_PHASES = (p.KeyPhase.INTENT, p.KeyPhase.OUTCOME)
+
 Play = Mapping[str, Sealed]
 Maker = Callable[[Play], p.Predicate | Sealed]
 
@@ -293,6 +296,20 @@ def good() -> Script:
         ]
     lines += [Line("sweep", lambda _: sweep()), Line("certificate", lambda _: certificate())]
     return Script(tuple(lines))
+
+
+def key_destroyed() -> Script:
+    """The run in which the key of one copy was destroyed between the last erasure and the sweep."""
+    keyed = tuple(
+        dataclasses.replace(c, verdict=Verdict.KEY_DESTROYED, why="all copies destroyed") if c.id == KEYED else c
+        for c in certificate().copies
+    )
+    lines = [Line(phase.value, lambda _, phase=phase: key_told(phase)) for phase in KEY_PHASES]  # type: ignore[misc]
+    return good().before("sweep", *lines).set("certificate", copies=keyed, verdict=Verdict.KEY_DESTROYED)
+
+
+def key_told(phase: p.KeyPhase, key: str = "backups of hsm") -> p.FindingPredicate:
+    return p.key_finding(PLAN, KEYED, key, p.KeyStanding(generations=("a1" * 20,), phase=phase))
 
 
 def entries_of(script: Script) -> list[Sealed]:

@@ -9,6 +9,7 @@ Rules, the first that fits decides:
  2. something holds the old bytes (named)                → `present`
  3. not treated though it had to be                      → `present`: nothing emptied it
  4. can't be seen from this server, or the role may not  → `unknown`
+4a. all copies of its key were destroyed and looked for  → `key-destroyed`: nobody can open it, a search least of all
  5. the server says there is none, and nothing to search → `erased-verified`; if nothing was searched for anywhere, as 8
  6. not searched at all                                  → `erased-unverified` if treated, else `unknown`
  7. the search left gaps                                 → the same
@@ -74,6 +75,8 @@ def _decide(copy: Copy, outcome: Outcome | None, search: CopySearch | None, ques
         return Verdict.PRESENT, _with_remedy(outcome)
     if outcome.treatment in {Treatment.NOT_PERMITTED, Treatment.UNSEEN}:  # 4
         return Verdict.UNKNOWN, _with_remedy(outcome)
+    if outcome.treatment is Treatment.KEY_DESTROYED:  # 4a
+        return Verdict.KEY_DESTROYED, outcome.why
     if looked(copy.kind) is Looked.NEVER:  # 5
         return _by_word(outcome, question)
     doubt = _doubt(outcome, search, question)

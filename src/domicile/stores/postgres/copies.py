@@ -45,6 +45,7 @@ class CopyKind(StrEnum):
     ARCHIVED_WAL = "archived-wal"
     DUMP = "dump"
     BASE_BACKUP = "base-backup"
+    ENCRYPTED_FILES = "encrypted-files"
     OTHER_FILES = "other-files"
     DUMPS_AND_BACKUPS = "dumps-and-backups"
     FREE_BLOCKS = "free-blocks"
@@ -84,6 +85,7 @@ class Treatment(StrEnum):
     PROVEN = "proven"  # treated, and the server's own structure shows that nothing from before is left
     DONE = "done"  # treated; only the search can tell whether it worked
     OBSERVED = "observed"  # nothing to treat; the search alone decides
+    KEY_DESTROYED = "key destroyed"  # every copy of the key was destroyed and looked for; the bytes lie there as noise
     ABSENT = "absent"  # the server says there is no such copy
     GONE = "gone"  # no longer there, by somebody else's hand: moved away or removed, nobody here can tell
     BLOCKED = "blocked"  # may not go before `until`

@@ -61,6 +61,7 @@ _SEALED = (
     (re.compile(rb"Salted__"), "a file that openssl encrypted"),
     (re.compile(rb"age-encryption\.org/"), "a file that age encrypted"),
     (re.compile(rb"-----BEGIN PGP MESSAGE-----"), "a file that PGP encrypted"),
+    (re.compile(rb"0[\x80-\x88].{0,8}\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03", re.DOTALL), "encrypted as CMS"),
     (re.compile(rb"LUKS\xba\xbe"), "an encrypted disk"),
 )  # fmt: skip
 

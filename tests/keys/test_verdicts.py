@@ -1,0 +1,78 @@
+"""When a copy may be called key-destroyed: never beside a hit, and never without the log."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from domicile.certify import certify
+from domicile.errors import EvidenceFault
+from domicile.predicates import KeyPhase, KeyStanding, Predicate, key_finding, keys_told
+from domicile.proof import CopyVerdict, Verdict
+from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment
+from domicile.sweep import CopySearch, Finding, Gap, TokenClass, decide
+from domicile.sweep.containers.kinds import sealed
+from domicile.sweep.search import View
+from domicile.sweep.verdict import Question
+from tests.vectors import scenario as s
+
+COPY = Copy(
+    id="encrypted-files", kind=CopyKind.ENCRYPTED_FILES, relation=None, method="", observable=True, why=""
+)  # fmt: skip
+GONE = Outcome(copy=COPY.id, treatment=Treatment.KEY_DESTROYED, why="all copies destroyed")
+SEARCHED = CopySearch(copy=COPY.id, files=3, gaps=(Gap(copy=COPY.id, path="1.cms", why="encrypted as CMS"),))
+HIT = Finding(
+    copy=COPY.id, path="1.cms", offset=0, view=View.RAW, token_class=TokenClass.EMAIL, count=1
+)  # fmt: skip
+QUESTION = Question(tokens_searched=10, sampled=False, rows_erased=True)
+
+
+def test_p11_key_destroyed_needs_the_destruction_and_a_search_without_a_hit() -> None:
+    assert Verdict.KEY_DESTROYED is decide(COPY, GONE, SEARCHED, QUESTION).verdict
+    found = dataclasses.replace(SEARCHED, hits=1, distinct=1, findings=(HIT,))
+    assert Verdict.PRESENT is decide(COPY, GONE, found, QUESTION).verdict
+    for treatment in set(Treatment) - {Treatment.KEY_DESTROYED}:
+        outcome = dataclasses.replace(GONE, treatment=treatment)
+        assert Verdict.KEY_DESTROYED is not decide(COPY, outcome, SEARCHED, QUESTION).verdict
+
+
+def test_p11_an_encrypted_file_that_nobody_opens_is_a_gap_wherever_it_lies() -> None:
+    """Without that, a file in a folder would be called searched in full."""
+    for head in ("308006092a864886f70d010703a080", "3083092 9d006092a864886f70d010703a083"):
+        assert "encrypted as CMS" == sealed(bytes.fromhex(head.replace(" ", "")) + bytes(99))
+    assert sealed(bytes.fromhex("308006092a864886f70d010702a080") + bytes(99)) is None  # signed only
+
+
+def _statements(*phases: KeyPhase) -> list[Predicate]:
+    """The run of the vectors as the engine states it, up to its sweep."""
+    played: list[Predicate] = [s.plan(), s.equality(fenced=True)]
+    for line in s.good().lines:
+        if line.name.startswith("outcome"):
+            made = line.make(s.good().play())
+            assert isinstance(made, Predicate)
+            played.append(made)
+    return [*played, *(s.key_told(phase) for phase in phases), s.sweep()]
+
+
+@pytest.mark.parametrize(
+    "phases", [(), (KeyPhase.INTENT,), (KeyPhase.INTENT, KeyPhase.OUTCOME, KeyPhase.CAME_BACK)]
+)  # fmt: skip
+def test_p11_no_certificate_says_more_of_a_key_than_the_log(phases: tuple[KeyPhase, ...]) -> None:
+    verdicts = [
+        CopyVerdict(copy=copy, verdict=Verdict.KEY_DESTROYED if copy == s.KEYED else Verdict.ERASED_VERIFIED, why="")
+        for copy in s.COPIES
+    ]
+    told = certify(_statements(*s.KEY_PHASES), verdicts, not_proven=(), issued_at=s.at(60))
+    assert Verdict.KEY_DESTROYED is told.verdict
+    with pytest.raises(EvidenceFault, match="the log doesn't tell that the key of copy app/wal was destroyed"):
+        certify(_statements(*phases), verdicts, not_proven=(), issued_at=s.at(60))
+
+
+def test_p7_what_is_told_of_a_key_is_read_back() -> None:
+    generations = ("a1" * 20, "b2" * 20)
+    for phase in KeyPhase:
+        standing = KeyStanding(generations=generations, phase=phase)
+        assert {"dumps/encrypted-files": standing} == keys_told(
+            [key_finding(s.PLAN, "dumps/encrypted-files", "key backups-us of hsm", standing)]
+        )
