@@ -30,6 +30,7 @@ missing_for_tests() {
   has chromium || echo chromium
   has openssl || echo openssl
   has npm || echo npm
+  has pgbackrest || echo pgbackrest
 }
 
 missing_for_bench() {

@@ -25,7 +25,7 @@ from domicile.stores.postgres.copies import CopyKind, Outcome, copy_id
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.session import application_path, faults
 from domicile.stores.postgres.source import PostgresSource
-from domicile.surroundings import Removing, Surroundings
+from domicile.surroundings import ARCHIVING, Removing, Surroundings
 from domicile.sweep.sources import not_looked_for, token_sources
 
 _ELSEWHERE = {
@@ -100,7 +100,9 @@ class Horizon:
 
     def outside(self) -> tuple[Finding, ...]:
         """What the server says lies elsewhere and no store of the file holds, and what has to be kept for a while."""
-        known = {store.kind for store in self._config.around.values()} | ({"standby"} if self._standbys else set())
+        known: set[str] = {store.kind for store in self._config.around.values()}
+        known |= {"archive"} if known & set(ARCHIVING) else set()
+        known |= {"standby"} if self._standbys else set()
         unknown = tuple(
             Finding(
                 kind="unknown store", where=self._id(copy.id), count=1,
@@ -119,7 +121,9 @@ class Horizon:
         )  # fmt: skip
         return (*unknown, *blocked)
 
-    def treat(self, *, erased_at: datetime, removing: Removing, before: Treated | None = None) -> Treated:
+    def treat(
+        self, *, erased_at: datetime, removing: Removing, planned: Sequence[str], before: Treated | None = None
+    ) -> Treated:
         """Empty what can be emptied, the server first; one outcome a copy.
 
         With what was done `before`, only the folders are treated again: the server's treatment holds.
@@ -135,8 +139,8 @@ class Horizon:
         boundary = (before and before.boundary) or self._around.boundary(erased_at)
         outcomes = self._around.told_of_archive(outcomes)
         return Treated(
-            server=outcomes, standbys=standbys, around=self._around.treat(boundary, removing=removing),
-            boundary=boundary,
+            server=outcomes, standbys=standbys, boundary=boundary,
+            around=self._around.treat(boundary, removing=removing, planned=planned),
         )  # fmt: skip
 
     def refuse_waiting(self, treated: Treated) -> None:

@@ -1,0 +1,99 @@
+"""A pgBackRest repository around the source: expired by the tool after the erasure, restored, and searched."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from domicile.predicates import FindingPredicate, SweepPredicate
+from domicile.stores.postgres.server import EmbeddedServer
+from domicile.surroundings import Surroundings
+from tests.around.conftest import MOVER, STAYER
+from tests.around.repository import STANZA, Backed, Keep, Kept, backed_server, line_of
+from tests.attack.conftest import World, run
+from tests.attack.programme import make
+from tests.attack.test_second_thoughts import RULES, SCHEMA
+from tests.servers import Databases
+
+
+@pytest.fixture(scope="module")
+def backed() -> Iterator[Backed]:
+    """One server and repository for all tests here."""
+    with backed_server() as made:
+        yield made
+
+
+@pytest.fixture
+def keep(backed: Backed, pg18: EmbeddedServer, database: Databases, tmp_path: Path) -> Keep:
+    """Make a world whose source is backed up; `rule` is added to the store's line."""
+
+    def of(rule: str = "removed_by: engine") -> Kept:
+        source, home = database(backed.server), database(pg18)
+        run(source, SCHEMA)
+        programme = make(tmp_path / "programme", line_of(backed.at, rule) + RULES, source=source, homes={"CA": home})
+        return Kept(world=World(source=source, home=home, programme=programme), backed=backed)
+
+    return of
+
+
+def _findings(made: Kept, kind: str) -> set[str]:
+    with made.world.programme.opened() as run:
+        statements = [recorded.predicate for recorded in run.ledger.statements()]
+    return {one.where for one in statements if isinstance(one, FindingPredicate) and one.kind == kind}
+
+
+def test_p3_old_backups_and_wal_are_expired_and_the_new_backup_is_restored_and_clean(keep: Keep) -> None:
+    made = keep()
+    full = made.at.back_up("full")
+    made.world.at_source("UPDATE person SET email = email || '.old'; CHECKPOINT")
+    increment = made.at.back_up("incr")
+    assert made.at.holding(MOVER)
+    shown = made.world.programme.command("plan").stdout
+    assert full in shown
+    assert increment in shown
+    made.world.programme.clear_again()
+    assert {full, increment} <= {one.label for one in made.at.backups()}  # P2: nothing goes before the erasure
+    made.world.programme.apply(yes=True)
+
+    (baseline,) = made.at.backups()
+    assert baseline.label not in {full, increment}
+    assert [] == made.at.holding(MOVER)
+    assert made.at.holding(STAYER)
+    gone = {f"backups/base-backup:{full}", f"backups/base-backup:{increment}", "backups/archived-wal"}
+    told = made.told()
+    assert {"erased-verified"} == set(told.values()), made.reasons()
+    assert {f"base-backup:{full}", f"base-backup:{increment}", "archived-wal", "other-files"} == set(told)
+    assert gone == _findings(made, "to be removed") == _findings(made, "removed")
+    with made.world.programme.opened() as opened:
+        (swept,) = (one.predicate for one in opened.ledger.statements() if isinstance(one.predicate, SweepPredicate))
+    (others,) = (copy for copy in swept.copies if copy.id == "backups/other-files")
+    assert f"{baseline.label} restored by pgBackRest 2." in others.method
+    assert baseline.bytes <= others.bytes
+    assert [] == list(made.at.scratch.iterdir())
+    assert 0 == made.world.programme.audit().returncode
+
+
+def test_p3_a_backup_that_comes_back_after_the_treatment_is_found(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody copies an old backup and a segment back while the run is at its end."""
+    made = keep()
+    full = made.at.back_up("full")
+    folder, kept = made.at.repository / "backup" / STANZA / full, made.at.folder / "kept"
+    shutil.copytree(folder, kept)
+    made.world.programme.clear()
+    original = Surroundings.treat
+
+    def treat_and_bring_back(*given: object, **named: object) -> object:
+        outcomes = original(*given, **named)  # type: ignore[arg-type]
+        shutil.copytree(kept, folder)
+        return outcomes
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Surroundings, "treat", treat_and_bring_back)
+        made.world.programme.apply(yes=True)
+    verdict, why = made.reasons()[f"base-backup:{full}"]
+    assert "present" == verdict
+    assert "email" in why
+    assert [] == list(made.at.scratch.iterdir())
