@@ -55,6 +55,7 @@ class Repositories:
         lines = [
             "[global]", f"repo1-path={self.repository}", f"lock-path={self.folder}/lock", f"log-path={self.folder}/log",
             f"spool-path={self.folder}/spool", "compress-type=none", "repo1-bundle=y", "repo1-retention-full=9",
+            "job-retry=0",  # not to wait for half a minute on a file that a test damaged
             extra,
         ]  # fmt: skip
         for stanza in stanzas:
@@ -80,6 +81,18 @@ class Repositories:
         """Take a backup; its label."""
         self.tool(f"--type={kind}", "--start-fast", "--no-expire-auto", "backup", stanza=stanza)
         return self.backups(stanza)[-1].label
+
+    def put_back(self, kept: Path, folder: Path) -> None:
+        """Copy a folder into the repository, as its user would."""
+        shutil.copytree(kept, folder)
+        for path in (folder, *folder.rglob("*")):
+            self.own(path)
+
+    @staticmethod
+    def own(path: Path) -> None:
+        """Give a path to the repository's user."""
+        if user := server_user():
+            os.chown(path, user.uid, user.gid)
 
     def holding(self, value: bytes) -> list[str]:
         """Name the files of the repository that hold these bytes, as GNU grep finds them."""

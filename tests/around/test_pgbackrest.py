@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from domicile.errors import Waiting
 from domicile.predicates import FindingPredicate, SweepPredicate
+from domicile.run import Run, Stage
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.surroundings import Surroundings
 from tests.around.conftest import MOVER, STAYER
@@ -45,7 +47,10 @@ def _findings(made: Kept, kind: str) -> set[str]:
     return {one.where for one in statements if isinstance(one, FindingPredicate) and one.kind == kind}
 
 
-def test_p3_old_backups_and_wal_are_expired_and_the_new_backup_is_restored_and_clean(keep: Keep) -> None:
+def test_p3_old_backups_and_wal_are_expired_and_the_new_backup_is_restored_and_clean(
+    keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine is killed when the new backup stands and the expiry is about to begin, too (P5)."""
     made = keep()
     full = made.at.back_up("full")
     made.world.at_source("UPDATE person SET email = email || '.old'; CHECKPOINT")
@@ -56,6 +61,17 @@ def test_p3_old_backups_and_wal_are_expired_and_the_new_backup_is_restored_and_c
     assert increment in shown
     made.world.programme.clear_again()
     assert {full, increment} <= {one.label for one in made.at.backups()}  # P2: nothing goes before the erasure
+    removing = Run._removing
+
+    def state_and_end(run: Run, copy: str, things: int, done: bool) -> None:
+        removing(run, copy, things, done)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "_removing", state_and_end)
+        with pytest.raises(KeyboardInterrupt):
+            made.world.programme.apply(yes=True)
+    assert {full, increment} <= {one.label for one in made.at.backups()}
     made.world.programme.apply(yes=True)
 
     (baseline,) = made.at.backups()
@@ -65,8 +81,10 @@ def test_p3_old_backups_and_wal_are_expired_and_the_new_backup_is_restored_and_c
     gone = {f"backups/base-backup:{full}", f"backups/base-backup:{increment}", "backups/archived-wal"}
     told = made.told()
     assert {"erased-verified"} == set(told.values()), made.reasons()
-    assert {f"base-backup:{full}", f"base-backup:{increment}", "archived-wal", "other-files"} == set(told)
-    assert gone == _findings(made, "to be removed") == _findings(made, "removed")
+    assert {f"base-backup:{full}", f"base-backup:{increment}", "archived-wal", "other-files"} <= set(told)
+    assert f"base-backup:{baseline.label}" not in told  # of all else, as it came after the plan
+    assert gone <= _findings(made, "to be removed")
+    assert _findings(made, "removed") == _findings(made, "to be removed")
     with made.world.programme.opened() as opened:
         (swept,) = (one.predicate for one in opened.ledger.statements() if isinstance(one.predicate, SweepPredicate))
     (others,) = (copy for copy in swept.copies if copy.id == "backups/other-files")
@@ -87,7 +105,7 @@ def test_p3_a_backup_that_comes_back_after_the_treatment_is_found(keep: Keep, mo
 
     def treat_and_bring_back(*given: object, **named: object) -> object:
         outcomes = original(*given, **named)  # type: ignore[arg-type]
-        shutil.copytree(kept, folder)
+        made.at.put_back(kept, folder)
         return outcomes
 
     with monkeypatch.context() as patched:
@@ -97,3 +115,55 @@ def test_p3_a_backup_that_comes_back_after_the_treatment_is_found(keep: Keep, mo
     assert "present" == verdict
     assert "email" in why
     assert [] == list(made.at.scratch.iterdir())
+
+
+def test_the_run_waits_for_the_operator_who_expires_by_hand(keep: Keep) -> None:
+    made = keep("removed_by: operator")
+    full = made.at.back_up("full")
+    shown = " ".join(made.world.programme.command("plan").stdout.split())
+    assert "the operator removes backups of before the end of the server's treatment, and `apply` waits" in shown
+    assert full in shown
+    made.world.programme.clear_again()
+    first = made.at.backups()[0].label
+    with pytest.raises(Waiting, match=f"backup --type=full`, then `pgbackrest .* expire --set={first}`") as waiting:
+        made.world.programme.apply(yes=True)
+    assert str(made.at.config) in str(waiting.value)
+    assert full in {one.label for one in made.at.backups()}
+    made.at.back_up("full")
+    for one in made.at.backups()[:-1]:
+        made.at.tool(f"--set={one.label}", "--repo1-retention-archive=1", "expire")
+    made.world.programme.apply(yes=True)
+    told = made.told()
+    assert "erased-unverified" == told[f"base-backup:{full}"]
+    assert "erased-unverified" == told["archived-wal"]
+    assert "erased-verified" == told["other-files"], made.reasons()
+    assert [] == made.at.holding(MOVER)
+    assert 0 == made.world.programme.audit().returncode
+
+
+def test_p11_a_repository_that_can_no_longer_be_read_is_waited_for_and_certified_as_unknown(keep: Keep) -> None:
+    made = keep()
+    made.at.back_up("incr")
+    made.world.programme.clear()
+    made.world.programme.apply(until=Stage.ERASE, yes=True)
+    away = made.at.folder / "away"
+    made.at.repository.rename(away)
+    try:
+        with pytest.raises(Waiting, match=r"holds no stanza app, or isn't there.*`unknown`"):
+            made.world.programme.apply(yes=True)
+        assert 0 == made.world.programme.command("certify").returncode
+    finally:
+        away.rename(made.at.repository)
+    verdicts = {copy: verdict for copy, (verdict, _) in made.reasons().items()}
+    assert {"unknown"} == set(verdicts.values())
+    assert all("to do: see that the stanza can be read" in why for _, why in made.reasons().values())
+    assert 0 == made.world.programme.audit().returncode
+
+
+def test_p4_a_stanza_that_is_not_there_stops_the_plan(keep: Keep) -> None:
+    made = keep()
+    file = made.world.programme.folder / "domicile.yaml"
+    file.write_text(file.read_text().replace("stanza: app", "stanza: other"))
+    refused = made.world.programme.command("plan")
+    assert 42 == refused.returncode
+    assert "holds no stanza other" in " ".join(refused.stderr.split())

@@ -45,6 +45,7 @@ WORDS: Final = {
     38: "its configuration and the cluster don't fit",
     41: "a file can't be opened or isn't there",
     LOCKED: "another pgBackRest works on this stanza; wait for its end",
+    53: "a folder of the repository can't be opened: are the rights missing?",
     55: "a file isn't there (its configuration?)",
     56: "the database can't be reached as its configuration says",
     57: "the database refused a query",
@@ -78,7 +79,10 @@ class Tool:
         try:
             return parse(answer)
         except ValueError as fault:
-            raise StoreFault(f"store {self.store}: {fault}; is this pgBackRest 2.45 or newer?") from None
+            raise NotPermitted(
+                f"store {self.store}: {fault}: the repository is encrypted and the pass phrase in its configuration is "
+                "missing or wrong, or this program is older than 2.45"
+            ) from None
 
     def read(self) -> Stanza:
         """The stanza; NotPermitted where the repository can't be read, StoreFault where it holds no such stanza."""
