@@ -25,6 +25,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "locations": config.Location,
     "stores": config.StoreRule,
     "stores of copies": config.CopiesRule,
+    "stores of pgBackRest": config.RepositoryRule,
     "subject": config.SubjectRule,
     "subject.market": config.Market,
     "subject.market.evidence": config.EvidenceRule,
