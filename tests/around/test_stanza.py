@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,6 +88,7 @@ def test_only_an_answer_of_info_is_read() -> None:
 def test_what_the_repository_links_to_elsewhere_is_no_file_of_it() -> None:
     answer = {
         ".": {"type": "path"}, "latest": {"type": "link", "destination": "20200101-000000F"},
+        "20200101-000000F/pg_data/pg_tblspc/9": {"type": "link", "destination": "../../pg_tblspc/9"},
         "out": {"type": "link", "destination": "/elsewhere"}, "pipe": {"type": "special"},
         "file": {"type": "file", "size": 3, "time": 1},
     }  # fmt: skip
@@ -109,6 +115,33 @@ def test_p5_what_a_killed_run_restored_goes_and_what_is_in_use_stays(tmp_path: P
     assert not in_use.path.exists()
     with pytest.raises(HostFault, match="name another `scratch`"):
         Scratch(tmp_path / "missing", owner=None)
+
+
+KILLED = """
+import subprocess, sys
+from pathlib import Path
+from domicile.stores.around.pgbackrest.scratch import Scratch
+scratch = Scratch(Path(sys.argv[1]), owner=None)
+child = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, pass_fds=(scratch.lock,))
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_p5_a_restore_that_outlives_its_engine_keeps_the_folder_in_use(tmp_path: Path) -> None:
+    engine = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert engine.stdout
+    child = int(engine.stdout.readline())
+    engine.kill()
+    engine.wait()
+    engine.stdout.close()
+    assert 0 == clear_leftovers(tmp_path, owner=None)
+    assert 1 == len(list(tmp_path.iterdir()))
+    os.kill(child, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while not clear_leftovers(tmp_path, owner=None) and time.monotonic() < deadline:
+        continue  # until the system has closed the child's files
+    assert [] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

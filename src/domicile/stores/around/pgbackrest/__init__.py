@@ -292,10 +292,12 @@ class Repository:
     def _expire(self, found: _Old, stanza: Stanza, boundary: Boundary, *, announce: Announce) -> None:
         """Expire the old backups, and the WAL with them: said before, and again when the repository shows it (P7)."""
         self._tool.refuse_root()
-        standing = baselines(stanza.backups, boundary.segment)
-        if not standing:
-            raise RuntimeError("a new full backup has to stand before an old one goes")
-        repository, fulls = stanza.repositories[0], len(standing)
+        if not baselines(stanza.backups, boundary.segment):
+            raise StoreFault(
+                f"store {self._name}: no new full backup stands, so no older one is expired; run `domicile apply` again"
+            )
+        stay = {one.label for one in stanza.backups} - {name for names in found.labels.values() for name in names}
+        repository, fulls = stanza.repositories[0], sum(label.endswith("F") for label in stay)
         named = {**found.labels, **({SEGMENTS: found.segments} if found.segments else {})}
         for copy, things in named.items():
             announce(copy, things)

@@ -149,9 +149,12 @@ class RepositoryFiles:
             try:
                 (folder / "data").mkdir(mode=0o700)
                 self.scratch.give(folder / "data")
-                code = self.tool.restore(label, folder)
+                code = self.tool.restore(label, folder, lock=self.scratch.lock)
                 if code:
-                    why = f"this backup can't be restored (pgBackRest's error {code}): damaged, or no pass phrase"
+                    why = (
+                        f"this backup can't be restored (pgBackRest's error {code}): damaged, no pass phrase, or no "
+                        "way for its user to `scratch`"
+                    )
                     yield Unread(path=f"{label}/restored", why=why)
                 else:
                     self.restored_at[label] = self.now()

@@ -23,15 +23,18 @@ SPARE_RATIO: Final = 1.1
 
 
 class Scratch:
-    """One private folder below `parent`, of the OS user `owner`; `close` removes it."""
+    """One private folder below `parent`, of the OS user `owner`; `close` removes it.
+
+    A program that writes there gets `lock` along, so that the folder is in use as long as it lives.
+    """
 
     def __init__(self, parent: Path, *, owner: tuple[int, int] | None) -> None:
         self._parent = parent
         self._owner = owner
         try:
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.give(self.path)
         except OSError as fault:
             raise HostFault(f"no folder can be made in {parent} ({fault.strerror}); name another `scratch`") from None
@@ -61,7 +64,7 @@ class Scratch:
         """Remove the folder, then let go of it."""
         shutil.rmtree(self.path, ignore_errors=True)
         with suppress(OSError):
-            os.close(self._lock)
+            os.close(self.lock)
 
     def give(self, path: Path) -> None:
         """Make a path the owner's."""

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 LABEL: Final = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?")
 ARCHIVED: Final = re.compile(r"(?P<segment>[0-9A-F]{24})(?P<partial>\.partial)?(-[0-9a-f]{40})?(\.(gz|bz2|lz4|zst))?")
+_OWN_LINK: Final = re.compile(rf"{LABEL.pattern}|(\.\./)+pg_tblspc/\d+")
 OK: Final = 0
 NO_PATH: Final = 1
 NO_BACKUPS: Final = 2
@@ -224,7 +225,8 @@ def parse_listing(answer: bytes, *, folder: str) -> tuple[Stored, ...]:
 
 
 def _is_own_link(entry: _Listed) -> bool:
-    return entry.type == "link" and LABEL.fullmatch(entry.destination) is not None  # `latest`
+    """Whether it is a link as the tool makes them: `latest`, and those of tablespaces within a backup."""
+    return entry.type == "link" and _OWN_LINK.fullmatch(entry.destination) is not None
 
 
 def _strange(entry: _Listed) -> str:

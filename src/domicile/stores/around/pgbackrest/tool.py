@@ -118,11 +118,11 @@ class Tool:
         with target.open("wb") as out:
             return self._run(["--log-level-file=off", "repo-get", path], out=out, seconds=READ_SECONDS_MAX) == 0
 
-    def restore(self, label: str, target: Path) -> int:
+    def restore(self, label: str, target: Path, *, lock: int) -> int:
         """Restore one backup into an empty folder and nowhere else; return 0 or the error code.
 
         What a configuration may say of links, tablespaces and databases to leave out doesn't count: all of the backup
-        comes, and all of it below `target`.
+        comes, and all of it below `target`. The open file `lock` stays open as long as the tool works, also without us.
         """
         options = [
             f"--set={label}", f"--pg1-path={target}/data", f"--tablespace-map-all={target}/tablespaces",
@@ -130,7 +130,7 @@ class Tool:
             "--reset-link-map", "--reset-db-include", "--reset-db-exclude", "--reset-recovery-option",
             "--reset-pg1-host",
         ]  # fmt: skip
-        return self._run([*options, "restore"], out=subprocess.DEVNULL, seconds=WORK_SECONDS_MAX)
+        return self._run([*options, "restore"], out=subprocess.DEVNULL, seconds=WORK_SECONDS_MAX, lock=lock)
 
     def back_up(self) -> None:
         """Take a full backup. Nothing is expired by it, and nothing of one that was broken off goes into it."""
@@ -173,9 +173,9 @@ class Tool:
         words = WORDS.get(code, "run it by hand to see why")
         return f"{words} (pgBackRest's error {code}; --config={self.config} --stanza={self.stanza})"
 
-    def _run(
+    def _run(  # noqa: PLR0913 - a program, its ends, and how it is called
         self, arguments: Sequence[str], *, out: IO[bytes] | int, seconds: int, bare: bool = False,
-        anonymous: bool = False,
+        anonymous: bool = False, lock: int | None = None,
     ) -> int:  # fmt: skip
         """Run the program; return its exit code. What it says beside its answer is thrown away (P8)."""
         program = shutil.which(PROGRAM)
@@ -191,6 +191,7 @@ class Tool:
                 [program, *where, *which, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL,
                 env=_environment(user), cwd="/", timeout=seconds, check=False, user=user.pw_uid if user else None,
                 group=user.pw_gid if user else None, extra_groups=_groups(user),
+                pass_fds=() if lock is None else (lock,),
             ).returncode  # fmt: skip
         except subprocess.TimeoutExpired:
             raise StoreFault(
