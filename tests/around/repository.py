@@ -97,8 +97,8 @@ class Repositories:
     def holding(self, value: bytes) -> list[str]:
         """Name the files of the repository that hold these bytes, as GNU grep finds them."""
         found = subprocess.run(
-            ["grep", "-rlaF", "--", value.decode(), "."], cwd=self.repository, capture_output=True, text=True,
-            check=False,
+            ["grep", "-rlaF", "--", value.decode(), "."], cwd=self.repository, capture_output=True, check=False,
+            encoding="utf-8", errors="surrogateescape",
         )  # fmt: skip
         return sorted(line.removeprefix("./") for line in found.stdout.splitlines())
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.around.repository import STANZA, Backed, Repositories, backed_server,
 
 ENGINE = Custody(by_engine=True)
 VALUE = b"a-value-that-is-told-from-all-others"
+ODD = os.fsdecode(b'odd "\xff\n\\ name.txt')
 
 
 @pytest.fixture(scope="module")
@@ -228,49 +230,50 @@ def test_p1_without_a_new_backup_that_is_verified_no_old_one_goes(
     damaged = backed.at.backups()[-1].label
     assert full in {one.label for one in backed.at.backups()}
     # A damaged backup can't be restored whole: a gap, and its files are looked through as they are.
-    files = store(backed).files()
-    try:
+    with closing(store(backed).files()) as files:
         seen = list(files.walk())
-    finally:
-        files.close()
     gaps = {entry.path for entry in seen if isinstance(entry, Unread)}
     assert gaps == {f"{damaged}/restored"}
     assert f"{damaged}/bundle/1" in {entry.path for entry in seen}
     backed.at.tool(f"--set={damaged}", "expire")
 
 
-def test_p3_a_backup_is_restored_whole_and_nowhere_else(backed: Backed) -> None:
-    """Packed, with a tablespace, under a configuration that would leave out databases and follow links."""
+@contextmanager
+def tablespace(backed: Backed) -> Iterator[Path]:
+    """A table in a tablespace, and a file with an odd name in the repository; give the tablespace's folder."""
     space = backed.at.folder / "space"
     space.mkdir()
-    if user := server_user():
-        shutil.chown(space, user.uid, user.gid)
+    backed.at.own(space)
+    odd = backed.at.repository / "backup" / STANZA / ODD
+    odd.write_bytes(b"x" + VALUE)
+    backed.at.own(odd)
     backed.run(f"CREATE TABLESPACE apart LOCATION '{space}'")
     backed.run(f"CREATE TABLE there TABLESPACE apart AS SELECT '{VALUE.decode()}'::text AS body")
-    label = ""
     try:
+        yield space
+    finally:
+        odd.unlink()
+        backed.run("DROP TABLE there")
+        backed.run("DROP TABLESPACE apart")
+
+
+def test_p3_a_backup_is_restored_whole_and_nowhere_else(backed: Backed) -> None:
+    """Packed, with a tablespace, under a configuration that would leave out databases and follow links."""
+    config = backed.at.folder / "other.conf"
+    leaving_out = "[global:restore]\ndb-include=nothing\nlink-all=y\ntablespace-map-all=/nowhere\n"
+    config.write_text(backed.at.config.read_text() + leaving_out)
+    made = store(backed, config=config)
+    with tablespace(backed) as space:
         backed.at.tool("--type=full", "--start-fast", "--no-expire-auto", "--compress-type=gz", "--no-repo1-bundle",
                        "backup")  # fmt: skip
         label = backed.at.backups()[-1].label
         assert not [name for name in backed.at.holding(VALUE) if label in name]  # packed: no byte search sees it
-        config = backed.at.folder / "other.conf"
-        config.write_text(
-            backed.at.config.read_text()
-            + "[global:restore]\ndb-include=nothing\nlink-all=y\ntablespace-map-all=/nowhere\n"
-        )
         before = digest(space)
-        made = store(backed, config=config)
-        files = made.files()
-        try:
+        with closing(made.files()) as files:
             found = content(files)
             assert 1 == len(list(backed.at.scratch.iterdir()))
             how = made.how(files)
-        finally:
-            files.close()
         assert before == digest(space)
-    finally:
-        backed.run("DROP TABLE there")
-        backed.run("DROP TABLESPACE apart")
     holding = {path for path, data in found.items() if VALUE in data}
     assert {path for path in holding if path.startswith(f"{label}/restored/pg_tblspc/")}
     assert {path for path in holding if path.startswith(f"{label}/restored/base/")}
@@ -279,6 +282,7 @@ def test_p3_a_backup_is_restored_whole_and_nowhere_else(backed: Backed) -> None:
     assert {f"{label}/pg_data/tablespace_map.gz"} == packed  # all others aren't read a second time, as they are
     assert any(path.startswith(f"{label}/backup.manifest") for path in found)
     assert any("backup.history" in path for path in found)
+    assert f"backup/{STANZA}/{ODD}" in holding
     assert [] == list(backed.at.scratch.iterdir())
     assert f"{label} restored by pgBackRest 2." in how[f"base-backup:{label}"]
 
@@ -318,12 +322,8 @@ def test_p8_an_encrypted_repository_without_its_pass_phrase_says_so_and_tells_no
         at.config.write_text(text)
         at.tool("stanza-create")
         at.tool("--type=full", "--start-fast", "--no-archive-check", "backup")
-        made = store(backed, config=at.config)
-        files = made.files()
-        try:
+        with closing(store(backed, config=at.config).files()) as files:
             found = content(files)
-        finally:
-            files.close()
         assert any(VALUE in data for path, data in found.items() if "/restored/base/" in path)
         assert all(not data.startswith(b"Salted__") for data in found.values())
         for lines in (text.replace("word-of-mouth", "hearsay"), text.replace(cipher, "")):
@@ -378,10 +378,6 @@ def test_too_little_room_for_a_restore_is_said_before_it_begins(
     some_backup(backed)
     usage = shutil.disk_usage(backed.at.scratch)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    files = store(backed).files()
-    try:
-        with pytest.raises(HostFault, match="has 1000 free; make room there"):
-            list(files.walk())
-    finally:
-        files.close()
+    with closing(store(backed).files()) as files, pytest.raises(HostFault, match="has 1000 free; make room there"):
+        list(files.walk())
     assert [] == list(backed.at.scratch.iterdir())

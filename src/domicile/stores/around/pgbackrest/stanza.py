@@ -196,10 +196,7 @@ def baselines(backups: Sequence[Backup], boundary: str) -> tuple[Backup, ...]:
 class _Listed(_Said):
     type: str
     size: int = 0
-    destination: str = ""
-
-
-_LISTING: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(dict[str, _Listed])
+    destination: Any = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,10 +209,14 @@ class Stored:
 
 
 def parse_listing(answer: bytes, *, folder: str) -> tuple[Stored, ...]:
-    """Read the answer of `repo-ls --output=json --recurse FOLDER`; ValueError when it is none."""
+    """Read the answer of `repo-ls --output=json --recurse FOLDER`; ValueError when it is none.
+
+    Names of files are bytes of any kind, and stand there as they are.
+    """
     try:
-        said: dict[str, _Listed] = _LISTING.validate_json(answer.decode(errors="surrogateescape"))
-    except ValueError:
+        tree = json.loads(answer.decode(errors="surrogateescape"), strict=False)
+        said = {str(name): _Listed.model_validate(entry) for name, entry in tree.items()}
+    except (AttributeError, ValueError, RecursionError):
         raise ValueError("no answer of pgBackRest's repo-ls") from None
     return tuple(
         Stored(path=f"{folder}/{name}" if folder else name, bytes=entry.size, strange=_strange(entry))
@@ -226,7 +227,7 @@ def parse_listing(answer: bytes, *, folder: str) -> tuple[Stored, ...]:
 
 def _is_own_link(entry: _Listed) -> bool:
     """Whether it is a link as the tool makes them: `latest`, and those of tablespaces within a backup."""
-    return entry.type == "link" and _OWN_LINK.fullmatch(entry.destination) is not None
+    return entry.type == "link" and _OWN_LINK.fullmatch(str(entry.destination)) is not None
 
 
 def _strange(entry: _Listed) -> str:
