@@ -10,9 +10,11 @@ import pytest
 
 from domicile.errors import Waiting
 from domicile.predicates import FindingPredicate, SweepPredicate
-from domicile.run import Run, Stage
+from domicile.proof import Verdict
+from domicile.run import Run
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.surroundings import Surroundings
+from domicile.sweep import Tokens
 from tests.around.conftest import MOVER, STAYER
 from tests.around.repository import STANZA, Backed, Keep, Kept, backed_server, line_of
 from tests.attack.conftest import World, run
@@ -95,7 +97,7 @@ def test_p3_old_backups_and_wal_are_expired_and_the_new_backup_is_restored_and_c
 
 
 def test_p3_a_backup_that_comes_back_after_the_treatment_is_found(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody copies an old backup and a segment back while the run is at its end."""
+    """Somebody copies an old backup back while the run is at its end."""
     made = keep()
     full = made.at.back_up("full")
     folder, kept = made.at.repository / "backup" / STANZA / full, made.at.folder / "kept"
@@ -115,6 +117,28 @@ def test_p3_a_backup_that_comes_back_after_the_treatment_is_found(keep: Keep, mo
     assert "present" == verdict
     assert "email" in why
     assert [] == list(made.at.scratch.iterdir())
+    assert 0 == made.world.programme.audit().returncode
+
+
+def test_p11_a_repository_that_can_no_longer_be_read_is_waited_for_and_unknown(keep: Keep) -> None:
+    made = keep()
+    made.at.back_up("incr")
+    made.world.programme.plan()
+    away = made.at.folder / "away"
+    made.at.repository.rename(away)
+    try:
+        with made.world.programme.opened() as opened:
+            around = Surroundings(opened.source, opened.config, host=opened.host, listener=lambda _: None)
+            planned = [copy.id for copy in opened.load_plan()[0].copies]
+            treated = around.treat(around.boundary(opened.host.now()), removing=lambda *_: None, planned=planned)
+            with pytest.raises(Waiting, match=r"holds no stanza app, or isn't there.*`unknown`"):
+                around.refuse_waiting(treated)
+            (seen,) = around.search(Tokens.merged([]), treated, planned, removed=())
+    finally:
+        away.rename(made.at.repository)
+    assert {copy for copy in planned if copy.startswith("backups/")} == {one.copy for one in seen.verdicts}
+    assert {Verdict.UNKNOWN} == {one.verdict for one in seen.verdicts}
+    assert all("to do: see that the stanza can be read" in one.why for one in seen.verdicts)
 
 
 def test_the_run_waits_for_the_operator_who_expires_by_hand(keep: Keep) -> None:
@@ -138,25 +162,6 @@ def test_the_run_waits_for_the_operator_who_expires_by_hand(keep: Keep) -> None:
     assert "erased-unverified" == told["archived-wal"]
     assert "erased-verified" == told["other-files"], made.reasons()
     assert [] == made.at.holding(MOVER)
-    assert 0 == made.world.programme.audit().returncode
-
-
-def test_p11_a_repository_that_can_no_longer_be_read_is_waited_for_and_certified_as_unknown(keep: Keep) -> None:
-    made = keep()
-    made.at.back_up("incr")
-    made.world.programme.clear()
-    made.world.programme.apply(until=Stage.ERASE, yes=True)
-    away = made.at.folder / "away"
-    made.at.repository.rename(away)
-    try:
-        with pytest.raises(Waiting, match=r"holds no stanza app, or isn't there.*`unknown`"):
-            made.world.programme.apply(yes=True)
-        assert 0 == made.world.programme.command("certify").returncode
-    finally:
-        away.rename(made.at.repository)
-    verdicts = {copy: verdict for copy, (verdict, _) in made.reasons().items()}
-    assert {"unknown"} == set(verdicts.values())
-    assert all("to do: see that the stanza can be read" in why for _, why in made.reasons().values())
     assert 0 == made.world.programme.audit().returncode
 
 
