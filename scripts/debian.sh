@@ -31,6 +31,7 @@ missing_for_tests() {
   has openssl || echo openssl
   has npm || echo npm
   has softhsm2-util || echo softhsm2
+  has pgbackrest || echo pgbackrest
 }
 
 missing_for_bench() {

@@ -73,7 +73,28 @@ class CopiesRule(FileModel):
 
 
 AnyKeys = Annotated[FileKeysRule | TokenKeysRule, Field(discriminator="kind")]
-AnyStore = Annotated[StoreRule | CopiesRule, Field(discriminator="kind")]
+
+
+class RepositoryRule(FileModel):
+    """A stanza of a pgBackRest repository that holds backups and archived WAL of the source.
+
+    `config` is pgBackRest's own configuration on this machine, `user` as whom it is run when we are root, `scratch`
+    where a backup is restored to be searched.
+    """
+
+    kind: Literal["pgbackrest"]
+    location: str
+    of: str
+    stanza: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    config: Annotated[str, Field(min_length=1, max_length=4096)] = "/etc/pgbackrest/pgbackrest.conf"
+    user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$")] | None = None
+    scratch: Annotated[str, Field(min_length=1, max_length=4096)] = "/var/tmp"  # noqa: S108 - made private there
+    removed_by: Literal["operator", "engine"] = "operator"
+    keep_until: date | None = None
+
+
+AroundRule = CopiesRule | RepositoryRule
+AnyStore = Annotated[StoreRule | CopiesRule | RepositoryRule, Field(discriminator="kind")]
 
 
 class EvidenceRule(FileModel):
@@ -267,9 +288,13 @@ class Config(FileModel):
         return {name: store for name, store in self.databases.items() if store.standby_of == self.source}
 
     @property
-    def around(self) -> dict[str, CopiesRule]:
-        """The folders of copies of the source, by name."""
-        return {name: store for name, store in self._copies.items() if store.of == self.source}
+    def around(self) -> dict[str, AroundRule]:
+        """The folders and repositories of copies of the source, by name."""
+        return {
+            name: store
+            for name, store in self.stores.items()
+            if isinstance(store, CopiesRule | RepositoryRule) and store.of == self.source
+        }
 
     @property
     def backups(self) -> dict[str, CopiesRule]:
@@ -339,6 +364,7 @@ def _wrong_stores(config: Config) -> Iterator[str]:
 
 
 def _wrong_around(config: Config) -> Iterator[str]:
+    yield from _wrong_repositories(config)
     paths: dict[str, str] = {}
     for name, store in config.stores.items():
         if not isinstance(store, CopiesRule):
@@ -352,6 +378,24 @@ def _wrong_around(config: Config) -> Iterator[str]:
         paths[name] = place
         if store.of != config.source:
             yield from _wrong_backups(config, name, store)
+
+
+def _wrong_repositories(config: Config) -> Iterator[str]:
+    taken: dict[tuple[str, str], str] = {}
+    for name, store in config.stores.items():
+        if not isinstance(store, RepositoryRule):
+            continue
+        for key, path in (("config", store.config), ("scratch", store.scratch)):
+            if not path.startswith("/"):
+                yield f"stores.{name}.{key}: {path} is not absolute; write it from / on"
+        if store.of != config.source:
+            yield (
+                f"stores.{name}.of: {store.of} is not {config.source}, which data leaves; backups of a home are `dumps`"
+                " yet"
+            )
+        other = taken.setdefault((store.config, store.stanza), name)
+        if other != name:
+            yield f"stores.{name}.stanza: {store.stanza} is {other} already"
 
 
 def _wrong_backups(config: Config, name: str, store: CopiesRule) -> Iterator[str]:

@@ -115,5 +115,5 @@ class Destroying:
         told = keys_told(one.predicate for one in self.record.ledger.statements())
         for name, rule in self.config.around.items():
             standing = told.get(f"{name}/{ENCRYPTED}")
-            if rule.encrypted and standing and standing.phase is KeyPhase.OUTCOME:
+            if isinstance(rule, CopiesRule) and rule.encrypted and standing and standing.phase is KeyPhase.OUTCOME:
                 yield f"{name}/{ENCRYPTED}", rule.encrypted, standing

@@ -25,7 +25,7 @@ from domicile.stores.postgres.copies import CopyKind, Outcome, copy_id
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.session import application_path, faults
 from domicile.stores.postgres.source import PostgresSource
-from domicile.surroundings import Removing, Surroundings
+from domicile.surroundings import ARCHIVING, Removing, Surroundings
 from domicile.sweep.sources import not_looked_for, token_sources
 
 _ELSEWHERE = {
@@ -100,7 +100,9 @@ class Horizon:
 
     def outside(self) -> tuple[Finding, ...]:
         """What the server says lies elsewhere and no store of the file holds, and what has to be kept for a while."""
-        known = {store.kind for store in self._config.around.values()} | ({"standby"} if self._standbys else set())
+        known: set[str] = {store.kind for store in self._config.around.values()}
+        known |= {"archive"} if known & set(ARCHIVING) else set()
+        known |= {"standby"} if self._standbys else set()
         unknown = tuple(
             Finding(
                 kind="unknown store", where=self._id(copy.id), count=1,
@@ -119,7 +121,15 @@ class Horizon:
         )  # fmt: skip
         return (*unknown, *blocked, *self._around.foreseen())
 
-    def treat(self, *, erased_at: datetime, removing: Removing, before: Treated | None = None, yes: bool) -> Treated:
+    def treat(
+        self,
+        *,
+        erased_at: datetime,
+        removing: Removing,
+        planned: Sequence[str],
+        before: Treated | None = None,
+        yes: bool,
+    ) -> Treated:
         """Empty what can be emptied, the server first; one outcome a copy. Keys are destroyed with `yes` only.
 
         With what was done `before`, only the folders are treated again: the server's treatment holds.
@@ -136,7 +146,7 @@ class Horizon:
         outcomes = self._around.told_of_archive(outcomes)
         return Treated(
             server=outcomes, standbys=standbys, boundary=boundary,
-            around=self._around.treat(boundary, removing=removing, yes=yes),
+            around=self._around.treat(boundary, removing=removing, planned=planned, yes=yes),
         )  # fmt: skip
 
     def refuse_waiting(self, treated: Treated) -> None:

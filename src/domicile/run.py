@@ -401,7 +401,7 @@ class Run:
         kept = self.journal.get("treated", Treated)
         with self.record.timed("horizon", total=len(planned), unit="copies") as words:
             erased_at = self.journal.get("erased_at", datetime) or self.record.now()
-            treated = horizon.treat(erased_at=erased_at, removing=self._removing, before=kept, yes=yes)
+            treated = horizon.treat(erased_at=erased_at, removing=self._removing, planned=planned, before=kept, yes=yes)
             words[0] = f"{treated.copies} copies treated or looked at"
         if treated.boundary is not None:
             self.journal.put("treated", treated, Treated)

@@ -1,4 +1,4 @@
-"""The surroundings: the folders of copies that the file names around the source, listed, treated, searched and judged.
+"""The surroundings: folders and repositories of copies around the source, listed, treated, searched and judged.
 
 Treated after the server's own horizon: only then can no newer WAL hold what was erased. What a folder held, and what
 is about to go from it, is in the log before it goes (P7).
@@ -7,13 +7,14 @@ is about to go from it, is in the log before it goes (P7).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import LiteralString
 
 from domicile import sweep
-from domicile.config import Config, CopiesRule
+from domicile.config import AroundRule, Config, CopiesRule, RepositoryRule
 from domicile.destroying import Destroying
 from domicile.errors import StoreFault, Waiting
 from domicile.events import Listener, Noted
@@ -26,15 +27,20 @@ from domicile.stores.around import Around, Boundary, Custody
 from domicile.stores.around.archive import Archive
 from domicile.stores.around.dumps import Database, Dumps
 from domicile.stores.around.encrypted import Encrypted
+from domicile.stores.around.pgbackrest import Repository
+from domicile.stores.around.pgbackrest.tool import Tool
 from domicile.stores.postgres.copies import Copy as StoreCopy
 from domicile.stores.postgres.copies import CopyKind, Outcome, Treatment
-from domicile.stores.postgres.files import read_geometry
+from domicile.stores.postgres.files import read_geometry, read_layout
+from domicile.stores.postgres.pages import Geometry
 from domicile.stores.postgres.session import faults
 from domicile.stores.postgres.source import PostgresSource
 
 Removing = Callable[[str, int, bool], None]
 """Told of a copy, how many things of it go, and whether they are gone now."""
 
+ARCHIVING = ("archive", "pgbackrest")
+"""Kinds of stores that archived WAL goes to."""
 NOT_THERE = "no longer in the folder"
 _BOUNDARY_SQL: LiteralString = """
 SELECT pg_walfile_name(pg_current_wal_insert_lsn()), (SELECT last_archived_wal FROM pg_stat_archiver)
@@ -63,6 +69,8 @@ class Surroundings:
     def inventory(self) -> Iterator[Copy]:
         """List the copies as the plan names them."""
         for store, rule in self._stores():
+            if isinstance(store, Repository):
+                store.refuse_foreign()
             for copy in store.inventory():
                 yield Copy(
                     id=f"{store.name}/{copy.id}", store=store.name, location=rule.location, kind=copy.kind.value,
@@ -86,7 +94,7 @@ class Surroundings:
 
     def told_of_archive(self, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
         """The server's outcomes, its copy `archive` with a word on the store that holds it: still `unknown`."""
-        names = ", ".join(name for name, rule in self._rules.items() if rule.kind == "archive")
+        names = ", ".join(name for name, rule in self._rules.items() if rule.kind in ARCHIVING)
         if not names:
             return tuple(outcomes)
         return tuple(
@@ -103,24 +111,30 @@ class Surroundings:
         """What will become of the keys of encrypted folders, or why that can't be."""
         yield from (self._keys.foreseen(store) for store, _ in self._stores() if isinstance(store, Encrypted))
 
-    def treat(self, boundary: Boundary, *, removing: Removing, yes: bool) -> dict[str, tuple[Outcome, ...]]:
+    def treat(
+        self, boundary: Boundary, *, removing: Removing, planned: Sequence[str], yes: bool
+    ) -> dict[str, tuple[Outcome, ...]]:
         """Remove what is ours to remove, and with `yes` destroy the keys that may go; outcomes by store."""
         return {
             store.name: self._destroy(store, rule.encrypted, boundary, yes=yes)
-            if isinstance(store, Encrypted) and rule.encrypted
+            if isinstance(store, Encrypted) and isinstance(rule, CopiesRule) and rule.encrypted
             else self._treat(store, rule, boundary, removing=removing)
-            for store, rule in self._stores()
+            for store, rule in self._stores(planned)
         }
 
     def _destroy(self, store: Encrypted, rule: EncryptedRule, boundary: Boundary, *, yes: bool) -> tuple[Outcome, ...]:
         self._listener(Noted(text=f"{store.name}: its files and key {rule.key} are being looked at"))
         return store.destroy(boundary, allowed=yes, announce=self._keys.announcing(store.name, rule))
 
-    def _treat(self, store: Around, rule: CopiesRule, boundary: Boundary, *, removing: Removing) -> tuple[Outcome, ...]:
+    def _treat(self, store: Around, rule: AroundRule, boundary: Boundary, *, removing: Removing) -> tuple[Outcome, ...]:
         if rule.removed_by == "engine" and isinstance(store, Dumps) and store.has_to_remove(boundary):
             self._listener(Noted(text=f"{store.name}: a dump of what is left is being made"))
             name = store.make_baseline(boundary, now=self._host.now())
             self._listener(Noted(text=f"{store.name}: {name} stands, and pg_restore read all of it"))
+        if isinstance(store, Repository) and store.has_to_remove(boundary):
+            self._listener(Noted(text=f"{store.name}: pgBackRest takes a full backup of what is left"))
+            label = store.make_baseline(boundary)
+            self._listener(Noted(text=f"{store.name}: {label} stands, and pgBackRest has verified it"))
 
         def announce(copy: str, names: Sequence[str]) -> None:
             removing(f"{store.name}/{copy}", len(names), not names)
@@ -128,16 +142,16 @@ class Surroundings:
         return store.treat(boundary, announce=announce)
 
     def refuse_waiting(self, treated: Mapping[str, Sequence[Outcome]]) -> None:
-        """Raise Waiting while something that was made before the erasure lies there, and a person can remove it."""
+        """Raise Waiting while something old lies there that a person can remove, or something can't be read."""
         held = [
             f"{store}/{item.copy}: {item.why}; to do: {item.remedy}"
             for store, outcomes in treated.items()
             for item in outcomes
-            if item.treatment is Treatment.HELD
+            if item.treatment in {Treatment.HELD, Treatment.NOT_PERMITTED}
         ]
         if held:
             more = f" (and {len(held) - 1} more)" if len(held) > 1 else ""
-            raise Waiting(f"{held[0]}{more}. `domicile certify` certifies it as it is: `present`")
+            raise Waiting(f"{held[0]}{more}. `domicile certify` certifies it as it is: `present` or `unknown`")
 
     def search(
         self,
@@ -156,16 +170,34 @@ class Surroundings:
         with faults(self._source.name, "read what a search has to know"):
             geometry = read_geometry(self._source.connection)
             encodings = sweep.encodings(self._source.connection)
-        for store, _ in self._stores():
+        for store, _ in self._stores(planned):
             outcomes = {item.copy: item for item in treated.get(store.name, ())}
             copies = (*store.inventory(), *self._gone(store, planned))
             for copy in copies:
                 outcomes.setdefault(copy.id, _since_then(copy, ours=f"{store.name}/{copy.id}" in removed))
-            result = sweep.sweep_folder(store.files(), store.placing(geometry), tokens, copies, encodings=encodings)
+            if outcomes and all(item.treatment is Treatment.NOT_PERMITTED for item in outcomes.values()):
+                result = sweep.SearchResult(tokens=tokens.counts, how="it can't be read", copies=())
+                how: Mapping[str, str] = {}
+            else:
+                result, how = self._sweep(store, geometry, tokens, copies, encodings=encodings)
             verdicts = sweep.decide_all(copies, tuple(outcomes.values()), result, rows_erased=True)
             yield named(store.name, Seen(
-                copies=copies, outcomes=tuple(outcomes.values()), result=result, verdicts=verdicts
+                copies=copies, outcomes=tuple(outcomes.values()), result=result, verdicts=verdicts, how=how
             ))  # fmt: skip
+
+    def _sweep(
+        self, store: Around, geometry: Geometry, tokens: sweep.Tokens, copies: Sequence[StoreCopy], *,
+        encodings: tuple[Sequence[str], Sequence[str]],
+    ) -> tuple[sweep.SearchResult, Mapping[str, str]]:  # fmt: skip
+        """Search a store; say how those of its copies were had that don't lie there as they are."""
+        if not isinstance(store, Repository):
+            return sweep.sweep_folder(store.files(), store.placing(geometry), tokens, copies, encodings=encodings), {}
+        with faults(self._source.name, "read how its files are laid out"):
+            relations = read_layout(self._source.connection, datasets=()).by_path
+        with closing(store.files()) as files:
+            placing = store.placing(geometry, relations)
+            result = sweep.sweep_folder(files, placing, tokens, copies, encodings=encodings)
+            return result, store.how(files)
 
     def _gone(self, store: Around, planned: Sequence[str]) -> Iterator[StoreCopy]:
         """The copies that the plan lists and the folder no longer holds."""
@@ -176,17 +208,31 @@ class Surroundings:
                 kind = CopyKind(own.partition(":")[0])
                 yield StoreCopy(id=own, kind=kind, relation=None, method="", observable=True, why=NOT_THERE)
 
-    def _stores(self) -> Iterator[tuple[Around, CopiesRule]]:
+    def _stores(self, planned: Sequence[str] = ()) -> Iterator[tuple[Around, AroundRule]]:
+        """The stores as the file has them; those that fold what came since the plan get what was `planned` of them."""
         for name, rule in self._rules.items():
-            path, database = Path(rule.path), self._database()
+            database = self._database()
             blocked = rule.keep_until if rule.keep_until and self._host.now().date() < rule.keep_until else None
             custody = Custody(by_engine=rule.removed_by == "engine", blocked_until=blocked)
-            if rule.encrypted:
+            if isinstance(rule, RepositoryRule):
+                own = [copy.removeprefix(f"{name}/") for copy in planned if copy.startswith(f"{name}/")]
+                yield self._repository(name, rule, system=database.system, custody=custody, planned=own), rule
+            elif rule.encrypted:
                 yield self._keys.folder(name, rule, rule.encrypted, database=database, custody=custody), rule
             elif rule.kind == "archive":
-                yield Archive(name, path, system=database.system, custody=custody), rule
+                yield Archive(name, Path(rule.path), system=database.system, custody=custody), rule
             else:
-                yield Dumps(name, path, database=database, custody=custody), rule
+                yield Dumps(name, Path(rule.path), database=database, custody=custody), rule
+
+    def _repository(
+        self, name: str, rule: RepositoryRule, *, system: int, custody: Custody, planned: Sequence[str]
+    ) -> Repository:
+        rules = [one for one in self._rules.values() if isinstance(one, RepositoryRule)]
+        return Repository(
+            name, Tool(store=name, stanza=rule.stanza, config=Path(rule.config), user=rule.user), system=system,
+            custody=custody, scratch=Path(rule.scratch), now=self._host.now, planned=planned,
+            stanzas=[one.stanza for one in rules if one.config == rule.config],
+        )  # fmt: skip
 
     def _database(self) -> Database:
         with faults(self._source.name, "read its name and number"):

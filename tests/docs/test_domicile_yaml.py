@@ -28,6 +28,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "encrypted": rules.EncryptedRule,
     "key services: files": rules.FileKeysRule,
     "key services: tokens": rules.TokenKeysRule,
+    "stores of pgBackRest": config.RepositoryRule,
     "subject": config.SubjectRule,
     "subject.market": config.Market,
     "subject.market.evidence": config.EvidenceRule,
