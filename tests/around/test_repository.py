@@ -112,14 +112,17 @@ def test_p5_killed_between_the_new_backup_and_the_expiry_the_next_run_goes_on(
     increment = backed.at.back_up("incr")  # begun after the boundary, but most of its files are the old one's
     copies = {f"base-backup:{full}", f"base-backup:{increment}"}
     assert {full, increment} <= set(store(backed).old(edge))
-    assert store(backed).has_to_remove(edge)
-    baseline = store(backed).make_baseline(edge)
+    made = store(backed)
+    assert made.has_to_remove(edge)
+    baseline = made.make_baseline(edge)
+    with pytest.raises(StoreFault, match="verified just now"):  # P1: by this very run
+        store(backed).treat(edge, announce=Told())
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store(backed).treat(edge, announce=end)
+        made.treat(edge, announce=end)
     assert {full, increment, baseline} <= {one.label for one in backed.at.backups()}  # nothing unannounced goes (P7)
     with monkeypatch.context() as patched:  # after the first backup went
         expire = Tool.expire
@@ -131,12 +134,13 @@ def test_p5_killed_between_the_new_backup_and_the_expiry_the_next_run_goes_on(
         patched.setattr(Tool, "expire", expire_and_end)
         told = Told()
         with pytest.raises(KeyboardInterrupt):
-            store(backed).treat(edge, announce=told)
+            made.treat(edge, announce=told)
     assert copies <= {name for name, names in told.said if names}
 
     told = Told()
-    assert baseline == store(backed).make_baseline(edge)  # the one that stands is taken
-    outcomes = store(backed).treat(edge, announce=told)
+    resumed = store(backed)
+    assert baseline == resumed.make_baseline(edge)  # the one that stands is taken
+    outcomes = resumed.treat(edge, announce=told)
     assert [baseline] == [one.label for one in backed.at.backups()]
     assert {Treatment.DONE, Treatment.OBSERVED} == set(by_copy(outcomes).values())
     assert {name for name, names in told.said if names} == {name for name, names in told.said if not names}
@@ -156,9 +160,10 @@ def _put_back(backed: Backed, full: str, kept: Path, edge: Boundary, *, stays: s
     assert "isn't in its list" in own.why
     held = store(backed, custody=Custody(by_engine=False)).treat(edge, announce=Told())
     assert Treatment.HELD is by_copy(held)[f"base-backup:{full}"]
-    assert store(backed).has_to_remove(edge)
-    store(backed).make_baseline(edge)
-    store(backed).treat(edge, announce=Told())
+    engine = store(backed)
+    assert engine.has_to_remove(edge)
+    engine.make_baseline(edge)
+    engine.treat(edge, announce=Told())
     assert not folder.exists()
     assert [stays] == [one.label for one in backed.at.backups()]
 

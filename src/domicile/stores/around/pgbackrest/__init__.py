@@ -89,6 +89,7 @@ class Repository:
         self._now = now
         self._planned = frozenset(planned)
         self._stanzas = frozenset({*stanzas, tool.stanza})
+        self._verified: str | None = None
 
     @property
     def name(self) -> str:
@@ -261,6 +262,7 @@ class Repository:
                 f"store {self._name}: `pgbackrest verify` doesn't call the new backup {label} valid, so no older one "
                 "is expired; expire that one by hand, then `domicile apply` again"
             )
+        self._verified = label
         return label
 
     def treat(self, boundary: Boundary, *, announce: Announce) -> tuple[Outcome, ...]:
@@ -292,9 +294,10 @@ class Repository:
     def _expire(self, found: _Old, stanza: Stanza, boundary: Boundary, *, announce: Announce) -> None:
         """Expire the old backups, and the WAL with them: said before, and again when the repository shows it (P7)."""
         self._tool.refuse_root()
-        if not baselines(stanza.backups, boundary.segment):
+        if self._verified not in {one.label for one in baselines(stanza.backups, boundary.segment)}:
             raise StoreFault(
-                f"store {self._name}: no new full backup stands, so no older one is expired; run `domicile apply` again"
+                f"store {self._name}: no new full backup stands that was verified just now, so no older one is expired;"
+                " run `domicile apply` again"
             )
         stay = {one.label for one in stanza.backups} - {name for names in found.labels.values() for name in names}
         repository, fulls = stanza.repositories[0], sum(label.endswith("F") for label in stay)
