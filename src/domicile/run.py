@@ -93,6 +93,7 @@ class Run:
         self.signer = workspace.signer(config.programme.name, host)
         self.record = Record(workspace, self.signer, self.journal, host=host, listener=listener)
         self.ledger, self.last = self.record.ledger, self.record.last
+        self.destroying = Destroying(config=config, record=self.record, host=host, base=workspace.base)
         self.clearing = Clearing(record=self.record, source=self.source, homes=self.homes, config=config, host=host)
         self.live: Live | None = None
         if config.cutover is not None:
@@ -168,12 +169,9 @@ class Run:
                 self.source, self.config, host=self.host, listener=listener, base=self.workspace.base
             ),
             around=Surroundings(
-                self.source, self.config, host=self.host, listener=listener, keys=self._keys()
+                self.source, self.config, host=self.host, listener=listener, keys=self.destroying
             ),
         )  # fmt: skip
-
-    def _keys(self) -> Destroying:
-        return Destroying(config=self.config, record=self.record, host=self.host, base=self.workspace.base)
 
     def _copies(self, scope: Scope) -> tuple[Copy, ...]:
         return self._horizon(scope).inventory()
@@ -205,7 +203,7 @@ class Run:
         """
         self._refuse_given_up()
         plan, plan_bytes = self.load_plan()
-        if self._is_certified() and self._keys().look_again():
+        if self._is_certified() and self.destroying.look_again():
             for name in guarding.FORGOTTEN:
                 self.journal.forget(name)
         if self._is_certified():

@@ -128,9 +128,13 @@ def test_p11_a_repository_that_can_no_longer_be_read_is_waited_for_and_unknown(k
     made.at.repository.rename(away)
     try:
         with made.world.programme.opened() as opened:
-            around = Surroundings(opened.source, opened.config, host=opened.host, listener=lambda _: None)
+            around = Surroundings(
+                opened.source, opened.config, host=opened.host, listener=lambda _: None, keys=opened.destroying
+            )
             planned = [copy.id for copy in opened.load_plan()[0].copies]
-            treated = around.treat(around.boundary(opened.host.now()), removing=lambda *_: None, planned=planned)
+            treated = around.treat(
+                around.boundary(opened.host.now()), removing=lambda *_: None, planned=planned, yes=True
+            )
             with pytest.raises(Waiting, match=r"holds no stanza app, or isn't there.*`unknown`"):
                 around.refuse_waiting(treated)
             (seen,) = around.search(Tokens.merged([]), treated, planned, removed=())
