@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from domicile.belongings import BucketRule, FolderRule
 from domicile.catalogue import TableName
 from domicile.errors import BadFile
 from domicile.rules import DatasetRule, Decide, FileModel, PathHops, Pause
@@ -61,7 +62,8 @@ class CopiesRule(FileModel):
     keep_until: date | None = None
 
 
-AnyStore = Annotated[StoreRule | CopiesRule, Field(discriminator="kind")]
+ObjectStoreRule = BucketRule | FolderRule
+AnyStore = Annotated[StoreRule | CopiesRule | BucketRule | FolderRule, Field(discriminator="kind")]
 
 
 class EvidenceRule(FileModel):
@@ -268,6 +270,24 @@ class Config(FileModel):
         return {name: store for name, store in self.stores.items() if isinstance(store, CopiesRule)}
 
     @property
+    def object_stores(self) -> dict[str, ObjectStoreRule]:
+        """The object stores that data leaves, by name."""
+        return {name: store for name, store in self._objects.items() if store.home_of is None}
+
+    def object_homes(self, source: str) -> dict[str, str]:
+        """Home location → the object store there that takes the objects of `source`."""
+        wanted = set(self.policy.homes.values())
+        return {
+            store.location: name
+            for name, store in self._objects.items()
+            if store.home_of == source and store.location in wanted
+        }
+
+    @property
+    def _objects(self) -> dict[str, ObjectStoreRule]:
+        return {name: store for name, store in self.stores.items() if isinstance(store, BucketRule | FolderRule)}
+
+    @property
     def home_stores(self) -> dict[str, str]:
         """Home location → the store there that takes the source's data, for the homes that the policy names."""
         wanted = set(self.policy.homes.values())
@@ -283,6 +303,7 @@ def _dangling(config: Config) -> Iterator[str]:
     yield from _wrong_names(config)
     yield from _wrong_stores(config)
     yield from _wrong_homes(config)
+    yield from _wrong_objects(config)
     yield from _wrong_public(config)
     exceptions = {rule.id for rule in config.policy.exceptions}
     for name, rule in config.datasets.items():
@@ -327,7 +348,7 @@ def _wrong_stores(config: Config) -> Iterator[str]:
 def _wrong_around(config: Config) -> Iterator[str]:
     paths: dict[str, str] = {}
     for name, store in config.stores.items():
-        if not isinstance(store, CopiesRule):
+        if not isinstance(store, CopiesRule | FolderRule):
             continue
         if not store.path.startswith("/"):
             yield f"stores.{name}.path: {store.path} is not absolute; write it from / on"
@@ -336,7 +357,7 @@ def _wrong_around(config: Config) -> Iterator[str]:
             if place.startswith(path) or path.startswith(place):
                 yield f"stores.{name}.path: lies in, or around, the path of {other}; each file belongs to one store"
         paths[name] = place
-        if store.of != config.source:
+        if isinstance(store, CopiesRule) and store.of != config.source:
             yield from _wrong_backups(config, name, store)
 
 
@@ -374,6 +395,39 @@ def _wrong_homes(config: Config) -> Iterator[str]:
     unknown = config.policy.unknown_market
     if unknown not in ("in-scope", "stay") and unknown not in config.policy.homes:
         yield f"policy.unknown_market: {unknown} is neither `in-scope`, `stay`, nor a market of policy.homes"
+
+
+def _wrong_objects(config: Config) -> Iterator[str]:
+    """What is wrong with object stores: one at each home for each that data leaves, and rules of datasets that are."""
+    sources = config.object_stores
+    if sources and config.cutover is not None:
+        yield (
+            f"stores.{next(iter(sources))}: objects can't be moved while people write yet; leave `cutover` out, or the "
+            "store, and move its objects by another programme"
+        )
+    for name, store in sources.items():
+        yield from _wrong_object_store(config, name, store)
+    for name, other in config.stores.items():
+        if isinstance(other, BucketRule | FolderRule) and other.home_of and other.home_of not in sources:
+            yield f"stores.{name}.home_of: {other.home_of} is not in `stores`, or no object store that data leaves"
+
+
+def _wrong_object_store(config: Config, name: str, store: ObjectStoreRule) -> Iterator[str]:
+    homes = set(config.policy.homes.values())
+    if store.location in homes:
+        yield f"stores.{name}.location: {store.location} is a home; a home's own objects stay, so leave the store out"
+    there = [
+        other.location
+        for other in config.stores.values()
+        if isinstance(other, BucketRule | FolderRule) and other.home_of == name
+    ]
+    for location in sorted(homes | set(there)):
+        if location not in homes or there.count(location) != 1:
+            wrong = f"{there.count(location)} stores" if location in homes else "that is no home, but a store"
+            yield f"stores.{name}: at {location}, {wrong} with `home_of: {name}`; each home needs one, others none"
+    for number, rule in enumerate(store.objects):
+        if rule.of is not None and rule.of not in config.datasets:
+            yield f"stores.{name}.objects.{number}.of: {rule.of} is not in `datasets`"
 
 
 def _wrong_public(config: Config) -> Iterator[str]:

@@ -19,12 +19,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from domicile import guarding, sealed, stating
+from domicile import carrying, guarding, sealed, stating
 from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.clearing import Clearing, approval_rule
 from domicile.config import Config
-from domicile.errors import Refused, Undecided, WorldChanged
+from domicile.errors import Refused, Unclassed, Undecided, WorldChanged
 from domicile.events import Listener, Noted, silent
 from domicile.guarding import Guarded
 from domicile.horizon import Horizon, Judged, Treated
@@ -32,6 +32,7 @@ from domicile.host import Host
 from domicile.journal import Journal
 from domicile.live import Live
 from domicile.model import Home, Manifest, Scope, State
+from domicile.objects import Objects
 from domicile.plan.document import (
     PLAN_BYTES_MAX,
     Plan,
@@ -92,7 +93,12 @@ class Run:
         self.signer = workspace.signer(config.programme.name, host)
         self.record = Record(workspace, self.signer, self.journal, host=host, listener=listener)
         self.ledger, self.last = self.record.ledger, self.record.last
-        self.clearing = Clearing(record=self.record, source=self.source, homes=self.homes, config=config, host=host)
+        self.objects = Objects(
+            config, self.source, self.homes, key=self.key, host=host, base=workspace.base, folder=workspace.folder
+        )
+        self.clearing = Clearing(
+            record=self.record, source=self.source, homes=self.homes, config=config, host=host, objects=self.objects
+        )
         self.live: Live | None = None
         if config.cutover is not None:
             self.live = Live(
@@ -121,6 +127,7 @@ class Run:
         self.source.close()
         for store in self.homes.values():
             store.close()
+        self.objects.close()
         self.journal.close()
 
     def _dsn(self, store: str) -> str:
@@ -145,17 +152,18 @@ class Run:
             scope = resolve(self.config, catalogue)
             for store in self.homes.values():
                 store.refuse_unless_empty()
-            manifest = self.source.survey(scope)
+            manifest = self.source.survey(scope, beside=self.objects.survey(scope))
             horizon = self._horizon(scope)
             copies = horizon.inventory()
             plan = make_plan(
                 self.config, self.config_bytes, catalogue, scope, manifest, copies, outside=horizon.outside(),
-                now=self.record.now(),
+                objects=self.objects.findings(), now=self.record.now(),
             )  # fmt: skip
             words[0] = f"{sum(plan.subjects.values())} subjects, {plan.slices} slices, {len(copies)} copies"
         from domicile.stores.postgres.staging import refuse_undecided  # noqa: PLC0415
 
         refuse_undecided(manifest)
+        self.objects.refuse_undecided()
         self.workspace.write(self.workspace.plan, encode_plan(plan))
         return plan
 
@@ -167,6 +175,7 @@ class Run:
                 self.source, self.config, host=self.host, listener=listener, base=self.workspace.base
             ),
             around=Surroundings(self.source, self.config, host=self.host, listener=listener),
+            objects=self.objects,
         )  # fmt: skip
 
     def _copies(self, scope: Scope) -> tuple[Copy, ...]:
@@ -312,7 +321,8 @@ class Run:
         with self.record.timed("freeze") as words:
             try:
                 manifest = self.source.freeze(scope)
-            except Undecided:
+                self.objects.freeze(scope)
+            except (Undecided, Unclassed):
                 self.source.forget_movers()
                 self.source.drop_staging()
                 self.journal.put("plan", "", str)
@@ -327,7 +337,12 @@ class Run:
             return
         sha256 = _sha256(plan_bytes)
         predicate = stating.plan_statement(
-            sha256, plan, self.config, manifest, copies=self._copies(scope), approvals=self._approvers()
+            sha256,
+            plan,
+            self.config,
+            self.objects.joined(manifest),
+            copies=self._copies(scope),
+            approvals=self._approvers(),
         )
         self.record.state_all([predicate, *stating.finding_statements(sha256, manifest)])
 
@@ -346,6 +361,7 @@ class Run:
                 rows += sum(measure.rows for measure in measures)
             self.source.limit_sequences(shares=shares)
             words[0] = f"{rows} rows at home"
+        carrying.bring(self.record, self.objects, scope.homes)
 
     def under_way(self) -> tuple[Scope, Manifest]:
         """Scope and frozen manifest of the run, for `verify` and `status`; raise Refused when nothing is frozen."""
@@ -421,6 +437,7 @@ class Run:
                 not_proven=(*judged.not_proven, *sealed.not_opened(self.record)), issued_at=self.record.now(),
             )  # fmt: skip
             self.record.state(certificate)
+            self.objects.forget()
             self._write_bundle(plan_bytes)
             words[0] = f"verdict {certificate.verdict.value}"
 
@@ -461,6 +478,7 @@ class Run:
         self.source.unlimit_sequences()
         self.source.forget_movers()
         self.source.drop_staging()
+        self.objects.forget()
         self.journal.put("plan", "", str)
         return True
 

@@ -37,6 +37,8 @@ from domicile.predicates import (
 )
 from domicile.proof import Clearance, Copy, Equality, Erased, Fence, Measure, Restore
 
+STATED = (Form.WHOLE, Form.OBJECTS)
+"""What is somebody's, in a move at once."""
 FENCE_TEXT = "row triggers (always) in the source database on every dataset whose rows are owned"
 
 
@@ -50,7 +52,7 @@ def plan_statement(  # noqa: PLR0913 - what people signed, and what was frozen
     approvals: ApprovalRule,
     live: bool = False,
 ) -> PlanPredicate:
-    """State the plan with the slices as they were frozen under the fence; only whole rows are anybody's.
+    """State the plan with the slices as they were frozen under the fence; only whole rows and objects are anybody's.
 
     A `live` move names no slices yet: `freeze_statement` does, when everybody is at home.
     """
@@ -66,7 +68,7 @@ def plan_statement(  # noqa: PLR0913 - what people signed, and what was frozen
             name: Place(country=place.country, operator=place.operator) for name, place in config.locations.items()
         },
         approvals=approvals,
-        slices=() if live else tuple(_planned(piece) for piece in manifest.slices if piece.form is Form.WHOLE),
+        slices=() if live else tuple(_planned(piece) for piece in manifest.slices if piece.form in STATED),
         copies=tuple(
             PlannedCopy(
                 id=copy.id,
@@ -125,7 +127,7 @@ def transfer_statements(
     plan: str, home: Home, slices: Sequence[Slice], measures: Mapping[SliceId, Measure]
 ) -> Iterator[TransferPredicate]:
     """State what was copied home, a statement a dataset."""
-    private = [piece for piece in slices if piece.form is Form.WHOLE]
+    private = [piece for piece in slices if piece.form in STATED]
     for dataset in dict.fromkeys(piece.dataset for piece in private):
         moved = tuple(
             MovedSlice(

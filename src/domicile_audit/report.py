@@ -62,7 +62,8 @@ def say_proven(case: Case) -> tuple[str, ...]:
             a.predicate["approver"] for a in case.of("approval/v1") if a.sha256 in clearance.predicate["approvals"]
         )
         lines.append(f"the erasure of {len(clearance.predicate['slices'])} slices was approved by {', '.join(names)}")
-        lines.append("before it, those slices were stated as read back from restored backups of home")
+        but = f", but for those of objects ({', '.join(sorted(case.object_stores))})" if case.object_stores else ""
+        lines.append(f"before it, those slices were stated as read back from restored backups of home{but}")
     if case.of("erasure/v1"):
         lines.append(
             f"{totals['deleted']} rows deleted, {totals['blanked']} blanked, {totals['kept']} kept: announced, "
@@ -112,6 +113,8 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
         lines.append(f"{sweep.predicate['tokens']['not_searchable']} values were not searchable")
     if case.of("cohort/v1"):
         lines.append("how long people waited: the waits are those of the engine's clock")
+    if case.object_stores:
+        lines.append(f"that objects of {', '.join(sorted(case.object_stores))} can be restored at home: none was")
     if case.policy is None:
         lines.append("who holds the keys: they were taken from the bundle itself (give --trust POLICY)")
     lines += [

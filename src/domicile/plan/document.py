@@ -113,9 +113,13 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
     copies: Sequence[Copy],
     *,
     outside: Sequence[Finding] = (),
+    objects: Sequence[Finding] = (),
     now: datetime,
 ) -> Plan:
-    """Put together what the survey counted and the inventory lists; `outside` is what it found beyond the file."""
+    """Put together what the survey counted and the inventory lists.
+
+    `objects` is what was counted in object stores, `outside` what was found beyond the file.
+    """
     refuse_expired(config, now.date())
     refuse_private_keys(config, scope)
     sizes = {table.name: (table.rows_estimate, table.bytes) for table in catalogue.tables}
@@ -142,7 +146,7 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
         silenced=silenced(scope, catalogue),
         tallies=manifest.tallies,
         slices=len(manifest.slices),
-        findings=(*manifest.findings, *outside),
+        findings=(*manifest.findings, *objects, *outside),
         copies=tuple(copies),
         approvals_threshold=config.policy.approvals.erase.threshold,
         approvers=config.policy.approvals.erase.of,
