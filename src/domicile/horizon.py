@@ -1,8 +1,8 @@
 """The horizon: every copy of the source, listed for the plan, emptied after the erase, searched, and judged.
 
 The server's side is `stores.postgres.horizon`, the folders around it are `surroundings`, object stores are `objects`,
-the search is `sweep`; this joins them for one source. Nothing is ever left out: what the plan listed gets a verdict, and
-a copy that appeared since is named as not proven (P3, P11).
+the search is `sweep`; this joins them for one source. Nothing is ever left out: what the plan listed gets a verdict,
+and a copy that appeared since is named as not proven (P3, P11).
 """
 
 from __future__ import annotations

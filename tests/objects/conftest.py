@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from domicile.predicates import CertificatePredicate, FindingPredicate, Predicate
+from domicile.predicates import CertificatePredicate, FindingPredicate, JudgedCopy, Predicate
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.attack.conftest import run
 from tests.attack.programme import PERSON, Programme, make
@@ -58,7 +58,7 @@ class Stored:
     def why(self, copy: str) -> str:
         return next(one.why for one in self._copies() if one.id == f"media/{copy}")
 
-    def _copies(self) -> list[object]:
+    def _copies(self) -> list[JudgedCopy]:
         last = self.statements()[-1]
         assert isinstance(last, CertificatePredicate)
         return [copy for copy in last.copies if copy.id.startswith("media/")]

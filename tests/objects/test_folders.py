@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from domicile.errors import Waiting
-from tests.objects.conftest import Folders, Made, keys
+from tests.objects.conftest import Made, keys
 
 OF_MOVERS = {f"{name}" for number in (2, 4, 6) for name in (f"videos/of-{number}.mp4", f"u/{number}/letter.txt")}
 OF_OTHERS = {f"{name}" for number in (1, 3, 5) for name in (f"videos/of-{number}.mp4", f"u/{number}/letter.txt")}

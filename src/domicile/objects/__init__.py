@@ -25,19 +25,19 @@ import psycopg
 from domicile import sweep
 from domicile.belongings import SUBJECT, ObjectRule
 from domicile.config import Config
-from domicile.errors import Refused, Unclassed, Waiting
+from domicile.errors import Refused, Waiting
 from domicile.events import Listener
 from domicile.host import Host
 from domicile.model import DatasetId, DatasetScope, Digest, Finding, Home, Manifest, Scope, Slice, SliceId
 from domicile.objects import horizon, moving, surveying
-from domicile.objects.belonging import UNDECIDED, Belongs
-from domicile.objects.book import Book, Entry, Standing
+from domicile.objects.book import Book, Standing
 from domicile.objects.claims import Claims
-from domicile.objects.erasing import erase_objects, erase_uploads, upload_digest
+from domicile.objects.erasing import erase_objects, erase_uploads
 from domicile.objects.listing import Sorting, named_by
 from domicile.objects.moving import Ends
 from domicile.objects.opening import open_store, prefix_of
 from domicile.objects.surveying import Surveyed
+from domicile.objects.telling import tell_keys
 from domicile.proof import Copy, Equality, Erased, Measure, Pair
 from domicile.seen import Seen, named
 from domicile.stores.objects import ObjectStore, Observed, RuleKind, Versioning
@@ -163,7 +163,7 @@ class Objects:
     def refuse_undecided(self) -> None:
         """Raise Unclassed while the survey met objects without a rule."""
         for found in self._surveyed.values():
-            surveying.refuse_undecided(found)
+            surveying.refuse_undecided(found, self._folder / f"unruled-{found.store}.txt")
 
     def findings(self) -> tuple[Finding, ...]:
         """What the survey counted."""
@@ -195,13 +195,7 @@ class Objects:
             self._refuse_unfit(ends)
             moving.refuse_same(ends, self._host.entropy(16).hex())
             with self._sorting(ends, scope, self._source.connection, "domicile") as (sorting, _):
-                uploads = [
-                    upload_digest(upload, self._key)
-                    for upload, decision in sorting.uploads(ends.source)
-                    if decision.leaves
-                ]
-                entries = _entries(ends.name, ends.source, sorting)
-                self._book.freeze(ends.name, entries, uploads, gaps=horizon.linked_files(ends.source))
+                surveying.freeze(ends, sorting)
 
     def joined(self, manifest: Manifest) -> Manifest:
         """The manifest with the slices of the objects."""
@@ -262,20 +256,25 @@ class Objects:
         for ends in self._ends:
             with self._late(ends, scope) as is_late:
                 left = horizon.look(ends, is_late)
+            path = self._folder / f"left-{ends.name}.txt"
+            tell_keys(path, left.named)
             held = self._book.standings(ends.name).get(Standing.HELD, 0)
             if left.objects or left.versions or left.uploads:
                 raise Waiting(
                     f"store {ends.name}: {left.objects} objects, {left.versions} older versions and {left.uploads} "
                     f"incomplete uploads of people who moved are there ({held} other than what was compared, "
-                    f"{left.late} came since): stop who writes there, bring home what is younger, remove it, then run "
-                    "`domicile apply` again. `domicile certify` certifies it as it is: `present`"
+                    f"{left.late} came since; their keys are in {path}): stop who writes there, bring home what is "
+                    "younger, remove it, then run `domicile apply` again. `domicile certify` certifies it as it is: "
+                    "`present`"
                 )
 
     def search(self, tokens: sweep.Tokens, scope: Scope, *, now: datetime, listener: Listener) -> Iterator[Seen]:
         """Search each store, and judge its copies."""
         for ends in self._ends:
             with self._late(ends, scope) as is_late:
-                yield named(ends.name, horizon.search(ends, tokens, is_late, now=now, listener=listener))
+                seen, lines = horizon.search(ends, tokens, is_late, now=now, listener=listener)
+            tell_keys(self._folder / f"left-{ends.name}.txt", lines)
+            yield named(ends.name, seen)
 
     @contextmanager
     def _late(self, ends: Ends, scope: Scope) -> Iterator[horizon.IsLate]:
@@ -292,23 +291,6 @@ class Objects:
                 return any(text is not None and claims.who(text) is not None for text in told)
 
             yield is_late
-
-
-def _entries(store: str, objects: ObjectStore, sorting: Sorting) -> Iterator[Entry]:
-    """The objects that go home, as the book lists them; raise Unclassed behind the last one, where one has no rule."""
-    undecided = 0
-    for one in sorting.objects(objects):
-        undecided += one.decision.belongs in UNDECIDED
-        if one.decision.homes:
-            yield Entry(
-                key=one.key, public=one.decision.belongs is Belongs.PUBLIC, leaves=one.decision.leaves,
-                versions=tuple(version.version_id for version in one.history), homes=one.decision.homes,
-            )  # fmt: skip
-    if undecided:
-        raise Unclassed(
-            f"store {store}: {undecided} objects came since the plan that no rule decides; the fence is taken away "
-            f"again. Mend stores.{store}.objects, then run `domicile plan`"
-        )
 
 
 def _naming(scope: Scope, rule: ObjectRule, *, where: str) -> DatasetScope:

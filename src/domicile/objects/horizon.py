@@ -17,6 +17,7 @@ from domicile.events import Advanced, Listener
 from domicile.objects.book import Standing
 from domicile.objects.erasing import upload_digest
 from domicile.objects.moving import Ends
+from domicile.objects.telling import KEYS_TOLD_MAX
 from domicile.seen import Seen
 from domicile.stores.objects import GapKind, ObjectStore, ObjectVersion, Observed, RuleKind, Versioning
 from domicile.stores.objects.copying import histories
@@ -49,10 +50,14 @@ class Left:
     until: datetime | None = None
     for_ever: bool = False
     first: dict[CopyKind, str] = field(default_factory=dict)
+    named: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    """Places and keys, for the operator's own file."""
 
-    def note(self, kind: CopyKind, where: str) -> None:
-        """Remember the first place of a kind."""
+    def note(self, kind: CopyKind, where: str, key: str) -> None:
+        """Remember a place and its key, and the first of a kind."""
         self.first.setdefault(kind, where)
+        if len(self.named) < KEYS_TOLD_MAX:
+            self.named.append((where, key))
 
 
 def place_of(key: bytes, number: int | None = None) -> str:
@@ -93,6 +98,7 @@ def look(ends: Ends, is_late: IsLate) -> Left:
         entry = ends.entry(upload.key)
         if upload_digest(upload, ends.digest_key) in frozen or (entry and entry.leaves) or is_late(upload.key):
             left.uploads += 1
+            left.note(CopyKind.UPLOADS, place_of(upload_digest(upload, ends.digest_key)), upload.key)
     return left
 
 
@@ -107,7 +113,7 @@ def _look_at(ends: Ends, history: Sequence[ObjectVersion], is_late: IsLate, left
     for number, version in enumerate(history, start=1):
         kind = kind_of(ends, version)
         where = place_of(_key(ends, version), number)
-        left.note(kind, where)
+        left.note(kind, where, version.key)
         if kind is CopyKind.LOCKED_VERSIONS:
             left.locked += 1
             head = ends.source.head(version.key, version.version_id)
@@ -233,13 +239,16 @@ def _of_rules(store: ObjectStore) -> Iterator[Outcome]:
         )  # fmt: skip
 
 
-def search(ends: Ends, tokens: sweep.Tokens, is_late: IsLate, *, now: datetime, listener: Listener) -> Seen:
-    """Search all that the store lists for the tokens, and judge its copies."""
+def search(
+    ends: Ends, tokens: sweep.Tokens, is_late: IsLate, *, now: datetime, listener: Listener
+) -> tuple[Seen, list[tuple[str, str]]]:
+    """Search all that the store lists for the tokens, and judge its copies; also places and keys of what was found."""
     copies = copies_of(ends.source, bucket=ends.is_bucket)
-    tally = Tally(tokens.matcher())
+    tally, told = Tally(tokens.matcher()), list[tuple[str, str]]()
     for history in histories(ends.source):
         for number, version in enumerate(history, start=1):
-            _search_version(ends, tally, version, number)
+            if _search_version(ends, tally, version, number) and len(told) < KEYS_TOLD_MAX:
+                told.append((place_of(_key(ends, version), number), version.key))
         listener(Advanced(stage="sweep", units=0, text=f"{ends.name}: an object"))
     for upload in ends.source.uploads():
         spot = Spot(copy_id(CopyKind.UPLOADS), place_of(upload_digest(upload, ends.digest_key)))
@@ -249,20 +258,29 @@ def search(ends: Ends, tokens: sweep.Tokens, is_late: IsLate, *, now: datetime, 
     listed = {copy.id for copy in copies}
     ids = [name for name in (*searched, copy_id(CopyKind.UPLOADS)) if name in listed]
     result = sweep.SearchResult(tokens=tokens.counts, how="object by object", copies=tally.result(ids))
-    outcomes = outcomes_of(ends, look(ends, is_late), copies, now)
-    return Seen(
+    left = look(ends, is_late)
+    outcomes = outcomes_of(ends, left, copies, now)
+    seen = Seen(
         copies=copies, outcomes=outcomes, result=result,
         verdicts=sweep.decide_all(copies, outcomes, result, rows_erased=True),
     )  # fmt: skip
+    return seen, [*told, *left.named]
 
 
-def _search_version(ends: Ends, tally: Tally, version: ObjectVersion, number: int) -> None:
+def _search_version(ends: Ends, tally: Tally, version: ObjectVersion, number: int) -> bool:
+    """Search one version; return whether something was found in it, or couldn't be seen."""
     kind = kind_of(ends, version)
     spot = Spot(copy_id(kind), place_of(_key(ends, version), number))
+    before = tally.standing(spot.copy).found
     tally.search(_name(version.key), spot, offset=0, view=View.NAME)
     tally.add(spot.copy, files=1)
-    if version.is_delete_marker:
-        return
+    if not version.is_delete_marker:
+        _search_content(ends, tally, version, spot)
+    return tally.standing(spot.copy).found > before
+
+
+def _search_content(ends: Ends, tally: Tally, version: ObjectVersion, spot: Spot) -> None:
+    """Search what the version holds, and what goes along with it."""
     try:
         head = ends.source.head(version.key, version.version_id)
         for name, value in (head.traits.metadata + head.traits.tags) if head is not None else ():

@@ -61,8 +61,8 @@ def refuse_same(ends: Ends, nonce: str) -> None:
     """
     for home, store in ends.homes.items():
         key = PROBE + nonce
-        written = store.put(key, (), Traits(), size=0)
         try:
+            store.put(key, (), Traits(), size=0)
             whole, own = ends.prefixes[store.name] + key, ends.prefixes[ends.name]
             seen = {key, whole, whole.removeprefix(own)}
             if any(ends.source.history(one) for one in seen):
@@ -71,7 +71,14 @@ def refuse_same(ends: Ends, nonce: str) -> None:
                     "shows at the source; give home a bucket or folder of its own"
                 )
         finally:
-            store.remove(key, written.version_id)
+            _remove_probes(store)
+
+
+def _remove_probes(store: ObjectStore) -> None:
+    """Also those of runs that were killed here."""
+    for probe in list(store.versions(PROBE)):
+        if not probe.size:
+            store.remove(probe.key, probe.version_id)
 
 
 def copy_home(ends: Ends, *, listener: Listener) -> None:

@@ -9,12 +9,17 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from domicile.errors import Unclassed
 from domicile.model import Finding, Home
 from domicile.objects.belonging import UNDECIDED, Belongs
-from domicile.objects.horizon import RULES, first_free_day
+from domicile.objects.book import Entry
+from domicile.objects.erasing import upload_digest
+from domicile.objects.horizon import RULES, first_free_day, linked_files
 from domicile.objects.listing import Listed, Sorting
+from domicile.objects.moving import Ends
+from domicile.objects.telling import KEYS_TOLD_MAX, tell_keys
 from domicile.stores.objects import ObjectStore, Observed, RuleKind
 
 MENDING = {
@@ -62,13 +67,15 @@ class Surveyed:
     locked: int = 0
     for_ever: int = 0
     until: datetime | None = None
+    told: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    """What is wrong with an object and its key, for the operator's own file."""
 
     def count(self, one: Listed) -> None:
         """Count one object by what becomes of it."""
         decision = one.decision
         self.markers += sum(version.is_delete_marker for version in one.history)
         if decision.belongs in UNDECIDED:
-            self.undecided[decision.belongs] += 1
+            self.doubt(decision.belongs, one.history[0].key)
         elif decision.belongs is Belongs.PUBLIC:
             self.public.add(one, leaves=False)
         elif decision.belongs is Belongs.STAYS:
@@ -76,6 +83,12 @@ class Surveyed:
         for home in decision.homes if decision.belongs is Belongs.MOVES else ():
             leaves = decision.leaves and home == decision.homes[-1]
             self.going.setdefault(home, Share()).add(one, leaves=leaves)
+
+    def doubt(self, what: Belongs, key: str) -> None:
+        """Count an object or upload that a person has to decide on."""
+        self.undecided[what] += 1
+        if len(self.told) < KEYS_TOLD_MAX:
+            self.told.append((what.value, key))
 
 
 def survey(store: ObjectStore, sorting: Sorting, *, may_lock: bool) -> Surveyed:
@@ -85,11 +98,11 @@ def survey(store: ObjectStore, sorting: Sorting, *, may_lock: bool) -> Surveyed:
         found.count(one)
         if may_lock and one.decision.leaves:
             _note_locks(store, one, found)
-    for _, decision in sorting.uploads(store):
+    for upload, decision in sorting.uploads(store):
         found.uploads += 1
         found.uploads_going += decision.leaves
         if decision.belongs in UNDECIDED:
-            found.undecided[decision.belongs] += 1
+            found.doubt(decision.belongs, upload.key)
     found.unmet = sorting.claims.unmet()
     return found
 
@@ -104,17 +117,41 @@ def _note_locks(store: ObjectStore, one: Listed, found: Surveyed) -> None:
             found.until = max(filter(None, (found.until, head.locked_until)))
 
 
-def refuse_undecided(found: Surveyed) -> None:
-    """Raise Unclassed while an object has no rule, or not one (P4)."""
+def freeze(ends: Ends, sorting: Sorting) -> None:
+    """List the objects that go home in the book; raise Unclassed, and list none, where one has no rule."""
+    uploads = [
+        upload_digest(upload, ends.digest_key) for upload, decision in sorting.uploads(ends.source) if decision.leaves
+    ]
+    ends.book.freeze(ends.name, _entries(ends.source, sorting), uploads, gaps=linked_files(ends.source))
+
+
+def _entries(store: ObjectStore, sorting: Sorting) -> Iterator[Entry]:
+    undecided = 0
+    for one in sorting.objects(store):
+        undecided += one.decision.belongs in UNDECIDED
+        if one.decision.homes:
+            yield Entry(
+                key=one.key, public=one.decision.belongs is Belongs.PUBLIC, leaves=one.decision.leaves,
+                versions=tuple(version.version_id for version in one.history), homes=one.decision.homes,
+            )  # fmt: skip
+    if undecided:
+        raise Unclassed(
+            f"store {store.name}: {undecided} objects came since the plan that no rule decides; the fence is taken "
+            "away again. Run `domicile plan`, which says what to write"
+        )
+
+
+def refuse_undecided(found: Surveyed, path: Path) -> None:
+    """Raise Unclassed while an object has no rule, or not one (P4); their keys are told in a private file."""
+    told = tell_keys(path, found.told)
     lines = [
         f"- {count} objects or uploads: {why}; write into stores.{found.store}.objects: {remedy}"
         for what, (why, remedy) in MENDING.items()
         if (count := found.undecided[what])
     ]
-    if lines:
-        raise Unclassed(
-            "\n".join((f"store {found.store}: objects need a rule that domicile.yaml does not give:", *lines))
-        )
+    if lines and told:
+        head = f"store {found.store}: objects need a rule that domicile.yaml does not give; their keys are in {path}:"
+        raise Unclassed("\n".join((head, *lines)))
 
 
 def findings(found: Surveyed) -> Iterator[Finding]:
@@ -170,6 +207,11 @@ def outside(store: ObjectStore, found: Surveyed) -> Iterator[Finding]:
             text=f"{rule.kind.value}{targets}: {seen}" + (f" ({rule.why})" if rule.why else ""),
             remedy="see to it by hand: what lies there stays `unknown`",
         )  # fmt: skip
+    yield Finding(
+        kind="no fence", where=store.name, count=1, rule="said in the certificate",
+        text="nobody is kept from writing objects while they move: what is written between the comparison and the "
+        "removal is held where the store keeps versions, and may be lost where it keeps one",
+    )  # fmt: skip
     yield Finding(
         kind="no restore", where=store.name, count=1, rule="said in the certificate",
         text="objects are read back at home; no restore of them from a backup of home's store is done",
