@@ -173,8 +173,8 @@ def _check_inventory(plan: Mapping[str, Any]) -> None:
     homes = set(plan["homes"].values())
     require(homes <= set(plan["locations"]), "the plan has a home that is no location")
     for copy in plan["copies"]:
-        own = copy["kind"] != "objects" or copy["dataset"] == copy["store"]
-        require(own, f"the plan's copy {copy['id']} is of objects, and of another dataset than its store")
+        own = copy["kind"] != "objects" or (copy["dataset"] == copy["store"] and "." not in copy["store"])
+        require(own, f"the plan's copy {copy['id']} is of objects, and bears another dataset than its store's name")
         require(copy["location"] in plan["locations"], f"the plan's copy {copy['id']} is at no location")
 
 
