@@ -61,7 +61,15 @@ class Clearing:
         refuse_open_fence(self.source)
         erased = self.source.erased()
         slices = [piece for piece in manifest.slices if piece.id not in erased]
-        return self.objects.compared(self.read_both(self.source, self.homes, scope, slices), self.record.listener)
+        equality = self.read_both(self.source, self.homes, scope, slices)
+        if not self.objects:
+            return equality
+        versions = sum(piece.rows for piece in self.objects.slices())
+        with self.record.timed("verify", total=versions, unit="versions") as words:
+            both = self.objects.compared(equality, self.record.listener)
+            differing = sum(not pair.equal for pair in both.private) - sum(not pair.equal for pair in equality.private)
+            words[0] = f"{versions} versions of objects read at both ends, {differing} slices of them differ"
+        return both
 
     def read_both(
         self, source: verify.Readable, homes: Mapping[Home, verify.Readable], scope: Scope, slices: Sequence[Slice]

@@ -54,6 +54,7 @@ from domicile.record import Record
 from domicile.standbys import Standbys
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
+from domicile.stores.postgres.staging import refuse_undecided
 from domicile.surroundings import Surroundings
 from domicile.transfer import transfer
 from domicile.workspace import Workspace
@@ -93,9 +94,7 @@ class Run:
         self.signer = workspace.signer(config.programme.name, host)
         self.record = Record(workspace, self.signer, self.journal, host=host, listener=listener)
         self.ledger, self.last = self.record.ledger, self.record.last
-        self.objects = Objects(
-            config, self.source, self.homes, key=self.key, host=host, base=workspace.base, folder=workspace.folder
-        )
+        self.objects = Objects(config, self.source, self.homes, key=self.key, host=host, workspace=workspace)
         self.clearing = Clearing(
             record=self.record, source=self.source, homes=self.homes, config=config, host=host, objects=self.objects
         )
@@ -147,21 +146,21 @@ class Run:
         if self.ledger.size or self.source.fence_stands():
             raise Refused("a run is under way; `domicile apply` goes on with it, `domicile abandon` gives it up")
         self._approvers()
+        self.objects.forget()
         with self.record.timed("plan") as words:
             catalogue = self.source.catalogue()
             scope = resolve(self.config, catalogue)
             for store in self.homes.values():
                 store.refuse_unless_empty()
             manifest = self.source.survey(scope, beside=self.objects.survey(scope))
+            self.objects.count()
             horizon = self._horizon(scope)
             copies = horizon.inventory()
             plan = make_plan(
                 self.config, self.config_bytes, catalogue, scope, manifest, copies, outside=horizon.outside(),
-                objects=self.objects.findings(), now=self.record.now(),
+                beside=self.objects.planned(), now=self.record.now(),
             )  # fmt: skip
             words[0] = f"{sum(plan.subjects.values())} subjects, {plan.slices} slices, {len(copies)} copies"
-        from domicile.stores.postgres.staging import refuse_undecided  # noqa: PLC0415
-
         refuse_undecided(manifest)
         self.objects.refuse_undecided()
         self.workspace.write(self.workspace.plan, encode_plan(plan))
@@ -210,6 +209,7 @@ class Run:
         plan, plan_bytes = self.load_plan()
         if self._is_certified():
             self.record.listener(Noted(text="finished before; nothing to do"))
+            self.objects.forget()
             self._write_bundle(plan_bytes)
             return
         catalogue = self.source.catalogue()
@@ -325,6 +325,7 @@ class Run:
             except (Undecided, Unclassed):
                 self.source.forget_movers()
                 self.source.drop_staging()
+                self.objects.forget()
                 self.journal.put("plan", "", str)
                 raise
             words[0] = f"{sum(piece.rows for piece in manifest.slices)} rows in {len(manifest.slices)} slices"

@@ -23,7 +23,7 @@ from typing import Any
 import psycopg
 
 from domicile import sweep
-from domicile.belongings import SUBJECT, ObjectRule
+from domicile.belongings import SUBJECT, FolderRule, ObjectRule
 from domicile.config import Config
 from domicile.errors import Refused, Waiting
 from domicile.events import Listener
@@ -31,20 +31,23 @@ from domicile.host import Host
 from domicile.model import DatasetId, DatasetScope, Digest, Finding, Home, Manifest, Scope, Slice, SliceId
 from domicile.objects import horizon, moving, surveying
 from domicile.objects.book import Book, Standing
-from domicile.objects.claims import Claims
+from domicile.objects.claims import Claims, sqlite_faults
 from domicile.objects.erasing import erase_objects, erase_uploads
 from domicile.objects.listing import Sorting, named_by
 from domicile.objects.moving import Ends
 from domicile.objects.opening import open_store, prefix_of
 from domicile.objects.surveying import Surveyed
 from domicile.objects.telling import tell_keys
+from domicile.plan.document import Beside
 from domicile.proof import Copy, Equality, Erased, Measure, Pair
 from domicile.seen import Seen, named
 from domicile.stores.objects import ObjectStore, Observed, RuleKind, Versioning
 from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.names import STAGING
 from domicile.stores.postgres.naming import people, people_at, rows_naming
 from domicile.stores.postgres.session import faults
 from domicile.stores.postgres.source import PostgresSource
+from domicile.workspace import Workspace
 
 KEPT = (Versioning.ON, Versioning.SUSPENDED)
 TEXTS = "S"
@@ -52,7 +55,7 @@ TEXTS = "S"
 
 
 class Objects:
-    """The object stores of one programme; nothing is opened before it is asked for. `folder` is the run's own."""
+    """The object stores of one programme; nothing is opened before it is asked for."""
 
     def __init__(  # noqa: PLR0913 - the file, the databases that say whose what is, and the run's own things
         self,
@@ -62,24 +65,26 @@ class Objects:
         *,
         key: bytes,
         host: Host,
-        base: Path,
-        folder: Path,
+        workspace: Workspace,
     ) -> None:
         self._config = config
         self._source = source
         self._homes = homes
         self._key = key
         self._host = host
-        self._base = base
-        self._folder = folder
-        self._book = Book(folder / "objects.db")
+        self._base = workspace.base
+        self._folder = workspace.folder
+        self._book = Book(self._folder / "objects.db")
+        self._sortings: dict[str, tuple[Sorting, int]] = {}
         self._surveyed: dict[str, Surveyed] = {}
 
     def __bool__(self) -> bool:
         return bool(self._config.object_stores)
 
     def close(self) -> None:
-        """Give the book's file back."""
+        """Give the files back."""
+        for name in tuple(self._sortings):
+            self._drop(name)
         self._book.close()
 
     def forget(self) -> None:
@@ -93,6 +98,7 @@ class Objects:
     def _opened(self, name: str) -> Ends:
         rules = self._config.stores
         homes = {Home(location): store for location, store in self._config.object_homes(name).items()}
+        _refuse_nested(self._config, name, tuple(homes.values()))
         opened = {store: self._open(store) for store in (name, *homes.values())}
         rule = self._config.object_stores[name]
         may_lock = any(
@@ -115,18 +121,30 @@ class Objects:
     # -- plan --------------------------------------------------------------------------------------------------------
 
     def survey(self, scope: Scope) -> Callable[[psycopg.Connection[Any], str], None]:
-        """What counts the objects while the survey's closure stands in a schema."""
+        """What reads whose the objects are while the survey's closure stands in a schema; `count` lists them then."""
 
         def look(connection: psycopg.Connection[Any], schema: str) -> None:
-            self._surveyed = {}
             for ends in self._ends:
                 self._refuse_unfit(ends)
-                with self._sorting(ends, scope, connection, schema) as (sorting, elsewhere):
-                    found = surveying.survey(ends.source, sorting, may_lock=ends.may_lock)
-                found.elsewhere = elsewhere
-                self._surveyed[ends.name] = found
+                self._drop(ends.name)
+                self._sortings[ends.name] = self._sorting(ends, scope, connection, schema)
 
         return look
+
+    def count(self) -> None:
+        """Count what each store lists; no transaction of the source is open meanwhile."""
+        for ends in self._ends:
+            sorting, elsewhere = self._sortings[ends.name]
+            with sqlite_faults():
+                found = surveying.survey(ends.source, sorting, may_lock=ends.may_lock)
+            found.elsewhere = elsewhere
+            self._surveyed[ends.name] = found
+            self._drop(ends.name)
+
+    def _drop(self, name: str) -> None:
+        sorting, _ = self._sortings.pop(name, (None, 0))
+        if sorting is not None:
+            sorting.claims.close()
 
     def _refuse_unfit(self, ends: Ends) -> None:
         """Raise Refused where home can't keep what the source does, before anything is done."""
@@ -141,15 +159,14 @@ class Objects:
                     "versioning on there, or take a store that has it"
                 )
 
-    @contextmanager
     def _sorting(
         self, ends: Ends, scope: Scope, connection: psycopg.Connection[Any], schema: str
-    ) -> Iterator[tuple[Sorting, int]]:
+    ) -> tuple[Sorting, int]:
         """What it takes to say whose the objects are, and how many values of rows name nothing in the store."""
         rules = self._config.object_stores[ends.name].objects
-        with Claims(digest_key=self._key) as claims:
-            elsewhere = 0
-            with faults(self._source.name, "read which rows name objects"):
+        claims, elsewhere = Claims(digest_key=self._key), 0
+        try:
+            with faults(self._source.name, "read which rows name objects"), sqlite_faults():
                 for number, rule in enumerate(rules):
                     if rule.of is not None and rule.column is not None:
                         dataset = _naming(scope, rule, where=f"stores.{ends.name}.objects.{number}")
@@ -157,17 +174,24 @@ class Objects:
                         elsewhere += claims.add(number, rule, rows)
                 if _tells_people(rules):
                     claims.add_people(people(connection, scope, schema))
-            homes = tuple(home for home in scope.homes if home in ends.homes)
-            yield Sorting(rules=rules, claims=claims, homes=homes, digest_key=self._key), elsewhere
+        except BaseException:
+            claims.close()
+            raise
+        homes = tuple(home for home in scope.homes if home in ends.homes)
+        return Sorting(rules=rules, claims=claims, homes=homes, digest_key=self._key), elsewhere
 
     def refuse_undecided(self) -> None:
         """Raise Unclassed while the survey met objects without a rule."""
         for found in self._surveyed.values():
             surveying.refuse_undecided(found, self._folder / f"unruled-{found.store}.txt")
 
-    def findings(self) -> tuple[Finding, ...]:
-        """What the survey counted."""
-        return tuple(finding for found in self._surveyed.values() for finding in surveying.findings(found))
+    def planned(self) -> Beside:
+        """What the survey counted, and how many bytes have to pass."""
+        surveyed = self._surveyed.values()
+        return Beside(
+            findings=tuple(finding for found in surveyed for finding in surveying.findings(found)),
+            bytes=sum(share.bytes for found in surveyed for share in found.shares(len(self._homes))),
+        )
 
     def outside(self) -> Iterator[Finding]:
         """What stays unproven, and what is blocked."""
@@ -194,7 +218,8 @@ class Objects:
                 continue
             self._refuse_unfit(ends)
             moving.refuse_same(ends, self._host.entropy(16).hex())
-            with self._sorting(ends, scope, self._source.connection, "domicile") as (sorting, _):
+            sorting, _ = self._sorting(ends, scope, self._source.connection, STAGING)
+            with sorting.claims, sqlite_faults():
                 surveying.freeze(ends, sorting)
 
     def joined(self, manifest: Manifest) -> Manifest:
@@ -280,7 +305,7 @@ class Objects:
     def _late(self, ends: Ends, scope: Scope) -> Iterator[horizon.IsLate]:
         """What says of a key that nobody froze whether it names a mover; asked of the homes, where these live now."""
         rules = self._config.object_stores[ends.name].objects
-        with Claims(digest_key=self._key) as claims:
+        with Claims(digest_key=self._key) as claims, sqlite_faults():
             if _tells_people(rules):
                 for home, store in self._homes.items():
                     with faults(store.name, "read who moved here"):
@@ -291,6 +316,18 @@ class Objects:
                 return any(text is not None and claims.who(text) is not None for text in told)
 
             yield is_late
+
+
+def _refuse_nested(config: Config, source: str, homes: Sequence[str]) -> None:
+    """Raise Refused where a home's folder is the source's, or lies in or around it, by whatever links."""
+    here = config.stores[source]
+    for name in homes:
+        there = config.stores[name]
+        if not isinstance(here, FolderRule) or not isinstance(there, FolderRule):
+            continue
+        one, other = Path(here.path).resolve(), Path(there.path).resolve()
+        if one.is_relative_to(other) or other.is_relative_to(one):
+            raise Refused(f"stores {source} and {name} lie in one another; give home a folder of its own")
 
 
 def _naming(scope: Scope, rule: ObjectRule, *, where: str) -> DatasetScope:

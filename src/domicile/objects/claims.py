@@ -6,7 +6,8 @@ Kept in a file that SQLite makes for itself and that nobody else can open; it is
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -14,6 +15,7 @@ from typing import Final, Self
 import blake3
 
 from domicile.belongings import ObjectRule
+from domicile.errors import HostFault
 from domicile.model import Home
 from domicile.stores.postgres.naming import Named
 
@@ -24,6 +26,17 @@ PERSON_PURPOSE: Final = b"domicile person's key v1\x00"
 def key_digest(key: str, *, digest_key: bytes) -> bytes:
     """The keyed digest that stands for a key."""
     return blake3.blake3(KEY_PURPOSE + key.encode("utf-8", "surrogateescape"), key=digest_key).digest()
+
+
+@contextmanager
+def sqlite_faults() -> Iterator[None]:
+    """Let SQLite's errors come out as ours: its own file is where the system keeps temporary ones."""
+    try:
+        yield
+    except sqlite3.Error as fault:
+        raise HostFault(
+            f"the list of what rows name can't be kept ({type(fault).__name__}); make room for temporary files (TMPDIR)"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +65,10 @@ class Claims:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop them."""
         self._database.close()
 
     def add(self, number: int, rule: ObjectRule, rows: Iterable[Named]) -> int:

@@ -70,6 +70,10 @@ class Surveyed:
     told: list[tuple[str, str]] = field(default_factory=list, repr=False)
     """What is wrong with an object and its key, for the operator's own file."""
 
+    def shares(self, homes: int) -> tuple[Share, ...]:
+        """All that has to pass: what goes to each home, and what is public once for each."""
+        return (*self.going.values(), *[self.public] * homes)
+
     def count(self, one: Listed) -> None:
         """Count one object by what becomes of it."""
         decision = one.decision
@@ -206,6 +210,11 @@ def outside(store: ObjectStore, found: Surveyed) -> Iterator[Finding]:
             kind="unknown store" if rule.kind in RULES else "lifecycle", where=store.name, count=1,
             text=f"{rule.kind.value}{targets}: {seen}" + (f" ({rule.why})" if rule.why else ""),
             remedy="see to it by hand: what lies there stays `unknown`",
+        )  # fmt: skip
+    for gap in store.gaps():
+        yield Finding(
+            kind="no object", where=store.name, count=gap.count, text=f"{gap.count} {gap.kind.value}: not moved",
+            remedy=gap.remedy,
         )  # fmt: skip
     yield Finding(
         kind="no fence", where=store.name, count=1, rule="said in the certificate",
