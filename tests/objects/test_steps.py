@@ -16,7 +16,7 @@ from domicile.model import Form
 from domicile.objects import erasing
 from domicile.objects.book import Book, Standing
 from domicile.objects.horizon import copies_of, first_free_day, look, outcomes_of
-from domicile.objects.moving import compare_ends, copy_home, pairs_of, slices_of
+from domicile.objects.moving import brought_of, compare_ends, copy_home, pairs_of, slices_of
 from domicile.stores.memory import CrashHere, Faults
 from domicile.stores.objects import Traits, Versioning
 from domicile.stores.objects.memory import Pending
@@ -143,6 +143,15 @@ def test_p1_without_versions_content_replaced_since_it_was_compared_is_held(tmp_
     assert {Standing.GONE: 2, Standing.HELD: 1} == ends.book.standings("media")
 
 
+def test_p1_an_object_of_which_somebody_removed_a_version_since_is_held(tmp_path: Path) -> None:
+    move, ends = _compared(tmp_path)
+    del move.at_source.held["u/2/letter"][0]
+    move.erase(ends)
+    assert [b"second"] == contents(move.at_source)["u/2/letter"]
+    assert {CA: 3} == ends.book.removed("media")
+    assert {Standing.GONE: 2, Standing.HELD: 1} == ends.book.standings("media")
+
+
 def test_p1_an_object_that_home_lost_or_changed_since_is_held(tmp_path: Path) -> None:
     move, ends = _compared(tmp_path)
     del move.at_home.held["videos/of-4"]
@@ -211,6 +220,7 @@ def test_p11_a_locked_version_stays_until_its_day_and_the_rest_of_its_object_goe
     move.erase(ends)
     assert [b"first"] == contents(move.at_source)["u/2/letter"]
     assert {CA: 4} == ends.book.removed("media")
+    assert {Standing.GONE: 2, Standing.LOCKED: 1} == ends.book.standings("media")
     outcome = _outcomes(ends)[CopyKind.LOCKED_VERSIONS]
     assert (Treatment.BLOCKED, first_free_day(until)) == (outcome.treatment, outcome.until)
     assert first_free_day(until) > until.date()  # until noon of a day means: not on that day
@@ -272,6 +282,15 @@ def test_p1_what_differs_at_home_is_no_equality(tmp_path: Path, change: str) -> 
     else:
         with pytest.raises(NotEqual):
             copy_home(ends, listener=lambda _: None)
+
+
+def test_p5_a_comparison_that_breaks_off_leaves_what_was_said_of_the_copy(tmp_path: Path) -> None:
+    _, ends = _compared(tmp_path)
+    before = brought_of(ends)
+    assert before[0].digest == pairs_of(ends)[0].home.digest
+    ends.book.begin_comparing("media")
+    assert before == brought_of(ends)
+    assert before[0].digest != pairs_of(ends)[0].home.digest
 
 
 def test_versions_swapped_at_home_are_no_equality(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ class Objects:
 
     def measures(self) -> Mapping[SliceId, Measure]:
         """What came home, by slice."""
-        return {pair.slice.id: pair.home for ends in self._ends for pair in moving.pairs_of(ends)}
+        return {measure.slice: measure for ends in self._ends for measure in moving.brought_of(ends)}
 
     # -- verify and erase --------------------------------------------------------------------------------------------
 

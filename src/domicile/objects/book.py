@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS object (
   PRIMARY KEY (store, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS going (
   store TEXT, home TEXT, key BLOB, last INTEGER NOT NULL, copied INTEGER NOT NULL DEFAULT 0,
-  bytes INTEGER NOT NULL DEFAULT 0, source TEXT, arrived TEXT, PRIMARY KEY (store, home, key)) WITHOUT ROWID;
+  bytes INTEGER NOT NULL DEFAULT 0, brought TEXT, source TEXT, arrived TEXT,
+  PRIMARY KEY (store, home, key)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS going_key ON going (store, key);
 CREATE TABLE IF NOT EXISTS upload (store TEXT, id BLOB, PRIMARY KEY (store, id)) WITHOUT ROWID;
 """
@@ -175,11 +176,11 @@ class Book:
         )  # fmt: skip
         return int(rows[0][0])
 
-    def copied(self, store: str, key: bytes, home: Home, *, arrived: str, size: int) -> None:
+    def copied(self, store: str, key: bytes, home: Home, *, brought: str, size: int) -> None:
         """An object is at home and was read back; what it is there."""
         self._write(
-            "UPDATE going SET copied = 1, arrived = ?, bytes = ? WHERE store = ? AND key = ? AND home = ?",
-            arrived, size, store, key, home,
+            "UPDATE going SET copied = 1, brought = ?, bytes = ? WHERE store = ? AND key = ? AND home = ?",
+            brought, size, store, key, home,
         )  # fmt: skip
 
     def begin_comparing(self, store: str) -> None:
@@ -202,6 +203,14 @@ class Book:
         """What was read of each object at the source and at that home, in the order of the keys' digests."""
         yield from self._database().execute(
             "SELECT key, coalesce(source, ''), coalesce(arrived, '') FROM going JOIN object USING (store, key)"
+            " WHERE store = ? AND home = ? AND public = ? ORDER BY key",
+            (store, home, public),
+        )
+
+    def brought(self, store: str, home: Home, *, public: bool) -> Iterator[tuple[bytes, str]]:
+        """What each object was at that home as it was copied, in the order of the keys' digests."""
+        yield from self._database().execute(
+            "SELECT key, coalesce(brought, '') FROM going JOIN object USING (store, key)"
             " WHERE store = ? AND home = ? AND public = ? ORDER BY key",
             (store, home, public),
         )

@@ -3,14 +3,14 @@
 Nobody is fenced out of an object store, so what is done to each object is this, in this order (P1):
 
  1. the key is listed: exactly the versions that were compared, no more and no fewer; else it is held, untouched
- 2. each version is read and is what was compared; else it is held
- 3. each home is read and holds the same; else it is held
+ 2. each home is read and holds what was compared; else it is held
+ 3. each version is read, the last of the two reads, and is the same; else it is held
  4. the book says that it is going
  5. each version is removed by its id, oldest first, so that what was hidden never becomes the latest; locked ones stay
  6. the key is listed again: a younger version is held and told, never removed
  7. each home still has it: else all stops, for the two ends are one place
 
-Killed anywhere, 1 to 3 are asked again of what is left, and home of all of it. What is written between 2 and 5
+Killed anywhere, 1 to 3 are asked again of what is left, and home of all of it. What is written between 3 and 5
 under the *same* version id (in stores without versions) is not seen: docs/stores.md says so.
 """
 
@@ -108,6 +108,9 @@ def _may_go(ends: Ends, entry: Entry, key: str, history: Sequence[ObjectVersion]
         return False
     if not set(ids) <= expected.keys():
         return False
+    whole = object_digest(entry.digests, ends.digest_key)
+    if any(read_at_home(ends, key, len(entry.versions), home) != whole for home in entry.homes):
+        return False
     try:
         for version in history:
             measure = measure_version(ends.source, version, digest_key=ends.digest_key)
@@ -115,8 +118,7 @@ def _may_go(ends: Ends, entry: Entry, key: str, history: Sequence[ObjectVersion]
                 return False
     except WorldChanged:
         return False
-    whole = object_digest(entry.digests, ends.digest_key)
-    return all(read_at_home(ends, key, len(entry.versions), home) == whole for home in entry.homes)
+    return True
 
 
 def _refuse_lost(ends: Ends, entry: Entry, key: str) -> None:

@@ -112,8 +112,8 @@ def _copy(
         return  # people who stay go on writing what is public; how many are missing is told
     measures = [one.measure for one in copied]
     size = sum(one.bytes for one in measures)
-    arrived = object_digest([version_digest(one, ends.digest_key) for one in measures], ends.digest_key)
-    ends.book.copied(ends.name, entry.key, home, arrived=arrived, size=size)
+    brought = object_digest([version_digest(one, ends.digest_key) for one in measures], ends.digest_key)
+    ends.book.copied(ends.name, entry.key, home, brought=brought, size=size)
     listener(Advanced(stage="objects", units=len(copied), bytes=size, text=f"{ends.name} to {home}"))
 
 
@@ -183,6 +183,17 @@ def pairs_of(ends: Ends) -> tuple[Pair, ...]:
         found.append(
             Pair(slice=piece, source=_measure(piece, source, ends), home=_measure(piece, arrived, ends))
         )  # fmt: skip
+    return tuple(found)
+
+
+def brought_of(ends: Ends) -> tuple[Measure, ...]:
+    """What came home, slice by slice, from the book."""
+    found = []
+    for piece in slices_of(ends):
+        meter = _meter(ends.digest_key)
+        for key, digest in ends.book.brought(ends.name, piece.home, public=piece.form is Form.SKELETON):
+            meter.update(key + _bytes(digest))
+        found.append(_measure(piece, meter, ends))
     return tuple(found)
 
 

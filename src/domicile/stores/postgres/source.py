@@ -86,7 +86,7 @@ class PostgresSource:
         with self._session.apart() as connection, snapshot(connection, self.scope, self._key, self.name) as view:
             yield view
 
-    def survey(self, scope: Scope, *, beside: staging.Beside | None = None) -> Manifest:
+    def survey(self, scope: Scope, *, beside: staging.Look | None = None) -> Manifest:
         """Count the closure; nothing stays behind. `beside` reads more by it, before it is gone."""
         with faults(self.name, "survey the closure"):
             return staging.survey(self.connection, scope, digest_key=self._key, beside=beside)

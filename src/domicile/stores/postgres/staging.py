@@ -52,12 +52,12 @@ MEMORY = {"work_mem": "128MB", "maintenance_work_mem": "256MB"}  # of the server
 MANIFEST = TypeAdapter(Manifest)
 
 
-Beside = Callable[[psycopg.Connection[Any], str], None]
+Look = Callable[[psycopg.Connection[Any], str], None]
 """Reads more by the closure that stands in a schema, before it is gone again."""
 
 
 def survey(
-    connection: psycopg.Connection[Any], scope: Scope, *, digest_key: bytes, beside: Beside | None = None
+    connection: psycopg.Connection[Any], scope: Scope, *, digest_key: bytes, beside: Look | None = None
 ) -> Manifest:
     """Compute the closure in a transaction that is rolled back; return what it counted."""
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
