@@ -425,6 +425,9 @@ def _wrong_object_store(config: Config, name: str, store: ObjectStoreRule) -> It
         if location not in homes or there.count(location) != 1:
             wrong = f"{there.count(location)} stores" if location in homes else "that is no home, but a store"
             yield f"stores.{name}: at {location}, {wrong} with `home_of: {name}`; each home needs one, others none"
+    for other, home in config.stores.items():
+        if isinstance(store, BucketRule) and isinstance(home, FolderRule) and home.home_of == name:
+            yield f"stores.{other}: a folder keeps no versions and no content types; {name} needs a bucket at home"
     for number, rule in enumerate(store.objects):
         if rule.of is not None and rule.of not in config.datasets:
             yield f"stores.{name}.objects.{number}.of: {rule.of} is not in `datasets`"

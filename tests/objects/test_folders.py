@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from domicile.cli.moving import _would_erase
 from domicile.errors import BadFile, Refused, Unclassed, Waiting
 from domicile.objects import erasing, moving
 from domicile.run import Stage
+from domicile.status import read_status
 from tests.objects.conftest import RULES, Folders, Made, keys
 
 OF_MOVERS = {name for number in (2, 4, 6) for name in (f"videos/of-{number}.mp4", f"u/{number}/letter.txt")}
@@ -29,6 +31,9 @@ def test_objects_go_home_with_the_rows_and_leave_the_source(folders: Made) -> No
     assert "1 objects (1 versions, 17 bytes) stay, and go to each home" in shown
     assert keys(made.media) == before.keys()
     made.programme.clear_again()
+    with made.programme.opened() as opened:
+        assert ("media", "ca", 6, 0) in _would_erase(opened)[0]
+        assert "6 private rows and 6 versions of objects in 3 slices" in " ".join(read_status(opened).lines)
     assert OF_MOVERS <= keys(made.media)  # P2: nothing goes before it is cleared, and said yes to
     made.programme.apply(yes=True)
     assert OF_OTHERS | ALSO_STAY == keys(made.media)
@@ -151,6 +156,27 @@ def test_with_people_moving_while_they_write_objects_are_refused_by_the_file(fol
     file = made.programme.folder / "domicile.yaml"
     file.write_text(file.read_text() + "cutover: {}\n")
     with pytest.raises(BadFile, match="objects can't be moved while people write yet"):
+        made.programme.plan()
+
+
+def test_a_folder_is_no_home_for_a_bucket(folders: Made) -> None:
+    made = folders(fill=False)
+    file = made.programme.folder / "domicile.yaml"
+    bucket = "kind: s3\n    endpoint: https://s3.example\n    bucket: b\n    key_id: env:K\n    secret: env:S"
+    file.write_text(
+        file.read_text().replace(
+            f"kind: files\n    location: here\n    path: {made.media}", f"{bucket}\n    location: here"
+        )
+    )
+    with pytest.raises(BadFile, match="a folder keeps no versions and no content types; media needs a bucket"):
+        made.programme.plan()
+
+
+def test_p1_a_home_whose_folder_lies_in_the_sources_by_a_link_is_refused(folders: Made) -> None:
+    made = folders()
+    made.home.rmdir()
+    made.home.symlink_to(made.media / "u", target_is_directory=True)
+    with pytest.raises(Refused, match="lie in one another"):
         made.programme.plan()
 
 
