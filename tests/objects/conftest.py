@@ -92,6 +92,15 @@ def keys(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+def written(folder: Path, rules: str, *, source: str = "nowhere", home: str = "nowhere") -> Programme:
+    """A programme whose objects lie in two folders; without databases it is a file only."""
+    stores = (
+        f"  media:\n    kind: files\n    location: here\n    path: {folder / 'media'}\n    objects:{rules}"
+        f"  media-ca: {{kind: files, location: ca, path: {folder / 'media-ca'}, home_of: media}}\n"
+    )
+    return make(folder / "programme", stores + PERSON + DATASETS, source=source, homes={"CA": home})
+
+
 Made = Callable[..., Folders]
 
 
@@ -105,11 +114,7 @@ def folders(pg18: EmbeddedServer, database: Databases, tmp_path: Path) -> Made:
         media, away = tmp_path / "media", tmp_path / "media-ca"
         media.mkdir()
         away.mkdir()
-        stores = (
-            f"  media:\n    kind: files\n    location: here\n    path: {media}\n    objects:{rules}"
-            f"  media-ca: {{kind: files, location: ca, path: {away}, home_of: media}}\n"
-        )
-        programme = make(tmp_path / "programme", stores + PERSON + DATASETS, source=source, homes={"CA": home})
+        programme = written(tmp_path, rules, source=source, home=home)
         made = Folders(programme=programme, source=source, media=media, home=away)
         if fill:
             for number in range(1, PEOPLE + 1):
