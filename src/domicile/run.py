@@ -321,7 +321,7 @@ class Run:
         with self.record.timed("freeze") as words:
             try:
                 manifest = self.source.freeze(scope)
-                self.objects.freeze(scope)
+                self.objects.freeze(scope, begun=bool(self.ledger.size))
             except (Undecided, Unclassed):
                 self.source.forget_movers()
                 self.source.drop_staging()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from domicile.cli.moving import _would_erase
-from domicile.errors import Refused, Unclassed, Waiting
+from domicile.errors import BadFile, Refused, Unclassed, Waiting
 from domicile.objects import erasing, moving
 from domicile.run import Stage
 from domicile.status import read_status
@@ -63,6 +63,8 @@ def test_p5_killed_in_copy_and_in_erase_and_p1_what_changed_is_held(
     _killed_at(made, monkeypatch, erasing, "_remove", times=3, yes=True)
     there = keys(made.media) & OF_MOVERS
     assert 1 < len(there) < len(OF_MOVERS)
+    _without_the_book(made)
+    assert there == keys(made.media) & OF_MOVERS
     with pytest.raises(Waiting, match="2 objects, 0 older versions and 0 incomplete uploads") as waiting:
         made.programme.apply(yes=True)
     told = made.programme.workspace.folder / "left-media.txt"
@@ -78,6 +80,16 @@ def test_p5_killed_in_copy_and_in_erase_and_p1_what_changed_is_held(
     for data in _evidence(made):
         assert b"letter.txt" not in data
     assert late.exists()
+
+
+def _without_the_book(made: Folders) -> None:
+    """What the objects' book says can't be found out again: without it nothing goes on."""
+    path = made.programme.workspace.folder / "objects.db"
+    content = path.read_bytes()
+    path.unlink()
+    with pytest.raises(BadFile, match="put it back from a copy of this run"):
+        made.programme.apply(yes=True)
+    path.write_bytes(content)
 
 
 def _killed_at(

@@ -211,9 +211,14 @@ class Objects:
 
     # -- freeze and transfer -----------------------------------------------------------------------------------------
 
-    def freeze(self, scope: Scope) -> None:
-        """List the objects in the book, once; raise Unclassed, and list none, where one has no rule."""
+    def freeze(self, scope: Scope, *, begun: bool) -> None:
+        """List the objects in the book, once; raise Unclassed, and list none, where one has no rule.
+
+        Where the log has `begun`, they were listed; BadFile where the book doesn't know of it.
+        """
         for ends in self._ends:
+            if begun:
+                self._book.refuse_lost(ends.name)
             if self._book.is_frozen(ends.name):
                 continue
             self._refuse_unfit(ends)
@@ -222,29 +227,35 @@ class Objects:
             with sorting.claims, sqlite_faults():
                 surveying.freeze(ends, sorting)
 
+    def _known(self) -> Iterator[Ends]:
+        """The stores, each with its objects in the book."""
+        for ends in self._ends:
+            self._book.refuse_lost(ends.name)
+            yield ends
+
     def joined(self, manifest: Manifest) -> Manifest:
         """The manifest with the slices of the objects."""
         return replace(manifest, slices=(*manifest.slices, *self.slices()))
 
     def slices(self) -> tuple[Slice, ...]:
         """The frozen objects that go home, as slices."""
-        return tuple(piece for ends in self._ends for piece in moving.slices_of(ends))
+        return tuple(piece for ends in self._known() for piece in moving.slices_of(ends))
 
     def transfer(self, listener: Listener) -> None:
         """Bring all of them home that are not there."""
-        for ends in self._ends:
+        for ends in self._known():
             moving.copy_home(ends, listener=listener)
 
     def measures(self) -> Mapping[SliceId, Measure]:
         """What came home, by slice."""
-        return {measure.slice: measure for ends in self._ends for measure in moving.brought_of(ends)}
+        return {measure.slice: measure for ends in self._known() for measure in moving.brought_of(ends)}
 
     # -- verify and erase --------------------------------------------------------------------------------------------
 
     def compared(self, equality: Equality, listener: Listener) -> Equality:
         """The equality with the objects' slices, read at both ends now; without those of which some are erased."""
         pairs: list[Pair] = []
-        for ends in self._ends:
+        for ends in self._known():
             if not self._began(ends):
                 moving.compare_ends(ends, listener=listener)
                 pairs.extend(moving.pairs_of(ends))
@@ -261,7 +272,7 @@ class Objects:
 
     def erase(self, removing: Callable[[str, int, bool], None], listener: Listener) -> None:
         """Erase what leaves; announced already but for uploads, of which `removing` is told by copy."""
-        for ends in self._ends:
+        for ends in self._known():
             erase_objects(ends, listener=listener)
 
             def told(count: int, *, done: bool, name: str = ends.name) -> None:
@@ -278,7 +289,7 @@ class Objects:
 
     def refuse_waiting(self, scope: Scope) -> None:
         """Raise Waiting while something of movers is there that a person can still bring home or remove."""
-        for ends in self._ends:
+        for ends in self._known():
             with self._late(ends, scope) as is_late:
                 left = horizon.look(ends, is_late)
             path = self._folder / f"left-{ends.name}.txt"
@@ -295,7 +306,7 @@ class Objects:
 
     def search(self, tokens: sweep.Tokens, scope: Scope, *, now: datetime, listener: Listener) -> Iterator[Seen]:
         """Search each store, and judge its copies."""
-        for ends in self._ends:
+        for ends in self._known():
             with self._late(ends, scope) as is_late:
                 seen, lines = horizon.search(ends, tokens, is_late, now=now, listener=listener)
             tell_keys(self._folder / f"left-{ends.name}.txt", lines)

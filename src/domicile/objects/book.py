@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from domicile.errors import HostFault
+from domicile.errors import BadFile, HostFault
 from domicile.model import Home
 
 _TABLES: Final = """
@@ -201,19 +201,19 @@ class Book:
 
     def ends(self, store: str, home: Home, *, public: bool) -> Iterator[tuple[bytes, str, str]]:
         """What was read of each object at the source and at that home, in the order of the keys' digests."""
-        yield from self._database().execute(
+        yield from self._stream(
             "SELECT key, coalesce(source, ''), coalesce(arrived, '') FROM going JOIN object USING (store, key)"
             " WHERE store = ? AND home = ? AND public = ? ORDER BY key",
-            (store, home, public),
-        )
+            store, home, public,
+        )  # fmt: skip
 
     def brought(self, store: str, home: Home, *, public: bool) -> Iterator[tuple[bytes, str]]:
         """What each object was at that home as it was copied, in the order of the keys' digests."""
-        yield from self._database().execute(
+        yield from self._stream(
             "SELECT key, coalesce(brought, '') FROM going JOIN object USING (store, key)"
             " WHERE store = ? AND home = ? AND public = ? ORDER BY key",
-            (store, home, public),
-        )
+            store, home, public,
+        )  # fmt: skip
 
     def not_compared(self, store: str) -> int:
         """How many private objects were not met at the source while both ends were compared."""
@@ -264,8 +264,22 @@ class Book:
         except sqlite3.Error as fault:
             raise self._fault(fault) from None
 
+    def _stream(self, query: str, *values: object) -> Iterator[Any]:
+        try:
+            yield from self._database().execute(query, values)
+        except sqlite3.Error as fault:
+            raise self._fault(fault) from None
+
     def _write(self, query: str, *values: object) -> None:
         self._rows(query, *values)
+
+    def refuse_lost(self, store: str) -> None:
+        """Raise BadFile where the store's objects aren't listed here: the file was lost, or put back from before."""
+        if not self.is_frozen(store):
+            raise BadFile(
+                f"{self._path} doesn't list the objects of {store} any more; put it back from a copy of this run: "
+                "without it nothing can be erased, and nothing said of what is left"
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
