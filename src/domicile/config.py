@@ -272,19 +272,20 @@ class Config(FileModel):
     @property
     def object_stores(self) -> dict[str, ObjectStoreRule]:
         """The object stores that data leaves, by name."""
-        return {name: store for name, store in self._objects.items() if store.home_of is None}
+        return {name: store for name, store in self.buckets_and_folders.items() if store.home_of is None}
 
     def object_homes(self, source: str) -> dict[str, str]:
         """Home location → the object store there that takes the objects of `source`."""
         wanted = set(self.policy.homes.values())
         return {
             store.location: name
-            for name, store in self._objects.items()
+            for name, store in self.buckets_and_folders.items()
             if store.home_of == source and store.location in wanted
         }
 
     @property
-    def _objects(self) -> dict[str, ObjectStoreRule]:
+    def buckets_and_folders(self) -> dict[str, ObjectStoreRule]:
+        """All object stores, those of homes as well, by name."""
         return {name: store for name, store in self.stores.items() if isinstance(store, BucketRule | FolderRule)}
 
     @property

@@ -9,6 +9,7 @@ import pytest
 from domicile.cli.moving import _would_erase
 from domicile.errors import BadFile, Refused, Unclassed, Waiting
 from domicile.objects import erasing, moving
+from domicile.predicates import ErasurePredicate, Phase
 from domicile.run import Stage
 from domicile.status import read_status
 from tests.objects.conftest import RULES, Folders, Made, keys
@@ -50,7 +51,7 @@ def test_objects_go_home_with_the_rows_and_leave_the_source(folders: Made) -> No
     assert "that objects of media can be restored at home: none was" in audited.stdout
 
 
-def test_p5_killed_in_copy_and_in_erase_and_p1_what_changed_is_held(
+def test_p5_p7_killed_in_copy_and_in_erase_and_p1_what_changed_is_held(
     folders: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = folders()
@@ -63,6 +64,8 @@ def test_p5_killed_in_copy_and_in_erase_and_p1_what_changed_is_held(
     _killed_at(made, monkeypatch, erasing, "_remove", times=3, yes=True)
     there = keys(made.media) & OF_MOVERS
     assert 1 < len(there) < len(OF_MOVERS)
+    stated = [one for one in made.statements() if isinstance(one, ErasurePredicate) and one.dataset == "media"]
+    assert [Phase.INTENT] == [one.phase for one in stated]  # P7
     _without_the_book(made)
     assert there == keys(made.media) & OF_MOVERS
     with pytest.raises(Waiting, match="2 objects, 0 older versions and 0 incomplete uploads") as waiting:

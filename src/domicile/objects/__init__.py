@@ -96,7 +96,7 @@ class Objects:
         return tuple(self._opened(name) for name in self._config.object_stores)
 
     def _opened(self, name: str) -> Ends:
-        rules = self._config.stores
+        rules = self._config.buckets_and_folders
         homes = {Home(location): store for location, store in self._config.object_homes(name).items()}
         _refuse_nested(self._config, name, tuple(homes.values()))
         opened = {store: self._open(store) for store in (name, *homes.values())}
@@ -107,7 +107,7 @@ class Objects:
         return Ends(
             source=opened[name],
             homes={home: opened[store] for home, store in homes.items()},
-            prefixes={store: prefix_of(rules[store]) for store in opened},  # type: ignore[arg-type]
+            prefixes={store: prefix_of(rules[store]) for store in opened},
             book=self._book,
             is_bucket=rule.kind == "s3",
             may_lock=may_lock,
@@ -115,8 +115,7 @@ class Objects:
         )
 
     def _open(self, name: str) -> ObjectStore:
-        rule = self._config.stores[name]
-        return open_store(name, rule, host=self._host, base=self._base)  # type: ignore[arg-type]
+        return open_store(name, self._config.buckets_and_folders[name], host=self._host, base=self._base)
 
     # -- plan --------------------------------------------------------------------------------------------------------
 
