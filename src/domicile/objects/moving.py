@@ -7,12 +7,13 @@ versions in their order, that of a slice over the objects in the order of their 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import blake3
 
-from domicile.errors import Refused, WorldChanged
+from domicile.errors import Locked, Refused, WorldChanged
 from domicile.events import Advanced, Listener
 from domicile.model import DatasetId, Digest, Form, Home, Slice, SliceId
 from domicile.objects.book import Book, Entry, Sum
@@ -75,10 +76,11 @@ def refuse_same(ends: Ends, nonce: str) -> None:
 
 
 def _remove_probes(store: ObjectStore) -> None:
-    """Also those of runs that were killed here."""
+    """Also those of runs that were killed here. A home that locks whatever comes keeps an empty one until its day."""
     for probe in list(store.versions(PROBE)):
         if not probe.size:
-            store.remove(probe.key, probe.version_id)
+            with suppress(Locked):
+                store.remove(probe.key, probe.version_id)
 
 
 def copy_home(ends: Ends, *, listener: Listener) -> None:
