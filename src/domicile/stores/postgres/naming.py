@@ -14,7 +14,8 @@ from psycopg import sql
 
 from domicile.model import DatasetScope, Fate, Form, Home, Scope
 from domicile.stores.postgres.closure import EVERYWHERE
-from domicile.stores.postgres.names import STAGING, key_match, movers_of, relation, source_of, staged
+from domicile.stores.postgres.names import STAGING, column, key_match, movers_of, relation, source_of, staged
+from domicile.stores.postgres.paths import same_person
 
 LINES_AT_ONCE: Final = 10_000
 
@@ -32,9 +33,9 @@ class Named:
 
 
 def rows_naming(
-    connection: psycopg.Connection[Any], dataset: DatasetScope, column: str, schema: str = STAGING
+    connection: psycopg.Connection[Any], dataset: DatasetScope, naming: str, schema: str = STAGING
 ) -> Iterator[Named]:
-    """Read what every row of the dataset names in this column, once for each of its owners; psycopg's errors pass."""
+    """Read what each row names in the column `naming`, once for each of its owners; psycopg's errors pass."""
     if not dataset.owned:
         lines: sql.Composable = sql.SQL("SELECT NULL::text AS part, NULL::text AS fate WHERE false")
         match: sql.Composable = sql.SQL("true")
@@ -46,7 +47,7 @@ def rows_naming(
     query = sql.SQL(
         "SELECT d.{column}::text, m.part, m.fate FROM {rows} AS d LEFT JOIN ({lines}) AS m ON {match}"
         " WHERE d.{column} IS NOT NULL"
-    ).format(column=sql.Identifier(column), rows=source_of(dataset), lines=lines, match=match)
+    ).format(column=sql.Identifier(naming), rows=source_of(dataset), lines=lines, match=match)
     for value, part, fate in _lines(connection, query):
         home = Home(part) if part is not None else None
         yield Named(value=str(value), home=home, stays=home is None or fate == Fate.KEEP.value)
@@ -58,10 +59,11 @@ def people(
     """Read every person's key as text, of the market's own kind, and their home; None for who stays."""
     kind = scope.kinds[0]
     query = sql.SQL(
-        "SELECT p.{key}::text, s.home FROM {people} AS p LEFT JOIN {movers} AS s ON s.key = p.{key}"
+        "SELECT p.{key}::text, s.home FROM {people} AS p LEFT JOIN {movers} AS s ON {same}"
     ).format(
         people=source_of(scope.dataset(kind.dataset)), key=sql.Identifier(kind.key),
         movers=movers_of(kind.dataset, schema),
+        same=same_person(scope, kind.dataset, column("s", "key"), column("p", kind.key)),
     )  # fmt: skip
     for text, home in _lines(connection, query):
         yield str(text), Home(home) if home is not None else None
