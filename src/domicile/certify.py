@@ -25,6 +25,7 @@ from domicile.predicates import (
     SweepPredicate,
     is_frozen,
     keys_told,
+    object_stores,
     slices_of,
     still_standing,
 )
@@ -102,7 +103,8 @@ def _judge(
     for copy in judged:
         _require_backed(copy, facts)
     if roll_up(copy.verdict for copy in judged) is not Verdict.PRESENT:
-        _require_all_erased(slices, facts)
+        _require_all_erased([one for one in slices if one.dataset not in object_stores(plan)], facts)
+    _require_objects_told(plan, slices, judged, facts)
     return judged
 
 
@@ -136,6 +138,19 @@ def _require_all_erased(slices: Sequence[PlannedSlice], facts: _Facts) -> None:
             )
     if facts.sweep is not None and facts.sweep.rows.hits:
         raise EvidenceFault("certificate: the sweep found rows by query, so a copy is `present`; erase them")
+
+
+def _require_objects_told(
+    plan: PlanPredicate, slices: Sequence[PlannedSlice], judged: Sequence[JudgedCopy], facts: _Facts
+) -> None:
+    """Objects that are not erased as planned are some copy's of their store: locked, held or present."""
+    for planned in slices:
+        if planned.dataset in object_stores(plan) and facts.erased.get(planned.id, (0, 0))[0] != planned.erase.delete:
+            mine = {copy.id for copy in plan.copies if copy.store == planned.dataset}
+            if not any(copy.id in mine and copy.verdict in _MAY_HOLD_RESIDUE for copy in judged):
+                raise EvidenceFault(
+                    f"certificate: slice {planned.id} is not erased as planned, and no copy of that store says so"
+                )
 
 
 def _count(slices: Sequence[PlannedSlice], facts: _Facts) -> Mapping[str, Mapping[str, Counts]]:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from domicile import cutover, erase, guarding, sealed, stating, verify
+from domicile import carrying, cutover, erase, guarding, sealed, stating, verify
 from domicile.config import Config
 from domicile.errors import BadFile, NoClearance, NotEqual, Waiting
 from domicile.events import Advanced
 from domicile.host import Host
 from domicile.keys import Signer, parse_vkey
 from domicile.model import Form, Home, Manifest, Scope, Slice, State
+from domicile.objects import Objects
 from domicile.predicates import ApprovalRule, ApproverKey, ClearancePredicate, EqualityPredicate, ErasurePredicate
 from domicile.proof import Clearance, Equality, Erased, Restore
 from domicile.record import Record
@@ -39,6 +40,7 @@ class Clearing:
     homes: Mapping[Home, PostgresHome]
     config: Config
     host: Host
+    objects: Objects
     living: Callable[[Slice], Living] | None = None
     """Where homes live already: what is asked of a home that is no longer what was compared."""
 
@@ -59,7 +61,15 @@ class Clearing:
         refuse_open_fence(self.source)
         erased = self.source.erased()
         slices = [piece for piece in manifest.slices if piece.id not in erased]
-        return self.read_both(self.source, self.homes, scope, slices)
+        equality = self.read_both(self.source, self.homes, scope, slices)
+        if not self.objects:
+            return equality
+        versions = sum(piece.rows for piece in self.objects.slices())
+        with self.record.timed("verify", total=versions, unit="versions") as words:
+            both = self.objects.compared(equality, self.record.listener)
+            differing = sum(not pair.equal for pair in both.private) - sum(not pair.equal for pair in equality.private)
+            words[0] = f"{versions} versions of objects read at both ends, {differing} slices of them differ"
+        return both
 
     def read_both(
         self, source: verify.Readable, homes: Mapping[Home, verify.Readable], scope: Scope, slices: Sequence[Slice]
@@ -146,8 +156,10 @@ class Clearing:
         groups = tuple(erase.order(scope, manifest.slices))
         if not yes:
             rows = sum(piece.delete + piece.blank for _, _, group in groups for piece in group)
+            versions = sum(piece.delete for _, _, group in self.objects.leaving() for piece in group)
             derived = [str(item.id) for item in scope.derived if not item.view]
             also = f", and all rows of {', '.join(derived)}" if derived else ""
+            also += f", and {versions} versions of objects" if versions else ""
             raise Waiting(
                 f"cleared, and nothing erased yet: {rows} rows of {len({name for name, *_ in groups})} datasets{also}; "
                 "`domicile erase` lists them, `domicile apply --yes` erases them"
@@ -171,6 +183,7 @@ class Clearing:
                 rows += sum(item.deleted + item.blanked for item in done)
                 self.record.state(stating.erasure_outcome(intent, done))
             words[0] = f"{rows} rows deleted or blanked at the source, nothing else touched"
+        carrying.erase(self.record, self.objects, clearance)
         self.record.journal.put("rows_left", self.source.remaining(), int)
         self.record.journal.put("erased_at", self.host.now(), datetime)
         self._lead_home(scope)

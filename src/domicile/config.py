@@ -16,18 +16,11 @@ from pydantic import (
     model_validator,
 )
 
+from domicile.belongings import BucketRule, FolderRule
 from domicile.catalogue import TableName
+from domicile.custody import AnyKeys, AroundRule, CopiesRule, FileKeysRule, RepositoryRule
 from domicile.errors import BadFile
-from domicile.rules import (
-    DatasetRule,
-    Decide,
-    EncryptedRule,
-    FileKeysRule,
-    FileModel,
-    PathHops,
-    Pause,
-    TokenKeysRule,
-)
+from domicile.rules import DatasetRule, Decide, FileModel, PathHops, Pause
 from domicile.tree import load_tree, read_bytes
 
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
@@ -54,47 +47,8 @@ class StoreRule(FileModel):
     files: Literal["auto", "sql"] = "auto"
 
 
-class CopiesRule(FileModel):
-    """A folder of copies of the store `of`: its archived WAL, or its dumps.
-
-    Of the source: `removed_by` says who removes those made before the erasure: `apply` waits for the operator, or does
-    it itself; those that have to be kept until a day are `blocked-until` that day. Dumps of a home are its backups: the
-    newest one has to hold what home holds before anything is erased. What is `encrypted` isn't removed: its key is
-    destroyed.
-    """
-
-    kind: Literal["archive", "dumps"]
-    location: str
-    of: str
-    path: Annotated[str, Field(min_length=1, max_length=4096)]
-    removed_by: Literal["operator", "engine"] = "operator"
-    keep_until: date | None = None
-    encrypted: EncryptedRule | None = None
-
-
-AnyKeys = Annotated[FileKeysRule | TokenKeysRule, Field(discriminator="kind")]
-
-
-class RepositoryRule(FileModel):
-    """A stanza of a pgBackRest repository that holds backups and archived WAL of the source.
-
-    `config` is pgBackRest's own configuration on this machine, `user` as whom it is run when we are root, `scratch`
-    where a backup is restored to be searched.
-    """
-
-    kind: Literal["pgbackrest"]
-    location: str
-    of: str
-    stanza: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-    config: Annotated[str, Field(min_length=1, max_length=4096)] = "/etc/pgbackrest/pgbackrest.conf"
-    user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$")] | None = None
-    scratch: Annotated[str, Field(min_length=1, max_length=4096)] = "/var/tmp"  # noqa: S108 - made private there
-    removed_by: Literal["operator", "engine"] = "operator"
-    keep_until: date | None = None
-
-
-AroundRule = CopiesRule | RepositoryRule
-AnyStore = Annotated[StoreRule | CopiesRule | RepositoryRule, Field(discriminator="kind")]
+ObjectStoreRule = BucketRule | FolderRule
+AnyStore = Annotated[StoreRule | AroundRule | ObjectStoreRule, Field(discriminator="kind")]
 
 
 class EvidenceRule(FileModel):
@@ -306,6 +260,25 @@ class Config(FileModel):
         return {name: store for name, store in self.stores.items() if isinstance(store, CopiesRule)}
 
     @property
+    def object_stores(self) -> dict[str, ObjectStoreRule]:
+        """The object stores that data leaves, by name."""
+        return {name: store for name, store in self.buckets_and_folders.items() if store.home_of is None}
+
+    def object_homes(self, source: str) -> dict[str, str]:
+        """Home location → the object store there that takes the objects of `source`."""
+        wanted = set(self.policy.homes.values())
+        return {
+            store.location: name
+            for name, store in self.buckets_and_folders.items()
+            if store.home_of == source and store.location in wanted
+        }
+
+    @property
+    def buckets_and_folders(self) -> dict[str, ObjectStoreRule]:
+        """All object stores, those of homes as well, by name."""
+        return {name: store for name, store in self.stores.items() if isinstance(store, BucketRule | FolderRule)}
+
+    @property
     def home_stores(self) -> dict[str, str]:
         """Home location → the store there that takes the source's data, for the homes that the policy names."""
         wanted = set(self.policy.homes.values())
@@ -321,6 +294,7 @@ def _dangling(config: Config) -> Iterator[str]:
     yield from _wrong_names(config)
     yield from _wrong_stores(config)
     yield from _wrong_homes(config)
+    yield from _wrong_objects(config)
     yield from _wrong_public(config)
     yield from _wrong_keys(config)
     exceptions = {rule.id for rule in config.policy.exceptions}
@@ -367,7 +341,7 @@ def _wrong_around(config: Config) -> Iterator[str]:
     yield from _wrong_repositories(config)
     paths: dict[str, str] = {}
     for name, store in config.stores.items():
-        if not isinstance(store, CopiesRule):
+        if not isinstance(store, CopiesRule | FolderRule):
             continue
         if not store.path.startswith("/"):
             yield f"stores.{name}.path: {store.path} is not absolute; write it from / on"
@@ -376,7 +350,7 @@ def _wrong_around(config: Config) -> Iterator[str]:
             if place.startswith(path) or path.startswith(place):
                 yield f"stores.{name}.path: lies in, or around, the path of {other}; each file belongs to one store"
         paths[name] = place
-        if store.of != config.source:
+        if isinstance(store, CopiesRule) and store.of != config.source:
             yield from _wrong_backups(config, name, store)
 
 
@@ -432,6 +406,42 @@ def _wrong_homes(config: Config) -> Iterator[str]:
     unknown = config.policy.unknown_market
     if unknown not in ("in-scope", "stay") and unknown not in config.policy.homes:
         yield f"policy.unknown_market: {unknown} is neither `in-scope`, `stay`, nor a market of policy.homes"
+
+
+def _wrong_objects(config: Config) -> Iterator[str]:
+    """What is wrong with object stores: one at each home for each that data leaves, and rules of datasets that are."""
+    sources = config.object_stores
+    if sources and config.cutover is not None:
+        yield (
+            f"stores.{next(iter(sources))}: objects can't be moved while people write yet; leave `cutover` out, or the "
+            "store, and move its objects by another programme"
+        )
+    for name, store in sources.items():
+        yield from _wrong_object_store(config, name, store)
+    for name, other in config.stores.items():
+        if isinstance(other, BucketRule | FolderRule) and other.home_of and other.home_of not in sources:
+            yield f"stores.{name}.home_of: {other.home_of} is not in `stores`, or no object store that data leaves"
+
+
+def _wrong_object_store(config: Config, name: str, store: ObjectStoreRule) -> Iterator[str]:
+    homes = set(config.policy.homes.values())
+    if store.location in homes:
+        yield f"stores.{name}.location: {store.location} is a home; a home's own objects stay, so leave the store out"
+    there = [
+        other.location
+        for other in config.stores.values()
+        if isinstance(other, BucketRule | FolderRule) and other.home_of == name
+    ]
+    for location in sorted(homes | set(there)):
+        if location not in homes or there.count(location) != 1:
+            wrong = f"{there.count(location)} stores" if location in homes else "that is no home, but a store"
+            yield f"stores.{name}: at {location}, {wrong} with `home_of: {name}`; each home needs one, others none"
+    for other, home in config.stores.items():
+        if isinstance(store, BucketRule) and isinstance(home, FolderRule) and home.home_of == name:
+            yield f"stores.{other}: a folder keeps no versions and no content types; {name} needs a bucket at home"
+    for number, rule in enumerate(store.objects):
+        if rule.of is not None and rule.of not in config.datasets:
+            yield f"stores.{name}.objects.{number}.of: {rule.of} is not in `datasets`"
 
 
 def _wrong_public(config: Config) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Cut-over and clearance: from the fence on home is the authority, and only here an erasure is permitted (P2).
 
 A clearance is made from an equality that was read under a fence, from approvals by k of n keys over exactly that
-equality, and from restores that were really done and read back equal. There is no other way to make one.
+equality, and from restores that were really done and read back equal. There is no other way to make one. Of objects no
+backup is restored; the plan and the certificate say so (ADR 0030).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 
 from domicile.config import Approvals
 from domicile.errors import NoClearance, NotEqual, Waiting
-from domicile.model import Home, SliceId
+from domicile.model import Form, Home, SliceId
 from domicile.proof import Clearance, Equality, Measure, Restore
 
 
@@ -25,6 +26,8 @@ def refuse_unequal(equality: Equality) -> None:
         parts.append(f"{len(slices)} slices differ ({', '.join(slices[:3])}…)")
     if strays:
         parts.append(f"home holds rows that nothing sends there ({', '.join(strays[:3])}…)")
+    if any(pair.slice.form is Form.OBJECTS for pair in equality.private if not pair.equal):
+        parts.append("of objects `domicile apply` brings again what is missing, and tells what is other")
     raise NotEqual(f"{'; '.join(parts)}: `domicile verify` names the keys, `domicile verify --repair` mends them")
 
 
@@ -46,7 +49,8 @@ def await_approvals(rule: Approvals, given: Sequence[str], *, equality_sha256: s
 
 def prove_restore(equality: Equality, home: Home, restored: Sequence[Measure]) -> tuple[Measure, ...]:
     """Check what was read from the restored backup of `home` against the equality; raise NoClearance if it differs."""
-    proven = {pair.slice.id: pair.home for pair in equality.private if pair.slice.home == home}
+    rows = [pair for pair in equality.private if pair.slice.form is not Form.OBJECTS]
+    proven = {pair.slice.id: pair.home for pair in rows if pair.slice.home == home}
     seen = {measure.slice: measure for measure in restored}
     for slice_id, measure in proven.items():
         again = seen.get(slice_id)
@@ -77,7 +81,7 @@ def clear(
     await_approvals(rule, approvers, equality_sha256=statement)
     restored = {measure.slice: measure.digest for restore in restores for measure in restore.measures}
     for pair in equality.private:
-        if restored.get(pair.slice.id) != pair.home.digest:
+        if pair.slice.form is not Form.OBJECTS and restored.get(pair.slice.id) != pair.home.digest:
             raise NoClearance(f"{pair.slice.id}: no restore at home holds it; run `domicile apply` again")
     return Clearance(
         statement=statement,

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from domicile.config import Config, CopiesRule
+from domicile.config import Config
+from domicile.custody import CopiesRule, EncryptedRule, FileKeysRule
 from domicile.errors import NoClearance, NotPermitted, StoreFault
 from domicile.events import Noted
 from domicile.host import Host
 from domicile.model import Finding
 from domicile.predicates import ErasurePredicate, KeyPhase, KeyStanding, Phase, key_finding, keys_told
 from domicile.record import Record
-from domicile.rules import EncryptedRule, FileKeysRule
 from domicile.stores.around import Custody
 from domicile.stores.around.conditions import Ground, Key
 from domicile.stores.around.dumps import Database

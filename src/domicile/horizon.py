@@ -1,8 +1,8 @@
 """The horizon: every copy of the source, listed for the plan, emptied after the erase, searched, and judged.
 
-The server's side is `stores.postgres.horizon`, the folders around it are `surroundings`, the search is `sweep`; this
-joins them for one source. Nothing is
-ever left out: what the plan listed gets a verdict, and a copy that appeared since is named as not proven (P3, P11).
+The server's side is `stores.postgres.horizon`, the folders around it are `surroundings`, object stores are `objects`,
+the search is `sweep`; this joins them for one source. Nothing is ever left out: what the plan listed gets a verdict,
+and a copy that appeared since is named as not proven (P3, P11).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from domicile import sweep
 from domicile.config import Config
 from domicile.events import Advanced, Listener, Noted
 from domicile.model import Finding, Home, Scope
+from domicile.objects import Objects
 from domicile.predicates import SweepPredicate, SweptCopy, SweptRows, SweptTokens
 from domicile.proof import Copy, CopyVerdict, Verdict
 from domicile.seen import Seen, named
@@ -72,10 +73,12 @@ class Horizon:
         *,
         standbys: Standbys,
         around: Surroundings,
+        objects: Objects,
         listener: Listener,
     ) -> None:
         self._standbys = standbys
         self._around = around
+        self._objects = objects
         self._source = source
         self._scope = scope
         self._config = config
@@ -96,7 +99,8 @@ class Horizon:
             )
             for copy in self._copies()
         )  # fmt: skip
-        return (*own, *self._standbys.inventory(self._tables, self._derived), *self._around.inventory())
+        return (*own, *self._standbys.inventory(self._tables, self._derived), *self._around.inventory(),
+                *self._objects.inventory())  # fmt: skip
 
     def outside(self) -> tuple[Finding, ...]:
         """What the server says lies elsewhere and no store of the file holds, and what has to be kept for a while."""
@@ -119,7 +123,7 @@ class Horizon:
             )
             for name, day in self._around.blocked()
         )  # fmt: skip
-        return (*unknown, *blocked, *self._around.foreseen())
+        return (*unknown, *blocked, *self._around.foreseen(), *self._objects.outside())
 
     def treat(
         self,
@@ -152,6 +156,7 @@ class Horizon:
     def refuse_waiting(self, treated: Treated) -> None:
         """Raise Waiting while a person has to remove something around the server."""
         self._around.refuse_waiting(treated.around)
+        self._objects.refuse_waiting(self._scope)
 
     def _treat_server(self) -> tuple[server.Outcome, ...]:
 
@@ -204,6 +209,7 @@ class Horizon:
             named(self._source.name, Seen(copies=copies, outcomes=outcomes, result=result, verdicts=verdicts)),
             *self._standbys.search(tokens, treated.standbys, self._tables, self._derived),
             *self._around.search(tokens, treated.around, planned, removed=removed),
+            *self._objects.search(tokens, self._scope, now=now, listener=self._listener),
         )
         by_copy = {verdict.copy: verdict for one in seen for verdict in one.verdicts}
         if rows_left:

@@ -334,6 +334,8 @@ class Form(StrEnum):
     PRIVATE = "private"
     SHARED = "shared"
     KEPT = "kept"
+    OBJECTS = "objects"
+    """No rows: versions of objects, of an object store. They go home whole."""
 
 
 class Fate(StrEnum):

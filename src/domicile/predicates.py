@@ -385,6 +385,11 @@ KINDS: Final[Mapping[str, type[Predicate]]] = {
 }
 
 
+def object_stores(plan: PlanPredicate) -> frozenset[str]:
+    """The object stores of a plan: their slices are of objects, and bear the store's name as dataset."""
+    return frozenset(copy.store for copy in plan.copies if copy.kind == "objects" and copy.dataset == copy.store)
+
+
 def slices_of(statements: Iterable[Predicate]) -> tuple[PlannedSlice, ...]:
     """The slices that are to go, of a log in its order: those of the last freeze, else those of the plan."""
     slices: tuple[PlannedSlice, ...] = ()

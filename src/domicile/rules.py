@@ -6,7 +6,6 @@ Pydantic models.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -262,39 +261,3 @@ class DatasetRule(FileModel):
     def sharing(self) -> Shared | None:
         """The rule for rows of several subjects, or None when the file gives none."""
         return self.subjects.shared if self.subjects else self.shared
-
-
-class FileKeysRule(FileModel):
-    """A key service that is a folder: in it a folder for each key, in that a PEM file for each generation.
-
-    `copies` are all other folders in which its keys lie; `forgets` is the operator's word that the medium keeps nothing
-    of what was overwritten: memory, or a disk without snapshots that writes in place.
-    """
-
-    kind: Literal["file"]
-    path: Annotated[str, Field(min_length=1, max_length=4096)]
-    copies: Annotated[tuple[str, ...], Field(max_length=32)]
-    forgets: bool = False
-
-
-class TokenKeysRule(FileModel):
-    """A key service behind PKCS#11: the maker's library, the token's label, and its pin by reference.
-
-    `copies` are the labels of all other tokens that hold its keys; `forgets`, of a token that is a program, is the
-    operator's word that its files go nowhere else and nothing is kept of a key that it destroyed.
-    """
-
-    kind: Literal["pkcs11"]
-    module: Annotated[str, Field(min_length=1, max_length=4096)]
-    token: Annotated[str, Field(min_length=1, max_length=32)]
-    pin: str
-    copies: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=32)], ...], Field(max_length=32)]
-    forgets: bool = False
-
-
-class EncryptedRule(FileModel):
-    """The key under which all of a folder is encrypted, and since when nothing lay there in plain."""
-
-    service: str
-    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    since: date

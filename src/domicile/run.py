@@ -19,13 +19,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from domicile import guarding, sealed, stating
+from domicile import carrying, guarding, sealed, stating
 from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.clearing import Clearing, approval_rule
 from domicile.config import Config
 from domicile.destroying import Destroying
-from domicile.errors import Refused, Undecided, WorldChanged
+from domicile.errors import Refused, Unclassed, Undecided, WorldChanged
 from domicile.events import Listener, Noted, silent
 from domicile.guarding import Guarded
 from domicile.horizon import Horizon, Judged, Treated
@@ -33,6 +33,7 @@ from domicile.host import Host
 from domicile.journal import Journal
 from domicile.live import Live
 from domicile.model import Home, Manifest, Scope, State
+from domicile.objects import Objects
 from domicile.plan.document import (
     PLAN_BYTES_MAX,
     Plan,
@@ -46,7 +47,6 @@ from domicile.predicates import (
     ApprovalRule,
     CertificatePredicate,
     ErasurePredicate,
-    FindingPredicate,
     Predicate,
 )
 from domicile.proof import Copy, Fence
@@ -54,6 +54,7 @@ from domicile.record import Record
 from domicile.standbys import Standbys
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
+from domicile.stores.postgres.staging import refuse_undecided
 from domicile.surroundings import Surroundings
 from domicile.transfer import transfer
 from domicile.workspace import Workspace
@@ -94,7 +95,10 @@ class Run:
         self.record = Record(workspace, self.signer, self.journal, host=host, listener=listener)
         self.ledger, self.last = self.record.ledger, self.record.last
         self.destroying = Destroying(config=config, record=self.record, host=host, base=workspace.base)
-        self.clearing = Clearing(record=self.record, source=self.source, homes=self.homes, config=config, host=host)
+        self.objects = Objects(config, self.source, self.homes, key=self.key, host=host, workspace=workspace)
+        self.clearing = Clearing(
+            record=self.record, source=self.source, homes=self.homes, config=config, host=host, objects=self.objects
+        )
         self.live: Live | None = None
         if config.cutover is not None:
             self.live = Live(
@@ -123,6 +127,7 @@ class Run:
         self.source.close()
         for store in self.homes.values():
             store.close()
+        self.objects.close()
         self.journal.close()
 
     def _dsn(self, store: str) -> str:
@@ -142,22 +147,23 @@ class Run:
         if self.ledger.size or self.source.fence_stands():
             raise Refused("a run is under way; `domicile apply` goes on with it, `domicile abandon` gives it up")
         self._approvers()
+        self.objects.forget()
         with self.record.timed("plan") as words:
             catalogue = self.source.catalogue()
             scope = resolve(self.config, catalogue)
             for store in self.homes.values():
                 store.refuse_unless_empty()
-            manifest = self.source.survey(scope)
+            manifest = self.source.survey(scope, beside=self.objects.survey(scope))
+            self.objects.count()
             horizon = self._horizon(scope)
             copies = horizon.inventory()
             plan = make_plan(
                 self.config, self.config_bytes, catalogue, scope, manifest, copies, outside=horizon.outside(),
-                now=self.record.now(),
+                beside=self.objects.planned(), now=self.record.now(),
             )  # fmt: skip
             words[0] = f"{sum(plan.subjects.values())} subjects, {plan.slices} slices, {len(copies)} copies"
-        from domicile.stores.postgres.staging import refuse_undecided  # noqa: PLC0415
-
         refuse_undecided(manifest)
+        self.objects.refuse_undecided()
         self.workspace.write(self.workspace.plan, encode_plan(plan))
         return plan
 
@@ -171,6 +177,7 @@ class Run:
             around=Surroundings(
                 self.source, self.config, host=self.host, listener=listener, keys=self.destroying
             ),
+            objects=self.objects,
         )  # fmt: skip
 
     def _copies(self, scope: Scope) -> tuple[Copy, ...]:
@@ -208,6 +215,7 @@ class Run:
                 self.journal.forget(name)
         if self._is_certified():
             self.record.listener(Noted(text="finished before; nothing to do"))
+            self.objects.forget()
             self._write_bundle(plan_bytes)
             return
         catalogue = self.source.catalogue()
@@ -319,9 +327,11 @@ class Run:
         with self.record.timed("freeze") as words:
             try:
                 manifest = self.source.freeze(scope)
-            except Undecided:
+                self.objects.freeze(scope, begun=bool(self.ledger.size))
+            except (Undecided, Unclassed):
                 self.source.forget_movers()
                 self.source.drop_staging()
+                self.objects.forget()
                 self.journal.put("plan", "", str)
                 raise
             words[0] = f"{sum(piece.rows for piece in manifest.slices)} rows in {len(manifest.slices)} slices"
@@ -334,7 +344,12 @@ class Run:
             return
         sha256 = _sha256(plan_bytes)
         predicate = stating.plan_statement(
-            sha256, plan, self.config, manifest, copies=self._copies(scope), approvals=self._approvers()
+            sha256,
+            plan,
+            self.config,
+            self.objects.joined(manifest),
+            copies=self._copies(scope),
+            approvals=self._approvers(),
         )
         self.record.state_all([predicate, *stating.finding_statements(sha256, manifest)])
 
@@ -353,6 +368,7 @@ class Run:
                 rows += sum(measure.rows for measure in measures)
             self.source.limit_sequences(shares=shares)
             words[0] = f"{rows} rows at home"
+        carrying.bring(self.record, self.objects, scope.homes)
 
     def under_way(self) -> tuple[Scope, Manifest]:
         """Scope and frozen manifest of the run, for `verify` and `status`; raise Refused when nothing is frozen."""
@@ -385,7 +401,7 @@ class Run:
             sealed.refuse_unopened(self.record)
         with self.record.timed("sweep") as words:
             judged = horizon.search(
-                tokens, treated, planned=planned, removed=self._removed(), canaries=len(set(canaries)),
+                tokens, treated, planned=planned, removed=stating.removed(self.ledger.statements()), canaries=len(set(canaries)),
                 rows_left=self.journal.get("rows_left", int) or 0, now=self.record.now(), plan=self.ledger.plan().plan,
             )  # fmt: skip
             words[0] = f"{judged.sweep.tokens.searched} values looked for, {judged.hits} copies hold some"
@@ -409,13 +425,6 @@ class Run:
         """State what goes from a folder before it goes, and that it is gone (P7)."""
         self.record.state(stating.removal_statement(self.ledger.plan().plan, copy, things, done=done))
 
-    def _removed(self) -> tuple[str, ...]:
-        """The copies whose removal the log tells of."""
-        found = (recorded.predicate for recorded in self.ledger.statements())
-        return tuple(
-            one.where for one in found if isinstance(one, FindingPredicate) and one.kind == stating.TO_BE_REMOVED
-        )
-
     def _canaries(self) -> tuple[str, ...]:
         reference = self.config.policy.canaries
         text = self.host.secret(reference, base=self.workspace.base) if reference else ""
@@ -429,6 +438,7 @@ class Run:
                 not_proven=(*judged.not_proven, *sealed.not_opened(self.record)), issued_at=self.record.now(),
             )  # fmt: skip
             self.record.state(certificate)
+            self.objects.forget()
             self._write_bundle(plan_bytes)
             words[0] = f"verdict {certificate.verdict.value}"
 
@@ -469,6 +479,7 @@ class Run:
         self.source.unlimit_sequences()
         self.source.forget_movers()
         self.source.drop_staging()
+        self.objects.forget()
         self.journal.put("plan", "", str)
         return True
 

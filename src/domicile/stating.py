@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from domicile.canaries import Seal
 from domicile.cohorts import Cohort
 from domicile.config import Config
+from domicile.ledger import Recorded
 from domicile.model import Form, Home, Manifest, Slice, SliceId
 from domicile.plan.document import Plan
 from domicile.predicates import (
@@ -37,6 +38,8 @@ from domicile.predicates import (
 )
 from domicile.proof import Clearance, Copy, Equality, Erased, Fence, Measure, Restore
 
+STATED = (Form.WHOLE, Form.OBJECTS)
+"""What is somebody's, in a move at once."""
 FENCE_TEXT = "row triggers (always) in the source database on every dataset whose rows are owned"
 
 
@@ -50,7 +53,7 @@ def plan_statement(  # noqa: PLR0913 - what people signed, and what was frozen
     approvals: ApprovalRule,
     live: bool = False,
 ) -> PlanPredicate:
-    """State the plan with the slices as they were frozen under the fence; only whole rows are anybody's.
+    """State the plan with the slices as they were frozen under the fence; only whole rows and objects are anybody's.
 
     A `live` move names no slices yet: `freeze_statement` does, when everybody is at home.
     """
@@ -66,7 +69,7 @@ def plan_statement(  # noqa: PLR0913 - what people signed, and what was frozen
             name: Place(country=place.country, operator=place.operator) for name, place in config.locations.items()
         },
         approvals=approvals,
-        slices=() if live else tuple(_planned(piece) for piece in manifest.slices if piece.form is Form.WHOLE),
+        slices=() if live else tuple(_planned(piece) for piece in manifest.slices if piece.form in STATED),
         copies=tuple(
             PlannedCopy(
                 id=copy.id,
@@ -121,11 +124,17 @@ def removal_statement(plan: str, copy: str, things: int, *, done: bool) -> Findi
     return FindingPredicate(plan=plan, kind=kind, where=copy, count=things, text=text)
 
 
+def removed(log: Iterable[Recorded]) -> tuple[str, ...]:
+    """The copies whose removal the log tells of."""
+    found = (recorded.predicate for recorded in log)
+    return tuple(one.where for one in found if isinstance(one, FindingPredicate) and one.kind == TO_BE_REMOVED)
+
+
 def transfer_statements(
     plan: str, home: Home, slices: Sequence[Slice], measures: Mapping[SliceId, Measure]
 ) -> Iterator[TransferPredicate]:
     """State what was copied home, a statement a dataset."""
-    private = [piece for piece in slices if piece.form is Form.WHOLE]
+    private = [piece for piece in slices if piece.form in STATED]
     for dataset in dict.fromkeys(piece.dataset for piece in private):
         moved = tuple(
             MovedSlice(

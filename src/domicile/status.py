@@ -22,6 +22,7 @@ from domicile.predicates import (
     Predicate,
     SweepPredicate,
     is_frozen,
+    object_stores,
     people_at_home,
     slices_of,
     still_standing,
@@ -104,8 +105,10 @@ def _frozen(plan: PlanPredicate, statements: Sequence[Predicate]) -> Iterator[st
     if unnamed or not is_frozen(statements):
         yield f"no slices are frozen yet; plan {plan.plan[:16]}…"
         return
-    rows = sum(piece.rows for piece in slices)
-    yield f"frozen: {rows:,} private rows in {len(slices)} slices; plan {plan.plan[:16]}…"
+    versions = sum(piece.rows for piece in slices if piece.dataset in object_stores(plan))
+    rows = sum(piece.rows for piece in slices) - versions
+    objects = f" and {versions:,} versions of objects" if versions else ""
+    yield f"frozen: {rows:,} private rows{objects} in {len(slices)} slices; plan {plan.plan[:16]}…"
 
 
 def _last(recorded: Sequence[Recorded], kind: type[Predicate]) -> Recorded | None:

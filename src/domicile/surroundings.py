@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import LiteralString
 
 from domicile import sweep
-from domicile.config import AroundRule, Config, CopiesRule, RepositoryRule
+from domicile.config import Config
+from domicile.custody import AroundRule, CopiesRule, EncryptedRule, RepositoryRule
 from domicile.destroying import Destroying
 from domicile.errors import StoreFault, Waiting
 from domicile.events import Listener, Noted
 from domicile.host import Host
 from domicile.model import Finding
 from domicile.proof import Copy
-from domicile.rules import EncryptedRule
 from domicile.seen import Seen, named
 from domicile.stores.around import Around, Boundary, Custody
 from domicile.stores.around.archive import Archive

@@ -124,7 +124,8 @@ def repair(
     slices that are still to leave the source are copied again (P1).
     """
     copied = removed = 0
-    for pair in equality.pairs:
+    rows = [pair for pair in equality.pairs if pair.slice.dataset in {dataset.id for dataset in scope.datasets}]
+    for pair in rows:  # objects are brought again by the next `apply`
         if not pair.equal and (pair.slice.leaves or not home_lives):
             with source.snapshot() as view:
                 homes[pair.slice.home].reload(pair.slice, _feeder(view, pair.slice))

@@ -66,6 +66,11 @@ class Case:
         """The last freeze or cohort, which voids what was compared before it; 0 in a move at once."""
         return max((one.index for kind in ("cohort/v1", "freeze/v1") for one in self.of(kind)), default=0)
 
+    @property
+    def object_stores(self) -> frozenset[str]:
+        """The stores whose slices are of objects; such a slice bears the store's name as dataset."""
+        return frozenset(copy["store"] for copy in self.plan["copies"] if copy["kind"] == "objects")
+
     def slices_at(self, index: int) -> Mapping[str, Mapping[str, Any]]:
         """The slices that are named before a statement: those of the last freeze, else the plan's."""
         named = [self.statements[0], *(freeze for freeze in self.of("freeze/v1") if freeze.index < index)]

@@ -43,6 +43,7 @@ def check_verdicts(case: Case) -> None:
     )
     if worst != "present":
         _check_nothing_left(case, swept)
+    _check_objects(case)
 
 
 def check_counts(case: Case) -> None:
@@ -149,8 +150,22 @@ def _check_nothing_left(case: Case, sweep: Statement | None) -> None:
     require(frozen, "people went in cohorts and nothing was frozen after it, but no copy is called present")
     gone = erased(case)
     for planned in case.slices.values():
+        if planned["dataset"] in case.object_stores:
+            continue
         wanted = (planned["erase"]["delete"], planned["erase"]["blank"])
         whole = gone.get(planned["id"], (0, 0)) == wanted
         require(whole, f"slice {planned['id']} is not erased as planned, but no copy is called present")
     rows = sweep.predicate["rows"]["hits"] if sweep else 0
     require(rows == 0, f"the sweep found {rows} rows by query, but no copy is called present")
+
+
+def _check_objects(case: Case) -> None:
+    """Check 19 goes on: objects that are not erased as planned show in some copy of their store."""
+    gone = erased(case)
+    verdicts = {copy["id"]: copy["verdict"] for copy in case.statements[-1].predicate["copies"]}
+    for planned in case.slices.values():
+        store = planned["dataset"]
+        if store in case.object_stores and gone.get(planned["id"], (0, 0))[0] != planned["erase"]["delete"]:
+            mine = [verdicts[copy["id"]] for copy in case.plan["copies"] if copy["store"] == store]
+            told = any(verdict in MAY_HOLD_RESIDUE for verdict in mine)
+            require(told, f"slice {planned['id']} is not erased as planned, but no copy of {store} is called held")

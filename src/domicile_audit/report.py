@@ -55,18 +55,19 @@ def say_proven(case: Case) -> tuple[str, ...]:
         *say_cohorts(case),
         *(f"the last freeze lists {len(case.slices)} slices" for _ in case.of("freeze/v1")[-1:]),
         f"it asks for {plan['approvals']['threshold']} of {len(plan['approvals']['of'])} approvals",
-        f"{totals['moved']} rows were stated equal at source and home under a fence",
+        f"{totals['moved']} {_what(case)} were stated equal at source and home under a fence",
     ]
     for clearance in case.of("clearance/v1"):
         names = sorted(
             a.predicate["approver"] for a in case.of("approval/v1") if a.sha256 in clearance.predicate["approvals"]
         )
         lines.append(f"the erasure of {len(clearance.predicate['slices'])} slices was approved by {', '.join(names)}")
-        lines.append("before it, those slices were stated as read back from restored backups of home")
+        but = f", but for those of objects ({', '.join(sorted(case.object_stores))})" if case.object_stores else ""
+        lines.append(f"before it, those slices were stated as read back from restored backups of home{but}")
     if case.of("erasure/v1"):
         lines.append(
-            f"{totals['deleted']} rows deleted, {totals['blanked']} blanked, {totals['kept']} kept: announced, "
-            "cleared, and within the plan"
+            f"{totals['deleted']} {_what(case)} deleted, {totals['blanked']} blanked, {totals['kept']} kept: "
+            "announced, cleared, and within the plan"
         )
     sweep = last_sweep(case)
     if sweep is not None:
@@ -89,6 +90,11 @@ def _totals(case: Case) -> Counter[str]:
     return totals
 
 
+def _what(case: Case) -> str:
+    """What is counted: rows, and versions of objects where there are such slices."""
+    return "rows and versions of objects" if case.object_stores else "rows"
+
+
 def say_not_proven(case: Case) -> tuple[str, ...]:
     """What no check can establish, and what the programme itself calls open."""
     certificate = case.statements[-1].predicate
@@ -97,7 +103,9 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
     if not case.of("erasure/v1"):
         lines.append("that anything was erased: no erasure is in the log")
     elif kept:
-        lines.append(f"that home alone holds what went there: {kept} rows are kept at the source too, as planned")
+        lines.append(
+            f"that home alone holds what went there: {kept} {_what(case)} are kept at the source too, as planned"
+        )
     for copy in certificate["copies"]:
         if copy["verdict"] != BEST:
             until = f" {copy['until']}" if copy["until"] else ""
@@ -112,6 +120,10 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
         lines.append(f"{sweep.predicate['tokens']['not_searchable']} values were not searchable")
     if case.of("cohort/v1"):
         lines.append("how long people waited: the waits are those of the engine's clock")
+    if case.object_stores:
+        names = ", ".join(sorted(case.object_stores))
+        lines.append(f"that objects of {names} can be restored at home: none was")
+        lines.append(f"that nobody wrote to {names} meanwhile: the fence is one of the database")
     if case.policy is None:
         lines.append("who holds the keys: they were taken from the bundle itself (give --trust POLICY)")
     lines += [

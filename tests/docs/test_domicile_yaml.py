@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from domicile import config, rules, tree
+from domicile import belongings, config, custody, rules, tree
 from domicile.errors import BadFile
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "domicile-yaml.md"
@@ -24,11 +24,14 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "policy.public": config.PublicRule,
     "locations": config.Location,
     "stores": config.StoreRule,
-    "stores of copies": config.CopiesRule,
-    "encrypted": rules.EncryptedRule,
-    "key services: files": rules.FileKeysRule,
-    "key services: tokens": rules.TokenKeysRule,
-    "stores of pgBackRest": config.RepositoryRule,
+    "stores of copies": custody.CopiesRule,
+    "encrypted": custody.EncryptedRule,
+    "key services: files": custody.FileKeysRule,
+    "key services: tokens": custody.TokenKeysRule,
+    "stores of pgBackRest": custody.RepositoryRule,
+    "buckets": belongings.BucketRule,
+    "folders of objects": belongings.FolderRule,
+    "objects": belongings.ObjectRule,
     "subject": config.SubjectRule,
     "subject.market": config.Market,
     "subject.market.evidence": config.EvidenceRule,
@@ -77,6 +80,8 @@ def spell(value: object) -> str:
         return str(value.value)
     if isinstance(value, tuple):
         return str(list(value))
+    if value == "":
+        return "empty"
     return {str({}): "{}"}.get(str(value), str(value))
 
 
@@ -88,11 +93,11 @@ def test_every_key_and_default_is_documented(title: str) -> None:
 def test_every_model_has_a_section() -> None:
     models = {
         kind
-        for module in (config, rules)
+        for module in (config, belongings, rules)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
     }
-    assert models - {rules.FileModel} == set(SECTIONS.values())
+    assert models - {rules.FileModel, belongings.ObjectsRule} == set(SECTIONS.values())
 
 
 def test_every_word_of_a_closed_set_is_explained() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from domicile.custody import CopiesRule
 from domicile.errors import NoClearance, Waiting
 from domicile.predicates import (
     CertificatePredicate,
@@ -98,9 +99,11 @@ def lock(pg18: EmbeddedServer, database: Databases, tmp_path: Path) -> Lock:
 def _announce_early(made: Locked, public: Public) -> None:
     """P2: whoever asks for it, no key goes before something was erased under a clearance."""
     with made.world.programme.opened() as opened:
-        rule = opened.config.around["dumps"].encrypted
-        assert rule
-        announce = opened._keys().announcing("dumps", rule)
+        folder = opened.config.around["dumps"]
+        assert isinstance(folder, CopiesRule)
+        assert folder.encrypted
+        rule = folder.encrypted
+        announce = opened.destroying.announcing("dumps", rule)
         with pytest.raises(NoClearance, match="no erasure is in the log"):
             announce((generation_of(public),), KeyPhase.INTENT)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from domicile import config
+from domicile.custody import CopiesRule, FileKeysRule, TokenKeysRule
 from domicile.errors import BadFile
-from domicile.rules import FileKeysRule, TokenKeysRule
 
 FILE = """
 version: 1
@@ -35,7 +35,9 @@ datasets:
 
 def test_the_file_says_under_which_key_of_which_service_a_folder_is_encrypted() -> None:
     parsed = config.load(FILE.encode())
-    rule = parsed.around["dumps"].encrypted
+    folder = parsed.around["dumps"]
+    assert isinstance(folder, CopiesRule)
+    rule = folder.encrypted
     assert rule
     assert ("hsm", "backups-us", "2019-01-01") == (rule.service, rule.key, str(rule.since))
     hsm, desk = parsed.key_services["hsm"], parsed.key_services["desk"]

@@ -119,7 +119,7 @@ def _around(archive: Path, dumps: Path) -> str:
     )
 
 
-def _programme(folder: Path, canaries: tuple[str, ...], host: Host, *, around: str, cutover: str) -> None:
+def _programme(folder: Path, canaries: tuple[str, ...], host: Host, *, around: str = "", cutover: str = "") -> None:
     """Put the example's domicile.yaml there, with approvers' keys and the canaries beside it."""
     source = Path(str(example("stack").__file__)).parent / "domicile.yaml"
     deadline = host.now().date() + timedelta(days=DEADLINE_DAYS)

@@ -337,11 +337,11 @@ def erase(
 
 
 def _would_erase(run: Run) -> tuple[list[tuple[str, str, int, int]], list[str]]:
-    """Rows of each dataset and home, and the tables that are emptied."""
+    """Rows of each dataset and home, versions of each object store, and the tables that are emptied."""
     scope, manifest = run.under_way()
     rows = [
         (str(name), str(home), sum(piece.delete for piece in group), sum(piece.blank for piece in group))
-        for name, home, group in erasing.order(scope, manifest.slices)
+        for name, home, group in (*erasing.order(scope, manifest.slices), *run.objects.leaving())
     ]
     return rows, [str(item.id) for item in scope.derived if not item.view]
 

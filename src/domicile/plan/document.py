@@ -101,6 +101,14 @@ class Plan:
     not_proven: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What moves beside the rows: objects, as findings and in bytes."""
+
+    findings: tuple[Finding, ...] = ()
+    bytes: int = 0
+
+
 _PLAN = TypeAdapter(Plan)
 
 
@@ -113,9 +121,14 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
     copies: Sequence[Copy],
     *,
     outside: Sequence[Finding] = (),
+    beside: Beside | None = None,
     now: datetime,
 ) -> Plan:
-    """Put together what the survey counted and the inventory lists; `outside` is what it found beyond the file."""
+    """Put together what the survey counted and the inventory lists.
+
+    `beside` is what was counted in object stores, `outside` what was found beyond the file.
+    """
+    beside = beside or Beside()
     refuse_expired(config, now.date())
     refuse_private_keys(config, scope)
     sizes = {table.name: (table.rows_estimate, table.bytes) for table in catalogue.tables}
@@ -142,11 +155,13 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
         silenced=silenced(scope, catalogue),
         tallies=manifest.tallies,
         slices=len(manifest.slices),
-        findings=(*manifest.findings, *outside),
+        findings=(*manifest.findings, *beside.findings, *outside),
         copies=tuple(copies),
         approvals_threshold=config.policy.approvals.erase.threshold,
         approvers=config.policy.approvals.erase.of,
-        forecast=forecast(datasets, manifest, config.programme.deadline, copies=len(copies), now=now),
+        forecast=forecast(
+            datasets, manifest, config.programme.deadline, copies=len(copies), beside_bytes=beside.bytes, now=now
+        ),
         not_proven=(
             *NOT_PROVEN,
             *_excepted(config),
@@ -225,15 +240,16 @@ def forecast(  # noqa: PLR0913 - what is to pass, by when, and at which rate
     deadline: date | None,
     *,
     copies: int,
+    beside_bytes: int = 0,
     now: datetime,
     rate_bytes_s: int = COPY_BYTES_S,
 ) -> Forecast:
     """Bytes of the slices (by each dataset's mean row) times the passes that the promises ask for, at the rate.
 
-    And what each slice and each copy costs however small it is.
+    Those of objects go with them: `beside_bytes`. And what each slice and each copy costs however small it is.
     """
     width = {dataset.id: dataset.bytes / max(dataset.rows_estimate, 1) for dataset in datasets}
-    size = round(sum(piece.rows * width[piece.dataset] for piece in manifest.slices))
+    size = round(sum(piece.rows * width[piece.dataset] for piece in manifest.slices)) + beside_bytes
     fixed = len(manifest.slices) * SLICE_S + copies * COPY_S
     seconds = size * PASSES // rate_bytes_s + round(fixed) + 1
     ends_at = now + timedelta(seconds=seconds)

@@ -1,4 +1,4 @@
-"""The nouns of a server's horizon: kinds of copies, what was done to each, and which rights that took."""
+"""The nouns of a store's horizon: kinds of copies, what was done to each, and which rights that took."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from domicile.catalogue import TableName
 
 
 class CopyKind(StrEnum):
-    """Every place of one PostgreSQL server (or fed by it) where a row's bytes can lie."""
+    """Every place of a PostgreSQL server, fed by it, or of an object store, where bytes of a row or object can lie."""
 
     LIVE_ROWS = "live-rows"
     HEAP = "heap"
@@ -49,6 +49,15 @@ class CopyKind(StrEnum):
     OTHER_FILES = "other-files"
     DUMPS_AND_BACKUPS = "dumps-and-backups"
     FREE_BLOCKS = "free-blocks"
+    OBJECTS = "objects"
+    OBJECT_VERSIONS = "object-versions"
+    LOCKED_VERSIONS = "locked-versions"
+    UPLOADS = "incomplete-uploads"
+    NO_OBJECTS = "no-objects"
+    OBJECT_REPLICAS = "object-replicas"
+    ACCESS_LOGS = "access-logs"
+    OBJECT_LISTS = "object-inventories"
+    STORE_FILES = "store-files"
 
 
 class Looked(StrEnum):
@@ -57,6 +66,7 @@ class Looked(StrEnum):
     ROWS = "rows"
     FILES = "files"
     ROWS_AND_FILES = "rows and files"
+    OBJECTS = "names and bytes of objects"
     NEVER = "never"
 
 
@@ -76,6 +86,14 @@ LOOKED: dict[CopyKind, Looked] = {
     CopyKind.SUBSCRIPTIONS: Looked.NEVER,
     CopyKind.DUMPS_AND_BACKUPS: Looked.NEVER,
     CopyKind.FREE_BLOCKS: Looked.NEVER,
+    CopyKind.OBJECTS: Looked.OBJECTS,
+    CopyKind.OBJECT_VERSIONS: Looked.OBJECTS,
+    CopyKind.LOCKED_VERSIONS: Looked.OBJECTS,
+    CopyKind.UPLOADS: Looked.OBJECTS,
+    CopyKind.NO_OBJECTS: Looked.NEVER,
+    CopyKind.OBJECT_REPLICAS: Looked.NEVER,
+    CopyKind.ACCESS_LOGS: Looked.NEVER,
+    CopyKind.OBJECT_LISTS: Looked.NEVER,
 }  # every other kind: files
 
 

@@ -86,10 +86,10 @@ class PostgresSource:
         with self._session.apart() as connection, snapshot(connection, self.scope, self._key, self.name) as view:
             yield view
 
-    def survey(self, scope: Scope) -> Manifest:
-        """Count the closure; nothing stays behind."""
+    def survey(self, scope: Scope, *, beside: staging.Look | None = None) -> Manifest:
+        """Count the closure; nothing stays behind. `beside` reads more by it, before it is gone."""
         with faults(self.name, "survey the closure"):
-            return staging.survey(self.connection, scope, digest_key=self._key)
+            return staging.survey(self.connection, scope, digest_key=self._key, beside=beside)
 
     def trace(self, scope: Scope, dataset: DatasetScope, texts: tuple[str, ...], *, survey: bool) -> Trace | None:
         """Say all that is known of one row; a text that can't be such a key names no row."""

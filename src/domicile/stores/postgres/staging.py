@@ -52,13 +52,22 @@ MEMORY = {"work_mem": "128MB", "maintenance_work_mem": "256MB"}  # of the server
 MANIFEST = TypeAdapter(Manifest)
 
 
-def survey(connection: psycopg.Connection[Any], scope: Scope, *, digest_key: bytes) -> Manifest:
+Look = Callable[[psycopg.Connection[Any], str], None]
+"""Reads more by the closure that stands in a schema, before it is gone again."""
+
+
+def survey(
+    connection: psycopg.Connection[Any], scope: Scope, *, digest_key: bytes, beside: Look | None = None
+) -> Manifest:
     """Compute the closure in a transaction that is rolled back; return what it counted."""
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     try:
         create_staging(connection, scope, SURVEY)
         run(connection, sql.SQL("INSERT INTO {} VALUES ('survey')").format(sql.Identifier(SURVEY, "token")))
-        return _compute(connection, scope, SURVEY, digest_key)
+        manifest = _compute(connection, scope, SURVEY, digest_key)
+        if beside is not None:
+            beside(connection, SURVEY)
+        return manifest
     finally:
         if not connection.closed:
             connection.execute("ROLLBACK")

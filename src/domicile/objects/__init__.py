@@ -1,0 +1,357 @@
+"""Objects: joins the object stores of the file with the stages, so that what is in them goes the way of the rows.
+
+| step     | what happens to the objects of a market                                                              |
+|----------|------------------------------------------------------------------------------------------------------|
+| plan     | counted by home; what has no rule is refused; copies, locks and what lies elsewhere are told          |
+| freeze   | listed in a private book, by keyed digests of their keys; from then on these and no others            |
+| transfer | all versions copied to each home, in order, read back                                                |
+| verify   | both ends read; slices of the same equality as the rows', so that the same approvals are asked for     |
+| erase    | after the rows: each compared again, then removed version by version                                  |
+| sweep    | listed and searched again, one verdict a copy; then the book is gone                                  |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from domicile import sweep
+from domicile.belongings import SUBJECT, FolderRule, ObjectRule
+from domicile.config import Config
+from domicile.errors import Refused, Waiting
+from domicile.events import Listener
+from domicile.host import Host
+from domicile.model import DatasetId, DatasetScope, Digest, Finding, Home, Manifest, Scope, Slice, SliceId
+from domicile.objects import horizon, moving, surveying
+from domicile.objects.book import Book, Standing
+from domicile.objects.claims import Claims, sqlite_faults
+from domicile.objects.erasing import erase_objects, erase_uploads
+from domicile.objects.listing import Sorting, named_by
+from domicile.objects.moving import Ends
+from domicile.objects.opening import open_store, prefix_of
+from domicile.objects.surveying import Surveyed
+from domicile.objects.telling import tell_keys
+from domicile.plan.document import Beside
+from domicile.proof import Copy, Equality, Erased, Measure, Pair
+from domicile.seen import Seen, named
+from domicile.stores.objects import ObjectStore, Observed, RuleKind, Versioning
+from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.names import STAGING
+from domicile.stores.postgres.naming import people, people_at, rows_naming
+from domicile.stores.postgres.session import faults
+from domicile.stores.postgres.source import PostgresSource
+from domicile.workspace import Workspace
+
+KEPT = (Versioning.ON, Versioning.SUSPENDED)
+TEXTS = "S"
+"""PostgreSQL's category of types that are texts."""
+
+
+class Objects:
+    """The object stores of one programme; nothing is opened before it is asked for."""
+
+    def __init__(  # noqa: PLR0913 - the file, the databases that say whose what is, and the run's own things
+        self,
+        config: Config,
+        source: PostgresSource,
+        homes: Mapping[Home, PostgresHome],
+        *,
+        key: bytes,
+        host: Host,
+        workspace: Workspace,
+    ) -> None:
+        self._config = config
+        self._source = source
+        self._homes = homes
+        self._key = key
+        self._host = host
+        self._base = workspace.base
+        self._folder = workspace.folder
+        self._book = Book(self._folder / "objects.db")
+        self._sortings: dict[str, tuple[Sorting, int]] = {}
+        self._surveyed: dict[str, Surveyed] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._config.object_stores)
+
+    def close(self) -> None:
+        """Give the files back."""
+        for name in tuple(self._sortings):
+            self._drop(name)
+        self._book.close()
+
+    def forget(self) -> None:
+        """Remove the book: the run is over, or given up."""
+        self._book.forget()
+
+    @cached_property
+    def _ends(self) -> tuple[Ends, ...]:
+        return tuple(self._opened(name) for name in self._config.object_stores)
+
+    def _opened(self, name: str) -> Ends:
+        rules = self._config.buckets_and_folders
+        homes = {Home(location): store for location, store in self._config.object_homes(name).items()}
+        _refuse_nested(self._config, name, tuple(homes.values()))
+        opened = {store: self._open(store) for store in (name, *homes.values())}
+        rule = self._config.object_stores[name]
+        may_lock = any(
+            one.kind is RuleKind.LOCK and one.observed is not Observed.ABSENT for one in opened[name].rules()
+        )
+        return Ends(
+            source=opened[name],
+            homes={home: opened[store] for home, store in homes.items()},
+            prefixes={store: prefix_of(rules[store]) for store in opened},
+            book=self._book,
+            is_bucket=rule.kind == "s3",
+            may_lock=may_lock,
+            digest_key=self._key,
+        )
+
+    def _open(self, name: str) -> ObjectStore:
+        return open_store(name, self._config.buckets_and_folders[name], host=self._host, base=self._base)
+
+    # -- plan --------------------------------------------------------------------------------------------------------
+
+    def survey(self, scope: Scope) -> Callable[[psycopg.Connection[Any], str], None]:
+        """What reads whose the objects are while the survey's closure stands in a schema; `count` lists them then."""
+
+        def look(connection: psycopg.Connection[Any], schema: str) -> None:
+            for ends in self._ends:
+                self._refuse_unfit(ends)
+                self._drop(ends.name)
+                self._sortings[ends.name] = self._sorting(ends, scope, connection, schema)
+
+        return look
+
+    def count(self) -> None:
+        """Count what each store lists; no transaction of the source is open meanwhile."""
+        for ends in self._ends:
+            sorting, elsewhere = self._sortings[ends.name]
+            with sqlite_faults():
+                found = surveying.survey(ends.source, sorting, may_lock=ends.may_lock)
+            found.elsewhere = elsewhere
+            self._surveyed[ends.name] = found
+            self._drop(ends.name)
+
+    def _drop(self, name: str) -> None:
+        sorting, _ = self._sortings.pop(name, (None, 0))
+        if sorting is not None:
+            sorting.claims.close()
+
+    def _refuse_unfit(self, ends: Ends) -> None:
+        """Raise Refused where home can't keep what the source does, before anything is done."""
+        if ends.source.versioning() not in KEPT:
+            for store in ends.homes.values():
+                store.versioning()
+            return
+        for home, store in ends.homes.items():
+            if store.versioning() is not Versioning.ON:
+                raise Refused(
+                    f"store {store.name}: {ends.name} keeps versions, and {home} would keep the newest only; turn "
+                    "versioning on there, or take a store that has it"
+                )
+
+    def _sorting(
+        self, ends: Ends, scope: Scope, connection: psycopg.Connection[Any], schema: str
+    ) -> tuple[Sorting, int]:
+        """What it takes to say whose the objects are, and how many values of rows name nothing in the store."""
+        rules = self._config.object_stores[ends.name].objects
+        claims, elsewhere = Claims(digest_key=self._key), 0
+        try:
+            with faults(self._source.name, "read which rows name objects"), sqlite_faults():
+                for number, rule in enumerate(rules):
+                    if rule.of is not None and rule.column is not None:
+                        dataset = _naming(scope, rule, where=f"stores.{ends.name}.objects.{number}")
+                        rows = rows_naming(connection, dataset, rule.column, schema)
+                        elsewhere += claims.add(number, rule, rows)
+                if _tells_people(rules):
+                    claims.add_people(people(connection, scope, schema))
+        except BaseException:
+            claims.close()
+            raise
+        homes = tuple(home for home in scope.homes if home in ends.homes)
+        return Sorting(rules=rules, claims=claims, homes=homes, digest_key=self._key), elsewhere
+
+    def refuse_undecided(self) -> None:
+        """Raise Unclassed while the survey met objects without a rule."""
+        for found in self._surveyed.values():
+            surveying.refuse_undecided(found, self._folder / f"unruled-{found.store}.txt")
+
+    def planned(self) -> Beside:
+        """What the survey counted, and how many bytes have to pass."""
+        surveyed = self._surveyed.values()
+        return Beside(
+            findings=tuple(finding for found in surveyed for finding in surveying.findings(found)),
+            bytes=sum(share.bytes for found in surveyed for share in found.shares(len(self._homes))),
+        )
+
+    def outside(self) -> Iterator[Finding]:
+        """What stays unproven, and what is blocked."""
+        for ends in self._ends:
+            found = self._surveyed.get(ends.name) or Surveyed(store=ends.name)
+            yield from surveying.outside(ends.source, found)
+
+    def inventory(self) -> Iterator[Copy]:
+        """List the copies as the plan names them."""
+        for ends in self._ends:
+            location = self._config.stores[ends.name].location
+            for copy in horizon.copies_of(ends.source, bucket=ends.is_bucket):
+                yield Copy(
+                    id=f"{ends.name}/{copy.id}", store=ends.name, location=location, kind=copy.kind.value,
+                    dataset=ends.name, method=copy.method,
+                )  # fmt: skip
+
+    # -- freeze and transfer -----------------------------------------------------------------------------------------
+
+    def freeze(self, scope: Scope, *, begun: bool) -> None:
+        """List the objects in the book, once; raise Unclassed, and list none, where one has no rule.
+
+        Where the log has `begun`, they were listed; BadFile where the book doesn't know of it.
+        """
+        for ends in self._ends:
+            if begun:
+                self._book.refuse_lost(ends.name)
+            if self._book.is_frozen(ends.name):
+                continue
+            self._refuse_unfit(ends)
+            moving.refuse_same(ends, self._host.entropy(16).hex())
+            sorting, _ = self._sorting(ends, scope, self._source.connection, STAGING)
+            with sorting.claims, sqlite_faults():
+                surveying.freeze(ends, sorting)
+
+    def _known(self) -> Iterator[Ends]:
+        """The stores, each with its objects in the book."""
+        for ends in self._ends:
+            self._book.refuse_lost(ends.name)
+            yield ends
+
+    def joined(self, manifest: Manifest) -> Manifest:
+        """The manifest with the slices of the objects."""
+        return replace(manifest, slices=(*manifest.slices, *self.slices()))
+
+    def slices(self) -> tuple[Slice, ...]:
+        """The frozen objects that go home, as slices."""
+        return tuple(piece for ends in self._known() for piece in moving.slices_of(ends))
+
+    def transfer(self, listener: Listener) -> None:
+        """Bring all of them home that are not there."""
+        for ends in self._known():
+            moving.copy_home(ends, listener=listener)
+
+    def measures(self) -> Mapping[SliceId, Measure]:
+        """What came home, by slice."""
+        return {measure.slice: measure for ends in self._known() for measure in moving.brought_of(ends)}
+
+    # -- verify and erase --------------------------------------------------------------------------------------------
+
+    def compared(self, equality: Equality, listener: Listener) -> Equality:
+        """The equality with the objects' slices, read at both ends now; without those of which some are erased."""
+        pairs: list[Pair] = []
+        for ends in self._known():
+            if not self._began(ends):
+                moving.compare_ends(ends, listener=listener)
+                pairs.extend(moving.pairs_of(ends))
+        return replace(equality, pairs=(*equality.pairs, *pairs))
+
+    def _began(self, ends: Ends) -> bool:
+        return bool(self._book.standings(ends.name).keys() - {Standing.THERE})
+
+    def leaving(self) -> tuple[tuple[DatasetId, Home, tuple[Slice, ...]], ...]:
+        """The slices of which something leaves the source, in the groups in which that is stated."""
+        return tuple(
+            (piece.dataset, piece.home, (piece,)) for piece in self.slices() if piece.leaves
+        )  # fmt: skip
+
+    def erase(self, removing: Callable[[str, int, bool], None], listener: Listener) -> None:
+        """Erase what leaves; announced already but for uploads, of which `removing` is told by copy."""
+        for ends in self._known():
+            erase_objects(ends, listener=listener)
+
+            def told(count: int, *, done: bool, name: str = ends.name) -> None:
+                removing(f"{name}/{horizon.UPLOADS}", count, done)
+
+            erase_uploads(ends, told, listener=listener)
+
+    def erased(self, piece: Slice, proven: Digest) -> Erased:
+        """What was erased of a slice: each version was part of what was proven, and read again as such."""
+        removed = self._book.removed(piece.dataset).get(piece.home, 0)
+        return Erased(slice=piece.id, deleted=removed, blanked=0, digest=proven)
+
+    # -- sweep -------------------------------------------------------------------------------------------------------
+
+    def refuse_waiting(self, scope: Scope) -> None:
+        """Raise Waiting while something of movers is there that a person can still bring home or remove."""
+        for ends in self._known():
+            with self._late(ends, scope) as is_late:
+                left = horizon.look(ends, is_late)
+            path = self._folder / f"left-{ends.name}.txt"
+            tell_keys(path, left.named)
+            held = self._book.standings(ends.name).get(Standing.HELD, 0)
+            if left.objects or left.versions or left.uploads:
+                raise Waiting(
+                    f"store {ends.name}: {left.objects} objects, {left.versions} older versions and {left.uploads} "
+                    f"incomplete uploads of people who moved are there ({held} other than what was compared, "
+                    f"{left.late} came since; their keys are in {path}): stop who writes there, bring home what is "
+                    "younger, remove it, then run `domicile apply` again. `domicile certify` certifies it as it is: "
+                    "`present`"
+                )
+
+    def search(self, tokens: sweep.Tokens, scope: Scope, *, now: datetime, listener: Listener) -> Iterator[Seen]:
+        """Search each store, and judge its copies."""
+        for ends in self._known():
+            with self._late(ends, scope) as is_late:
+                seen, lines = horizon.search(ends, tokens, is_late, now=now, listener=listener)
+            tell_keys(self._folder / f"left-{ends.name}.txt", lines)
+            yield named(ends.name, seen)
+
+    @contextmanager
+    def _late(self, ends: Ends, scope: Scope) -> Iterator[horizon.IsLate]:
+        """What says of a key that nobody froze whether it names a mover; asked of the homes, where these live now."""
+        rules = self._config.object_stores[ends.name].objects
+        with Claims(digest_key=self._key) as claims, sqlite_faults():
+            if _tells_people(rules):
+                for home, store in self._homes.items():
+                    with faults(store.name, "read who moved here"):
+                        claims.add_people(people_at(store.connection, scope, home))
+
+            def is_late(key: str) -> bool:
+                told = (text for number, text in named_by(rules, key) if rules[number].disposition == "move")
+                return any(text is not None and claims.who(text) is not None for text in told)
+
+            yield is_late
+
+
+def _refuse_nested(config: Config, source: str, homes: Sequence[str]) -> None:
+    """Raise Refused where a home's folder is the source's, or lies in or around it, by whatever links."""
+    here = config.stores[source]
+    for name in homes:
+        there = config.stores[name]
+        if not isinstance(here, FolderRule) or not isinstance(there, FolderRule):
+            continue
+        one, other = Path(here.path).resolve(), Path(there.path).resolve()
+        if one.is_relative_to(other) or other.is_relative_to(one):
+            raise Refused(f"stores {source} and {name} lie in one another; give home a folder of its own")
+
+
+def _naming(scope: Scope, rule: ObjectRule, *, where: str) -> DatasetScope:
+    """The dataset whose rows name objects; raise Refused where it has no such column, or no owner for what moves."""
+    dataset = next((one for one in scope.datasets if one.id == rule.of), None)
+    if dataset is None:
+        raise Refused(f"{where}.of: {rule.of} is derived or has no rows of its own; name the dataset it comes from")
+    column = next((one for one in dataset.columns if one.name == rule.column), None)
+    if column is None or column.category != TEXTS:
+        raise Refused(f"{where}.column: {rule.of} has no column {rule.column} that is a text; name one that holds keys")
+    if rule.disposition == "move" and not dataset.owned:
+        raise Refused(f"{where}.of: rows of {rule.of} are nobody's; give it a path, or the rule another disposition")
+    return dataset
+
+
+def _tells_people(rules: Sequence[ObjectRule]) -> bool:
+    return any(rule.pattern is not None and SUBJECT in rule.pattern for rule in rules)

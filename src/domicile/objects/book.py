@@ -1,0 +1,301 @@
+"""The book: which objects of which store go to which home, and how far each has come. Private, one SQLite file (0600).
+
+It holds no key of an object: keys are keyed digests, and whoever works on an object reads its key from the store's own
+listing again. It holds version ids and keyed digests of what was compared, as a resume needs them. `frozen` is written
+with the objects in one transaction; each later line is on the disk before the next effect.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from domicile.errors import BadFile, HostFault
+from domicile.model import Home
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS frozen (store TEXT PRIMARY KEY, gaps INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS object (
+  store TEXT, key BLOB, public INTEGER NOT NULL, leaves INTEGER NOT NULL, versions TEXT NOT NULL, digests TEXT,
+  state TEXT NOT NULL DEFAULT 'there', removed INTEGER NOT NULL DEFAULT 0, until TEXT,
+  PRIMARY KEY (store, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS going (
+  store TEXT, home TEXT, key BLOB, last INTEGER NOT NULL, copied INTEGER NOT NULL DEFAULT 0,
+  bytes INTEGER NOT NULL DEFAULT 0, brought TEXT, source TEXT, arrived TEXT,
+  PRIMARY KEY (store, home, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS going_key ON going (store, key);
+CREATE TABLE IF NOT EXISTS upload (store TEXT, id BLOB, PRIMARY KEY (store, id)) WITHOUT ROWID;
+"""
+
+
+class Standing(StrEnum):
+    """How far an object has come at the source."""
+
+    THERE = "there"
+    GOING = "going"  # compared again, and its removal begun
+    GONE = "gone"
+    LOCKED = "locked"  # what isn't locked of it is gone
+    HELD = "held"  # other than what was compared, at either end: left as it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An object as it was frozen: version ids oldest first, and of each the digest that was compared."""
+
+    key: bytes = field(repr=False)
+    public: bool
+    leaves: bool
+    versions: tuple[str, ...]
+    homes: tuple[Home, ...] = ()
+    digests: tuple[str, ...] = ()
+    standing: Standing = Standing.THERE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """Objects, their versions and bytes that go to one home, and the versions that leave with it."""
+
+    objects: int
+    versions: int
+    leaving: int
+    bytes: int = 0
+
+
+class Book:
+    """Lines by store and keyed digest of the key."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def forget(self) -> None:
+        """Remove the file, and what SQLite keeps beside it."""
+        self.close()
+        for path in (self._path, *(self._path.with_name(self._path.name + tail) for tail in ("-wal", "-shm"))):
+            path.unlink(missing_ok=True)
+
+    # -- freezing ----------------------------------------------------------------------------------------------------
+
+    def is_frozen(self, store: str) -> bool:
+        """Whether the store's objects are listed here."""
+        return bool(self._rows("SELECT 1 FROM frozen WHERE store = ?", store))
+
+    def freeze(self, store: str, entries: Iterable[Entry], uploads: Iterable[bytes], *, gaps: int) -> None:
+        """Write all objects of a store, or none; what the iterables raise passes."""
+        with self._transaction() as database:
+            for entry in entries:
+                database.execute(
+                    "INSERT INTO object (store, key, public, leaves, versions) VALUES (?, ?, ?, ?, ?)",
+                    (store, entry.key, entry.public, entry.leaves, json.dumps(entry.versions)),
+                )
+                for home in entry.homes:
+                    database.execute(
+                        "INSERT INTO going (store, home, key, last) VALUES (?, ?, ?, ?)",
+                        (store, home, entry.key, entry.leaves and home == entry.homes[-1]),
+                    )
+            database.executemany("INSERT OR IGNORE INTO upload VALUES (?, ?)", ((store, one) for one in uploads))
+            database.execute("INSERT INTO frozen VALUES (?, ?)", (store, gaps))
+
+    def gaps(self, store: str) -> int:
+        """How many names of files there were beside the objects' own when they were frozen."""
+        return int(self._rows("SELECT gaps FROM frozen WHERE store = ?", store)[0][0])
+
+    def uploads(self, store: str) -> frozenset[bytes]:
+        """The incomplete uploads that were frozen."""
+        return frozenset(row[0] for row in self._rows("SELECT id FROM upload WHERE store = ?", store))
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def entry(self, store: str, key: bytes) -> Entry | None:
+        """One object; None where it is none of those that were frozen."""
+        rows = self._rows(
+            "SELECT public, leaves, versions, digests, state FROM object WHERE store = ? AND key = ?", store, key
+        )
+        if not rows:
+            return None
+        public, leaves, versions, digests, state = rows[0]
+        homes = self._rows("SELECT home FROM going WHERE store = ? AND key = ? ORDER BY last, home", store, key)
+        return Entry(
+            key=key, public=bool(public), leaves=bool(leaves), versions=tuple(json.loads(versions)),
+            homes=tuple(Home(home) for (home,) in homes), digests=tuple(json.loads(digests or "[]")),
+            standing=Standing(state),
+        )  # fmt: skip
+
+    def sums(self, store: str, *, public: bool) -> Mapping[Home, Sum]:
+        """What goes to each home."""
+        rows = self._rows(
+            "SELECT g.home, count(*), sum(json_array_length(o.versions)),"
+            " sum(json_array_length(o.versions) * g.last), sum(g.bytes)"
+            " FROM going AS g JOIN object AS o USING (store, key) WHERE g.store = ? AND o.public = ? GROUP BY 1",
+            store, public,
+        )  # fmt: skip
+        return {
+            Home(home): Sum(objects=objects, versions=versions, leaving=leaving, bytes=size)
+            for home, objects, versions, leaving, size in rows
+        }
+
+    def removed(self, store: str) -> Mapping[Home, int]:
+        """How many versions were removed at the source, by the home with which they left."""
+        rows = self._rows(
+            "SELECT g.home, sum(o.removed) FROM going AS g JOIN object AS o USING (store, key)"
+            " WHERE g.store = ? AND g.last GROUP BY 1",
+            store,
+        )
+        return {Home(home): count for home, count in rows}
+
+    def standings(self, store: str) -> Mapping[Standing, int]:
+        """How many objects that leave stand where."""
+        rows = self._rows("SELECT state, count(*) FROM object WHERE store = ? AND leaves GROUP BY 1", store)
+        return {Standing(state): count for state, count in rows}
+
+    # -- copying and comparing ---------------------------------------------------------------------------------------
+
+    def missing(self, store: str, key: bytes) -> tuple[Home, ...]:
+        """The homes where this object is not yet."""
+        rows = self._rows("SELECT home FROM going WHERE store = ? AND key = ? AND NOT copied", store, key)
+        return tuple(Home(home) for (home,) in rows)
+
+    def not_copied(self, store: str, *, public: bool) -> int:
+        """How many copies at homes are missing."""
+        rows = self._rows(
+            "SELECT count(*) FROM going JOIN object USING (store, key) WHERE store = ? AND NOT copied AND public = ?",
+            store, public,
+        )  # fmt: skip
+        return int(rows[0][0])
+
+    def copied(self, store: str, key: bytes, home: Home, *, brought: str, size: int) -> None:
+        """An object is at home and was read back; what it is there."""
+        self._write(
+            "UPDATE going SET copied = 1, brought = ?, bytes = ? WHERE store = ? AND key = ? AND home = ?",
+            brought, size, store, key, home,
+        )  # fmt: skip
+
+    def begin_comparing(self, store: str) -> None:
+        """Forget what was compared before; nothing of the store has been removed yet."""
+        self._write("UPDATE going SET source = NULL, arrived = NULL WHERE store = ?", store)
+
+    def compared(self, store: str, key: bytes, digests: Sequence[str], ends: Mapping[Home, tuple[str, str]]) -> None:
+        """What each version is at the source, and what the object is at both ends, by home."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE object SET digests = ? WHERE store = ? AND key = ?", (json.dumps(digests), store, key)
+            )
+            for home, (source, arrived) in ends.items():
+                database.execute(
+                    "UPDATE going SET source = ?, arrived = ?, copied = ? WHERE store = ? AND key = ? AND home = ?",
+                    (source, arrived, source == arrived, store, key, home),
+                )
+
+    def ends(self, store: str, home: Home, *, public: bool) -> Iterator[tuple[bytes, str, str]]:
+        """What was read of each object at the source and at that home, in the order of the keys' digests."""
+        yield from self._stream(
+            "SELECT key, coalesce(source, ''), coalesce(arrived, '') FROM going JOIN object USING (store, key)"
+            " WHERE store = ? AND home = ? AND public = ? ORDER BY key",
+            store, home, public,
+        )  # fmt: skip
+
+    def brought(self, store: str, home: Home, *, public: bool) -> Iterator[tuple[bytes, str]]:
+        """What each object was at that home as it was copied, in the order of the keys' digests."""
+        yield from self._stream(
+            "SELECT key, coalesce(brought, '') FROM going JOIN object USING (store, key)"
+            " WHERE store = ? AND home = ? AND public = ? ORDER BY key",
+            store, home, public,
+        )  # fmt: skip
+
+    def not_compared(self, store: str) -> int:
+        """How many private objects were not met at the source while both ends were compared."""
+        rows = self._rows(
+            "SELECT count(*) FROM going JOIN object USING (store, key) WHERE store = ? AND source IS NULL"
+            " AND NOT public",
+            store,
+        )
+        return int(rows[0][0])
+
+    # -- erasing -----------------------------------------------------------------------------------------------------
+
+    def stands(
+        self, store: str, key: bytes, standing: Standing, *, removed: int, until: datetime | None = None
+    ) -> None:  # fmt: skip
+        """How far an object has come, and how many of its versions are gone by our hand."""
+        self._write(
+            "UPDATE object SET state = ?, removed = ?, until = ? WHERE store = ? AND key = ?",
+            standing.value, removed, until.isoformat() if until else None, store, key,
+        )  # fmt: skip
+
+    def unfinished(self, store: str) -> tuple[tuple[bytes, int, Standing], ...]:
+        """The objects that leave and are neither gone nor held nor locked: key, number of versions, standing."""
+        rows = self._rows(
+            "SELECT key, json_array_length(versions), state FROM object WHERE store = ? AND leaves"
+            " AND state IN ('there', 'going')",
+            store,
+        )
+        return tuple((key, versions, Standing(state)) for key, versions, state in rows)
+
+    # -- SQLite ------------------------------------------------------------------------------------------------------
+
+    def _database(self) -> sqlite3.Connection:
+        if self._open is None:
+            try:
+                self._path.touch(mode=0o600)
+                self._open = sqlite3.connect(self._path, isolation_level=None, timeout=10)
+                self._open.execute("PRAGMA journal_mode = WAL")
+                self._open.execute("PRAGMA synchronous = FULL")
+                self._open.executescript(_TABLES)
+            except (OSError, sqlite3.Error) as fault:
+                raise self._fault(fault) from None
+        return self._open
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        try:
+            return self._database().execute(query, values).fetchall()
+        except sqlite3.Error as fault:
+            raise self._fault(fault) from None
+
+    def _stream(self, query: str, *values: object) -> Iterator[Any]:
+        try:
+            yield from self._database().execute(query, values)
+        except sqlite3.Error as fault:
+            raise self._fault(fault) from None
+
+    def _write(self, query: str, *values: object) -> None:
+        self._rows(query, *values)
+
+    def refuse_lost(self, store: str) -> None:
+        """Raise BadFile where the store's objects aren't listed here: the file was lost, or put back from before."""
+        if not self.is_frozen(store):
+            raise BadFile(
+                f"{self._path} doesn't list the objects of {store} any more; put it back from a copy of this run: "
+                "without it nothing can be erased, and nothing said of what is left"
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        database = self._database()
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+                database.execute("COMMIT")
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as fault:
+            raise self._fault(fault) from None
+
+    def _fault(self, fault: Exception) -> HostFault:
+        return HostFault(
+            f"{self._path} can't be used ({type(fault).__name__}); check space, rights and other runs, then run again"
+        )

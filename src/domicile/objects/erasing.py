@@ -1,0 +1,161 @@
+"""Erases objects at the source: each is compared again at both ends, then every version of it goes, oldest first.
+
+Nobody is fenced out of an object store, so what is done to each object is this, in this order (P1):
+
+ 1. the key is listed: exactly the versions that were compared, no more and no fewer; else it is held, untouched
+ 2. each home is read and holds what was compared; else it is held
+ 3. each version is read, the last of the two reads, and is the same; else it is held
+ 4. the book says that it is going
+ 5. each version is removed by its id, oldest first, so that what was hidden never becomes the latest; locked ones stay
+ 6. the key is listed again: a younger version is held and told, never removed
+ 7. each home still has it: else all stops, for the two ends are one place
+
+Killed anywhere, 1 to 3 are asked again of what is left, and home of all of it. What is written between 3 and 5
+under the *same* version id (in stores without versions) is not seen: docs/stores.md says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+from domicile.errors import Locked, StoreFault, WorldChanged
+from domicile.events import Advanced, Listener
+from domicile.objects.book import Entry, Standing
+from domicile.objects.claims import key_digest
+from domicile.objects.moving import Ends, object_digest, read_at_home, version_digest
+from domicile.stores.objects import ObjectVersion, Upload
+from domicile.stores.objects.copying import histories, measure_version
+
+
+class Removing(Protocol):
+    """Told how many uploads go, and again when they are gone."""
+
+    def __call__(self, count: int, *, done: bool) -> None:
+        """Say so."""
+        ...
+
+
+OPEN: Final = frozenset({Standing.THERE, Standing.GOING})
+PASSES_MAX: Final = 5
+"""A folder's listing may leave names out while others are removed from it; so it is listed until none is left to do."""
+
+
+def erase_objects(ends: Ends, *, listener: Listener) -> None:
+    """Erase every frozen object that leaves; how far each came stands in the book. Safe to repeat."""
+    for _ in range(PASSES_MAX):
+        if not _pass(ends, listener=listener):
+            break
+    _close_vanished(ends)
+
+
+def _pass(ends: Ends, *, listener: Listener) -> int:
+    """Erase what the store lists and the book has open; return how many objects that were."""
+    worked = 0
+    for history in histories(ends.source):
+        entry = ends.entry(history[0].key)
+        if entry is not None and entry.leaves and entry.standing in OPEN:
+            removed = _erase(ends, entry, history[0].key)
+            listener(Advanced(stage="erase", units=removed, text=ends.name))
+            worked += 1
+    return worked
+
+
+def _erase(ends: Ends, entry: Entry, key: str) -> int:
+    """Erase one object; return how many of its versions are gone by our hand, all in all."""
+    history = ends.source.history(key)
+    if not _may_go(ends, entry, key, history):
+        removed = _missing(entry, history) if entry.standing is Standing.GOING else 0
+        ends.book.stands(ends.name, entry.key, Standing.HELD, removed=removed)
+        return removed
+    ends.book.stands(ends.name, entry.key, Standing.GOING, removed=_missing(entry, history))
+    locked = _remove(ends, entry, key, history)
+    _refuse_lost(ends, entry, key)
+    after = ends.source.history(key)
+    removed = _missing(entry, after)
+    if any(version.version_id not in entry.versions for version in after):
+        ends.book.stands(ends.name, entry.key, Standing.HELD, removed=removed)
+    elif locked:
+        day = None if None in locked else max(until for until in locked if until is not None)
+        ends.book.stands(ends.name, entry.key, Standing.LOCKED, removed=removed, until=day)
+    else:
+        ends.book.stands(ends.name, entry.key, Standing.GONE, removed=removed)
+    return removed
+
+
+def _missing(entry: Entry, history: Sequence[ObjectVersion]) -> int:
+    return len(entry.versions) - sum(version.version_id in entry.versions for version in history)
+
+
+def _remove(ends: Ends, entry: Entry, key: str, history: Sequence[ObjectVersion]) -> list[datetime | None]:
+    """Step 5; return until when those are locked that are."""
+    locked: list[datetime | None] = []
+    for version in history:
+        if version.version_id in entry.versions:
+            try:
+                ends.source.remove(key, version.version_id)
+            except Locked as fault:
+                locked.append(fault.until)
+    return locked
+
+
+def _may_go(ends: Ends, entry: Entry, key: str, history: Sequence[ObjectVersion]) -> bool:
+    """Steps 1 to 3. Of an object that was going already, what is left of it may be less."""
+    expected = dict(zip(entry.versions, entry.digests, strict=True))
+    ids = tuple(version.version_id for version in history)
+    if entry.standing is Standing.THERE and ids != entry.versions:
+        return False
+    if not set(ids) <= expected.keys():
+        return False
+    whole = object_digest(entry.digests, ends.digest_key)
+    if any(read_at_home(ends, key, len(entry.versions), home) != whole for home in entry.homes):
+        return False
+    try:
+        for version in history:
+            measure = measure_version(ends.source, version, digest_key=ends.digest_key)
+            if version_digest(measure, ends.digest_key) != expected[version.version_id]:
+                return False
+    except WorldChanged:
+        return False
+    return True
+
+
+def _refuse_lost(ends: Ends, entry: Entry, key: str) -> None:
+    """Step 7."""
+    for home in entry.homes:
+        if len(ends.homes[home].history(key)) < len(entry.versions):
+            raise StoreFault(
+                f"stores {ends.name} and {ends.homes[home].name}: an object that was removed at the source is gone at "
+                "home as well; nothing more is removed. Look whether both are one place, and restore it from a backup"
+            )
+
+
+def _close_vanished(ends: Ends) -> None:
+    """Objects that were going and are listed no more went by our hand; others went by somebody else's, and are held."""
+    for key, versions, standing in ends.book.unfinished(ends.name):
+        if standing is Standing.GOING:
+            ends.book.stands(ends.name, key, Standing.GONE, removed=versions)
+        else:
+            ends.book.stands(ends.name, key, Standing.HELD, removed=0)
+
+
+def erase_uploads(ends: Ends, removing: Removing, *, listener: Listener) -> None:
+    """Abort the incomplete uploads that were frozen; `removing` is told how many before, and when they are gone.
+
+    Uploads that were begun since are somebody's who writes now: held and told, never aborted.
+    """
+    wanted = ends.book.uploads(ends.name)
+    found = [one for one in ends.source.uploads() if upload_digest(one, ends.digest_key) in wanted]
+    if not found:
+        return
+    removing(len(found), done=False)
+    for upload in found:
+        ends.source.abort(upload)
+        listener(Advanced(stage="erase", units=0, text=f"{ends.name}: an incomplete upload"))
+    removing(len(found), done=True)
+
+
+def upload_digest(upload: Upload, digest_key: bytes) -> bytes:
+    """What stands for an upload: by its key and id, and when it was begun, as a folder has one id for all."""
+    return key_digest(f"{upload.id}\x00{upload.started_at.isoformat()}\x00{upload.key}", digest_key=digest_key)

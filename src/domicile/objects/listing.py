@@ -1,0 +1,64 @@
+"""Reads a store's listing and says of each object whose it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from domicile.belongings import SUBJECT, ObjectRule, pattern_of
+from domicile.model import Home
+from domicile.objects.belonging import Decision, decide
+from domicile.objects.claims import Claim, Claims, key_digest
+from domicile.stores.objects import ObjectStore, ObjectVersion, Upload
+from domicile.stores.objects.copying import histories
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One object of the listing, all its versions, and what becomes of it."""
+
+    key: bytes = field(repr=False)
+    history: tuple[ObjectVersion, ...]
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sorting:
+    """What it takes to say whose a key is: the rules, what rows and people's keys claim, and the homes in order."""
+
+    rules: Sequence[ObjectRule]
+    claims: Claims
+    homes: Sequence[Home]
+    digest_key: bytes
+
+    def objects(self, store: ObjectStore) -> Iterator[Listed]:
+        """Every object that the store lists."""
+        for history in histories(store):
+            key = key_digest(history[0].key, digest_key=self.digest_key)
+            yield Listed(key=key, history=history, decision=self._decided(history[0].key, key))
+
+    def uploads(self, store: ObjectStore) -> Iterator[tuple[Upload, Decision]]:
+        """Every incomplete upload, by the key that it would get."""
+        for upload in store.uploads():
+            yield upload, self._decided(upload.key, key_digest(upload.key, digest_key=self.digest_key))
+
+    def _decided(self, key: str, digest: bytes) -> Decision:
+        told = {number: self._told(number, text) for number, text in named_by(self.rules, key)}
+        return decide(self.rules, self.claims.of(digest), told, self.homes)
+
+    def _told(self, number: int, text: str | None) -> Claim | None:
+        """What a key tells by a rule; None where the person it names is nobody."""
+        if text is None:
+            return Claim(rule=number, homes=frozenset(), stays=False)
+        found = self.claims.who(text)
+        if found is None:
+            return None
+        homes = frozenset(home for home in found if home is not None)
+        return Claim(rule=number, homes=homes, stays=not homes)
+
+
+def named_by(rules: Iterable[ObjectRule], key: str) -> Iterator[tuple[int, str | None]]:
+    """The rules with a pattern that this key fits, by number, and the person's key in it where it tells one."""
+    for number, rule in enumerate(rules):
+        if rule.pattern is not None and (match := pattern_of(rule.pattern).fullmatch(key)):
+            yield number, match["subject"] if SUBJECT in rule.pattern else None

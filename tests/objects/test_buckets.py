@@ -1,0 +1,134 @@
+"""Objects in buckets of a real S3 server: versions, a delete marker, an incomplete upload, a lock, and a leftover."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from domicile.errors import Refused
+from domicile.stores.postgres.server import EmbeddedServer
+from tests.attack.conftest import run
+from tests.attack.programme import PERSON, make
+from tests.objects.conftest import DATASETS, MOVER, SCHEMA, Stored
+from tests.servers import Databases
+from tests.stores.objects.weed import OWNER, Weed
+
+NAMED: Final = f"u/2/{MOVER.decode()}.txt"
+"""A key with somebody's address in it."""
+STORES: Final = """
+  media:
+    kind: s3
+    location: here
+    endpoint: env:S3_ENDPOINT
+    bucket: locked
+    prefix: sg/
+    key_id: env:S3_KEY
+    secret: env:S3_SECRET
+    objects:
+      - {pattern: "u/{subject}/*", disposition: move}
+      - {disposition: none, reason: "said to be nobody's"}
+  media-ca:
+    kind: s3
+    location: ca
+    endpoint: env:S3_ENDPOINT
+    bucket: versioned
+    prefix: ca/
+    key_id: env:S3_KEY
+    secret: env:S3_SECRET
+    home_of: media
+"""
+
+
+@pytest.fixture
+def buckets(weed: Weed, pg18: EmbeddedServer, database: Databases, tmp_path: Path) -> tuple[Stored, Any]:
+    """A programme over two prefixes, and a client of the tests' own."""
+    source, home = database(pg18), database(pg18)
+    run(source, SCHEMA)
+    for name in ("locked", "versioned"):
+        weed.bucket(name)
+    programme = make(tmp_path / "programme", STORES + PERSON + DATASETS, source=source, homes={"CA": home})
+    programme.environment = {
+        **programme.environment, "S3_ENDPOINT": weed.endpoint, "S3_KEY": OWNER.key_id, "S3_SECRET": OWNER.secret,
+    }  # fmt: skip
+    return Stored(programme=programme, source=source), weed.client()
+
+
+def _listed(client: Any, bucket: str, prefix: str) -> dict[str, int]:
+    """Versions and markers by key, as S3's own answer has them."""
+    said = client.list_object_versions(Bucket=bucket, Prefix=prefix)
+    found: dict[str, int] = {}
+    for one in (*said.get("Versions", ()), *said.get("DeleteMarkers", ())):
+        key = one["Key"].removeprefix(prefix)
+        found[key] = found.get(key, 0) + 1
+    return found
+
+
+def _put(client: Any, key: str, body: bytes) -> str:
+    return str(client.put_object(Bucket="locked", Key=f"sg/{key}", Body=body)["VersionId"])
+
+
+def _fill(client: Any, until: datetime) -> None:
+    """Two versions, a delete marker, a lock until then, an upload that nobody completes, and what nobody thought of."""
+    _put(client, NAMED, b"first")
+    _put(client, NAMED, b"second")
+    _put(client, "u/4/hidden", b"hidden")
+    client.delete_object(Bucket="locked", Key="sg/u/4/hidden")
+    client.put_object_retention(
+        Bucket="locked", Key="sg/u/6/kept", VersionId=_put(client, "u/6/kept", b"kept"),
+        Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until},
+    )  # fmt: skip
+    client.create_multipart_upload(Bucket="locked", Key="sg/u/2/half")
+    _put(client, "u/1/letter", b"of one who stays")
+    _put(client, "backup/old.txt", b"exported: " + MOVER)
+
+
+def test_p3_p8_p11_versions_go_locks_stay_until_their_day_and_what_was_planted_is_found(
+    buckets: tuple[Stored, Any],
+) -> None:
+    made, client = buckets
+    until = datetime.now(UTC) + timedelta(days=3)
+    _fill(client, until)
+    planned = made.programme.command("plan")
+    shown = " ".join(planned.stdout.split())
+    day = (until + timedelta(days=1)).date()
+    assert f"1 versions of people who move are locked: blocked until {day}" in shown, planned.stdout + planned.stderr
+    assert "3 objects (5 versions" in shown
+    assert "1 incomplete uploads, 1 of people who move: aborted, not moved" in shown
+    made.programme.clear_again()
+    made.programme.apply(yes=True)
+
+    assert {"backup/old.txt": 1, "u/1/letter": 1, "u/6/kept": 1} == _listed(client, "locked", "sg/")
+    assert {NAMED: 2, "u/4/hidden": 2, "u/6/kept": 1} == _listed(client, "versioned", "ca/")
+    assert not client.list_multipart_uploads(Bucket="locked", Prefix="sg/").get("Uploads")
+    told = made.told()
+    assert "present" == told["objects"]
+    assert "erased-verified" == told["object-versions"] == told["incomplete-uploads"]
+    assert "blocked-until" == told["locked-versions"]
+    assert "erased-unverified" == told["store-files"]
+    assert {"ca": (5, 4, 1)} == made.counts()
+    left = (made.programme.workspace.folder / "left-media.txt").read_text()
+    (place,) = [line.split("\t")[0] for line in left.splitlines() if "backup/old.txt" in line]
+    assert place in made.why("objects")
+    assert ["media/incomplete-uploads"] == [one.where for one in made.findings("to be removed")]
+    audited = made.programme.audit()
+    assert 0 == audited.returncode, audited.stdout + audited.stderr
+    assert str(day) in audited.stdout
+    folder = made.programme.workspace.folder
+    for path in (one for one in folder.rglob("*") if one.is_file() and one.name != "left-media.txt"):
+        assert MOVER not in path.read_bytes(), path.name
+        assert OWNER.secret.encode() not in path.read_bytes(), path.name
+    before = (_listed(client, "locked", "sg/"), made.statements())
+    made.programme.apply(yes=True)
+    assert before == (_listed(client, "locked", "sg/"), made.statements())
+
+
+def test_a_home_that_would_keep_the_newest_version_only_is_refused(buckets: tuple[Stored, Any], weed: Weed) -> None:
+    made, _ = buckets
+    weed.bucket("plain")
+    file = made.programme.folder / "domicile.yaml"
+    file.write_text(file.read_text().replace("bucket: versioned", "bucket: plain"))
+    with pytest.raises(Refused, match="would keep the newest only"):
+        made.programme.plan()
