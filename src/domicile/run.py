@@ -401,7 +401,8 @@ class Run:
             sealed.refuse_unopened(self.record)
         with self.record.timed("sweep") as words:
             judged = horizon.search(
-                tokens, treated, planned=planned, removed=stating.removed(self.ledger.statements()), canaries=len(set(canaries)),
+                tokens, treated, planned=planned, canaries=len(set(canaries)),
+                removed=stating.removed(self.ledger.statements()),
                 rows_left=self.journal.get("rows_left", int) or 0, now=self.record.now(), plan=self.ledger.plan().plan,
             )  # fmt: skip
             words[0] = f"{judged.sweep.tokens.searched} values looked for, {judged.hits} copies hold some"
