@@ -1,7 +1,8 @@
 """What `domicile.yaml` says of object stores: where they are, whose each object is, and what becomes of it. Pure.
 
-A rule says it by rows (a column of a dataset names the object, so it is whose the row is) or by the key itself. All
-rules that are about an object count together; only the one without rows and pattern is for what no other is about.
+A rule says it by rows (a column of a dataset names the object, so it is whose the row is), by the key itself, or by
+what goes along with the object: metadata or a tag. All rules that are about an object count together; only the one
+without any of these is for what no other is about.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from domicile.rules import FileModel
 SUBJECT: Final = "{subject}"
 ANY: Final = "*"
 PATTERN_CHARS_MAX: Final = 1_024
+LABEL_CHARS_MAX: Final = 128
 RULES_MAX: Final = 64
 
 
@@ -26,7 +28,8 @@ class ObjectRule(FileModel):
     """Whose objects are, and what becomes of them.
 
     `of` and `column`: rows name the objects; the value, less the prefix `cut`, is the key, `spelled` as it is or as a
-    URL spells it. `pattern`: the key tells; `{subject}` stands for the person's key, `*` for any text.
+    URL spells it. `pattern`: the key tells; `{subject}` stands for the person's key, `*` for any text. `metadata`,
+    `tag`: the name of one whose value, on any version of the object, is the person's key.
     """
 
     disposition: Literal["move", "public", "none"]
@@ -35,6 +38,8 @@ class ObjectRule(FileModel):
     cut: Annotated[str, Field(max_length=PATTERN_CHARS_MAX)] = ""
     spelled: Literal["key", "url"] = "key"
     pattern: Annotated[str, Field(min_length=1, max_length=PATTERN_CHARS_MAX)] | None = None
+    metadata: Annotated[str, Field(min_length=1, max_length=LABEL_CHARS_MAX)] | None = None
+    tag: Annotated[str, Field(min_length=1, max_length=LABEL_CHARS_MAX)] | None = None
     ownerless: Literal["stay"] | None = None
     reason: str | None = None
 
@@ -42,8 +47,10 @@ class ObjectRule(FileModel):
     def _one_way(self) -> ObjectRule:
         if (self.of is None) != (self.column is None):
             raise ValueError("`of` and `column` go together: the dataset and its column that names the objects")
-        if self.of is not None and self.pattern is not None:
-            raise ValueError("give either `of` and `column`, or `pattern`; two rules say both")
+        if sum(way is not None for way in (self.of, self.pattern, self.metadata, self.tag)) > 1:
+            raise ValueError("give either `of` and `column`, `pattern`, `metadata` or `tag`; two rules say both")
+        if self.has_label and self.disposition != "move":
+            raise ValueError("`metadata` and `tag` name a person, so they are for `move`")
         if self.of is None and (self.cut or self.spelled != "key"):
             raise ValueError("`cut` and `spelled` are about the values of a `column`; give `of` and `column`, too")
         if self.pattern is not None:
@@ -53,9 +60,11 @@ class ObjectRule(FileModel):
     def _has_what_it_needs(self) -> ObjectRule:
         if self.disposition == "none" and (self.of is not None or not self.reason):
             raise ValueError("`none` needs a `reason` why nobody's data is in these objects, and no `of`")
-        tells = self.of is not None or (self.pattern is not None and SUBJECT in self.pattern)
+        tells = self.of is not None or self.has_label or (self.pattern is not None and SUBJECT in self.pattern)
         if self.disposition == "move" and not tells:
-            raise ValueError("`move` needs a way to the person: `of` and `column`, or a `pattern` with {subject}")
+            raise ValueError(
+                "`move` needs a way to the person: `of` and `column`, a `pattern` with {subject}, `metadata` or `tag`"
+            )
         if self.disposition != "move" and self.ownerless is not None:
             raise ValueError("`ownerless` is for `move`")
         if self.disposition == "public" and self.of is None and self.pattern is None:
@@ -65,7 +74,17 @@ class ObjectRule(FileModel):
     @property
     def is_rest(self) -> bool:
         """Whether it is for what no other rule is about."""
-        return self.of is None and self.pattern is None
+        return self.of is None and self.pattern is None and not self.has_label
+
+    @property
+    def has_label(self) -> bool:
+        """Whether it asks what goes along with an object."""
+        return self.metadata is not None or self.tag is not None
+
+    @property
+    def tells_person(self) -> bool:
+        """Whether an object's key, or what goes along with it, has a person's key in it."""
+        return self.has_label or (self.pattern is not None and SUBJECT in self.pattern)
 
     def key_named(self, value: str) -> str | None:
         """The key that a row's value names; None where it names nothing in this store."""

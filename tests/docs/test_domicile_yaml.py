@@ -93,7 +93,7 @@ def test_every_key_and_default_is_documented(title: str) -> None:
 def test_every_model_has_a_section() -> None:
     models = {
         kind
-        for module in (config, belongings, rules)
+        for module in (config, belongings, custody, rules)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
     }

@@ -45,7 +45,11 @@ def test_stores_that_data_leaves_and_their_homes_are_told_apart(tmp_path: Path) 
         ("{disposition: public}", "`public` needs"),
         ("{disposition: none}", "`none` needs a `reason`"),
         ('{pattern: "*", disposition: public, ownerless: stay}', "`ownerless` is for `move`"),
-        ("{metadata: owner, disposition: move}", "metadata"),
+        ("{metadata: owner, tag: owner, disposition: move}", "two rules say both"),
+        ('{metadata: owner, pattern: "*", disposition: move}', "two rules say both"),
+        ("{metadata: owner, disposition: public}", "`metadata` and `tag` name a person"),
+        ("{tag: owner, disposition: none, reason: r}", "`metadata` and `tag` name a person"),
+        ("{meta: owner, disposition: move}", "meta"),
     ],
 )
 def test_rules_that_say_nothing_are_refused(tmp_path: Path, rules: str, wrong: str) -> None:

@@ -32,7 +32,7 @@ MOVED: dict[str, list[bytes | None]] = {
 }
 
 
-def nobody_late(_: str) -> bool:
+def nobody_late(*_: object) -> bool:
     return False
 
 
@@ -320,7 +320,7 @@ def test_p8_the_book_holds_no_key(tmp_path: Path) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in files if path.suffix == ".db")
 
 
-def _outcomes(ends: Any, late: Callable[[str], bool] = nobody_late) -> dict[CopyKind, Any]:
+def _outcomes(ends: Any, late: Callable[..., bool] = nobody_late) -> dict[CopyKind, Any]:
     left = look(ends, late)
     found = outcomes_of(ends, left, copies_of(ends.source, bucket=True) + _lockable(), NOON)
     return {CopyKind(one.copy): one for one in found}

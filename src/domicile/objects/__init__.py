@@ -23,7 +23,7 @@ from typing import Any
 import psycopg
 
 from domicile import sweep
-from domicile.belongings import SUBJECT, FolderRule, ObjectRule
+from domicile.belongings import FolderRule, ObjectRule
 from domicile.config import Config
 from domicile.errors import Refused, Waiting
 from domicile.events import Listener
@@ -33,7 +33,7 @@ from domicile.objects import horizon, moving, surveying
 from domicile.objects.book import Book, Standing
 from domicile.objects.claims import Claims, sqlite_faults
 from domicile.objects.erasing import erase_objects, erase_uploads
-from domicile.objects.listing import Sorting, named_by
+from domicile.objects.listing import Sorting, labelled_by, named_by
 from domicile.objects.moving import Ends
 from domicile.objects.opening import open_store, prefix_of
 from domicile.objects.surveying import Surveyed
@@ -41,7 +41,7 @@ from domicile.objects.telling import tell_keys
 from domicile.plan.document import Beside
 from domicile.proof import Copy, Equality, Erased, Measure, Pair
 from domicile.seen import Seen, named
-from domicile.stores.objects import ObjectStore, Observed, RuleKind, Versioning
+from domicile.stores.objects import ObjectStore, ObjectVersion, Observed, RuleKind, Versioning
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.names import STAGING
 from domicile.stores.postgres.naming import people, people_at, rows_naming
@@ -321,8 +321,9 @@ class Objects:
                     with faults(store.name, "read who moved here"):
                         claims.add_people(people_at(store.connection, scope, home))
 
-            def is_late(key: str) -> bool:
-                told = (text for number, text in named_by(rules, key) if rules[number].disposition == "move")
+            def is_late(key: str, history: Sequence[ObjectVersion]) -> bool:
+                told = {text for number, text in named_by(rules, key) if rules[number].disposition == "move"}
+                told.update(*(texts for _, texts in labelled_by(rules, ends.source, history)))
                 return any(text is not None and claims.who(text) is not None for text in told)
 
             yield is_late
@@ -354,4 +355,4 @@ def _naming(scope: Scope, rule: ObjectRule, *, where: str) -> DatasetScope:
 
 
 def _tells_people(rules: Sequence[ObjectRule]) -> bool:
-    return any(rule.pattern is not None and SUBJECT in rule.pattern for rule in rules)
+    return any(rule.tells_person for rule in rules)

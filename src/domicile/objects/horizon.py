@@ -34,8 +34,8 @@ RULES: Final = {
     RuleKind.LOGGING: (CopyKind.ACCESS_LOGS, "access logs, which carry keys"),
     RuleKind.INVENTORY: (CopyKind.OBJECT_LISTS, "inventories, which carry keys"),
 }
-IsLate = Callable[[str], bool]
-"""Whether a key that nobody froze is a mover's, as far as the key itself tells."""
+IsLate = Callable[[str, Sequence[ObjectVersion]], bool]
+"""Whether an object that nobody froze is a mover's, as far as its key, and what goes along with its versions, tell."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def look(ends: Ends, is_late: IsLate) -> Left:
     frozen = ends.book.uploads(ends.name)
     for upload in ends.source.uploads():
         entry = ends.entry(upload.key)
-        if upload_digest(upload, ends.digest_key) in frozen or (entry and entry.leaves) or is_late(upload.key):
+        if upload_digest(upload, ends.digest_key) in frozen or (entry and entry.leaves) or is_late(upload.key, ()):
             left.uploads += 1
             left.note(CopyKind.UPLOADS, place_of(upload_digest(upload, ends.digest_key)), upload.key)
     return left
@@ -107,7 +107,7 @@ def _look_at(ends: Ends, history: Sequence[ObjectVersion], is_late: IsLate, left
     if entry is not None and not entry.leaves:
         return
     if entry is None:
-        if not is_late(history[0].key):
+        if not is_late(history[0].key, history):
             return
         left.late += 1
     for number, version in enumerate(history, start=1):

@@ -35,16 +35,27 @@ class Sorting:
         """Every object that the store lists."""
         for history in histories(store):
             key = key_digest(history[0].key, digest_key=self.digest_key)
-            yield Listed(key=key, history=history, decision=self._decided(history[0].key, key))
+            labels = labelled_by(self.rules, store, history)
+            yield Listed(key=key, history=history, decision=self._decided(history[0].key, key, labels))
 
     def uploads(self, store: ObjectStore) -> Iterator[tuple[Upload, Decision]]:
         """Every incomplete upload, by the key that it would get."""
         for upload in store.uploads():
             yield upload, self._decided(upload.key, key_digest(upload.key, digest_key=self.digest_key))
 
-    def _decided(self, key: str, digest: bytes) -> Decision:
+    def _decided(self, key: str, digest: bytes, labels: Iterable[tuple[int, frozenset[str]]] = ()) -> Decision:
         told = {number: self._told(number, text) for number, text in named_by(self.rules, key)}
+        told |= {number: self._together(number, texts) for number, texts in labels}
         return decide(self.rules, self.claims.of(digest), told, self.homes)
+
+    def _together(self, number: int, texts: frozenset[str]) -> Claim | None:
+        """What versions of one object tell together; one that names nobody keeps it from leaving."""
+        claims = [self._told(number, text) for text in texts]
+        known = [claim for claim in claims if claim is not None]
+        if not known:
+            return None
+        homes = frozenset[Home]().union(*(claim.homes for claim in known))
+        return Claim(rule=number, homes=homes, stays=None in claims or any(claim.stays for claim in known))
 
     def _told(self, number: int, text: str | None) -> Claim | None:
         """What a key tells by a rule; None where the person it names is nobody."""
@@ -62,3 +73,23 @@ def named_by(rules: Iterable[ObjectRule], key: str) -> Iterator[tuple[int, str |
     for number, rule in enumerate(rules):
         if rule.pattern is not None and (match := pattern_of(rule.pattern).fullmatch(key)):
             yield number, match["subject"] if SUBJECT in rule.pattern else None
+
+
+def labelled_by(
+    rules: Sequence[ObjectRule], store: ObjectStore, history: Sequence[ObjectVersion]
+) -> Iterator[tuple[int, frozenset[str]]]:
+    """The rules whose metadata or tag some version bears, by number, and its values; without them nothing is asked."""
+    asked = [(number, rule) for number, rule in enumerate(rules) if rule.has_label]
+    if not asked:
+        return
+    heads = [store.head(one.key, one.version_id) for one in history if not one.is_delete_marker]
+    for number, rule in asked:
+        values = frozenset(
+            value
+            for head in heads
+            if head is not None
+            for name, value in (head.traits.tags if rule.tag is not None else head.traits.metadata)
+            if name == (rule.tag if rule.tag is not None else str(rule.metadata).lower())
+        )
+        if values:
+            yield number, values
