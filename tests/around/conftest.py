@@ -35,6 +35,8 @@ class Archiving:
     def settle(self) -> None:
         """Archive all that is written so far."""
         with psycopg.connect(self.server.dsn(), autocommit=True) as connection:
+            # Something new, so that what is archived last is a segment and not the note of a base backup.
+            connection.execute("SELECT pg_logical_emit_message(false, 'settle', '')")
             row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
             assert row
             connection.execute("CHECKPOINT")

@@ -99,11 +99,12 @@ def test_p3_pagila_leaves_nothing_in_what_was_backed_up_but_what_was_planted(
 
     programme = Programme(folder=tmp_path, source=backed.source, homes={"ca": database(pg18)})
     programme.draft({"CA": "ca"})
-    programme.edit(
-        "\nstores:\n",
-        f"\nstores:\n  wal: {{kind: archive, location: source, of: app, path: {backed.archive}, removed_by: engine}}\n"
-        f"  dumps: {{kind: dumps, location: source, of: app, path: {backed.dumps}, removed_by: engine}}\n",
+    folders = {"wal": ("archive", backed.archive), "dumps": ("dumps", backed.dumps)}
+    lines = (
+        f"  {name}: {{kind: {kind}, location: source, of: app, path: {path}, removed_by: engine}}\n"
+        for name, (kind, path) in folders.items()
     )
+    programme.edit("home_of: app}\n", "home_of: app}\n" + "".join(lines))
     programme.move()
     programme.finish()
 
@@ -113,8 +114,8 @@ def test_p3_pagila_leaves_nothing_in_what_was_backed_up_but_what_was_planted(
     text = backed.call("pg_restore", "--file=-", str(baseline))
     assert [] == [line for line in backed.emails.read_bytes().splitlines() if line in text]
     around = {copy: verdict for copy, verdict in programme.verdicts().items() if copy.startswith(("wal/", "dumps/"))}
-    assert "present" == around.pop("dumps/other-files")
+    assert "present" == around.pop(f"dumps/dump:{PLANTED}")
     assert {"erased-verified"} == set(around.values())
-    assert 7 == len(around)  # two of the archive, three dumps, two base backups
-    (told,) = (copy for copy in programme.status()["copies"] if copy["id"] == "dumps/other-files")
-    assert PLANTED in told["why"]
+    assert 8 == len(around)  # two of the archive, three dumps, two base backups, and what else is there
+    (told,) = (copy for copy in programme.status()["copies"] if copy["id"] == f"dumps/dump:{PLANTED}")
+    assert f"first in {PLANTED}" in told["why"]
