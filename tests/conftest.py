@@ -17,7 +17,7 @@ from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.databases import sample_template
-from tests.servers import Databases, Servers
+from tests.servers import Databases, Servers, slots_of
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (
@@ -84,6 +84,14 @@ def servers() -> Iterator[Servers]:
     running = Servers()
     yield running
     running.end()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_slot_is_left(servers: Servers, request: pytest.FixtureRequest) -> Iterator[None]:
+    """A module that leaves a slot behind makes the sweeps of all later ones slow, and what they find `present`."""
+    yield
+    left = slots_of(servers)
+    assert [] == left, f"{request.module.__name__} left slots in {', '.join(left)}"
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,11 +102,45 @@ class Databases:
     def drop(self) -> None:
         """Drop what was made, also where connections are still open."""
         for server, name in self.made:
-            if server.is_running():
-                with psycopg.connect(server.dsn(), autocommit=True) as admin:
-                    _drop_slots(admin, name)
-                    admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            drop_database(server, name)
         self.made.clear()
+
+
+@contextmanager
+def databases_of(server: EmbeddedServer, names: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Make databases and give their DSNs by name; they and their slots are gone afterwards, whatever happened.
+
+    A slot that is left keeps the server's log, and every later sweep of that server searches all of it.
+    """
+    made: dict[str, str] = {}
+    try:
+        for name in names:
+            made[name] = create_database(server, name)
+        yield made
+    finally:
+        for name in made:
+            drop_database(server, name)
+
+
+def drop_database(server: EmbeddedServer, name: str) -> None:
+    """Drop a database and its slots, also where connections are still open."""
+    if server.is_running():
+        with psycopg.connect(server.dsn(), autocommit=True) as admin:
+            _drop_slots(admin, name)
+            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def slots_of(servers: Servers) -> list[str]:
+    """The databases of the session's servers that have slots."""
+    found: list[str] = []
+    for server in servers.running.values():
+        if server.is_running():
+            with psycopg.connect(server.dsn(), autocommit=True) as admin:
+                rows = admin.execute("SELECT database FROM pg_replication_slots WHERE database IS NOT NULL").fetchall()
+                found += [str(row[0]) for row in rows]
+                for (name,) in rows:
+                    _drop_slots(admin, str(name))
+    return found
 
 
 def create_database(

@@ -23,7 +23,7 @@ from domicile.stores.postgres.session import connect
 from tests.attack.conftest import run
 from tests.attack.programme import PERSON, make
 from tests.live.histories import Place
-from tests.servers import Databases, create_database
+from tests.servers import Databases, databases_of
 
 PEOPLE: Final = DatasetId("app.public.person")
 STAYER, HOME, MOVING, FENCED, HOME_TOO, OTHER_STAYER = 1, 2, 4, 6, 8, 3
@@ -181,8 +181,9 @@ def copy_of(template: Sides, server: EmbeddedServer, databases: Databases) -> Si
 
 
 @pytest.fixture(scope="module")
-def place(pg18: EmbeddedServer, request: pytest.FixtureRequest) -> Place:
+def place(pg18: EmbeddedServer, request: pytest.FixtureRequest) -> Iterator[Place]:
     """The databases of a small platform: one that data leaves, and two homes."""
     module = request.module.__name__.rsplit(".", 1)[-1]
-    names = {Home(home): create_database(pg18, f"{module}_{home}") for home in ("us", "ca")}
-    return Place(source=create_database(pg18, f"{module}_source"), homes=names)
+    with databases_of(pg18, [f"{module}_{place}" for place in ("source", "us", "ca")]) as made:
+        homes = {Home(home): made[f"{module}_{home}"] for home in ("us", "ca")}
+        yield Place(source=made[f"{module}_source"], homes=homes)

@@ -20,7 +20,7 @@ from domicile.stores.postgres.live.standing import Standing
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.session import FENCED_STATE
 from tests.attack.programme import Programme, make
-from tests.servers import create_database
+from tests.servers import databases_of
 
 PEOPLE: Final = 60
 BREATH_S: Final = 0.02
@@ -110,18 +110,20 @@ def moving_world(
     pg18: EmbeddedServer, folder: Path, name: str, *, cutover: str = CUTOVER, rules: str = RULES
 ) -> Iterator[World]:
     """Make the platform and bring its movers' rows home; nobody is cut over yet."""
-    dsns = {place: create_database(pg18, f"{name}_{place}") for place in ("source", "us", "ca")}
-    with psycopg.connect(dsns["source"]) as connection:
-        connection.execute(SCHEMA)
-    programme = make(folder, rules + cutover, source=dsns["source"], homes={"US": dsns["us"], "CA": dsns["ca"]})
-    with programme.opened() as run:
-        run.plan()
-        run.apply(until=Stage.TRANSFER)
-        world = World(dsns=dsns, programme=programme, run=run)
-        try:
-            yield world
-        finally:
-            world.close()
+    places = ("source", "us", "ca")
+    with databases_of(pg18, [f"{name}_{place}" for place in places]) as made:
+        dsns = {place: made[f"{name}_{place}"] for place in places}
+        with psycopg.connect(dsns["source"]) as connection:
+            connection.execute(SCHEMA)
+        programme = make(folder, rules + cutover, source=dsns["source"], homes={"US": dsns["us"], "CA": dsns["ca"]})
+        with programme.opened() as run:
+            run.plan()
+            run.apply(until=Stage.TRANSFER)
+            world = World(dsns=dsns, programme=programme, run=run)
+            try:
+                yield world
+            finally:
+                world.close()
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from typing import Final
 
 import psycopg
@@ -33,7 +34,7 @@ from domicile.stores.postgres.session import Session
 from tests.live.histories import Followed, Place, changes, otherwise, rows_of
 from tests.stores.benches import DIGEST_KEY
 from tests.stores.random_worlds import DECIDED, worlds
-from tests.stores.world import World
+from tests.stores.world import Sheet, World
 
 QUIET: Final = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 COHORT: Final = 1
@@ -123,15 +124,15 @@ class _End:
     def live_on(self) -> None:
         """People at home change what is theirs; what the guard or a constraint refuses, they don't.
 
-        Nor do they remove rows over which the way of others leads to them: what hangs on a way that was cut at home is
-        not carried back any more, so that a close says that it differs, and erases nothing (docs/protocol.md).
+        Nor do they remove rows over which the way of others leads to them, or lead that way elsewhere: what hangs on it
+        isn't carried any more, so that a close says that it differs, and erases nothing (docs/protocol.md).
         """
         hops = {step.table.name for sheet in self.world.sheets for path in sheet.paths for step in path.steps[:-1]}
         for dsn in self.place.homes.values():
             there = replace(
                 self.world, sheets=tuple(replace(sheet, rows=tuple(rows_of(dsn, sheet))) for sheet in self.world.sheets)
             )
-            then = replace(there, sheets=tuple(otherwise(sheet, self.dice) for sheet in there.sheets))
+            then = replace(there, sheets=tuple(self._otherwise(sheet) for sheet in there.sheets))
             with psycopg.connect(dsn, autocommit=True) as platform:
                 for statement in changes(there, then, self.dice):
                     removes = statement.as_string(platform).startswith(
@@ -140,6 +141,24 @@ class _End:
                     if self.dice.randrange(2) and not removes:
                         with suppress(psycopg.Error):
                             platform.execute(statement)
+
+    def _otherwise(self, sheet: Sheet) -> Sheet:
+        """The sheet as people may make it; over its rows others' ways lead on as they did."""
+        then, names = otherwise(sheet, self.dice), list(sheet.columns)
+        steps = [path.steps for one in self.world.sheets for path in one.paths]
+        over = [on for way in steps for before, on in pairwise(way) if before.table.name == sheet.name]
+        kept = {names.index(name) for on in over for name in names if name in on.columns or name in str(on.when)}
+        keys = [names.index(name) for name in sheet.key]
+        known = {tuple(row[at] for at in keys): row for row in sheet.rows}
+        if not kept or not keys:
+            return then
+        rows = []
+        for row in then.rows:
+            before = known[tuple(row[at] for at in keys)]
+            rows.append(
+                tuple(was if at in kept else new for at, (was, new) in enumerate(zip(before, row, strict=True)))
+            )
+        return replace(then, rows=tuple(rows))
 
     def close(self) -> tuple[Manifest, Equality]:
         """Hold a moment of each home, bring back what changed, freeze, compare."""

@@ -15,7 +15,7 @@ from domicile.run import Run, Stage
 from domicile.stores.postgres.live import comparing
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.attack.programme import Programme, make
-from tests.servers import create_database
+from tests.servers import databases_of
 
 SCHEMA: Final = """
 CREATE TABLE person (id bigint PRIMARY KEY, market text NOT NULL, handle text UNIQUE);
@@ -53,14 +53,16 @@ BY_A_MOVER: Final = "INSERT INTO seen VALUES (9, 4, 3)"
 @contextmanager
 def moved(server: EmbeddedServer, folder: Path, name: str) -> Iterator[tuple[Programme, Run, dict[str, str]]]:
     """Everybody is at home, and the way back is open."""
-    dsns = {place: create_database(server, f"{name}_{place}") for place in ("source", "us", "ca")}
-    with psycopg.connect(dsns["source"]) as connection:
-        connection.execute(SCHEMA)
-    programme = make(folder, RULES, source=dsns["source"], homes={"US": dsns["us"], "CA": dsns["ca"]})
-    with programme.opened() as run:
-        run.plan()
-        run.apply(until=Stage.CUTOVER)
-        yield programme, run, dsns
+    places = ("source", "us", "ca")
+    with databases_of(server, [f"{name}_{place}" for place in places]) as made:
+        dsns = {place: made[f"{name}_{place}"] for place in places}
+        with psycopg.connect(dsns["source"]) as connection:
+            connection.execute(SCHEMA)
+        programme = make(folder, RULES, source=dsns["source"], homes={"US": dsns["us"], "CA": dsns["ca"]})
+        with programme.opened() as run:
+            run.plan()
+            run.apply(until=Stage.CUTOVER)
+            yield programme, run, dsns
 
 
 @pytest.mark.timeout(120)
