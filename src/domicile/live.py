@@ -30,7 +30,7 @@ from domicile.stores.postgres.feed.choosing import AUTO, make_feed
 from domicile.stores.postgres.feed.followed import followed
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live.standing import Standing
-from domicile.stores.postgres.session import Session
+from domicile.stores.postgres.session import Session, faults
 from domicile.stores.postgres.source import PostgresSource
 
 
@@ -199,8 +199,15 @@ class Live:
         return lambda piece: self.closing.living(standing, scope, piece)
 
     def leave(self, scope: Scope) -> None:
-        """All is erased: nothing is followed or guarded any more."""
+        """All is erased: nothing is followed or guarded any more.
+
+        The sessions of the steps end as well, and ours drops its temporary tables: they hold what passed, deleted and
+        not gone.
+        """
         self.stand(scope, follow=False).leave()
+        self.moving.close()
+        with faults(self.source.name, "drop the session's temporary tables"):
+            self.source.connection.execute("DISCARD TEMP")
 
     # -- by hand ---------------------------------------------------------------------------------------------------
 
