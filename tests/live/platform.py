@@ -110,20 +110,32 @@ def moving_world(
     pg18: EmbeddedServer, folder: Path, name: str, *, cutover: str = CUTOVER, rules: str = RULES
 ) -> Iterator[World]:
     """Make the platform and bring its movers' rows home; nobody is cut over yet."""
+    with homes_of(pg18, name) as dsns, moving_in(dsns, folder, cutover=cutover, rules=rules) as world:
+        yield world
+
+
+@contextmanager
+def homes_of(server: EmbeddedServer, name: str) -> Iterator[dict[str, str]]:
+    """The databases of a platform, by place; gone afterwards."""
     places = ("source", "us", "ca")
-    with databases_of(pg18, [f"{name}_{place}" for place in places]) as made:
-        dsns = {place: made[f"{name}_{place}"] for place in places}
-        with psycopg.connect(dsns["source"]) as connection:
-            connection.execute(SCHEMA)
-        programme = make(folder, rules + cutover, source=dsns["source"], homes={"US": dsns["us"], "CA": dsns["ca"]})
-        with programme.opened() as run:
-            run.plan()
-            run.apply(until=Stage.TRANSFER)
-            world = World(dsns=dsns, programme=programme, run=run)
-            try:
-                yield world
-            finally:
-                world.close()
+    with databases_of(server, [f"{name}_{place}" for place in places]) as made:
+        yield {place: made[f"{name}_{place}"] for place in places}
+
+
+@contextmanager
+def moving_in(dsns: dict[str, str], folder: Path, *, cutover: str = CUTOVER, rules: str = RULES) -> Iterator[World]:
+    """The same in databases that stay when the run has ended."""
+    with psycopg.connect(dsns["source"]) as connection:
+        connection.execute(SCHEMA)
+    programme = make(folder, rules + cutover, source=dsns["source"], homes={"US": dsns["us"], "CA": dsns["ca"]})
+    with programme.opened() as run:
+        run.plan()
+        run.apply(until=Stage.TRANSFER)
+        world = World(dsns=dsns, programme=programme, run=run)
+        try:
+            yield world
+        finally:
+            world.close()
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from domicile.errors import FeedBroken, NotEqual, Refused, Waiting, WorldChanged
 from domicile.live import cohort_of
 from domicile.run import Stage
 from domicile.stores.postgres.server import EmbeddedServer
-from tests.live.platform import World, moving_world
+from tests.live.platform import World, homes_of, moving_in, moving_world
 from tests.servers import HASTY, own_server
 
 BY_TRIGGERS: Final = "cutover: {pause: never, grow: [0.2], feed: trigger}\n"
@@ -46,23 +46,24 @@ def test_p4_a_column_that_comes_on_the_way_stops_the_move_until_it_is_gone(
 
 
 def test_p1_people_come_back_also_where_the_changefeed_broke(pg18: EmbeddedServer, tmp_path: Path) -> None:
-    with moving_world(pg18, tmp_path, "broken", cutover=BY_TRIGGERS) as world:
-        world.live.cut_over(world.scope, cohort_of("key:1,2"))
-        home = world.dsns["us"]
-        _run(home, "UPDATE \"Note\" SET body = 'written at home' WHERE person_id = 1")
-        _run(world.dsns["source"], 'ALTER TABLE "Note" DISABLE TRIGGER zzzz_domicile_log')
-        with pytest.raises(FeedBroken, match="Note"):
-            world.run.apply(until=Stage.CUTOVER)
-        with pytest.raises(Refused, match="rollback"):
-            world.run.abandon()
-    with world.programme.opened() as run:
-        live, scope = run.moving()
-        live.roll_back(scope, 1)
-        assert ["written at home"] == _note_of("source", world, 1)
-        assert run.abandon()
-    with psycopg.connect(world.dsns["source"]) as connection:
-        found = connection.execute("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zzzz_domicile%'").fetchone()
-        assert (0,) == found
+    with homes_of(pg18, "broken") as dsns:
+        with moving_in(dsns, tmp_path, cutover=BY_TRIGGERS) as world:
+            world.live.cut_over(world.scope, cohort_of("key:1,2"))
+            home = world.dsns["us"]
+            _run(home, "UPDATE \"Note\" SET body = 'written at home' WHERE person_id = 1")
+            _run(world.dsns["source"], 'ALTER TABLE "Note" DISABLE TRIGGER zzzz_domicile_log')
+            with pytest.raises(FeedBroken, match="Note"):
+                world.run.apply(until=Stage.CUTOVER)
+            with pytest.raises(Refused, match="rollback"):
+                world.run.abandon()
+        with world.programme.opened() as run:
+            live, scope = run.moving()
+            live.roll_back(scope, 1)
+            assert ["written at home"] == _note_of("source", world, 1)
+            assert run.abandon()
+        with psycopg.connect(dsns["source"]) as connection:
+            found = connection.execute("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zzzz_domicile%'").fetchone()
+            assert (0,) == found
 
 
 def test_p1_a_slot_that_somebody_drops_stops_the_move_and_people_come_back(tmp_path: Path) -> None:
