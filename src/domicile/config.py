@@ -11,10 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from domicile.belongings import BucketRule, FolderRule
 from domicile.catalogue import TableName

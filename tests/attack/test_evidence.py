@@ -110,6 +110,14 @@ def test_p9_a_clock_that_is_set_back_spoils_no_evidence(world: Worlds, monkeypat
     assert 0 == said.returncode, said.stdout
 
 
+def _no_note_is_residue(made: World) -> None:
+    certificate = _last(made, CertificatePredicate)
+    assert isinstance(certificate, CertificatePredicate)
+    assert {Verdict.ERASED_VERIFIED} == _of_rows(certificate)
+    named = ("app/wal", "app/heap:public.note")
+    assert {Verdict.ERASED_VERIFIED} == {copy.verdict for copy in certificate.copies if copy.id in named}
+
+
 def test_p11_what_somebody_who_stays_writes_meanwhile_is_no_residue(
     world: Worlds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,11 +134,7 @@ def test_p11_what_somebody_who_stays_writes_meanwhile_is_no_residue(
 
     monkeypatch.setattr(sweep, "sweep_server", and_write)
     made.programme.apply(yes=True)
-    certificate = _last(made, CertificatePredicate)
-    assert isinstance(certificate, CertificatePredicate)
-    assert {Verdict.ERASED_VERIFIED} == _of_rows(certificate)
-    named = ("app/wal", "app/heap:public.note")
-    assert {Verdict.ERASED_VERIFIED} == {copy.verdict for copy in certificate.copies if copy.id in named}
+    _no_note_is_residue(made)
 
 
 def test_p11_what_somebody_who_stays_bore_and_changed_meanwhile_is_no_residue(
@@ -150,8 +154,4 @@ def test_p11_what_somebody_who_stays_bore_and_changed_meanwhile_is_no_residue(
 
     monkeypatch.setattr(Horizon, "treat", and_change)
     made.programme.apply(yes=True)
-    certificate = _last(made, CertificatePredicate)
-    assert isinstance(certificate, CertificatePredicate)
-    assert {Verdict.ERASED_VERIFIED} == _of_rows(certificate)
-    named = ("app/wal", "app/heap:public.note")
-    assert {Verdict.ERASED_VERIFIED} == {copy.verdict for copy in certificate.copies if copy.id in named}
+    _no_note_is_residue(made)
