@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import LiteralString
+from typing import Final, LiteralString
 
 from domicile import sweep
 from domicile.config import Config
@@ -32,6 +32,7 @@ from domicile.stores.around.pgbackrest.tool import Tool
 from domicile.stores.postgres.copies import Copy as StoreCopy
 from domicile.stores.postgres.copies import CopyKind, Outcome, Treatment
 from domicile.stores.postgres.files import read_geometry, read_layout
+from domicile.stores.postgres.horizon.wal import segment_number
 from domicile.stores.postgres.pages import Geometry
 from domicile.stores.postgres.session import faults
 from domicile.stores.postgres.source import PostgresSource
@@ -42,8 +43,14 @@ Removing = Callable[[str, int, bool], None]
 ARCHIVING = ("archive", "pgbackrest")
 """Kinds of stores that archived WAL goes to."""
 NOT_THERE = "no longer in the folder"
-_BOUNDARY_SQL: LiteralString = """
-SELECT pg_walfile_name(pg_current_wal_insert_lsn()), (SELECT last_archived_wal FROM pg_stat_archiver)
+ARCHIVER_POLLS_MAX: Final = 150
+ARCHIVER_POLL_S: Final = 0.1
+_SEGMENT_SQL: LiteralString = """
+SELECT pg_walfile_name(pg_current_wal_insert_lsn()),
+       (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size')
+"""
+_ARCHIVED_SQL: LiteralString = """
+SELECT last_archived_wal, current_setting('archive_mode') <> 'off' FROM pg_stat_archiver
 """
 _SOURCE_SQL: LiteralString = """
 SELECT current_database(), (SELECT system_identifier FROM pg_control_system()),
@@ -87,10 +94,27 @@ class Surroundings:
     def boundary(self, erased_at: datetime) -> Boundary:
         """From when on the folders' things hold nothing of what was erased; asked for after the server's treatment."""
         with faults(self._source.name, "read the WAL position"):
-            row = self._source.connection.execute(_BOUNDARY_SQL).fetchone()
-        if row is None or row[0] is None:
-            raise StoreFault(f"store {self._source.name}: it names no WAL segment; is it a standby?")
-        return Boundary(erased_at=erased_at, segment=str(row[0]), archived=row[1])
+            row = self._source.connection.execute(_SEGMENT_SQL).fetchone()
+            if row is None or row[0] is None:
+                raise StoreFault(f"store {self._source.name}: it names no WAL segment; is it a standby?")
+            archived = self._archived(str(row[0]), segment_bytes=row[1]) if self._rules else None
+        return Boundary(erased_at=erased_at, segment=str(row[0]), archived=archived)
+
+    def _archived(self, segment: str, *, segment_bytes: int) -> str | None:
+        """What the server archived last, once that is the segment before; it is waited for, bounded.
+
+        Else the one that is being written to the archive looks broken there.
+        """
+        wanted = (segment_number(segment, segment_bytes=segment_bytes) or 0) - 1
+        archived = None
+        for _ in range(ARCHIVER_POLLS_MAX):
+            row = self._source.connection.execute(_ARCHIVED_SQL).fetchone()
+            archived, is_on = row or (None, False)
+            number = segment_number(archived or "", segment_bytes=segment_bytes)
+            if not is_on or (number is not None and number >= wanted):
+                break
+            self._source.connection.execute("SELECT pg_sleep(%s)", (ARCHIVER_POLL_S,))
+        return archived
 
     def told_of_archive(self, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
         """The server's outcomes, its copy `archive` with a word on the store that holds it: still `unknown`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +15,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from domicile.predicates import CertificatePredicate
+from domicile.run import Stage
+from domicile.stores.postgres.horizon import receivers
 from domicile.stores.postgres.horizon import standby as treating
 from domicile.stores.postgres.horizon.treatment import Patience
 from domicile.stores.postgres.programs import find_client, server_user
@@ -156,6 +160,29 @@ def test_p11_a_standby_that_lags_is_held_and_says_so(made: Made, pair: Pair, mon
     verdict, why = verdicts(world, "app-standby")["heap:public.note"]
     assert "present" == verdict
     assert MOVER.decode() not in why
+    pair.settle()
+
+
+def test_p6_a_standby_without_a_slot_is_not_cut_off_from_what_it_lacks(
+    made: Made, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its receiver stands still: no segment that it lacks goes, and who keeps them is said; afterwards it goes on."""
+    world = made()
+    monkeypatch.setattr(receivers, "POLLS_MAX", 2)
+    world.programme.clear()
+    world.programme.apply(until=Stage.ERASE, yes=True)
+    with psycopg.connect(pair.standby.dsn(), autocommit=True) as standby:
+        row = standby.execute("SELECT pid FROM pg_stat_wal_receiver").fetchone()
+    assert row
+    os.kill(row[0], signal.SIGSTOP)
+    try:
+        world.programme.apply(yes=True)
+        verdict, why = verdicts(world, "app")["wal"]
+        assert "present" == verdict
+        assert "receiver" in why
+        assert _bytes_in(pair.primary)
+    finally:
+        os.kill(row[0], signal.SIGCONT)
     pair.settle()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import zstandard
+from psycopg import sql
 
 from domicile.errors import NotPermitted, StoreFault, Waiting
 from domicile.predicates import FindingPredicate
@@ -226,6 +227,25 @@ def test_p1_a_segment_that_bears_another_clusters_number_keeps_all_of_them(surro
     finally:
         foreign.unlink()
     made.world.programme.apply(yes=True)
+    assert "erased-verified" == made.told()["wal/archived-wal"]
+
+
+def test_a_segment_that_is_being_archived_is_waited_for_and_not_called_broken(surrounded: Surround) -> None:
+    """The archiver is slow, and what it writes looks broken until it is whole."""
+    made = surrounded(dumps=None)
+    made.world.programme.clear()
+    made.world.programme.apply(until=Stage.ERASE, yes=True)
+    slow = f"head -c 20 %p > {made.archiving.folder}/%f; sleep 0.4; cp %p {made.archiving.folder}/%f"
+    with psycopg.connect(made.archiving.server.dsn(), autocommit=True) as connection:
+        before = connection.execute("SHOW archive_command").fetchone()
+        assert before
+        try:
+            connection.execute(sql.SQL("ALTER SYSTEM SET archive_command = {}").format(slow))
+            connection.execute("SELECT pg_reload_conf()")
+            made.world.programme.apply(yes=True)
+        finally:
+            connection.execute(sql.SQL("ALTER SYSTEM SET archive_command = {}").format(before[0]))
+            connection.execute("SELECT pg_reload_conf()")
     assert "erased-verified" == made.told()["wal/archived-wal"]
 
 

@@ -11,6 +11,7 @@ from domicile.catalogue import TableName
 from domicile.errors import StoreFault, Unreachable
 from domicile.stores.postgres.copies import Copy, CopyKind, Looked, copy_id, looked
 from domicile.stores.postgres.files import Reach, reach, read_layout
+from domicile.stores.postgres.horizon.receivers import checkpoint
 from domicile.stores.postgres.horizon.rights import may_checkpoint
 from domicile.sweep.rows import Relation, large_objects, relations, stream
 from domicile.sweep.scan import Scan
@@ -87,11 +88,10 @@ def _files(
         for copy in in_files:
             tally.gap(copy, "(files)", way.why)
         return
-    if may_checkpoint(conn):
-        conn.execute("CHECKPOINT")
-    else:
+    missing = [] if may_checkpoint(conn) else ["no right to checkpoint"]
+    for why in missing or [f"no checkpoint, as {who} lags behind" for who in checkpoint(conn)]:
         for copy in in_files:
-            tally.gap(copy, "(memory)", "no right to checkpoint: what is written but not yet on disk isn't seen")
+            tally.gap(copy, "(memory)", f"{why}: what is written but not yet on disk isn't seen")
     Scan(way.files, read_layout(conn, datasets=datasets, derived=_derived(copies)), tally).all()
 
 

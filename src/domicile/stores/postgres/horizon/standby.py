@@ -16,6 +16,7 @@ import psycopg
 from domicile.errors import StoreFault, Unreachable
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment
 from domicile.stores.postgres.files import read_geometry
+from domicile.stores.postgres.horizon.receivers import checkpoint
 from domicile.stores.postgres.horizon.treatment import TREATED, OfServer, Patience, Progress
 from domicile.stores.postgres.horizon.wal import WalState, left_from_before, position_number, reload_until
 
@@ -166,7 +167,7 @@ class _Standby(OfServer):
         for _ in range(ROUNDS_MAX):
             self._primary.execute("SELECT pg_logical_emit_message(false, 'domicile', '')")
             self._primary.execute("SELECT pg_switch_wal()")
-            self._primary.execute("CHECKPOINT")
+            checkpoint(self._primary)
             row = self._primary.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
             self._catch_up(row[0] if row else self._done.position)
             self._conn.execute("CHECKPOINT")

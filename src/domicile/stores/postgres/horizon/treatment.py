@@ -26,6 +26,7 @@ from domicile.stores.postgres.feed.remains import remains
 from domicile.stores.postgres.feed.standing import PREFIX
 from domicile.stores.postgres.files import materialised_views, read_geometry
 from domicile.stores.postgres.horizon.holders import Holder, boundary, wait_for_holders
+from domicile.stores.postgres.horizon.receivers import checkpoint
 from domicile.stores.postgres.horizon.rewrite import (
     LockPatience,
     Rewrite,
@@ -135,7 +136,7 @@ class OfServer:
             elif copy.kind not in TREATED:
                 yield self._look(copy, since)
         if may_checkpoint(self._conn):
-            self._conn.execute("CHECKPOINT")
+            checkpoint(self._conn)
 
     def _values(self, copies: Sequence[Copy], held: Sequence[Holder]) -> Iterator[Outcome]:
         for copy in copies:

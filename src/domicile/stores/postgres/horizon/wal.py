@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
+from domicile.stores.postgres.horizon.receivers import checkpoint
 from domicile.stores.postgres.horizon.rights import may_recycle_wal
 
 MARKER = "domicile.wal_recycle_before"
@@ -105,23 +106,23 @@ def recycle(conn: psycopg.Connection, *, segment_bytes: int, progress: Callable[
 
 def _recycle(conn: psycopg.Connection, *, segment_bytes: int, progress: Callable[[str], None]) -> WalProof:
     fence = _switch(conn, segment_bytes=segment_bytes)
-    conn.execute("CHECKPOINT")
+    lacking = checkpoint(conn)
     state = read_state(conn, segment_bytes=segment_bytes)
     initial = state.names
     left = left_from_before(initial, state, fence=fence, segment_bytes=segment_bytes)
     switches = idle = 0
-    while left and switches < SWITCHES_MAX and idle < IDLE_CHECKPOINTS_MAX:
+    while left and not lacking and switches < SWITCHES_MAX and idle < IDLE_CHECKPOINTS_MAX:
         newest = max(segment_number(name, segment_bytes=segment_bytes) or 0 for name in left)
         _switch(conn, segment_bytes=segment_bytes)
         switches += 1
         if newest <= state.current:
-            conn.execute("CHECKPOINT")
+            lacking = checkpoint(conn)
             idle += 1
             conn.execute("SELECT pg_sleep(%s)", (0.05 * (idle - 1),))  # archiver and summariser get time to catch up
         state = read_state(conn, segment_bytes=segment_bytes)
         left = left_from_before(initial, state, fence=fence, segment_bytes=segment_bytes)
         progress(f"pg_wal: {len(left)} segments from before the erase are left")
-    kept_by = wal_holders(conn, fence=fence, segment_bytes=segment_bytes) if left else ()
+    kept_by = (*lacking, *wal_holders(conn, fence=fence, segment_bytes=segment_bytes)) if left else ()
     return WalProof(fence=fence, left=left, kept_by=kept_by, switches=switches)
 
 
