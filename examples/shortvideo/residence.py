@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import psycopg
@@ -37,6 +37,8 @@ class Residence:
 
     location: str
     fenced: bool = False
+    as_of: int = field(default=0, compare=False)
+    """The directory's version when it said so: what is written by it, is refused if it has become wrong since."""
 
 
 class Residences:
@@ -62,9 +64,9 @@ class Residences:
         if found is None:
             return None
         if found.state != "outside":
-            return Residence(location=found.authority, fenced=found.fenced)
+            return Residence(location=found.authority, fenced=found.fenced, as_of=found.version)
         until, location = self._known.get(person, (0.0, ""))
-        return Residence(location=location) if self._clock() < until else None
+        return Residence(location=location, as_of=found.version) if self._clock() < until else None
 
     def locate(self, person: int) -> Residence:
         """Say where the person lives."""
@@ -73,19 +75,19 @@ class Residences:
             return known
         found = self.directory.locate(str(person))
         if found.state != "outside":
-            return Residence(location=found.authority, fenced=found.fenced)
+            return Residence(location=found.authority, fenced=found.fenced, as_of=found.version)
         location = self._newcomers([person]).get(person, found.authority)
         if len(self._known) >= KEPT_PEOPLE_MAX:
             self._known.clear()
         self._known[person] = (self._clock() + KEPT_SECONDS, location)
-        return Residence(location=location)
+        return Residence(location=location, as_of=found.version)
 
     def locate_all(self, people: Iterable[int]) -> dict[int, Residence]:
         """Say where each of them lives now; nothing remembered counts."""
         found = {int(key): one for key, one in self.directory.locate_all(map(str, people)).items()}
         newcomers = self._newcomers([person for person, one in found.items() if one.state == "outside"])
         return {
-            person: Residence(location=newcomers.get(person, one.authority), fenced=one.fenced)
+            person: Residence(location=newcomers.get(person, one.authority), fenced=one.fenced, as_of=one.version)
             for person, one in found.items()
         }
 

@@ -15,6 +15,7 @@ import pytest
 from domicile.directory import client
 from domicile.directory.client import Directory, DirectoryUnknown, Located
 from domicile.model import State
+from domicile.stores.postgres import places
 from tests.directory.town import MOVERS, Town, serving, until
 
 AT_HOME = Located(state="home", home="us", authority="us")
@@ -54,6 +55,8 @@ def test_an_answer_counts_for_its_age_and_no_longer(url: str, town: Town, asked:
     clock.now = 0.99
     assert "outside" == directory.locate("1").state
     assert AT_HOME == directory.locate("1", fresh=True)
+    with town.session() as connection:
+        assert places.version(connection) == directory.locate("1").version  # as of when it knows
     directory.forget("1")
     assert directory.known("1") is None
     clock.now = 1.01

@@ -310,6 +310,25 @@ def test_a_parcel_is_taken_where_its_recipient_lives_and_nowhere_else(world: Wor
                     post.receive(place, delivery)
 
 
+def test_p1_each_message_is_written_by_the_directorys_word_of_its_recipient(world: World) -> None:
+    """The guard at the source refuses it where they have gone home since; here it is only told what was gone by."""
+    with psycopg.connect(world.sg_dsn) as commons:
+        commons.execute("CREATE TABLE by (message bigint, version bigint)")
+        commons.execute(
+            "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO by VALUES (new.id,"
+            " current_setting('domicile.as_of')::bigint); RETURN new; END $$;"
+            "CREATE TRIGGER told BEFORE INSERT ON app.direct_messages FOR EACH ROW EXECUTE FUNCTION told()"
+        )
+    mover = 6
+    _place(world, "moving", mover)
+    post.receive(world.sg, Delivery(id=8001, parcel=_message(7001, recipient=mover)))
+    with world.sg.home.transaction() as home:
+        post.send(world.sg, home, _message(7002, recipient=mover))
+    version = world.sg.residences.locate(mover).as_of
+    assert version == world.sg.home.value("SELECT version FROM domicile_directory.clock")
+    assert [7001, 7002] == world.sg.home.column("SELECT message FROM by WHERE version = %s ORDER BY 1", [version])
+
+
 def test_a_parcel_is_not_taken_for_delivered_because_its_job_lies_there(world: World) -> None:
     """Its sender has moved: the job lies undone at the source as well, where the recipient is."""
     world.sg.home.run(

@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 from domicile.errors import Unreachable
 from domicile.host import Host
 from domicile.model import State
-from domicile.stores.postgres import fence
+from domicile.stores.postgres import fence, places
 from domicile.stores.postgres.names import movers_of
 from domicile.stores.postgres.session import connect
 from domicile.stores.postgres.writers import await_writers
@@ -136,6 +136,46 @@ def test_p1_nobody_writes_early_at_home(sides: Sides, name: str) -> None:
 @pytest.mark.parametrize("name", PASSED_AT_HOME)
 def test_p6_home_goes_on_for_who_lives_there(sides: Sides, name: str) -> None:
     sides.attempt(sides.home, PASSED_AT_HOME[name])
+
+
+LEFT_BEHIND: Final = {
+    "a new row with somebody at home": "INSERT INTO letter VALUES (100, 1, 2, 'x')",
+    "a change of it": "UPDATE letter SET body = 'x' WHERE id = 21",
+    "its end": "DELETE FROM letter WHERE id = 21",
+    "with somebody moving": "INSERT INTO letter VALUES (100, 4, 2, 'x')",
+}
+
+
+def _directed(made: Sides) -> int:
+    """Keep a directory at the source, of those who are at home; return its version before they were."""
+    with connect(made.source, store="app") as connection:
+        places.create(connection, store="app")
+        before = places.version(connection)
+        places.record_all(connection, made.scope)
+    return before
+
+
+def test_p1_who_went_by_an_old_word_of_the_directory_does_not_write_behind_a_move(own_sides: Sides) -> None:
+    """They took the row for one of both, and it would never come home."""
+    made = own_sides
+    before = _directed(made)
+    with connect(made.source, store="app") as connection:
+        now = places.version(connection)
+    assert now > before
+    for name, statement in LEFT_BEHIND.items():
+        with pytest.raises(psycopg.Error, match="ask it again") as refusal:
+            made.attempt(made.source, f"SET LOCAL domicile.as_of = {before}", statement)
+        assert FENCED == refusal.value.sqlstate, name
+        made.attempt(made.source, f"SET LOCAL domicile.as_of = {now}", statement)
+        made.attempt(made.source, statement)
+
+
+def test_p6_an_old_word_of_the_directory_hinders_nobody_else(own_sides: Sides) -> None:
+    made = own_sides
+    made.attempt(made.source, "SET LOCAL domicile.as_of = 1", LEFT_BEHIND["its end"])  # no directory is kept
+    before = _directed(made)
+    for name in ("moving", "a stayer", "first: a stayer before home", "any: stayers", "a public column", "a new mover"):
+        made.attempt(made.source, f"SET LOCAL domicile.as_of = {before}", PASSED_AT_SOURCE[name])
 
 
 @pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])

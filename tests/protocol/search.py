@@ -88,6 +88,8 @@ def complaints(world: World, state: State) -> Iterator[str]:
             yield f"P1: {cell.name} was erased, and home lacks an acknowledged write"
         if not _whole(past, source | home):
             yield f"P1: an acknowledged write of {cell.name} is nowhere"
+        if _should_have(world, state, at) and source & ~home:
+            yield f"P1: who lives at home lacks an acknowledged write of {cell.name}"
         side = authority(world, state, at)
         if side is not None and not _whole(past, source if side is Side.SOURCE else home):
             yield f"P1: {side.value} is the authority of {cell.name} and lacks an acknowledged write"
@@ -108,6 +110,14 @@ def authority(world: World, state: State, at: int) -> Side | None:
     if all(Place.HOME in (state.at_source[owner], state.at_home[owner]) for owner in movers):
         return Side.HOME
     return None
+
+
+def _should_have(world: World, state: State, at: int) -> bool:
+    """Whether people live at home who share the row with a stayer: what was written for both is theirs, too."""
+    movers = [owner for owner in world.cells[at].owners if owner != STAYER]
+    return len(movers) < len(world.cells[at].owners) and all(
+        state.at_source[owner] == state.at_home[owner] == Place.HOME for owner in movers
+    )
 
 
 def _whole(past: tuple[int, ...], value: int) -> bool:

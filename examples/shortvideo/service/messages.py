@@ -199,7 +199,9 @@ def _talk(places: Places, me: int, my_name: str, them: int, their_name: str) -> 
     )
     unread = [row.id for row in rows if row.unread]
     if unread:
-        places.home.run("UPDATE app.direct_messages SET read_at = now() WHERE id = ANY(%s)", [unread])
+        with places.home.transaction() as home:
+            if places.is_here(home, me):
+                home.run("UPDATE app.direct_messages SET read_at = now() WHERE id = ANY(%s)", [unread])
     return {"messages": [_line(row, my_name if row.sender_id == me else their_name) for row in reversed(rows)]}
 
 

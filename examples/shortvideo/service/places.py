@@ -15,7 +15,7 @@ from typing import Final, LiteralString
 
 from domicile.directory.client import Directory
 from shortvideo.media.store import Bucket
-from shortvideo.residence import MOVES, NEWCOMERS, UNDER_WAY, Residences
+from shortvideo.residence import MOVES, NEWCOMERS, UNDER_WAY, Residence, Residences
 from shortvideo.service.peers import Peers
 from shortvideo.service.settings import Settings
 from shortvideo.service.store import Database, Session
@@ -93,15 +93,24 @@ class Places:
     """Wakes the worker of this process: there is a new job."""
     seen: Seen = field(default_factory=Seen)
 
-    def is_here(self, person: int) -> bool:
-        """Whether the person's private data in this home is the one that counts."""
-        return self.residences.of(person) == self.settings.location
+    def is_here(self, home: Session, person: int) -> bool:
+        """Whether the person's private data in this home is the one that counts.
 
-    def must_be_here(self, person: int) -> None:
-        """Raise Moving where the person lives elsewhere, or is between two places."""
-        found = self.residences.locate(person)
+        The answer is written down in `home`'s transaction: where it has become wrong, a row of theirs is refused.
+        """
+        return self._locate(home, person).location == self.settings.location
+
+    def must_be_here(self, home: Session, person: int) -> None:
+        """Raise Moving where the person lives elsewhere, or is between two places; else as `is_here`."""
+        found = self._locate(home, person)
         if found.fenced or found.location != self.settings.location:
             raise Moving
+
+    def _locate(self, home: Session, person: int) -> Residence:
+        """Ask, and tell the transaction by which version of the directory it writes: rows of two people need that."""
+        found = self.residences.locate(person)
+        home.run("SELECT set_config('domicile.as_of', %s, true)", [str(found.as_of)])
+        return found
 
     def who_is_here(self, people: Iterable[int]) -> list[int]:
         """Return those who live here now, asked anew; raise Moving while one of them is between two places."""

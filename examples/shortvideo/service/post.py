@@ -38,7 +38,7 @@ def send(places: Places, home: Session, message: Message) -> None:
     Raise Blocked where home knows that the recipient does not want it; another home drops it on arrival. Raise Moving
     where the recipient has left and nobody has said yet where to.
     """
-    here = places.is_here(message.recipient_id)
+    here = places.is_here(home, message.recipient_id)
     if here and not lives_here(home, message.recipient_id):
         raise Moving
     if here and not may_reach(home, message.sender_id, message.recipient_id):
@@ -72,7 +72,7 @@ def keep(places: Places, home: Session, parcel: Parcel) -> None:
     if isinstance(parcel, Published):
         tell_followers(places, home, parcel)
         return
-    places.must_be_here(parcel.recipient_id)
+    places.must_be_here(home, parcel.recipient_id)
     if not lives_here(home, parcel.recipient_id):
         raise Moving
     if isinstance(parcel, Notification):

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
@@ -48,6 +48,8 @@ class Located:
     state: str
     home: str | None
     authority: str
+    version: int = field(default=0, compare=False)
+    """As of when; `SET LOCAL domicile.as_of` to it in a transaction that writes rows of several people."""
 
     @property
     def fenced(self) -> bool:
@@ -265,7 +267,7 @@ def _located(answer: Mapping[str, Any]) -> Located:
     state, home, authority = answer.get("state"), answer.get("home"), answer.get("authority")
     if state not in STATES or not isinstance(authority, str) or not (home is None or isinstance(home, str)):
         raise DirectoryUnknown("the directory's answer is none")
-    return Located(state=state, home=home, authority=authority)
+    return Located(state=state, home=home, authority=authority, version=_number(answer, "version"))
 
 
 def _number(answer: Mapping[str, Any], name: str) -> int:

@@ -8,6 +8,10 @@ A row stands in the way of a write (docs/closure.md, section 7) when it leads
 
 At the source a public write passes the second rule: what is public of people at home goes on being written there.
 
+A row of somebody who lives at home and of somebody who doesn't may be written at the source, by who knows that it is
+the latter's alone. Who says in `domicile.as_of` which version of the directory they went by is refused at the source
+where one of the row's people has come home since: they took it for a row of both (docs/protocol.md).
+
 The newest states are what counts. Under READ COMMITTED each statement of a volatile function sees them. A transaction
 with one snapshot for all its statements would not, so the guard locks the lines it looks at: that fails with 40001
 where a line was changed since. Lines that came since are not seen at all; so the one line of `domicile.newest`, which
@@ -27,7 +31,17 @@ from domicile.conditions import named_columns
 from domicile.model import DatasetId, DatasetScope, Fate, Path, Scope, Side, State
 from domicile.rules import Shared
 from domicile.stores.postgres.closure.market import becomes_mover
-from domicile.stores.postgres.names import STAGING, column, is_stand_in, key_match, movers_of, source_of, staged, tag
+from domicile.stores.postgres.names import (
+    DIRECTORY,
+    STAGING,
+    column,
+    is_stand_in,
+    key_match,
+    movers_of,
+    source_of,
+    staged,
+    tag,
+)
 from domicile.stores.postgres.paths import (
     follow,
     hold_movers,
@@ -40,6 +54,7 @@ from domicile.stores.postgres.readings import references, refers
 from domicile.stores.postgres.session import FENCED_STATE, run
 
 MESSAGE = "domicile: this row belongs to a person who is being moved home; write there"
+MOVED_MESSAGE = "domicile: somebody of this row has moved since the directory was asked; ask it again"
 TOO_OLD_MESSAGE = "could not serialize access: people were moved since this transaction began; begin it again"
 TOO_OLD_STATE = "40001"
 
@@ -92,9 +107,9 @@ def replace_guard(connection: psycopg.Connection[Any], scope: Scope, dataset: Da
     )
 
 
-def _raise() -> sql.Composable:
+def _raise(message: str = MESSAGE) -> sql.Composable:
     return sql.SQL("RAISE EXCEPTION USING ERRCODE = {}, MESSAGE = {};").format(
-        sql.Literal(FENCED_STATE), sql.Literal(MESSAGE)
+        sql.Literal(FENCED_STATE), sql.Literal(message)
     )
 
 
@@ -137,11 +152,30 @@ def _refusal_of(scope: Scope, dataset: DatasetScope, record: str, guarding: Guar
     if not dataset.moves:
         alone = sql.SQL("({} AND NOT {})").format(alone, _public_write(dataset, record, guarding.side))
     return sql.SQL(
-        " IF {there} THEN IF {concerned} THEN IF {fenced} OR {alone} THEN {no} END IF; END IF; END IF;"
+        " IF {there} THEN IF {concerned} THEN IF {fenced} OR {alone} THEN {no} END IF;{moved} END IF; END IF;"
     ).format(
         there=_is_there(record), concerned=concerned, fenced=_any_path(scope, dataset, record, fenced), alone=alone,
-        no=_raise(),
+        no=_raise(), moved=_moved_since(scope, dataset, record) if guarding.side is Side.SOURCE else sql.SQL(""),
     )  # fmt: skip
+
+
+def _moved_since(scope: Scope, dataset: DatasetScope, record: str) -> sql.Composable:
+    """Raise where the writer says what they went by, and one of the row's people has come home since.
+
+    Each IF is planned when it is come to: there may be no directory.
+    """
+    as_of = sql.SQL("current_setting('domicile.as_of', true)")
+    since = sql.SQL("{}::bigint").format(as_of)
+
+    def has_come(path: Path) -> sql.Composable:
+        return leads_to_mover(scope, path, record, states=(State.HOME.value,), since=since)
+
+    behind = _counting(scope, dataset, record, has_come)
+    if not dataset.moves:
+        behind = sql.SQL("({}) AND NOT {}").format(behind, _public_write(dataset, record, Side.SOURCE))
+    return sql.SQL(
+        " IF {as_of} <> '' AND to_regclass({place}) IS NOT NULL THEN IF {behind} THEN {no} END IF; END IF;"
+    ).format(as_of=as_of, place=sql.Literal(f"{DIRECTORY}.place"), behind=behind, no=_raise(MOVED_MESSAGE))
 
 
 def _any_path(scope: Scope, dataset: DatasetScope, record: str, states: tuple[str, ...]) -> sql.Composable:

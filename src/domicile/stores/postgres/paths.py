@@ -15,7 +15,7 @@ from domicile.conditions import qualify_condition
 from domicile.model import DatasetId, DatasetScope, Path, Scope, Step
 from domicile.rules import Shared
 from domicile.stores.postgres.comparing import compare, compare_each
-from domicile.stores.postgres.names import STAGING, column, movers_of, relation, source_of
+from domicile.stores.postgres.names import DIRECTORY, STAGING, column, movers_of, relation, source_of
 from domicile.stores.postgres.readings import FOUND, is_key, references
 
 
@@ -27,12 +27,15 @@ def leads_to_mover(  # noqa: PLR0913 - the way, and whom it may lead to
     schema: str = STAGING,
     states: tuple[str, ...] | None = None,
     home: str | None = None,
+    since: sql.Composable | None = None,
 ) -> sql.Composable:
     """A condition on row (or trigger record) `start`: over `path` it reaches a mover.
 
-    With `states` one in any of them, with `home` one of that home.
+    With `states` one in any of them, with `home` one of that home, with `since` one of whom the directory has said
+    something new since that version.
     """
-    return sql.SQL("EXISTS ({})").format(_movers_reached(scope, path, start, schema=schema, states=states, home=home))
+    reached = _movers_reached(scope, path, start, schema=schema, states=states, home=home, since=since)
+    return sql.SQL("EXISTS ({})").format(reached)
 
 
 def hold_movers(scope: Scope, path: Path, start: str) -> sql.Composable:
@@ -41,12 +44,18 @@ def hold_movers(scope: Scope, path: Path, start: str) -> sql.Composable:
 
 
 def _movers_reached(  # noqa: PLR0913 - as above
-    scope: Scope, path: Path, start: str, *, schema: str, states: tuple[str, ...] | None, home: str | None = None
-) -> sql.Composable:
+    scope: Scope, path: Path, start: str, *, schema: str, states: tuple[str, ...] | None, home: str | None = None,
+    since: sql.Composable | None = None,
+) -> sql.Composable:  # fmt: skip
     """SELECT of nothing, a row for each mover `s` that is reached."""
     movers, state = movers_of(path.subject, schema), in_states("s", states)
     if home is not None:
         state += sql.SQL(" AND {} = {}").format(column("s", "home"), sql.Literal(home))
+    if since is not None:
+        state += sql.SQL(
+            " AND EXISTS (SELECT FROM {} AS known WHERE known.kind = {} AND known.key = s.key::text"
+            " AND known.version > {})"
+        ).format(sql.Identifier(DIRECTORY, "place"), sql.Literal(path.subject), since)
     if not path.steps:
         return sql.SQL("SELECT FROM {} AS s WHERE {}{}").format(
             movers, same_person(scope, path.subject, column("s", "key"), column(start, scope.kind(path.subject).key)),

@@ -33,11 +33,17 @@ def checkpoint(conn: psycopg.Connection) -> tuple[str, ...]:
     """
     row = conn.execute(_WRITTEN_SQL).fetchone()
     position = row[0] if row else "0/0"
-    for poll in range(POLLS_MAX + 1):
-        lacking = tuple(f"receiver {name}" for (name,) in conn.execute(_LACKING_SQL, (position,)))
+    for _ in range(POLLS_MAX):
+        lacking = _lacking(conn, position)
         if not lacking:
-            conn.execute("CHECKPOINT")
-            return ()
-        if poll < POLLS_MAX:
-            conn.execute("SELECT pg_sleep(%s)", (POLL_S,))
+            break
+        conn.execute("SELECT pg_sleep(%s)", (POLL_S,))
+    else:
+        lacking = _lacking(conn, position)
+    if not lacking:
+        conn.execute("CHECKPOINT")
     return lacking
+
+
+def _lacking(conn: psycopg.Connection, position: str) -> tuple[str, ...]:
+    return tuple(f"receiver {name}" for (name,) in conn.execute(_LACKING_SQL, (position,)))
