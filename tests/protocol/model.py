@@ -169,7 +169,7 @@ def accepts(world: World, state: State, side: Side, at: int, places: Masks | Non
     if Place.FENCED in owners:
         return False
     if side is Side.SOURCE:
-        # What the stayer alone should have isn't modelled: this is a row of both, by a word of the directory that says so.
+        # A row of both, by a word of the directory that says so; what the stayer alone should have isn't modelled.
         both = STAYER in cell.owners and (Place.HOME not in owners or world.flaw is Flaw.OLD_WORD_PASSES)
         return cell.public or both or Place.MOVING in owners
     return not cell.public and Place.HOME in owners
