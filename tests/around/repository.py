@@ -21,15 +21,11 @@ from tests.attack.conftest import World
 from tests.servers import PASSWORD, SCRATCH, binaries_of
 
 STANZA: Final = "app"
-MEMORY: Final = Path("/dev/shm")
-"""Restoring writes each file through to the disk, which costs seconds."""
-ROOM_BYTES: Final = 1 << 30
 
 
 def quick_folder(prefix: str) -> Path:
-    """A folder of the test's own, in memory where there is room."""
-    there = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY if there else SCRATCH))
+    """A folder of the test's own: restoring writes each file through, which costs seconds on a disk."""
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=SCRATCH))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,8 +28,6 @@ SMALL: Final = {
     "fsync": "off",  # a killed server's files are the kernel's, which lives
     "autovacuum": "off", "max_wal_size": "32MB", "min_wal_size": "32MB", "shared_buffers": "16MB",
 }  # fmt: skip
-MEMORY: Final = Path("/dev/shm")
-MEMORY_BYTES_MIN: Final = 4_000_000_000
 SOURCE: Final = "platform"
 """The source's database. Homes are called after their location."""
 LEAN: Final = (
@@ -119,8 +117,7 @@ class Ground:
 def ground(homes: tuple[str, ...]) -> Iterator[Ground]:
     """Make one, with an empty database for the source and each home; it and all its files are gone afterwards."""
     with ExitStack() as stack:
-        scratch = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES_MIN else SCRATCH
-        root = Path(tempfile.mkdtemp(prefix="domicile-test-everywhere-", dir=scratch))
+        root = Path(tempfile.mkdtemp(prefix="domicile-test-everywhere-", dir=SCRATCH))
         root.chmod(0o711)
         stack.callback(shutil.rmtree, root)
         servers = {side: _serve(stack, root / f"server-{side}") for side in (Side.SOURCE, Side.HOME)}

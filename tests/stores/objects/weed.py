@@ -26,9 +26,10 @@ import httpx
 from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
+from tests.servers import SCRATCH
+
 LOOPBACK: Final = "127.0.0.1"
 PORTS: Final = (10_000, 32_000)  # below those that Linux gives to connections going out
-SCRATCH: Final = Path("/var/tmp")
 START_SECONDS_MAX: Final = 60
 START_TRIES_MAX: Final = 3
 SHELL_SECONDS_MAX: Final = 60
