@@ -17,14 +17,12 @@ from domicile import stating
 from domicile.commitments import Commitments
 from domicile.erase import order
 from domicile.errors import Refused
+from domicile.horizon import begin_again
 from domicile.model import Manifest, Scope
 from domicile.record import Record
 from domicile.stores.postgres.returning import NO_TABLE, Returned, committed, erase_found, erased_lines, find
 from domicile.stores.postgres.session import application_path, connect, faults
 from domicile.stores.postgres.source import PostgresSource
-
-FORGOTTEN = ("judged", "sweep_stated", "treated")
-"""What the journal holds of a sweep, and no longer holds true."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +88,7 @@ def _look(record: Record, connection: psycopg.Connection[Any], commitments: Comm
             erase_found(connection, tables)
     if guarded.erased:
         _state(record, found, done=True)
-        for name in FORGOTTEN:
-            record.journal.forget(name)
+        begin_again(record.journal)
     return guarded
 
 

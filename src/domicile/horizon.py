@@ -14,6 +14,7 @@ from datetime import datetime
 from domicile import sweep
 from domicile.config import Config
 from domicile.events import Advanced, Listener, Noted
+from domicile.journal import Journal
 from domicile.model import Finding, Home, Scope
 from domicile.objects import Objects
 from domicile.predicates import SweepPredicate, SweptCopy, SweptRows, SweptTokens
@@ -60,6 +61,18 @@ class Treated:
     def copies(self) -> int:
         """How many copies were treated or looked at."""
         return len(self.server) + sum(map(len, (*self.standbys.values(), *self.around.values())))
+
+
+def begin_again(journal: Journal, *, boundary_stays: bool = False) -> None:
+    """Forget what was swept and treated: it is done anew.
+
+    With `boundary_stays` the folders around are still cleaned up to where they were: what is younger is clean.
+    """
+    kept = journal.get("treated", Treated) if boundary_stays else None
+    for name in ("judged", "sweep_stated", "treated"):
+        journal.forget(name)
+    if kept is not None:
+        journal.put("treated", Treated(server=(), boundary=kept.boundary), Treated)
 
 
 class Horizon:
@@ -138,8 +151,8 @@ class Horizon:
 
         With what was done `before`, only the folders are treated again: the server's treatment holds.
         """
-        outcomes = before.server if before else self._treat_server()
-        if before:
+        outcomes = before.server if before and before.server else self._treat_server()
+        if before and before.server:
             standbys = before.standbys
         else:
             standbys = self._standbys.treat(outcomes, self._tables, self._derived)

@@ -28,7 +28,7 @@ from domicile.destroying import Destroying
 from domicile.errors import Refused, Unclassed, Undecided, WorldChanged
 from domicile.events import Listener, Noted, silent
 from domicile.guarding import Guarded
-from domicile.horizon import Horizon, Judged, Treated
+from domicile.horizon import Horizon, Judged, Treated, begin_again
 from domicile.host import Host
 from domicile.journal import Journal
 from domicile.live import Live
@@ -210,10 +210,7 @@ class Run:
         """
         self._refuse_given_up()
         plan, plan_bytes = self.load_plan()
-        if self._is_certified() and self.destroying.look_again():
-            for name in guarding.FORGOTTEN:
-                self.journal.forget(name)
-        if self._is_certified():
+        if self._is_certified() and not self._begins_again(as_it_is=as_it_is):
             self.record.listener(Noted(text="finished before; nothing to do"))
             self.objects.forget()
             self._write_bundle(plan_bytes)
@@ -245,6 +242,16 @@ class Run:
         """Whether a certificate is the last word: nothing came back since."""
         size = self.ledger.size
         return bool(size) and isinstance(self.ledger.statement(size - 1).predicate, CertificatePredicate)
+
+    def _begins_again(self, *, as_it_is: bool) -> bool:
+        """Whether a certified run has more to do: a destroyed key is there again, or what was left may go by now."""
+        if self.destroying.look_again():
+            begin_again(self.journal)
+            return True
+        left = not as_it_is and stating.may_go_by_now(self.last(CertificatePredicate), self.record.now())
+        if left:
+            begin_again(self.journal, boundary_stays=True)
+        return left
 
     def _bind(self, scope: Scope) -> None:
         self.source.bind(scope)

@@ -14,6 +14,7 @@ from domicile.model import Form, Home, Manifest, Slice, SliceId
 from domicile.plan.document import Plan
 from domicile.predicates import (
     ApprovalRule,
+    CertificatePredicate,
     ClearancePredicate,
     CohortPredicate,
     ComparedSlice,
@@ -36,7 +37,7 @@ from domicile.predicates import (
     TransferPredicate,
     Went,
 )
-from domicile.proof import Clearance, Copy, Equality, Erased, Fence, Measure, Restore
+from domicile.proof import Clearance, Copy, Equality, Erased, Fence, Measure, Restore, Verdict
 
 STATED = (Form.WHOLE, Form.OBJECTS)
 """What is somebody's, in a move at once."""
@@ -128,6 +129,21 @@ def removed(log: Iterable[Recorded]) -> tuple[str, ...]:
     """The copies whose removal the log tells of."""
     found = (recorded.predicate for recorded in log)
     return tuple(one.where for one in found if isinstance(one, FindingPredicate) and one.kind == TO_BE_REMOVED)
+
+
+def may_go_by_now(certificate: Recorded | None, now: datetime) -> bool:
+    """Whether the certificate names copies that a treatment may empty by now.
+
+    They were held or found, or had to be kept until a time that has come.
+    """
+    copies = (
+        certificate.predicate.copies if certificate and isinstance(certificate.predicate, CertificatePredicate) else ()
+    )
+    return any(
+        copy.verdict in {Verdict.PRESENT, Verdict.HELD}
+        or (copy.verdict is Verdict.BLOCKED_UNTIL and copy.until is not None and copy.until <= now)
+        for copy in copies
+    )
 
 
 def transfer_statements(

@@ -184,6 +184,11 @@ def test_p6_a_standby_without_a_slot_is_not_cut_off_from_what_it_lacks(
     finally:
         os.kill(row[0], signal.SIGCONT)
     pair.settle()
+    world.programme.apply(yes=True)  # a certificate that names what was held isn't the end
+    assert "erased-verified" == verdicts(world, "app")["wal"][0]
+    assert [] == _bytes_in(pair.primary)
+    assert [] == _bytes_in(pair.standby)
+    assert 0 == world.programme.audit().returncode
 
 
 def test_p11_a_standby_that_nobody_named_is_an_unknown_store(made: Made) -> None:

@@ -15,6 +15,7 @@ import zstandard
 from psycopg import sql
 
 from domicile.errors import NotPermitted, StoreFault, Waiting
+from domicile.host import Host
 from domicile.predicates import FindingPredicate
 from domicile.run import Run, Stage
 from domicile.stores.around import dumps as dumps_module
@@ -133,7 +134,9 @@ def test_the_run_waits_for_the_operator_and_calls_nothing_verified_that_others_t
     assert 0 == made.world.programme.audit().returncode
 
 
-def test_p11_what_has_to_be_kept_is_blocked_until_its_day_and_the_plan_says_so(surrounded: Surround) -> None:
+def test_p11_what_has_to_be_kept_is_blocked_until_its_day_and_goes_then(
+    surrounded: Surround, monkeypatch: pytest.MonkeyPatch
+) -> None:
     day = datetime.now(UTC).date() + timedelta(days=30)
     made = surrounded(wal=f"removed_by: engine, keep_until: {day}", dumps=f"removed_by: engine, keep_until: {day}")
     made.archiving.settle()
@@ -148,6 +151,16 @@ def test_p11_what_has_to_be_kept_is_blocked_until_its_day_and_the_plan_says_so(s
     audited = made.world.programme.audit()
     assert 0 == audited.returncode
     assert str(day) in audited.stdout
+    younger = made.dump("younger.dump", "--format=c")
+    made.world.programme.apply()
+    assert path.exists()  # the day has not come
+    assert "blocked-until" == made.told()["dumps/dump:kept.dump"]
+    monkeypatch.setattr(Host, "now", lambda _: datetime.now(UTC) + timedelta(days=31))
+    made.world.programme.apply()
+    assert not path.exists()
+    assert younger.exists()
+    assert {"erased-verified"} == {made.told()[name] for name in ("dumps/dump:kept.dump", "wal/archived-wal")}
+    assert 0 == made.world.programme.audit().returncode
 
 
 def test_p5_an_end_in_the_middle_of_the_removal_changes_nothing_of_the_outcome(
