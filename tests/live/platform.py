@@ -24,6 +24,8 @@ from tests.servers import databases_of
 
 PEOPLE: Final = 60
 BREATH_S: Final = 0.02
+LATE_S: Final = 0.5
+"""How long some letters lie between the question to the directory and the writing."""
 SCHEMA: Final = """
 CREATE TABLE person (id bigint PRIMARY KEY, market text NOT NULL, handle text NOT NULL, email text, seen int);
 INSERT INTO person SELECT i, CASE WHEN i % 5 < 2 THEN 'US' WHEN i % 5 = 2 THEN 'CA' ELSE 'SG' END, 'h' || i, 'e' || i, 0
@@ -94,15 +96,22 @@ class World:
 
     def authority(self, person: int) -> str | None:
         """Where the person's data is written now; None while they wait."""
+        return next(iter(self.asked(person)[1]))
+
+    def asked(self, *people: int) -> tuple[int, set[str | None]]:
+        """The directory's version, and the places where these people's data is written as of it."""
         if not hasattr(self._own, "line"):
             self._own.line = psycopg.connect(self.dsns["source"], autocommit=True)
             self._lines.append(self._own.line)
-        row = self._own.line.execute(
-            "SELECT state, authority FROM domicile_directory.place WHERE key = %s", [str(person)]
-        ).fetchone()
-        if row is None or row[0] == "moving":
-            return "source"
-        return None if row[0] == "fenced" else str(row[1])
+        rows = self._own.line.execute(
+            "SELECT c.version, p.state, p.authority FROM domicile_directory.clock AS c CROSS JOIN unnest(%s::text[])"
+            " AS k (key) LEFT JOIN domicile_directory.place AS p USING (key)",
+            [[str(person) for person in people]],
+        ).fetchall()
+        return int(rows[0][0]), {
+            "source" if state in {None, "moving"} else None if state == "fenced" else str(authority)
+            for _, state, authority in rows
+        }
 
 
 @contextmanager
@@ -251,29 +260,37 @@ class Traffic:
         self.ledger.likes[person] += 1
 
     def _write(self, person: int) -> None:
-        """A letter stands where its writer is, and is carried to where its reader is."""
+        """A letter is written where its writer and its reader are by one word of the directory, soon or late."""
         other = self._dice.randrange(1, PEOPLE + 1)
         number = next(self._ids)
-        done: set[str | None] = set()
+        give_up = time.monotonic() + 30
+        while not self._wrote(number, person, other):
+            if time.monotonic() > give_up:
+                raise TimeoutError("nobody let this letter through")
+        self.ledger.letters[number] = (person, other)
+
+    def _wrote(self, number: int, person: int, other: int) -> bool:
+        version, places = self._world.asked(person, other)
+        if None in places:
+            return False
+        if not self._dice.randrange(4):
+            time.sleep(self._dice.random() * LATE_S)
         query: LiteralString = "INSERT INTO letter VALUES (%s, %s, %s, 'l') ON CONFLICT DO NOTHING"
         bare: LiteralString = (
             "INSERT INTO person (id, market, handle) VALUES (%s, 'none', 'bare') ON CONFLICT DO NOTHING"
         )
-        for who in (person, other):
-            while (where := self._world.authority(who)) not in done:
-                if where is None:
-                    continue
-                try:
-                    with self._at(where).transaction():
-                        for one in (person, other) if where != "source" else ():
-                            self._at(where).execute(bare, [one])
-                        self._at(where).execute(query, [number, person, other])
-                except psycopg.Error as fault:
-                    if fault.sqlstate != FENCED_STATE:
-                        raise
-                else:
-                    done.add(where)
-        self.ledger.letters[number] = (person, other)
+        try:
+            for where in map(str, places):
+                with self._at(where).transaction():
+                    self._at(where).execute("SELECT set_config('domicile.as_of', %s, true)", [str(version)])
+                    for one in (person, other) if where != "source" else ():
+                        self._at(where).execute(bare, [one])
+                    self._at(where).execute(query, [number, person, other])
+        except psycopg.Error as fault:
+            if fault.sqlstate != FENCED_STATE:
+                raise
+            return False
+        return True
 
 
 def check(world: World, ledgers: list[Ledger], *, closed: bool = False) -> None:
