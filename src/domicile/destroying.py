@@ -6,7 +6,7 @@ is there again is stated, too: from then on the certificate isn't the last word 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -95,8 +95,11 @@ class Destroying:
         )
         return Finding(kind="key to be destroyed", where=where, count=len(found.old), text=text, rule="encrypted")
 
-    def look_again(self) -> bool:
-        """Whether a key that was destroyed is there again; stated once. A service that doesn't answer is noted."""
+    def look_again(self, back_it_is: Callable[[], None]) -> bool:
+        """Whether a key that was destroyed is there again; stated once, after `back_it_is` was called.
+
+        A service that doesn't answer is noted.
+        """
         back = False
         for copy, encrypted, standing in self._gone():
             try:
@@ -105,6 +108,7 @@ class Destroying:
                 self.record.listener(Noted(text=f"{copy}: whether its key came back, can't be seen: {fault}"))
                 continue
             if found:
+                back_it_is()
                 back = True
                 came_back = KeyStanding(generations=standing.generations, phase=KeyPhase.CAME_BACK)
                 self._state(copy, encrypted, came_back)

@@ -16,7 +16,7 @@ import psycopg
 from domicile import stating
 from domicile.commitments import Commitments
 from domicile.erase import order
-from domicile.errors import Refused
+from domicile.errors import Refused, Waiting
 from domicile.horizon import begin_again
 from domicile.model import Manifest, Scope
 from domicile.record import Record
@@ -84,12 +84,31 @@ def _look(record: Record, connection: psycopg.Connection[Any], commitments: Comm
         found = find(connection, tables, commitments.fate, lock=yes)
         guarded = Guarded(found=found, committed=len(commitments), erased=yes and any(one.rows for one in found))
         if guarded.erased:
+            begin_again(record.journal)  # first: what was swept before holds no longer, whatever becomes of this
             _state(record, found, done=False)
             erase_found(connection, tables)
     if guarded.erased:
         _state(record, found, done=True)
-        begin_again(record.journal)
+    elif yes:
+        _close_returns(record)
     return guarded
+
+
+def refuse_returned(record: Record) -> None:
+    """Raise Waiting while the log tells of rows that came back, and not that they were erased again."""
+    open_ones = stating.still_returned(record.ledger.statements())
+    if open_ones:
+        raise Waiting(
+            f"{', '.join(open_ones)}: erased rows came back with a restore, and their erasure was broken off; run "
+            "`domicile restore-guard --yes`, then `domicile apply --yes`"
+        )
+
+
+def _close_returns(record: Record) -> None:
+    """State of returns whose erasure was broken off that nothing of them is there."""
+    plan, moment = record.ledger.plan().plan, record.now()
+    for dataset in stating.still_returned(record.ledger.statements()):
+        record.state(stating.return_statement(plan, dataset, 0, moment, done=True))
 
 
 def _state(record: Record, found: tuple[Returned, ...], *, done: bool) -> None:

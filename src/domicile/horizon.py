@@ -7,7 +7,7 @@ and a copy that appeared since is named as not proven (P3, P11).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -35,6 +35,11 @@ _ELSEWHERE = {
     CopyKind.FOREIGN_TABLES: "",
 }  # fmt: skip
 """Copies of which the server only says that there are some, and the kind of store that holds such; empty: none yet."""
+
+
+_HELD = frozenset({server.Treatment.HELD, server.Treatment.NOT_PERMITTED})
+Keep = Callable[["Treated"], None]
+"""Told what was done to the server, before anything goes from the folders around it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +71,15 @@ class Treated:
 def begin_again(journal: Journal, *, boundary_stays: bool = False) -> None:
     """Forget what was swept and treated: it is done anew.
 
-    With `boundary_stays` the folders around are still cleaned up to where they were: what is younger is clean.
+    With `boundary_stays` the folders around are still cleaned up to where they were: what is younger is clean, unless
+    something of the server's was held then, so that old rows went on being written down.
     """
-    kept = journal.get("treated", Treated) if boundary_stays else None
-    for name in ("judged", "sweep_stated", "treated"):
+    for name in ("judged", "sweep_stated"):
         journal.forget(name)
-    if kept is not None:
+    kept = journal.get("treated", Treated) if boundary_stays else None
+    if kept is None or any(item.treatment in _HELD for item in kept.server):
+        journal.forget("treated")
+    elif kept.server:
         journal.put("treated", Treated(server=(), boundary=kept.boundary), Treated)
 
 
@@ -138,13 +146,14 @@ class Horizon:
         )  # fmt: skip
         return (*unknown, *blocked, *self._around.foreseen(), *self._objects.outside())
 
-    def treat(
+    def treat(  # noqa: PLR0913 - from when, what was done before, and who is told
         self,
         *,
         erased_at: datetime,
         removing: Removing,
         planned: Sequence[str],
         before: Treated | None = None,
+        keep: Keep,
         yes: bool,
     ) -> Treated:
         """Empty what can be emptied, the server first; one outcome a copy. Keys are destroyed with `yes` only.
@@ -161,6 +170,7 @@ class Horizon:
             return Treated(server=outcomes, standbys=standbys)
         boundary = (before and before.boundary) or self._around.boundary(erased_at)
         outcomes = self._around.told_of_archive(outcomes)
+        keep(Treated(server=outcomes, standbys=standbys, boundary=boundary))
         return Treated(
             server=outcomes, standbys=standbys, boundary=boundary,
             around=self._around.treat(boundary, removing=removing, planned=planned, yes=yes),

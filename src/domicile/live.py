@@ -185,10 +185,12 @@ class Live:
     def close(self, scope: Scope, standing: Standing, *, yes: bool) -> None:
         """End the move; without `yes`, wait."""
         if not yes and not self.closing.is_closed:
+            left = standing.people.left()
+            came = f", {left} came meanwhile and go with the next `domicile apply`" if left else ""
+            home = "all " * (not left) + str(standing.people.count() - left)
             raise Waiting(
-                f"all {standing.people.count()} people live at home, and the way back is open: what they do there "
-                "flows to the source. `domicile follow` keeps it flowing, `domicile apply --close` compares both sides "
-                "and shuts it"
+                f"{home} people live at home{came}, and the way back is open: what they do there flows to the source. "
+                "`domicile follow` keeps it flowing, `domicile apply --close` compares both sides and shuts it"
             )
         self.closing.close(scope, standing)
         self.moving.back = False

@@ -13,12 +13,13 @@ a kill came between.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from domicile import cohorts, stating
 from domicile.cohorts import Cohort, LagPoint, Rule, Way
 from domicile.engine import Nice
-from domicile.errors import NotEqual, Refused, Unreachable
+from domicile.errors import DomicileError, NotEqual, Refused, Unreachable
 from domicile.events import Advanced, Noted
 from domicile.host import Host
 from domicile.model import Home, Manifest, Scope, State
@@ -33,6 +34,8 @@ from domicile.transfer import copy
 
 TRIES_MAX = 20
 STEPS_MAX = 100_000
+LATE_COHORTS_MAX = 50
+"""How many cohorts of newcomers are taken home in one go: who comes after them goes with the next run, or the close."""
 PAUSE_S = 0.2
 LAG_POINTS_MAX = 2_000
 CATCH_UP_KEYS = 2_000
@@ -180,6 +183,8 @@ class Moving:
         number = people.fenced_cohort()
         if number is None:
             number = people.choose(self._next_number(), keys=keys, size=size)
+        else:
+            people.move(number, "moving")  # a run was killed: nobody waits while all of it is looked at again
         if number is None:
             raise Refused("everybody is at home" if not keys else "none of these people is waiting to go home")
         follower = self.follower(standing)
@@ -215,6 +220,10 @@ class Moving:
             position, why = self._drain(follower, number, deadline, steps)
         except Unreachable as fault:
             why = str(fault)
+        except BaseException:
+            with suppress(DomicileError):  # cut off here, the next run does it
+                people.move(number, "moving")
+            raise
         if why:
             people.move(number, "moving")
         cohort = Cohort(
@@ -276,13 +285,18 @@ class Moving:
                 follower.step_back(home)
         began_s, fenced_at = self.host.monotonic_s(), self.record.now()
         people.fence_at_home(number)
-        awaited = people.await_writers_at_home(number, began_s + self.rule.wait_s_max)
         rows = 0
-        for home in people.homes_of(number):
-            done = follower.step_back(home)
-            while not done.complete:
+        try:
+            awaited = people.await_writers_at_home(number, began_s + self.rule.wait_s_max)
+            for home in people.homes_of(number):
                 done = follower.step_back(home)
-            rows += done.rows + done.gone
+                while not done.complete:
+                    done = follower.step_back(home)
+                rows += done.rows + done.gone
+        except BaseException:
+            with suppress(DomicileError):  # cut off here, the next run does it
+                people.unfence_at_home(number)
+            raise
         cohort = Cohort(
             number=number, way=Way.SOURCE, subjects=people.of(number), fenced_at=fenced_at,
             position=self.source.position(), wait_ms=self._since(began_s), awaited_ms=awaited, rows=rows,
@@ -309,17 +323,20 @@ class Moving:
     def everybody(self, standing: Standing, *, pause: Pause = Pause.NEVER) -> int:
         """Take people home, canaries first, then cohorts that grow as the rule says; return how many are left.
 
-        Stops where the rule wants a person to look first: after the first cohort of all, or after each.
+        Stops where the rule wants a person to look first: after the first cohort of all, or after each. Where people
+        keep coming, it ends once as many are home as there were, and some cohorts more.
         """
         self._until_complete(self.follower(standing))
-        nice = self._nice()
-        while left := standing.people.left():
-            number = self.next_cohort(standing).number
+        nice, due, late = self._nice(), standing.people.left(), 0
+        while (left := standing.people.left()) and late < LATE_COHORTS_MAX:
+            cohort = self.next_cohort(standing)
             nice.rest()
+            due -= cohort.people
+            late += due < 0
             left = standing.people.left()
             if not left:
                 self._until_complete(self.follower(standing))
-            elif pause is Pause.EACH or (pause is Pause.FIRST and number == 1):
+            elif pause is Pause.EACH or (pause is Pause.FIRST and cohort.number == 1):
                 return left
         return 0
 

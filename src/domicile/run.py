@@ -210,9 +210,7 @@ class Run:
         """
         self._refuse_given_up()
         plan, plan_bytes = self.load_plan()
-        if self._is_certified() and not self._begins_again(as_it_is=as_it_is):
-            self.record.listener(Noted(text="finished before; nothing to do"))
-            self.objects.forget()
+        if self._is_certified() and not self._begins_again(as_it_is=as_it_is, yes=yes):
             self._write_bundle(plan_bytes)
             return
         catalogue = self.source.catalogue()
@@ -243,15 +241,19 @@ class Run:
         size = self.ledger.size
         return bool(size) and isinstance(self.ledger.statement(size - 1).predicate, CertificatePredicate)
 
-    def _begins_again(self, *, as_it_is: bool) -> bool:
+    def _begins_again(self, *, as_it_is: bool, yes: bool) -> bool:
         """Whether a certified run has more to do: a destroyed key is there again, or what was left may go by now."""
-        if self.destroying.look_again():
-            begin_again(self.journal)
+        if self.destroying.look_again(lambda: begin_again(self.journal, boundary_stays=True)):
             return True
-        left = not as_it_is and stating.may_go_by_now(self.last(CertificatePredicate), self.record.now())
-        if left:
+        stated = self.last(CertificatePredicate)
+        found = stated.predicate if stated else None
+        left = stating.may_go_by_now(found, self.record.now()) if isinstance(found, CertificatePredicate) else ()
+        if left and yes and not as_it_is:
             begin_again(self.journal, boundary_stays=True)
-        return left
+            return True
+        more = f"; `domicile apply --yes` treats again what may go by now: {', '.join(left)}" if left else ""
+        self.record.listener(Noted(text=f"finished before; nothing to do{more}"))
+        return False
 
     def _bind(self, scope: Scope) -> None:
         self.source.bind(scope)
@@ -392,6 +394,7 @@ class Run:
     # -- sweep and certify ---------------------------------------------------------------------------------------
 
     def _sweep(self, scope: Scope, *, as_it_is: bool, yes: bool) -> Judged:
+        guarding.refuse_returned(self.record)
         kept = self.journal.get("judged", Judged)
         if kept is not None and self.journal.get("sweep_stated", bool):
             return kept
@@ -423,7 +426,10 @@ class Run:
         kept = self.journal.get("treated", Treated)
         with self.record.timed("horizon", total=len(planned), unit="copies") as words:
             erased_at = self.journal.get("erased_at", datetime) or self.record.now()
-            treated = horizon.treat(erased_at=erased_at, removing=self._removing, planned=planned, before=kept, yes=yes)
+            treated = horizon.treat(
+                erased_at=erased_at, removing=self._removing, planned=planned, before=kept, yes=yes,
+                keep=lambda so_far: self.journal.put("treated", so_far, Treated),
+            )  # fmt: skip
             words[0] = f"{treated.copies} copies treated or looked at"
         if treated.boundary is not None:
             self.journal.put("treated", treated, Treated)
@@ -446,7 +452,8 @@ class Run:
                 not_proven=(*judged.not_proven, *sealed.not_opened(self.record)), issued_at=self.record.now(),
             )  # fmt: skip
             self.record.state(certificate)
-            self.objects.forget()
+            if stating.is_final(certificate):
+                self.objects.forget()
             self._write_bundle(plan_bytes)
             words[0] = f"verdict {certificate.verdict.value}"
 

@@ -106,13 +106,27 @@ def seal_statement(plan: str, kind: str, seal: Seal) -> FindingPredicate:
     return FindingPredicate(plan=plan, kind=kind, where=seal.by, count=seal.count, text=f"sha256 {seal.sha256}")
 
 
+CAME_BACK = "came back"
+ERASED_AGAIN = "erased again"
+
+
 def return_statement(plan: str, dataset: str, rows: int, moment: datetime, *, done: bool) -> FindingPredicate:
     """State that erased rows came back with a restore and are about to be erased again, or were (P7)."""
     text = "erased again" if done else "came back with a restore, about to be erased again"
-    kind = "erased again" if done else "came back"
+    kind = ERASED_AGAIN if done else CAME_BACK
     return FindingPredicate(
         plan=plan, kind=kind, where=dataset, count=rows, text=f"{text}, {moment:%Y-%m-%d %H:%M:%S} UTC"
     )
+
+
+def still_returned(log: Iterable[Recorded]) -> tuple[str, ...]:
+    """The datasets of which rows came back, by the log, that were not erased again since."""
+    found: dict[str, bool] = {}
+    for recorded in log:
+        one = recorded.predicate
+        if isinstance(one, FindingPredicate) and one.kind in {CAME_BACK, ERASED_AGAIN}:
+            found[one.where] = one.kind == CAME_BACK
+    return tuple(name for name, is_back in found.items() if is_back)
 
 
 TO_BE_REMOVED = "to be removed"
@@ -131,19 +145,21 @@ def removed(log: Iterable[Recorded]) -> tuple[str, ...]:
     return tuple(one.where for one in found if isinstance(one, FindingPredicate) and one.kind == TO_BE_REMOVED)
 
 
-def may_go_by_now(certificate: Recorded | None, now: datetime) -> bool:
-    """Whether the certificate names copies that a treatment may empty by now.
+_LEFT = frozenset({Verdict.PRESENT, Verdict.HELD})
 
-    They were held or found, or had to be kept until a time that has come.
-    """
-    copies = (
-        certificate.predicate.copies if certificate and isinstance(certificate.predicate, CertificatePredicate) else ()
+
+def may_go_by_now(certificate: CertificatePredicate, now: datetime) -> tuple[str, ...]:
+    """The copies that a treatment may empty by now: held or found, or kept until a time that has come."""
+    return tuple(
+        copy.id
+        for copy in certificate.copies
+        if copy.verdict in _LEFT or (copy.verdict is Verdict.BLOCKED_UNTIL and copy.until and copy.until <= now)
     )
-    return any(
-        copy.verdict in {Verdict.PRESENT, Verdict.HELD}
-        or (copy.verdict is Verdict.BLOCKED_UNTIL and copy.until is not None and copy.until <= now)
-        for copy in copies
-    )
+
+
+def is_final(certificate: CertificatePredicate) -> bool:
+    """Whether nobody comes back for any copy: nothing is left, and no key that was destroyed can come back."""
+    return not {copy.verdict for copy in certificate.copies} & {*_LEFT, Verdict.BLOCKED_UNTIL, Verdict.KEY_DESTROYED}
 
 
 def transfer_statements(

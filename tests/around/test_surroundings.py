@@ -152,11 +152,13 @@ def test_p11_what_has_to_be_kept_is_blocked_until_its_day_and_goes_then(
     assert 0 == audited.returncode
     assert str(day) in audited.stdout
     younger = made.dump("younger.dump", "--format=c")
-    made.world.programme.apply()
+    made.world.programme.apply(yes=True)
     assert path.exists()  # the day has not come
     assert "blocked-until" == made.told()["dumps/dump:kept.dump"]
     monkeypatch.setattr(Host, "now", lambda _: datetime.now(UTC) + timedelta(days=31))
     made.world.programme.apply()
+    assert path.exists()  # nothing goes without --yes
+    made.world.programme.apply(yes=True)
     assert not path.exists()
     assert younger.exists()
     assert {"erased-verified"} == {made.told()[name] for name in ("dumps/dump:kept.dump", "wal/archived-wal")}

@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from domicile.commitments import Commitments, Committed
-from domicile.errors import BadFile, Collateral, Refused
+from domicile.errors import BadFile, Collateral, Refused, Waiting
 from domicile.guarding import Guarded
 from domicile.host import Host
 from domicile.predicates import ErasurePredicate, FindingPredicate, Predicate
@@ -145,6 +145,9 @@ def test_p1_nothing_goes_that_a_row_which_stays_refers_to(world: Worlds, tmp_pat
     with pytest.raises(Collateral, match=r"1 rows of public\.gone that were never erased refer"):
         look(made, yes=True)
     assert [(20,)] == made.at_source("SELECT count(*) FROM person")
+    with pytest.raises(Waiting, match="restore-guard"):  # P11: what was found before the restore is no verdict now
+        made.programme.apply(yes=True)
+    assert made.programme.command("certify").returncode
     assert 10 < look(made).rows
     made.at_source("DROP TABLE gone")
     assert look(made, yes=True).erased
@@ -158,16 +161,39 @@ def test_p5_broken_off_before_its_commit_it_is_done_again(
     made.programme.finish()
     restore(made.source, path)
 
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("domicile.guarding.erase_found", end)
+    monkeypatch.setattr("domicile.guarding.erase_found", _ends)
     with pytest.raises(KeyboardInterrupt):
         look(made, yes=True)
     monkeypatch.undo()
     assert [(20,)] == made.at_source("SELECT count(*) FROM person")
+    with pytest.raises(Waiting, match="restore-guard"):
+        made.programme.apply(yes=True)
     assert look(made, yes=True).erased
     assert [(10,)] == made.at_source("SELECT count(*) FROM person")
+
+
+def test_p11_what_came_back_and_went_by_hand_is_looked_for_before_it_is_called_gone(
+    world: Worlds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = world(SCHEMA, RULES)
+    path = dump(made, tmp_path / "old.dump")
+    made.programme.finish()
+    restore(made.source, path)
+    monkeypatch.setattr("domicile.guarding.erase_found", _ends)
+    with pytest.raises(KeyboardInterrupt):
+        look(made, yes=True)
+    monkeypatch.undo()
+    made.at_source("DELETE FROM note USING person WHERE person_id = person.id AND market = 'CA'")
+    made.at_source("DELETE FROM person WHERE market = 'CA'")
+    with pytest.raises(Waiting, match="restore-guard"):
+        made.programme.apply(yes=True)
+    assert 0 == look(made, yes=True).rows
+    made.programme.apply(yes=True)
+    assert 0 == made.programme.audit().returncode
+
+
+def _ends(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_restore_beside_the_source_and_one_with_other_tables(

@@ -121,8 +121,12 @@ def test_p3_p8_p11_versions_go_locks_stay_until_their_day_and_what_was_planted_i
         assert MOVER not in path.read_bytes(), path.name
         assert OWNER.secret.encode() not in path.read_bytes(), path.name
     before = (_listed(client, "locked", "sg/"), made.statements())
-    made.programme.apply(yes=True)
+    made.programme.apply()
     assert before == (_listed(client, "locked", "sg/"), made.statements())
+    made.programme.apply(yes=True)  # treats and searches again, as something is `present`
+    assert before[0] == _listed(client, "locked", "sg/")
+    assert told == made.told()
+    assert 0 == made.programme.audit().returncode
 
 
 def test_a_home_that_would_keep_the_newest_version_only_is_refused(buckets: tuple[Stored, Any], weed: Weed) -> None:

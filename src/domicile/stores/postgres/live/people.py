@@ -156,6 +156,14 @@ class People:
                 mine = sql.SQL("s.cohort = {}").format(sql.Literal(cohort))
                 places.record(self.source.connection, kind, where=mine, state=State.FENCED)
 
+    def unfence_at_home(self, cohort: int) -> None:
+        """Who was to be brought back goes on living at home."""
+        with faults(self.source.name, "tell the directory"), self.source.connection.transaction():
+            for kind in self.scope.kinds:
+                mine = sql.SQL("s.cohort = {}").format(sql.Literal(cohort))
+                places.record(self.source.connection, kind, where=mine)
+        self._tell_cohort(cohort)
+
     def flip_back(self, cohort: int) -> None:
         """From now on the source is the authority again."""
         self._say(cohort, "moving", of="s.state = 'home'")
