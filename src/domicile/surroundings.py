@@ -185,10 +185,17 @@ class Surroundings:
             label = store.make_baseline(boundary)
             self._listener(Noted(text=f"{store.name}: {label} stands, and pgBackRest has verified it"))
 
+        kept: set[str] = set()
+
         def announce(copy: str, names: Sequence[str]) -> None:
             removing(f"{store.name}/{copy}", len(names), not names)
+            (kept.add if names else kept.discard)(copy)
 
-        return store.treat(boundary, announce=announce)
+        outcomes = store.treat(boundary, announce=announce)
+        for copy in sorted(kept):
+            is_gone = False  # something of it is left: who removes that later isn't us
+            removing(f"{store.name}/{copy}", 0, is_gone)
+        return outcomes
 
     def refuse_waiting(self, treated: Mapping[str, Sequence[Outcome]]) -> None:
         """Raise Waiting while something old lies there that a person can remove, or something can't be read."""
@@ -220,7 +227,10 @@ class Surroundings:
             geometry = read_geometry(self._source.connection)
             encodings = sweep.encodings(self._source.connection)
         for store, _ in self._stores(planned):
-            outcomes = {item.copy: item for item in treated.get(store.name, ())}
+            outcomes = {
+                item.copy: _by_our_hand(item) if f"{store.name}/{item.copy}" in removed else item
+                for item in treated.get(store.name, ())
+            }
             copies = (*store.inventory(), *self._gone(store, planned))
             for copy in copies:
                 outcomes.setdefault(copy.id, _since_then(copy, ours=f"{store.name}/{copy.id}" in removed))
@@ -290,6 +300,11 @@ class Surroundings:
             raise StoreFault(f"store {self._source.name}: it doesn't say its name; connect again")
         name, system, major = row
         return Database(dsn=self._source.dsn, major=major, name=name, system=system)
+
+
+def _by_our_hand(outcome: Outcome) -> Outcome:
+    """Of a copy that we emptied in an earlier treatment: what is no longer in it went then."""
+    return replace(outcome, treatment=Treatment.DONE) if outcome.treatment is Treatment.GONE else outcome
 
 
 def _since_then(copy: StoreCopy, *, ours: bool) -> Outcome:

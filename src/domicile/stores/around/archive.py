@@ -84,7 +84,8 @@ class Archive:
             announce(SEGMENTS, old)
             kept = {name: reason for name in old if (reason := self._folder.remove(name)) is not None}
             self._folder.sync()
-            announce(SEGMENTS, ())
+            if not kept:
+                announce(SEGMENTS, ())
         later = [thing.name for thing in self._sorted()[0] if thing.name[:8] > boundary.segment[:8]]
         return self._outcome(old, kept, later, boundary, remove=remove), looked
 
@@ -144,7 +145,7 @@ class Archive:
                 remedy="find out which server wrote them; they are of no use to the source",
             )  # fmt: skip
         none = f"no segment before {boundary.segment} is left"
-        if not remove:
+        if not old:
             return Outcome(copy=SEGMENTS, treatment=Treatment.GONE, why=none)
         return Outcome(copy=SEGMENTS, treatment=Treatment.DONE, why=f"{none}, {len(old)} were removed")
 

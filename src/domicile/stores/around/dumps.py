@@ -134,7 +134,8 @@ class Dumps:
         if ours:
             announce(copy, ours)
             kept = {name: reason for name in ours if (reason := self._folder.remove(name)) is not None}
-            announce(copy, ())
+            if not kept:
+                announce(copy, ())
         if unknown:
             made = f"{len(unknown)} made before the erasure"
             why = f"{made}, or partly so, don't say of which database or moment they are, so they aren't removed here"
