@@ -140,9 +140,15 @@ def removal_statement(plan: str, copy: str, things: int, *, done: bool) -> Findi
 
 
 def removed(log: Iterable[Recorded]) -> tuple[str, ...]:
-    """The copies whose removal the log tells of."""
-    found = (recorded.predicate for recorded in log)
-    return tuple(one.where for one in found if isinstance(one, FindingPredicate) and one.kind == TO_BE_REMOVED)
+    """The copies that went by our hand, as far as the log tells: what was announced is gone, or the run broke off.
+
+    Not those of which something couldn't be removed: after that, a last announcement of 0 things is in the log.
+    """
+    last: dict[str, bool] = {}
+    for one in (recorded.predicate for recorded in log):
+        if isinstance(one, FindingPredicate) and one.kind in {TO_BE_REMOVED, "removed"}:
+            last[one.where] = one.kind == "removed" or one.count > 0
+    return tuple(copy for copy, ours in last.items() if ours)
 
 
 _LEFT = frozenset({Verdict.PRESENT, Verdict.HELD})

@@ -49,6 +49,10 @@ _SEGMENT_SQL: LiteralString = """
 SELECT pg_walfile_name(pg_current_wal_insert_lsn()),
        (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size')
 """
+_SWITCH_SQL: LiteralString = """
+SELECT pg_logical_emit_message(false, 'domicile', ''), pg_switch_wal()
+ WHERE has_function_privilege('pg_switch_wal()', 'EXECUTE')
+"""
 _ARCHIVED_SQL: LiteralString = """
 SELECT last_archived_wal, current_setting('archive_mode') <> 'off' FROM pg_stat_archiver
 """
@@ -94,11 +98,31 @@ class Surroundings:
     def boundary(self, erased_at: datetime) -> Boundary:
         """From when on the folders' things hold nothing of what was erased; asked for after the server's treatment."""
         with faults(self._source.name, "read the WAL position"):
-            row = self._source.connection.execute(_SEGMENT_SQL).fetchone()
-            if row is None or row[0] is None:
-                raise StoreFault(f"store {self._source.name}: it names no WAL segment; is it a standby?")
-            archived = self._archived(str(row[0]), segment_bytes=row[1]) if self._rules else None
-        return Boundary(erased_at=erased_at, segment=str(row[0]), archived=archived)
+            segment, segment_bytes = self._segment()
+            archived = self._archived(segment, segment_bytes=segment_bytes) if self._rules else None
+        return Boundary(erased_at=erased_at, segment=segment, archived=archived)
+
+    def _segment(self) -> tuple[str, int]:
+        """The segment that is being written, and how large one is."""
+        row = self._source.connection.execute(_SEGMENT_SQL).fetchone()
+        if row is None or row[0] is None:
+            raise StoreFault(f"store {self._source.name}: it names no WAL segment; is it a standby?")
+        return str(row[0]), int(row[1])
+
+    def _as_of_now(self, boundary: Boundary) -> Boundary:
+        """The boundary, with what the server archived last now.
+
+        That of then may have gone since, by the archive's retention or by our own hand; so where the server still
+        writes the boundary's segment, it is told to begin another one, and that one is archived.
+        """
+        if not any(rule.kind == "archive" for rule in self._rules.values()):
+            return boundary
+        with faults(self._source.name, "read what it archived last"):
+            segment, segment_bytes = self._segment()
+            if segment == boundary.segment:
+                self._source.connection.execute(_SWITCH_SQL)
+                segment, _ = self._segment()
+            return replace(boundary, archived=self._archived(segment, segment_bytes=segment_bytes))
 
     def _archived(self, segment: str, *, segment_bytes: int) -> str | None:
         """What the server archived last, once that is the segment before; it is waited for, bounded.
@@ -139,6 +163,7 @@ class Surroundings:
         self, boundary: Boundary, *, removing: Removing, planned: Sequence[str], yes: bool
     ) -> dict[str, tuple[Outcome, ...]]:
         """Remove what is ours to remove, and with `yes` destroy the keys that may go; outcomes by store."""
+        boundary = self._as_of_now(boundary)
         return {
             store.name: self._destroy(store, rule.encrypted, boundary, yes=yes)
             if isinstance(store, Encrypted) and isinstance(rule, CopiesRule) and rule.encrypted
@@ -160,10 +185,17 @@ class Surroundings:
             label = store.make_baseline(boundary)
             self._listener(Noted(text=f"{store.name}: {label} stands, and pgBackRest has verified it"))
 
+        kept: set[str] = set()
+
         def announce(copy: str, names: Sequence[str]) -> None:
             removing(f"{store.name}/{copy}", len(names), not names)
+            (kept.add if names else kept.discard)(copy)
 
-        return store.treat(boundary, announce=announce)
+        outcomes = store.treat(boundary, announce=announce)
+        for copy in sorted(kept):
+            is_gone = False  # something of it is left: who removes that later isn't us
+            removing(f"{store.name}/{copy}", 0, is_gone)
+        return outcomes
 
     def refuse_waiting(self, treated: Mapping[str, Sequence[Outcome]]) -> None:
         """Raise Waiting while something old lies there that a person can remove, or something can't be read."""
@@ -195,7 +227,10 @@ class Surroundings:
             geometry = read_geometry(self._source.connection)
             encodings = sweep.encodings(self._source.connection)
         for store, _ in self._stores(planned):
-            outcomes = {item.copy: item for item in treated.get(store.name, ())}
+            outcomes = {
+                item.copy: _by_our_hand(item) if f"{store.name}/{item.copy}" in removed else item
+                for item in treated.get(store.name, ())
+            }
             copies = (*store.inventory(), *self._gone(store, planned))
             for copy in copies:
                 outcomes.setdefault(copy.id, _since_then(copy, ours=f"{store.name}/{copy.id}" in removed))
@@ -265,6 +300,11 @@ class Surroundings:
             raise StoreFault(f"store {self._source.name}: it doesn't say its name; connect again")
         name, system, major = row
         return Database(dsn=self._source.dsn, major=major, name=name, system=system)
+
+
+def _by_our_hand(outcome: Outcome) -> Outcome:
+    """Of a copy that we emptied in an earlier treatment: what is no longer in it went then."""
+    return replace(outcome, treatment=Treatment.DONE) if outcome.treatment is Treatment.GONE else outcome
 
 
 def _since_then(copy: StoreCopy, *, ours: bool) -> Outcome:

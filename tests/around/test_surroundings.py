@@ -228,6 +228,56 @@ def test_p1_an_archive_that_another_server_fills_is_left_alone(surrounded: Surro
     assert ["000000010000000000000001"] == [path.name for path in other.iterdir()]
 
 
+def _mounted(made: Surrounded, mount: Path) -> None:
+    """Have the file name a folder through which the archive is seen."""
+    mount.symlink_to(made.archiving.folder)
+    file = made.world.programme.folder / "domicile.yaml"
+    file.write_text(file.read_text().replace(str(made.archiving.folder), str(mount)))
+
+
+@pytest.mark.parametrize("last", ["a segment", "the note of a backup"])
+def test_p11_an_archive_that_is_not_mounted_is_waited_for_and_not_called_empty(
+    surrounded: Surround, tmp_path: Path, last: str
+) -> None:
+    made, mount = surrounded(dumps=None), tmp_path / "mount"
+    _mounted(made, mount)
+    made.archiving.settle()
+    made.world.programme.clear()
+    made.world.programme.apply(until=Stage.ERASE, yes=True)
+    mount.unlink()
+    mount.mkdir()
+    with pytest.raises(Waiting, match=r"it isn't here: .*not mounted.*mount or name the folder"):
+        made.world.programme.apply(yes=True)
+    if last == "the note of a backup":
+        _base_backup(made, "base")
+        with pytest.raises(Waiting, match=r"archived \w{24}\.\w{8}\.backup last, and it isn't here"):
+            made.world.programme.apply(yes=True)
+    assert 0 == made.world.programme.command("certify").returncode
+    assert "present" == made.told()["wal/archived-wal"]
+    mount.rmdir()
+    mount.symlink_to(made.archiving.folder)
+    made.world.programme.apply(yes=True)
+    assert "erased-verified" == made.told()["wal/archived-wal"]
+
+
+def test_p11_an_archive_is_known_by_what_the_server_archived_last_now(surrounded: Surround) -> None:
+    """What it archived last at the first treatment has gone: by our hand at once, later by the archive's retention."""
+    made = surrounded(dumps="removed_by: operator")
+    path = made.dump("nightly.dump", "--format=c")
+    made.world.programme.clear()
+    for _ in range(2):
+        with pytest.raises(Waiting, match=r"^dumps/dump:nightly.dump: 1 made [^(]*again\. `"):
+            made.world.programme.apply(yes=True)
+    made.archiving.settle()
+    retained = sorted(made.archiving.folder.iterdir())
+    made.archiving.settle()
+    for segment in retained:
+        segment.unlink()
+    path.unlink()
+    made.world.programme.apply(yes=True)
+    assert "erased-verified" == made.told()["wal/archived-wal"]
+
+
 def test_p1_a_segment_that_bears_another_clusters_number_keeps_all_of_them(surrounded: Surround) -> None:
     made = surrounded(dumps=None)
     foreign = made.archiving.folder / "000000010000000000000000"

@@ -147,6 +147,29 @@ def test_p11_what_may_stay_beside_a_file_is_doubted(files: Files, doubt: str) ->
     assert 1 == len(copy.doubts)
 
 
+AWAY: dict[str, tuple[Callable[[Path, Path], object], str]] = {
+    "a folder elsewhere": (lambda link, vault: link.symlink_to(vault), "leads to another folder"),
+    "a file elsewhere that isn't there now": (lambda link, vault: link.symlink_to(vault / "gone"), "leads nowhere"),
+}
+
+
+@pytest.mark.parametrize("away", AWAY)
+def test_p11_behind_a_link_that_is_not_followed_a_copy_may_lie(files: Files, away: str) -> None:
+    """The key isn't destroyed, and not said to be gone, as long as nobody can look there."""
+    name = generation_of(files.put_twice("backups-us"))
+    vault = files.root / "vault"
+    (files.root / REPLICA / "something-else").rename(vault)
+    make, word = AWAY[away]
+    make(files.root / REPLICA / "backups-us", vault)
+    for ask in (files.service.copies, files.service.destroy):
+        with pytest.raises(NotPermitted, match=rf"backups-us is a symbolic link that {word}.*remove the link"):
+            ask([name])
+    assert (files.root / TOKEN / "backups-us" / "1.pem").stat().st_size
+    (files.root / REPLICA / "backups-us").unlink()
+    named = FileKeys("desk", files.root / TOKEN, copies=[files.root / REPLICA, vault], forgets=True)
+    assert 2 == len(named.copies([name]))
+
+
 def test_p11_a_bundle_is_not_destroyed_for_the_sake_of_one_key_in_it(files: Files) -> None:
     secrets = [rsa.generate_private_key(65537, 2048) for _ in range(2)]
     write(files.root / REPLICA / "bundle.pem", *secrets)

@@ -47,7 +47,7 @@ class Custody:
 
 
 Announce = Callable[[str, Sequence[str]], None]
-"""Told of a copy and the things in it that are about to go, and again (without things) when they are gone (P7)."""
+"""Told of a copy and the things in it that are about to go, and again (without things) when all are gone (P7)."""
 
 
 class Around(Protocol):

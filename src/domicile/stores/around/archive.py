@@ -74,7 +74,7 @@ class Archive:
         if old and blocked:
             why = f"{len(old)} segments before {boundary.segment}, to be kept until {blocked}"
             return Outcome(copy=SEGMENTS, treatment=Treatment.BLOCKED, why=why, until=blocked), looked
-        if old and not self._is_fed(boundary):
+        if not self._is_fed(boundary):
             return self._strange(boundary), looked
         foreign = [name for name in old if not self._is_own(name)]
         if foreign:
@@ -84,15 +84,21 @@ class Archive:
             announce(SEGMENTS, old)
             kept = {name: reason for name in old if (reason := self._folder.remove(name)) is not None}
             self._folder.sync()
-            announce(SEGMENTS, ())
+            if not kept:
+                announce(SEGMENTS, ())
         later = [thing.name for thing in self._sorted()[0] if thing.name[:8] > boundary.segment[:8]]
         return self._outcome(old, kept, later, boundary, remove=remove), looked
 
     def _is_fed(self, boundary: Boundary) -> bool:
-        """Whether what the server says that it archived last is here; so that no other server's archive is cleaned."""
-        if boundary.archived is None or SEGMENT.fullmatch(boundary.archived) is None:
+        """Whether what the server says that it archived last is here.
+
+        So no other server's archive is cleaned, and none that isn't mounted is taken for an empty one.
+        """
+        if boundary.archived is None:
             return True
-        return any(thing.name[:24] == boundary.archived[:24] for thing in self._sorted()[0])
+        segments, others = self._sorted()
+        among = segments if SEGMENT.fullmatch(boundary.archived) else (*segments, *others)
+        return any(thing.name.startswith(boundary.archived[:24]) for thing in among)
 
     def _is_own(self, name: str) -> bool:
         """Whether a segment bears the cluster's number (`XLogLongPageHeaderData`: magic, info, …, xlp_sysid)."""
@@ -112,8 +118,9 @@ class Archive:
     def _strange(self, boundary: Boundary) -> Outcome:
         return Outcome(
             copy=SEGMENTS, treatment=Treatment.HELD,
-            why=f"the server archived {boundary.archived} last, and it isn't here: not its archive, or it lags behind",
-            remedy="name the folder that archive_command fills",
+            why=f"the server archived {boundary.archived} last, and it isn't here: not its archive, not mounted,"
+            " or it lags behind",
+            remedy="mount or name the folder that archive_command fills, then `domicile apply` again",
         )  # fmt: skip
 
     def _outcome(
@@ -138,7 +145,7 @@ class Archive:
                 remedy="find out which server wrote them; they are of no use to the source",
             )  # fmt: skip
         none = f"no segment before {boundary.segment} is left"
-        if not remove:
+        if not old:
             return Outcome(copy=SEGMENTS, treatment=Treatment.GONE, why=none)
         return Outcome(copy=SEGMENTS, treatment=Treatment.DONE, why=f"{none}, {len(old)} were removed")
 

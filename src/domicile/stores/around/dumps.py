@@ -6,6 +6,7 @@ here recognises is looked through, and what is found in it is found.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -30,7 +31,8 @@ from domicile.stores.postgres.schema import environment_of
 
 NAME: Final = re.compile(r"[A-Za-z0-9._+=-]{1,120}")
 """Names that stand in evidence: no @, no space, so that an address or a person's name hardly can."""
-OURS: Final = re.compile(r"domicile-after-erasure-(?P<at>\d{8}T\d{6}Z)\.dump")
+OURS: Final = re.compile(r"domicile-after-erasure-(?P<at>\d{8}T\d{6}Z)-(?P<of>[0-9a-f]{16})\.dump")
+"""When a baseline was begun, and a mark of its database and cluster: several databases may share a folder."""
 OTHERS: Final = copy_id(CopyKind.OTHER_FILES)
 _PAGES = re.compile(r"(^|/)(base/\d+|global|pg_tblspc/\d+/[^/]+/\d+)/\d+(_(vm|fsm|init))?(\.\d+)?$")
 _WAL = re.compile(r"(^|/)[0-9A-F]{24}(\.partial)?$")
@@ -132,7 +134,8 @@ class Dumps:
         if ours:
             announce(copy, ours)
             kept = {name: reason for name in ours if (reason := self._folder.remove(name)) is not None}
-            announce(copy, ())
+            if not kept:
+                announce(copy, ())
         if unknown:
             made = f"{len(unknown)} made before the erasure"
             why = f"{made}, or partly so, don't say of which database or moment they are, so they aren't removed here"
@@ -180,14 +183,15 @@ class Dumps:
     def make_baseline(self, boundary: Boundary, *, now: datetime) -> str:
         """Dump what is left of the database into the folder, once for this erasure; return the dump's name.
 
-        On return it is on the disk and was read through by pg_restore. Raise StoreFault or HostFault otherwise.
+        One that stands already is taken if its name and its header say that it is of this database. On return it is on
+        the disk and was read through by pg_restore. Raise StoreFault or HostFault otherwise.
         """
-        for thing in self._folder.things():
+        for thing in self.of_database():
             match = OURS.fullmatch(thing.name)
-            if match and datetime.strptime(match["at"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) >= boundary.erased_at:
+            if match and match["of"] == self._mark() and _moment(match["at"]) >= boundary.erased_at:
                 _read_through(self._folder.path / thing.name, self._database.major, self.name)
                 return thing.name
-        name = f"domicile-after-erasure-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.dump"
+        name = f"domicile-after-erasure-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{self._mark()}.dump"
         with tempfile.TemporaryDirectory(prefix=".domicile-", dir=self._folder.path) as folder:
             fresh = Path(folder) / name
             _run("pg_dump", self._database, self.name, ["--format=custom", f"--file={fresh}"])
@@ -196,6 +200,10 @@ class Dumps:
             fresh.replace(self._folder.path / name)
         self._folder.sync()
         return name
+
+    def _mark(self) -> str:
+        """What tells baselines of this database from those of others, also of the same name in another cluster."""
+        return hashlib.sha256(f"{self._database.system}/{self._database.name}".encode()).hexdigest()[:16]
 
 
 def newest(name: str, path: Path, database: Database) -> Path:
@@ -227,6 +235,10 @@ class _Placing:
     def place(self, path: str) -> Place:
         kind, copy = self.owners.get(path.split("/", 1)[0], (CopyKind.OTHER_FILES, OTHERS))
         return Place(copy=copy, kind=kind, shape=_shape(path))
+
+
+def _moment(text: str) -> datetime:
+    return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def _shape(path: str) -> Shape:

@@ -196,11 +196,17 @@ class FileKeys:
                     yield found
 
     def _walk(self, folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-        """List regular files, symbolic links to such included, with the status of what they lead to."""
+        """List regular files, symbolic links to such included, with the status of what they lead to.
+
+        Behind a link to a folder, or one that leads nowhere now, a copy may lie that nobody here sees: it is refused.
+        """
         count = 0
         try:
             for top, folders, names in os.walk(folder, onerror=_raise):
                 folders.sort()
+                for name in folders:
+                    if (path := Path(top) / name).is_symlink():
+                        raise self._unfollowed(path, "leads to another folder")
                 for name in sorted(names):
                     path = Path(top) / name
                     count += 1
@@ -209,6 +215,8 @@ class FileKeys:
                     try:
                         status = path.stat()
                     except FileNotFoundError:
+                        if path.is_symlink():
+                            raise self._unfollowed(path, "leads nowhere now") from None
                         continue
                     if stat.S_ISREG(status.st_mode):
                         yield path, status
@@ -241,6 +249,12 @@ class FileKeys:
                 return
         except OSError as fault:
             raise self._unlisted(folder, fault) from None
+
+    def _unfollowed(self, path: Path, where: str) -> NotPermitted:
+        return NotPermitted(
+            f"key service {self._name}: {_told(path)} is a symbolic link that {where}, so nobody can say whether a "
+            "copy lies behind it; remove the link, and name the folder that it is for in `copies`"
+        )
 
     def _unlisted(self, folder: Path, fault: OSError) -> NotPermitted:
         return NotPermitted(
