@@ -31,6 +31,7 @@ def erase(record: Record, objects: Objects, clearance: Clearance) -> None:
     groups = objects.leaving()
     if not objects:
         return
+    objects.refuse_other(clearance)
     plan = record.ledger.plan().plan
 
     def removing(copy: str, things: int, done: bool) -> None:

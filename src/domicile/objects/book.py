@@ -187,12 +187,15 @@ class Book:
         """Forget what was compared before; nothing of the store has been removed yet."""
         self._write("UPDATE going SET source = NULL, arrived = NULL WHERE store = ?", store)
 
-    def compared(self, store: str, key: bytes, digests: Sequence[str], ends: Mapping[Home, tuple[str, str]]) -> None:
-        """What each version is at the source, and what the object is at both ends, by home."""
+    def compared(
+        self, store: str, key: bytes, digests: Sequence[str] | None, ends: Mapping[Home, tuple[str, str]]
+    ) -> None:
+        """What each version is at the source (None: as was said), and the object at both ends, by home."""
         with self._transaction() as database:
-            database.execute(
-                "UPDATE object SET digests = ? WHERE store = ? AND key = ?", (json.dumps(digests), store, key)
-            )
+            if digests is not None:
+                database.execute(
+                    "UPDATE object SET digests = ? WHERE store = ? AND key = ?", (json.dumps(digests), store, key)
+                )
             for home, (source, arrived) in ends.items():
                 database.execute(
                     "UPDATE going SET source = ?, arrived = ?, copied = ? WHERE store = ? AND key = ? AND home = ?",
@@ -214,6 +217,16 @@ class Book:
             " WHERE store = ? AND home = ? AND public = ? ORDER BY key",
             store, home, public,
         )  # fmt: skip
+
+    def erasable(self, store: str, home: Home) -> Iterator[tuple[bytes, tuple[str, ...]]]:
+        """By which digests each private object of that home may be erased, in the order of the keys' digests."""
+        rows = self._stream(
+            "SELECT key, coalesce(digests, '[]') FROM going JOIN object USING (store, key)"
+            " WHERE store = ? AND home = ? AND NOT public ORDER BY key",
+            store, home,
+        )  # fmt: skip
+        for key, digests in rows:
+            yield key, tuple(json.loads(digests))
 
     def not_compared(self, store: str) -> int:
         """How many private objects were not met at the source while both ends were compared."""
