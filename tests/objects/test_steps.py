@@ -205,6 +205,41 @@ def test_p1_what_goes_at_home_with_the_source_stops_everything(tmp_path: Path) -
     assert 2 == sum(key in move.at_source.held for key in MOVED)
 
 
+def test_p1_what_is_gone_at_both_ends_stops_every_later_run_until_home_holds_it_again(tmp_path: Path) -> None:
+    move, ends = _compared(tmp_path)
+    kept = {key: list(held) for key, held in move.at_home.held.items()}
+    move.at_home.held = move.at_source.held
+    for _ in range(3):
+        with pytest.raises(StoreFault, match="until home holds it again"):
+            move.erase(move.ends())
+        assert 2 == sum(key in move.at_source.held for key in MOVED)
+    assert {Standing.GOING: 1, Standing.THERE: 2} == ends.book.standings("media")
+    move.at_home.held = kept
+    move.erase(move.ends())
+    assert OTHERS == contents(move.at_source)
+    assert {Standing.GONE: 3} == ends.book.standings("media")
+
+
+def test_p1_what_home_lost_after_a_run_was_killed_is_never_called_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, ends = _compared(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(erasing, "_refuse_lost", _crash)
+        with pytest.raises(CrashHere):
+            move.erase(ends)
+    (gone,) = MOVED.keys() - move.at_source.held.keys()
+    del move.at_home.held[gone]
+    for _ in range(2):
+        with pytest.raises(StoreFault, match="until home holds it again"):
+            move.erase(move.ends())
+    assert 2 == sum(key in move.at_source.held for key in MOVED)
+
+
+def _crash(*_: object) -> None:
+    raise CrashHere
+
+
 def test_p1_removals_that_the_store_only_confirms_are_noticed(tmp_path: Path) -> None:
     move, ends = _compared(tmp_path)
     move.at_source.flaws.keeps_removed = True

@@ -8,7 +8,7 @@ Nobody is fenced out of an object store, so what is done to each object is this,
  4. the book says that it is going
  5. each version is removed by its id, oldest first, so that what was hidden never becomes the latest; locked ones stay
  6. the key is listed again: a younger version is held and told, never removed
- 7. each home still has it: else all stops, for the two ends are one place
+ 7. each home still has it: else all stops, for the two ends are one place, and so does each later run
 
 Killed anywhere, 1 to 3 are asked again of what is left, and home of all of it. What is written between 3 and 5
 under the *same* version id (in stores without versions) is not seen: docs/stores.md says so.
@@ -16,16 +16,18 @@ under the *same* version id (in stores without versions) is not seen: docs/store
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Final, Protocol
 
 from domicile.errors import Locked, StoreFault, WorldChanged
 from domicile.events import Advanced, Listener
+from domicile.model import Home
 from domicile.objects.book import Entry, Standing
 from domicile.objects.claims import key_digest
-from domicile.objects.moving import Ends, object_digest, read_at_home, version_digest
-from domicile.stores.objects import ObjectVersion, Upload
+from domicile.objects.moving import Ends, object_digest, read_at_home, read_first, version_digest
+from domicile.stores.objects import ObjectStore, ObjectVersion, Upload
 from domicile.stores.objects.copying import histories, measure_version
 
 
@@ -44,6 +46,7 @@ PASSES_MAX: Final = 5
 
 def erase_objects(ends: Ends, *, listener: Listener) -> None:
     """Erase every frozen object that leaves; how far each came stands in the book. Safe to repeat."""
+    _refuse_lost_before(ends)
     for _ in range(PASSES_MAX):
         if not _pass(ends, listener=listener):
             break
@@ -125,14 +128,54 @@ def _refuse_lost(ends: Ends, entry: Entry, key: str) -> None:
     """Step 7."""
     for home in entry.homes:
         if len(ends.homes[home].history(key)) < len(entry.versions):
-            raise StoreFault(
-                f"stores {ends.name} and {ends.homes[home].name}: an object that was removed at the source is gone at "
-                "home as well; nothing more is removed. Look whether both are one place, and restore it from a backup"
-            )
+            raise _lost(ends, home)
+
+
+def _lost(ends: Ends, home: Home) -> StoreFault:
+    return StoreFault(
+        f"stores {ends.name} and {ends.homes[home].name}: an object that was removed at the source is gone at "
+        "home as well; nothing more is removed, by this run or the next, until home holds it again. Look whether both "
+        "are one place, and restore it from a backup"
+    )
+
+
+def _refuse_lost_before(ends: Ends) -> None:
+    """Step 7 of objects that a run before left on their way: what isn't whole at either end stops every run.
+
+    Their keys are read from the listings; as long as nothing is on its way, nothing is listed.
+    """
+    going = {key for key, _, standing in ends.book.unfinished(ends.name) if standing is Standing.GOING}
+    if not going:
+        return
+    whole = set(_whole(ends, ends.source, going, None))
+    for home, store in ends.homes.items():
+        wanted = {key for key in going - whole if home in _known(ends, key).homes}
+        if wanted - set(_whole(ends, store, wanted, home)):
+            raise _lost(ends, home)
+
+
+def _whole(ends: Ends, store: ObjectStore, keys: AbstractSet[bytes], home: Home | None) -> Iterator[bytes]:
+    """Those of the objects that a store, a home's or the source, still holds as they were compared."""
+    for history in histories(store) if keys else ():
+        key = ends.digest_of(history[0].key)
+        if key in keys:
+            entry = _known(ends, key)
+            if read_first(ends, store, history[0].key, len(entry.versions)) == object_digest(
+                entry.digests, ends.digest_key
+            ) and (home is not None or tuple(one.version_id for one in history) == entry.versions):
+                yield key
+
+
+def _known(ends: Ends, key: bytes) -> Entry:
+    entry = ends.book.entry(ends.name, key)
+    if entry is None:
+        raise RuntimeError("the book lists an object and doesn't know it")
+    return entry
 
 
 def _close_vanished(ends: Ends) -> None:
     """Objects that were going and are listed no more went by our hand; others went by somebody else's, and are held."""
+    _refuse_lost_before(ends)
     for key, versions, standing in ends.book.unfinished(ends.name):
         if standing is Standing.GOING:
             ends.book.stands(ends.name, key, Standing.GONE, removed=versions)

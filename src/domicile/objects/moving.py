@@ -167,7 +167,11 @@ def read_at_home(ends: Ends, key: str, count: int, home: Home) -> str:
 
     Versions beyond them are home's own life.
     """
-    store = ends.homes[home]
+    return read_first(ends, ends.homes[home], key, count)
+
+
+def read_first(ends: Ends, store: ObjectStore, key: str, count: int) -> str:
+    """The same of any store."""
     history = store.history(key)[:count]
     if len(history) < count:
         return NOT_THERE
