@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -253,13 +254,40 @@ def test_p11_a_locked_version_stays_until_its_day_and_the_rest_of_its_object_goe
     until = NOON + timedelta(days=40)
     move.at_source.lock("u/2/letter", first, until=until)
     move.erase(ends)
-    assert [b"first"] == contents(move.at_source)["u/2/letter"]
+    assert [b"first", None] == contents(move.at_source)["u/2/letter"]  # never served in the place of "second"
     assert {CA: 4} == ends.book.removed("media")
     assert {Standing.GONE: 2, Standing.LOCKED: 1} == ends.book.standings("media")
     outcome = _outcomes(ends)[CopyKind.LOCKED_VERSIONS]
     assert (Treatment.BLOCKED, first_free_day(until)) == (outcome.treatment, outcome.until)
     assert first_free_day(until) > until.date()  # until noon of a day means: not on that day
-    assert Treatment.DONE is _outcomes(ends)[CopyKind.OBJECTS].treatment
+    assert "1 delete markers" in outcome.why
+    assert {Treatment.DONE} == {_outcomes(ends)[one].treatment for one in (CopyKind.OBJECTS, CopyKind.OBJECT_VERSIONS)}
+
+
+def test_p1_p11_a_locked_version_under_a_delete_marker_stays_hidden(tmp_path: Path) -> None:
+    move, ends = _compared(tmp_path)
+    move.at_source.lock("u/2/gone", move.at_source.held["u/2/gone"][0].version_id, until=NOON + timedelta(days=40))
+    move.erase(ends)
+    assert [b"hidden", None] == contents(move.at_source)["u/2/gone"]
+    assert {CA: 3} == ends.book.removed("media")
+    assert {Standing.GONE: 2, Standing.LOCKED: 1} == ends.book.standings("media")
+    found = _outcomes(ends)
+    assert "hidden as before by 1 delete markers" in found[CopyKind.LOCKED_VERSIONS].why
+    assert Treatment.DONE is found[CopyKind.OBJECT_VERSIONS].treatment
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_p5_p11_killed_around_the_marker_the_locked_version_is_hidden_all_the_same(tmp_path: Path, number: int) -> None:
+    move, ends = _compared(tmp_path)
+    move.at_source.lock("u/2/letter", move.at_source.held["u/2/letter"][0].version_id, until=NOON + timedelta(days=40))
+    move.faults = Faults(crash_after=number)
+    with suppress(CrashHere):
+        move.erase(move.ends())
+    assert contents(move.at_source)["u/2/letter"][-1] in {b"second", None}
+    move.faults = Faults()
+    move.erase(move.ends())
+    assert [b"first", None] == contents(move.at_source)["u/2/letter"]
+    assert {Standing.GONE: 2, Standing.LOCKED: 1} == ends.book.standings("media")
 
 
 def test_p11_a_legal_hold_is_held_and_has_no_day(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ Nobody is fenced out of an object store, so what is done to each object is this,
  2. each home is read and holds what was compared; else it is held
  3. each version is read, the last of the two reads, and is the same; else it is held
  4. the book says that it is going
- 5. each version is removed by its id, oldest first, so that what was hidden never becomes the latest; locked ones stay
+ 5. each version is removed by its id, oldest first, so that what was hidden never becomes the latest; locked ones stay,
+    and what hides them: the delete marker that is there, or a new one in the place of what was the latest
  6. the key is listed again: a younger version is held and told, never removed
  7. each home still has it: else all stops, for the two ends are one place, and so does each later run
 
@@ -27,7 +28,7 @@ from domicile.model import Home
 from domicile.objects.book import Entry, Standing
 from domicile.objects.claims import key_digest
 from domicile.objects.moving import Ends, object_digest, read_at_home, read_first, version_digest
-from domicile.stores.objects import ObjectStore, ObjectVersion, Upload
+from domicile.stores.objects import ObjectStore, ObjectVersion, Upload, Versioning
 from domicile.stores.objects.copying import histories, measure_version
 
 
@@ -77,6 +78,8 @@ def _erase(ends: Ends, entry: Entry, key: str) -> int:
     _refuse_lost(ends, entry, key)
     after = ends.source.history(key)
     removed = _missing(entry, after)
+    if locked and _covers(entry, after):
+        after = after[:-1]
     if any(version.version_id not in entry.versions for version in after):
         ends.book.stands(ends.name, entry.key, Standing.HELD, removed=removed)
     elif locked:
@@ -95,16 +98,40 @@ def _remove(ends: Ends, entry: Entry, key: str, history: Sequence[ObjectVersion]
     """Step 5; return until when those are locked that are."""
     locked: list[datetime | None] = []
     for version in history:
-        if version.version_id in entry.versions:
-            try:
-                ends.source.remove(key, version.version_id)
-            except Locked as fault:
-                locked.append(fault.until)
+        if version.version_id not in entry.versions or (
+            locked and version is history[-1] and _hides(ends, version, locked)
+        ):
+            continue
+        try:
+            ends.source.remove(key, version.version_id)
+        except Locked as fault:
+            locked.append(fault.until)
     return locked
+
+
+def _hides(ends: Ends, latest: ObjectVersion, locked: list[datetime | None]) -> bool:
+    """Whether the latest has to stay, as without it a locked older one would be served; else a marker is put."""
+    if latest.is_delete_marker:
+        return True
+    head = ends.source.head(latest.key, latest.version_id)
+    if head is not None and (head.legal_hold or head.locked_until is not None):
+        locked.append(None if head.legal_hold else head.locked_until)
+        return True
+    if ends.source.versioning() is not Versioning.ON:
+        return True
+    ends.source.put_marker(latest.key)
+    return False
+
+
+def _covers(entry: Entry, history: Sequence[ObjectVersion]) -> bool:
+    """Whether the latest is a delete marker that nobody froze: ours, or one as good."""
+    return bool(history) and history[-1].is_delete_marker and history[-1].version_id not in entry.versions
 
 
 def _may_go(ends: Ends, entry: Entry, key: str, history: Sequence[ObjectVersion]) -> bool:
     """Steps 1 to 3. Of an object that was going already, what is left of it may be less."""
+    if entry.standing is Standing.GOING and _covers(entry, history):
+        history = history[:-1]
     expected = dict(zip(entry.versions, entry.digests, strict=True))
     ids = tuple(version.version_id for version in history)
     if entry.standing is Standing.THERE and ids != entry.versions:

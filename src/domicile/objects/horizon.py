@@ -45,6 +45,8 @@ class Left:
     objects: int = 0
     versions: int = 0
     locked: int = 0
+    hiding: int = 0
+    """Delete markers that keep locked versions from being served."""
     uploads: int = 0
     late: int = 0
     until: datetime | None = None
@@ -110,11 +112,12 @@ def _look_at(ends: Ends, history: Sequence[ObjectVersion], is_late: IsLate, left
         if not is_late(history[0].key, history):
             return
         left.late += 1
-    for number, version in enumerate(history, start=1):
-        kind = kind_of(ends, version)
+    for number, (version, kind) in enumerate(zip(history, kinds_of(ends, history), strict=True), start=1):
         where = place_of(_key(ends, version), number)
         left.note(kind, where, version.key)
-        if kind is CopyKind.LOCKED_VERSIONS:
+        if kind is CopyKind.LOCKED_VERSIONS and version.is_delete_marker:
+            left.hiding += 1
+        elif kind is CopyKind.LOCKED_VERSIONS:
             left.locked += 1
             head = ends.source.head(version.key, version.version_id)
             if head is None or head.legal_hold or head.locked_until is None:
@@ -127,8 +130,15 @@ def _look_at(ends: Ends, history: Sequence[ObjectVersion], is_late: IsLate, left
             left.versions += 1
 
 
-def kind_of(ends: Ends, version: ObjectVersion) -> CopyKind:
-    """Of which copy a version is."""
+def kinds_of(ends: Ends, history: Sequence[ObjectVersion]) -> tuple[CopyKind, ...]:
+    """Of which copy each version is; a delete marker that hides locked ones goes with them."""
+    kinds = tuple(_kind_of(ends, version) for version in history)
+    if history and history[-1].is_delete_marker and CopyKind.LOCKED_VERSIONS in kinds:
+        return (*kinds[:-1], CopyKind.LOCKED_VERSIONS)
+    return kinds
+
+
+def _kind_of(ends: Ends, version: ObjectVersion) -> CopyKind:
     if ends.may_lock and not version.is_delete_marker and is_locked(ends.source, version):
         return CopyKind.LOCKED_VERSIONS
     is_current = version.is_latest and not version.is_delete_marker
@@ -172,7 +182,8 @@ def _of_locked(left: Left, now: datetime) -> Outcome:
     name = copy_id(CopyKind.LOCKED_VERSIONS)
     if not left.locked:
         return Outcome(copy=name, treatment=Treatment.DONE, why="listed again: none is locked")
-    what = f"{left.locked} versions of people who moved are kept by the store"
+    hidden = f", hidden as before by {left.hiding} delete markers that stay with them" if left.hiding else ""
+    what = f"{left.locked} versions of people who moved are kept by the store{hidden}"
     if left.for_ever or left.until is None:
         return Outcome(
             copy=name, treatment=Treatment.HELD, why=f"{what}, some by a legal hold", remedy="have it lifted"
@@ -246,8 +257,9 @@ def search(
     copies = copies_of(ends.source, bucket=ends.is_bucket)
     tally, told = Tally(tokens.matcher()), list[tuple[str, str]]()
     for history in histories(ends.source):
-        for number, version in enumerate(history, start=1):
-            if _search_version(ends, tally, version, number) and len(told) < KEYS_TOLD_MAX:
+        for number, (version, kind) in enumerate(zip(history, kinds_of(ends, history), strict=True), start=1):
+            spot = Spot(copy_id(kind), place_of(_key(ends, version), number))
+            if _search_version(ends, tally, version, spot) and len(told) < KEYS_TOLD_MAX:
                 told.append((place_of(_key(ends, version), number), version.key))
         listener(Advanced(stage="sweep", units=0, text=f"{ends.name}: an object"))
     for upload in ends.source.uploads():
@@ -267,10 +279,8 @@ def search(
     return seen, [*told, *left.named]
 
 
-def _search_version(ends: Ends, tally: Tally, version: ObjectVersion, number: int) -> bool:
+def _search_version(ends: Ends, tally: Tally, version: ObjectVersion, spot: Spot) -> bool:
     """Search one version; return whether something was found in it, or couldn't be seen."""
-    kind = kind_of(ends, version)
-    spot = Spot(copy_id(kind), place_of(_key(ends, version), number))
     before = tally.standing(spot.copy).found
     tally.search(_name(version.key), spot, offset=0, view=View.NAME)
     tally.add(spot.copy, files=1)
