@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from domicile.belongings import ObjectRule
 from domicile.errors import NotEqual, Refused, StoreFault, Unclassed, WorldChanged
 from domicile.model import Form
 from domicile.objects import erasing
@@ -308,6 +309,34 @@ def test_an_upload_begun_since_is_held_and_those_of_others_are_left(tmp_path: Pa
     assert {"u2", "u3"} == move.at_source.pending.keys()
     assert [(1, False), (1, True)] == move.removed_uploads
     assert Treatment.HELD is _outcomes(ends)[CopyKind.UPLOADS].treatment
+
+
+def test_p3_p4_what_arrives_under_a_key_that_a_movers_row_named_before_is_never_called_erased(tmp_path: Path) -> None:
+    move = filled(tmp_path)
+    stayers = (Named(value="videos/of-1", home=None, stays=True), Named(value="videos/both", home=None, stays=True))
+    move.named = (*move.named, Named(value="videos/of-2", home=CA, stays=False), *stayers)
+    move.named = (*move.named, Named(value="videos/both", home=CA, stays=False))
+    ends = move.ends()
+    move.bring(ends)
+    for key in ("videos/of-2", "videos/of-1", "videos/both"):
+        move.put(key, b"presigned before, put after")
+    move.erase(ends)
+    left = look(ends, nobody_late)
+    assert (1, 1) == (left.late, left.objects)
+    assert Treatment.HELD is _outcomes(ends)[CopyKind.OBJECTS].treatment
+
+
+def test_p3_p4_an_upload_that_was_frozen_and_completed_since_is_never_called_erased(tmp_path: Path) -> None:
+    rules = (*RULES[1:], ObjectRule(pattern="u/{subject}/*", disposition="move"))
+    move = filled(tmp_path, rules=rules)
+    _begun(move)
+    ends = move.ends()
+    move.bring(ends)
+    move.at_source.pending.clear()
+    move.put("u/2/half", b"whole by now")
+    move.erase(ends)
+    assert 1 == look(ends, nobody_late).late
+    assert Treatment.HELD is _outcomes(ends)[CopyKind.OBJECTS].treatment
 
 
 def test_what_somebody_who_stays_has_as_well_goes_home_and_stays(tmp_path: Path) -> None:

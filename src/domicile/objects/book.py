@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS going (
   PRIMARY KEY (store, home, key)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS going_key ON going (store, key);
 CREATE TABLE IF NOT EXISTS upload (store TEXT, id BLOB, PRIMARY KEY (store, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS awaited (store TEXT, key BLOB, PRIMARY KEY (store, key)) WITHOUT ROWID;
 """
 
 
@@ -93,8 +94,13 @@ class Book:
         """Whether the store's objects are listed here."""
         return bool(self._rows("SELECT 1 FROM frozen WHERE store = ?", store))
 
-    def freeze(self, store: str, entries: Iterable[Entry], uploads: Iterable[bytes], *, gaps: int) -> None:
-        """Write all objects of a store, or none; what the iterables raise passes."""
+    def freeze(
+        self, store: str, entries: Iterable[Entry], uploads: Iterable[bytes], awaited: Iterable[bytes], *, gaps: int
+    ) -> None:
+        """Write all objects of a store, or none; what the iterables raise passes. They are read in this order.
+
+        Under `awaited` keys nothing is there yet; what comes there is a mover's.
+        """
         with self._transaction() as database:
             for entry in entries:
                 database.execute(
@@ -107,11 +113,16 @@ class Book:
                         (store, home, entry.key, entry.leaves and home == entry.homes[-1]),
                     )
             database.executemany("INSERT OR IGNORE INTO upload VALUES (?, ?)", ((store, one) for one in uploads))
+            database.executemany("INSERT OR IGNORE INTO awaited VALUES (?, ?)", ((store, one) for one in awaited))
             database.execute("INSERT INTO frozen VALUES (?, ?)", (store, gaps))
 
     def gaps(self, store: str) -> int:
         """How many names of files there were beside the objects' own when they were frozen."""
         return int(self._rows("SELECT gaps FROM frozen WHERE store = ?", store)[0][0])
+
+    def awaits(self, store: str, key: bytes) -> bool:
+        """Whether a mover's row or upload named this key when nothing was there."""
+        return bool(self._rows("SELECT 1 FROM awaited WHERE store = ? AND key = ?", store, key))
 
     def uploads(self, store: str) -> frozenset[bytes]:
         """The incomplete uploads that were frozen."""

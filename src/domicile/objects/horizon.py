@@ -98,7 +98,8 @@ def look(ends: Ends, is_late: IsLate) -> Left:
     frozen = ends.book.uploads(ends.name)
     for upload in ends.source.uploads():
         entry = ends.entry(upload.key)
-        if upload_digest(upload, ends.digest_key) in frozen or (entry and entry.leaves) or is_late(upload.key, ()):
+        is_frozen = upload_digest(upload, ends.digest_key) in frozen
+        if is_frozen or (entry and entry.leaves) or _came_late(ends, upload.key, (), is_late):
             left.uploads += 1
             left.note(CopyKind.UPLOADS, place_of(upload_digest(upload, ends.digest_key)), upload.key)
     return left
@@ -109,7 +110,7 @@ def _look_at(ends: Ends, history: Sequence[ObjectVersion], is_late: IsLate, left
     if entry is not None and not entry.leaves:
         return
     if entry is None:
-        if not is_late(history[0].key, history):
+        if not _came_late(ends, history[0].key, history, is_late):
             return
         left.late += 1
     for number, (version, kind) in enumerate(zip(history, kinds_of(ends, history), strict=True), start=1):
@@ -128,6 +129,11 @@ def _look_at(ends: Ends, history: Sequence[ObjectVersion], is_late: IsLate, left
             left.objects += 1
         else:
             left.versions += 1
+
+
+def _came_late(ends: Ends, key: str, history: Sequence[ObjectVersion], is_late: IsLate) -> bool:
+    """Whether what nobody froze is a mover's: a row or an upload of theirs named its key, or it tells itself."""
+    return ends.book.awaits(ends.name, ends.digest_of(key)) or is_late(key, history)
 
 
 def kinds_of(ends: Ends, history: Sequence[ObjectVersion]) -> tuple[CopyKind, ...]:

@@ -43,6 +43,12 @@ class Sorting:
         for upload in store.uploads():
             yield upload, self._decided(upload.key, key_digest(upload.key, digest_key=self.digest_key))
 
+    def awaited(self) -> Iterator[bytes]:
+        """After `objects` was read: the keys that rows of movers name and under which nothing is there."""
+        return self.claims.unmet_of_movers(
+            number for number, rule in enumerate(self.rules) if rule.disposition == "move"
+        )
+
     def _decided(self, key: str, digest: bytes, labels: Iterable[tuple[int, frozenset[str]]] = ()) -> Decision:
         told = {number: self._told(number, text) for number, text in named_by(self.rules, key)}
         told |= {number: self._together(number, texts) for number, texts in labels}

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from domicile.errors import Unclassed
@@ -123,10 +124,11 @@ def _note_locks(store: ObjectStore, one: Listed, found: Surveyed) -> None:
 
 def freeze(ends: Ends, sorting: Sorting) -> None:
     """List the objects that go home in the book; raise Unclassed, and list none, where one has no rule."""
-    uploads = [
-        upload_digest(upload, ends.digest_key) for upload, decision in sorting.uploads(ends.source) if decision.leaves
-    ]
-    ends.book.freeze(ends.name, _entries(ends.source, sorting), uploads, gaps=linked_files(ends.source))
+    uploads = [upload for upload, decision in sorting.uploads(ends.source) if decision.leaves]
+    ends.book.freeze(
+        ends.name, _entries(ends.source, sorting), [upload_digest(one, ends.digest_key) for one in uploads],
+        chain((ends.digest_of(one.key) for one in uploads), sorting.awaited()), gaps=linked_files(ends.source),
+    )  # fmt: skip
 
 
 def _entries(store: ObjectStore, sorting: Sorting) -> Iterator[Entry]:
