@@ -42,11 +42,15 @@ def sqlite_faults() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What the rows of one rule say of one object: whose it is, and whether somebody who stays has it, too."""
+    """What the rows of one rule say of one object: whose it is, and whether somebody who stays has it, too.
+
+    `nobody`: one of its labels names nobody who is there.
+    """
 
     rule: int
     homes: frozenset[Home]
     stays: bool
+    nobody: bool = False
 
 
 class Claims:

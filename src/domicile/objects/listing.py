@@ -55,13 +55,15 @@ class Sorting:
         return decide(self.rules, self.claims.of(digest), told, self.homes)
 
     def _together(self, number: int, texts: frozenset[str]) -> Claim | None:
-        """What versions of one object tell together; one that names nobody keeps it from leaving."""
+        """What versions of one object tell together; nobody is not somebody who stays."""
         claims = [self._told(number, text) for text in texts]
         known = [claim for claim in claims if claim is not None]
         if not known:
             return None
         homes = frozenset[Home]().union(*(claim.homes for claim in known))
-        return Claim(rule=number, homes=homes, stays=None in claims or any(claim.stays for claim in known))
+        return Claim(
+            rule=number, homes=homes, stays=any(claim.stays for claim in known), nobody=len(known) < len(claims)
+        )
 
     def _told(self, number: int, text: str | None) -> Claim | None:
         """What a key tells by a rule; None where the person it names is nobody."""
