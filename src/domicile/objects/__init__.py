@@ -282,15 +282,22 @@ class Objects:
             (piece.dataset, piece.home, (piece,)) for piece in self.slices() if piece.leaves
         )  # fmt: skip
 
-    def erase(self, removing: Callable[[str, int, bool], None], listener: Listener) -> None:
-        """Erase what leaves; announced already but for uploads, of which `removing` is told by copy."""
+    def erase(
+        self, removing: Callable[[str, int, bool], None], announced: Callable[[str], int | None], listener: Listener
+    ) -> None:
+        """Erase what leaves; announced already but for uploads, of which `removing` is told by copy.
+
+        `announced` says of how many of a copy it was told that they go, and not yet that they are gone.
+        """
         for ends in self._known():
             erase_objects(ends, listener=listener)
 
-            def told(count: int, *, done: bool, name: str = ends.name) -> None:
-                removing(f"{name}/{horizon.UPLOADS}", count, done)
+            copy = f"{ends.name}/{horizon.UPLOADS}"
 
-            erase_uploads(ends, told, listener=listener)
+            def told(count: int, *, done: bool, name: str = copy) -> None:
+                removing(name, count, done)
+
+            erase_uploads(ends, told, announced=announced(copy), listener=listener)
 
     def erased(self, piece: Slice, proven: Digest) -> Erased:
         """What was erased of a slice: each version was part of what was proven, and read again as such."""

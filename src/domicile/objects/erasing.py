@@ -210,20 +210,22 @@ def _close_vanished(ends: Ends) -> None:
             ends.book.stands(ends.name, key, Standing.HELD, removed=0)
 
 
-def erase_uploads(ends: Ends, removing: Removing, *, listener: Listener) -> None:
+def erase_uploads(ends: Ends, removing: Removing, *, announced: int | None = None, listener: Listener) -> None:
     """Abort the incomplete uploads that were frozen; `removing` is told how many before, and when they are gone.
 
+    How many a run before `announced`, and was killed, isn't told again; that they are gone is, if none is left too.
     Uploads that were begun since are somebody's who writes now: held and told, never aborted.
     """
     wanted = ends.book.uploads(ends.name)
     found = [one for one in ends.source.uploads() if upload_digest(one, ends.digest_key) in wanted]
-    if not found:
+    if not found and announced is None:
         return
-    removing(len(found), done=False)
+    if announced is None:
+        removing(len(found), done=False)
     for upload in found:
         ends.source.abort(upload)
         listener(Advanced(stage="erase", units=0, text=f"{ends.name}: an incomplete upload"))
-    removing(len(found), done=True)
+    removing(len(found) if announced is None else announced, done=True)
 
 
 def upload_digest(upload: Upload, digest_key: bytes) -> bytes:
