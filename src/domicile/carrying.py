@@ -8,8 +8,13 @@ from domicile import stating
 from domicile.errors import NoClearance
 from domicile.model import Digest, Home, Slice
 from domicile.objects import Objects
+from domicile.predicates import FindingPredicate
 from domicile.proof import Clearance
 from domicile.record import Record
+from domicile.stating import TO_BE_REMOVED
+
+REMOVED = "removed"
+"""What `removal_statement` calls what has gone."""
 
 
 def bring(record: Record, objects: Objects, homes: Sequence[Home]) -> None:
@@ -31,6 +36,7 @@ def erase(record: Record, objects: Objects, clearance: Clearance) -> None:
     groups = objects.leaving()
     if not objects:
         return
+    objects.refuse_other(clearance)
     plan = record.ledger.plan().plan
 
     def removing(copy: str, things: int, done: bool) -> None:
@@ -40,13 +46,21 @@ def erase(record: Record, objects: Objects, clearance: Clearance) -> None:
         proven = [tuple(_proven(group, clearance)) for _, _, group in groups]
         intents = [stating.erasure_intent(plan, clearance, name, home, group) for name, home, group in groups]
         record.state_all(intents)
-        objects.erase(removing, record.listener)
+        objects.erase(removing, lambda copy: _announced(record, copy), record.listener)
         removed = 0
         for intent, pieces in zip(intents, proven, strict=True):
             done = [objects.erased(piece, digest) for piece, digest in pieces]
             removed += sum(item.deleted for item in done)
             record.state(stating.erasure_outcome(intent, done))
         words[0] = f"{removed} versions of objects removed at the source"
+
+
+def _announced(record: Record, copy: str) -> int | None:
+    """Of how many things of a copy the log tells that they are about to go, and not yet that they have gone."""
+    last = record.last(FindingPredicate, lambda found: found.where == copy and found.kind in {TO_BE_REMOVED, REMOVED})
+    if last is None or not isinstance(last.predicate, FindingPredicate) or last.predicate.kind == REMOVED:
+        return None
+    return last.predicate.count
 
 
 def _proven(group: Sequence[Slice], clearance: Clearance) -> Iterator[tuple[Slice, Digest]]:

@@ -46,15 +46,20 @@ class Clearing:
 
     def equality(self, scope: Scope, manifest: Manifest) -> tuple[Equality, str]:
         """The equality under the fence and its statement's digest; read now, or the one that already cleared."""
-        stated = self.record.last(EqualityPredicate)
-        kept = self.record.kept_equality(stated.sha256) if stated else None
-        if kept is not None and stated is not None:
-            return kept, stated.sha256
+        kept = self._kept()
+        if kept is not None:
+            return kept
         equality = self.compare(scope, manifest)
         recorded = self.record.state(stating.equality_statement(self.record.ledger.plan().plan, equality))
         self.record.keep_equality(equality, recorded.sha256)
         cutover.refuse_unequal(equality)
         return equality, recorded.sha256
+
+    def _kept(self) -> tuple[Equality, str] | None:
+        """The equality that may clear, and its statement's digest."""
+        stated = self.record.last(EqualityPredicate)
+        kept = self.record.kept_equality(stated.sha256) if stated else None
+        return None if kept is None or stated is None else (kept, stated.sha256)
 
     def compare(self, scope: Scope, manifest: Manifest) -> Equality:
         """Read both sides of every slice, under the fence."""
@@ -66,7 +71,7 @@ class Clearing:
             return equality
         versions = sum(piece.rows for piece in self.objects.slices())
         with self.record.timed("verify", total=versions, unit="versions") as words:
-            both = self.objects.compared(equality, self.record.listener)
+            both = self.objects.compared(equality, self.record.listener, pinned=self._kept() is not None)
             differing = sum(not pair.equal for pair in both.private) - sum(not pair.equal for pair in equality.private)
             words[0] = f"{versions} versions of objects read at both ends, {differing} slices of them differ"
         return both
@@ -153,6 +158,7 @@ class Clearing:
         manifest = self.source.frozen()
         if manifest is None:
             raise NoClearance("nothing is frozen, so nothing can be erased")
+        self._refuse_other(clearance)
         groups = tuple(erase.order(scope, manifest.slices))
         if not yes:
             rows = sum(piece.delete + piece.blank for _, _, group in groups for piece in group)
@@ -188,6 +194,15 @@ class Clearing:
         self.record.journal.put("erased_at", self.host.now(), datetime)
         self._lead_home(scope)
         self.record.journal.put("erase_done", value=True, kind=bool)
+
+    def _refuse_other(self, clearance: Clearance) -> None:
+        """Raise NoClearance where the objects' book is not what was cleared; before an erasure it is compared anew."""
+        try:
+            self.objects.refuse_other(clearance)
+        except NoClearance:
+            if self.record.last(ErasurePredicate) is None:
+                self.record.forget_equality()
+            raise
 
     def _lead_home(self, scope: Scope) -> None:
         """From now on everybody lives at home. The directory says so; the source's last, as its word counts."""

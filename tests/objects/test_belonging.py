@@ -42,7 +42,9 @@ def _of(*homes: Home, rule: int = ROWS, stays: bool = False) -> Claim:
         ([], {KEYS: _of(CA, rule=KEYS)}, Decision(belongs=Belongs.MOVES, homes=(CA,), leaves=True)),
         ([STAYER], {KEYS: _of(CA, rule=KEYS)}, Decision(belongs=Belongs.MOVES, homes=(CA,), leaves=False)),
         ([], {KEYS: None}, Decision(belongs=Belongs.OWNERLESS)),
-        ([_of(CA)], {KEYS: None}, Decision(belongs=Belongs.MOVES, homes=(CA,), leaves=False)),
+        ([_of(CA)], {KEYS: None}, Decision(belongs=Belongs.OWNERLESS)),
+        ([_of(CA), STAYER], {KEYS: None}, Decision(belongs=Belongs.MOVES, homes=(CA,), leaves=False)),
+        ([STAYER], {KEYS: None}, Decision(belongs=Belongs.STAYS)),
         ([], {PUBLIC: _of(rule=PUBLIC)}, Decision(belongs=Belongs.PUBLIC, homes=(CA, US))),
         ([], {NOBODYS: _of(rule=NOBODYS)}, Decision(belongs=Belongs.STAYS)),
         ([_of(CA)], {PUBLIC: _of(rule=PUBLIC)}, Decision(belongs=Belongs.CONTRADICTED)),
@@ -62,6 +64,13 @@ def test_p4_without_a_rule_for_the_rest_what_no_rule_is_about_is_unruled() -> No
 def test_what_names_nobody_stays_only_where_the_rule_says_so() -> None:
     rules = (ObjectRule(pattern="u/{subject}/*", disposition="move", ownerless="stay"),)
     assert Decision(belongs=Belongs.STAYS) == decide(rules, [], {0: None}, (CA,))
+
+
+def test_p4_nobody_is_not_somebody_who_stays_so_what_names_a_mover_too_stays_only_where_the_rule_says_so() -> None:
+    rules = (RULES[ROWS], ObjectRule(pattern="u/{subject}/*", disposition="move", ownerless="stay"))
+    wanted = Decision(belongs=Belongs.MOVES, homes=(CA,), leaves=False, orphan=True)
+    assert wanted == decide(rules, [_of(CA)], {KEYS: None}, (CA,))
+    assert wanted == decide(rules, [], {KEYS: Claim(rule=KEYS, homes=frozenset({CA}), stays=False, nobody=True)}, (CA,))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from domicile.objects import erasing, moving
 from domicile.predicates import ErasurePredicate, Phase
 from domicile.run import Stage
 from domicile.status import read_status
+from domicile.stores.objects import Removal, Upload
+from domicile.stores.objects.files import FileObjects
 from tests.objects.conftest import RULES, Folders, Made, keys
 
 OF_MOVERS = {name for number in (2, 4, 6) for name in (f"videos/of-{number}.mp4", f"u/{number}/letter.txt")}
@@ -83,6 +85,30 @@ def test_p5_p7_killed_in_copy_and_in_erase_and_p1_what_changed_is_held(
     for data in _evidence(made):
         assert b"letter.txt" not in data
     assert late.exists()
+
+
+def test_p5_p7_killed_between_an_upload_that_went_and_its_outcome_the_next_run_states_it(
+    folders: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = folders()
+    half = made.put("u/2/.domicile-parts/half.bin", b"half")
+    made.programme.plan()
+    made.programme.clear_again()
+    original = FileObjects.abort
+
+    def end(store: FileObjects, upload: Upload) -> Removal:
+        original(store, upload)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileObjects, "abort", end)
+        with pytest.raises(Killed):
+            made.programme.apply(yes=True)
+    assert not half.exists()
+    made.programme.apply(yes=True)
+    for kind in ("to be removed", "removed"):
+        assert [("media/incomplete-uploads", 1)] == [(one.where, one.count) for one in made.findings(kind)]
+    assert 0 == made.programme.audit().returncode
 
 
 def _without_the_book(made: Folders) -> None:

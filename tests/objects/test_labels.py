@@ -8,9 +8,11 @@ import pytest
 
 from domicile.belongings import ObjectRule
 from domicile.errors import Unclassed
-from domicile.objects.listing import labelled_by
+from domicile.objects.claims import Claims
+from domicile.objects.listing import Sorting, labelled_by
+from domicile.objects.surveying import findings, survey
 from domicile.stores.objects import Traits
-from tests.objects.benches import Move, contents
+from tests.objects.benches import CA, DIGEST_KEY, PEOPLE, Move, contents
 
 REST = ObjectRule(disposition="none", reason="the rest")
 BY_METADATA = (ObjectRule(metadata="Owner", disposition="move"), REST)
@@ -38,11 +40,33 @@ def test_they_go_home_and_leave_and_those_of_others_stay(tmp_path: Path, rules: 
     assert {"a": [b"of two"], "d": [b"of four", None]} == contents(move.at_home)
 
 
-def test_p1_what_a_version_names_as_a_stayers_or_nobodys_goes_home_and_stays(tmp_path: Path) -> None:
-    move = Move(folder=tmp_path, rules=BY_METADATA)
-    for key, other in (("stayers", "1"), ("nobodys", "99")):
-        move.put(key, b"first", _traits(BY_METADATA[0], other))
-        move.put(key, b"second", _traits(BY_METADATA[0], "2"))
+def _with_another(folder: Path, rules: tuple[ObjectRule, ...], other: str) -> Move:
+    """An object whose first version is labelled as another's, and its second as a mover's."""
+    move = Move(folder=folder, rules=rules)
+    move.put("a", b"first", _traits(rules[0], other))
+    move.put("a", b"second", _traits(rules[0], "2"))
+    return move
+
+
+def test_p4_a_version_that_names_nobody_is_for_a_person_to_decide_and_counted_apart(tmp_path: Path) -> None:
+    move = _with_another(tmp_path, BY_METADATA, "99")
+    with pytest.raises(Unclassed):
+        move.freeze(move.ends())
+    rules = (ObjectRule(metadata="owner", disposition="move", ownerless="stay"), REST)
+    move = _with_another(tmp_path, rules, "99")
+    with Claims(digest_key=DIGEST_KEY) as claims:
+        claims.add_people(PEOPLE)
+        sorting = Sorting(rules=rules, claims=claims, homes=(CA,), digest_key=DIGEST_KEY)
+        (found, *_) = findings(survey(move.source, sorting, may_lock=False))
+    assert found.text.endswith("go to ca, 2 versions stay as they name nobody who is there")
+    ends = move.ends()
+    move.bring(ends)
+    move.erase(ends)
+    assert {"a": [b"first", b"second"]} == contents(move.at_source) == contents(move.at_home)
+
+
+def test_p1_what_a_version_names_as_a_stayers_goes_home_and_stays(tmp_path: Path) -> None:
+    move = _with_another(tmp_path, BY_METADATA, "1")
     before = contents(move.at_source)
     ends = move.ends()
     move.bring(ends)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from domicile.belongings import ObjectRule
 from domicile.errors import NotEqual, Refused, StoreFault, Unclassed, WorldChanged
 from domicile.model import Form
 from domicile.objects import erasing
@@ -205,6 +207,41 @@ def test_p1_what_goes_at_home_with_the_source_stops_everything(tmp_path: Path) -
     assert 2 == sum(key in move.at_source.held for key in MOVED)
 
 
+def test_p1_what_is_gone_at_both_ends_stops_every_later_run_until_home_holds_it_again(tmp_path: Path) -> None:
+    move, ends = _compared(tmp_path)
+    kept = {key: list(held) for key, held in move.at_home.held.items()}
+    move.at_home.held = move.at_source.held
+    for _ in range(3):
+        with pytest.raises(StoreFault, match="until home holds it again"):
+            move.erase(move.ends())
+        assert 2 == sum(key in move.at_source.held for key in MOVED)
+    assert {Standing.GOING: 1, Standing.THERE: 2} == ends.book.standings("media")
+    move.at_home.held = kept
+    move.erase(move.ends())
+    assert OTHERS == contents(move.at_source)
+    assert {Standing.GONE: 3} == ends.book.standings("media")
+
+
+def test_p1_what_home_lost_after_a_run_was_killed_is_never_called_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, ends = _compared(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(erasing, "_refuse_lost", _crash)
+        with pytest.raises(CrashHere):
+            move.erase(ends)
+    (gone,) = MOVED.keys() - move.at_source.held.keys()
+    del move.at_home.held[gone]
+    for _ in range(2):
+        with pytest.raises(StoreFault, match="until home holds it again"):
+            move.erase(move.ends())
+    assert 2 == sum(key in move.at_source.held for key in MOVED)
+
+
+def _crash(*_: object) -> None:
+    raise CrashHere
+
+
 def test_p1_removals_that_the_store_only_confirms_are_noticed(tmp_path: Path) -> None:
     move, ends = _compared(tmp_path)
     move.at_source.flaws.keeps_removed = True
@@ -218,13 +255,40 @@ def test_p11_a_locked_version_stays_until_its_day_and_the_rest_of_its_object_goe
     until = NOON + timedelta(days=40)
     move.at_source.lock("u/2/letter", first, until=until)
     move.erase(ends)
-    assert [b"first"] == contents(move.at_source)["u/2/letter"]
+    assert [b"first", None] == contents(move.at_source)["u/2/letter"]  # never served in the place of "second"
     assert {CA: 4} == ends.book.removed("media")
     assert {Standing.GONE: 2, Standing.LOCKED: 1} == ends.book.standings("media")
     outcome = _outcomes(ends)[CopyKind.LOCKED_VERSIONS]
     assert (Treatment.BLOCKED, first_free_day(until)) == (outcome.treatment, outcome.until)
     assert first_free_day(until) > until.date()  # until noon of a day means: not on that day
-    assert Treatment.DONE is _outcomes(ends)[CopyKind.OBJECTS].treatment
+    assert "1 delete markers" in outcome.why
+    assert {Treatment.DONE} == {_outcomes(ends)[one].treatment for one in (CopyKind.OBJECTS, CopyKind.OBJECT_VERSIONS)}
+
+
+def test_p1_p11_a_locked_version_under_a_delete_marker_stays_hidden(tmp_path: Path) -> None:
+    move, ends = _compared(tmp_path)
+    move.at_source.lock("u/2/gone", move.at_source.held["u/2/gone"][0].version_id, until=NOON + timedelta(days=40))
+    move.erase(ends)
+    assert [b"hidden", None] == contents(move.at_source)["u/2/gone"]
+    assert {CA: 3} == ends.book.removed("media")
+    assert {Standing.GONE: 2, Standing.LOCKED: 1} == ends.book.standings("media")
+    found = _outcomes(ends)
+    assert "hidden as before by 1 delete markers" in found[CopyKind.LOCKED_VERSIONS].why
+    assert Treatment.DONE is found[CopyKind.OBJECT_VERSIONS].treatment
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_p5_p11_killed_around_the_marker_the_locked_version_is_hidden_all_the_same(tmp_path: Path, number: int) -> None:
+    move, ends = _compared(tmp_path)
+    move.at_source.lock("u/2/letter", move.at_source.held["u/2/letter"][0].version_id, until=NOON + timedelta(days=40))
+    move.faults = Faults(crash_after=number)
+    with suppress(CrashHere):
+        move.erase(move.ends())
+    assert contents(move.at_source)["u/2/letter"][-1] in {b"second", None}
+    move.faults = Faults()
+    move.erase(move.ends())
+    assert [b"first", None] == contents(move.at_source)["u/2/letter"]
+    assert {Standing.GONE: 2, Standing.LOCKED: 1} == ends.book.standings("media")
 
 
 def test_p11_a_legal_hold_is_held_and_has_no_day(tmp_path: Path) -> None:
@@ -245,6 +309,34 @@ def test_an_upload_begun_since_is_held_and_those_of_others_are_left(tmp_path: Pa
     assert {"u2", "u3"} == move.at_source.pending.keys()
     assert [(1, False), (1, True)] == move.removed_uploads
     assert Treatment.HELD is _outcomes(ends)[CopyKind.UPLOADS].treatment
+
+
+def test_p3_p4_what_arrives_under_a_key_that_a_movers_row_named_before_is_never_called_erased(tmp_path: Path) -> None:
+    move = filled(tmp_path)
+    stayers = (Named(value="videos/of-1", home=None, stays=True), Named(value="videos/both", home=None, stays=True))
+    move.named = (*move.named, Named(value="videos/of-2", home=CA, stays=False), *stayers)
+    move.named = (*move.named, Named(value="videos/both", home=CA, stays=False))
+    ends = move.ends()
+    move.bring(ends)
+    for key in ("videos/of-2", "videos/of-1", "videos/both"):
+        move.put(key, b"presigned before, put after")
+    move.erase(ends)
+    left = look(ends, nobody_late)
+    assert (1, 1) == (left.late, left.objects)
+    assert Treatment.HELD is _outcomes(ends)[CopyKind.OBJECTS].treatment
+
+
+def test_p3_p4_an_upload_that_was_frozen_and_completed_since_is_never_called_erased(tmp_path: Path) -> None:
+    rules = (*RULES[1:], ObjectRule(pattern="u/{subject}/*", disposition="move"))
+    move = filled(tmp_path, rules=rules)
+    _begun(move)
+    ends = move.ends()
+    move.bring(ends)
+    move.at_source.pending.clear()
+    move.put("u/2/half", b"whole by now")
+    move.erase(ends)
+    assert 1 == look(ends, nobody_late).late
+    assert Treatment.HELD is _outcomes(ends)[CopyKind.OBJECTS].treatment
 
 
 def test_what_somebody_who_stays_has_as_well_goes_home_and_stays(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import psycopg
 from domicile import sweep
 from domicile.belongings import FolderRule, ObjectRule
 from domicile.config import Config
-from domicile.errors import Refused, Waiting
+from domicile.errors import NoClearance, Refused, Waiting
 from domicile.events import Listener
 from domicile.host import Host
 from domicile.model import DatasetId, DatasetScope, Digest, Finding, Home, Manifest, Scope, Slice, SliceId
@@ -39,7 +39,7 @@ from domicile.objects.opening import open_store, prefix_of
 from domicile.objects.surveying import Surveyed
 from domicile.objects.telling import tell_keys
 from domicile.plan.document import Beside
-from domicile.proof import Copy, Equality, Erased, Measure, Pair
+from domicile.proof import Clearance, Copy, Equality, Erased, Measure, Pair
 from domicile.seen import Seen, named
 from domicile.stores.objects import ObjectStore, ObjectVersion, Observed, RuleKind, Versioning
 from domicile.stores.postgres.home import PostgresHome
@@ -251,17 +251,30 @@ class Objects:
 
     # -- verify and erase --------------------------------------------------------------------------------------------
 
-    def compared(self, equality: Equality, listener: Listener) -> Equality:
-        """The equality with the objects' slices, read at both ends now; without those of which some are erased."""
+    def compared(self, equality: Equality, listener: Listener, *, pinned: bool) -> Equality:
+        """The equality with the objects' slices, read at both ends now; without those of which some are erased.
+
+        While another equality may clear, what is erased stays `pinned` to it.
+        """
         pairs: list[Pair] = []
         for ends in self._known():
             if not self._began(ends):
-                moving.compare_ends(ends, listener=listener)
+                moving.compare_ends(ends, pinned=pinned, listener=listener)
                 pairs.extend(moving.pairs_of(ends))
         return replace(equality, pairs=(*equality.pairs, *pairs))
 
     def _began(self, ends: Ends) -> bool:
         return bool(self._book.standings(ends.name).keys() - {Standing.THERE})
+
+    def refuse_other(self, clearance: Clearance) -> None:
+        """Raise NoClearance where objects would be erased by other digests than those that were cleared (P2)."""
+        for ends in self._known():
+            for name, digest in moving.erasable_of(ends):
+                if clearance.digest_of(name) != digest:
+                    raise NoClearance(
+                        f"{name}: what the book says of its objects is not what was cleared; none of them is erased. "
+                        "Run `domicile verify`, then `domicile apply`, and have it approved anew"
+                    )
 
     def leaving(self) -> tuple[tuple[DatasetId, Home, tuple[Slice, ...]], ...]:
         """The slices of which something leaves the source, in the groups in which that is stated."""
@@ -269,15 +282,22 @@ class Objects:
             (piece.dataset, piece.home, (piece,)) for piece in self.slices() if piece.leaves
         )  # fmt: skip
 
-    def erase(self, removing: Callable[[str, int, bool], None], listener: Listener) -> None:
-        """Erase what leaves; announced already but for uploads, of which `removing` is told by copy."""
+    def erase(
+        self, removing: Callable[[str, int, bool], None], announced: Callable[[str], int | None], listener: Listener
+    ) -> None:
+        """Erase what leaves; announced already but for uploads, of which `removing` is told by copy.
+
+        `announced` says of how many of a copy it was told that they go, and not yet that they are gone.
+        """
         for ends in self._known():
             erase_objects(ends, listener=listener)
 
-            def told(count: int, *, done: bool, name: str = ends.name) -> None:
-                removing(f"{name}/{horizon.UPLOADS}", count, done)
+            copy = f"{ends.name}/{horizon.UPLOADS}"
 
-            erase_uploads(ends, told, listener=listener)
+            def told(count: int, *, done: bool, name: str = copy) -> None:
+                removing(name, count, done)
+
+            erase_uploads(ends, told, announced=announced(copy), listener=listener)
 
     def erased(self, piece: Slice, proven: Digest) -> Erased:
         """What was erased of a slice: each version was part of what was proven, and read again as such."""

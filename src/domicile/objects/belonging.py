@@ -6,7 +6,9 @@
 4. `public`                                   → it stays, and is copied to every home
 5. `move`, and it leads to nobody             → ownerless: the plan refuses, or it stays where the rule says so
 6. `move`, and nobody who has it moves        → it stays
-7. `move`                                     → it goes to the home of each who has it, and leaves the source unless
+7. `move`, somebody who moves has it, nobody who stays, and a key or label of it leads to nobody
+                                              → ownerless as in 5; where the rule says so, it goes home and stays
+8. `move`                                     → it goes to the home of each who has it, and leaves the source unless
    somebody who stays has it as well
 """
 
@@ -37,11 +39,12 @@ UNDECIDED = (Belongs.UNRULED, Belongs.CONTRADICTED, Belongs.OWNERLESS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What becomes of one object; `homes` in the programme's order."""
+    """What becomes of one object; `homes` in the programme's order. `orphan`: it goes, and stays as it names nobody."""
 
     belongs: Belongs
     homes: tuple[Home, ...] = ()
     leaves: bool = False
+    orphan: bool = False
 
 
 def decide(
@@ -59,12 +62,16 @@ def decide(
     if dispositions == {"public"}:  # 4
         return Decision(belongs=Belongs.PUBLIC, homes=tuple(homes))
     known = [*claims, *(claim for claim in told.values() if claim is not None)]
-    ownerless = [number for number, claim in told.items() if claim is None]
+    ownerless = [number for number, claim in told.items() if claim is None or claim.nobody]
+    stay = all(rules[number].ownerless == "stay" for number in ownerless)
     if not known:  # 5
-        stay = all(rules[number].ownerless == "stay" for number in ownerless)
         return Decision(belongs=Belongs.STAYS if stay else Belongs.OWNERLESS)
     going = tuple(home for home in homes if any(home in claim.homes for claim in known))
     if not going:  # 6
         return Decision(belongs=Belongs.STAYS)
-    leaves = not any(claim.stays for claim in known) and not ownerless
-    return Decision(belongs=Belongs.MOVES, homes=going, leaves=leaves)  # 7
+    shared = any(claim.stays for claim in known)
+    if ownerless and not shared:  # 7
+        return (
+            Decision(belongs=Belongs.MOVES, homes=going, orphan=True) if stay else Decision(belongs=Belongs.OWNERLESS)
+        )
+    return Decision(belongs=Belongs.MOVES, homes=going, leaves=not shared)  # 8

@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS going (
   PRIMARY KEY (store, home, key)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS going_key ON going (store, key);
 CREATE TABLE IF NOT EXISTS upload (store TEXT, id BLOB, PRIMARY KEY (store, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS awaited (store TEXT, key BLOB, PRIMARY KEY (store, key)) WITHOUT ROWID;
 """
 
 
@@ -93,8 +94,13 @@ class Book:
         """Whether the store's objects are listed here."""
         return bool(self._rows("SELECT 1 FROM frozen WHERE store = ?", store))
 
-    def freeze(self, store: str, entries: Iterable[Entry], uploads: Iterable[bytes], *, gaps: int) -> None:
-        """Write all objects of a store, or none; what the iterables raise passes."""
+    def freeze(
+        self, store: str, entries: Iterable[Entry], uploads: Iterable[bytes], awaited: Iterable[bytes], *, gaps: int
+    ) -> None:
+        """Write all objects of a store, or none; what the iterables raise passes. They are read in this order.
+
+        Under `awaited` keys nothing is there yet; what comes there is a mover's.
+        """
         with self._transaction() as database:
             for entry in entries:
                 database.execute(
@@ -107,11 +113,16 @@ class Book:
                         (store, home, entry.key, entry.leaves and home == entry.homes[-1]),
                     )
             database.executemany("INSERT OR IGNORE INTO upload VALUES (?, ?)", ((store, one) for one in uploads))
+            database.executemany("INSERT OR IGNORE INTO awaited VALUES (?, ?)", ((store, one) for one in awaited))
             database.execute("INSERT INTO frozen VALUES (?, ?)", (store, gaps))
 
     def gaps(self, store: str) -> int:
         """How many names of files there were beside the objects' own when they were frozen."""
         return int(self._rows("SELECT gaps FROM frozen WHERE store = ?", store)[0][0])
+
+    def awaits(self, store: str, key: bytes) -> bool:
+        """Whether a mover's row or upload named this key when nothing was there."""
+        return bool(self._rows("SELECT 1 FROM awaited WHERE store = ? AND key = ?", store, key))
 
     def uploads(self, store: str) -> frozenset[bytes]:
         """The incomplete uploads that were frozen."""
@@ -187,12 +198,15 @@ class Book:
         """Forget what was compared before; nothing of the store has been removed yet."""
         self._write("UPDATE going SET source = NULL, arrived = NULL WHERE store = ?", store)
 
-    def compared(self, store: str, key: bytes, digests: Sequence[str], ends: Mapping[Home, tuple[str, str]]) -> None:
-        """What each version is at the source, and what the object is at both ends, by home."""
+    def compared(
+        self, store: str, key: bytes, digests: Sequence[str] | None, ends: Mapping[Home, tuple[str, str]]
+    ) -> None:
+        """What each version is at the source (None: as was said), and the object at both ends, by home."""
         with self._transaction() as database:
-            database.execute(
-                "UPDATE object SET digests = ? WHERE store = ? AND key = ?", (json.dumps(digests), store, key)
-            )
+            if digests is not None:
+                database.execute(
+                    "UPDATE object SET digests = ? WHERE store = ? AND key = ?", (json.dumps(digests), store, key)
+                )
             for home, (source, arrived) in ends.items():
                 database.execute(
                     "UPDATE going SET source = ?, arrived = ?, copied = ? WHERE store = ? AND key = ? AND home = ?",
@@ -214,6 +228,16 @@ class Book:
             " WHERE store = ? AND home = ? AND public = ? ORDER BY key",
             store, home, public,
         )  # fmt: skip
+
+    def erasable(self, store: str, home: Home) -> Iterator[tuple[bytes, tuple[str, ...]]]:
+        """By which digests each private object of that home may be erased, in the order of the keys' digests."""
+        rows = self._stream(
+            "SELECT key, coalesce(digests, '[]') FROM going JOIN object USING (store, key)"
+            " WHERE store = ? AND home = ? AND NOT public ORDER BY key",
+            store, home,
+        )  # fmt: skip
+        for key, digests in rows:
+            yield key, tuple(json.loads(digests))
 
     def not_compared(self, store: str) -> int:
         """How many private objects were not met at the source while both ends were compared."""

@@ -5,6 +5,7 @@ Kept in a file that SQLite makes for itself and that nobody else can open; it is
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -41,11 +42,15 @@ def sqlite_faults() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What the rows of one rule say of one object: whose it is, and whether somebody who stays has it, too."""
+    """What the rows of one rule say of one object: whose it is, and whether somebody who stays has it, too.
+
+    `nobody`: one of its labels names nobody who is there.
+    """
 
     rule: int
     homes: frozenset[Home]
     stays: bool
+    nobody: bool = False
 
 
 class Claims:
@@ -113,6 +118,15 @@ class Claims:
         if found:
             self._database.execute("INSERT OR IGNORE INTO met VALUES (?)", (key,))
         return tuple(Claim(rule=rule, homes=frozenset(homes), stays=stays) for rule, (homes, stays) in found.items())
+
+    def unmet_of_movers(self, rules: Iterable[int]) -> Iterator[bytes]:
+        """What rows of those rules name for people who move and nobody else, and the store didn't list."""
+        query = (
+            "SELECT key FROM claim WHERE rule IN (SELECT value FROM json_each(?))"
+            " AND key NOT IN (SELECT key FROM met) GROUP BY key HAVING NOT max(stays) AND max(home) <> ''"
+        )
+        for (key,) in self._database.execute(query, (json.dumps(list(rules)),)):
+            yield key
 
     def unmet(self) -> int:
         """How many objects rows name and the store didn't list."""

@@ -45,6 +45,8 @@ class Left:
     objects: int = 0
     versions: int = 0
     locked: int = 0
+    hiding: int = 0
+    """Delete markers that keep locked versions from being served."""
     uploads: int = 0
     late: int = 0
     until: datetime | None = None
@@ -96,7 +98,8 @@ def look(ends: Ends, is_late: IsLate) -> Left:
     frozen = ends.book.uploads(ends.name)
     for upload in ends.source.uploads():
         entry = ends.entry(upload.key)
-        if upload_digest(upload, ends.digest_key) in frozen or (entry and entry.leaves) or is_late(upload.key, ()):
+        is_frozen = upload_digest(upload, ends.digest_key) in frozen
+        if is_frozen or (entry and entry.leaves) or _came_late(ends, upload.key, (), is_late):
             left.uploads += 1
             left.note(CopyKind.UPLOADS, place_of(upload_digest(upload, ends.digest_key)), upload.key)
     return left
@@ -107,14 +110,15 @@ def _look_at(ends: Ends, history: Sequence[ObjectVersion], is_late: IsLate, left
     if entry is not None and not entry.leaves:
         return
     if entry is None:
-        if not is_late(history[0].key, history):
+        if not _came_late(ends, history[0].key, history, is_late):
             return
         left.late += 1
-    for number, version in enumerate(history, start=1):
-        kind = kind_of(ends, version)
+    for number, (version, kind) in enumerate(zip(history, kinds_of(ends, history), strict=True), start=1):
         where = place_of(_key(ends, version), number)
         left.note(kind, where, version.key)
-        if kind is CopyKind.LOCKED_VERSIONS:
+        if kind is CopyKind.LOCKED_VERSIONS and version.is_delete_marker:
+            left.hiding += 1
+        elif kind is CopyKind.LOCKED_VERSIONS:
             left.locked += 1
             head = ends.source.head(version.key, version.version_id)
             if head is None or head.legal_hold or head.locked_until is None:
@@ -127,8 +131,20 @@ def _look_at(ends: Ends, history: Sequence[ObjectVersion], is_late: IsLate, left
             left.versions += 1
 
 
-def kind_of(ends: Ends, version: ObjectVersion) -> CopyKind:
-    """Of which copy a version is."""
+def _came_late(ends: Ends, key: str, history: Sequence[ObjectVersion], is_late: IsLate) -> bool:
+    """Whether what nobody froze is a mover's: a row or an upload of theirs named its key, or it tells itself."""
+    return ends.book.awaits(ends.name, ends.digest_of(key)) or is_late(key, history)
+
+
+def kinds_of(ends: Ends, history: Sequence[ObjectVersion]) -> tuple[CopyKind, ...]:
+    """Of which copy each version is; a delete marker that hides locked ones goes with them."""
+    kinds = tuple(_kind_of(ends, version) for version in history)
+    if history and history[-1].is_delete_marker and CopyKind.LOCKED_VERSIONS in kinds:
+        return (*kinds[:-1], CopyKind.LOCKED_VERSIONS)
+    return kinds
+
+
+def _kind_of(ends: Ends, version: ObjectVersion) -> CopyKind:
     if ends.may_lock and not version.is_delete_marker and is_locked(ends.source, version):
         return CopyKind.LOCKED_VERSIONS
     is_current = version.is_latest and not version.is_delete_marker
@@ -172,7 +188,8 @@ def _of_locked(left: Left, now: datetime) -> Outcome:
     name = copy_id(CopyKind.LOCKED_VERSIONS)
     if not left.locked:
         return Outcome(copy=name, treatment=Treatment.DONE, why="listed again: none is locked")
-    what = f"{left.locked} versions of people who moved are kept by the store"
+    hidden = f", hidden as before by {left.hiding} delete markers that stay with them" if left.hiding else ""
+    what = f"{left.locked} versions of people who moved are kept by the store{hidden}"
     if left.for_ever or left.until is None:
         return Outcome(
             copy=name, treatment=Treatment.HELD, why=f"{what}, some by a legal hold", remedy="have it lifted"
@@ -246,8 +263,9 @@ def search(
     copies = copies_of(ends.source, bucket=ends.is_bucket)
     tally, told = Tally(tokens.matcher()), list[tuple[str, str]]()
     for history in histories(ends.source):
-        for number, version in enumerate(history, start=1):
-            if _search_version(ends, tally, version, number) and len(told) < KEYS_TOLD_MAX:
+        for number, (version, kind) in enumerate(zip(history, kinds_of(ends, history), strict=True), start=1):
+            spot = Spot(copy_id(kind), place_of(_key(ends, version), number))
+            if _search_version(ends, tally, version, spot) and len(told) < KEYS_TOLD_MAX:
                 told.append((place_of(_key(ends, version), number), version.key))
         listener(Advanced(stage="sweep", units=0, text=f"{ends.name}: an object"))
     for upload in ends.source.uploads():
@@ -267,10 +285,8 @@ def search(
     return seen, [*told, *left.named]
 
 
-def _search_version(ends: Ends, tally: Tally, version: ObjectVersion, number: int) -> bool:
+def _search_version(ends: Ends, tally: Tally, version: ObjectVersion, spot: Spot) -> bool:
     """Search one version; return whether something was found in it, or couldn't be seen."""
-    kind = kind_of(ends, version)
-    spot = Spot(copy_id(kind), place_of(_key(ends, version), number))
     before = tally.standing(spot.copy).found
     tally.search(_name(version.key), spot, offset=0, view=View.NAME)
     tally.add(spot.copy, files=1)

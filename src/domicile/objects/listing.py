@@ -43,19 +43,27 @@ class Sorting:
         for upload in store.uploads():
             yield upload, self._decided(upload.key, key_digest(upload.key, digest_key=self.digest_key))
 
+    def awaited(self) -> Iterator[bytes]:
+        """After `objects` was read: the keys that rows of movers name and under which nothing is there."""
+        return self.claims.unmet_of_movers(
+            number for number, rule in enumerate(self.rules) if rule.disposition == "move"
+        )
+
     def _decided(self, key: str, digest: bytes, labels: Iterable[tuple[int, frozenset[str]]] = ()) -> Decision:
         told = {number: self._told(number, text) for number, text in named_by(self.rules, key)}
         told |= {number: self._together(number, texts) for number, texts in labels}
         return decide(self.rules, self.claims.of(digest), told, self.homes)
 
     def _together(self, number: int, texts: frozenset[str]) -> Claim | None:
-        """What versions of one object tell together; one that names nobody keeps it from leaving."""
+        """What versions of one object tell together; nobody is not somebody who stays."""
         claims = [self._told(number, text) for text in texts]
         known = [claim for claim in claims if claim is not None]
         if not known:
             return None
         homes = frozenset[Home]().union(*(claim.homes for claim in known))
-        return Claim(rule=number, homes=homes, stays=None in claims or any(claim.stays for claim in known))
+        return Claim(
+            rule=number, homes=homes, stays=any(claim.stays for claim in known), nobody=len(known) < len(claims)
+        )
 
     def _told(self, number: int, text: str | None) -> Claim | None:
         """What a key tells by a rule; None where the person it names is nobody."""

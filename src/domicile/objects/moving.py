@@ -126,8 +126,11 @@ def frozen_ones(history: Sequence[ObjectVersion], entry: Entry) -> tuple[ObjectV
     return found if tuple(version.version_id for version in found) == entry.versions else None
 
 
-def compare_ends(ends: Ends, *, listener: Listener) -> None:
-    """Read every frozen object at both ends, and note in the book what each is."""
+def compare_ends(ends: Ends, *, pinned: bool = False, listener: Listener) -> None:
+    """Read every frozen object at both ends, and note in the book what each is.
+
+    While an equality may clear, the digests by which is erased are `pinned`: they stay those that it names.
+    """
     ends.book.begin_comparing(ends.name)
     for history in histories(ends.source):
         entry = ends.entry(history[0].key)
@@ -143,7 +146,8 @@ def compare_ends(ends: Ends, *, listener: Listener) -> None:
         digests = [version_digest(one, ends.digest_key) for one in measures]
         here = object_digest(digests, ends.digest_key)
         there = {home: read_at_home(ends, history[0].key, len(versions), home) for home in entry.homes}
-        ends.book.compared(ends.name, entry.key, digests, {home: (here, one) for home, one in there.items()})
+        noted = None if pinned else digests
+        ends.book.compared(ends.name, entry.key, noted, {home: (here, one) for home, one in there.items()})
         listener(
             Advanced(
                 stage="verify", units=len(versions), bytes=sum(one.bytes for one in measures) * (1 + len(there)),
@@ -163,7 +167,11 @@ def read_at_home(ends: Ends, key: str, count: int, home: Home) -> str:
 
     Versions beyond them are home's own life.
     """
-    store = ends.homes[home]
+    return read_first(ends, ends.homes[home], key, count)
+
+
+def read_first(ends: Ends, store: ObjectStore, key: str, count: int) -> str:
+    """The same of any store."""
     history = store.history(key)[:count]
     if len(history) < count:
         return NOT_THERE
@@ -185,6 +193,19 @@ def pairs_of(ends: Ends) -> tuple[Pair, ...]:
         found.append(
             Pair(slice=piece, source=_measure(piece, source, ends), home=_measure(piece, arrived, ends))
         )  # fmt: skip
+    return tuple(found)
+
+
+def erasable_of(ends: Ends) -> tuple[tuple[SliceId, Digest], ...]:
+    """The digest of each private slice, made anew of those by which its objects are erased."""
+    found = []
+    for piece in slices_of(ends):
+        if piece.form is Form.SKELETON:
+            continue
+        meter = _meter(ends.digest_key)
+        for key, digests in ends.book.erasable(ends.name, piece.home):
+            meter.update(key + _bytes(object_digest(digests, ends.digest_key)))
+        found.append((piece.id, Digest(meter.hexdigest())))
     return tuple(found)
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from domicile.errors import Unclassed
@@ -28,7 +29,7 @@ MENDING = {
         '{pattern: "…", disposition: public} or {disposition: none, reason: "…"}',
     ),
     Belongs.CONTRADICTED: ("rules of different dispositions are about them", "make the rules' patterns narrower"),
-    Belongs.OWNERLESS: ("their keys name nobody who is there", "ownerless: stay"),
+    Belongs.OWNERLESS: ("their keys or labels name nobody who is there", "ownerless: stay"),
 }
 """Why a person has to decide, and what to write."""
 
@@ -41,6 +42,8 @@ class Share:
     versions: int = 0
     bytes: int = 0
     leaving: int = 0
+    orphans: int = 0
+    """Versions that stay as their keys or labels name nobody."""
 
     def add(self, one: Listed, *, leaves: bool) -> None:
         """Count one object."""
@@ -48,6 +51,7 @@ class Share:
         self.versions += len(one.history)
         self.bytes += sum(version.size for version in one.history)
         self.leaving += len(one.history) if leaves else 0
+        self.orphans += len(one.history) if one.decision.orphan else 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,10 +127,11 @@ def _note_locks(store: ObjectStore, one: Listed, found: Surveyed) -> None:
 
 def freeze(ends: Ends, sorting: Sorting) -> None:
     """List the objects that go home in the book; raise Unclassed, and list none, where one has no rule."""
-    uploads = [
-        upload_digest(upload, ends.digest_key) for upload, decision in sorting.uploads(ends.source) if decision.leaves
-    ]
-    ends.book.freeze(ends.name, _entries(ends.source, sorting), uploads, gaps=linked_files(ends.source))
+    uploads = [upload for upload, decision in sorting.uploads(ends.source) if decision.leaves]
+    ends.book.freeze(
+        ends.name, _entries(ends.source, sorting), [upload_digest(one, ends.digest_key) for one in uploads],
+        chain((ends.digest_of(one.key) for one in uploads), sorting.awaited()), gaps=linked_files(ends.source),
+    )  # fmt: skip
 
 
 def _entries(store: ObjectStore, sorting: Sorting) -> Iterator[Entry]:
@@ -161,9 +166,9 @@ def refuse_undecided(found: Surveyed, path: Path) -> None:
 def findings(found: Surveyed) -> Iterator[Finding]:
     """What was counted, and the rule that decides it."""
     for home, share in found.going.items():
-        kept = f", {share.versions - share.leaving} versions stay as others have them too" * (
-            share.leaving != share.versions
-        )
+        shared = share.versions - share.leaving - share.orphans
+        kept = f", {shared} versions stay as others have them too" * bool(shared)
+        kept += f", {share.orphans} versions stay as they name nobody who is there" * bool(share.orphans)
         yield _finding(found, share.objects, f"{_told(share)} go to {home}{kept}", rule="disposition: move")
     if found.public.objects:
         yield _finding(found, found.public.objects, f"{_told(found.public)} stay, and go to each home",
