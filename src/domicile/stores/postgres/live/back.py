@@ -5,13 +5,16 @@ that very home. One that a stayer has a part in is not carried: it stands on bot
 life (`shared: each`). One that somebody of another home has a part in comes where there is none. Of split rows private
 columns alone are carried: what is public is written where the platform writes it. A split row whose public half is not
 at the source yet waits for it.
+
+What was brought back stands noted at the source, by the transaction that brings it, until home's log has forgotten it:
+brought once more after a kill it would replace what was written at the source meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg import sql
@@ -34,6 +37,7 @@ from domicile.stores.postgres.paths import any_of, has_outsiders, leads_to_mover
 from domicile.stores.postgres.session import run
 
 Keys = dict[DatasetId, set[tuple[str, ...]]]
+BROUGHT: Final = sql.Identifier(STAGING, "brought")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,11 @@ class Returned:
 
 
 def make_waiting(connection: psycopg.Connection[Any], scope: Scope) -> None:
-    """Make the lists of split rows that wait, at the source."""
+    """Make the lists of split rows that wait, and that of what was brought back, at the source."""
+    run(
+        connection,
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} (home text PRIMARY KEY, position text NOT NULL)").format(BROUGHT),
+    )
     for dataset in _carried(scope):
         if not dataset.moves:
             run(
@@ -93,6 +101,26 @@ def bring_back(  # noqa: PLR0913 - both ends, what, of whom, and how finally
         gone += carrying.carry_gone(home, source, dataset, gone=_gone(dataset))
     waits = sum(_write(source, scope, dataset, of, closing=closing) for dataset in datasets)
     return Returned(rows=rows, gone=gone, waiting=waits)
+
+
+def note_brought(source: psycopg.Connection[Any], home: Home, position: str) -> None:
+    """Note how far this home's log was brought back, in the transaction that brings it."""
+    run(
+        source,
+        sql.SQL("INSERT INTO {} VALUES ({}, {}) ON CONFLICT (home) DO UPDATE SET position = excluded.position").format(
+            BROUGHT, sql.Literal(home), sql.Literal(position)
+        ),
+    )
+
+
+def brought(source: psycopg.Connection[Any]) -> dict[Home, str]:
+    """The positions that were brought back, and may still stand in the homes' logs."""
+    return {Home(home): position for home, position in run(source, sql.SQL("SELECT * FROM {}").format(BROUGHT))}
+
+
+def forget_brought(source: psycopg.Connection[Any], home: Home) -> None:
+    """Delete the note, once home's log has forgotten what was brought."""
+    run(source, sql.SQL("DELETE FROM {} WHERE home = {}").format(BROUGHT, sql.Literal(home)))
 
 
 def make_keys(connection: psycopg.Connection[Any], scope: Scope) -> None:

@@ -4,6 +4,7 @@
 
 A step that was not cut off leaves every home equal to the source as of its snapshot. Killed anywhere, the next step
 reads the same keys again: what was not confirmed is shown once more, and what was brought is brought anew (P5).
+But not what was brought back: people at the source may have changed it since, so it is noted there as it is brought.
 """
 
 from __future__ import annotations
@@ -121,6 +122,7 @@ class Follower:
 
         `repair` brings the cohort's rows once more where they differ.
         """
+        self._confirm_brought()
         keys_max = KEYS_MAX
         while True:
             try:
@@ -244,6 +246,7 @@ class Follower:
 
     def step_back(self, home: Home, *, closing: bool = False) -> Stepped:
         """Bring to the source what people at this home changed; `closing`: nothing waits for a public half any more."""
+        self._confirm_brought()
         target = self.writer(home)
         store = self.homes[home]
         with faults(store.name, "read its changes"):
@@ -260,7 +263,7 @@ class Follower:
         except BaseException:
             _undo(target)
             raise
-        self.feeds_back[home].confirm(batch)
+        self._confirm_back(home, batch)
         return done
 
     def return_until(self, home: Home, target: psycopg.Connection[Any], snapshot: str) -> int:
@@ -268,13 +271,34 @@ class Follower:
 
         Nothing waits for a public half any more: what lacks one comes whole.
         """
+        self._confirm_brought()
         keys = 0
         while True:
             batch = self.feeds_back[home].read(snapshot, keys_max=KEYS_MAX)
             keys += self._return(home, target, batch, closing=True).keys
-            self.feeds_back[home].confirm(batch)
+            self._confirm_back(home, batch)
             if batch.complete:
                 return keys
+
+    def _confirm_brought(self) -> None:
+        """Have homes forget what a run before brought back and could not confirm: the source may have gone on since."""
+        if not self.feeds_back:
+            return
+        with faults(self.source.name, "look what was brought back"):
+            found = back.brought(self.source.connection)
+        for home, position in found.items():
+            noted = Batch(position=position, keys={}, complete=True, oldest=None, changes=0)
+            self.feeds_back[home].confirm(noted)
+            self._forget_brought(home)
+
+    def _confirm_back(self, home: Home, batch: Batch) -> None:
+        self.feeds_back[home].confirm(batch)
+        if batch.keys:
+            self._forget_brought(home)
+
+    def _forget_brought(self, home: Home) -> None:
+        with faults(self.source.name, "forget what was brought back"):
+            back.forget_brought(self.source.connection, home)
 
     def _return(self, home: Home, target: psycopg.Connection[Any], batch: Batch, *, closing: bool) -> Stepped:
         source = self.returner
@@ -286,6 +310,8 @@ class Follower:
                 return _nothing(batch)
             with self._writing(source):
                 returned = back.bring_back(target, source, self.scope, dict(keys), of=home, closing=closing)
+                if batch.keys:
+                    back.note_brought(source, home, batch.position)
         return Stepped(
             changes=batch.changes, keys=sum(map(len, keys.values())), rows=returned.rows, gone=returned.gone,
             people=0, complete=batch.complete, oldest=batch.oldest,
