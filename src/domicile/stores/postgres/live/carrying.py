@@ -56,6 +56,8 @@ class How(StrEnum):
     """Its public columns alone."""
     PRIVATE = "v"
     """Its private columns alone."""
+    LAST = "l"
+    """As PRIVATE; whole where there is none."""
 
 
 def keys_of(dataset: DatasetScope) -> sql.Identifier:

@@ -304,7 +304,7 @@ class Follower:
         source = self.returner
         keys: dict[DatasetId, set[tuple[str, ...]]] = {name: set(found) for name, found in batch.keys.items()}
         with faults(self.source.name, "take changes back"):
-            for name, found in back.waiting(source, self.scope).items():
+            for name, found in back.waiting(source, self.scope, home).items():
                 keys.setdefault(name, set()).update(found)
             if not keys:
                 return _nothing(batch)
