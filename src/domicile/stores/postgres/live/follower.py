@@ -120,7 +120,7 @@ class Follower:
     def step(self, *, cohort: int | None = None, repair: bool = False) -> Stepped:
         """Bring home what changed; with `cohort`, compare all rows of its people once home is complete.
 
-        `repair` brings the cohort's rows once more where they differ.
+        `repair` brings the cohort's rows once more where they differ, but for those that home changed meanwhile.
         """
         self._confirm_brought()
         keys_max = KEYS_MAX
@@ -235,7 +235,8 @@ class Follower:
                     if not loads:
                         outgoing.unpack(connection, self.scope)
                         loads = outgoing.pack(settled)
-                    forth.bring(settled, loads[home], target, home, lived_in=self.is_lived_in(home))
+                    lived_in = self.is_lived_in(home)
+                    forth.bring(settled, loads[home], target, home, lived_in=lived_in, again=True)
                 unlike.extend(found)
         return Stepped(
             changes=done.changes, keys=done.keys, rows=done.rows, gone=done.gone, people=done.people,
