@@ -4,14 +4,17 @@ Carried are rows that lead to people at home; what is gone at a home goes at the
 that very home. One that a stayer has a part in is not carried: it stands on both sides, and each side's lives its own
 life (`shared: each`). One that somebody of another home has a part in comes where there is none. Of split rows private
 columns alone are carried: what is public is written where the platform writes it. A split row whose public half is not
-at the source yet waits for it.
+at the source yet waits for it, unless its people are fenced at home to be brought back: then it comes whole.
+
+What was brought back stands noted at the source, by the transaction that brings it, until home's log has forgotten it:
+brought once more after a kill it would replace what was written at the source meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg import sql
@@ -34,6 +37,8 @@ from domicile.stores.postgres.paths import any_of, has_outsiders, leads_to_mover
 from domicile.stores.postgres.session import run
 
 Keys = dict[DatasetId, set[tuple[str, ...]]]
+HOME: Final = "domicile_home"
+BROUGHT: Final = sql.Identifier(STAGING, "brought")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,24 +51,31 @@ class Returned:
 
 
 def make_waiting(connection: psycopg.Connection[Any], scope: Scope) -> None:
-    """Make the lists of split rows that wait, at the source."""
+    """Make the lists of split rows that wait, and that of what was brought back, at the source."""
+    run(
+        connection,
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} (home text PRIMARY KEY, position text NOT NULL)").format(BROUGHT),
+    )
     for dataset in _carried(scope):
         if not dataset.moves:
             run(
                 connection,
-                sql.SQL("CREATE TABLE IF NOT EXISTS {} AS SELECT {} FROM {} AS d WHERE false").format(
-                    _waiting(dataset), key_select(dataset, "d"), source_of(dataset)
+                sql.SQL("CREATE TABLE IF NOT EXISTS {} AS SELECT ''::text AS {}, {} FROM {} AS d WHERE false").format(
+                    _waiting(dataset), sql.Identifier(HOME), key_select(dataset, "d"), source_of(dataset)
                 ),
             )
 
 
-def waiting(connection: psycopg.Connection[Any], scope: Scope) -> Keys:
-    """The keys that wait for their public half."""
+def waiting(connection: psycopg.Connection[Any], scope: Scope, home: Home) -> Keys:
+    """The keys of this home's rows that wait for their public half."""
     found: Keys = {}
     for dataset in _carried(scope):
         if not dataset.moves:
             texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in key_names(dataset))
-            rows = run(connection, sql.SQL("SELECT {} FROM {}").format(texts, _waiting(dataset))).fetchall()
+            query = sql.SQL("SELECT {} FROM {} WHERE {} = {}").format(
+                texts, _waiting(dataset), sql.Identifier(HOME), sql.Literal(home)
+            )
+            rows = run(connection, query).fetchall()
             if rows:
                 found[dataset.id] = {tuple(str(part) for part in row) for row in rows}
     return found
@@ -95,6 +107,26 @@ def bring_back(  # noqa: PLR0913 - both ends, what, of whom, and how finally
     return Returned(rows=rows, gone=gone, waiting=waits)
 
 
+def note_brought(source: psycopg.Connection[Any], home: Home, position: str) -> None:
+    """Note how far this home's log was brought back, in the transaction that brings it."""
+    run(
+        source,
+        sql.SQL("INSERT INTO {} VALUES ({}, {}) ON CONFLICT (home) DO UPDATE SET position = excluded.position").format(
+            BROUGHT, sql.Literal(home), sql.Literal(position)
+        ),
+    )
+
+
+def brought(source: psycopg.Connection[Any]) -> dict[Home, str]:
+    """The positions that were brought back, and may still stand in the homes' logs."""
+    return {Home(home): position for home, position in run(source, sql.SQL("SELECT * FROM {}").format(BROUGHT))}
+
+
+def forget_brought(source: psycopg.Connection[Any], home: Home) -> None:
+    """Delete the note, once home's log has forgotten what was brought."""
+    run(source, sql.SQL("DELETE FROM {} WHERE home = {}").format(BROUGHT, sql.Literal(home)))
+
+
 def make_keys(connection: psycopg.Connection[Any], scope: Scope) -> None:
     """Make the session's tables of keys, unless it has them."""
     if carrying.is_ready(connection, "keys"):
@@ -116,7 +148,11 @@ def _waiting(dataset: DatasetScope) -> sql.Identifier:
 def _theirs(scope: Scope, dataset: DatasetScope) -> sql.Composable:
     """SELECT of home's rows of the keys that lead to people who live there, and what is to be done with them."""
     outsiders = has_outsiders(scope, dataset, "d")
-    how: sql.Composable = sql.Literal(How.PRIVATE.value)
+    # Of who is fenced here to go back, home's row is the only whole one, and from then on nobody brings it any more.
+    how: sql.Composable = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
+        any_of(leads_to_mover(scope, path, "d", states=("fenced",)) for path in dataset.paths),
+        sql.Literal(How.LAST.value), sql.Literal(How.PRIVATE.value),
+    )  # fmt: skip
     alone: sql.Composable = sql.SQL(" AND NOT ({})").format(outsiders)
     if dataset.moves:
         how, alone = (
@@ -151,15 +187,17 @@ def _write(
         _write_whole(connection, scope, dataset, home)
         return 0
     _write_private(connection, scope, dataset, home)
-    run(connection, sql.SQL("DELETE FROM {}").format(_waiting(dataset)))
+    mine = sql.SQL("DELETE FROM {} WHERE {} = {}")
+    run(connection, mine.format(_waiting(dataset), sql.Identifier(HOME), sql.Literal(home)))
+    last = (How.PRIVATE, How.LAST) if closing else (How.LAST,)
+    carrying.insert(connection, dataset, carrying.arrived(dataset, *last), unless_there=True)
     if closing:
-        carrying.insert(connection, dataset, carrying.arrived(dataset, How.PRIVATE), unless_there=True)
         return 0
     return run(
         connection,
-        sql.SQL("INSERT INTO {} SELECT {} FROM {} AS b WHERE NOT EXISTS (SELECT FROM {} AS d WHERE {})").format(
-            _waiting(dataset), key_select(dataset, "b"), carrying.arrived(dataset, How.PRIVATE), source_of(dataset),
-            carrying.same_row(dataset, "d", "b"),
+        sql.SQL("INSERT INTO {} SELECT {}, {} FROM {} AS b WHERE NOT EXISTS (SELECT FROM {} AS d WHERE {})").format(
+            _waiting(dataset), sql.Literal(home), key_select(dataset, "b"), carrying.arrived(dataset, How.PRIVATE),
+            source_of(dataset), carrying.same_row(dataset, "d", "b"),
         ),
     ).rowcount  # fmt: skip
 
@@ -186,7 +224,8 @@ def _write_whole(connection: psycopg.Connection[Any], scope: Scope, dataset: Dat
 def _write_private(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home) -> None:
     private = tuple(blank.column for blank in dataset.blanks)
     stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d", home=home))
-    carrying.update(connection, dataset, private, carrying.arrived(dataset, How.PRIVATE), (stranger,))
+    arrived = carrying.arrived(dataset, How.PRIVATE, How.LAST)
+    carrying.update(connection, dataset, private, arrived, (stranger,))
     types = {item.name: item.type for item in dataset.columns}
     sets = sql.SQL(", ").join(
         sql.SQL("{} = {}").format(

@@ -26,6 +26,7 @@ from domicile.stores.postgres.names import (
     key_match,
     key_names,
     key_select,
+    lines_match,
     source_of,
     staged,
 )
@@ -35,6 +36,14 @@ TEMPORARY = "pg_temp"
 ROOM_BYTES_MAX = 1024 * 1024
 FEW = 16
 HOW = "domicile_how"
+ONE_SPELLING = frozenset(
+    (
+        "smallint", "integer", "bigint", "oid", "boolean", "uuid", "date", "timestamp without time zone",
+        "timestamp with time zone", "text", "character varying", "bytea",
+    )
+)  # fmt: skip
+"""Types in which values that are equal are the same bytes; of texts, where no collation of their own says otherwise."""
+PLAIN_COLLATIONS = frozenset((None, ("pg_catalog", "default"), ("pg_catalog", "C")))
 
 
 class How(StrEnum):
@@ -56,6 +65,8 @@ class How(StrEnum):
     """Its public columns alone."""
     PRIVATE = "v"
     """Its private columns alone."""
+    LAST = "l"
+    """As PRIVATE; whole where there is none."""
 
 
 def keys_of(dataset: DatasetScope) -> sql.Identifier:
@@ -161,12 +172,19 @@ def make_arrivals(connection: psycopg.Connection[Any], scope: Scope) -> None:
 
 
 def load_keys(connection: psycopg.Connection[Any], dataset: DatasetScope, keys: Collection[tuple[str, ...]]) -> None:
-    """Put keys, as texts, into the table of those that are settled."""
+    """Put keys, as texts, into the table of those that are settled; one that comes in two spellings once."""
     names = key_names(dataset)
     query = sql.SQL("COPY {} ({}) FROM STDIN").format(keys_of(dataset), columns(names))
     with connection.cursor() as cursor, cursor.copy(query.as_bytes(connection)) as copy:
         for key in keys:
             copy.write_row(key if dataset.key else tuple(_hash(part) for part in key))
+    if _respelt(dataset):
+        run(
+            connection,
+            sql.SQL("DELETE FROM {0} AS a USING {0} AS b WHERE a.ctid < b.ctid AND {1}").format(
+                keys_of(dataset), lines_match(dataset, "a", "b")
+            ),
+        )
 
 
 def _hash(text: str) -> str:
@@ -250,6 +268,8 @@ def put(connection: psycopg.Connection[Any], dataset: DatasetScope, *puts: Put) 
         everything = column_names(dataset)
         with suppress(psycopg.errors.UniqueViolation), connection.transaction():
             for one in puts:
+                _delete_numbered(connection, dataset, one)
+            for one in puts:
                 update(connection, dataset, everything, one.using, one.spare)
             for one in puts:
                 insert(connection, dataset, one.using, unless_there=True)
@@ -258,6 +278,30 @@ def put(connection: psycopg.Connection[Any], dataset: DatasetScope, *puts: Put) 
         delete(connection, dataset, one.using, same_row(dataset, "d", "b"), one.spare)
     for one in puts:
         insert(connection, dataset, one.using, unless_there=bool(dataset.key or one.spare))
+
+
+def _delete_numbered(connection: psycopg.Connection[Any], dataset: DatasetScope, one: Put) -> None:
+    """Delete the rows whose numbers, that nobody may set, are not those that arrived: these are to be inserted anew."""
+    others = [
+        sql.SQL("d.{0} <> b.{0}").format(sql.Identifier(name)) for name in _numbered(dataset) if name not in dataset.key
+    ]
+    if others:
+        match = sql.SQL("{} AND ({})").format(same_row(dataset, "d", "b"), sql.SQL(" OR ").join(others))
+        delete(connection, dataset, one.using, match, one.spare)
+
+
+def _numbered(dataset: DatasetScope) -> frozenset[str]:
+    """The columns that are GENERATED ALWAYS AS IDENTITY: an UPDATE may not set them."""
+    return frozenset(item.name for item in dataset.columns if item.identity == "always")
+
+
+def _respelt(dataset: DatasetScope) -> frozenset[str]:
+    """The columns of the key in which equal values may be spelt in several ways, such as 1.0 and 1.00."""
+    return frozenset(
+        item.name
+        for item in dataset.columns
+        if item.name in dataset.key and (item.base not in ONE_SPELLING or item.collation not in PLAIN_COLLATIONS)
+    )
 
 
 def delete(
@@ -296,13 +340,28 @@ def relation_of(dataset: DatasetScope) -> sql.Identifier:
 
 def update(
     connection: psycopg.Connection[Any], dataset: DatasetScope, names: Collection[str], using: sql.Composable,
-    spare: Iterable[sql.Composable] = (),
+    spare: Collection[sql.Composable] = (),
 ) -> int:  # fmt: skip
-    """Set these columns of the rows that are there to what arrived; keys stay as they are."""
-    changed = [name for name in names if name not in dataset.key]
-    if not changed or not dataset.key:
+    """Set these columns of the rows that are there to what arrived; of keys only the spelling, where it differs.
+
+    Apart from the others: who refers to a row waits for an UPDATE that names its key.
+    """
+    if not dataset.key:
         return 0
-    sets = sql.SQL(", ").join(sql.SQL("{0} = b.{0}").format(sql.Identifier(name)) for name in changed)
+    respelt = [name for name in names if name in _respelt(dataset) - _numbered(dataset)]
+    if respelt:
+        old, new = (sql.SQL(", ").join(sql.Identifier(row, name) for name in respelt) for row in ("d", "b"))
+        alike = sql.SQL("ROW({})::record *= ROW({})::record").format(old, new)
+        _set(connection, dataset, respelt, using, (*spare, alike))
+    changed = [name for name in names if name not in dataset.key and name not in _numbered(dataset)]
+    return _set(connection, dataset, changed, using, spare) if changed else 0
+
+
+def _set(
+    connection: psycopg.Connection[Any], dataset: DatasetScope, names: Collection[str], using: sql.Composable,
+    spare: Iterable[sql.Composable],
+) -> int:  # fmt: skip
+    sets = sql.SQL(", ").join(sql.SQL("{0} = b.{0}").format(sql.Identifier(name)) for name in names)
     conditions = sql.SQL("").join(sql.SQL(" AND NOT ({})").format(one) for one in spare)
     return run(
         connection,

@@ -4,6 +4,7 @@
 
 A step that was not cut off leaves every home equal to the source as of its snapshot. Killed anywhere, the next step
 reads the same keys again: what was not confirmed is shown once more, and what was brought is brought anew (P5).
+But not what was brought back: people at the source may have changed it since, so it is noted there as it is brought.
 """
 
 from __future__ import annotations
@@ -119,8 +120,9 @@ class Follower:
     def step(self, *, cohort: int | None = None, repair: bool = False) -> Stepped:
         """Bring home what changed; with `cohort`, compare all rows of its people once home is complete.
 
-        `repair` brings the cohort's rows once more where they differ.
+        `repair` brings the cohort's rows once more where they differ, but for those that home changed meanwhile.
         """
+        self._confirm_brought()
         keys_max = KEYS_MAX
         while True:
             try:
@@ -233,7 +235,8 @@ class Follower:
                     if not loads:
                         outgoing.unpack(connection, self.scope)
                         loads = outgoing.pack(settled)
-                    forth.bring(settled, loads[home], target, home, lived_in=self.is_lived_in(home))
+                    lived_in = self.is_lived_in(home)
+                    forth.bring(settled, loads[home], target, home, lived_in=lived_in, again=True)
                 unlike.extend(found)
         return Stepped(
             changes=done.changes, keys=done.keys, rows=done.rows, gone=done.gone, people=done.people,
@@ -244,6 +247,7 @@ class Follower:
 
     def step_back(self, home: Home, *, closing: bool = False) -> Stepped:
         """Bring to the source what people at this home changed; `closing`: nothing waits for a public half any more."""
+        self._confirm_brought()
         target = self.writer(home)
         store = self.homes[home]
         with faults(store.name, "read its changes"):
@@ -260,7 +264,7 @@ class Follower:
         except BaseException:
             _undo(target)
             raise
-        self.feeds_back[home].confirm(batch)
+        self._confirm_back(home, batch)
         return done
 
     def return_until(self, home: Home, target: psycopg.Connection[Any], snapshot: str) -> int:
@@ -268,24 +272,47 @@ class Follower:
 
         Nothing waits for a public half any more: what lacks one comes whole.
         """
+        self._confirm_brought()
         keys = 0
         while True:
             batch = self.feeds_back[home].read(snapshot, keys_max=KEYS_MAX)
             keys += self._return(home, target, batch, closing=True).keys
-            self.feeds_back[home].confirm(batch)
+            self._confirm_back(home, batch)
             if batch.complete:
                 return keys
+
+    def _confirm_brought(self) -> None:
+        """Have homes forget what a run before brought back and could not confirm: the source may have gone on since."""
+        if not self.feeds_back:
+            return
+        with faults(self.source.name, "look what was brought back"):
+            found = back.brought(self.source.connection)
+        for home, position in found.items():
+            noted = Batch(position=position, keys={}, complete=True, oldest=None, changes=0)
+            self.feeds_back[home].confirm(noted)
+            self._forget_brought(home)
+
+    def _confirm_back(self, home: Home, batch: Batch) -> None:
+        self.feeds_back[home].confirm(batch)
+        if batch.keys:
+            self._forget_brought(home)
+
+    def _forget_brought(self, home: Home) -> None:
+        with faults(self.source.name, "forget what was brought back"):
+            back.forget_brought(self.source.connection, home)
 
     def _return(self, home: Home, target: psycopg.Connection[Any], batch: Batch, *, closing: bool) -> Stepped:
         source = self.returner
         keys: dict[DatasetId, set[tuple[str, ...]]] = {name: set(found) for name, found in batch.keys.items()}
         with faults(self.source.name, "take changes back"):
-            for name, found in back.waiting(source, self.scope).items():
+            for name, found in back.waiting(source, self.scope, home).items():
                 keys.setdefault(name, set()).update(found)
             if not keys:
                 return _nothing(batch)
             with self._writing(source):
                 returned = back.bring_back(target, source, self.scope, dict(keys), of=home, closing=closing)
+                if batch.keys:
+                    back.note_brought(source, home, batch.position)
         return Stepped(
             changes=batch.changes, keys=sum(map(len, keys.values())), rows=returned.rows, gone=returned.gone,
             people=0, complete=batch.complete, oldest=batch.oldest,

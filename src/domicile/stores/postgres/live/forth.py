@@ -18,12 +18,13 @@ from psycopg import sql
 from domicile.errors import StoreFault
 from domicile.model import DatasetId, DatasetScope, Form, Home, Scope
 from domicile.rules import Apart
+from domicile.stores.postgres.feed.triggers import log_of
 from domicile.stores.postgres.guard import without_private
 from domicile.stores.postgres.live import back, carrying, comparing, delta, outgoing
 from domicile.stores.postgres.live.carrying import HOW, How, Put
 from domicile.stores.postgres.live.delta import Settled
 from domicile.stores.postgres.live.outgoing import Load
-from domicile.stores.postgres.names import STAGING, key_names, key_select, source_of
+from domicile.stores.postgres.names import STAGING, key_match, key_names, key_select, source_of
 from domicile.stores.postgres.paths import any_of, leads_to_mover
 from domicile.stores.postgres.readings import opened, refers
 from domicile.stores.postgres.session import run
@@ -40,18 +41,22 @@ class Brought:
     gone: int
 
 
-def bring(
-    settled: Settled, loads: tuple[Load, ...], target: psycopg.Connection[Any], home: Home, *, lived_in: bool
-) -> Brought:
+def bring(  # noqa: PLR0913 - what, to whom, and what stands there
+    settled: Settled, loads: tuple[Load, ...], target: psycopg.Connection[Any], home: Home, *, lived_in: bool,
+    again: bool = False,
+) -> Brought:  # fmt: skip
     """Write what goes to one home there; the caller holds the transaction, and passes the home's guard.
 
-    `lived_in` says that people live there already, whose rows are then left alone.
+    `lived_in` says that people live there already, whose rows are then left alone; `again` that nothing says that these
+    rows changed at the source: then whole rows that changed at home, and were not brought back yet, are left alone too.
     """
     scope = settled.work.scope
     carrying.make_arrivals(target, scope)
     back.make_keys(target, scope)
     for load in loads:
         outgoing.send(settled.work.connection, target, home, load)
+        if again and lived_in and load.dataset.decided:
+            _spare_changed(target, load.dataset)
         if How.REPLACE in load.how:
             comparing.note(target, load.dataset)
     arrived: Arrived = [(load.dataset, load.how) for load in loads]
@@ -64,6 +69,27 @@ def bring(
         come, arrived = _bring_wanted(settled, target, home, asked, times=times, lived_in=lived_in)
         rows += come
     raise StoreFault(f"{home} asked {delta.ASKED_MAX} times for rows that others need; this is a fault of the engine")
+
+
+def _spare_changed(target: psycopg.Connection[Any], dataset: DatasetScope) -> None:
+    """Take out of what arrived the whole rows that home's key-log names.
+
+    The rows are locked first: who is just writing one is over when the log is read, and who comes next waits for us.
+    """
+    whole = carrying.arrived(dataset, How.REPLACE)
+    run(
+        target,
+        sql.SQL("SELECT FROM {} AS d JOIN {} AS b ON {} FOR NO KEY UPDATE OF d").format(
+            source_of(dataset), whole, carrying.same_row(dataset, "d", "b")
+        ),
+    )
+    run(
+        target,
+        sql.SQL("DELETE FROM {} AS b USING {} AS k WHERE b.{} = {} AND {}").format(
+            carrying.rows_of(dataset), log_of(dataset.id), sql.Identifier(HOW), sql.Literal(How.REPLACE.value),
+            key_match(dataset, "b", "k"),
+        ),
+    )  # fmt: skip
 
 
 def _ask(

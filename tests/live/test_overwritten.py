@@ -1,0 +1,149 @@
+"""P1: whoever writes last is not overwritten by what the engine brings once more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, LiteralString
+
+import psycopg
+import pytest
+
+from domicile.live import cohort_of
+from domicile.model import Home
+from domicile.stores.feed import Batch, Changefeed
+from domicile.stores.postgres.live.follower import Follower
+from domicile.stores.postgres.server import EmbeddedServer
+from tests.live.platform import World, moving_world
+
+pytestmark = pytest.mark.timeout(120)
+US: Final = Home("us")
+AT_HOME, LATER = 1, 6  # both of the US
+LETTER: Final = "INSERT INTO letter VALUES (1, 1, 6, 'first'), (2, 1, 6, 'another')"
+UNLOGGED: Final = """
+    ALTER TABLE letter DISABLE TRIGGER zzzz_domicile_log;
+    UPDATE letter SET body = 'lost' WHERE id = 2;
+    ALTER TABLE letter ENABLE ALWAYS TRIGGER zzzz_domicile_log
+"""
+BODY: Final = "SELECT body FROM letter WHERE id = 1"
+
+
+def _run(world: World, place: str, query: LiteralString) -> list[tuple[Any, ...]]:
+    with psycopg.connect(world.dsns[place], autocommit=True) as connection:
+        cursor = connection.execute(query)
+        return cursor.fetchall() if cursor.description else []
+
+
+def _one_at_home(world: World) -> Follower:
+    """A letter of two people to one home: one lives there, the other is still at the source."""
+    _run(world, "source", LETTER)
+    world.live.cut_over(world.scope, cohort_of(f"key:{AT_HOME}"))
+    return world.live.moving.follower(world.standing)
+
+
+def _step_back(follower: Follower) -> None:
+    follower.step_back(US)
+
+
+def _return_all(follower: Follower) -> None:
+    with psycopg.connect(follower.homes[US].dsn) as moment:
+        moment.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        row = moment.execute("SELECT pg_current_snapshot()::text").fetchone()
+        follower.return_until(US, moment, str(row[0]) if row else "")
+
+
+class _Killed(Exception):
+    """What comes between the step back and its confirmation."""
+
+
+@pytest.mark.parametrize("bring", [_step_back, _return_all])
+def test_p1_p5_a_step_back_that_was_not_confirmed_is_not_brought_back_again(
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bring: Callable[[Follower], None]
+) -> None:
+    with moving_world(pg18, tmp_path, f"again{bring.__name__}") as world:
+        follower = _one_at_home(world)
+        _run(world, "us", "UPDATE letter SET body = 'of home' WHERE id = 1")
+        feed: Changefeed = follower.feeds_back[US]
+
+        def killed(batch: Batch) -> None:
+            raise _Killed
+
+        monkeypatch.setattr(feed, "confirm", killed)
+        with pytest.raises(_Killed):
+            bring(follower)
+        monkeypatch.undo()
+        assert [("of home",)] == _run(world, "source", BODY)
+        _run(world, "source", "UPDATE letter SET body = 'newer' WHERE id = 1")
+        bring(follower)
+        assert [("newer",)] == _run(world, "source", BODY)
+        world.live.moving.step(follower)
+        assert [("newer",)] == _run(world, "us", BODY)
+        _run(world, "us", "UPDATE letter SET body = 'newest' WHERE id = 1")
+        bring(follower)
+        assert [("newest",)] == _run(world, "source", BODY)
+        assert [] == _run(world, "source", "SELECT home FROM domicile.brought")
+
+
+def test_p1_a_step_forth_confirms_first_what_was_brought_back(
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with moving_world(pg18, tmp_path, "forth_first") as world:
+        follower = _one_at_home(world)
+        _run(world, "us", "UPDATE letter SET body = 'of home' WHERE id = 1")
+
+        def killed(batch: Batch) -> None:
+            raise _Killed
+
+        monkeypatch.setattr(follower.feeds_back[US], "confirm", killed)
+        with pytest.raises(_Killed):
+            follower.step_back(US)
+        monkeypatch.undo()
+        follower.step()
+        assert 0 == follower.feeds_back[US].lag().rows
+
+
+def _step_with_repair(world: World, follower: Follower) -> int:
+    """Compare and repair as before a cohort's fence; return how many datasets differed."""
+    assert 2 == world.standing.people.choose(2, keys=(str(LATER),), size=None)
+    return len(follower.step(cohort=2, repair=True).unlike)
+
+
+def _done_with_it(world: World, follower: Follower) -> None:
+    """What home wrote is there, comes to the source, and then both are alike."""
+    assert [("of home",)] == _run(world, "us", BODY)
+    world.live.moving.step(follower)
+    assert [("of home",)] == _run(world, "source", BODY)
+    assert () == follower.step(cohort=2).unlike
+
+
+def test_p1_the_repair_of_a_cohort_spares_what_home_wrote_meanwhile(pg18: EmbeddedServer, tmp_path: Path) -> None:
+    with moving_world(pg18, tmp_path, "repaired") as world:
+        follower = _one_at_home(world)
+        _run(world, "us", "UPDATE letter SET body = 'of home' WHERE id = 1")
+        _run(world, "us", "INSERT INTO letter VALUES (3, 1, 6, 'new at home')")
+        assert 1 == _step_with_repair(world, follower)
+        assert [("new at home",)] == _run(world, "us", "SELECT body FROM letter WHERE id = 3")
+        _done_with_it(world, follower)
+
+
+def test_p1_the_repair_of_a_cohort_waits_for_who_is_just_writing(pg18: EmbeddedServer, tmp_path: Path) -> None:
+    with moving_world(pg18, tmp_path, "just_writing") as world:
+        follower = _one_at_home(world)
+        _run(world, "us", UNLOGGED)
+        with _writing(world.dsns["us"], "UPDATE letter SET body = 'of home' WHERE id = 1"):
+            assert 1 == _step_with_repair(world, follower)
+        assert [("another",)] == _run(world, "us", "SELECT body FROM letter WHERE id = 2")
+        _done_with_it(world, follower)
+
+
+@contextmanager
+def _writing(dsn: str, statement: LiteralString) -> Iterator[None]:
+    """Somebody who has written and commits in a while."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute(statement)
+        later = threading.Timer(3.0, connection.commit)
+        later.start()
+        yield
+        later.join()
