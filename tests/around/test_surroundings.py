@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import secrets
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -101,7 +102,8 @@ def test_p3_values_in_younger_wal_are_found_also_in_packed_segments(surrounded: 
     def write_and_treat(*given: object, **named: object) -> object:
         outcomes = original(*given, **named)  # type: ignore[arg-type]
         with psycopg.connect(made.archiving.server.dsn(), autocommit=True) as connection:
-            connection.execute("SELECT pg_logical_emit_message(false, 'x', %s)", [MOVER.decode()])
+            words = f"{MOVER.decode()} {secrets.token_hex(4_000)}"  # few letters alone are packed as they are
+            connection.execute("SELECT pg_logical_emit_message(false, 'x', %s)", [words])
         made.archiving.settle()
         for name in holding(made.archiving.folder, MOVER):
             path = made.archiving.folder / name
