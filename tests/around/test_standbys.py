@@ -7,21 +7,17 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from domicile.predicates import CertificatePredicate
 from domicile.run import Stage
-from domicile.stores.postgres.copies import Copy, CopyKind, Treatment
 from domicile.stores.postgres.horizon import receivers
 from domicile.stores.postgres.horizon import standby as treating
-from domicile.stores.postgres.horizon.standby import AtPrimary
 from domicile.stores.postgres.horizon.treatment import Patience
 from domicile.stores.postgres.programs import find_client, server_user
 from domicile.stores.postgres.server import EmbeddedServer, ServerSettings
@@ -76,11 +72,7 @@ def pair() -> Iterator[Pair]:
         if user is not None:
             subprocess.run(["chown", "-R", f"{user.uid}:{user.gid}", folder / "data"], check=True)
         standby = EmbeddedServer.start(
-            folder,
-            name="standby",
-            password=PASSWORD,
-            # So that no restartpoint but those that are asked for removes WAL.
-            settings=ServerSettings(parameters={**SMALL, "max_wal_size": "4GB"}),
+            folder, name="standby", password=PASSWORD, settings=ServerSettings(parameters=SMALL)
         )
         try:
             yield Pair(primary=primary, standby=standby)
@@ -197,54 +189,6 @@ def test_p6_a_standby_without_a_slot_is_not_cut_off_from_what_it_lacks(
     assert [] == _bytes_in(pair.primary)
     assert [] == _bytes_in(pair.standby)
     assert 0 == world.programme.audit().returncode
-
-
-def test_p6_who_receives_wal_from_the_standby_without_a_slot_is_not_cut_off(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A receiver stands still: the standby keeps what it lacks and names it, and lets go of it afterwards."""
-    with (
-        psycopg.connect(pair.primary.dsn(), autocommit=True) as at,
-        psycopg.connect(pair.standby.dsn(), autocommit=True) as there,
-        _receiving(pair.standby, tmp_path) as receiver,
-    ):
-        for _ in range(200):
-            at.execute("SELECT pg_logical_emit_message(false, 'x', ''), pg_sleep(0.05)")
-            if there.execute(_TOLD_SQL).fetchone():
-                break
-        receiver.send_signal(signal.SIGSTOP)
-        at.execute("SELECT pg_logical_emit_message(false, 'x', ''), pg_switch_wal()")
-        row = at.execute(
-            "SELECT system_identifier, pg_current_wal_insert_lsn()::text FROM pg_control_system()"
-        ).fetchone()
-        assert row
-        done = AtPrimary(system=row[0], position=row[1], outcomes={})
-        wal = Copy(id="wal", kind=CopyKind.WAL, relation=None, observable=True, method="", why="")
-        with monkeypatch.context() as impatient:
-            impatient.setattr(receivers, "POLLS_MAX", 2)
-            (held,) = treating.treat_standby(there, at, [wal], done)
-        assert Treatment.HELD is held.treatment, held
-        assert held.why.endswith("kept by receiver pg_receivewal")
-        receiver.send_signal(signal.SIGCONT)
-        (outcome,) = treating.treat_standby(there, at, [wal], done)
-        assert Treatment.DONE is outcome.treatment, outcome
-        assert receiver.poll() is None
-
-
-_TOLD_SQL: Final = "SELECT FROM pg_stat_replication WHERE application_name = 'pg_receivewal' AND flush_lsn IS NOT NULL"
-
-
-@contextmanager
-def _receiving(server: EmbeddedServer, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    program = find_client("pg_receivewal", at_least_major=18)
-    patient = make_conninfo(server.dsn(), options="-c wal_sender_timeout=0")
-    arguments = [f"--dbname={patient}", f"--directory={folder}", "--no-loop", "--synchronous"]
-    receiver = subprocess.Popen([program, *arguments])
-    try:
-        yield receiver
-    finally:
-        receiver.kill()
-        receiver.wait()
 
 
 def test_p11_a_standby_that_nobody_named_is_an_unknown_store(made: Made) -> None:

@@ -141,7 +141,7 @@ class _Standby(OfServer):
             if was_on:
                 self._conn.execute("ALTER SYSTEM SET wal_recycle = off")
                 reload_until(self._conn, "off")
-            left, lacking = self._remove_old(fence, size)
+            left = self._remove_old(fence, size)
         except psycopg.errors.InsufficientPrivilege:
             return Outcome(
                 copy=copy.id, treatment=Treatment.NOT_PERMITTED,
@@ -153,35 +153,30 @@ class _Standby(OfServer):
                 self._conn.execute("ALTER SYSTEM RESET wal_recycle")
                 self._conn.execute("SELECT pg_reload_conf()")
         if left:
-            kept_by = f", kept by {', '.join(lacking)}" if lacking else ""
             return Outcome(
                 copy=copy.id, treatment=Treatment.HELD,
-                why=f"{len(left)} segments from before the source's treatment are left{kept_by}",
-                remedy="see that who receives WAL without a slot has all of it; look for slots, wal_keep_size or a "
-                "failing archiver of the standby; then run again",
+                why=f"{len(left)} segments from before the source's treatment are left",
+                remedy="look for slots, wal_keep_size or a failing archiver of the standby, then run again",
             )  # fmt: skip
         return Outcome(copy=copy.id, treatment=Treatment.DONE, why=f"no segment before number {fence} is left")
 
-    def _remove_old(self, fence: int, size: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Have restartpoints remove old segments, each after a checkpoint of the primary's was replayed.
-
-        Return what is left, and who lacks WAL, at either server: nobody is cut off from it.
-        """
+    def _remove_old(self, fence: int, size: int) -> tuple[str, ...]:
+        """Have restartpoints remove old segments, each after a checkpoint of the primary's was replayed."""
         initial = self._state(size).names
         left: tuple[str, ...] = ("?",)
         for _ in range(ROUNDS_MAX):
             self._primary.execute("SELECT pg_logical_emit_message(false, 'domicile', '')")
             self._primary.execute("SELECT pg_switch_wal()")
-            lacking = checkpoint(self._primary)
+            checkpoint(self._primary)
             row = self._primary.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
             self._catch_up(row[0] if row else self._done.position)
-            lacking = lacking or checkpoint(self._conn)
+            self._conn.execute("CHECKPOINT")
             left = left_from_before(initial, self._state(size), fence=fence, segment_bytes=size)
-            if not left or lacking:
-                return left, lacking
+            if not left:
+                return ()
             self._progress(f"pg_wal of the standby: {len(left)} segments from before are left")
             self._conn.execute("SELECT pg_sleep(%s)", (POLL_S,))
-        return left, ()
+        return left
 
     def _state(self, size: int) -> WalState:
         names = frozenset(name for (name,) in self._conn.execute("SELECT name FROM pg_ls_waldir()"))
