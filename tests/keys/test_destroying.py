@@ -153,7 +153,7 @@ def test_p3_the_key_goes_after_the_erasure_and_the_files_are_noise(lock: Lock, t
     log = (made.world.programme.folder / ".domicile" / "plan.json").read_text()
     assert PIN not in log.split()
     size = len(made.statements())
-    programme.apply(yes=True)
+    programme.apply()
     assert size == len(made.statements())
 
 
