@@ -13,11 +13,10 @@ from typing import Any
 
 import psycopg
 
-from domicile import stating
+from domicile import again, stating
 from domicile.commitments import Commitments
 from domicile.erase import order
 from domicile.errors import Refused, Waiting
-from domicile.horizon import begin_again
 from domicile.model import Manifest, Scope
 from domicile.record import Record
 from domicile.stores.postgres.returning import NO_TABLE, Returned, committed, erase_found, erased_lines, find
@@ -84,7 +83,7 @@ def _look(record: Record, connection: psycopg.Connection[Any], commitments: Comm
         found = find(connection, tables, commitments.fate, lock=yes)
         guarded = Guarded(found=found, committed=len(commitments), erased=yes and any(one.rows for one in found))
         if guarded.erased:
-            begin_again(record.journal)  # first: what was swept before holds no longer, whatever becomes of this
+            again.forget_found(record.journal)  # first: what was swept before holds no longer, whatever becomes of this
             _state(record, found, done=False)
             erase_found(connection, tables)
     if guarded.erased:

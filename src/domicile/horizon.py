@@ -14,7 +14,6 @@ from datetime import datetime
 from domicile import sweep
 from domicile.config import Config
 from domicile.events import Advanced, Listener, Noted
-from domicile.journal import Journal
 from domicile.model import Finding, Home, Scope
 from domicile.objects import Objects
 from domicile.predicates import SweepPredicate, SweptCopy, SweptRows, SweptTokens
@@ -37,7 +36,6 @@ _ELSEWHERE = {
 """Copies of which the server only says that there are some, and the kind of store that holds such; empty: none yet."""
 
 
-_HELD = frozenset({server.Treatment.HELD, server.Treatment.NOT_PERMITTED})
 Keep = Callable[["Treated"], None]
 """Told what was done to the server, before anything goes from the folders around it."""
 
@@ -66,21 +64,6 @@ class Treated:
     def copies(self) -> int:
         """How many copies were treated or looked at."""
         return len(self.server) + sum(map(len, (*self.standbys.values(), *self.around.values())))
-
-
-def begin_again(journal: Journal, *, boundary_stays: bool = False) -> None:
-    """Forget what was swept and treated: it is done anew.
-
-    With `boundary_stays` the folders around are still cleaned up to where they were: what is younger is clean, unless
-    something of the server's was held then, so that old rows went on being written down.
-    """
-    for name in ("judged", "sweep_stated"):
-        journal.forget(name)
-    kept = journal.get("treated", Treated) if boundary_stays else None
-    if kept is None or any(item.treatment in _HELD for item in kept.server):
-        journal.forget("treated")
-    elif kept.server:
-        journal.put("treated", Treated(server=(), boundary=kept.boundary), Treated)
 
 
 class Horizon:

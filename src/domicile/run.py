@@ -19,16 +19,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from domicile import carrying, guarding, sealed, stating
+from domicile import again, carrying, guarding, sealed, stating
 from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.clearing import Clearing, approval_rule
 from domicile.config import Config
 from domicile.destroying import Destroying
 from domicile.errors import Refused, Unclassed, Undecided, WorldChanged
-from domicile.events import Listener, Noted, silent
+from domicile.events import Listener, silent
 from domicile.guarding import Guarded
-from domicile.horizon import Horizon, Judged, Treated, begin_again
+from domicile.horizon import Horizon, Judged, Treated
 from domicile.host import Host
 from domicile.journal import Journal
 from domicile.live import Live
@@ -210,7 +210,9 @@ class Run:
         """
         self._refuse_given_up()
         plan, plan_bytes = self.load_plan()
-        if self._is_certified() and not self._begins_again(as_it_is=as_it_is, yes=yes):
+        if self._is_certified() and not again.begins_again(
+            self.record, self.destroying, may_treat=yes and not as_it_is
+        ):
             self._write_bundle(plan_bytes)
             return
         catalogue = self.source.catalogue()
@@ -240,20 +242,6 @@ class Run:
         """Whether a certificate is the last word: nothing came back since."""
         size = self.ledger.size
         return bool(size) and isinstance(self.ledger.statement(size - 1).predicate, CertificatePredicate)
-
-    def _begins_again(self, *, as_it_is: bool, yes: bool) -> bool:
-        """Whether a certified run has more to do: a destroyed key is there again, or what was left may go by now."""
-        if self.destroying.look_again(lambda: begin_again(self.journal, boundary_stays=True)):
-            return True
-        stated = self.last(CertificatePredicate)
-        found = stated.predicate if stated else None
-        left = stating.may_go_by_now(found, self.record.now()) if isinstance(found, CertificatePredicate) else ()
-        if left and yes and not as_it_is:
-            begin_again(self.journal, boundary_stays=True)
-            return True
-        more = f"; `domicile apply --yes` treats again what may go by now: {', '.join(left)}" if left else ""
-        self.record.listener(Noted(text=f"finished before; nothing to do{more}"))
-        return False
 
     def _bind(self, scope: Scope) -> None:
         self.source.bind(scope)
@@ -452,7 +440,7 @@ class Run:
                 not_proven=(*judged.not_proven, *sealed.not_opened(self.record)), issued_at=self.record.now(),
             )  # fmt: skip
             self.record.state(certificate)
-            if stating.is_final(certificate):
+            if again.is_final(certificate):
                 self.objects.forget()
             self._write_bundle(plan_bytes)
             words[0] = f"verdict {certificate.verdict.value}"

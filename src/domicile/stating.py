@@ -14,7 +14,6 @@ from domicile.model import Form, Home, Manifest, Slice, SliceId
 from domicile.plan.document import Plan
 from domicile.predicates import (
     ApprovalRule,
-    CertificatePredicate,
     ClearancePredicate,
     CohortPredicate,
     ComparedSlice,
@@ -37,7 +36,7 @@ from domicile.predicates import (
     TransferPredicate,
     Went,
 )
-from domicile.proof import Clearance, Copy, Equality, Erased, Fence, Measure, Restore, Verdict
+from domicile.proof import Clearance, Copy, Equality, Erased, Fence, Measure, Restore
 
 STATED = (Form.WHOLE, Form.OBJECTS)
 """What is somebody's, in a move at once."""
@@ -149,23 +148,6 @@ def removed(log: Iterable[Recorded]) -> tuple[str, ...]:
         if isinstance(one, FindingPredicate) and one.kind in {TO_BE_REMOVED, "removed"}:
             last[one.where] = one.kind == "removed" or one.count > 0
     return tuple(copy for copy, ours in last.items() if ours)
-
-
-_LEFT = frozenset({Verdict.PRESENT, Verdict.HELD})
-
-
-def may_go_by_now(certificate: CertificatePredicate, now: datetime) -> tuple[str, ...]:
-    """The copies that a treatment may empty by now: held or found, or kept until a time that has come."""
-    return tuple(
-        copy.id
-        for copy in certificate.copies
-        if copy.verdict in _LEFT or (copy.verdict is Verdict.BLOCKED_UNTIL and copy.until and copy.until <= now)
-    )
-
-
-def is_final(certificate: CertificatePredicate) -> bool:
-    """Whether nobody comes back for any copy: nothing is left, and no key that was destroyed can come back."""
-    return not {copy.verdict for copy in certificate.copies} & {*_LEFT, Verdict.BLOCKED_UNTIL, Verdict.KEY_DESTROYED}
 
 
 def transfer_statements(

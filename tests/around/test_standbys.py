@@ -169,6 +169,7 @@ def test_p6_a_standby_without_a_slot_is_not_cut_off_from_what_it_lacks(
     """Its receiver stands still: no segment that it lacks goes, and who keeps them is said; afterwards it goes on."""
     world = made()
     monkeypatch.setattr(receivers, "POLLS_MAX", 2)
+    monkeypatch.setattr(treating, "Patience", lambda: Patience(holder_polls_max=2, holder_poll_ms=50))
     world.programme.clear()
     world.programme.apply(until=Stage.ERASE, yes=True)
     with psycopg.connect(pair.standby.dsn(), autocommit=True) as standby:
@@ -184,6 +185,7 @@ def test_p6_a_standby_without_a_slot_is_not_cut_off_from_what_it_lacks(
     finally:
         os.kill(row[0], signal.SIGCONT)
     pair.settle()
+    monkeypatch.undo()
     world.programme.apply(yes=True)  # a certificate that names what was held isn't the end
     assert "erased-verified" == verdicts(world, "app")["wal"][0]
     assert [] == _bytes_in(pair.primary)

@@ -156,18 +156,8 @@ def test_p1_nothing_goes_that_a_row_which_stays_refers_to(world: Worlds, tmp_pat
 def test_p5_broken_off_before_its_commit_it_is_done_again(
     world: Worlds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = world(SCHEMA, RULES)
-    path = dump(made, tmp_path / "old.dump")
-    made.programme.finish()
-    restore(made.source, path)
-
-    monkeypatch.setattr("domicile.guarding.erase_found", _ends)
-    with pytest.raises(KeyboardInterrupt):
-        look(made, yes=True)
-    monkeypatch.undo()
+    made = _broken_off(world, tmp_path, monkeypatch)
     assert [(20,)] == made.at_source("SELECT count(*) FROM person")
-    with pytest.raises(Waiting, match="restore-guard"):
-        made.programme.apply(yes=True)
     assert look(made, yes=True).erased
     assert [(10,)] == made.at_source("SELECT count(*) FROM person")
 
@@ -175,14 +165,7 @@ def test_p5_broken_off_before_its_commit_it_is_done_again(
 def test_p11_what_came_back_and_went_by_hand_is_looked_for_before_it_is_called_gone(
     world: Worlds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = world(SCHEMA, RULES)
-    path = dump(made, tmp_path / "old.dump")
-    made.programme.finish()
-    restore(made.source, path)
-    monkeypatch.setattr("domicile.guarding.erase_found", _ends)
-    with pytest.raises(KeyboardInterrupt):
-        look(made, yes=True)
-    monkeypatch.undo()
+    made = _broken_off(world, tmp_path, monkeypatch)
     made.at_source("DELETE FROM note USING person WHERE person_id = person.id AND market = 'CA'")
     made.at_source("DELETE FROM person WHERE market = 'CA'")
     with pytest.raises(Waiting, match="restore-guard"):
@@ -192,8 +175,23 @@ def test_p11_what_came_back_and_went_by_hand_is_looked_for_before_it_is_called_g
     assert 0 == made.programme.audit().returncode
 
 
-def _ends(*_: object) -> None:
-    raise KeyboardInterrupt
+def _broken_off(world: Worlds, folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world of which an old dump was restored, and the erasure of who came back was broken off; apply waits."""
+    made = world(SCHEMA, RULES)
+    path = dump(made, folder / "old.dump")
+    made.programme.finish()
+    restore(made.source, path)
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as ended:
+        ended.setattr("domicile.guarding.erase_found", end)
+        with pytest.raises(KeyboardInterrupt):
+            look(made, yes=True)
+    with pytest.raises(Waiting, match="restore-guard"):
+        made.programme.apply(yes=True)
+    return made
 
 
 def test_a_restore_beside_the_source_and_one_with_other_tables(

@@ -329,6 +329,30 @@ def test_p1_each_message_is_written_by_the_directorys_word_of_its_recipient(worl
     assert [7001, 7002] == world.sg.home.column("SELECT message FROM by WHERE version = %s ORDER BY 1", [version])
 
 
+def test_p6_who_writes_to_somebody_who_moved_just_now_is_not_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what is remembered the recipient is still here; the guard knows better, and so does the directory."""
+    mover = 6
+    _place(world, "home", mover)
+    version = world.sg.home.value("SELECT version FROM domicile_directory.clock")
+    with psycopg.connect(world.sg_dsn) as commons:
+        commons.execute(
+            "CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" IF current_setting('domicile.as_of')::bigint < {version} THEN"
+            " RAISE EXCEPTION 'domicile: ask it again' USING ERRCODE = 'DM001'; END IF; RETURN new; END $$;"
+            "CREATE TRIGGER guard BEFORE INSERT ON app.direct_messages FOR EACH ROW EXECUTE FUNCTION guard()"
+        )
+    known = [Residence(location="sg", as_of=version - 1)]
+    locate = world.sg.residences.locate
+    monkeypatch.setattr(type(world.sg.residences), "locate", lambda _, person: known.pop() if known else locate(person))
+    message = _message(7003, recipient=mover)
+    post.write(world.sg, message, post.news_of(world.sg, recipient=mover, actor=SENDER, about="message"))
+    assert 1 == world.sg.home.value("SELECT count(*) FROM app.direct_messages WHERE id = 7003")
+    carried = "SELECT count(*) FROM app.jobs WHERE kind = 'deliver' AND payload -> 'parcel' ->> 'what' = 'message'"
+    assert 1 == world.sg.home.value(carried)
+
+
 def test_a_parcel_is_not_taken_for_delivered_because_its_job_lies_there(world: World) -> None:
     """Its sender has moved: the job lies undone at the source as well, where the recipient is."""
     world.sg.home.run(

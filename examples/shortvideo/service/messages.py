@@ -126,9 +126,7 @@ def write(
     )
     news = post.news_of(places, recipient=them.id, actor=me.id, about="message")
     try:
-        with places.home.transaction() as home:
-            post.send(places, home, message)
-            post.notify(places, home, news)
+        post.write(places, message, news)
     except post.Blocked:
         raise Refused(403, "This person doesn't take messages from you.") from None
     if "hx-request" in request.headers and not wants_json(request):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
+
+import psycopg
 
 from shortvideo.service.jobs import (
     About,
@@ -17,6 +20,9 @@ from shortvideo.service.jobs import (
 )
 from shortvideo.service.places import Moving, Places
 from shortvideo.service.store import Session
+
+REFUSED_STATE: Final = "DM001"
+"""Domicile's guard: somebody of the row is moving, or has moved."""
 
 
 class Blocked(Exception):
@@ -46,6 +52,21 @@ def send(places: Places, home: Session, message: Message) -> None:
     _keep_message(places, home, message)
     if not here:
         _send(places, home, message.sender_id, message)
+
+
+def write(places: Places, message: Message, news: Notification) -> None:
+    """Send a message and tell its recipient; once more where they have moved since the directory was asked."""
+    for last in (False, True):
+        try:
+            with places.home.transaction() as home:
+                send(places, home, message)
+                notify(places, home, news)
+        except psycopg.Error as fault:
+            if last or fault.sqlstate != REFUSED_STATE:
+                raise
+            places.residences.forget(message.recipient_id)
+        else:
+            return
 
 
 def receive(places: Places, delivery: Delivery) -> None:
