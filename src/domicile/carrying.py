@@ -11,10 +11,7 @@ from domicile.objects import Objects
 from domicile.predicates import FindingPredicate
 from domicile.proof import Clearance
 from domicile.record import Record
-from domicile.stating import TO_BE_REMOVED
-
-REMOVED = "removed"
-"""What `removal_statement` calls what has gone."""
+from domicile.stating import REMOVED, TO_BE_REMOVED
 
 
 def bring(record: Record, objects: Objects, homes: Sequence[Home]) -> None:

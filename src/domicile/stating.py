@@ -128,12 +128,12 @@ def still_returned(log: Iterable[Recorded]) -> tuple[str, ...]:
     return tuple(name for name, is_back in found.items() if is_back)
 
 
-TO_BE_REMOVED = "to be removed"
+TO_BE_REMOVED, REMOVED = "to be removed", "removed"
 
 
 def removal_statement(plan: str, copy: str, things: int, *, done: bool) -> FindingPredicate:
     """State that things made before the erasure are about to go from a folder around the source, or have gone (P7)."""
-    kind = "removed" if done else TO_BE_REMOVED
+    kind = REMOVED if done else TO_BE_REMOVED
     text = "what was made before the erasure is gone" if done else "made before the erasure"
     return FindingPredicate(plan=plan, kind=kind, where=copy, count=things, text=text)
 
@@ -145,8 +145,8 @@ def removed(log: Iterable[Recorded]) -> tuple[str, ...]:
     """
     last: dict[str, bool] = {}
     for one in (recorded.predicate for recorded in log):
-        if isinstance(one, FindingPredicate) and one.kind in {TO_BE_REMOVED, "removed"}:
-            last[one.where] = one.kind == "removed" or one.count > 0
+        if isinstance(one, FindingPredicate) and one.kind in {TO_BE_REMOVED, REMOVED}:
+            last[one.where] = one.kind == REMOVED or one.count > 0
     return tuple(copy for copy, ours in last.items() if ours)
 
 

@@ -192,9 +192,8 @@ class Surroundings:
             (kept.add if names else kept.discard)(copy)
 
         outcomes = store.treat(boundary, announce=announce)
-        for copy in sorted(kept):
-            is_gone = False  # something of it is left: who removes that later isn't us
-            removing(f"{store.name}/{copy}", 0, is_gone)
+        for copy in sorted(kept):  # something of it is left: who removes that later isn't us
+            removing(f"{store.name}/{copy}", 0, False)  # noqa: FBT003 - Removing's shape
         return outcomes
 
     def refuse_waiting(self, treated: Mapping[str, Sequence[Outcome]]) -> None:
