@@ -9,11 +9,12 @@ import psycopg
 import pytest
 
 from domicile import moving
-from domicile.cohorts import Cohort
+from domicile.cohorts import Cohort, Way
 from domicile.errors import StoreFault, Unreachable
 from domicile.live import cohort_of
 from domicile.moving import Moving
 from domicile.run import Stage
+from domicile.stores.postgres.live.people import People
 from domicile.stores.postgres.live.standing import Standing
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.live.platform import World, moving_world
@@ -70,6 +71,34 @@ def _lives_on_at_home(world: World) -> None:
     assert "source" == world.authority(1)
     with psycopg.connect(world.dsns["source"]) as source:
         assert ("slower",) == source.execute('SELECT body FROM "Note" WHERE person_id = 1').fetchone()
+
+
+def test_p6_a_lock_that_somebody_holds_at_home_keeps_nobody_fenced_for_longer_than_the_file_allows(
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with moving_world(pg18, tmp_path, "locked", cutover=SOON) as world, psycopg.connect(world.dsns["us"]) as holder:
+        move, keep = People.move, Moving._keep
+        kept: list[Cohort] = []
+
+        def lock_then_move(self: People, number: int, state: str) -> None:
+            if not kept and state == "fenced":
+                with psycopg.connect(world.dsns["source"]) as source:
+                    source.execute("UPDATE \"Note\" SET body = 'last' WHERE person_id = 1")
+                holder.execute('SELECT FROM "Note" WHERE person_id = 1 FOR UPDATE')
+            move(self, number, state)
+
+        def let_go_of_the_lock(self: Moving, cohort: Cohort) -> None:
+            kept.append(cohort)
+            holder.rollback()
+            keep(self, cohort)
+
+        monkeypatch.setattr(People, "move", lock_then_move)
+        monkeypatch.setattr(Moving, "_keep", let_go_of_the_lock)
+        world.live.cut_over(world.scope, cohort_of("key:1"))
+        assert [Way.RELEASED, Way.HOME] == [cohort.way for cohort in kept]
+        assert kept[0].wait_ms < 2_500
+        assert "another session was in the way" in kept[0].why
+        assert [("last",)] == holder.execute('SELECT body FROM "Note" WHERE person_id = 1').fetchall()
 
 
 def test_p6_a_move_comes_to_an_end_where_people_keep_coming(

@@ -32,6 +32,7 @@ from domicile.stores.postgres.source import PostgresSource
 Maker = Callable[[psycopg.Connection[Any], Scope], None]
 KEYS_MAX = 20_000
 KEYS_GROWTH = 8
+LOCK_S_MIN = 0.05
 PLANS_KEYS_MAX = 2_000
 PLANS_AFTER = 2
 PLANS_MAX = 2_000
@@ -64,6 +65,16 @@ class Follower:
     _reader: psycopg.Connection[Any] | None = field(default=None, init=False)
     _returner: psycopg.Connection[Any] | None = field(default=None, init=False)
     _writers: dict[Home, psycopg.Connection[Any]] = field(default_factory=dict, init=False)
+    _lock_s_max: float | None = field(default=None, init=False)
+
+    @contextmanager
+    def in_haste(self, seconds: float) -> Iterator[None]:
+        """Wait for no lock of others longer than that where rows are written: somebody is fenced meanwhile."""
+        self._lock_s_max = max(seconds, LOCK_S_MIN)
+        try:
+            yield
+        finally:
+            self._lock_s_max = None
 
     def close(self) -> None:
         """Give the sessions back."""
@@ -194,6 +205,9 @@ class Follower:
         try:
             admit(connection)
             with_application_path(connection)
+            if self._lock_s_max is not None:
+                waited = sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(round(self._lock_s_max * 1000)))
+                run(connection, waited)
             yield
             carrying.clear(connection)
             connection.execute("COMMIT")
