@@ -6,17 +6,21 @@ be kept has come. Then everything is treated and searched once more, and another
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from domicile import stating
 from domicile.destroying import Destroying
+from domicile.errors import Waiting
 from domicile.events import Noted
 from domicile.horizon import Treated
 from domicile.journal import Journal
+from domicile.logs import COPY as SERVER_LOG
 from domicile.predicates import CertificatePredicate
 from domicile.proof import Verdict
 from domicile.record import Record
-from domicile.stores.postgres.copies import Treatment
+from domicile.stores.postgres.copies import CopyKind, Treatment
 
 _LEFT: Final = frozenset({Verdict.PRESENT, Verdict.HELD})
 _HELD: Final = frozenset({Treatment.HELD, Treatment.NOT_PERMITTED})
@@ -36,8 +40,44 @@ def begins_again(record: Record, destroying: Destroying, *, may_treat: bool) -> 
         forget_found(record.journal, boundary_stays=True)
         return True
     more = f"; `domicile apply --yes` treats again what may go by now: {', '.join(left)}" if left else ""
+    emptied = _derived(record) if left else ()
+    more += f", and empties {', '.join(emptied)} again, of all people: a job has to fill it anew" if emptied else ""
     record.listener(Noted(text=f"finished before; nothing to do{more}"))
     return False
+
+
+def emptied_again(record: Record, *, yes: bool, as_it_is: bool) -> tuple[str, ...]:
+    """The derived tables that a treatment after a certificate empties once more; said in the log before (P7).
+
+    Raise Waiting without `yes`, unless all is to be judged `as_it_is`: then they are not emptied.
+    """
+    emptied = _derived(record) if record.last(CertificatePredicate) else ()
+    if emptied and not yes and not as_it_is:
+        raise Waiting(
+            f"treated again, {', '.join(emptied)} is emptied once more, of all people, and a job has to fill it anew: "
+            "`domicile apply --yes` does it; `domicile certify` certifies it as it is: `present`"
+        )
+    if yes:
+        _state_emptying(record, emptied, stating.TO_BE_EMPTIED)
+    return emptied
+
+
+def state_emptied(record: Record, emptied: Sequence[str]) -> None:
+    """State that derived tables were emptied once more."""
+    _state_emptying(record, emptied, stating.EMPTIED)
+
+
+def _state_emptying(record: Record, emptied: Sequence[str], kind: str) -> None:
+    plan, moment = record.ledger.plan().plan, record.now()
+    record.state_all([stating.emptying_statement(plan, copy, kind, moment) for copy in emptied])
+
+
+def _derived(record: Record) -> tuple[str, ...]:
+    """The plan's derived tables, but for those of standbys, which replay."""
+    plan = record.ledger.plan()
+    kinds = {CopyKind.LIVE_ROWS.value, CopyKind.DERIVED_TABLE.value}
+    source = next((copy.store for copy in plan.copies if copy.kind in kinds), None)
+    return tuple(copy.id for copy in plan.copies if copy.kind == CopyKind.DERIVED_TABLE.value and copy.store == source)
 
 
 def forget_found(journal: Journal, *, boundary_stays: bool = False) -> None:
@@ -46,13 +86,13 @@ def forget_found(journal: Journal, *, boundary_stays: bool = False) -> None:
     With `boundary_stays` the folders around are still cleaned up to where they were: what is younger is clean, unless
     something of the server's was held then, so that old rows went on being written down.
     """
-    for name in ("judged", "sweep_stated"):
+    for name in ("judged", "sweep_stated", "final"):
         journal.forget(name)
     kept = journal.get("treated", Treated) if boundary_stays else None
-    if kept is None or any(item.treatment in _HELD for item in kept.server):
+    if kept is None or any(item.treatment in _HELD and item.copy != SERVER_LOG for item in kept.server):
         journal.forget("treated")
     elif kept.server:
-        journal.put("treated", Treated(server=(), boundary=kept.boundary), Treated)
+        journal.put("treated", Treated(server=(), boundary=kept.boundary, rotated=kept.logs_kept), Treated)
 
 
 def is_final(certificate: CertificatePredicate) -> bool:

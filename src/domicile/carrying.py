@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from domicile import stating
 from domicile.errors import NoClearance
-from domicile.model import Digest, Home, Slice
+from domicile.model import Digest, Home, Slice, SliceId
 from domicile.objects import Objects
-from domicile.predicates import FindingPredicate
+from domicile.predicates import ErasurePredicate, FindingPredicate, Phase
 from domicile.proof import Clearance
 from domicile.record import Record
 from domicile.stating import REMOVED, TO_BE_REMOVED
@@ -50,6 +50,35 @@ def erase(record: Record, objects: Objects, clearance: Clearance) -> None:
             removed += sum(item.deleted for item in done)
             record.state(stating.erasure_outcome(intent, done))
         words[0] = f"{removed} versions of objects removed at the source"
+
+
+def go_on(record: Record, objects: Objects) -> None:
+    """Remove what a lock kept and lets go by now: under the same clearance, said before and after (P7)."""
+    if not objects:
+        return
+    plan = record.ledger.plan().plan
+
+    def removing(copy: str, things: int, done: bool) -> None:
+        record.state(stating.removal_statement(plan, copy, things, done=done, made="kept by a lock until its day"))
+
+    told = {(name, home): _last_outcome(record, name, home) for name, home, _ in objects.leaving()}
+    cleared = {SliceId(piece.id): Digest(piece.digest) for one in told.values() if one for piece in one.slices}
+    if not objects.go_on(removing, cleared, now=record.now(), listener=record.listener):
+        return
+    for name, home, group in objects.leaving():
+        outcome = told[name, home]
+        if outcome is not None:
+            done = [objects.erased(piece, cleared[piece.id]) for piece in group]
+            record.state(stating.erasure_outcome(outcome, done))
+
+
+def _last_outcome(record: Record, dataset: str, home: Home) -> ErasurePredicate | None:
+    last = record.last(
+        ErasurePredicate,
+        lambda one: one.phase is Phase.OUTCOME and one.dataset == dataset and one.home == home,
+    )
+    found = last.predicate if last else None
+    return found if isinstance(found, ErasurePredicate) else None
 
 
 def _announced(record: Record, copy: str) -> int | None:

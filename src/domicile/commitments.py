@@ -130,6 +130,11 @@ class Commitments:
         return blake3(body, key=self._key).digest(COMMITMENT_BYTES)
 
 
+def has_key(path: Path) -> bool:
+    """Whether it can be said which rows were erased: the key is there."""
+    return _key_path(path).exists()
+
+
 def destroy_key(path: Path) -> None:
     """Destroy the key: from then on the commitments tell nothing to anybody. Refused when it is gone already."""
     place = _key_path(path)

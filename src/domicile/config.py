@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from domicile.belongings import BucketRule, FolderRule
 from domicile.catalogue import TableName
-from domicile.custody import AnyKeys, AroundRule, CopiesRule, FileKeysRule, RepositoryRule
+from domicile.custody import AnyKeys, AroundRule, CopiesRule, FileKeysRule, RepositoryRule, ServerLogRule
 from domicile.errors import BadFile
 from domicile.rules import DatasetRule, Decide, FileModel, PathHops, Pause
 from domicile.tree import load_tree, read_bytes
@@ -42,6 +42,7 @@ class StoreRule(FileModel):
     home_of: str | None = None
     standby_of: str | None = None
     files: Literal["auto", "sql"] = "auto"
+    server_log: ServerLogRule | None = None
 
 
 ObjectStoreRule = BucketRule | FolderRule
@@ -336,6 +337,9 @@ def _wrong_stores(config: Config) -> Iterator[str]:
 
 def _wrong_around(config: Config) -> Iterator[str]:
     yield from _wrong_repositories(config)
+    for name, database in config.databases.items():
+        if database.server_log and name != config.source and not database.standby_of:
+            yield f"stores.{name}.server_log: only of what data leaves, and its standbys; a home's own log stays"
     paths: dict[str, str] = {}
     for name, store in config.stores.items():
         if not isinstance(store, CopiesRule | FolderRule):

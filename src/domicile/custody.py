@@ -49,6 +49,18 @@ class TokenKeysRule(FileModel):
 AnyKeys = Annotated[FileKeysRule | TokenKeysRule, Field(discriminator="kind")]
 
 
+class ServerLogRule(FileModel):
+    """What becomes of a server's log files from before the end of its treatment: who removes them, and not before when.
+
+    `alone` is the operator's word that no other server logs into `log_directory`; the engine wants it where that lies
+    outside of the data directory.
+    """
+
+    removed_by: Literal["operator", "engine"]
+    keep_until: date | None = None
+    alone: bool = False
+
+
 class CopiesRule(FileModel):
     """A folder of copies of the store `of`: its archived WAL, or its dumps.
 

@@ -14,14 +14,18 @@ from typing import Any
 import psycopg
 
 from domicile import again, stating
-from domicile.commitments import Commitments
+from domicile.commitments import Commitments, destroy_key, has_key
 from domicile.erase import order
 from domicile.errors import Refused, Waiting
+from domicile.journal import Journal
 from domicile.model import Manifest, Scope
+from domicile.objects import Objects
+from domicile.objects.book import Book
 from domicile.record import Record
 from domicile.stores.postgres.returning import NO_TABLE, Returned, committed, erase_found, erased_lines, find
 from domicile.stores.postgres.session import application_path, connect, faults
 from domicile.stores.postgres.source import PostgresSource
+from domicile.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,24 @@ def _look(record: Record, connection: psycopg.Connection[Any], commitments: Comm
     elif yes:
         _close_returns(record)
     return guarded
+
+
+def keep_or_forget(record: Record, objects: Objects, *, is_final: bool) -> None:
+    """Keep the objects' book as long as a restore can be looked after, or somebody comes back for a copy."""
+    record.journal.put("final", value=is_final, kind=bool)
+    if is_final and not has_key(record.commitments):
+        objects.forget()
+
+
+def destroy(workspace: Workspace) -> None:
+    """Destroy the key of the commitments, for good; where nothing is left to be done, the objects' book goes, too."""
+    destroy_key(workspace.commitments)
+    journal = Journal(workspace.journal)
+    try:
+        if journal.get("final", bool):
+            Book(workspace.objects).forget()
+    finally:
+        journal.close()
 
 
 def refuse_returned(record: Record) -> None:

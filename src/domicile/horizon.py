@@ -14,6 +14,8 @@ from datetime import datetime
 from domicile import sweep
 from domicile.config import Config
 from domicile.events import Advanced, Listener, Noted
+from domicile.logs import COPY as SERVER_LOG
+from domicile.logs import Removing, ServerLogs
 from domicile.model import Finding, Home, Scope
 from domicile.objects import Objects
 from domicile.predicates import SweepPredicate, SweptCopy, SweptRows, SweptTokens
@@ -22,11 +24,12 @@ from domicile.seen import Seen, named
 from domicile.standbys import Standbys
 from domicile.stores.around import Boundary
 from domicile.stores.postgres import horizon as server
-from domicile.stores.postgres.copies import CopyKind, Outcome, copy_id
+from domicile.stores.postgres.copies import CopyKind, Outcome, Treatment, copy_id
 from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.horizon.logs import Rotated
 from domicile.stores.postgres.session import application_path, faults
 from domicile.stores.postgres.source import PostgresSource
-from domicile.surroundings import ARCHIVING, Removing, Surroundings
+from domicile.surroundings import ARCHIVING, Surroundings
 from domicile.sweep.sources import not_looked_for, token_sources
 
 _ELSEWHERE = {
@@ -53,12 +56,28 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Treated:
-    """What was done to each copy: of the server, its standbys, and the folders around it, with their boundary."""
+    """What was done to each copy: of the server, its standbys, and the folders around it, with their boundary.
+
+    `rotated` is when each server's log was.
+    """
 
     server: tuple[Outcome, ...]
     standbys: Mapping[str, tuple[Outcome, ...]] = field(default_factory=dict)
     around: Mapping[str, tuple[Outcome, ...]] = field(default_factory=dict)
     boundary: Boundary | None = None
+    rotated: Mapping[str, Rotated] = field(default_factory=dict)
+
+    @property
+    def logs_kept(self) -> Mapping[str, Rotated]:
+        """Of the logs of which nothing may go before a day, when they were rotated: what came since stays then, too."""
+        kept = {
+            store
+            for store, items in (("", self.server), *self.standbys.items())
+            for item in items
+            if item.copy == SERVER_LOG and item.treatment is Treatment.BLOCKED
+        }
+        source = set(self.rotated) - set(self.standbys)
+        return {name: when for name, when in self.rotated.items() if name in kept or ("" in kept and name in source)}
 
     @property
     def copies(self) -> int:
@@ -76,11 +95,13 @@ class Horizon:
         config: Config,
         *,
         standbys: Standbys,
+        logs: ServerLogs,
         around: Surroundings,
         objects: Objects,
         listener: Listener,
     ) -> None:
         self._standbys = standbys
+        self._logs = logs
         self._around = around
         self._objects = objects
         self._source = source
@@ -103,8 +124,21 @@ class Horizon:
             )
             for copy in self._copies()
         )  # fmt: skip
-        return (*own, *self._standbys.inventory(self._tables, self._derived), *self._around.inventory(),
-                *self._objects.inventory())  # fmt: skip
+        servers = (*own, *self._standbys.inventory(self._tables, self._derived))
+        return (
+            *(
+                replace(copy, method=self._logs.method(copy.store, copy.method))
+                if copy.kind == CopyKind.SERVER_LOG.value
+                else copy
+                for copy in servers
+            ),
+            *self._around.inventory(),
+            *self._objects.inventory(),
+        )
+
+    def logs_leaving(self) -> Mapping[str, tuple[str, ...]]:
+        """By copy, the log files that the engine would remove after the erasure."""
+        return self._logs.leaving()
 
     def outside(self) -> tuple[Finding, ...]:
         """What the server says lies elsewhere and no store of the file holds, and what has to be kept for a while."""
@@ -127,7 +161,7 @@ class Horizon:
             )
             for name, day in self._around.blocked()
         )  # fmt: skip
-        return (*unknown, *blocked, *self._around.foreseen(), *self._objects.outside())
+        return (*unknown, *blocked, *self._logs.foreseen(), *self._around.foreseen(), *self._objects.outside())
 
     def treat(  # noqa: PLR0913 - from when, what was done before, and who is told
         self,
@@ -136,41 +170,49 @@ class Horizon:
         removing: Removing,
         planned: Sequence[str],
         before: Treated | None = None,
+        spare: Sequence[str] = (),
         keep: Keep,
         yes: bool,
     ) -> Treated:
         """Empty what can be emptied, the server first; one outcome a copy. Keys are destroyed with `yes` only.
 
-        With what was done `before`, only the folders are treated again: the server's treatment holds.
+        With what was done `before`, only the folders are treated again: the server's treatment holds. What is to be
+        `spare`d has no outcome: it was not treated.
         """
-        outcomes = before.server if before and before.server else self._treat_server()
+        outcomes = before.server if before and before.server else self._treat_server(spare)
         if before and before.server:
             standbys = before.standbys
         else:
             standbys = self._standbys.treat(outcomes, self._tables, self._derived)
             outcomes = self._standbys.judged_attached(outcomes)
-        if not self._around:
-            return Treated(server=outcomes, standbys=standbys)
-        boundary = (before and before.boundary) or self._around.boundary(erased_at)
-        outcomes = self._around.told_of_archive(outcomes)
-        keep(Treated(server=outcomes, standbys=standbys, boundary=boundary))
-        return Treated(
-            server=outcomes, standbys=standbys, boundary=boundary,
-            around=self._around.treat(boundary, removing=removing, planned=planned, yes=yes),
-        )  # fmt: skip
+        source = self._source.name
+        rotated = self._logs.rotate({source: outcomes, **standbys}, before.rotated if before else {})
+        boundary = None
+        if self._around:
+            boundary = (before and before.boundary) or self._around.boundary(erased_at)
+            outcomes = self._around.told_of_archive(outcomes)
+        if boundary or rotated:
+            keep(Treated(server=outcomes, standbys=standbys, boundary=boundary, rotated=rotated))
+        outcomes = self._logs.treat(source, outcomes, rotated, removing=removing, yes=yes)
+        standbys = {
+            name: self._logs.treat(name, items, rotated, removing=removing, yes=yes) for name, items in standbys.items()
+        }
+        around = self._around.treat(boundary, removing=removing, planned=planned, yes=yes) if boundary else {}
+        return Treated(server=outcomes, standbys=standbys, boundary=boundary, rotated=rotated, around=around)
 
     def refuse_waiting(self, treated: Treated) -> None:
-        """Raise Waiting while a person has to remove something around the server."""
+        """Raise Waiting while a person has to remove something of the server's log, or around the server."""
+        self._logs.refuse_waiting({self._source.name: treated.server, **treated.standbys}, treated.rotated)
         self._around.refuse_waiting(treated.around)
         self._objects.refuse_waiting(self._scope)
 
-    def _treat_server(self) -> tuple[server.Outcome, ...]:
+    def _treat_server(self, spare: Sequence[str]) -> tuple[server.Outcome, ...]:
 
         def progress(text: str) -> None:
             self._listener(Advanced(stage="horizon", units=0, text=text))
 
         with faults(self._source.name, "treat the horizon"):
-            copies = self._copies()
+            copies = [copy for copy in self._copies() if self._id(copy.id) not in spare]
             with application_path(self._source.connection):
                 return server.treat(self._source.connection, copies, self._tables, progress=progress)
 
@@ -195,13 +237,15 @@ class Horizon:
         *,
         planned: Sequence[str],
         removed: Sequence[str],
+        left: Sequence[str] = (),
         canaries: int,
         rows_left: int,
         now: datetime,
         plan: str,
     ) -> Judged:
         """Search the source and its surroundings for the tokens, and judge each planned copy."""
-        outcomes = treated.server
+        outcomes = self._logs.judged(self._source.name, treated.server, removed)
+        standbys = {name: self._logs.judged(name, items, removed) for name, items in treated.standbys.items()}
         copies = self._copies()
 
         result = self._sweep(tokens, copies)
@@ -213,8 +257,8 @@ class Horizon:
         verdicts = sweep.decide_all(copies, outcomes, result, rows_erased=True)
         seen = (
             named(self._source.name, Seen(copies=copies, outcomes=outcomes, result=result, verdicts=verdicts)),
-            *self._standbys.search(tokens, treated.standbys, self._tables, self._derived),
-            *self._around.search(tokens, treated.around, planned, removed=removed),
+            *self._standbys.search(tokens, standbys, self._tables, self._derived),
+            *self._around.search(tokens, treated.around, planned, removed=removed, left=left),
             *self._objects.search(tokens, self._scope, now=now, listener=self._listener),
         )
         by_copy = {verdict.copy: verdict for one in seen for verdict in one.verdicts}

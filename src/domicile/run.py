@@ -12,7 +12,7 @@ anywhere and begun again (P5). Intent is in the log before an irreversible effec
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -32,6 +32,7 @@ from domicile.horizon import Horizon, Judged, Treated
 from domicile.host import Host
 from domicile.journal import Journal
 from domicile.live import Live
+from domicile.logs import ServerLogs
 from domicile.model import Home, Manifest, Scope, State
 from domicile.objects import Objects
 from domicile.plan.document import (
@@ -169,16 +170,19 @@ class Run:
 
     def _horizon(self, scope: Scope) -> Horizon:
         listener = self.record.listener
+        standbys = Standbys(self.source, self.config, host=self.host, listener=listener, base=self.workspace.base)
         return Horizon(
-            self.source, scope, self.config, listener=listener,
-            standbys=Standbys(
-                self.source, self.config, host=self.host, listener=listener, base=self.workspace.base
-            ),
+            self.source, scope, self.config, listener=listener, standbys=standbys,
+            logs=ServerLogs(self.source, self.config, standbys=standbys, host=self.host, listener=listener),
             around=Surroundings(
                 self.source, self.config, host=self.host, listener=listener, keys=self.destroying
             ),
             objects=self.objects,
         )  # fmt: skip
+
+    def logs_leaving(self, scope: Scope) -> Mapping[str, tuple[str, ...]]:
+        """By copy, the log files that the engine would remove after the erasure."""
+        return self._horizon(scope).logs_leaving()
 
     def _copies(self, scope: Scope) -> tuple[Copy, ...]:
         return self._horizon(scope).inventory()
@@ -391,18 +395,20 @@ class Run:
         if self.live is not None and self.source.fence_stands():
             self.live.leave(scope)
         self.source.drop_staging()
+        if yes:
+            carrying.go_on(self.record, self.objects)
         horizon = self._horizon(scope)
         planned = tuple(copy.id for copy in self.ledger.plan().copies)
         canaries = self._canaries()
         tokens = horizon.wanted(self.homes, seed=int.from_bytes(self.key[:8], "big"), canaries=canaries)
-        treated = self._treat(horizon, planned, yes=yes)
+        treated = self._treat(horizon, planned, yes=yes, as_it_is=as_it_is)
         if not as_it_is:
             horizon.refuse_waiting(treated)
             sealed.refuse_unopened(self.record)
         with self.record.timed("sweep") as words:
             judged = horizon.search(
                 tokens, treated, planned=planned, canaries=len(set(canaries)),
-                removed=stating.removed(self.ledger.statements()),
+                removed=stating.removed(self.ledger.statements()), left=stating.left_over(self.ledger.statements()),
                 rows_left=self.journal.get("rows_left", int) or 0, now=self.record.now(), plan=self.ledger.plan().plan,
             )  # fmt: skip
             words[0] = f"{judged.sweep.tokens.searched} values looked for, {judged.hits} copies hold some"
@@ -411,23 +417,27 @@ class Run:
         self.journal.put("sweep_stated", value=True, kind=bool)
         return judged
 
-    def _treat(self, horizon: Horizon, planned: Sequence[str], *, yes: bool) -> Treated:
+    def _treat(self, horizon: Horizon, planned: Sequence[str], *, yes: bool, as_it_is: bool) -> Treated:
         """Treat the horizon: its server once, as people may take days over what lies around it."""
         kept = self.journal.get("treated", Treated)
         with self.record.timed("horizon", total=len(planned), unit="copies") as words:
             erased_at = self.journal.get("erased_at", datetime) or self.record.now()
+            emptied = () if kept and kept.server else again.emptied_again(self.record, yes=yes, as_it_is=as_it_is)
             treated = horizon.treat(
                 erased_at=erased_at, removing=self._removing, planned=planned, before=kept, yes=yes,
+                spare=() if yes else emptied,
                 keep=lambda so_far: self.journal.put("treated", so_far, Treated),
             )  # fmt: skip
+            if yes:
+                again.state_emptied(self.record, emptied)
             words[0] = f"{treated.copies} copies treated or looked at"
-        if treated.boundary is not None:
+        if treated.boundary is not None or treated.rotated:
             self.journal.put("treated", treated, Treated)
         return treated
 
-    def _removing(self, copy: str, things: int, done: bool) -> None:
+    def _removing(self, copy: str, things: int, done: bool, *, made: str = "") -> None:
         """State what goes from a folder before it goes, and that it is gone (P7)."""
-        self.record.state(stating.removal_statement(self.ledger.plan().plan, copy, things, done=done))
+        self.record.state(stating.removal_statement(self.ledger.plan().plan, copy, things, done=done, made=made))
 
     def _canaries(self) -> tuple[str, ...]:
         reference = self.config.policy.canaries
@@ -442,8 +452,7 @@ class Run:
                 not_proven=(*judged.not_proven, *sealed.not_opened(self.record)), issued_at=self.record.now(),
             )  # fmt: skip
             self.record.state(certificate)
-            if again.is_final(certificate):
-                self.objects.forget()
+            guarding.keep_or_forget(self.record, self.objects, is_final=again.is_final(certificate))
             self._write_bundle(plan_bytes)
             words[0] = f"verdict {certificate.verdict.value}"
 

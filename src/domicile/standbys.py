@@ -56,7 +56,7 @@ class Standbys:
         """List the copies as the plan names them."""
         datasets = {table: f"{self._source.name}.{table}" for table in (*tables, *derived)}
         for name, rule in self._config.standbys.items():
-            with self._open(name, "list the copies") as conn:
+            with self.opened(name, "list the copies") as conn:
                 for copy in self._copies(conn, tables, derived):
                     yield Copy(
                         id=f"{name}/{copy.id}", store=name, location=rule.location, kind=copy.kind.value,
@@ -81,7 +81,7 @@ class Standbys:
             def progress(text: str, name: str = name) -> None:
                 self._listener(Advanced(stage="horizon", units=0, text=f"{name}: {text}"))
 
-            with self._open(name, "treat the horizon") as conn, application_path(conn):
+            with self.opened(name, "treat the horizon") as conn, application_path(conn):
                 copies = self._copies(conn, tables, derived)
                 treated[name] = server.treat_standby(conn, self._source.connection, copies, done, progress=progress)
         return treated
@@ -114,7 +114,7 @@ class Standbys:
     ) -> Iterator[Seen]:
         """Search each like the source, and judge its copies."""
         for name, rule in self._config.standbys.items():
-            with self._open(name, "sweep") as conn:
+            with self.opened(name, "sweep") as conn:
                 copies = self._copies(conn, tables, derived)
                 result = sweep.sweep_server(conn, tokens, copies, tables, sql_only=rule.files == "sql")
             outcomes = treated.get(name, ())
@@ -127,7 +127,8 @@ class Standbys:
         return server.inventory(conn, tables, derived, directory=self._config.directory is not None)
 
     @contextmanager
-    def _open(self, name: str, what: str) -> Iterator[psycopg.Connection[Any]]:
+    def opened(self, name: str, what: str) -> Iterator[psycopg.Connection[Any]]:
+        """Give a session of that standby for a moment; `what` is done in it stands in its faults."""
         dsn = self._host.secret(self._config.standbys[name].dsn, base=self._base)
         conn = connect(dsn, store=name)
         try:

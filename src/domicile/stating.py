@@ -128,13 +128,22 @@ def still_returned(log: Iterable[Recorded]) -> tuple[str, ...]:
     return tuple(name for name, is_back in found.items() if is_back)
 
 
+TO_BE_EMPTIED, EMPTIED = "to be emptied", "emptied"
+
+
+def emptying_statement(plan: str, copy: str, kind: str, moment: datetime) -> FindingPredicate:
+    """State that a derived table is about to be emptied once more, after a certificate, or was (P7)."""
+    text = f"all rows, of all people; it is derived, {moment:%Y-%m-%d %H:%M:%S} UTC"
+    return FindingPredicate(plan=plan, kind=kind, where=copy, count=1, text=text)
+
+
 TO_BE_REMOVED, REMOVED = "to be removed", "removed"
 
 
-def removal_statement(plan: str, copy: str, things: int, *, done: bool) -> FindingPredicate:
+def removal_statement(plan: str, copy: str, things: int, *, done: bool, made: str = "") -> FindingPredicate:
     """State that things made before the erasure are about to go from a folder around the source, or have gone (P7)."""
-    kind = REMOVED if done else TO_BE_REMOVED
-    text = "what was made before the erasure is gone" if done else "made before the erasure"
+    kind, made = REMOVED if done else TO_BE_REMOVED, made or "made before the erasure"
+    text = f"what was {made} is gone" if done else made
     return FindingPredicate(plan=plan, kind=kind, where=copy, count=things, text=text)
 
 
@@ -143,11 +152,20 @@ def removed(log: Iterable[Recorded]) -> tuple[str, ...]:
 
     Not those of which something couldn't be removed: after that, a last announcement of 0 things is in the log.
     """
+    return tuple(copy for copy, ours in _removals(log) if ours)
+
+
+def left_over(log: Iterable[Recorded]) -> tuple[str, ...]:
+    """The copies of which something was to go and couldn't, by the last word of the log on them."""
+    return tuple(copy for copy, ours in _removals(log) if not ours)
+
+
+def _removals(log: Iterable[Recorded]) -> Iterable[tuple[str, bool]]:
     last: dict[str, bool] = {}
     for one in (recorded.predicate for recorded in log):
         if isinstance(one, FindingPredicate) and one.kind in {TO_BE_REMOVED, REMOVED}:
             last[one.where] = one.kind == REMOVED or one.count > 0
-    return tuple(copy for copy, ours in last.items() if ours)
+    return last.items()
 
 
 def transfer_statements(

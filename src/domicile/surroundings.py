@@ -17,7 +17,7 @@ from domicile import sweep
 from domicile.config import Config
 from domicile.custody import AroundRule, CopiesRule, EncryptedRule, RepositoryRule
 from domicile.destroying import Destroying
-from domicile.errors import StoreFault, Waiting
+from domicile.errors import DomicileError, StoreFault, Waiting
 from domicile.events import Listener, Noted
 from domicile.host import Host
 from domicile.model import Finding
@@ -59,6 +59,11 @@ SELECT last_archived_wal, current_setting('archive_mode') <> 'off' FROM pg_stat_
 _SOURCE_SQL: LiteralString = """
 SELECT current_database(), (SELECT system_identifier FROM pg_control_system()),
        current_setting('server_version_num')::int / 10000
+"""
+
+_TABLES_SQL: LiteralString = """
+SELECT n.nspname, c.relname, c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 """
 
 
@@ -191,9 +196,16 @@ class Surroundings:
             removing(f"{store.name}/{copy}", len(names), not names)
             (kept.add if names else kept.discard)(copy)
 
-        outcomes = store.treat(boundary, announce=announce)
-        for copy in sorted(kept):  # something of it is left: who removes that later isn't us
-            removing(f"{store.name}/{copy}", 0, False)  # noqa: FBT003 - Removing's shape
+        def leave() -> None:
+            for copy in sorted(kept):  # something of it is left: who removes that later isn't us
+                removing(f"{store.name}/{copy}", 0, False)  # noqa: FBT003 - Removing's shape
+
+        try:
+            outcomes = store.treat(boundary, announce=announce)
+        except DomicileError:  # refused in the middle
+            leave()
+            raise
+        leave()
         return outcomes
 
     def refuse_waiting(self, treated: Mapping[str, Sequence[Outcome]]) -> None:
@@ -215,10 +227,12 @@ class Surroundings:
         planned: Sequence[str],
         *,
         removed: Sequence[str],
+        left: Sequence[str] = (),
     ) -> Iterator[Seen]:
         """Search each folder, and judge each of its planned copies, also those that are gone.
 
-        `removed` are those whose removal the log tells of: they didn't go by somebody else's hand.
+        `removed` are those whose removal the log tells of: they didn't go by somebody else's hand; `left` those of
+        which it tells that we couldn't remove all.
         """
         if not self._rules:
             return
@@ -227,7 +241,9 @@ class Surroundings:
             encodings = sweep.encodings(self._source.connection)
         for store, _ in self._stores(planned):
             outcomes = {
-                item.copy: _by_our_hand(item) if f"{store.name}/{item.copy}" in removed else item
+                item.copy: _by_whose_hand(
+                    item, ours=f"{store.name}/{item.copy}" in removed, left=f"{store.name}/{item.copy}" in left
+                )
                 for item in treated.get(store.name, ())
             }
             copies = (*store.inventory(), *self._gone(store, planned))
@@ -295,15 +311,23 @@ class Surroundings:
     def _database(self) -> Database:
         with faults(self._source.name, "read its name and number"):
             row = self._source.connection.execute(_SOURCE_SQL).fetchone()
+            tables = self._source.connection.execute(_TABLES_SQL).fetchall()
         if row is None:
             raise StoreFault(f"store {self._source.name}: it doesn't say its name; connect again")
         name, system, major = row
-        return Database(dsn=self._source.dsn, major=major, name=name, system=system)
+        return Database(
+            dsn=self._source.dsn, major=major, name=name, system=system,
+            tables={f"{schema} {table}": number for schema, table, number in tables},
+        )  # fmt: skip
 
 
-def _by_our_hand(outcome: Outcome) -> Outcome:
-    """Of a copy that we emptied in an earlier treatment: what is no longer in it went then."""
-    return replace(outcome, treatment=Treatment.DONE) if outcome.treatment is Treatment.GONE else outcome
+def _by_whose_hand(outcome: Outcome, *, ours: bool, left: bool) -> Outcome:
+    """What is no longer in a copy went when we emptied it, earlier; or, where we couldn't, by somebody else's hand."""
+    if ours and outcome.treatment is Treatment.GONE:
+        return replace(outcome, treatment=Treatment.DONE)
+    if left and outcome.treatment is Treatment.OBSERVED:
+        return replace(outcome, treatment=Treatment.GONE, why="what we couldn't remove from it is gone, not by us")
+    return outcome
 
 
 def _since_then(copy: StoreCopy, *, ours: bool) -> Outcome:

@@ -6,7 +6,7 @@ domicile.yaml
   plan.json          what was planned, with its digest
   journal.db         private record (0600)
   erased.db, .key    keyed commitments to what was erased, and their key (0600); see `domicile restore-guard`
-  objects.db         which objects go where, by keyed digests of their keys (0600); gone with the certificate
+  objects.db         which objects go where, by keyed digests of their keys (0600); gone with that key
   unruled-STORE.txt, left-STORE.txt   keys that the operator has to look at (0600); in no bundle
   engine.key         signs statements and checkpoints (0600)
   evidence/          the log (public), and predicates too large for an entry
@@ -46,6 +46,7 @@ class Workspace:
         self.journal = self.folder / "journal.db"
         self.key = self.folder / "engine.key"
         self.commitments = self.folder / "erased.db"
+        self.objects = self.folder / "objects.db"
         self.evidence = self.folder / "evidence"
         self.approvals = self.folder / "approvals"
         self.seals = self.folder / "seals"

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from domicile import stating
-from domicile.errors import Waiting
+from domicile.errors import NotPermitted, Waiting
 from domicile.ledger import Recorded
 from domicile.stores.around import Boundary, Custody
 from domicile.stores.around.archive import Archive
+from domicile.stores.around.folder import Folder
 from domicile.stores.postgres.copies import Treatment
 from tests.around.conftest import Surround
 
@@ -49,6 +50,29 @@ def test_p11_a_dump_that_we_could_not_remove_went_by_somebody_elses_hand(surroun
     path.unlink()
     made.world.programme.apply(yes=True)
     assert "erased-unverified" == made.told()[COPY]
+    assert 0 == made.world.programme.audit().returncode
+
+
+def test_p11_what_was_refused_in_the_middle_went_by_somebody_elses_hand(
+    surrounded: Surround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = surrounded(wal=None)
+    path = made.dump("nightly.dump", "--format=c")
+    made.world.programme.clear()
+    path.rename(made.dumps / "renamed since.dump")
+
+    def refuse(*_: object) -> None:
+        raise NotPermitted("refused")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Folder, "remove", refuse)
+        with pytest.raises(NotPermitted, match="refused"):
+            made.world.programme.apply(yes=True)
+    (made.dumps / "renamed since.dump").unlink()
+    made.world.programme.apply(yes=True)
+    told = made.told()
+    assert "erased-unverified" == told[COPY]  # never announced: it was renamed before
+    assert "erased-unverified" == told["dumps/other-files"]
     assert 0 == made.world.programme.audit().returncode
 
 

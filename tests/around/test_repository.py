@@ -146,8 +146,9 @@ def test_p5_killed_between_the_new_backup_and_the_expiry_the_next_run_goes_on(
     assert {name for name, names in told.said if names} == {name for name, names in told.said if not names}
     again = Told()
     assert not store(backed).has_to_remove(edge)
-    store(backed).treat(edge, announce=again)
+    outcomes = store(backed).treat(edge, announce=again)
     assert [] == again.said
+    assert Treatment.GONE is by_copy(outcomes)["archived-wal"]  # by whose hand it went, only the log tells
     _put_back(backed, full, kept, edge, stays=baseline)
 
 

@@ -31,6 +31,7 @@ SMALL = {
     "autovacuum": "off", "fsync": "off", "max_wal_size": "64MB", "min_wal_size": "32MB", "shared_buffers": "16MB",
     "hot_standby": "on",
 }  # fmt: skip
+LOGGING = {"logging_collector": "on", "log_directory": "log", "log_statement": "all"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def pair() -> Iterator[Pair]:
         if user is not None:
             subprocess.run(["chown", "-R", f"{user.uid}:{user.gid}", folder / "data"], check=True)
         standby = EmbeddedServer.start(
-            folder, name="standby", password=PASSWORD, settings=ServerSettings(parameters=SMALL)
+            folder, name="standby", password=PASSWORD, settings=ServerSettings(parameters={**SMALL, **LOGGING})
         )
         try:
             yield Pair(primary=primary, standby=standby)
@@ -92,7 +93,10 @@ def made(pair: Pair, pg18: EmbeddedServer, database: Databases, tmp_path: Path) 
         source, home = database(pair.primary), database(pg18)
         run(source, SCHEMA)
         pair.settle()
-        line = "  app-standby: {kind: postgresql, location: here, dsn: env:STANDBY_DSN, standby_of: app}\n"
+        line = (
+            "  app-standby: {kind: postgresql, location: here, dsn: env:STANDBY_DSN, standby_of: app,"
+            " server_log: {removed_by: engine}}\n"
+        )
         programme = make(tmp_path / "programme", (line if named else "") + RULES, source=source, homes={"CA": home})
         dsn = pair.standby.dsn(str(conninfo_to_dict(source)["dbname"]))
         programme.environment = {**programme.environment, "STANDBY_DSN": dsn}
@@ -123,12 +127,20 @@ def _bytes_in(server: EmbeddedServer) -> list[str]:
 
 def test_p3_nothing_is_left_on_a_standby_that_the_file_names(made: Made, pair: Pair) -> None:
     world = made()
-    assert _bytes_in(pair.standby)
+    run(world.programme.environment["STANDBY_DSN"], f"SELECT '{MOVER.decode()}'")
+    assert any("/log/" in name for name in _bytes_in(pair.standby))
     world.programme.finish()
     assert [] == _bytes_in(pair.primary)
     assert [] == _bytes_in(pair.standby)
     told = verdicts(world, "app-standby")
-    for copy in ("live-rows:public.person", "heap:public.note", "index:public.person", "wal", "statistics"):
+    for copy in (
+        "live-rows:public.person",
+        "heap:public.note",
+        "index:public.person",
+        "wal",
+        "statistics",
+        "server-log",
+    ):
         assert "erased-verified" == told[copy][0], told[copy]
     assert "erased-verified" == verdicts(world, "app")["standbys"][0]
     assert 0 == world.programme.audit().returncode

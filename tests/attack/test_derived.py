@@ -7,8 +7,9 @@ from typing import Final
 
 import pytest
 
-from domicile.errors import BadFile, DomicileError, Refused, Unclassed, Undecided
-from domicile.predicates import CertificatePredicate, ErasurePredicate, Phase
+from domicile import again, stating
+from domicile.errors import BadFile, DomicileError, Refused, Unclassed, Undecided, Waiting
+from domicile.predicates import CertificatePredicate, ErasurePredicate, FindingPredicate, Phase
 from domicile.run import Stage
 from tests.attack.conftest import World, Worlds
 from tests.attack.programme import PERSON
@@ -225,3 +226,31 @@ def test_explain_says_that_its_rows_are_computed(world: Worlds) -> None:
     assert (1, 1) == (totals.returncode, contacts.returncode)
     assert "computed from app.public.visit, app.public.person, and are emptied" in totals.stderr
     assert "computed from app.public.person, and are refreshed" in contacts.stderr
+
+
+def test_p7_what_is_emptied_again_after_a_certificate_is_announced_and_waits_for_yes(world: Worlds) -> None:
+    made = world(PEOPLE + TOTALS, RULES + DERIVED)
+    copy = "app/derived-table:public.totals"
+    made.programme.clear()
+    made.programme.apply(yes=True, until=Stage.ERASE)
+    made.at_source("UPDATE person SET email = 'person2@example.test' WHERE id = 1")  # a find: the run may go on
+    made.programme.apply(yes=True)
+    made.at_source("UPDATE person SET email = 'person1@example.test' WHERE id = 1")
+    made.at_source("SELECT fill()")
+    dry = made.programme.command("apply")
+    assert f"empties {copy} again, of all people" in " ".join((dry.stdout + dry.stderr).split())
+    assert [(10,)] == made.at_source("SELECT count(*) FROM totals")
+    made.programme.apply(yes=True)
+    assert [(0,)] == made.at_source("SELECT count(*) FROM totals")
+    with made.programme.opened() as run:
+        found = [one.predicate for one in run.ledger.statements() if isinstance(one.predicate, FindingPredicate)]
+        assert ["to be emptied", "emptied"] == [one.kind for one in found if one.where == copy]
+        again.forget_found(run.journal)  # as after a restore: the certificate is no longer the last word
+        run.record.state(stating.return_statement(run.ledger.plan().plan, "person", 1, run.record.now(), done=True))
+    made.at_source("SELECT fill()")
+    with pytest.raises(Waiting, match="is emptied once more, of all people"):
+        made.programme.apply()
+    assert 0 == made.programme.command("certify").returncode
+    assert [(10,)] == made.at_source("SELECT count(*) FROM totals")
+    assert "present" == verdict_of(made, "derived-table:public.totals")
+    assert 0 == made.programme.audit().returncode

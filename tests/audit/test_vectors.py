@@ -76,6 +76,7 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("live-run", "erased-verified", True),
         ("live-run-on-its-way", "present", False),
         ("objects-one-locked", "blocked-until", False),
+        ("objects-lock-is-over", "erased-verified", True),
     ],
 )
 def test_p11_a_good_bundle_is_accepted_and_says_loudly_what_is_left(

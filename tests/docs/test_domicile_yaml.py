@@ -24,6 +24,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "policy.public": config.PublicRule,
     "locations": config.Location,
     "stores": config.StoreRule,
+    "server logs": custody.ServerLogRule,
     "stores of copies": custody.CopiesRule,
     "encrypted": custody.EncryptedRule,
     "key services: files": custody.FileKeysRule,

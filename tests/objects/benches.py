@@ -46,14 +46,15 @@ class Move:
     rules: Sequence[ObjectRule] = RULES
     named: Sequence[Named] = ()
     removed_uploads: list[tuple[int, bool]] = field(default_factory=list)
+    clock: datetime = NOON
 
     @property
     def source(self) -> MemoryObjects:
-        return MemoryObjects(self.at_source, name="media", now=lambda: NOON, faults=self.faults)
+        return MemoryObjects(self.at_source, name="media", now=lambda: self.clock, faults=self.faults)
 
     @property
     def home(self) -> MemoryObjects:
-        return MemoryObjects(self.at_home, name="media-ca", now=lambda: NOON, faults=self.faults)
+        return MemoryObjects(self.at_home, name="media-ca", now=lambda: self.clock, faults=self.faults)
 
     def ends(self) -> Ends:
         """New ones over the same places, as after a crash."""

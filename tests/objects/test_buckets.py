@@ -127,6 +127,27 @@ def test_p3_p8_p11_versions_go_locks_stay_until_their_day_and_what_was_planted_i
     assert before[0] == _listed(client, "locked", "sg/")
     assert told == made.told()
     assert 0 == made.programme.audit().returncode
+    _when_the_day_has_come(made, client)
+
+
+def _when_the_day_has_come(made: Stored, client: Any) -> None:
+    """The lock's end, brought near by somebody who may, is over: the next treatment removes what it kept."""
+    until = datetime.now(UTC) + timedelta(seconds=1)
+    (kept,) = client.list_object_versions(Bucket="locked", Prefix="sg/u/6/kept")["Versions"]
+    client.put_object_retention(
+        Bucket="locked", Key="sg/u/6/kept", VersionId=kept["VersionId"], BypassGovernanceRetention=True,
+        Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until},
+    )  # fmt: skip
+    while datetime.now(UTC) <= until + timedelta(seconds=1):  # S3 knows whole seconds
+        pass
+    made.programme.apply(yes=True)
+    assert {"backup/old.txt": 1, "u/1/letter": 1} == _listed(client, "locked", "sg/")
+    assert {"ca": (5, 5, 0)} == made.counts()
+    assert "erased-verified" == made.told()["locked-versions"]
+    for kind, count in (("to be removed", 1), ("removed", 0)):
+        assert ("media/locked-versions", count) == [(one.where, one.count) for one in made.findings(kind)][-1]
+    audited = made.programme.audit()
+    assert 0 == audited.returncode, audited.stdout + audited.stderr
 
 
 def test_a_home_that_would_keep_the_newest_version_only_is_refused(buckets: tuple[Stored, Any], weed: Weed) -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from domicile import guarding
 from domicile.cli.moving import _would_erase
+from domicile.commitments import Commitments
 from domicile.errors import BadFile, Refused, Unclassed, Waiting
+from domicile.host import Host
+from domicile.journal import Journal
 from domicile.objects import erasing, moving
+from domicile.objects.book import Book
 from domicile.predicates import ErasurePredicate, Phase
 from domicile.run import Stage
 from domicile.status import read_status
 from domicile.stores.objects import Removal, Upload
 from domicile.stores.objects.files import FileObjects
+from domicile.workspace import Workspace
+from tests.attack.conftest import World
+from tests.attack.test_restores import dump, restore
 from tests.objects.conftest import RULES, Folders, Made, keys
 
 OF_MOVERS = {name for number in (2, 4, 6) for name in (f"videos/of-{number}.mp4", f"u/{number}/letter.txt")}
@@ -182,3 +191,40 @@ def test_p1_a_home_whose_folder_lies_in_the_sources_by_a_link_is_refused(folders
     made.home.symlink_to(made.media / "u", target_is_directory=True)
     with pytest.raises(Refused, match="lie in one another"):
         made.programme.plan()
+
+
+def test_p3_p10_after_a_restore_rows_go_again_and_objects_that_came_back_are_found(
+    folders: Made, tmp_path: Path
+) -> None:
+    made = folders()
+    world = World(source=made.source, home="", programme=made.programme)
+    path = dump(world, tmp_path / "old.dump")
+    made.programme.finish()
+    restore(made.source, path)
+    back = made.put("u/2/letter.txt", b"came back with a restored bucket")
+    guarded = made.programme.command("restore-guard", "--yes")
+    assert 0 == guarded.returncode, guarded.stderr
+    assert "objects of media: not looked for here" in " ".join(guarded.stdout.split())
+    with pytest.raises(Waiting, match="1 objects, 0 older versions"):
+        made.programme.apply(yes=True)
+    back.unlink()
+    made.programme.apply(yes=True)
+    assert "erased-verified" == made.told()["objects"]
+    assert 0 == made.programme.audit().returncode
+
+
+@pytest.mark.parametrize("is_final", [True, False])
+def test_p8_the_list_of_objects_goes_with_the_key_of_the_commitments_once_nobody_comes_back(
+    tmp_path: Path, *, is_final: bool
+) -> None:
+    workspace = Workspace(tmp_path / "domicile.yaml")
+    workspace.make()
+    Commitments.make(workspace.commitments, Host()).close()
+    book = Book(workspace.objects)
+    assert not book.is_frozen("media")
+    book.close()
+    journal = Journal(workspace.journal)
+    journal.put("final", value=is_final, kind=bool)
+    journal.close()
+    guarding.destroy(workspace)
+    assert is_final is not workspace.objects.exists()

@@ -17,6 +17,7 @@ from domicile.errors import NotEqual, Refused, StoreFault, Unclassed, WorldChang
 from domicile.model import Form
 from domicile.objects import erasing
 from domicile.objects.book import Book, Standing
+from domicile.objects.erasing import free_objects
 from domicile.objects.horizon import copies_of, first_free_day, look, outcomes_of
 from domicile.objects.moving import brought_of, compare_ends, copy_home, pairs_of, slices_of
 from domicile.stores.memory import CrashHere, Faults
@@ -289,6 +290,61 @@ def test_p5_p11_killed_around_the_marker_the_locked_version_is_hidden_all_the_sa
     move.erase(move.ends())
     assert [b"first", None] == contents(move.at_source)["u/2/letter"]
     assert {Standing.GONE: 2, Standing.LOCKED: 1} == ends.book.standings("media")
+
+
+def _locked(folder: Path) -> tuple[Move, Any]:
+    """All erased but the first version of an object, which is locked, under a marker of ours."""
+    move, ends = _compared(folder)
+    move.at_source.lock("u/2/letter", move.at_source.held["u/2/letter"][0].version_id, until=NOON + timedelta(days=40))
+    move.erase(ends)
+    assert [b"first", None] == contents(move.at_source)["u/2/letter"]
+    return move, ends
+
+
+def test_p3_p11_once_its_day_is_over_a_locked_version_goes_and_not_before(tmp_path: Path) -> None:
+    move, ends = _locked(tmp_path)
+    assert 0 == free_objects(ends, now=NOON + timedelta(days=39))
+    move.erase(ends)
+    assert [b"first", None] == contents(move.at_source)["u/2/letter"]
+    move.clock = NOON + timedelta(days=40)
+    assert 1 == free_objects(move.ends(), now=move.clock)
+    move.erase(move.ends())
+    assert {"logo", "u/1/letter"} == contents(move.at_source).keys()  # the marker that hid it as well
+    assert {CA: 5} == ends.book.removed("media")
+    assert {Standing.GONE: 3} == ends.book.standings("media")
+    assert Treatment.DONE is _outcomes(ends)[CopyKind.LOCKED_VERSIONS].treatment
+    assert 0 == free_objects(move.ends(), now=move.clock)
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_p5_killed_while_what_a_lock_kept_goes_the_next_run_ends_the_same(tmp_path: Path, number: int) -> None:
+    move, _ = _locked(tmp_path)
+    move.clock, move.faults = NOON + timedelta(days=40), Faults(crash_after=number)
+    with suppress(CrashHere):
+        ends = move.ends()
+        free_objects(ends, now=move.clock)
+        move.erase(ends)
+    move.faults = Faults()
+    ends = move.ends()
+    free_objects(ends, now=move.clock)
+    move.erase(ends)
+    assert {"logo", "u/1/letter"} == contents(move.at_source).keys()
+    assert ({CA: 5}, {Standing.GONE: 3}) == (ends.book.removed("media"), ends.book.standings("media"))
+
+
+@pytest.mark.parametrize("end", ["source", "home"])
+def test_p1_p11_what_somebody_took_away_meanwhile_is_held_once_the_day_is_over(tmp_path: Path, end: str) -> None:
+    move, ends = _locked(tmp_path)
+    if end == "source":
+        del move.at_source.held["u/2/letter"]
+    else:
+        del move.at_home.held["u/2/letter"]
+    move.clock = NOON + timedelta(days=40)
+    assert 0 == free_objects(ends, now=move.clock)
+    move.erase(ends)
+    assert (end == "home") is ("u/2/letter" in contents(move.at_source))  # P1: home doesn't hold it, so it stays
+    assert {Standing.GONE: 2, Standing.HELD: 1} == ends.book.standings("media")
+    assert {CA: 4} == ends.book.removed("media")
 
 
 def test_p11_a_legal_hold_is_held_and_has_no_day(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def good_scripts() -> dict[str, s.Script]:
         "live-run": live.live(),
         "live-run-on-its-way": live.not_frozen(),
         "objects-one-locked": objects.objects(),
+        "objects-lock-is-over": objects.lock_is_over(),
     }
 
 

@@ -54,15 +54,16 @@ def _erasure(phase: p.Phase, deleted: int) -> s.Maker:
     return make
 
 
-def _certificate(locked: Verdict = Verdict.BLOCKED_UNTIL) -> p.CertificatePredicate:
+def _certificate(locked: Verdict = Verdict.BLOCKED_UNTIL, gone: int = GONE) -> p.CertificatePredicate:
     rows = s.certificate()
     until = s.at(9_999) if locked is Verdict.BLOCKED_UNTIL else None
     judged = (
         p.JudgedCopy(id="media/objects", verdict=Verdict.ERASED_VERIFIED, why="none is there", until=None),
         p.JudgedCopy(id="media/locked-versions", verdict=locked, why="by a lock", until=until),
     )
-    counts = {**rows.counts, "media": {"us": p.Counts(moved=ROWS, deleted=GONE, blanked=0, kept=ROWS - GONE)}}
-    return replace(rows, verdict=locked, copies=(*rows.copies, *judged), counts=counts)
+    counts = {**rows.counts, "media": {"us": p.Counts(moved=ROWS, deleted=gone, blanked=0, kept=ROWS - gone)}}
+    verdict = rows.verdict if locked is Verdict.ERASED_VERIFIED else locked
+    return replace(rows, verdict=verdict, copies=(*rows.copies, *judged), counts=counts)
 
 
 def objects() -> Script:
@@ -77,6 +78,16 @@ def objects() -> Script:
         .before("sweep", Line(INTENT, _erasure(p.Phase.INTENT, ROWS)), Line(OUTCOME, _erasure(p.Phase.OUTCOME, GONE)))
         .bent("sweep", lambda made: replace(made, copies=(*_copies(made), *swept)))
         .signed("certificate", Line("certificate", lambda _: _certificate()))
+    )
+
+
+def lock_is_over(later: int = ROWS) -> Script:
+    """The same once more, when the lock's day had come: what it kept went by a later outcome."""
+    locked = Verdict.ERASED_VERIFIED if later == ROWS else Verdict.BLOCKED_UNTIL
+    return (
+        objects()
+        .before("sweep", Line("objects later", _erasure(p.Phase.OUTCOME, later)))
+        .signed("certificate", Line("certificate", lambda _: _certificate(locked, gone=later)))
     )
 
 
@@ -117,6 +128,9 @@ told(
 
 
 # ------------------------------------------------------------------------------------------- 16 order, 19 what is left
+told("objects-told-again-with-fewer", 16, "erased twice", lambda: lock_is_over(GONE - 1))
+
+
 @defect("objects-erased-before-the-clearance", 16, "does not stand before it")
 def _() -> bytes:
     clearance = objects().play()["clearance"]

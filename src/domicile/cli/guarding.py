@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from domicile import guarding
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.show import Screen, count, plain
-from domicile.commitments import destroy_key
 from domicile.errors import Refused
 from domicile.guarding import Guarded
 from domicile.workspace import Workspace
@@ -44,7 +44,12 @@ def restore_guard(
         return
     with opened(file, screen) as run:
         guarded = run.look_after_restore(dsn=dsn, yes=yes)
+        also = tuple(run.config.object_stores)
     _print(screen, guarded)
+    if also:
+        screen.say(
+            f"objects of {', '.join(also)}: not looked for here; the next treatment by `domicile apply` lists them"
+        )
     screen.value(_as_json(guarded))
     if guarded.unasked or (guarded.rows and not guarded.erased):
         raise typer.Exit(1)
@@ -86,6 +91,6 @@ def _destroy(file: Path, screen: Screen, *, yes: bool) -> None:
         raise Refused("with the key goes every chance to know erased rows again after a restore; if you mean it: --yes")
     workspace = Workspace(file)
     with workspace.locked():
-        destroy_key(workspace.commitments)
+        guarding.destroy(workspace)
     screen.say("the key is destroyed: the commitments tell nothing to anybody any more")
     screen.value({"destroyed": True})

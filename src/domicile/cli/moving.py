@@ -319,7 +319,7 @@ def erase(
     """
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:
-        rows, emptied = _would_erase(run)
+        rows, emptied, logs = _would_erase(run)
         screen.table(
             "would be erased" if not yes else "to erase", ("dataset", "home", "deleted", "blanked"),
             ((plain(name), home, count(deleted), count(blanked)) for name, home, deleted, blanked in rows),
@@ -327,23 +327,27 @@ def erase(
         )  # fmt: skip
         for name in emptied:
             screen.say(f"  {plain(name)}: emptied, of all people; it is derived, and a job fills it again")
+        for copy, names in logs.items():
+            first = f", first {plain(names[0])}" if names else ""
+            screen.say(f"  {copy}: old log files go after the treatment, with --yes; now {len(names)}{first}")
         if yes:
             run.apply(until=Stage.ERASE, yes=True)
-    screen.value({"erased": yes, "emptied": emptied, "rows": [
+    screen.value({"erased": yes, "emptied": emptied, "logs": logs, "rows": [
         {"dataset": name, "home": home, "delete": deleted, "blank": blanked} for name, home, deleted, blanked in rows
     ]})  # fmt: skip
     if not yes:
         screen.say("dry run: nothing was erased; add --yes")
 
 
-def _would_erase(run: Run) -> tuple[list[tuple[str, str, int, int]], list[str]]:
-    """Rows of each dataset and home, versions of each object store, and the tables that are emptied."""
+def _would_erase(run: Run) -> tuple[list[tuple[str, str, int, int]], list[str], dict[str, list[str]]]:
+    """Rows of each dataset and home, versions of each object store, the tables that are emptied, old log files."""
     scope, manifest = run.under_way()
     rows = [
         (str(name), str(home), sum(piece.delete for piece in group), sum(piece.blank for piece in group))
         for name, home, group in (*erasing.order(scope, manifest.slices), *run.objects.leaving())
     ]
-    return rows, [str(item.id) for item in scope.derived if not item.view]
+    logs = {copy: list(names) for copy, names in run.logs_leaving(scope).items()}
+    return rows, [str(item.id) for item in scope.derived if not item.view], logs
 
 
 def transfer(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:

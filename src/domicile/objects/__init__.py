@@ -32,7 +32,7 @@ from domicile.model import DatasetId, DatasetScope, Digest, Finding, Home, Manif
 from domicile.objects import horizon, moving, surveying
 from domicile.objects.book import Book, Standing
 from domicile.objects.claims import Claims, sqlite_faults
-from domicile.objects.erasing import erase_objects, erase_uploads
+from domicile.objects.erasing import erase_objects, erase_uploads, free_objects
 from domicile.objects.listing import Sorting, labelled_by, named_by
 from domicile.objects.moving import Ends
 from domicile.objects.opening import open_store, prefix_of
@@ -74,7 +74,7 @@ class Objects:
         self._host = host
         self._base = workspace.base
         self._folder = workspace.folder
-        self._book = Book(self._folder / "objects.db")
+        self._book = Book(workspace.objects)
         self._sortings: dict[str, tuple[Sorting, int]] = {}
         self._surveyed: dict[str, Surveyed] = {}
 
@@ -298,6 +298,33 @@ class Objects:
                 removing(name, count, done)
 
             erase_uploads(ends, told, announced=announced(copy), listener=listener)
+
+    def go_on(
+        self, removing: Callable[[str, int, bool], None], cleared: Mapping[SliceId, Digest], *, now: datetime,
+        listener: Listener,
+    ) -> bool:  # fmt: skip
+        """Remove what locks kept and let go by now, compared again; False where there was nothing to do.
+
+        `removing` is told of the copy before and after. NoClearance where the book isn't what was `cleared`.
+        """
+        worked = False
+        for ends in self._known():
+            if not self._book.standings(ends.name).keys() & {Standing.LOCKED, Standing.GOING}:
+                continue
+            if any(cleared.get(name) != digest for name, digest in moving.erasable_of(ends)):
+                raise NoClearance(
+                    f"{ends.name}: what the book says of its objects is not what was cleared; what a lock kept is not "
+                    "removed. Put the book back from a copy of this run"
+                )
+            count = free_objects(ends, now=now)
+            if Standing.GOING not in self._book.standings(ends.name):
+                continue
+            copy, worked = f"{ends.name}/{horizon.LOCKED}", True
+            removing(copy, count, False)  # noqa: FBT003 - the shape of what is told
+            erase_objects(ends, listener=listener)
+            left = self._book.standings(ends.name).keys() - {Standing.GONE}
+            removing(copy, 0, not left)
+        return worked
 
     def erased(self, piece: Slice, proven: Digest) -> Erased:
         """What was erased of a slice: each version was part of what was proven, and read again as such."""

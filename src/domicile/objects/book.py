@@ -259,6 +259,11 @@ class Book:
             standing.value, removed, until.isoformat() if until else None, store, key,
         )  # fmt: skip
 
+    def locked(self, store: str) -> tuple[tuple[bytes, int], ...]:
+        """The objects of which locked versions are left: key, and how many of its versions are gone by our hand."""
+        rows = self._rows("SELECT key, removed FROM object WHERE store = ? AND leaves AND state = 'locked'", store)
+        return tuple((key, removed) for key, removed in rows)
+
     def unfinished(self, store: str) -> tuple[tuple[bytes, int, Standing], ...]:
         """The objects that leave and are neither gone nor held nor locked: key, number of versions, standing."""
         rows = self._rows(

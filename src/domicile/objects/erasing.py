@@ -11,6 +11,9 @@ Nobody is fenced out of an object store, so what is done to each object is this,
  6. the key is listed again: a younger version is held and told, never removed
  7. each home still has it: else all stops, for the two ends are one place, and so does each later run
 
+What a lock kept goes the same way once its day is over, and after it the delete marker that hid it, where that is all
+that is left of the object.
+
 Killed anywhere, 1 to 3 are asked again of what is left, and home of all of it. What is written between 3 and 5
 under the *same* version id (in stores without versions) is not seen: docs/stores.md says so.
 """
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -54,6 +58,44 @@ def erase_objects(ends: Ends, *, listener: Listener) -> None:
     _close_vanished(ends)
 
 
+def free_objects(ends: Ends, *, now: datetime) -> int:
+    """Have the objects go on that a lock kept and lets go by now; return how many of their versions those are.
+
+    They are compared again as 1 to 3 say, and then stand as going. What differs by now, also because somebody else took
+    a version away, is held; what is locked still stays as it is.
+    """
+    listed, count = set(), 0
+    for history in histories(ends.source):
+        entry = ends.entry(history[0].key)
+        if entry is not None and entry.standing is Standing.LOCKED:
+            listed.add(entry.key)
+            count += _free(ends, entry, history, now)
+    for key, removed in ends.book.locked(ends.name):
+        if key not in listed:
+            ends.book.stands(ends.name, key, Standing.HELD, removed=removed)
+    return count
+
+
+def _free(ends: Ends, entry: Entry, history: Sequence[ObjectVersion], now: datetime) -> int:
+    removed = dict(ends.book.locked(ends.name))[entry.key]
+    mine = [version for version in history if version.version_id in entry.versions]
+    free = [version for version in mine if not version.is_delete_marker and _is_free(ends.source, version, now)]
+    was_taken = _missing(entry, history) != removed
+    if not free and not was_taken:
+        return 0
+    going = replace(entry, standing=Standing.GOING)
+    if was_taken or not _may_go(ends, going, history[0].key, history):
+        ends.book.stands(ends.name, entry.key, Standing.HELD, removed=removed)
+        return 0
+    ends.book.stands(ends.name, entry.key, Standing.GOING, removed=removed)
+    return len(free)
+
+
+def _is_free(store: ObjectStore, version: ObjectVersion, now: datetime) -> bool:
+    head = store.head(version.key, version.version_id)
+    return head is not None and not head.legal_hold and (head.locked_until is None or head.locked_until <= now)
+
+
 def _pass(ends: Ends, *, listener: Listener) -> int:
     """Erase what the store lists and the book has open; return how many objects that were."""
     worked = 0
@@ -78,6 +120,9 @@ def _erase(ends: Ends, entry: Entry, key: str) -> int:
     _refuse_lost(ends, entry, key)
     after = ends.source.history(key)
     removed = _missing(entry, after)
+    if entry.standing is Standing.GOING and not locked and len(after) == 1 and _covers(entry, after):
+        ends.source.remove(key, after[0].version_id)  # what hid locked versions hides nothing any more
+        after = ends.source.history(key)
     if locked and _covers(entry, after):
         after = after[:-1]
     if any(version.version_id not in entry.versions for version in after):

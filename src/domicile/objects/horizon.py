@@ -26,6 +26,7 @@ from domicile.sweep.containers import search_stream
 from domicile.sweep.search import Spot, Tally, View
 
 UPLOADS: Final = copy_id(CopyKind.UPLOADS)
+LOCKED: Final = copy_id(CopyKind.LOCKED_VERSIONS)
 LETTERS: Final = str.maketrans("0123456789abcdef", "bcdfghjklmnpqrst")
 """In a place stand neither words nor numbers of several digits: nothing that is looked for can be found in it."""
 PLACE_CHARS: Final = 16
@@ -77,7 +78,12 @@ def copies_of(store: ObjectStore, *, bucket: bool) -> tuple[Copy, ...]:
     if kept:
         found.append(_copy(CopyKind.OBJECT_VERSIONS, f"older versions and delete markers: {erased}"))
     if rules[RuleKind.LOCK] is not Observed.ABSENT:
-        found.append(_copy(CopyKind.LOCKED_VERSIONS, "kept by the store until their day; nobody bypasses a lock"))
+        found.append(
+            _copy(
+                CopyKind.LOCKED_VERSIONS,
+                "kept by the store until their day; then `apply --yes` removes them; nobody bypasses a lock",
+            )
+        )
     found.append(_copy(CopyKind.UPLOADS, "those that were frozen are aborted; younger ones are told"))
     found.append(_copy(CopyKind.NO_OBJECTS, "links, special files, names that are no keys: counted, left alone"))
     found.extend(_copy(kind, f"told by the store: {text}") for kind, text in RULES.values())
@@ -196,11 +202,14 @@ def _of_locked(left: Left, now: datetime) -> Outcome:
         )
     if left.until <= now:
         return Outcome(
-            copy=name, treatment=Treatment.HELD, why=f"{what}, and their day is over", remedy="remove them by hand"
+            copy=name,
+            treatment=Treatment.HELD,
+            why=f"{what}, and their day is over",
+            remedy="`domicile apply --yes` removes them",
         )
     return Outcome(
         copy=name, treatment=Treatment.BLOCKED, until=first_free_day(left.until),
-        why=f"{what} by a lock", remedy="when that day has come, remove them by hand",
+        why=f"{what} by a lock", remedy="when that day has come, `domicile apply --yes` removes them",
     )  # fmt: skip
 
 

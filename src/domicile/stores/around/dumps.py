@@ -40,12 +40,16 @@ _WAL = re.compile(r"(^|/)[0-9A-F]{24}(\.partial)?$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """The source, as a dump of it needs it, and as its dumps name it: its name, and its cluster's number."""
+    """The source, as a dump of it needs it, and as its dumps name it: its name, and its cluster's number.
+
+    `tables` are the numbers of its tables by `schema name`; without them the name alone tells whose a dump is.
+    """
 
     dsn: str = field(repr=False)
     major: int
     name: str = ""
     system: int = 0
+    tables: Mapping[str, int] = field(default_factory=dict, repr=False)
 
 
 class Dumps:
@@ -101,7 +105,9 @@ class Dumps:
         with self._readable():
             origin = origin_of(self._folder.path / thing.name, major=self._database.major)
         if origin.database is not None:
-            return origin.database == self._database.name
+            if origin.database != self._database.name:
+                return False
+            return origin.is_of(self._database.tables) if self._database.tables else True
         return None if origin.system is None else origin.system == self._database.system
 
     def treat(self, boundary: Boundary, *, announce: Announce) -> tuple[Outcome, ...]:
@@ -121,7 +127,11 @@ class Dumps:
         unknown = [thing.name for thing, ours in things if ours is None]
         ours = [thing.name for thing, ours in things if ours]
         if not ours and not unknown:
-            why = "of another database; looked through" if things else "made since the erasure; looked through"
+            why = (
+                "of another database, or of one of the same name elsewhere; looked through"
+                if things
+                else "made since the erasure; looked through"
+            )
             return Outcome(copy=copy, treatment=Treatment.OBSERVED, why=why)
         made = f"{len(ours) + len(unknown)} made before the erasure"
         by_hand = f"remove from {self._folder.path}, then `domicile apply` again"

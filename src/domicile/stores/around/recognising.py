@@ -2,7 +2,8 @@
 
 `pg_dump` writes a custom archive (`PGDMP`), a directory or a tar with `toc.dat`, or SQL; `pg_basebackup` a directory or
 tars. A custom archive, directory or tar names its database in its header, which the real pg_restore reads; a base
-backup bears its cluster's number. SQL names nothing: whose it is can't be known.
+backup bears its cluster's number. SQL names nothing: whose it is can't be known. A dump bears no cluster's number, but
+those (OIDs) of its tables: they tell a database of the same name elsewhere from the one that is asked about.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import lzma
 import re
 import subprocess
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,20 +25,38 @@ from domicile.stores.postgres.programs import find_client
 
 HEAD_BYTES: Final = 16 * 1024
 MANIFEST_BYTES_MAX: Final = 1024 * 1024 * 1024
-LISTING_BYTES_MAX: Final = 16 * 1024
+HEADER_BYTES_MAX: Final = 16 * 1024
+LISTING_BYTES_MAX: Final = 64 * 1024 * 1024
 LISTING_SECONDS_MAX: Final = 120
 PACKED_TARS: Final = ("base.tar", "base.tar.gz")
 _PLAIN = (b"-- PostgreSQL database dump", b"-- PostgreSQL database cluster dump")
 _TAR_MAGIC_AT = 257
 _DATABASE = re.compile(rb"^;\s+dbname: (.*)$", re.MULTILINE)
+_TABLE = re.compile(rb"^\d+; \d+ (\d+) (?:TABLE DATA|TABLE) (.+) \S+$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The database or the cluster that a dump or base backup is of; all None: it doesn't say."""
+    """The database or the cluster that a dump or base backup is of; all None: it doesn't say.
+
+    `tables` are the numbers that the tables of a dump have in their own database, by `schema name`.
+    """
 
     database: str | None = None
     system: int | None = None
+    tables: Mapping[str, int] = field(default_factory=dict, repr=False)
+
+    def is_of(self, tables: Mapping[str, int]) -> bool | None:
+        """Whether a dump is of the database whose tables have these numbers; None where that can't be told.
+
+        Another cluster's database of the same name gives its tables numbers of its own; so does a new database that was
+        filled from a dump. Most of the tables that both have must have the same number; one that was made anew may not.
+        """
+        both = [tables[name] == number for name, number in self.tables.items() if name in tables]
+        same = sum(both)
+        if both and not same:
+            return False
+        return True if 2 * same > len(both) or not self.tables else None
 
 
 def kind_of(path: Path) -> CopyKind | None:
@@ -81,22 +101,26 @@ def origin_of(path: Path, *, major: int) -> Origin:
         return Origin(system=_system_of_folder(path))
     if not path.is_dir() and _kind_of_file(path) is CopyKind.BASE_BACKUP:
         return Origin(system=_system_of_tar(path))
-    return Origin(database=_database(path, major))
+    listing = _listing(path, major)
+    found = _DATABASE.search(listing[:HEADER_BYTES_MAX])
+    return Origin(
+        database=found[1].decode(errors="replace") if found else None,
+        tables={name.decode(errors="replace"): int(number) for number, name in _TABLE.findall(listing)},
+    )
 
 
-def _database(path: Path, major: int) -> str | None:
-    """Ask pg_restore for the name in the header of an archive; SQL, packed archives and damaged ones have none."""
+def _listing(path: Path, major: int) -> bytes:
+    """Ask pg_restore for the contents of an archive; SQL, packed archives and damaged ones have none."""
     try:
         program = find_client("pg_restore", at_least_major=major)
         listing = subprocess.run(
             [str(program), "--list", str(path)], capture_output=True, check=False, timeout=LISTING_SECONDS_MAX
         )
     except subprocess.TimeoutExpired:
-        return None
+        return b""
     except OSError as fault:
         raise HostFault(f"pg_restore can't be run: {fault.strerror}") from None
-    found = _DATABASE.search(listing.stdout[:LISTING_BYTES_MAX]) if listing.returncode == 0 else None
-    return found[1].decode(errors="replace") if found else None
+    return listing.stdout[:LISTING_BYTES_MAX] if listing.returncode == 0 else b""
 
 
 def _system_of_folder(path: Path) -> int | None:

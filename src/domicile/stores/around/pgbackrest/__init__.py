@@ -304,15 +304,23 @@ class Repository:
         named = {**found.labels, **({SEGMENTS: found.segments} if found.segments else {})}
         for copy, things in named.items():
             announce(copy, things)
-        # A full backup takes along what stands on it, so the list is read again each time.
-        tried: set[str] = set()
-        while old := [
-            one.label for one in old_backups(self._tool.read().backups, boundary.segment) if one.label not in tried
-        ]:
-            tried.add(old[0])
-            self._tool.expire(old[0], repository, fulls=fulls)
-        if self._old(self._contents(self._tool.read()), boundary).segments:
-            self._tool.expire(None, repository, fulls=fulls)
+        try:
+            # A full backup takes along what stands on it, so the list is read again each time.
+            tried: set[str] = set()
+            while old := [
+                one.label for one in old_backups(self._tool.read().backups, boundary.segment) if one.label not in tried
+            ]:
+                tried.add(old[0])
+                self._tool.expire(old[0], repository, fulls=fulls)
+            if self._old(self._contents(self._tool.read()), boundary).segments:
+                self._tool.expire(None, repository, fulls=fulls)
+        except StoreFault:
+            self._tell_gone(named, boundary, announce)
+            raise
+        self._tell_gone(named, boundary, announce)
+
+    def _tell_gone(self, named: Iterable[str], boundary: Boundary, announce: Announce) -> None:
+        """Tell of the copies of which nothing old is left, as the repository shows it."""
         left = self._old(self._contents(self._tool.read()), boundary)
         for copy in named:
             if left.said_of(copy, boundary) is None:
@@ -339,11 +347,10 @@ class Repository:
         return Outcome(copy=copy, treatment=Treatment.DONE, why=f"{made}, expired by pgBackRest")
 
     def _none_left(self, copy: str, boundary: Boundary) -> Outcome:
-        """Of a copy that holds nothing old now."""
+        """Of a copy that holds nothing old now. Whether we expired it, only the log tells; nobody else's word does."""
         if copy == SEGMENTS:
             why = f"no segment before {boundary.segment} is left"
-            treatment = Treatment.DONE if self._custody.by_engine else Treatment.GONE
-            return Outcome(copy=copy, treatment=treatment, why=why)
+            return Outcome(copy=copy, treatment=Treatment.GONE, why=why)
         return Outcome(copy=copy, treatment=Treatment.OBSERVED, why="nothing in it is from before the erasure")
 
     def _by_hand(self, copy: str, found: _Old) -> str:

@@ -55,6 +55,15 @@ def may_checkpoint(conn: psycopg.Connection) -> bool:
     return is_superuser(conn) or has_role(conn, "pg_checkpoint")
 
 
+def may_rotate_log(conn: psycopg.Connection) -> tuple[str, ...]:
+    """Name what the role lacks to have the logging collector begin other files, and to list them."""
+    functions = ("pg_rotate_logfile()", "pg_current_logfile(text)", "pg_ls_logdir()")
+    missing = [function for function in functions if not may_execute(conn, function)]
+    if not (is_superuser(conn) or has_role(conn, "pg_read_all_settings")):
+        missing.append("pg_read_all_settings")
+    return tuple(missing)
+
+
 def _may_set_wal_recycle(conn: psycopg.Connection) -> bool:
     if is_superuser(conn):
         return True
@@ -160,6 +169,12 @@ def rights(conn: psycopg.Connection, *, datasets: Sequence[TableName] = ()) -> t
             has=superuser or reset is not None,
             needed_for="pg_stat_statements",
             grant_sql=f"GRANT EXECUTE ON FUNCTION {reset or _RESETS[0]} TO {grantee}",
+        ),
+        Right(
+            name="rotate server log",
+            has=not may_rotate_log(conn),
+            needed_for="old log files, where the file says what becomes of them (`server_log`)",
+            grant_sql=f"GRANT EXECUTE ON FUNCTION pg_rotate_logfile() TO {grantee}; GRANT pg_monitor TO {grantee}",
         ),
     )
 
