@@ -7,7 +7,8 @@ domicile.yaml
   journal.db         private record (0600)
   erased.db, .key    keyed commitments to what was erased, and their key (0600); see `domicile restore-guard`
   objects.db         which objects go where, by keyed digests of their keys (0600); gone with the certificate
-  unruled-STORE.txt, left-STORE.txt   keys that the operator has to look at (0600); in no bundle
+  objects-under-way.db   which came home while people write, likewise
+  unruled-STORE.txt, left-, unlike-, removed-   keys that the operator has to look at (0600); in no bundle
   engine.key         signs statements and checkpoints (0600)
   evidence/          the log (public), and predicates too large for an entry
   approvals/         what approvers signed
