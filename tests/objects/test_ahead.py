@@ -193,6 +193,20 @@ def _crashing(monkeypatch: pytest.MonkeyPatch, made: Ahead, number: int, work: C
 
 
 @KEPT
+def test_p1_what_home_wrote_where_a_run_was_killed_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: Versioning
+) -> None:
+    made = _with(tmp_path, kept, b"first")
+    assert _crashing(monkeypatch, made, 2, made.bring)
+    assert [] == made.there
+    made.put(b"written at home", at_home=True)
+    made.put(b"second")
+    assert (Came.DIFFERS, [b"written at home"]) == (made.bring(whole=True), made.there)
+    made.move.at_source.held.clear()
+    assert (Came.DIFFERS, [b"written at home"]) == (made.bring(whole=True), made.there)
+
+
+@KEPT
 def test_p5_killed_anywhere_on_the_way_home_it_is_as_at_the_source_after_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: Versioning
 ) -> None:

@@ -91,7 +91,7 @@ def _copied(ends: Ends, carried: Carried, going: Going, history: Sequence[Object
     """Copy, and note what came; NotEqual is told as a value."""
     home, key = ends.homes[going.home], ends.digest_of(going.key)
     if begun and not home.history(going.key):
-        carried.note(ends.name, going.home, key, Line(), public=going.public)
+        carried.note(ends.name, going.home, key, Line(listing=listing_of(history)), public=going.public)
     try:
         copied = copy_key(ends.source, home, history, digest_key=ends.digest_key)
     except NotEqual:
@@ -142,19 +142,27 @@ def _taken_back(ends: Ends, carried: Carried, going: Going, line: Line) -> Came:
 def take_back(ends: Ends, carried: Carried, going: Going, line: Line) -> bool:
     """Remove at home what was brought there, newest first, if it reads back as such; False, and nothing, otherwise.
 
-    Noted before as begun, so that a run that is killed here goes on: nothing but ours is under the key then.
+    Noted before as begun, so that a run that is killed here goes on. Of what was begun only sizes are known: nothing
+    was under the key before, and nobody lives at home yet who would write there.
     """
     store, key = ends.homes[going.home], going.key
     there = store.history(key)
-    if not line.is_begun and there and not _is_ours(ends, store, there, line):
+    if there and not (_may_be_ours(there, line) if line.is_begun else _is_ours(ends, store, there, line)):
         return False
-    carried.note(ends.name, going.home, ends.digest_of(key), Line(), public=going.public)
+    begun = Line(listing=line.listing if line.is_begun else line.there)
+    carried.note(ends.name, going.home, ends.digest_of(key), begun, public=going.public)
     for version in reversed(there):
         try:
             store.remove(key, version.version_id)
         except Locked:
             return False
     return True
+
+
+def _may_be_ours(there: Sequence[ObjectVersion], line: Line) -> bool:
+    """Whether what home lists is the beginning of what was begun, as far as sizes tell."""
+    begun = [(size, is_marker) for _, size, _, _, is_marker in line.listing]
+    return [(one.size, one.is_delete_marker) for one in there] == begun[: len(there)]
 
 
 def _is_ours(ends: Ends, store: ObjectStore, there: Sequence[ObjectVersion], line: Line) -> bool:

@@ -3,8 +3,8 @@
 The book lists what was frozen; this file is its forerunner. It holds no key of an object, only keyed digests, and of
 each object at each home: what the source listed when it was brought, and which versions that made at home. `settled`
 says which cohort has taken an object home: from then on home is the authority for it, and nothing replaces or removes
-it there.
-A line without versions at home was begun: nothing was there under its key, so what is there now is ours.
+it there. A line without versions at home was begun: nothing was there under its key before, and what may lie there now
+is what its listing tells.
 """
 
 from __future__ import annotations
