@@ -212,7 +212,7 @@ def test_p5_killed_anywhere_on_the_way_home_it_is_as_at_the_source_after_the_nex
 ) -> None:
     """Killed, then changed at the source, then brought again: also where what was killed took back what had changed."""
     for number in range(1, 40):
-        made = _with(tmp_path / str(number), kept, b"first")
+        made = _with(tmp_path / str(number), kept, b"oldest", b"first")
         made.bring()
         if kept is Versioning.ON:
             made.move.at_source.held[KEY].clear()
