@@ -14,7 +14,7 @@ told, at the close (docs/stores.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -47,6 +47,9 @@ from domicile.stores.postgres.session import faults
 from domicile.stores.postgres.source import PostgresSource
 
 GOES: Final = frozenset({"move", "public"})
+PAGE: Final = 1_000
+"""Objects that a store lists at a request. A listing of all is taken where it has fewer pages than there are people."""
+LISTED_MAX: Final = 1_000_000_000
 Breathe = Callable[[], None]
 """Called between two objects, so that whoever calls can do what is due meanwhile."""
 
@@ -67,6 +70,8 @@ class UnderWay:
     _labelled: dict[tuple[str, int], list[tuple[str, Home]]] = field(default_factory=dict, init=False, repr=False)
     _unlike: dict[str, list[tuple[str, str]]] = field(default_factory=dict, init=False, repr=False)
     _undecided: dict[str, int] = field(default_factory=dict, init=False)
+    _listed: dict[str, int] = field(default_factory=dict, init=False)
+    """How many objects each store listed the last time."""
 
     # -- ahead -------------------------------------------------------------------------------------------------------
 
@@ -82,12 +87,13 @@ class UnderWay:
         for ends in self.ends():
             self.carried.refuse_lost(ends.name)
             self._unlike[ends.name] = []
-            undecided, complete = list[tuple[str, str]](), True
+            undecided, complete, listed = list[tuple[str, str]](), True, 0
             with self._sorting(ends, scope) as sorting:
                 for one in sorting.objects(ends.source):
                     if until():
                         complete = False
                         break
+                    listed += 1
                     if one.decision.belongs in UNDECIDED:
                         undecided.append((one.decision.belongs.value, one.history[0].key))
                     for home in one.decision.homes:
@@ -98,6 +104,7 @@ class UnderWay:
                     breathe()
                 for home in ends.homes if complete else ():
                     self._take_back_strays(ends, home, sorting.claims)
+            self._listed[ends.name] = listed if complete else LISTED_MAX
             self._tell(ends, undecided)
 
     def _bring(self, ends: Ends, going: Going, *, whole: bool) -> Came:
@@ -224,14 +231,7 @@ class UnderWay:
     def _named(self, ends: Ends, scope: Scope, number: int) -> Iterator[Going]:
         for key, home, public in self._by_rows(ends, scope, number, self.source.connection, self.source.name):
             yield Going(key=key, history=ends.source.history(key), home=home, public=public)
-        for prefix, rule, text, home in self._prefixes(ends, scope, number):
-            for history in histories(ends.source, prefix):
-                if self._is_of(ends, rule, text, history[0].key):
-                    yield _going(history[0].key, history, home, rule)
-            for history in histories(ends.homes[home], prefix):
-                key = history[0].key
-                if self._is_of(ends, rule, text, key) and not (here := ends.source.history(key)):
-                    yield _going(key, here, home, rule)
+        yield from self._by_patterns(ends, scope, number)
         for key, home in self._labelled.get((ends.name, number), ()):
             yield Going(key=key, history=ends.source.history(key), home=home)
 
@@ -252,23 +252,45 @@ class UnderWay:
                         found.append((key, home, rule.disposition == "public"))
         return found
 
-    def _prefixes(self, ends: Ends, scope: Scope, number: int) -> Iterator[tuple[str, ObjectRule, str, Home]]:
-        """Below which prefixes the objects lie whose keys name a cohort's people, by which rule, whose, and where."""
-        rules = [rule for rule in self.rules(ends.name) if rule.pattern is not None and SUBJECT in rule.pattern]
-        if not rules:
-            return
-        with faults(self.source.name, "read who is in a cohort"):
-            those = list(people_of_cohort(self.source.connection, scope, number))
-        for text, home in those:
-            for rule in rules:
-                before, _, after = str(rule.pattern).partition(SUBJECT)
-                if rule.disposition in GOES and home in ends.homes:
-                    yield before + text + after.partition(ANY)[0], rule, text, home
+    def _by_patterns(self, ends: Ends, scope: Scope, number: int) -> Iterator[Going]:
+        """What keys name a cohort's people: as the source lists it, and what home has and the source has not."""
+        for prefix, rule, those in self._prefixes(ends, scope, number):
+            met: set[bytes] = set()
+            for history in histories(ends.source, prefix):
+                home = self._whose(ends, rule, those, history[0].key)
+                if home is not None:
+                    met.add(ends.digest_of(history[0].key))
+                    yield _going(history[0].key, history, home, rule)
+            for home in sorted(set(those.values())):
+                for key in _keys(ends.homes[home], prefix):
+                    if self._whose(ends, rule, those, key) == home and ends.digest_of(key) not in met:
+                        yield _going(key, ends.source.history(key), home, rule)
 
-    def _is_of(self, ends: Ends, rule: ObjectRule, text: str, key: str) -> bool:
-        """Whether a key names that person by that rule, and no rule about it says another disposition."""
+    def _prefixes(
+        self, ends: Ends, scope: Scope, number: int
+    ) -> Iterator[tuple[str, ObjectRule, Mapping[str, Home]]]:  # fmt: skip
+        """Below which prefixes the objects lie whose keys name a cohort's people: by which rule, and whose."""
+        rules = [rule for rule in self.rules(ends.name) if rule.pattern is not None and SUBJECT in rule.pattern]
+        with faults(self.source.name, "read who is in a cohort"):
+            found = list(people_of_cohort(self.source.connection, scope, number)) if rules else []
+        those = {text: home for text, home in found if home in ends.homes}
+        for rule in rules:
+            before, _, after = str(rule.pattern).partition(SUBJECT)
+            if rule.disposition not in GOES:
+                continue
+            if self._listed.get(ends.name, LISTED_MAX) < len(those) * PAGE:
+                yield before, rule, those
+                continue
+            for text, home in those.items():
+                yield before + text + after.partition(ANY)[0], rule, {text: home}
+
+    def _whose(self, ends: Ends, rule: ObjectRule, those: Mapping[str, Home], key: str) -> Home | None:
+        """The home of whom of them a key names by that rule, unless a rule about it says another disposition."""
         rules = self.rules(ends.name)
-        return any(rules[at] is rule and told == text for at, told in named_by(rules, key)) and _agree(rules, rule, key)
+        if not _agree(rules, rule, key):
+            return None
+        told = (those.get(text or "") for at, text in named_by(rules, key) if rules[at] is rule)
+        return next(told, None)
 
     def _find_labelled(self, ends: Ends, scope: Scope, number: int) -> None:
         """Read the whole listing for what bears a label of a cohort's people, where a rule asks for labels."""
@@ -343,10 +365,15 @@ class UnderWay:
             for key, theirs in self._labelled_in(ends, ends.homes[home], scope, number):
                 if theirs == home:
                     yield key, home, False
-        for prefix, rule, text, home in self._prefixes(ends, scope, number):
-            for history in histories(ends.homes[home], prefix):
-                if self._is_of(ends, rule, text, history[0].key):
-                    yield history[0].key, home, rule.disposition == "public"
+        yield from self._by_patterns_at_home(ends, scope, number)
+
+    def _by_patterns_at_home(self, ends: Ends, scope: Scope, number: int) -> Iterator[tuple[str, Home, bool]]:
+        """What keys at home name a cohort's people."""
+        for prefix, rule, those in self._prefixes(ends, scope, number):
+            for home in sorted(set(those.values())):
+                for key in _keys(ends.homes[home], prefix):
+                    if self._whose(ends, rule, those, key) == home:
+                        yield key, home, rule.disposition == "public"
 
     # -- the close ---------------------------------------------------------------------------------------------------
 
@@ -407,6 +434,11 @@ class UnderWay:
 
 def _going(key: str, history: tuple[Any, ...], home: Home, rule: ObjectRule) -> Going:
     return Going(key=key, history=history, home=home, public=rule.disposition == "public")
+
+
+def _keys(store: ObjectStore, prefix: str) -> Iterator[str]:
+    for history in histories(store, prefix):
+        yield history[0].key
 
 
 def _agree(rules: Sequence[ObjectRule], rule: ObjectRule, key: str) -> bool:
