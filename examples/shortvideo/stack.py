@@ -200,7 +200,7 @@ class Stack:
             if home_schema:
                 for location in locations[1:]:
                     _open_home(location, dsns)
-            _write_variables(state / "service.env", dsns)
+            _write_variables(state / "service.env", dsns, buckets[SOURCE])
             web = _web(state, dsns, buckets, words["token"], port)
             ending.callback(_each, Web.stop, web.values())
             web["directory"].start()  # first: the others ask it
@@ -330,13 +330,16 @@ def _uvicorn(factory: str, port: int) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _write_variables(path: Path, dsns: Mapping[str, str]) -> None:
+def _write_variables(path: Path, dsns: Mapping[str, str], bucket: Bucket) -> None:
     """Write what `domicile` and `python -m shortvideo.residence` read from the environment, for a shell."""
     homes = {location: dsn for location, dsn in dsns.items() if location != SOURCE}
     variables = {
         SOURCE_VARIABLE: dsns[SOURCE],
         **{f"SERVICE_{location.upper()}_DSN": dsn for location, dsn in homes.items()},
         "SV_COMMONS_DSN": dsns[SOURCE],
+        "SERVICE_S3_ENDPOINT": bucket.endpoint,
+        "SERVICE_S3_KEY": bucket.key,
+        "SERVICE_S3_SECRET": bucket.secret,
     }
     path.touch(mode=0o600)
     lines = (f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())

@@ -209,6 +209,11 @@ class Clearing:
         try:
             self.objects.refuse_other(clearance)
         except NoClearance:
+            if self.living is not None:  # there is no other close after a clearance
+                raise NoClearance(
+                    "the book of objects (`objects.db` in the run's folder) is not what was cleared; nothing of them "
+                    "is erased. Put it back from a copy of this run, then `domicile apply --yes`"
+                ) from None
             if self.record.last(ErasurePredicate) is None:
                 self.record.forget_equality()
             raise

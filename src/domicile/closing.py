@@ -1,6 +1,7 @@
 """The close of a live move: everybody is at home, and both sides are compared as of one moment of each home.
 
-    nobody comes any more → everybody home → each home's moment held, brought back → freeze → compare → restore
+    nobody comes any more → everybody home → objects frozen, compared
+      → each home's moment held, brought back → freeze → compare → restore
 
 It is what the fence is for a move all at once: a clearance rests on the equality that is made here (P1, P2). Homes
 live on meanwhile; what changes there later stands in their key-logs, and the erasure leaves it out of the comparison.
@@ -79,6 +80,7 @@ class Closing:
             self.source.let_nobody_come()
             standing.people.await_writers(self.host.monotonic_s() + WRITERS_S_MAX)
             self.moving.everybody(standing)
+            self.moving.close_objects(standing)
             for store in self.homes.values():
                 store.forget_manifest(scope)
             self._close(scope, standing)
@@ -105,6 +107,7 @@ class Closing:
             refuse_open_fence(self.source)
             moments = {home: Moment(view=moment.view) for home, moment in held.items()}
             equality = self.clearing.read_both(self.source, moments, scope, leaving)
+            equality = self.clearing.objects.paired(equality)
             sha256 = self._state(manifest, equality)
             self._refuse_unequal(equality)
             for home, moment in held.items():
@@ -115,7 +118,7 @@ class Closing:
         for found in equality.differences[:DIFFERENCES_TOLD]:
             self.record.listener(Noted(text=f"{found.kind} {found.dataset} at {found.home}: {', '.join(found.key)}"))
         try:
-            cutover.refuse_unequal(equality)
+            cutover.refuse_unequal(equality, of_objects=(self.moving.objects.told() if self.moving.objects else ""))
         except NotEqual as fault:
             found_ones = str(fault).split(": `domicile verify`", maxsplit=1)[0]
             raise NotEqual(
@@ -129,7 +132,9 @@ class Closing:
         fence = Fence(position=equality.position, fenced_at=now, subjects=manifest.subjects, wait_ms=0)
         *_, recorded = self.record.state_all(
             [
-                stating.freeze_statement(plan, manifest, position=equality.position, frozen_at=now),
+                stating.freeze_statement(
+                    plan, self.clearing.objects.joined(manifest), position=equality.position, frozen_at=now
+                ),
                 stating.cutover_statement(plan, fence),
                 stating.equality_statement(plan, equality),
             ]
@@ -146,6 +151,7 @@ class Closing:
             raise Refused("an erasure was cleared: home is the only authority from then on, and there is no way back")
         self.record.forget_equality()
         self.source.unfreeze()
+        self.clearing.objects.reopen()
         self.record.journal.put("closing", value=False, kind=bool)
 
     @property

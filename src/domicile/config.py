@@ -410,11 +410,6 @@ def _wrong_homes(config: Config) -> Iterator[str]:
 def _wrong_objects(config: Config) -> Iterator[str]:
     """What is wrong with object stores: one at each home for each that data leaves, and rules of datasets that are."""
     sources = config.object_stores
-    if sources and config.cutover is not None:
-        yield (
-            f"stores.{next(iter(sources))}: objects can't be moved while people write yet; leave `cutover` out, or the "
-            "store, and move its objects by another programme"
-        )
     for name, store in sources.items():
         yield from _wrong_object_store(config, name, store)
     for name, other in config.stores.items():

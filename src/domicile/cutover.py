@@ -14,9 +14,14 @@ from domicile.errors import NoClearance, NotEqual, Waiting
 from domicile.model import Form, Home, SliceId
 from domicile.proof import Clearance, Equality, Measure, Restore
 
+OF_OBJECTS = "of objects `domicile apply` brings again what is missing, and tells what is other"
 
-def refuse_unequal(equality: Equality) -> None:
-    """Raise NotEqual, naming slices and counts (never keys), unless the equality clears."""
+
+def refuse_unequal(equality: Equality, *, of_objects: str = OF_OBJECTS) -> None:
+    """Raise NotEqual, naming slices and counts (never keys), unless the equality clears.
+
+    `of_objects` is what there is to say where a slice of objects differs.
+    """
     if equality.clears:
         return
     slices = [pair.slice.id for pair in equality.private if not pair.equal]
@@ -27,7 +32,7 @@ def refuse_unequal(equality: Equality) -> None:
     if strays:
         parts.append(f"home holds rows that nothing sends there ({', '.join(strays[:3])}…)")
     if any(pair.slice.form is Form.OBJECTS for pair in equality.private if not pair.equal):
-        parts.append("of objects `domicile apply` brings again what is missing, and tells what is other")
+        parts.append(of_objects)
     raise NotEqual(f"{'; '.join(parts)}: `domicile verify` names the keys, `domicile verify --repair` mends them")
 
 

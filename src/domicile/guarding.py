@@ -100,8 +100,10 @@ def _look(record: Record, connection: psycopg.Connection[Any], commitments: Comm
 def keep_or_forget(record: Record, objects: Objects, *, is_final: bool) -> None:
     """Keep the objects' book as long as a restore can be looked after, or somebody comes back for a copy."""
     record.journal.put("final", value=is_final, kind=bool)
-    if is_final and not has_key(record.commitments):
-        objects.forget()
+    if is_final:
+        objects.forget_under_way()
+        if not has_key(record.commitments):
+            objects.forget()
 
 
 def destroy(workspace: Workspace) -> None:

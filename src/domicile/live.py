@@ -21,6 +21,7 @@ from domicile.events import Noted
 from domicile.host import Host
 from domicile.model import Home, Manifest, Scope, Slice
 from domicile.moving import Moving
+from domicile.objects import refuse_unfit
 from domicile.plan.document import Plan
 from domicile.predicates import ApprovalRule, ClearancePredicate
 from domicile.proof import Copy, Fence
@@ -79,7 +80,11 @@ class Live:
                 canaries=self.rule.canaries, grow=self.rule.grow, wait_s_max=self.rule.wait_s_max,
                 nice_ratio=self.rule.nice_ratio,
             )  # fmt: skip
-            self._moving = Moving(record=self.record, source=self.source, homes=self.homes, rule=rule, host=self.host)
+            objects = self.clearing.objects
+            self._moving = Moving(
+                record=self.record, source=self.source, homes=self.homes, rule=rule, host=self.host,
+                objects=objects.under_way(self.record.listener) if objects else None,
+            )  # fmt: skip
         return self._moving
 
     @property
@@ -143,6 +148,8 @@ class Live:
         if self._is_brought:
             return standing
         self._keep_fence()
+        if self.moving.objects is not None:
+            self.moving.objects.begin(refuse_unfit=refuse_unfit)
         with self.record.timed("draft") as words:
             try:
                 manifest = self.source.draft(scope)

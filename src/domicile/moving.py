@@ -1,6 +1,6 @@
 """The move while people write: begin, copy, follow, and cut over cohort by cohort, with a way back.
 
-    begin → copy → follow ⇄ cut over (fence → writers end → drain → compare → flip)
+    begin → copy → follow ⇄ cut over (objects → fence → writers end → drain → compare → objects → flip)
                           ⇅
                        roll back
 
@@ -23,11 +23,13 @@ from domicile.errors import DomicileError, NotEqual, Refused, Unreachable
 from domicile.events import Advanced, Noted
 from domicile.host import Host
 from domicile.model import Home, Manifest, Scope, State
+from domicile.objects.underway import UnderWay
 from domicile.record import Record
 from domicile.rules import Pause
 from domicile.stores.feed import Changefeed
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live.follower import Follower, Stepped
+from domicile.stores.postgres.live.people import People
 from domicile.stores.postgres.live.standing import Standing
 from domicile.stores.postgres.source import PostgresSource
 from domicile.transfer import copy
@@ -37,6 +39,8 @@ STEPS_MAX = 100_000
 LATE_COHORTS_MAX = 50
 """How many cohorts of newcomers are taken home in one go: who comes after them goes with the next run, or the close."""
 PAUSE_S = 0.2
+BREATHING_S = 1.0
+"""How long rows wait, at most, while objects are brought; one object is brought whole."""
 LAG_POINTS_MAX = 2_000
 CATCH_UP_KEYS = 2_000
 COHORTS = tuple[Cohort, ...]
@@ -54,8 +58,11 @@ class Moving:
     host: Host
     back: bool = True
     """Whether what changes at home is brought back; not from the close on."""
+    objects: UnderWay | None = None
+    """The objects of the same people, where the file names stores of them."""
     _follower: Follower | None = field(default=None, init=False)
     _last_step_s: float = field(default=0.0, init=False)
+    _breathed_s: float = field(default=0.0, init=False)
 
     def close(self) -> None:
         """Give sessions back."""
@@ -102,7 +109,32 @@ class Moving:
                 nice.rest()
             self.source.limit_sequences(shares=shares)
             words[0] = f"{rows} rows at home"
+        self.bring_objects(standing)
         return rows
+
+    def bring_objects(self, standing: Standing, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Bring objects home ahead of their people; rows are followed meanwhile."""
+        if self.objects is not None:
+            with self.record.timed("objects", unit="versions"):
+                self.objects.bring_all(standing.scope, self._breathing(standing), until=until)
+
+    def close_objects(self, standing: Standing) -> None:
+        """Freeze the objects of everybody who is at home, and read them at both ends."""
+        if self.objects is not None:
+            with self.record.timed("objects", unit="versions") as words:
+                self.objects.close(standing.scope, self._breathing(standing))
+                words[0] = "frozen, and read at both ends"
+
+    def _breathing(self, standing: Standing) -> Callable[[], None]:
+        """What is called between two objects: a step, where the last is some time ago."""
+        follower = self.follower(standing)
+
+        def breathe() -> None:
+            if self.host.monotonic_s() - self._breathed_s > BREATHING_S:
+                self.step(follower)
+                self._breathed_s = self.host.monotonic_s()
+
+        return breathe
 
     def _nice(self) -> Nice:
         return Nice(self.rule.nice_ratio, self.host)
@@ -155,6 +187,7 @@ class Moving:
     def follow(self, standing: Standing, *, until: Callable[[], bool]) -> None:
         """Keep homes up to the source while somebody decides; `until` is asked between the steps."""
         follower, nice = self.follower(standing), self._nice()
+        self.bring_objects(standing, until=until)
         while not until():
             done = self.step(follower)
             nice.rest()
@@ -188,6 +221,7 @@ class Moving:
         if number is None:
             raise Refused("everybody is at home" if not keys else "none of these people is waiting to go home")
         follower = self.follower(standing)
+        self._bring_objects_of(standing, number)
         why = ""
         for tried in range(1, TRIES_MAX + 1):
             cohort = self._try(standing, follower, number, tried)
@@ -201,6 +235,17 @@ class Moving:
         raise Unreachable(
             f"cohort {number}: let go {TRIES_MAX} times, nobody of it is fenced now. The last time: {why}; try again"
         )
+
+    def _bring_objects_of(self, standing: Standing, number: int) -> None:
+        """Bring the objects of a cohort's people before it is fenced; where they are too many, it is no cohort."""
+        if self.objects is None:
+            return
+        breathe = self._breathing(standing)
+        try:
+            self.objects.bring_cohort(standing.scope, number, breathe, wait_s_max=self.rule.wait_s_max)
+        except Refused:
+            standing.people.dissolve(number)
+            raise
 
     def _try(self, standing: Standing, follower: Follower, number: int, tried: int) -> Cohort:
         """Fence, wait for writers, drain, compare, flip; let go when the time is over or something differs."""
@@ -218,14 +263,16 @@ class Moving:
         try:
             awaited = people.await_writers(deadline)
             position, why = self._drain(follower, number, deadline, steps)
+            if self.objects is not None and not why:
+                self.objects.look(standing.scope, number, deadline)
         except Unreachable as fault:
             why = str(fault)
         except BaseException:
             with suppress(DomicileError):  # cut off here, the next run does it
-                people.move(number, "moving")
+                self._let_go(people, number)
             raise
         if why:
-            people.move(number, "moving")
+            self._let_go(people, number)
         cohort = Cohort(
             number=number, way=Way.RELEASED if why else Way.HOME, subjects=people.of(number), fenced_at=fenced_at,
             position=position, wait_ms=self._since(began_s), awaited_ms=awaited,
@@ -238,6 +285,11 @@ class Moving:
         for done in steps:  # not before: who is fenced waits for no note
             self._note(done)
         return cohort
+
+    def _let_go(self, people: People, number: int) -> None:
+        people.move(number, "moving")
+        if self.objects is not None:
+            self.objects.unsettle(number)
 
     def _since(self, began_s: float) -> int:
         return round((self.host.monotonic_s() - began_s) * 1000)
@@ -253,6 +305,8 @@ class Moving:
             went = people.states_of(cohort.number) == {State.HOME if cohort.way is Way.HOME else State.MOVING}
             if went and cohort.way is Way.SOURCE:
                 people.dissolve(cohort.number)
+                if self.objects is not None:
+                    self.objects.unsettle(cohort.number)
             if went:
                 self._keep(cohort)
         self.record.journal.put("flipping", (), COHORTS)
@@ -284,6 +338,7 @@ class Moving:
         for home in follower.homes:
             if follower.is_lived_in(home):
                 follower.step_back(home)
+        objects = 0 if self.objects is None else self.objects.bring_back(standing.scope, number, fenced=False)
         began_s, fenced_at = self.host.monotonic_s(), self.record.now()
         people.fence_at_home(number)
         rows = 0
@@ -295,6 +350,8 @@ class Moving:
                     with follower.in_haste(self.rule.wait_s_max):
                         done = follower.step_back(home)
                     complete, rows = done.complete, rows + done.rows + done.gone
+            if self.objects is not None:
+                objects += self.objects.bring_back(standing.scope, number, fenced=True)
         except BaseException:
             with suppress(DomicileError):  # cut off here, the next run does it
                 people.unfence_at_home(number)
@@ -307,6 +364,9 @@ class Moving:
         people.flip_back(number)
         cohort = replace(cohort, wait_ms=self._since(began_s))
         people.dissolve(number)
+        if self.objects is not None:
+            self.objects.unsettle(number)
+            self.record.listener(Noted(text=f"cohort {number}: {objects} objects were brought back"))
         self._keep(cohort)
         self._state()
         return cohort

@@ -7,7 +7,8 @@ domicile.yaml
   journal.db         private record (0600)
   erased.db, .key    keyed commitments to what was erased, and their key (0600); see `domicile restore-guard`
   objects.db         which objects go where, by keyed digests of their keys (0600); gone with that key
-  unruled-STORE.txt, left-STORE.txt   keys that the operator has to look at (0600); in no bundle
+  objects-under-way.db   which came home while people write (0600); gone with the certificate
+  unruled-STORE.txt, left-, unlike-, removed-   keys that the operator has to look at (0600); in no bundle
   engine.key         signs statements and checkpoints (0600)
   evidence/          the log (public), and predicates too large for an entry
   approvals/         what approvers signed
@@ -47,6 +48,7 @@ class Workspace:
         self.key = self.folder / "engine.key"
         self.commitments = self.folder / "erased.db"
         self.objects = self.folder / "objects.db"
+        self.objects_under_way = self.folder / "objects-under-way.db"
         self.evidence = self.folder / "evidence"
         self.approvals = self.folder / "approvals"
         self.seals = self.folder / "seals"

@@ -40,7 +40,14 @@ def test_every_copy_but_those_that_nobody_can_look_at_is_erased_and_verified(sho
     assert found is not None
     unknown = set(re.findall(r"^ (service/\S+) +\? unknown ", screen, re.MULTILINE))
     assert UNKNOWN <= unknown <= UNKNOWN | PERHAPS
-    assert int(found[2]) - len(unknown) == int(found[1]), screen[found.start() :]
+    assert re.search(r"^ files/store-files +~ erased-unverified ", screen, re.MULTILINE)
+    assert int(found[2]) - len(unknown) - 1 == int(found[1]), screen[found.start() :]
+
+
+@pytest.mark.slow
+def test_p3_files_of_drafts_go_home_with_their_people(shown: tuple[Path, str]) -> None:
+    _, screen = shown
+    assert re.search(r" [1-9]\d* versions of objects removed at the source", screen)
 
 
 @pytest.mark.slow

@@ -239,7 +239,8 @@ def test_every_seeded_video_plays_and_nothing_else_changes(
         rows = connection.execute(
             "SELECT id, object_key, thumb_key, duration_s::float FROM app.videos ORDER BY id"
         ).fetchall()
-        drafts = connection.execute("SELECT object_key FROM app.drafts WHERE author_id <= 50 ORDER BY 1").fetchall()
+        those = "SELECT object_key FROM app.drafts WHERE author_id <= 50 OR id <= 30 ORDER BY 1"
+        drafts = connection.execute(those).fetchall()
     assert sorted(key for (key,) in drafts) == list(bucket.keys("u/"))
     seconds = [measure(path)[0] for path in made]
     for number, video, poster, duration_s in rows:

@@ -34,14 +34,14 @@ def _of(*homes: Home, rule: int = ROWS, stays: bool = False) -> Claim:
 @pytest.mark.parametrize(
     ("claims", "told", "wanted"),
     [
-        ([], {}, Decision(belongs=Belongs.STAYS)),
+        ([], {}, Decision(belongs=Belongs.STAYS, nobodys=True)),
         ([_of(CA)], {}, Decision(belongs=Belongs.MOVES, homes=(CA,), leaves=True)),
         ([_of(US, CA)], {}, Decision(belongs=Belongs.MOVES, homes=(CA, US), leaves=True)),
         ([_of(CA, stays=True)], {}, Decision(belongs=Belongs.MOVES, homes=(CA,), leaves=False)),
         ([STAYER], {}, Decision(belongs=Belongs.STAYS)),
         ([], {KEYS: _of(CA, rule=KEYS)}, Decision(belongs=Belongs.MOVES, homes=(CA,), leaves=True)),
         ([STAYER], {KEYS: _of(CA, rule=KEYS)}, Decision(belongs=Belongs.MOVES, homes=(CA,), leaves=False)),
-        ([], {KEYS: None}, Decision(belongs=Belongs.OWNERLESS)),
+        ([], {KEYS: None}, Decision(belongs=Belongs.OWNERLESS, nobodys=True)),
         ([_of(CA)], {KEYS: None}, Decision(belongs=Belongs.OWNERLESS)),
         ([_of(CA), STAYER], {KEYS: None}, Decision(belongs=Belongs.MOVES, homes=(CA,), leaves=False)),
         ([STAYER], {KEYS: None}, Decision(belongs=Belongs.STAYS)),
@@ -58,12 +58,12 @@ def test_p1_what_somebody_who_stays_has_never_leaves(
 
 
 def test_p4_without_a_rule_for_the_rest_what_no_rule_is_about_is_unruled() -> None:
-    assert Decision(belongs=Belongs.UNRULED) == decide(RULES[:-1], [], {}, (CA, US))
+    assert Decision(belongs=Belongs.UNRULED, nobodys=True) == decide(RULES[:-1], [], {}, (CA, US))
 
 
 def test_what_names_nobody_stays_only_where_the_rule_says_so() -> None:
     rules = (ObjectRule(pattern="u/{subject}/*", disposition="move", ownerless="stay"),)
-    assert Decision(belongs=Belongs.STAYS) == decide(rules, [], {0: None}, (CA,))
+    assert Decision(belongs=Belongs.STAYS, nobodys=True) == decide(rules, [], {0: None}, (CA,))
 
 
 def test_p4_nobody_is_not_somebody_who_stays_so_what_names_a_mover_too_stays_only_where_the_rule_says_so() -> None:

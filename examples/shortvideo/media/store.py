@@ -55,14 +55,17 @@ class Bucket:
     key: str = field(repr=False)
     secret: str = field(repr=False)
 
-    def make(self) -> None:
-        """Create the bucket where there is none."""
+    def make(self, *, keeps_versions: bool = False) -> None:
+        """Create the bucket where there is none; have it keep what is replaced or deleted."""
         taken = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
         try:
             self._client().create_bucket(Bucket=self.name)
         except ClientError as fault:
             if _code(fault) not in taken:
                 raise
+        if keeps_versions:
+            kept = {"Status": "Enabled"}
+            self._client().put_bucket_versioning(Bucket=self.name, VersioningConfiguration=kept)
 
     def put(self, key: str, data: bytes | Path, content_type: str) -> None:
         """Keep the bytes, or the file's, under `key`; what was there is replaced."""
@@ -140,9 +143,9 @@ class ObjectServer:
         raise NoStore(f"the object store ended {START_TRIES_MAX} times as it started; see {folder / 'weed.log'}")
 
     def bucket(self, name: str) -> Bucket:
-        """Return a bucket of this store, made where there is none."""
+        """Return a bucket of this store, which keeps versions; made where there is none."""
         bucket = Bucket(endpoint=self.endpoint, name=name, key=self.key, secret=self.secret)
-        bucket.make()
+        bucket.make(keeps_versions=True)
         return bucket
 
     def _answers(self, process: subprocess.Popen[bytes]) -> bool:

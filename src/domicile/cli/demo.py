@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -42,6 +42,7 @@ NICE: Final = 2.0
 """The service, its traffic and the engine share one machine here."""
 SETTLE_S: Final = 4.0
 """Sessions and caches are cold when people come; that is no measure of anything."""
+FILES: Final = ("SERVICE_S3_ENDPOINT", "SERVICE_S3_KEY", "SERVICE_S3_SECRET")
 WATCHED_S: Final = 12.0
 """So long people are watched before anything begins, and again when all is over."""
 
@@ -73,8 +74,11 @@ def demo(
     )
     with serving(folder, users=users, canaries=words) as stack:
         screen.say(f"   {stack.url} is up; {people} people come, {rate:.0f} requests a second")
-        _programme(folder, words, host, around=_around(*stack.backups), cutover=_cutover(stack.dsns["sg"], nice))
+        around = _around(*stack.backups) + _objects({place: bucket.name for place, bucket in stack.buckets.items()})
+        _programme(folder, words, host, around=around, cutover=_cutover(stack.dsns["sg"], nice))
+        files = stack.buckets["sg"]
         environment = {variable: stack.dsns[location] for location, variable in LOCATIONS.items()}
+        environment |= dict(zip(FILES, (files.endpoint, files.key, files.secret), strict=True))
         with _opened(folder, Host(environment=environment), screen) as run:
             with in_use(stack, folder, people=people, rate=rate) as seen:
                 host.pause(SETTLE_S)
@@ -122,6 +126,22 @@ def _around(archive: Path, dumps: Path) -> str:
         f"  {name}: {{kind: {kind}, location: sg, of: service, path: {path}, removed_by: engine}}\n"
         for name, (kind, path) in lines.items()
     )
+
+
+def _objects(buckets: Mapping[str, str]) -> str:
+    """The buckets: people's drafts lie in that of their home; what is published is served from the source's."""
+    where = "endpoint: env:{}, key_id: env:{}, secret: env:{}".format(*FILES)
+    lines = [f"  files: {{kind: s3, location: sg, bucket: {buckets['sg']}, {where}, objects: ["]
+    lines += [
+        '    {pattern: "u/{subject}/*", disposition: move},',
+        '    {disposition: none, reason: "published: everybody sees it, and it is served from here"}]}',
+        *(
+            f"  files-{place}: {{kind: s3, location: {place}, bucket: {name}, {where}, home_of: files}}"
+            for place, name in buckets.items()
+            if place != "sg"
+        ),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _programme(folder: Path, canaries: tuple[str, ...], host: Host, *, around: str = "", cutover: str = "") -> None:

@@ -8,6 +8,8 @@
 | verify   | both ends read; slices of the same equality as the rows', so that the same approvals are asked for     |
 | erase    | after the rows: each compared again, then removed version by version                                  |
 | sweep    | listed and searched again, one verdict a copy; then the book is gone                                  |
+
+While people write, `underway` takes the place of transfer and verify, and freezes as the move is closed.
 """
 
 from __future__ import annotations
@@ -23,21 +25,24 @@ from typing import Any
 import psycopg
 
 from domicile import sweep
-from domicile.belongings import FolderRule, ObjectRule
+from domicile.belongings import FolderRule
 from domicile.config import Config
 from domicile.errors import NoClearance, Refused, Waiting
 from domicile.events import Listener
 from domicile.host import Host
-from domicile.model import DatasetId, DatasetScope, Digest, Finding, Home, Manifest, Scope, Slice, SliceId
+from domicile.model import DatasetId, Digest, Finding, Home, Manifest, Scope, Slice, SliceId
 from domicile.objects import horizon, moving, surveying
 from domicile.objects.book import Book, Standing
+from domicile.objects.carried import Carried
 from domicile.objects.claims import Claims, sqlite_faults
 from domicile.objects.erasing import erase_objects, erase_uploads, free_objects
 from domicile.objects.listing import Sorting, labelled_by, named_by
 from domicile.objects.moving import Ends
+from domicile.objects.naming import dataset_naming, tells_people
 from domicile.objects.opening import open_store, prefix_of
 from domicile.objects.surveying import Surveyed
 from domicile.objects.telling import tell_keys
+from domicile.objects.underway import UnderWay
 from domicile.plan.document import Beside
 from domicile.proof import Clearance, Copy, Equality, Erased, Measure, Pair
 from domicile.seen import Seen, named
@@ -50,8 +55,6 @@ from domicile.stores.postgres.source import PostgresSource
 from domicile.workspace import Workspace
 
 KEPT = (Versioning.ON, Versioning.SUSPENDED)
-TEXTS = "S"
-"""PostgreSQL's category of types that are texts."""
 
 
 class Objects:
@@ -75,6 +78,7 @@ class Objects:
         self._base = workspace.base
         self._folder = workspace.folder
         self._book = Book(workspace.objects)
+        self._carried = Carried(workspace.objects_under_way)
         self._sortings: dict[str, tuple[Sorting, int]] = {}
         self._surveyed: dict[str, Surveyed] = {}
 
@@ -86,13 +90,32 @@ class Objects:
         for name in tuple(self._sortings):
             self._drop(name)
         self._book.close()
+        self._carried.close()
 
     def forget(self) -> None:
-        """Remove the book: the run is over, or given up."""
+        """Remove the book, and what is known of a move under way: the run is over, or given up."""
+        self._book.forget()
+        self.forget_under_way()
+
+    def forget_under_way(self) -> None:
+        """Remove what is known of a move under way: it came to its end."""
+        self._carried.forget()
+
+    def reopen(self) -> None:
+        """Take the freeze back: nothing is erased, and homes live on."""
         self._book.forget()
 
+    def under_way(self, listener: Listener) -> UnderWay:
+        """The same stores for a move while people write."""
+        return UnderWay(
+            ends=lambda: self.ends, rules=lambda name: self._config.object_stores[name].objects, source=self._source,
+            homes=dict(self._homes), carried=self._carried, folder=self._folder, host=self._host, listener=listener,
+            key=self._key,
+        )  # fmt: skip
+
     @cached_property
-    def _ends(self) -> tuple[Ends, ...]:
+    def ends(self) -> tuple[Ends, ...]:
+        """The stores that data leaves, opened, each with those of its homes."""
         return tuple(self._opened(name) for name in self._config.object_stores)
 
     def _opened(self, name: str) -> Ends:
@@ -123,8 +146,8 @@ class Objects:
         """What reads whose the objects are while the survey's closure stands in a schema; `count` lists them then."""
 
         def look(connection: psycopg.Connection[Any], schema: str) -> None:
-            for ends in self._ends:
-                self._refuse_unfit(ends)
+            for ends in self.ends:
+                refuse_unfit(ends)
                 self._drop(ends.name)
                 self._sortings[ends.name] = self._sorting(ends, scope, connection, schema)
 
@@ -132,7 +155,7 @@ class Objects:
 
     def count(self) -> None:
         """Count what each store lists; no transaction of the source is open meanwhile."""
-        for ends in self._ends:
+        for ends in self.ends:
             sorting, elsewhere = self._sortings[ends.name]
             with sqlite_faults():
                 found = surveying.survey(ends.source, sorting, may_lock=ends.may_lock)
@@ -145,19 +168,6 @@ class Objects:
         if sorting is not None:
             sorting.claims.close()
 
-    def _refuse_unfit(self, ends: Ends) -> None:
-        """Raise Refused where home can't keep what the source does, before anything is done."""
-        if ends.source.versioning() not in KEPT:
-            for store in ends.homes.values():
-                store.versioning()
-            return
-        for home, store in ends.homes.items():
-            if store.versioning() is not Versioning.ON:
-                raise Refused(
-                    f"store {store.name}: {ends.name} keeps versions, and {home} would keep the newest only; turn "
-                    "versioning on there, or take a store that has it"
-                )
-
     def _sorting(
         self, ends: Ends, scope: Scope, connection: psycopg.Connection[Any], schema: str
     ) -> tuple[Sorting, int]:
@@ -168,10 +178,10 @@ class Objects:
             with faults(self._source.name, "read which rows name objects"), sqlite_faults():
                 for number, rule in enumerate(rules):
                     if rule.of is not None and rule.column is not None:
-                        dataset = _naming(scope, rule, where=f"stores.{ends.name}.objects.{number}")
+                        dataset = dataset_naming(scope, rule, where=f"stores.{ends.name}.objects.{number}")
                         rows = rows_naming(connection, dataset, rule.column, schema)
                         elsewhere += claims.add(number, rule, rows)
-                if _tells_people(rules):
+                if tells_people(rules):
                     claims.add_people(people(connection, scope, schema))
         except BaseException:
             claims.close()
@@ -194,13 +204,13 @@ class Objects:
 
     def outside(self) -> Iterator[Finding]:
         """What stays unproven, and what is blocked."""
-        for ends in self._ends:
+        for ends in self.ends:
             found = self._surveyed.get(ends.name) or Surveyed(store=ends.name)
             yield from surveying.outside(ends.source, found)
 
     def inventory(self) -> Iterator[Copy]:
         """List the copies as the plan names them."""
-        for ends in self._ends:
+        for ends in self.ends:
             location = self._config.stores[ends.name].location
             for copy in horizon.copies_of(ends.source, bucket=ends.is_bucket):
                 yield Copy(
@@ -215,12 +225,12 @@ class Objects:
 
         Where the log has `begun`, they were listed; BadFile where the book doesn't know of it.
         """
-        for ends in self._ends:
+        for ends in self.ends:
             if begun:
                 self._book.refuse_lost(ends.name)
             if self._book.is_frozen(ends.name):
                 continue
-            self._refuse_unfit(ends)
+            refuse_unfit(ends)
             moving.refuse_same(ends, self._host.entropy(16).hex())
             sorting, _ = self._sorting(ends, scope, self._source.connection, STAGING)
             with sorting.claims, sqlite_faults():
@@ -228,7 +238,7 @@ class Objects:
 
     def _known(self) -> Iterator[Ends]:
         """The stores, each with its objects in the book."""
-        for ends in self._ends:
+        for ends in self.ends:
             self._book.refuse_lost(ends.name)
             yield ends
 
@@ -261,6 +271,11 @@ class Objects:
             if not self._began(ends):
                 moving.compare_ends(ends, pinned=pinned, listener=listener)
                 pairs.extend(moving.pairs_of(ends))
+        return replace(equality, pairs=(*equality.pairs, *pairs))
+
+    def paired(self, equality: Equality) -> Equality:
+        """The equality with the slices of objects that leave, as the close of a move under way read them."""
+        pairs = [pair for ends in self._known() for pair in moving.pairs_of(ends) if pair.slice.leaves]
         return replace(equality, pairs=(*equality.pairs, *pairs))
 
     def _began(self, ends: Ends) -> bool:
@@ -363,7 +378,7 @@ class Objects:
         """What says of a key that nobody froze whether it names a mover; asked of the homes, where these live now."""
         rules = self._config.object_stores[ends.name].objects
         with Claims(digest_key=self._key) as claims, sqlite_faults():
-            if _tells_people(rules):
+            if tells_people(rules):
                 for home, store in self._homes.items():
                     with faults(store.name, "read who moved here"):
                         claims.add_people(people_at(store.connection, scope, home))
@@ -388,18 +403,15 @@ def _refuse_nested(config: Config, source: str, homes: Sequence[str]) -> None:
             raise Refused(f"stores {source} and {name} lie in one another; give home a folder of its own")
 
 
-def _naming(scope: Scope, rule: ObjectRule, *, where: str) -> DatasetScope:
-    """The dataset whose rows name objects; raise Refused where it has no such column, or no owner for what moves."""
-    dataset = next((one for one in scope.datasets if one.id == rule.of), None)
-    if dataset is None:
-        raise Refused(f"{where}.of: {rule.of} is derived or has no rows of its own; name the dataset it comes from")
-    column = next((one for one in dataset.columns if one.name == rule.column), None)
-    if column is None or column.category != TEXTS:
-        raise Refused(f"{where}.column: {rule.of} has no column {rule.column} that is a text; name one that holds keys")
-    if rule.disposition == "move" and not dataset.owned:
-        raise Refused(f"{where}.of: rows of {rule.of} are nobody's; give it a path, or the rule another disposition")
-    return dataset
-
-
-def _tells_people(rules: Sequence[ObjectRule]) -> bool:
-    return any(rule.tells_person for rule in rules)
+def refuse_unfit(ends: Ends) -> None:
+    """Raise Refused where home can't keep what the source does, before anything is done."""
+    if ends.source.versioning() not in KEPT:
+        for store in ends.homes.values():
+            store.versioning()
+        return
+    for home, store in ends.homes.items():
+        if store.versioning() is not Versioning.ON:
+            raise Refused(
+                f"store {store.name}: {ends.name} keeps versions, and {home} would keep the newest only; turn "
+                "versioning on there, or take a store that has it"
+            )

@@ -39,12 +39,16 @@ UNDECIDED = (Belongs.UNRULED, Belongs.CONTRADICTED, Belongs.OWNERLESS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What becomes of one object; `homes` in the programme's order. `orphan`: it goes, and stays as it names nobody."""
+    """What becomes of one object; `homes` in the programme's order. `orphan`: it goes, and stays as it names nobody.
+
+    `nobodys`: no rule that tells of people is about it, or it leads to nobody.
+    """
 
     belongs: Belongs
     homes: tuple[Home, ...] = ()
     leaves: bool = False
     orphan: bool = False
+    nobodys: bool = False
 
 
 def decide(
@@ -53,7 +57,7 @@ def decide(
     """Decide by the claims of rows and by what the key tells, by the rule's number: None where it leads to nobody."""
     about = {claim.rule for claim in claims} | told.keys()
     if not about:  # 1
-        return Decision(belongs=Belongs.STAYS if rest_of(rules) else Belongs.UNRULED)
+        return Decision(belongs=Belongs.STAYS if rest_of(rules) else Belongs.UNRULED, nobodys=True)
     dispositions = {rules[number].disposition for number in about}
     if len(dispositions) > 1:  # 2
         return Decision(belongs=Belongs.CONTRADICTED)
@@ -65,7 +69,7 @@ def decide(
     ownerless = [number for number, claim in told.items() if claim is None or claim.nobody]
     stay = all(rules[number].ownerless == "stay" for number in ownerless)
     if not known:  # 5
-        return Decision(belongs=Belongs.STAYS if stay else Belongs.OWNERLESS)
+        return Decision(belongs=Belongs.STAYS if stay else Belongs.OWNERLESS, nobodys=True)
     going = tuple(home for home in homes if any(home in claim.homes for claim in known))
     if not going:  # 6
         return Decision(belongs=Belongs.STAYS)

@@ -8,17 +8,16 @@ with the objects in one transaction; each later line is on the disk before the n
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from domicile.errors import BadFile, HostFault
+from domicile.errors import BadFile
 from domicile.model import Home
+from domicile.objects.keeping import PrivateFile
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS frozen (store TEXT PRIMARY KEY, gaps INTEGER NOT NULL);
@@ -69,30 +68,17 @@ class Sum:
     bytes: int = 0
 
 
-class Book:
+class Book(PrivateFile):
     """Lines by store and keyed digest of the key."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._open: sqlite3.Connection | None = None
-
-    def close(self) -> None:
-        """Give the file back."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
-
-    def forget(self) -> None:
-        """Remove the file, and what SQLite keeps beside it."""
-        self.close()
-        for path in (self._path, *(self._path.with_name(self._path.name + tail) for tail in ("-wal", "-shm"))):
-            path.unlink(missing_ok=True)
+        super().__init__(path, _TABLES)
 
     # -- freezing ----------------------------------------------------------------------------------------------------
 
     def is_frozen(self, store: str) -> bool:
         """Whether the store's objects are listed here."""
-        return bool(self._rows("SELECT 1 FROM frozen WHERE store = ?", store))
+        return bool(self.rows("SELECT 1 FROM frozen WHERE store = ?", store))
 
     def freeze(
         self, store: str, entries: Iterable[Entry], uploads: Iterable[bytes], awaited: Iterable[bytes], *, gaps: int
@@ -101,7 +87,7 @@ class Book:
 
         Under `awaited` keys nothing is there yet; what comes there is a mover's.
         """
-        with self._transaction() as database:
+        with self.transaction() as database:
             for entry in entries:
                 database.execute(
                     "INSERT INTO object (store, key, public, leaves, versions) VALUES (?, ?, ?, ?, ?)",
@@ -118,27 +104,27 @@ class Book:
 
     def gaps(self, store: str) -> int:
         """How many names of files there were beside the objects' own when they were frozen."""
-        return int(self._rows("SELECT gaps FROM frozen WHERE store = ?", store)[0][0])
+        return int(self.rows("SELECT gaps FROM frozen WHERE store = ?", store)[0][0])
 
     def awaits(self, store: str, key: bytes) -> bool:
         """Whether a mover's row or upload named this key when nothing was there."""
-        return bool(self._rows("SELECT 1 FROM awaited WHERE store = ? AND key = ?", store, key))
+        return bool(self.rows("SELECT 1 FROM awaited WHERE store = ? AND key = ?", store, key))
 
     def uploads(self, store: str) -> frozenset[bytes]:
         """The incomplete uploads that were frozen."""
-        return frozenset(row[0] for row in self._rows("SELECT id FROM upload WHERE store = ?", store))
+        return frozenset(row[0] for row in self.rows("SELECT id FROM upload WHERE store = ?", store))
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def entry(self, store: str, key: bytes) -> Entry | None:
         """One object; None where it is none of those that were frozen."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT public, leaves, versions, digests, state FROM object WHERE store = ? AND key = ?", store, key
         )
         if not rows:
             return None
         public, leaves, versions, digests, state = rows[0]
-        homes = self._rows("SELECT home FROM going WHERE store = ? AND key = ? ORDER BY last, home", store, key)
+        homes = self.rows("SELECT home FROM going WHERE store = ? AND key = ? ORDER BY last, home", store, key)
         return Entry(
             key=key, public=bool(public), leaves=bool(leaves), versions=tuple(json.loads(versions)),
             homes=tuple(Home(home) for (home,) in homes), digests=tuple(json.loads(digests or "[]")),
@@ -147,7 +133,7 @@ class Book:
 
     def sums(self, store: str, *, public: bool) -> Mapping[Home, Sum]:
         """What goes to each home."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT g.home, count(*), sum(json_array_length(o.versions)),"
             " sum(json_array_length(o.versions) * g.last), sum(g.bytes)"
             " FROM going AS g JOIN object AS o USING (store, key) WHERE g.store = ? AND o.public = ? GROUP BY 1",
@@ -160,7 +146,7 @@ class Book:
 
     def removed(self, store: str) -> Mapping[Home, int]:
         """How many versions were removed at the source, by the home with which they left."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT g.home, sum(o.removed) FROM going AS g JOIN object AS o USING (store, key)"
             " WHERE g.store = ? AND g.last GROUP BY 1",
             store,
@@ -169,19 +155,19 @@ class Book:
 
     def standings(self, store: str) -> Mapping[Standing, int]:
         """How many objects that leave stand where."""
-        rows = self._rows("SELECT state, count(*) FROM object WHERE store = ? AND leaves GROUP BY 1", store)
+        rows = self.rows("SELECT state, count(*) FROM object WHERE store = ? AND leaves GROUP BY 1", store)
         return {Standing(state): count for state, count in rows}
 
     # -- copying and comparing ---------------------------------------------------------------------------------------
 
     def missing(self, store: str, key: bytes) -> tuple[Home, ...]:
         """The homes where this object is not yet."""
-        rows = self._rows("SELECT home FROM going WHERE store = ? AND key = ? AND NOT copied", store, key)
+        rows = self.rows("SELECT home FROM going WHERE store = ? AND key = ? AND NOT copied", store, key)
         return tuple(Home(home) for (home,) in rows)
 
     def not_copied(self, store: str, *, public: bool) -> int:
         """How many copies at homes are missing."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT count(*) FROM going JOIN object USING (store, key) WHERE store = ? AND NOT copied AND public = ?",
             store, public,
         )  # fmt: skip
@@ -202,7 +188,7 @@ class Book:
         self, store: str, key: bytes, digests: Sequence[str] | None, ends: Mapping[Home, tuple[str, str]]
     ) -> None:
         """What each version is at the source (None: as was said), and the object at both ends, by home."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             if digests is not None:
                 database.execute(
                     "UPDATE object SET digests = ? WHERE store = ? AND key = ?", (json.dumps(digests), store, key)
@@ -215,7 +201,7 @@ class Book:
 
     def ends(self, store: str, home: Home, *, public: bool) -> Iterator[tuple[bytes, str, str]]:
         """What was read of each object at the source and at that home, in the order of the keys' digests."""
-        yield from self._stream(
+        yield from self.stream(
             "SELECT key, coalesce(source, ''), coalesce(arrived, '') FROM going JOIN object USING (store, key)"
             " WHERE store = ? AND home = ? AND public = ? ORDER BY key",
             store, home, public,
@@ -223,7 +209,7 @@ class Book:
 
     def brought(self, store: str, home: Home, *, public: bool) -> Iterator[tuple[bytes, str]]:
         """What each object was at that home as it was copied, in the order of the keys' digests."""
-        yield from self._stream(
+        yield from self.stream(
             "SELECT key, coalesce(brought, '') FROM going JOIN object USING (store, key)"
             " WHERE store = ? AND home = ? AND public = ? ORDER BY key",
             store, home, public,
@@ -231,7 +217,7 @@ class Book:
 
     def erasable(self, store: str, home: Home) -> Iterator[tuple[bytes, tuple[str, ...]]]:
         """By which digests each private object of that home may be erased, in the order of the keys' digests."""
-        rows = self._stream(
+        rows = self.stream(
             "SELECT key, coalesce(digests, '[]') FROM going JOIN object USING (store, key)"
             " WHERE store = ? AND home = ? AND NOT public ORDER BY key",
             store, home,
@@ -241,7 +227,7 @@ class Book:
 
     def not_compared(self, store: str) -> int:
         """How many private objects were not met at the source while both ends were compared."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT count(*) FROM going JOIN object USING (store, key) WHERE store = ? AND source IS NULL"
             " AND NOT public",
             store,
@@ -266,65 +252,20 @@ class Book:
 
     def unfinished(self, store: str) -> tuple[tuple[bytes, int, Standing], ...]:
         """The objects that leave and are neither gone nor held nor locked: key, number of versions, standing."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT key, json_array_length(versions), state FROM object WHERE store = ? AND leaves"
             " AND state IN ('there', 'going')",
             store,
         )
         return tuple((key, versions, Standing(state)) for key, versions, state in rows)
 
-    # -- SQLite ------------------------------------------------------------------------------------------------------
-
-    def _database(self) -> sqlite3.Connection:
-        if self._open is None:
-            try:
-                self._path.touch(mode=0o600)
-                self._open = sqlite3.connect(self._path, isolation_level=None, timeout=10)
-                self._open.execute("PRAGMA journal_mode = WAL")
-                self._open.execute("PRAGMA synchronous = FULL")
-                self._open.executescript(_TABLES)
-            except (OSError, sqlite3.Error) as fault:
-                raise self._fault(fault) from None
-        return self._open
-
-    def _rows(self, query: str, *values: object) -> list[Any]:
-        try:
-            return self._database().execute(query, values).fetchall()
-        except sqlite3.Error as fault:
-            raise self._fault(fault) from None
-
-    def _stream(self, query: str, *values: object) -> Iterator[Any]:
-        try:
-            yield from self._database().execute(query, values)
-        except sqlite3.Error as fault:
-            raise self._fault(fault) from None
-
     def _write(self, query: str, *values: object) -> None:
-        self._rows(query, *values)
+        self.rows(query, *values)
 
     def refuse_lost(self, store: str) -> None:
         """Raise BadFile where the store's objects aren't listed here: the file was lost, or put back from before."""
         if not self.is_frozen(store):
             raise BadFile(
-                f"{self._path} doesn't list the objects of {store} any more; put it back from a copy of this run: "
+                f"{self.path} doesn't list the objects of {store} any more; put it back from a copy of this run: "
                 "without it nothing can be erased, and nothing said of what is left"
             )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        database = self._database()
-        try:
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-                database.execute("COMMIT")
-            except BaseException:
-                database.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as fault:
-            raise self._fault(fault) from None
-
-    def _fault(self, fault: Exception) -> HostFault:
-        return HostFault(
-            f"{self._path} can't be used ({type(fault).__name__}); check space, rights and other runs, then run again"
-        )

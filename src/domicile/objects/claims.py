@@ -65,6 +65,7 @@ class Claims:
         )
         self._database.execute("CREATE TABLE person (key BLOB PRIMARY KEY, home TEXT) WITHOUT ROWID")
         self._database.execute("CREATE TABLE met (key BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._database.execute("CREATE TABLE going (key BLOB, home TEXT, PRIMARY KEY (key, home)) WITHOUT ROWID")
 
     def __enter__(self) -> Self:
         return self
@@ -118,6 +119,18 @@ class Claims:
         if found:
             self._database.execute("INSERT OR IGNORE INTO met VALUES (?)", (key,))
         return tuple(Claim(rule=rule, homes=frozenset(homes), stays=stays) for rule, (homes, stays) in found.items())
+
+    def note_going(self, key: bytes, home: Home) -> None:
+        """Note that an object of the listing goes to a home."""
+        self._database.execute("INSERT OR IGNORE INTO going VALUES (?, ?)", (key, home))
+
+    def is_going(self, key: bytes, home: Home) -> bool:
+        """Whether it was noted so, or rows name an object for somebody of that home that isn't listed."""
+        query = (
+            "SELECT 1 FROM going WHERE key = ?1 AND home = ?2 UNION ALL"
+            " SELECT 1 FROM claim WHERE key = ?1 AND home = ?2"
+        )
+        return self._database.execute(query, (key, home)).fetchone() is not None
 
     def unmet_of_movers(self, rules: Iterable[int]) -> Iterator[bytes]:
         """What rows of those rules name for people who move and nobody else, and the store didn't list."""

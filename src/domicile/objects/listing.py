@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from domicile.belongings import SUBJECT, ObjectRule, pattern_of
 from domicile.model import Home
-from domicile.objects.belonging import Decision, decide
+from domicile.objects.belonging import Belongs, Decision, decide
 from domicile.objects.claims import Claim, Claims, key_digest
 from domicile.stores.objects import ObjectStore, ObjectVersion, Upload
 from domicile.stores.objects.copying import histories
@@ -24,12 +25,16 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sorting:
-    """What it takes to say whose a key is: the rules, what rows and people's keys claim, and the homes in order."""
+    """What it takes to say whose a key is: the rules, what rows and people's keys claim, and the homes in order.
+
+    `settled` says where somebody took an object of that digest home: it stays theirs when nothing tells so any more.
+    """
 
     rules: Sequence[ObjectRule]
     claims: Claims
     homes: Sequence[Home]
     digest_key: bytes
+    settled: Callable[[bytes], AbstractSet[Home]] | None = None
 
     def objects(self, store: ObjectStore) -> Iterator[Listed]:
         """Every object that the store lists."""
@@ -52,7 +57,11 @@ class Sorting:
     def _decided(self, key: str, digest: bytes, labels: Iterable[tuple[int, frozenset[str]]] = ()) -> Decision:
         told = {number: self._told(number, text) for number, text in named_by(self.rules, key)}
         told |= {number: self._together(number, texts) for number, texts in labels}
-        return decide(self.rules, self.claims.of(digest), told, self.homes)
+        decision = decide(self.rules, self.claims.of(digest), told, self.homes)
+        if not decision.nobodys or self.settled is None or not (taken := self.settled(digest)):
+            return decision
+        homes = tuple(home for home in self.homes if home in taken)
+        return Decision(belongs=Belongs.MOVES, homes=homes, leaves=True)
 
     def _together(self, number: int, texts: frozenset[str]) -> Claim | None:
         """What versions of one object tell together; nobody is not somebody who stays."""

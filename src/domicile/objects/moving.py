@@ -6,7 +6,7 @@ versions in their order, that of a slice over the objects in the order of their 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -126,10 +126,13 @@ def frozen_ones(history: Sequence[ObjectVersion], entry: Entry) -> tuple[ObjectV
     return found if tuple(version.version_id for version in found) == entry.versions else None
 
 
-def compare_ends(ends: Ends, *, pinned: bool = False, listener: Listener) -> None:
+def compare_ends(
+    ends: Ends, *, pinned: bool = False, listener: Listener, unlike: Callable[[str], None] | None = None
+) -> None:
     """Read every frozen object at both ends, and note in the book what each is.
 
-    While an equality may clear, the digests by which is erased are `pinned`: they stay those that it names.
+    While an equality may clear, the digests by which is erased are `pinned`: they stay those that it names. `unlike` is
+    told the key of each private object that differs.
     """
     ends.book.begin_comparing(ends.name)
     for history in histories(ends.source):
@@ -146,6 +149,8 @@ def compare_ends(ends: Ends, *, pinned: bool = False, listener: Listener) -> Non
         digests = [version_digest(one, ends.digest_key) for one in measures]
         here = object_digest(digests, ends.digest_key)
         there = {home: read_at_home(ends, history[0].key, len(versions), home) for home in entry.homes}
+        if unlike is not None and not entry.public and set(there.values()) != {here}:
+            unlike(history[0].key)
         noted = None if pinned else digests
         ends.book.compared(ends.name, entry.key, noted, {home: (here, one) for home, one in there.items()})
         listener(
@@ -197,10 +202,10 @@ def pairs_of(ends: Ends) -> tuple[Pair, ...]:
 
 
 def erasable_of(ends: Ends) -> tuple[tuple[SliceId, Digest], ...]:
-    """The digest of each private slice, made anew of those by which its objects are erased."""
+    """The digest of each slice that leaves, made anew of those by which its objects are erased."""
     found = []
     for piece in slices_of(ends):
-        if piece.form is Form.SKELETON:
+        if not piece.leaves:
             continue
         meter = _meter(ends.digest_key)
         for key, digests in ends.book.erasable(ends.name, piece.home):

@@ -94,6 +94,18 @@ def copy_key(
     return tuple(copied)
 
 
+def overwrite_key(source: ObjectStore, other: ObjectStore, version: ObjectVersion, *, digest_key: bytes) -> Copied:
+    """Have this version in `other`, which keeps one only, in the place of what is there; read back as in `copy_key`.
+
+    It is for the caller to know that what is there may go.
+    """
+    if version.is_delete_marker or other.versioning() is Versioning.ON:
+        raise RuntimeError("an object, and a store that keeps one version, were wanted")
+    copied = _bring(source, other, version, place=0, digest_key=digest_key)
+    _expect(other, version.key, [copied])
+    return copied
+
+
 def traits_digest(traits: Traits, *, digest_key: bytes) -> Digest:
     """The keyed digest of traits: each field in its order, each text with its length before it."""
     meter = blake3.blake3(TRAITS_PURPOSE, key=digest_key)

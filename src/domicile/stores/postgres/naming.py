@@ -48,7 +48,7 @@ def rows_naming(
         "SELECT d.{column}::text, m.part, m.fate FROM {rows} AS d LEFT JOIN ({lines}) AS m ON {match}"
         " WHERE d.{column} IS NOT NULL"
     ).format(column=sql.Identifier(naming), rows=source_of(dataset), lines=lines, match=match)
-    for value, part, fate in _lines(connection, query):
+    for value, part, fate in lines_of(connection, query):
         home = Home(part) if part is not None else None
         yield Named(value=str(value), home=home, stays=home is None or fate == Fate.KEEP.value)
 
@@ -65,7 +65,7 @@ def people(
         movers=movers_of(kind.dataset, schema),
         same=same_person(scope, kind.dataset, column("s", "key"), column("p", kind.key)),
     )  # fmt: skip
-    for text, home in _lines(connection, query):
+    for text, home in lines_of(connection, query):
         yield str(text), Home(home) if home is not None else None
 
 
@@ -80,11 +80,11 @@ def people_at(connection: psycopg.Connection[Any], scope: Scope, home: Home) -> 
         people=relation(dataset.table), lines=staged("m", dataset.id), match=key_match(dataset, "p", "m"),
         key=sql.Identifier(kind.key), home=sql.Literal(str(home)),
     )  # fmt: skip
-    for (text,) in _lines(connection, query):
+    for (text,) in lines_of(connection, query):
         yield str(text), home
 
 
-def _lines(connection: psycopg.Connection[Any], query: sql.Composed) -> Iterator[tuple[Any, ...]]:
+def lines_of(connection: psycopg.Connection[Any], query: sql.Composed) -> Iterator[tuple[Any, ...]]:
     """The lines of a query as a stream; `query` has no parameters, so that nobody's value is in its text."""
     with connection.transaction(), connection.cursor(name="domicile_naming") as cursor:
         cursor.itersize = LINES_AT_ONCE
