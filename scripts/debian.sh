@@ -32,6 +32,7 @@ missing_for_tests() {
   has npm || echo npm
   has softhsm2-util || echo softhsm2
   has pgbackrest || echo pgbackrest
+  has restic || echo restic
 }
 
 missing_for_bench() {

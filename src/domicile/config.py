@@ -15,7 +15,16 @@ from pydantic import Field, model_validator
 
 from domicile.belongings import BucketRule, FolderRule
 from domicile.catalogue import TableName
-from domicile.custody import AnyKeys, AroundRule, CopiesRule, FileKeysRule, RepositoryRule, ServerLogRule
+from domicile.custody import (
+    AnyKeys,
+    AroundRule,
+    CopiesRule,
+    FileKeysRule,
+    RepositoryRule,
+    ResticRule,
+    ServerLogRule,
+    wrong_repositories,
+)
 from domicile.errors import BadFile
 from domicile.rules import DatasetRule, Decide, FileModel, PathHops, Pause
 from domicile.tree import load_tree, read_bytes
@@ -245,7 +254,7 @@ class Config(FileModel):
         return {
             name: store
             for name, store in self.stores.items()
-            if isinstance(store, CopiesRule | RepositoryRule) and store.of == self.source
+            if isinstance(store, CopiesRule | RepositoryRule | ResticRule) and store.of == self.source
         }
 
     @property
@@ -336,41 +345,24 @@ def _wrong_stores(config: Config) -> Iterator[str]:
 
 
 def _wrong_around(config: Config) -> Iterator[str]:
-    yield from _wrong_repositories(config)
+    yield from wrong_repositories(config.stores, config.source)
     for name, database in config.databases.items():
         if database.server_log and name != config.source and not database.standby_of:
             yield f"stores.{name}.server_log: only of what data leaves, and its standbys; a home's own log stays"
     paths: dict[str, str] = {}
     for name, store in config.stores.items():
-        if not isinstance(store, CopiesRule | FolderRule):
+        if not isinstance(store, CopiesRule | FolderRule | ResticRule):
             continue
-        if not store.path.startswith("/"):
-            yield f"stores.{name}.path: {store.path} is not absolute; write it from / on"
-        place = store.path.rstrip("/") + "/"
+        own, key = (store.repository, "repository") if isinstance(store, ResticRule) else (store.path, "path")
+        if not own.startswith("/"):
+            yield f"stores.{name}.{key}: {own} is not absolute; write it from / on"
+        place = own.rstrip("/") + "/"
         for other, path in paths.items():
             if place.startswith(path) or path.startswith(place):
-                yield f"stores.{name}.path: lies in, or around, the path of {other}; each file belongs to one store"
+                yield f"stores.{name}.{key}: lies in, or around, the path of {other}; each file belongs to one store"
         paths[name] = place
         if isinstance(store, CopiesRule) and store.of != config.source:
             yield from _wrong_backups(config, name, store)
-
-
-def _wrong_repositories(config: Config) -> Iterator[str]:
-    taken: dict[tuple[str, str], str] = {}
-    for name, store in config.stores.items():
-        if not isinstance(store, RepositoryRule):
-            continue
-        for key, path in (("config", store.config), ("scratch", store.scratch)):
-            if not path.startswith("/"):
-                yield f"stores.{name}.{key}: {path} is not absolute; write it from / on"
-        if store.of != config.source:
-            yield (
-                f"stores.{name}.of: {store.of} is not {config.source}, which data leaves; backups of a home are `dumps`"
-                " yet"
-            )
-        other = taken.setdefault((store.config, store.stanza), name)
-        if other != name:
-            yield f"stores.{name}.stanza: {store.stanza} is {other} already"
 
 
 def _wrong_backups(config: Config, name: str, store: CopiesRule) -> Iterator[str]:

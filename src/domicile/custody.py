@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Annotated, Literal
 
@@ -97,4 +98,52 @@ class RepositoryRule(FileModel):
     keep_until: date | None = None
 
 
-AroundRule = CopiesRule | RepositoryRule
+class ResticRule(FileModel):
+    """A repository of restic, in a folder of this machine, that holds backups of the source's machine.
+
+    Those are the snapshots of `hosts` that hold one of `paths`, or lie in one; no `paths`: all of them. `user` is as
+    whom restic is run when we are root, `scratch` where a snapshot is restored to be searched.
+    """
+
+    kind: Literal["restic"]
+    location: str
+    of: str
+    repository: Annotated[str, Field(min_length=1, max_length=4096)]
+    password: str
+    hosts: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=255)], ...], Field(min_length=1, max_length=64)
+    ]
+    paths: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...], Field(max_length=256)] = ()
+    user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$")] | None = None
+    scratch: Annotated[str, Field(min_length=1, max_length=4096)] = "/var/tmp"  # noqa: S108 - made private there
+    removed_by: Literal["operator", "engine"] = "operator"
+    keep_until: date | None = None
+
+
+AroundRule = CopiesRule | RepositoryRule | ResticRule
+
+
+def wrong_repositories(stores: Mapping[str, object], source: str) -> Iterator[str]:
+    """Yield what is wrong with repositories: of the source, each once, and in places that are written out."""
+    taken: dict[tuple[str, str], str] = {}
+    for name, store in stores.items():
+        if not isinstance(store, RepositoryRule | ResticRule):
+            continue
+        yield from _not_absolute(name, store)
+        if store.of != source:
+            yield f"stores.{name}.of: {store.of} is not {source}, which data leaves; backups of a home are `dumps` yet"
+        if isinstance(store, RepositoryRule):
+            other = taken.setdefault((store.config, store.stanza), name)
+            if other != name:
+                yield f"stores.{name}.stanza: {store.stanza} is {other} already"
+
+
+def _not_absolute(name: str, store: RepositoryRule | ResticRule) -> Iterator[str]:
+    paths = [("scratch", store.scratch)]
+    if isinstance(store, RepositoryRule):
+        paths.append(("config", store.config))
+    else:
+        paths += [("paths", path) for path in store.paths]
+    for key, path in paths:
+        if not path.startswith("/"):
+            yield f"stores.{name}.{key}: {path} is not absolute; write it from / on"

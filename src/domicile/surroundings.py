@@ -15,7 +15,7 @@ from typing import Final, LiteralString
 
 from domicile import sweep
 from domicile.config import Config
-from domicile.custody import AroundRule, CopiesRule, EncryptedRule, RepositoryRule
+from domicile.custody import AroundRule, CopiesRule, EncryptedRule, RepositoryRule, ResticRule
 from domicile.destroying import Destroying
 from domicile.errors import DomicileError, StoreFault, Waiting
 from domicile.events import Listener, Noted
@@ -29,6 +29,9 @@ from domicile.stores.around.dumps import Database, Dumps
 from domicile.stores.around.encrypted import Encrypted
 from domicile.stores.around.pgbackrest import Repository
 from domicile.stores.around.pgbackrest.tool import Tool
+from domicile.stores.around.restic import Snapshots
+from domicile.stores.around.restic import tool as restic
+from domicile.stores.around.restic.listing import Machine
 from domicile.stores.postgres.copies import Copy as StoreCopy
 from domicile.stores.postgres.copies import CopyKind, Outcome, Treatment
 from domicile.stores.postgres.files import read_geometry, read_layout
@@ -85,7 +88,7 @@ class Surroundings:
     def inventory(self) -> Iterator[Copy]:
         """List the copies as the plan names them."""
         for store, rule in self._stores():
-            if isinstance(store, Repository):
+            if isinstance(store, Repository | Snapshots):
                 store.refuse_foreign()
             for copy in store.inventory():
                 yield Copy(
@@ -105,7 +108,11 @@ class Surroundings:
         with faults(self._source.name, "read the WAL position"):
             segment, segment_bytes = self._segment()
             archived = self._archived(segment, segment_bytes=segment_bytes) if self._rules else None
-        return Boundary(erased_at=erased_at, segment=segment, archived=archived)
+        treated_at = self._host.now()
+        noted = {store.name: store.note() for store, _ in self._stores() if isinstance(store, Snapshots)}
+        return Boundary(
+            erased_at=erased_at, segment=segment, archived=archived, treated_at=treated_at, noted=noted
+        )  # fmt: skip
 
     def _segment(self) -> tuple[str, int]:
         """The segment that is being written, and how large one is."""
@@ -264,7 +271,7 @@ class Surroundings:
         encodings: tuple[Sequence[str], Sequence[str]],
     ) -> tuple[sweep.SearchResult, Mapping[str, str]]:  # fmt: skip
         """Search a store; say how those of its copies were had that don't lie there as they are."""
-        if not isinstance(store, Repository):
+        if not isinstance(store, Repository | Snapshots):
             return sweep.sweep_folder(store.files(), store.placing(geometry), tokens, copies, encodings=encodings), {}
         with faults(self._source.name, "read how its files are laid out"):
             relations = read_layout(self._source.connection, datasets=()).by_path
@@ -288,8 +295,10 @@ class Surroundings:
             database = self._database()
             blocked = rule.keep_until if rule.keep_until and self._host.now().date() < rule.keep_until else None
             custody = Custody(by_engine=rule.removed_by == "engine", blocked_until=blocked)
-            if isinstance(rule, RepositoryRule):
-                own = [copy.removeprefix(f"{name}/") for copy in planned if copy.startswith(f"{name}/")]
+            own = [copy.removeprefix(f"{name}/") for copy in planned if copy.startswith(f"{name}/")]
+            if isinstance(rule, ResticRule):
+                yield self._snapshots(name, rule, system=database.system, custody=custody, planned=own), rule
+            elif isinstance(rule, RepositoryRule):
                 yield self._repository(name, rule, system=database.system, custody=custody, planned=own), rule
             elif rule.encrypted:
                 yield self._keys.folder(name, rule, rule.encrypted, database=database, custody=custody), rule
@@ -306,6 +315,16 @@ class Surroundings:
             name, Tool(store=name, stanza=rule.stanza, config=Path(rule.config), user=rule.user), system=system,
             custody=custody, scratch=Path(rule.scratch), now=self._host.now, planned=planned,
             stanzas=[one.stanza for one in rules if one.config == rule.config],
+        )  # fmt: skip
+
+    def _snapshots(
+        self, name: str, rule: ResticRule, *, system: int, custody: Custody, planned: Sequence[str]
+    ) -> Snapshots:
+        password = self._host.secret(rule.password, base=self._keys.base)
+        tool = restic.Tool(store=name, repository=Path(rule.repository), password=password, user=rule.user)
+        return Snapshots(
+            name, tool, machine=Machine(hosts=rule.hosts, paths=rule.paths), system=system, custody=custody,
+            scratch=Path(rule.scratch), now=self._host.now, planned=planned,
         )  # fmt: skip
 
     def _database(self) -> Database:

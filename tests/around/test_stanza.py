@@ -15,7 +15,6 @@ import pytest
 
 from domicile.config import load
 from domicile.errors import BadFile, HostFault
-from domicile.stores.around.pgbackrest.scratch import PREFIX, Scratch, clear_leftovers
 from domicile.stores.around.pgbackrest.stanza import (
     Backup,
     baselines,
@@ -25,6 +24,7 @@ from domicile.stores.around.pgbackrest.stanza import (
     parse,
     parse_listing,
 )
+from domicile.stores.around.scratch import PREFIX, Scratch, clear_leftovers
 from tests.attack.programme import make
 from tests.attack.test_second_thoughts import RULES
 
@@ -120,7 +120,7 @@ def test_p5_what_a_killed_run_restored_goes_and_what_is_in_use_stays(tmp_path: P
 KILLED = """
 import subprocess, sys
 from pathlib import Path
-from domicile.stores.around.pgbackrest.scratch import Scratch
+from domicile.stores.around.scratch import Scratch
 scratch = Scratch(Path(sys.argv[1]), owner=None)
 child = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, pass_fds=(scratch.lock,))
 print(child.pid, flush=True)

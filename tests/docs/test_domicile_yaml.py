@@ -30,6 +30,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "key services: files": custody.FileKeysRule,
     "key services: tokens": custody.TokenKeysRule,
     "stores of pgBackRest": custody.RepositoryRule,
+    "stores of restic": custody.ResticRule,
     "buckets": belongings.BucketRule,
     "folders of objects": belongings.FolderRule,
     "objects": belongings.ObjectRule,

@@ -124,7 +124,7 @@ def test_p3_a_zip_that_is_encrypted_is_a_gap(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"PAR1" + bytes(100) + b"PAR1", "a Parquet file: its pages are packed"),
+        (b"PAR1" + bytes(100) + b"\xff\xff\xff\xffPAR1", "a Parquet file: cut off, or damaged at its end"),
         (b"7z\xbc\xaf\x27\x1c" + bytes(100), "a 7z file: nothing here opens it"),
         (b"Rar!\x1a\x07\x01\x00" + bytes(100), "a rar file: nothing here opens it"),
         (b"Salted__" + bytes(100), "a file that openssl encrypted"),

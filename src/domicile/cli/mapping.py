@@ -23,6 +23,7 @@ from domicile.plan.document import PLAN_BYTES_MAX, bytes_by_home, decode_plan
 from domicile.plan.resolve import missing_lines
 from domicile.portal import picture
 from domicile.samples import Samples
+from domicile.stores.around.restic import doctor as restic
 from domicile.stores.postgres.doctor import Check, examine
 from domicile.stores.postgres.samples import read_kinds, read_samples
 from domicile.stores.postgres.searching import search
@@ -257,7 +258,7 @@ def doctor(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None
     screen = Screen(as_json=as_json)
     parsed, _ = config.read(file)
     host, base = Host(), file.resolve().parent
-    checks: list[Check] = list(examine(parsed, host, base, _planned(Workspace(file))))
+    checks: list[Check] = [*examine(parsed, host, base, _planned(Workspace(file))), *restic.examine(parsed, host, base)]
     signs = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]?[/]"}
     screen.table(
         "rights, room and reach", ("store", "", "what", "needed for", "to do"),

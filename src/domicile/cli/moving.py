@@ -138,11 +138,11 @@ def _kinds(made: Plan) -> Counter[tuple[str, str]]:
 
 
 def _print_things(screen: Screen, made: Plan) -> None:
-    """Name each dump and base backup in the folders that the file names: whoever signs has to know what goes."""
+    """Name each dump, base backup and snapshot around the source: whoever signs has to know what goes."""
     by_store: dict[str, list[str]] = {}
     for copy in made.copies:
         own = copy.id.removeprefix(f"{copy.store}/")
-        if own.startswith(("dump:", "base-backup:")):
+        if own.startswith(("dump:", "base-backup:", "snapshot:")):
             by_store.setdefault(copy.store, []).append(own.partition(":")[2])
     for store, names in by_store.items():
         more = f" and {len(names) - THINGS_SHOWN} more (all in plan.json)" if len(names) > THINGS_SHOWN else ""

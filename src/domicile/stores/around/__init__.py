@@ -8,7 +8,7 @@ what was erased, whatever its name and its date of change say: a thing is `old` 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
 
@@ -23,12 +23,20 @@ class Boundary:
 
     `erased_at` is when the last row had gone, `segment` the WAL segment that was written when the server's own horizon
     had been treated: older WAL can hold images of pages with dead rows. `archived` is what the server archived last, by
-    its own word.
+    its own word. `treated_at` is our clock when the treatment had ended, and `noted` what stood then in each store that
+    a date alone doesn't decide: all of that is older, whatever clock dated it.
     """
 
     erased_at: datetime
     segment: str
     archived: str | None = None
+    treated_at: datetime | None = None
+    noted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def ended_at(self) -> datetime:
+        """When the server's treatment had ended; where that wasn't noted, when the last row had gone."""
+        return self.treated_at or self.erased_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +84,15 @@ class Around(Protocol):
 
     def placing(self, geometry: Geometry) -> Placing:
         """Say whose bytes each file holds, of a cluster of that geometry."""
+        ...
+
+
+class Restored(Protocol):
+    """Files that had to be restored to be searched: when each thing was, by its name."""
+
+    @property
+    def restored_at(self) -> Mapping[str, datetime]:
+        """The name of a backup or snapshot → when it was restored."""
         ...
 
 

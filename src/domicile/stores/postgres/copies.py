@@ -46,6 +46,8 @@ class CopyKind(StrEnum):
     DUMP = "dump"
     BASE_BACKUP = "base-backup"
     ENCRYPTED_FILES = "encrypted-files"
+    SNAPSHOT = "snapshot"
+    PACKS = "packs"
     OTHER_FILES = "other-files"
     DUMPS_AND_BACKUPS = "dumps-and-backups"
     FREE_BLOCKS = "free-blocks"

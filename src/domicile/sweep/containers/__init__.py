@@ -8,6 +8,7 @@
 | SQLite                                      | every cell of every table as text; cells that are packed (`databases`)|
 | PDF                                         | every stream that FlateDecode packed (`documents`)                   |
 | custom-format dump of PostgreSQL            | `pg_restore` makes SQL of it (`databases`)                           |
+| Parquet, ORC, Arrow (Feather)               | every value of every column, by pyarrow, if it is there (`columns`)  |
 | WAL                                         | as in the server's own folder                                        |
 
 What comes out of one may be another, up to a depth. Relation pages in it are carved as everywhere. Hits count at the

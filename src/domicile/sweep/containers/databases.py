@@ -8,20 +8,19 @@ triggers, views, virtual tables, generated columns or indexes of expressions are
 from __future__ import annotations
 
 import os
-import selectors
 import shutil
 import sqlite3
-import subprocess
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 from domicile.errors import HostFault
-from domicile.stores.postgres.programs import PLAIN_ENVIRONMENT, find_client
+from domicile.stores.postgres.programs import find_client
 from domicile.sweep.containers.kinds import Kind, sniff
 from domicile.sweep.containers.opening import Opening, Reader
+from domicile.sweep.containers.programs import described, printed
 from domicile.sweep.containers.streams import FAULTS, OUT_BYTES, Damaged
 
 SQLITE_MEMORY_BYTES_MAX = 64 * 1024 * 1024
@@ -148,55 +147,9 @@ def open_dump(opening: Opening, file: BinaryIO, depth: int) -> None:
     except HostFault:
         raise Damaged(f"needs pg_restore {major} or newer; install postgresql-client-{major}") from None
     silence = opening.limits.silence_seconds_max
-    with _described(opening, file) as archive, closing(_printed(program, archive, silence)) as printed:
-        opening.content(Kind.DUMP, printed, depth + 1)
-
-
-@contextmanager
-def _described(opening: Opening, file: BinaryIO) -> Iterator[int]:
-    """Give a file as a descriptor, copied if it has none."""
-    with tempfile.TemporaryFile() as copy:
-        try:
-            descriptor = file.fileno()
-            file.flush()
-        except OSError:
-            if file.seek(0, os.SEEK_END) > opening.limits.spool_bytes_max:
-                raise Damaged("is larger than what is copied to look into it") from None
-            file.seek(0)
-            _copy(file, copy)
-            descriptor = copy.fileno()
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        yield descriptor
-
-
-def _copy(file: BinaryIO, copy: IO[bytes]) -> None:
-    while block := file.read(OUT_BYTES):
-        try:
-            copy.write(block)
-            copy.flush()
-        except OSError as fault:
-            raise Damaged(f"can't be copied to look into it ({type(fault).__name__}); make room") from None
-
-
-def _printed(program: Path, archive: int, silence_seconds_max: int) -> Generator[bytes, None, None]:
-    """Run `pg_restore` on a dump; raise Damaged when it falls silent or doesn't end well. Its words are thrown away."""
-    with subprocess.Popen(
-        [program, "--file=-"], stdin=archive, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=PLAIN_ENVIRONMENT, cwd="/",
-    ) as process, selectors.DefaultSelector() as selector:  # fmt: skip
-        try:
-            output = process.stdout
-            if output is None:
-                raise RuntimeError("a pipe was asked for")
-            selector.register(output, selectors.EVENT_READ)
-            while selector.select(silence_seconds_max):
-                block = os.read(output.fileno(), OUT_BYTES)
-                if not block:
-                    break
-                yield block
-            else:
-                raise Damaged("pg_restore fell silent")
-            if process.wait(silence_seconds_max):
-                raise Damaged("damaged, or of a kind that pg_restore here doesn't read")
-        finally:
-            process.kill()
+    command = [str(program), "--file=-"]
+    with (
+        described(opening, file) as archive,
+        closing(printed(command, archive, silence, name="pg_restore")) as output,
+    ):
+        opening.content(Kind.DUMP, output, depth + 1)

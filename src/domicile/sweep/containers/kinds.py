@@ -32,6 +32,9 @@ class Kind(StrEnum):
     SQLITE = "a SQLite database"
     PDF = "a PDF"
     DUMP = "a dump of PostgreSQL"
+    PARQUET = "a Parquet file"
+    ORC = "an ORC file"
+    ARROW = "an Arrow file"
     WAL = "a WAL segment"
 
 
@@ -45,11 +48,12 @@ _MAGICS = (
     (re.compile(rb"PK(?:\x03\x04|\x05\x06|\x07\x08)"), Kind.ZIP),
     (re.compile(rb"SQLite format 3\x00"), Kind.SQLITE),
     (re.compile(rb"%PDF-"), Kind.PDF),
+    (re.compile(rb"PAR1(?:[\x00-\x1f]|..\x00\x00)", re.DOTALL), Kind.PARQUET),
+    (re.compile(rb"ORC[\x00-\x1f\x80-\xff]"), Kind.ORC),
+    (re.compile(rb"ARROW1\x00\x00"), Kind.ARROW),
 )
 _SEALED = (
-    (re.compile(rb"PAR1[\x00-\x1f]"), "a Parquet file: its pages are packed"),
-    (re.compile(rb"PARE[\x00-\x1f]"), "an encrypted Parquet file"),
-    (re.compile(rb"ORC[\x00-\x1f\x80-\xff]"), "an ORC file: its stripes are packed"),
+    (re.compile(rb"PARE(?:[\x00-\x1f]|..\x00\x00)", re.DOTALL), "an encrypted Parquet file"),
     (re.compile(rb"Obj\x01"), "an Avro file: its blocks may be packed"),
     (re.compile(rb"7z\xbc\xaf\x27\x1c"), "a 7z file: nothing here opens it"),
     (re.compile(rb"Rar!\x1a\x07"), "a rar file: nothing here opens it"),

@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 
 from domicile.sweep.carving import WalReader
 from domicile.sweep.containers.archives import open_tar, open_zip
+from domicile.sweep.containers.columns import open_arrow, open_orc, open_parquet
 from domicile.sweep.containers.databases import open_dump, open_sqlite
 from domicile.sweep.containers.documents import open_pdf
 from domicile.sweep.containers.kinds import Kind
@@ -22,6 +23,9 @@ _FILES: dict[Kind, Callable[[Opening, BinaryIO, int], None]] = {
     Kind.SQLITE: open_sqlite,
     Kind.PDF: open_pdf,
     Kind.DUMP: open_dump,
+    Kind.PARQUET: open_parquet,
+    Kind.ORC: open_orc,
+    Kind.ARROW: open_arrow,
 }
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from domicile.errors import NotPermitted, StoreFault
-from domicile.stores.around import Announce, Boundary, Custody
+from domicile.stores.around import Announce, Boundary, Custody, Restored
 from domicile.stores.around.pgbackrest.contents import (
     OTHERS,
     SEGMENTS,
@@ -20,7 +20,6 @@ from domicile.stores.around.pgbackrest.contents import (
     RepositoryFiles,
     RepositoryPlacing,
 )
-from domicile.stores.around.pgbackrest.scratch import Scratch, clear_leftovers
 from domicile.stores.around.pgbackrest.stanza import (
     Backup,
     Stanza,
@@ -30,6 +29,7 @@ from domicile.stores.around.pgbackrest.stanza import (
     old_backups,
 )
 from domicile.stores.around.pgbackrest.tool import Tool
+from domicile.stores.around.scratch import Scratch, clear_leftovers
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment, copy_id
 from domicile.stores.postgres.files import Storage
 from domicile.stores.postgres.pages import Geometry
@@ -393,7 +393,7 @@ class Repository:
             geometry=geometry, copies=frozenset(filter(self._has_copy, labels)), relations=relations or {}
         )
 
-    def how(self, files: RepositoryFiles) -> dict[str, str]:
+    def how(self, files: Restored) -> dict[str, str]:
         """Say of each copy how its bytes were had: what was restored, when, and by which version."""
         version = self._tool.version()
         found = {SEGMENTS: f"fetched by {version}"}

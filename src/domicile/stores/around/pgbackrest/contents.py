@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Final
 
 from domicile.stores.around.packed import BROKEN, read_unpacked
-from domicile.stores.around.pgbackrest.scratch import Scratch
 from domicile.stores.around.pgbackrest.stanza import ARCHIVED, LABEL, Backup, Stored
 from domicile.stores.around.pgbackrest.tool import Tool
+from domicile.stores.around.scratch import Scratch
 from domicile.stores.postgres.copies import CopyKind, copy_id
 from domicile.stores.postgres.files import LocalFiles, Place, ServerFile, Shape, Storage, Unread
 from domicile.stores.postgres.pages import Geometry
