@@ -29,9 +29,9 @@ DIGIT_OF = np.full(256, _NO_DIGIT, np.uint8)
 for _value, _letter in enumerate(b"0123456789abcdef"):
     DIGIT_OF[_letter] = _value
     DIGIT_OF[ord(chr(_letter).upper())] = _value
-_BYTE, _TOP, _SIX_BITS, _FOUR_BITS = np.uint64(8), np.uint64(56), np.uint64(6), np.uint64(4)
-_LAST, _FOUR_BYTES, _LETTER_MASK, _ONE = np.uint64(0xFF), np.uint64(0xFFFFFFFF), np.uint64(63), np.uint64(1)
-_ODD = np.uint64(0x9E3779B97F4A7C15)
+SHORT_HEAD, LONG_HEAD = 1, 2
+_BYTE, _SIX_BITS, _FOUR_BITS = np.uint64(8), np.uint64(6), np.uint64(4)
+_LETTER_MASK, _ONE = np.uint64(63), np.uint64(1)
 
 
 @compiled()
@@ -170,63 +170,89 @@ def letters_key(data: Bytes, at: int, kinds: Bytes) -> np.uint64:
     return (key << _FOUR_BITS) | (np.uint64(kinds[data[at + 10]]) >> np.uint64(2))
 
 
+def bytes_key(data: Bytes, at: int) -> np.uint64:
+    """Eight bytes as a number, the first one highest."""
+    key = np.uint64(0)
+    for step in range(8):
+        key = (key << _BYTE) | np.uint64(data[at + step])
+    return key
+
+
+@compiled(passes, bytes_key)
+def hashes_as_bytes(
+    data: Bytes, begin: int, heads: Bytes, words: Words, shift: np.uint64, found_keys: Words, starts: Origins,
+    ends: Origins,
+) -> tuple[int, int]:  # fmt: skip
+    """List the places from `begin` on behind headers of `bytea` that the filter knows; also say where to go on.
+
+    `heads` says of a byte whether it is a header, or begins one that three zero bytes follow.
+    """
+    count, end = 0, len(data)
+    for at in range(begin, end - 8):
+        head = heads[data[at]]
+        if head == 0:
+            continue
+        first = at + 1
+        if head == LONG_HEAD:
+            first = at + 4
+            if first + 8 > end or data[at + 1] != 0 or data[at + 2] != 0 or data[at + 3] != 0:
+                continue
+        key = bytes_key(data, first)
+        if passes(key, words, shift):
+            if count == len(starts):
+                return count, at
+            found_keys[count], starts[count], ends[count] = key, first, first + 8
+            count += 1
+    return count, end
+
+
 @compiled(passes, digits_key, letters_key)
-def hash_places(
+def hashes_as_letters(
     data: Bytes, begin: int, kinds: Bytes, digits: Bytes, words: Words, shift: np.uint64,
     found_keys: Words, starts: Origins, ends: Origins,
 ) -> tuple[int, int]:  # fmt: skip
-    """List the places from `begin` on where a hash can stand that the filter knows; say how many, and where to go on.
+    """List the places of letters and digits that the filter knows as a hash, in runs from `begin` on, and where to go on.
 
-    `begin` is 0, or where an earlier call left off. There is room for eight places at least.
+    What a run must be: 22 letters of base64 and more; 32 to 128 digits, which are letters, too. A count below zero:
+    there was no room for what one run holds.
     """
-    count, end = 0, len(data)
-    low, high = np.uint64(0), np.uint64(0)
-    for at in range(max(begin - 16, 0), begin):
-        high = (high << _BYTE) | (low >> _TOP)
-        low = (low << _BYTE) | np.uint64(data[at])
-    run, number = begin, begin  # where the run of letters, and of digits, begins that ends before `at`
-    for at in range(begin, end + 1):
-        byte = data[at] if at < end else np.uint8(0)
-        if digits[byte] >= _NO_DIGIT:
-            length = at - number
+    count, at, end = 0, begin, len(data)
+    while at + 22 <= end:
+        ahead = at + 21  # no letter there, no run before it
+        while ahead >= at and kinds[data[ahead]] < _NO_LETTER:
+            ahead -= 1
+        if ahead >= at:
+            at = ahead + 1
+            continue
+        stop = at + 22
+        while stop < end and kinds[data[stop]] < _NO_LETTER:
+            stop += 1
+        if count + 1 + (stop - at) // 8 > len(starts):
+            return (count, at) if count else (-1, at)
+        key = letters_key(data, at, kinds)
+        if passes(key, words, shift):
+            found_keys[count], starts[count], ends[count] = key, at, at + 22
+            count += 1
+        first = at
+        while first + 32 <= stop:
+            last = first
+            while last < stop and digits[data[last]] < _NO_DIGIT:
+                last += 1
+            length = last - first
             if 32 <= length <= 128:
                 for size in (64, 40, 32):
-                    if size <= length and (length == 32 or at - size != number):
-                        key = digits_key(data, at - size, digits)
+                    if size <= length and (length == 32 or size != length):
+                        key = digits_key(data, last - size, digits)
                         if passes(key, words, shift):
-                            found_keys[count], starts[count], ends[count] = key, at - size, at
+                            found_keys[count], starts[count], ends[count] = key, last - size, last
                             count += 1
                 if length != 32:
-                    key = digits_key(data, number, digits)
+                    key = digits_key(data, first, digits)
                     if passes(key, words, shift):
-                        found_keys[count], starts[count], ends[count] = key, number, number + 32
+                        found_keys[count], starts[count], ends[count] = key, first, first + 32
                         count += 1
-            number = at + 1
-        if kinds[byte] >= _NO_LETTER:
-            if at - run >= 22:
-                key = letters_key(data, run, kinds)
-                if passes(key, words, shift):
-                    found_keys[count], starts[count], ends[count] = key, run, run + 22
-                    count += 1
-            run = at + 1
-        if at == end:
-            break
-        high = (high << _BYTE) | (low >> _TOP)
-        low = (low << _BYTE) | np.uint64(byte)
-        short, long = high & _LAST, high & _FOUR_BYTES
-        if short == 35 or short == 43 or short == 67:
-            if at >= 8 and passes(low, words, shift):
-                found_keys[count], starts[count], ends[count] = low, at - 7, at + 1
-                count += 1
-        elif (
-            (long == 0x50000000 or long == 0x60000000 or long == 0x90000000) and at >= 11 and passes(low, words, shift)
-        ):
-            found_keys[count], starts[count], ends[count] = low, at - 7, at + 1
-            count += 1
-        if count + 8 > len(starts) and run == at + 1 and number == at + 1:
-            return count, at + 1
-        if count + 8 > len(starts):
-            return -1, begin
+            first = last + 1
+        at = stop + 1
     return count, end
 
 

@@ -18,14 +18,27 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
-from collections.abc import Iterable, Iterator
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Iterator
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 
 from domicile.native.patterns import Words, directory_of
-from domicile.native.spellings import DIGIT_OF, LETTER_OF, NOWHERE, equal_keys, fill, hash_places
+from domicile.native.spellings import (
+    DIGIT_OF,
+    LETTER_OF,
+    LONG_HEAD,
+    NOWHERE,
+    SHORT_HEAD,
+    Origins,
+    equal_keys,
+    fill,
+    hashes_as_bytes,
+    hashes_as_letters,
+)
 from domicile.sweep.forms import TokenClass
+
+Look: TypeAlias = Callable[[int, Words, Origins, Origins], tuple[int, int]]
 
 KEY_BYTES = 8
 FILTER_BITS_MIN = 16
@@ -35,6 +48,10 @@ PHONE_DIGITS_MIN = 6
 _NAMES = ("md5", "sha1", "sha256")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _NO_DIGITS = re.compile(r"[^0-9]+")
+# `varatt.h`: a short header tells the length, itself included, and one bit; a long one (in statistics), and two bits.
+_HEADS = np.zeros(256, np.uint8)
+for _size in (16, 20, 32):
+    _HEADS[_size + 1 << 1 | 1], _HEADS[_size + 4 << 2] = SHORT_HEAD, LONG_HEAD
 
 
 class Digests:
@@ -68,14 +85,21 @@ class Digests:
         """Find every hash in a block: where it starts and ends, as far as it was looked at, and whose it is."""
         if not len(self._keys):
             return
-        view, at, room = np.frombuffer(block, np.uint8), 0, FOUND_MAX
-        while at < len(view):
+        view, known, shift = np.frombuffer(block, np.uint8), self._filter, self._shift
+        yield from self._looked_up(
+            len(view), lambda at, *places: hashes_as_bytes(view, at, _HEADS, known, shift, *places)
+        )  # fmt: skip
+        yield from self._looked_up(
+            len(view), lambda at, *places: hashes_as_letters(view, at, LETTER_OF, DIGIT_OF, known, shift, *places)
+        )  # fmt: skip
+
+    def _looked_up(self, size: int, look: Look) -> Iterator[tuple[int, int, int]]:
+        at, room = 0, FOUND_MAX
+        while at < size:
             found, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int32), np.empty(room, np.int32)
-            count, at = hash_places(
-                view, at, LETTER_OF, DIGIT_OF, self._filter, self._shift, found, starts, ends
-            )  # fmt: skip
+            count, at = look(at, found, starts, ends)
             if count < 0:
-                room *= 2  # one run of letters holds more places than there is room for
+                room = size  # one run holds more places than there is room for
             elif count:
                 yield from self._equal(found[:count], starts.tolist(), ends.tolist())
 
