@@ -211,7 +211,7 @@ def hashes_as_letters(
     data: Bytes, begin: int, kinds: Bytes, digits: Bytes, words: Words, shift: np.uint64,
     found_keys: Words, starts: Origins, ends: Origins,
 ) -> tuple[int, int]:  # fmt: skip
-    """List the places of letters and digits that the filter knows as a hash, in runs from `begin` on, and where to go on.
+    """List the places of letters and digits that the filter knows, in runs from `begin` on; also say where to go on.
 
     What a run must be: 22 letters of base64 and more; 32 to 128 digits, which are letters, too. A count below zero:
     there was no room for what one run holds.
