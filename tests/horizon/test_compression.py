@@ -12,7 +12,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from domicile.stores.postgres import compression
 from domicile.stores.postgres.compression import Method, plausible, unpack
 from domicile.stores.postgres.pages import carve_chunks, carve_compressed, unpack_external
 from domicile.stores.postgres.server import EmbeddedServer
@@ -127,14 +126,3 @@ def test_any_bytes_give_bytes_within_the_bound(method: Method, payload: bytes, r
 )  # fmt: skip
 def test_limits_of_what_can_be(method: int, payload: int, raw: int, expected: bool) -> None:
     assert expected == plausible(method, payload, raw)
-
-
-def test_what_is_known_of_small_values_stays_within_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compression, "KNOWN_BYTES_MAX", 1_000)
-    known = compression._Known()
-    for number in range(200):
-        payload = b"\x00" + b"%08d" % number  # eight literals
-        for _ in range(2):
-            assert b"%08d" % number == known.unpack(payload, 8).data
-        assert known._bytes <= 1_000
-        assert known._bytes == sum(len(packed) + len(found.data) for (packed, _), found in known._found.items())

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from domicile.stores.postgres.server import EmbeddedServer
+from domicile.sweep import TokenClass, Tokens
 from tests.servers import own_server
 from tests.sweep.plants import parameters_of
 
@@ -16,3 +17,10 @@ def planted_server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
     """The embedded PostgreSQL 18 and Debian's 15 (which has lz4)."""
     with own_server(f"plants{request.param}", major=request.param, parameters=parameters_of(request.param)) as server:
         yield server
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _translated() -> None:
+    """What is compiled at its first call takes longer than a property test may."""
+    matcher = Tokens({b"somebody@example.org": TokenClass.EMAIL}).matcher()
+    assert [] == list(matcher.find("letters".encode("utf-16-le") + b"0123456789abcdef" * 3))

@@ -12,8 +12,8 @@ import pytest
 from domicile.stores.postgres.pages import Geometry
 from domicile.sweep import TokenClass, Tokens
 from domicile.sweep.carving import WalReader
+from domicile.sweep.matcher import Hit, Matcher
 from domicile.sweep.search import CopySearch, Spot, Tally, View
-from domicile.sweep.tokens import Hit, Matcher
 
 CANARY = b"canary@example.net"
 SPOT = Spot("wal", "pg_wal/000000010000000000000001")

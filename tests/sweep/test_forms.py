@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from domicile.sweep import TokenClass, Tokens
 from domicile.sweep.decoded import DECODED_BYTES_MIN
 from domicile.sweep.digests import digests, normalised
+from domicile.sweep.matcher import Matcher
 from domicile.sweep.search import Spot, Tally, View
-from domicile.sweep.tokens import Matcher
 
 EMAIL, OTHER = "Ada.Private@Example.org", "Ada.Primate@Example.org"
 PHONE = "+1 (555) 123-45-67"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from array import array
 from uuid import UUID
 
 import psycopg
@@ -17,7 +16,7 @@ from domicile.errors import StoreFault
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.sweep import Limits, Source, TokenClass, Tokens, collect, without_common
 from domicile.sweep.forms import forms
-from domicile.sweep.tokens import CANARY_BYTES_MAX, TOKEN_BYTES_MAX, TOKEN_BYTES_MIN, Matcher, clip
+from domicile.sweep.tokens import CANARY_BYTES_MAX, TOKEN_BYTES_MAX, TOKEN_BYTES_MIN, clip
 from tests.servers import Databases
 
 SECRET = "ada.private@example.org"
@@ -130,14 +129,6 @@ def test_a_name_that_somebody_else_bears_is_dropped_but_an_email_is_residue() ->
     assert 1 == left.counts.common
 
 
-def test_many_patterns_are_split_over_automata(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("domicile.sweep.tokens.AUTOMATON_BYTES_MAX", 20)
-    texts = [f"token-{number:03}".encode() for number in range(10)]
-    matcher = Matcher(texts, array("I", range(10)), [TokenClass.TEXT] * 10)
-    assert "Matcher(4 automata)" == repr(matcher)
-    assert set(range(10)) == {hit.token for hit in matcher.find(b" ".join(texts))}
-
-
 def test_p8_tokens_are_not_told(home: str) -> None:
     tokens = Tokens({SECRET.encode(): TokenClass.EMAIL})
     told = [
@@ -159,4 +150,4 @@ def test_p8_tokens_are_not_told(home: str) -> None:
 
 
 def _texts(tokens: Tokens) -> tuple[bytes, ...]:
-    return tokens._texts
+    return tuple(text for text, _ in tokens._kept)

@@ -247,7 +247,7 @@ class Book(PrivateFile):
 
     def locked(self, store: str) -> tuple[tuple[bytes, int], ...]:
         """The objects of which locked versions are left: key, and how many of its versions are gone by our hand."""
-        rows = self._rows("SELECT key, removed FROM object WHERE store = ? AND leaves AND state = 'locked'", store)
+        rows = self.rows("SELECT key, removed FROM object WHERE store = ? AND leaves AND state = 'locked'", store)
         return tuple((key, removed) for key, removed in rows)
 
     def unfinished(self, store: str) -> tuple[tuple[bytes, int, Standing], ...]:

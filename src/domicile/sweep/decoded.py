@@ -13,29 +13,40 @@ another one (hexadecimal inside base64) is not undone.
 
 from __future__ import annotations
 
-import binascii
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from html.entities import html5
 from operator import attrgetter
 from typing import Protocol
+
+import numpy as np
+
+from domicile.native.patterns import Bytes, read_only
+from domicile.native.spellings import (
+    DIGIT_OF,
+    LETTER_OF,
+    Origins,
+    letters,
+    unbase64,
+    unhex,
+    widened,
+)
 
 # Undone as base64, any text gives bytes that look random, four times over. With fewer bytes than these, chance alone
 # would find tokens in them: of 2,000,000 tokens of nine bytes one is found in 2^51 random places.
 DECODED_BYTES_MIN = 9
 BASE64_RUN_MIN = DECODED_BYTES_MIN * 4 // 3
 HEX_RUN_MIN = DECODED_BYTES_MIN * 2
-_PAD = b"zzzz"  # between runs: letters of base64, and no digits of hexadecimal
+WIDE_RUN_MIN = 6
 _NOWHERE = -1
 
 
 class Decoded(Protocol):
     """Bytes that a block says in another spelling: `data`, and the length from which on a match in them tells."""
 
-    data: bytes
+    data: Bytes
     bytes_min: int
 
     def place(self, start: int, end: int) -> tuple[int, int] | None:
@@ -45,13 +56,14 @@ class Decoded(Protocol):
 
 def decodings(block: bytes, *, reach: int) -> Iterator[Decoded]:
     """Undo every spelling found in a block; `reach` is the length of the longest pattern, in bytes."""
-    wide = _wide(block)
+    view = np.frombuffer(block, np.uint8)
+    wide = _wide(view)
     if wide is not None:
         yield wide
-    text = _base64_text(block)
+    text = _base64_text(view)
     if text is not None:
         for shift in range(4):
-            yield _Base64(text, shift)
+            yield _Base64(text, shift, np.empty(len(text.letters), np.uint8))
         yield from _hexadecimal(text)
     escaped = _escaped(block, reach)
     if escaped is not None:
@@ -95,86 +107,49 @@ class _Pieces:
 
 # --- UTF-16 -----------------------------------------------------------------------------------------------------------
 
-_WIDE_KINDS = bytes(0 if byte == 0 else 1 if 0x20 <= byte < 0x7F else 2 for byte in range(256))
-_WIDE_FIRST = b"\x01\x00" * 5 + b"\x01"
-_WIDE = re.compile(_WIDE_FIRST + b"(?:\x00\x01)*+")
-
 
 class _Wide:
     """Characters of ASCII without the zero bytes between them, of either byte order."""
 
     bytes_min = 1
 
-    def __init__(self, pieces: _Pieces) -> None:
-        self.data = pieces.joined()
-        self._pieces = pieces
+    def __init__(self, data: Bytes, origins: Origins) -> None:
+        self.data = data
+        self._origins = origins
 
     def place(self, start: int, end: int) -> tuple[int, int] | None:
-        first, last = self._pieces.origin(start, step=2), self._pieces.origin(end - 1, step=2)
+        first, last = int(self._origins[start]), int(self._origins[end - 1])
         return (first, last + 1) if first >= 0 and last - first == 2 * (end - 1 - start) else None
 
 
-def _wide(block: bytes) -> _Wide | None:
-    kinds = block.translate(_WIDE_KINDS)
-    first = kinds.find(_WIDE_FIRST)  # up to three times as fast as the expression
-    if first < 0:
-        return None
-    pieces = _Pieces()
-    for match in _WIDE.finditer(kinds, first):
-        pieces.add(block[match.start() : match.end() : 2], match.start())
-        pieces.add(b"\0", _NOWHERE)
-    return _Wide(pieces)
+def _wide(block: Bytes) -> _Wide | None:
+    room = len(block) // 2 + len(block) // (2 * WIDE_RUN_MIN) + 2
+    data, origins = np.empty(room, np.uint8), np.empty(room, np.int32)
+    size = widened(block, WIDE_RUN_MIN, data, origins)
+    return _Wide(read_only(data[:size]), origins) if size else None
 
 
 # --- base64 and hexadecimal -------------------------------------------------------------------------------------------
 
-_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
-_KINDS = bytes(1 if byte in _LETTERS else 2 if byte in b"\r\n" else 3 if byte == 0x5C else 0 for byte in range(256))
-# A line, and the lines behind it: also with the ends of lines as JSON, COPY and programs write them, \n or \r\n.
-_RUN = re.compile(b"\x01" * BASE64_RUN_MIN + rb"\x01*+(?:(?:\x02{1,2}|\x03{1,4}\x01)\x01*+)*+")
-_LINE = re.compile(rb"((?<=\\)[nr])|([A-Za-z0-9+/_-]+)")
-_HEX_RUN = re.compile(rb"[0-9A-Fa-f]{%d,}" % HEX_RUN_MIN)
-_STANDARD = bytes.maketrans(b"-_", b"+/")
-
-
-_ENDS = re.compile(rb"\\+[nr]?")
-_FIRST = b"\x01" * BASE64_RUN_MIN
-
 
 class _Text:
-    """Every run of letters of base64 in a block, lines joined.
+    """Every run of letters of base64 in a block, lines joined, and where each letter stands."""
 
-    A server's catalogue holds a run for each 100 bytes, and almost no block holds a token: so the way back is made only
-    where something was found.
-    """
-
-    def __init__(self, block: bytes, spans: list[tuple[int, int]]) -> None:
-        letters = _PAD.join([*(block[start:end] for start, end in spans), b""]).translate(None, b"\r\n")
-        self.letters = _ENDS.sub(b"", letters) if b"\\" in letters else letters
-        self.standard = self.letters.translate(_STANDARD)
-        self._block = block
-        self._spans = spans
+    def __init__(self, letters: Bytes, origins: Origins) -> None:
+        self.letters = letters
+        self._origins = origins
 
     def place(self, first: int, last: int) -> tuple[int, int] | None:
         """Say where in the block the letters from `first` to `last` stand."""
-        start, end = self._pieces.origin(first), self._pieces.origin(last)
+        start, end = int(self._origins[first]), int(self._origins[last])
         return (start, end + 1) if start >= 0 and end >= 0 else None
 
-    @cached_property
-    def _pieces(self) -> _Pieces:
-        pieces = _Pieces()
-        for start, end in self._spans:
-            for line in _LINE.finditer(self._block[start:end]):  # what stands before it isn't looked at, as above
-                if line[2]:
-                    pieces.add(line[2], start + line.start())
-            pieces.add(_PAD, _NOWHERE)
-        return pieces
 
-
-def _base64_text(block: bytes) -> _Text | None:
-    kinds = block.translate(_KINDS)
-    first = kinds.find(_FIRST)
-    return _Text(block, [match.span() for match in _RUN.finditer(kinds, first)]) if first >= 0 else None
+def _base64_text(block: Bytes) -> _Text | None:
+    room = len(block) + 4 * (len(block) // BASE64_RUN_MIN + 1)
+    data, origins = np.empty(room, np.uint8), np.empty(room, np.int32)
+    size = letters(block, LETTER_OF, BASE64_RUN_MIN, data, origins)
+    return _Text(read_only(data[:size]), origins) if size else None
 
 
 class _Base64:
@@ -182,11 +157,10 @@ class _Base64:
 
     bytes_min = DECODED_BYTES_MIN
 
-    def __init__(self, text: _Text, shift: int) -> None:
+    def __init__(self, text: _Text, shift: int, out: Bytes) -> None:
         self._text = text
         self._shift = shift
-        whole = (len(text.standard) - shift) // 4 * 4
-        self.data = binascii.a2b_base64(text.standard[shift : shift + whole])
+        self.data = read_only(out[: unbase64(text.letters, LETTER_OF, shift, out)])
 
     def place(self, start: int, end: int) -> tuple[int, int] | None:
         last = end - 1
@@ -200,33 +174,25 @@ class _Hexadecimal:
 
     bytes_min = DECODED_BYTES_MIN
 
-    def __init__(self, text: _Text, spans: list[tuple[int, int]], shift: int) -> None:
-        # Each from where it begins on to an even number of digits, and a byte of zero behind it.
-        self._spans = [(start + shift, end - (end - start - shift) % 2) for start, end in spans]
-        digits = b"00".join([*(text.letters[start:end] for start, end in self._spans), b""])
-        self.data = bytes.fromhex(digits.decode())
+    def __init__(self, text: _Text, data: Bytes, places: Origins) -> None:
+        self.data = data
         self._text = text
+        self._places = places
 
     def place(self, start: int, end: int) -> tuple[int, int] | None:
-        first, last = self._pieces.origin(start, step=2), self._pieces.origin(end - 1, step=2)
+        first, last = int(self._places[start]), int(self._places[end - 1])
         if first < 0 or last - first != 2 * (end - 1 - start):
             return None
         return self._text.place(first, last + 1)
 
-    @cached_property
-    def _pieces(self) -> _Pieces:
-        pieces = _Pieces()
-        for start, end in self._spans:
-            pieces.add(bytes((end - start) // 2), start)
-            pieces.add(b"\0", _NOWHERE)
-        return pieces
-
 
 def _hexadecimal(text: _Text) -> Iterator[_Hexadecimal]:
-    spans = [match.span() for match in _HEX_RUN.finditer(text.letters)]
-    if spans:
-        for shift in range(2):
-            yield _Hexadecimal(text, spans, shift)
+    room = len(text.letters) // 2 + len(text.letters) // HEX_RUN_MIN + 1
+    for shift in range(2):
+        data, places = np.empty(room, np.uint8), np.empty(room, np.int32)
+        size = unhex(text.letters, DIGIT_OF, HEX_RUN_MIN, shift, data, places)
+        if size:
+            yield _Hexadecimal(text, read_only(data[:size]), places)
 
 
 # --- escapes ----------------------------------------------------------------------------------------------------------
@@ -248,7 +214,7 @@ class _Escaped:
     bytes_min = 1
 
     def __init__(self, pieces: _Pieces, widths: dict[int, int]) -> None:
-        self.data = pieces.joined()
+        self.data = np.frombuffer(pieces.joined(), np.uint8)
         self._pieces = pieces
         self._widths = widths  # of each piece that is an escape
 

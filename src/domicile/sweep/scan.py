@@ -34,7 +34,6 @@ from domicile.sweep.containers import search_packed
 from domicile.sweep.search import Spot, Tally, Value, View
 
 PAGE_POSITION_BYTES = 10  # pd_lsn and pd_checksum (`bufpage.h`)
-CLEAN_PAGES_MAX = 4096  # at 8 KiB: 32 MiB; a new database has about 900
 CLEAN_FILE_BYTES_MAX = 2 * 1024 * 1024
 CLEAN_FILES_BYTES_MAX = 64 * 1024 * 1024
 _SEGMENT = re.compile(
@@ -50,7 +49,6 @@ class Scan:
     files: Files
     layout: Placing
     tally: Tally
-    _clean: dict[bytes, int] = field(default_factory=dict, repr=False)
     _clean_files: dict[tuple[bool, bytes], int] = field(default_factory=dict, repr=False)
     _clean_bytes: int = 0
 
@@ -148,8 +146,8 @@ class Scan:
             tally.search(window, spot, offset=offset - len(tail), view=View.RAW, carried=len(tail))
             tally.add(spot.copy, read=len(block))
             tail = window[-tally.carry_bytes :] if tally.carry_bytes else b""
-            for at in range(0, len(block), geometry.block):
-                self._page(block[at : at + geometry.block], spot, offset + at)
+            carved = carve_compressed(block, block=geometry.block, aligned=True)
+            self._values((Value(value.data, offset + value.offset, View.UNPACKED) for value in carved), spot)
             if toast:
                 chunks = carve_chunks(block, chunk_bytes=geometry.toast_chunk, aligned=True)
                 joined = (value for chunk in chunks for value in assembler.add(chunk))
@@ -158,20 +156,6 @@ class Scan:
         self._values((Value(value.data, offset, View.JOINED) for value in assembler.close()), spot)
         if assembler.fragments:
             tally.gap(spot.copy, spot.path, f"{assembler.fragments} parts of out-of-line values whose start is gone")
-
-    def _page(self, page: bytes, spot: Spot, offset: int) -> None:
-        """Search the packed values of a page, unless one just like it was found clean."""
-        content = page[PAGE_POSITION_BYTES:]
-        clean = self._clean.get(content)
-        if clean is not None:
-            self.tally.add(spot.copy, unpacked=clean)
-            return
-        before = self.tally.standing(spot.copy)
-        carved = carve_compressed(page, block=self.layout.geometry.block, aligned=True)
-        self._values((Value(value.data, offset + value.offset, View.UNPACKED) for value in carved), spot)
-        after = self.tally.standing(spot.copy)
-        if after.found == before.found and len(self._clean) < CLEAN_PAGES_MAX:
-            self._clean[content] = after.unpacked - before.unpacked
 
     def _plain(self, entry: ServerFile, spot: Spot, shape: Shape) -> None:
         head = self.files.read(entry.path, 0, self.layout.geometry.block) or b""

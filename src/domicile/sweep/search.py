@@ -13,7 +13,8 @@ from enum import StrEnum
 from hashlib import blake2b
 
 from domicile.sweep.forms import TokenClass
-from domicile.sweep.tokens import Matcher, TokenCounts
+from domicile.sweep.matcher import Matcher
+from domicile.sweep.tokens import TokenCounts
 
 BUCKET_BYTES = 1024 * 1024
 PLACES_MAX = 20_000
@@ -172,7 +173,7 @@ class Tally:
                 spot.path,
                 (offset + hit.offset) // BUCKET_BYTES * BUCKET_BYTES,
                 view,
-                self._matcher.class_of[hit.token],
+                self._matcher.class_of(hit.token),
             )
             if place not in account.places and len(account.places) >= PLACES_MAX:
                 place = ("(more places)", 0, *place[2:])
@@ -202,7 +203,7 @@ class Tally:
 
     def _mark(self, account: _Account, token: int) -> None:
         if not account.seen:
-            account.seen = bytearray(len(self._matcher.class_of) // 8 + 1)
+            account.seen = bytearray(self._matcher.tokens // 8 + 1)
         account.seen[token >> 3] |= 1 << (token & 7)
 
     def named(self, spot: Spot) -> Spot:

@@ -4,38 +4,30 @@ A token is a value of an erased subject. Specific ones (an e-mail, a phone numbe
 residue wherever they are found. Unspecific ones (a name, an address, free text) may belong to rows that legitimately
 stay; `without_common` drops those, and counts them. Numeric keys are no tokens: their bytes are everywhere.
 
-Nothing of a token's text leaves this module but through the automaton: no repr, no error, no pickle holds it (P8).
+Nothing of a token's text leaves this module but to its matcher: no repr, no error, no pickle holds it (P8).
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString, NoReturn
 
 import psycopg
-from ahocorasick_rs import BytesAhoCorasick, Implementation
 from blake3 import blake3
 from psycopg import sql
 from psycopg.types.string import ByteaBinaryLoader
 
 from domicile.errors import StoreFault
-from domicile.sweep.decoded import decodings
-from domicile.sweep.digests import Digests
-from domicile.sweep.forms import TokenClass, forms
+from domicile.sweep.forms import TokenClass
+from domicile.sweep.kept import Kept
+from domicile.sweep.matcher import Matcher
 
 TOKEN_BYTES_MIN = 6
 TOKEN_BYTES_MAX = 64  # of a longer value its end is searched: openings ("Dear …", a token's header) repeat
 CANARY_BYTES_MAX = 256
-TOKENS_MAX = 2_000_000
-TEXT_BYTES_MAX = 256 * 1024 * 1024
-AUTOMATON_BYTES_MAX = 64 * 1024 * 1024  # measured: about 30 bytes of memory per pattern byte while it is built
-SPELT_TIMES_MAX = 6  # \\u0040 for one byte
-LINE_BYTES_MAX = 256  # base64 is broken into lines of 64 or 76; a line is known as one by its first 12 letters
-
-
-_RANK = {token_class: rank for rank, token_class in enumerate(TokenClass)}
+TOKENS_MAX = 16_000_000
+TEXT_BYTES_MAX = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +63,12 @@ class TokenCounts:
 class Tokens:
     """A set of tokens; its text can't be read from outside by accident."""
 
-    __slots__ = ("_classes", "_common", "_sampled", "_texts", "_too_short")
+    __slots__ = ("_common", "_kept", "_sampled", "_too_short")
 
     def __init__(
-        self, found: dict[bytes, TokenClass], *, sampled: bool = False, too_short: int = 0, common: int = 0
+        self, found: Mapping[bytes, TokenClass] | Kept, *, sampled: bool = False, too_short: int = 0, common: int = 0
     ) -> None:
-        self._texts = tuple(found)
-        self._classes = tuple(found.values())
+        self._kept = found if isinstance(found, Kept) else Kept.of(found.items())
         self._sampled = sampled
         self._too_short = too_short
         self._common = common
@@ -86,7 +77,7 @@ class Tokens:
         return f"Tokens({len(self)})"
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._kept)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("tokens stay in the memory of the process that read them")
@@ -96,9 +87,7 @@ class Tokens:
         """The numbers that may be told."""
         return TokenCounts(
             searched=len(self),
-            by_class=tuple(
-                (token_class, count) for token_class in TokenClass if (count := self._classes.count(token_class))
-            ),
+            by_class=tuple(self._kept.by_class().items()),
             sampled=self._sampled,
             too_short=self._too_short,
             common=self._common,
@@ -107,13 +96,11 @@ class Tokens:
     @classmethod
     def merged(cls, sets: Sequence[Tokens]) -> Tokens:
         """Join what several homes gave; a value that two of them know keeps its more specific class."""
-        found: dict[bytes, TokenClass] = {}
+        kept = Kept()
         for tokens in sets:
-            for text, token_class in zip(tokens._texts, tokens._classes, strict=True):  # noqa: SLF001
-                if text not in found or _RANK[token_class] < _RANK[found[text]]:
-                    found[text] = token_class
+            kept.extend(tokens._kept)  # noqa: SLF001
         return cls(
-            found,
+            kept.settled(),
             sampled=any(tokens.counts.sampled for tokens in sets),
             too_short=sum(tokens.counts.too_short for tokens in sets),
             common=sum(tokens.counts.common for tokens in sets),
@@ -122,91 +109,14 @@ class Tokens:
     def without(self, numbers: Iterable[int]) -> Tokens:
         """Return the set without the tokens of those numbers, which are counted as common."""
         gone = set(numbers)
-        kept = {
-            text: token_class
-            for number, (text, token_class) in enumerate(zip(self._texts, self._classes, strict=True))
-            if number not in gone
-        }
-        return Tokens(kept, sampled=self._sampled, too_short=self._too_short, common=self._common + len(gone))
+        return Tokens(
+            self._kept.chosen(number not in gone for number in range(len(self))),
+            sampled=self._sampled, too_short=self._too_short, common=self._common + len(gone),
+        )  # fmt: skip
 
     def matcher(self, *, specific: bool | None = None, encodings: Sequence[str] = ()) -> Matcher:
-        """Build the automata for all tokens, or for the specific or the unspecific ones, in UTF-8 and `encodings`."""
-        chosen = [
-            number for number, token_class in enumerate(self._classes)
-            if specific is None or token_class.specific is specific
-        ]  # fmt: skip
-        texts = [self._texts[number] for number in chosen]
-        return Matcher(texts, array("I", chosen), self._classes, encodings=encodings)
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One match in a block: where it starts, how long it is, and which token, by number."""
-
-    offset: int
-    length: int
-    token: int
-
-
-class Matcher:
-    """The automata over every form of every token: as many as keep the memory of building one bounded."""
-
-    def __init__(
-        self,
-        texts: Sequence[bytes],
-        numbers: array[int],
-        classes: Sequence[TokenClass],
-        *,
-        encodings: Sequence[str] = (),
-    ) -> None:
-        self.class_of = classes
-        self.longest = 0
-        self._automata: list[tuple[BytesAhoCorasick, array[int]]] = []
-        patterns: list[bytes] = []
-        owners = array("I")
-        size = 0
-        for number, text in zip(numbers, texts, strict=True):
-            for form in forms(text, classes[number], encodings=encodings):
-                patterns.append(form)
-                owners.append(number)
-                size += len(form)
-                self.longest = max(self.longest, len(form))
-            if size > AUTOMATON_BYTES_MAX:
-                self._add(patterns, owners)
-                patterns, owners, size = [], array("I"), 0
-        self._add(patterns, owners)
-        self._digests = Digests((number, text, classes[number]) for number, text in zip(numbers, texts, strict=True))
-
-    def __repr__(self) -> str:
-        return f"Matcher({len(self._automata)} automata)"
-
-    def _add(self, patterns: list[bytes], owners: array[int]) -> None:
-        if patterns:
-            automaton = BytesAhoCorasick(patterns, implementation=Implementation.ContiguousNFA)
-            self._automata.append((automaton, owners))
-
-    @property
-    def reach(self) -> int:
-        """How many bytes of a block the longest token may take, spelt in any way that is undone."""
-        return SPELT_TIMES_MAX * self.longest + LINE_BYTES_MAX if self.longest else 0
-
-    def find(self, block: bytes) -> Iterator[Hit]:
-        """Find every form of every token in the block, overlapping ones too, as bytes and in every spelling undone."""
-        yield from self._find(block)
-        if not self._automata:
-            return
-        for start, end, number in self._digests.find(block):
-            yield Hit(start, end - start, number)
-        for decoded in decodings(block, reach=self.longest):
-            for hit in self._find(decoded.data):
-                place = decoded.place(hit.offset, hit.offset + hit.length)
-                if hit.length >= decoded.bytes_min and place is not None:
-                    yield Hit(place[0], place[1] - place[0], hit.token)
-
-    def _find(self, block: bytes) -> Iterator[Hit]:
-        for automaton, owners in self._automata:
-            for pattern, start, end in automaton.find_matches_as_indexes(block, overlapping=True):
-                yield Hit(start, end - start, owners[pattern])
+        """Make what finds all tokens, or the specific or the unspecific ones, in UTF-8 and `encodings`."""
+        return Matcher(self._kept, specific=specific, encodings=encodings)
 
 
 def clip(text: bytes, *, bytes_max: int = TOKEN_BYTES_MAX) -> bytes:
@@ -291,8 +201,7 @@ class _Gathering:
     def __init__(self, limits: Limits, seed: int) -> None:
         self._limits = limits
         self._key = blake3(b"domicile sweep sample" + seed.to_bytes(16, "big")).digest()
-        self._found: dict[bytes, TokenClass] = {}
-        self._bytes = 0
+        self._kept = Kept()
         self._bar = 1 << 64
         self._short = 0
 
@@ -301,35 +210,30 @@ class _Gathering:
         if len(text) < self._limits.token_bytes_min:
             self._short += 1
             return
-        known = self._found.get(text)
-        if known is not None:
-            self._found[text] = min(known, token_class, key=_RANK.__getitem__)
-            return
         if token_class is not TokenClass.CANARY and self._bar < 1 << 64 and self._lot(text) >= self._bar:
             return
-        self._found[text] = token_class
-        self._bytes += len(text)
-        while len(self._found) > self._limits.tokens_max or self._bytes > self._limits.bytes_max:
-            if not self._raise_bar():
-                return
+        self._kept.add(text, token_class)
+        if len(self._kept) > 2 * self._limits.tokens_max or self._kept.size > 2 * self._limits.bytes_max:
+            self._settle()  # repeated ones are kept until here: a set of so many costs ten times their memory
 
     def _lot(self, text: bytes) -> int:
         return int.from_bytes(blake3(text, key=self._key).digest(8), "big")
 
-    def _raise_bar(self) -> bool:
-        """Halve the sample; False when only canaries are left."""
-        self._bar //= 2
-        self._found = {
-            text: token_class
-            for text, token_class in self._found.items()
-            if token_class is TokenClass.CANARY or self._lot(text) < self._bar
-        }
-        self._bytes = sum(map(len, self._found))
-        return self._bar > 0
+    def _settle(self) -> None:
+        """Keep each once; halve the sample until it is within the limits, or only canaries are left."""
+        self._kept = self._kept.settled()
+        while len(self._kept) > self._limits.tokens_max or self._kept.size > self._limits.bytes_max:
+            self._bar //= 2
+            self._kept = self._kept.chosen(
+                token_class is TokenClass.CANARY or self._lot(text) < self._bar for text, token_class in self._kept
+            )
+            if not self._bar:
+                return
 
     def tokens(self) -> Tokens:
         """Return what was kept."""
-        return Tokens(self._found, sampled=self._bar < 1 << 64, too_short=self._short)
+        self._settle()
+        return Tokens(self._kept, sampled=self._bar < 1 << 64, too_short=self._short)
 
 
 def without_common(tokens: Tokens, staying: Iterable[bytes]) -> Tokens:

@@ -11,40 +11,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import lz4.block
+import numpy as np
+
+from domicile.native import packed
 
 RAW_BYTES_MAX = 256 * 1024 * 1024
 PGLZ_RATIO_MAX = 92  # a tag of 3 bytes and its control bit stand for at most 273 bytes
 # `first_success_by` of PGLZ_strategy_default is 1,024: no value is kept packed of which so many bytes hold no match.
 PGLZ_FIRST_MATCH_BYTES_MAX = 1024 + 9  # and what is written between two looks: a control byte and its eight items
-KNOWN_PAYLOAD_BYTES_MAX = 16 * 1024
-KNOWN_BYTES_MAX = 64 * 1024 * 1024
 LZ4_RATIO_MAX = 256  # one length byte stands for at most 255 bytes
-
-
-class _Known:
-    """What small pglz values held, within a bound of memory.
-
-    A server's own catalogues are the same in each of its databases, thousands of packed values in each; and pglz is
-    unpacked item by item.
-    """
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[bytes, int], Unpacked] = {}
-        self._bytes = 0
-
-    def unpack(self, payload: bytes, raw_bytes: int) -> Unpacked:
-        known = self._found.get((payload, raw_bytes))
-        if known is not None:
-            return known
-        unpacked = unpack_pglz(payload, raw_bytes)
-        self._bytes += len(payload) + len(unpacked.data)
-        if self._bytes > KNOWN_BYTES_MAX:
-            self._found, self._bytes = {}, len(payload) + len(unpacked.data)
-        self._found[payload, raw_bytes] = unpacked
-        return unpacked
-
-
-_KNOWN = _Known()
 
 
 class Method(IntEnum):
@@ -66,16 +41,9 @@ def unpack(method: Method, payload: bytes, raw_bytes: int) -> Unpacked:
     """Unpack one value of `raw_bytes`; on damage give what stands before it and say that it isn't whole."""
     if method is not Method.PGLZ:
         return unpack_lz4(payload, raw_bytes)
-    if _never_matches(payload):
-        return Unpacked(b"", whole=False)
-    if len(payload) > KNOWN_PAYLOAD_BYTES_MAX:
-        return unpack_pglz(payload, raw_bytes)
-    return _KNOWN.unpack(payload, raw_bytes)
-
-
-def _never_matches(payload: bytes) -> bool:
-    """Whether this begins with so many literals that the server would have given up: small numbers look like that."""
-    return len(payload) > PGLZ_FIRST_MATCH_BYTES_MAX and not any(payload[:PGLZ_FIRST_MATCH_BYTES_MAX:9])
+    if len(payload) > PGLZ_FIRST_MATCH_BYTES_MAX and not any(payload[:PGLZ_FIRST_MATCH_BYTES_MAX:9]):
+        return Unpacked(b"", whole=False)  # the server would have given up: small numbers look like that
+    return unpack_pglz(payload, raw_bytes)
 
 
 def plausible(method: int, payload_bytes: int, raw_bytes: int) -> bool:
@@ -87,46 +55,11 @@ def plausible(method: int, payload_bytes: int, raw_bytes: int) -> bool:
     return method == Method.LZ4 and raw_bytes <= payload_bytes * LZ4_RATIO_MAX
 
 
-def unpack_pglz(payload: bytes, raw_bytes: int) -> Unpacked:  # noqa: C901 - one loop: calls cost threefold
-    """Unpack pglz: control bytes, each for eight items, lowest bit first; 0 is a literal, 1 a (length, offset) tag."""
-    out = bytearray()
-    append = out.append
-    position, end = 0, len(payload)
-    try:
-        while position < end and len(out) < raw_bytes:
-            control = payload[position]
-            position += 1
-            if not control:
-                out += payload[position : position + 8]
-                position += 8
-                continue
-            for _ in range(8):
-                if position >= end:
-                    break
-                first = payload[position]
-                position += 1
-                if control & 1:
-                    offset = ((first & 0xF0) << 4) | payload[position]
-                    length = (first & 0x0F) + 3
-                    position += 1
-                    if length == 18:  # the longest short tag: one more byte of length follows
-                        length += payload[position]
-                        position += 1
-                    start = len(out) - offset
-                    if start < 0 or not offset:
-                        return Unpacked(bytes(out[:raw_bytes]), whole=False)
-                    if offset >= length:
-                        out += out[start : start + length]
-                    else:
-                        out += (out[start:] * (length // offset + 1))[:length]
-                    if len(out) >= raw_bytes:
-                        break
-                else:
-                    append(first)
-                control >>= 1
-    except IndexError:  # a tag cut off by the end
-        return Unpacked(bytes(out[:raw_bytes]), whole=False)
-    return Unpacked(bytes(out[:raw_bytes]), whole=len(out) >= raw_bytes and position >= end)
+def unpack_pglz(payload: bytes, raw_bytes: int) -> Unpacked:
+    """Unpack pglz (`native.packed`)."""
+    out = np.empty(min(raw_bytes, len(payload) * PGLZ_RATIO_MAX), np.uint8)
+    size, emptied = packed.unpack_pglz(np.frombuffer(payload, np.uint8), out)
+    return Unpacked(out[:size].tobytes(), whole=emptied and size == raw_bytes)
 
 
 def _repeat(out: bytearray, offset: int, length: int) -> bool:

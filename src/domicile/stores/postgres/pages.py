@@ -16,26 +16,30 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from domicile.stores.postgres.compression import RAW_BYTES_MAX, Method, plausible, unpack
+import numpy as np
+
+from domicile.native import packed
+from domicile.native.patterns import Bytes, Places
+from domicile.stores.postgres.compression import (
+    LZ4_RATIO_MAX,
+    PGLZ_FIRST_MATCH_BYTES_MAX,
+    PGLZ_RATIO_MAX,
+    RAW_BYTES_MAX,
+    Method,
+    plausible,
+    unpack,
+)
 
 PAGE_LAYOUT = 4  # since PostgreSQL 8.3
 TOAST_PENDING_BYTES_MAX = 128 * 1024 * 1024
 PROBE_BYTES = 16 * 1024
 PACKED_BYTES_MAX = 128 * 1024
+PLACES_AT_ONCE = 4096
+UNPACKED_AT_ONCE_BYTES = 4 * 1024 * 1024  # at least the largest that a header is taken for, 2 MiB
 _SIZES = struct.Struct("<II")
 _SHORT = struct.Struct("<HHH")
 _RAW_BITS = 0x3FFFFFFF
 
-# A 4-byte varlena header whose two low bits say "compressed, inline", a length below 128 KiB; a va_tcinfo of 1 byte
-# to 2 MiB with method pglz (0x00) or lz4 (0x40) in its top bits; and a first item that is a literal, for there is
-# nothing yet to refer to. As one expression, because a table of small integers looks like headers a million times;
-# only the first byte is taken, because headers can overlap.
-_COMPRESSED = re.compile(
-    b"[" + b"".join(re.escape(bytes([byte])) for byte in range(2, 256, 4)) + b"]"
-    rb"(?=[\x00-\xff][\x00\x01]\x00(?!\x00\x00\x00)[\x00-\xff]{2}[\x00-\x20]"
-    b"(?:\\x00[" + b"".join(re.escape(bytes([byte])) for byte in range(0, 256, 2)) + rb"]|\x40[\x10-\xff]))",
-    re.DOTALL,
-)
 # From t_infomask2 on: three attributes, any t_infomask, t_hoff 24, no null bitmap (the TOAST table's row type).
 _CHUNK = re.compile(
     rb"\x03[\x00\x08\x10\x18\x20\x28\x30\x38\x40\x48\x50\x58\x60\x68\x70\x78\x80\x88\x90\x98\xa0\xa8\xb0\xb8"
@@ -97,20 +101,37 @@ def carve_compressed(data: bytes, *, block: int, aligned: bool, bytes_max: int =
     """Unpack every inline compressed value of at most `bytes_max` packed bytes in `data`.
 
     `aligned` for relation pages: values start at multiples of four and end within their block. Otherwise (WAL,
-    spill and temporary files) they may start anywhere.
+    spill and temporary files) they may start anywhere. What is taken for one: a 4-byte varlena header whose two low
+    bits say "compressed, inline", a length below 128 KiB; a va_tcinfo of 1 byte to 2 MiB with method pglz (0x00) or
+    lz4 (0x40) in its top bits; sizes that are `plausible`; and a first item that is a literal, for there is nothing
+    yet to refer to. A table of small integers looks like headers a million times.
     """
-    for match in _COMPRESSED.finditer(data):
-        start = match.start()
-        if aligned and start & 3:
-            continue
-        header, information = _SIZES.unpack_from(data, start)
-        length, raw, method = header >> 2, information & _RAW_BITS, information >> 30
-        room = min(bytes_max, block - start % block if aligned else len(data) - start)
-        if not 8 < length <= room or not plausible(method, length - 8, raw):
-            continue
-        carved = unpack(Method(method), data[start + 8 : start + length], raw).data
-        if carved:
-            yield Carved(start, carved)
+    view, at = np.frombuffer(data, np.uint8), 0
+    within = (4, block) if aligned else (1, 0)
+    while at < len(view):
+        places = np.empty(PLACES_AT_ONCE, np.int64)
+        count, at = packed.packed_places(
+            view, at, *within, bytes_max, (PGLZ_RATIO_MAX, LZ4_RATIO_MAX), places
+        )  # fmt: skip
+        yield from _unpacked(data, view, places[:count])
+
+
+def _unpacked(data: bytes, view: Bytes, places: Places) -> Iterator[Carved]:
+    begin = 0
+    while begin < len(places):
+        out, ends = np.empty(UNPACKED_AT_ONCE_BYTES, np.uint8), np.zeros(len(places), np.int64)
+        following = packed.unpack_places(view, places, begin, PGLZ_FIRST_MATCH_BYTES_MAX, out, ends)
+        before = 0
+        for start, end in zip(places[begin:following].tolist(), ends[begin:following].tolist(), strict=True):
+            if data[start + 7]:
+                length, raw = int.from_bytes(data[start : start + 3], "little") >> 2, data[start + 4 : start + 7]
+                carved = unpack(Method.LZ4, data[start + 8 : start + length], int.from_bytes(raw, "little")).data
+            else:
+                carved = out[before:end].tobytes()
+            if carved:
+                yield Carved(start, carved)
+            before = end
+        begin = following
 
 
 def carve_chunks(data: bytes, *, chunk_bytes: int, aligned: bool) -> Iterator[Chunk]:

@@ -13,6 +13,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
+from domicile.native import packed
 from domicile.stores.postgres.compression import Method, unpack
 
 PAGE_HEADER_BYTES = 24
@@ -24,6 +27,8 @@ SEGMENT_NAME = re.compile(r"[0-9A-F]{24}")
 MAGIC_FIRST = 0xD106  # PostgreSQL 13
 MAGIC_15 = 0xD10E  # 14 has 0xD10D, 15 has 0xD110
 MAGIC_LAST = 0xD17F
+PACKED_14, PACKED_15 = 0x02, 0x04 | 0x08 | 0x10
+RECORDS_AT_ONCE = 4096
 _PAGE = struct.Struct("<HHIQI")
 _IMAGE = struct.Struct("<HHB")
 _LONG_HEADER = 0x0002
@@ -96,15 +101,17 @@ def page_images(run: Run, *, block: int) -> Iterator[PageImage]:
     """Walk the run's records and unpack every packed page image."""
     if not run.magic:
         return
-    position, data = run.first, run.data
-    while position + RECORD_HEADER_BYTES <= len(data):
-        total = int.from_bytes(data[position : position + 4], "little")
-        if not RECORD_HEADER_BYTES <= total <= RECORD_BYTES_MAX:
-            return
-        record = data[position : position + total]
-        for image in _images_of(record, legacy=run.magic < MAGIC_15, block=block):
-            yield PageImage(run.offset + position, image)
-        position += -(-total // 8) * 8
+    legacy = run.magic < MAGIC_15
+    view, at = np.frombuffer(run.data, np.uint8), run.first
+    while at < len(view):
+        places = np.empty(RECORDS_AT_ONCE, np.int64)
+        count, at = packed.records_with_packed_images(
+            view, at, PACKED_14 if legacy else PACKED_15, RECORD_BYTES_MAX, places
+        )  # fmt: skip
+        for position in places[:count].tolist():
+            total = int.from_bytes(run.data[position : position + 4], "little")
+            for image in _images_of(run.data[position : position + total], legacy=legacy, block=block):
+                yield PageImage(run.offset + position, image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +127,12 @@ def _images_of(record: bytes, *, legacy: bool, block: int) -> Iterator[bytes | N
         blocks, at = _block_headers(record, legacy=legacy, block=block)
     except (IndexError, struct.error):
         return  # the record ends in the next segment; its images start there again after the checkpoint, or are cut
-    for packed, data_bytes in blocks:
-        if packed is not None:
-            method = _method(packed.flags, legacy=legacy)
+    for image, data_bytes in blocks:
+        if image is not None:
+            method = _method(image.flags, legacy=legacy)
             if method != "plain":
-                yield _unpack_image(record[at : at + packed.length], packed, method, block)
-            at += packed.length
+                yield _unpack_image(record[at : at + image.length], image, method, block)
+            at += image.length
         at += data_bytes
 
 
@@ -146,13 +153,13 @@ def _block_headers(record: bytes, *, legacy: bool, block: int) -> tuple[list[tup
             return [], at
         flags, data_bytes = struct.unpack_from("<BH", record, at + 1)
         at += 4
-        packed = None
+        image = None
         if flags & _HAS_IMAGE:
-            packed, at = _image_header(record, at, legacy=legacy, block=block)
-            rest += packed.length
+            image, at = _image_header(record, at, legacy=legacy, block=block)
+            rest += image.length
         at += (0 if flags & _SAME_RELATION else 12) + 4
         rest += data_bytes
-        found.append((packed, data_bytes))
+        found.append((image, data_bytes))
     return found, at
 
 
