@@ -131,12 +131,16 @@ def holding(at: Machine, value: bytes = VALUE) -> bool:
 
 
 def test_p3_old_snapshots_are_forgotten_and_pruned_to_the_last_byte(at: Machine) -> None:
-    (at.data / "shares.bin").write_bytes(os.urandom(400_000))  # of a pack that stays, 1 % is unused then
+    for number in range(16):  # of each pack that stays, about a hundredth is unused then
+        (at.data / f"stays-{number}").write_bytes(os.urandom(30_000))
+        (at.data / f"old-{number}").write_bytes(VALUE + os.urandom(250))
     first, second = at.back_up(), at.back_up("--tag=nightly")
     (at.data / "stays.sql").write_bytes(os.urandom(4096))
     third = at.back_up()
     copies, edge = planned(at), boundary(at)
     assert {f"snapshot:{name[:8]}" for name in (first, second, third)} | {"packs", "other-files"} == set(copies)
+    for path in at.data.glob("old-*"):
+        path.unlink()
     young = erase(at)
     assert holding(at)
     told = Told()
