@@ -131,8 +131,8 @@ def holding(at: Machine, value: bytes = VALUE) -> bool:
 
 
 def test_p3_old_snapshots_are_forgotten_and_pruned_to_the_last_byte(at: Machine) -> None:
-    for number in range(16):  # of each pack that stays, about a hundredth is unused then
-        (at.data / f"stays-{number}").write_bytes(os.urandom(30_000))
+    for number in range(20):  # of packs of 16 MiB, a few bytes are unused then, which restic would tolerate
+        (at.data / f"stays-{number}").write_bytes(os.urandom(2_000_000))
         (at.data / f"old-{number}").write_bytes(VALUE + os.urandom(250))
     first, second = at.back_up(), at.back_up("--tag=nightly")
     (at.data / "stays.sql").write_bytes(os.urandom(4096))
