@@ -14,14 +14,17 @@ from typing import Final
 
 import pytest
 
+from domicile.catalogue import TableName
 from domicile.errors import HostFault, NotPermitted, StoreFault
 from domicile.stores.around import Boundary, Custody
 from domicile.stores.around.restic import Snapshots
 from domicile.stores.around.restic.contents import SnapshotFiles
 from domicile.stores.around.restic.listing import Machine as Rule
 from domicile.stores.around.restic.tool import Busy, Tool
-from domicile.stores.postgres.copies import Outcome, Treatment
-from domicile.stores.postgres.files import ServerFile, Unread
+from domicile.stores.postgres.copies import CopyKind, Outcome, Treatment
+from domicile.stores.postgres.files import Place, ServerFile, Shape, Storage, Unread
+from domicile.stores.postgres.pages import Geometry
+from domicile.stores.postgres.programs import server_user
 from tests.around.restic import HOST, PASSWORD, Machine, machine
 
 ENGINE: Final = Custody(by_engine=True)
@@ -76,11 +79,11 @@ class Told:
 
 def store(
     at: Machine, *, custody: Custody = ENGINE, planned: Sequence[str] = (), password: str = PASSWORD,
-    rule: Rule = OWN,
+    rule: Rule = OWN, user: str | None = None,
 ) -> Snapshots:  # fmt: skip
     return Snapshots(
-        "backups", Tool(store="backups", repository=at.repository, password=password), machine=rule, system=7,
-        custody=custody, scratch=at.scratch, now=lambda: datetime.now(UTC), planned=planned,
+        "backups", Tool(store="backups", repository=at.repository, password=password, user=user), machine=rule,
+        system=7, custody=custody, scratch=at.scratch, now=lambda: datetime.now(UTC), planned=planned,
     )  # fmt: skip
 
 
@@ -128,11 +131,16 @@ def holding(at: Machine, value: bytes = VALUE) -> bool:
 
 
 def test_p3_old_snapshots_are_forgotten_and_pruned_to_the_last_byte(at: Machine) -> None:
+    for number in range(20):  # of packs of 16 MiB, a few bytes are unused then, which restic would tolerate
+        (at.data / f"stays-{number}").write_bytes(os.urandom(2_000_000))
+        (at.data / f"old-{number}").write_bytes(VALUE + os.urandom(250))
     first, second = at.back_up(), at.back_up("--tag=nightly")
     (at.data / "stays.sql").write_bytes(os.urandom(4096))
     third = at.back_up()
     copies, edge = planned(at), boundary(at)
     assert {f"snapshot:{name[:8]}" for name in (first, second, third)} | {"packs", "other-files"} == set(copies)
+    for path in at.data.glob("old-*"):
+        path.unlink()
     young = erase(at)
     assert holding(at)
     told = Told()
@@ -364,6 +372,16 @@ def test_another_hard_link_or_another_repository_stops_the_treatment(at: Machine
     held = store(at, planned=copies).treat(swapped, announce=told)
     assert {"another repository lies there than at the end of the server's treatment"} == {item.why for item in held}
     assert [] == told.said
+    stray = at.repository / "data" / "half-a-pack-tmp-1"  # as a backup leaves it that was killed while it wrote
+    stray.write_bytes(VALUE)
+    held = store(at, planned=copies).treat(edge, announce=told)
+    assert {Treatment.HELD} == {item.treatment for item in held if item.copy != "other-files"}
+    assert {f"{copy.partition(':')[0]}" for copy in told.going} == {"snapshot", "packs"}
+    assert not told.gone
+    assert all("remove them" in (item.remedy or "") for item in held if item.copy != "other-files")
+    stray.unlink()
+    store(at, planned=copies).treat(edge, announce=told)
+    assert not holding(at)
 
 
 def test_p8_what_cannot_be_read_is_refused_by_the_plan_and_unknown_later(
@@ -429,6 +447,33 @@ def test_p3_every_snapshot_is_restored_whole_and_nowhere_else(at: Machine) -> No
     assert f"{second[:8]} restored by restic" in how["other-files"]
 
 
+def test_files_of_the_sources_own_cluster_are_laid_out_as_the_source_says(at: Machine) -> None:
+    for cluster, number in (("own", 7), ("other", 8)):
+        (at.data / cluster / "global").mkdir(parents=True)
+        (at.data / cluster / "global" / "pg_control").write_bytes(number.to_bytes(8, "little") + bytes(100))
+    first = at.back_up()
+    made = store(at, planned=["snapshot:" + first[:8], "packs", "other-files"])
+    with closing(made.files()) as files:
+        shown(files)
+    top = f"{first}/restored{at.data}"
+    toast = Place(copy="toast:public.a", kind=CopyKind.TOAST, shape=Shape.TOAST_PAGES)
+    table = TableName(schema="public", name="a")
+    placing = made.placing(Geometry(), {"base/5/1234": Storage(place=toast, table=table)})
+    shapes = {
+        "own/base/5/1234": Shape.TOAST_PAGES,  # laid out as the source says, where the cluster has its number
+        "own/base/5/1234.1": Shape.TOAST_PAGES,
+        "other/base/5/1234": Shape.UNKNOWN_PAGES,
+        "space/PG_18_202506291/5/77": Shape.UNKNOWN_PAGES,
+        "own/pg_wal/000000010000000000000001": Shape.WAL,
+        "app.dump": Shape.PLAIN,
+    }
+    assert shapes == {path: placing.place(f"{top}/{path}").shape for path in shapes}
+    assert f"snapshot:{first[:8]}" == placing.place(f"{top}/app.dump").copy
+    assert "other-files" == placing.place(f"{'0' * 64}/restored/app.dump").copy
+    assert "packs" == placing.place("repository/data/ab/abcd").copy
+    assert "other-files" == placing.place("repository/note.txt").copy
+
+
 def test_p11_one_flipped_byte_is_a_gap_of_the_snapshot_and_of_the_packs(at: Machine) -> None:
     first = at.back_up()
     pack = _damage(at, before=set(at.packs()), of=first)
@@ -475,6 +520,29 @@ def test_without_the_program_or_as_another_user_nothing_begins(at: Machine, monk
     nobody = Tool(store="backups", repository=at.repository, password=PASSWORD, user="no-such-user-here")
     with pytest.raises(HostFault, match="no OS user no-such-user-here"):
         nobody.snapshots()
+
+
+def test_as_root_the_tool_runs_as_the_repositorys_user_and_every_file_stays_theirs(at: Machine) -> None:
+    user = server_user()
+    first = at.back_up()
+    edge, copies = boundary(at), planned(at)
+    young = erase(at)
+    at.folder.chmod(0o755)
+    if user:
+        for path in (at.repository, *at.repository.rglob("*")):
+            os.chown(path, user.uid, user.gid)
+        with pytest.raises(HostFault, match="belongs to another OS user"):
+            store(at, planned=copies).treat(edge, announce=Told())
+    made = store(at, planned=copies, user=user.name if user else None)
+    made.treat(edge, announce=Told())
+    assert [young] == at.snapshots()
+    owners = {path.stat().st_uid for path in at.repository.rglob("*")}
+    assert {user.uid if user else os.geteuid()} == owners
+    with closing(made.files()) as files:
+        found, gaps = shown(files)
+    assert {} == gaps
+    assert b"what stays" == found[f"{young}/restored{at.data}/new.sql"]
+    assert first not in at.snapshots()
 
 
 def test_too_little_room_for_a_restore_is_said_before_it_begins(at: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,6 +292,8 @@ class Snapshots:
         prune = f"`{own} {' '.join(PRUNE)}`"
         remedy = f"`{own} forget {' '.join(names[:NAMES_SHOWN])}`, {prune}, {AGAIN}" if names else f"{prune}, {AGAIN}"
         why = f"{left}, still there" + (" after restic's forget and prune" if tried else "")
+        if tried and after.packs.unindexed:  # what restic doesn't take for its own, it doesn't remove
+            remedy = f"see what they are (`{own} check`) and remove them, {AGAIN}"
         if names and self._custody.by_engine and not tried:
             why = f"{left}, and no younger snapshot that can be read from end to end holds all its paths"
             remedy = f"have one made on its machine, {AGAIN}; or {remedy}"
