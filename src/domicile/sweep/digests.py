@@ -1,7 +1,7 @@
 """Hashes of e-mails and phone numbers: platforms keep them, to match people with what advertisers have.
 
-They are no patterns: each form of each hash would be one, and be looked for everywhere. So only places are looked at where a hash can stand, and looked up by its first
-eight bytes:
+They are no patterns: each form of each hash would be one, and be looked for everywhere. So only places are looked at
+where a hash can stand, and looked up by its first eight bytes:
 
 | written as    | where it can stand                                                              |
 |---------------|---------------------------------------------------------------------------------|
