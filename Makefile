@@ -42,10 +42,11 @@ check: $(READY) ## format, lint, types, import contracts
 	$(BIN)/mypy $(PATHS)
 	PYTHONPATH=src $(BIN)/lint-imports
 
-bench: $(READY) ## measure copy, verify and closure against the raw pipe, reladiff and one scan, as ratios
+bench: $(READY) ## measure copy, verify, closure and sweep against the raw pipe, reladiff, one scan and ripgrep
 	@scripts/debian.sh bench
 	$(BIN)/python -m bench
 	PYTHONPATH=examples $(BIN)/python -m bench.closure
+	$(BIN)/python -m bench.sweep
 
 docs: $(READY) ## check the documents: links, anchors, commands
 	@$(BIN)/python scripts/docs.py

@@ -3,7 +3,7 @@
 #
 #   scripts/debian.sh venv DIR   make a virtual environment with pip in DIR from $PYTHON
 #   scripts/debian.sh test       the servers and programs that the tests run against
-#   scripts/debian.sh bench      psql and a server for the measurements
+#   scripts/debian.sh bench      psql, a server and ripgrep for the measurements
 set -euo pipefail
 
 main() {
@@ -37,6 +37,7 @@ missing_for_tests() {
 
 missing_for_bench() {
   has_server || echo postgresql-15
+  has rg || echo ripgrep
 }
 
 has() { command -v "$1" >/dev/null 2>&1; }

@@ -35,7 +35,7 @@ from domicile.native.spellings import (
 )
 
 # Undone as base64, any text gives bytes that look random, four times over. With fewer bytes than these, chance alone
-# would find tokens in them: of 2,000,000 tokens of nine bytes one is found in 2^51 random places.
+# would find tokens in them: of 2^24 tokens of nine bytes one is found in 2^48 random places.
 DECODED_BYTES_MIN = 9
 BASE64_RUN_MIN = DECODED_BYTES_MIN * 4 // 3
 HEX_RUN_MIN = DECODED_BYTES_MIN * 2

@@ -1,8 +1,7 @@
 """Hashes of e-mails and phone numbers: platforms keep them, to match people with what advertisers have.
 
-They are no patterns of the automaton: random bytes share no beginnings, and with 225,000 of them it took five times
-the memory and four times the time. So only places are looked at where a hash can stand, and looked up by its first
-eight bytes:
+They are no patterns: each form of each hash would be one, and be looked for everywhere. So only places are looked at
+where a hash can stand, and looked up by its first eight bytes:
 
 | written as    | where it can stand                                                              |
 |---------------|---------------------------------------------------------------------------------|
@@ -45,7 +44,7 @@ FILTER_BITS_MIN = 16
 FILTER_BITS_MAX = 27  # 16 MiB: of 2^24 hashes, one in eight of its bits is set
 FOUND_MAX = 1 << 12
 PHONE_DIGITS_MIN = 6
-_NAMES = ("md5", "sha1", "sha256")
+_HASHES = (hashlib.md5, hashlib.sha1, hashlib.sha256)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _NO_DIGITS = re.compile(r"[^0-9]+")
 # `varatt.h`: a short header tells the length, itself included, and one bit; a long one (in statistics), and two bits.
@@ -58,15 +57,15 @@ class Digests:
     """The hashes of all tokens that have any, by number of the token. Nothing of them is told."""
 
     def __init__(self, tokens: Iterable[tuple[int, bytes, TokenClass]]) -> None:
-        gathered, owners = array("Q"), array("I")
+        gathered, owners = bytearray(), array("I")
         for number, text, token_class in tokens:
             for digest in digests(text, token_class):
-                gathered.append(int.from_bytes(digest[:KEY_BYTES], "big"))
+                gathered += digest[:KEY_BYTES]
                 owners.append(number)
-        keys = np.frombuffer(gathered, np.uint64) if gathered else np.zeros(0, np.uint64)
+        keys = np.frombuffer(gathered, ">u8").astype(np.uint64)
         order = np.argsort(keys)
         self._keys = keys[order]
-        self._owners = np.frombuffer(owners, np.uint32)[order] if owners else np.zeros(0, np.uint32)
+        self._owners = np.frombuffer(owners, np.uint32)[order]
         bits = min(FILTER_BITS_MAX, max(FILTER_BITS_MIN, (64 * len(keys)).bit_length()))
         self._filter, self._shift = np.zeros(1 << bits - 6, np.uint64), np.uint64(64 - bits)
         fill(self._keys, self._filter, self._shift)
@@ -120,8 +119,9 @@ def digests(text: bytes, token_class: TokenClass) -> Iterator[bytes]:
     except UnicodeDecodeError:
         return
     for value in normalised(plain, token_class):
-        for name in _NAMES:
-            yield hashlib.new(name, value.encode(), usedforsecurity=False).digest()
+        spelt = value.encode()
+        for named in _HASHES:
+            yield named(spelt, usedforsecurity=False).digest()
 
 
 def normalised(plain: str, token_class: TokenClass) -> tuple[str, ...]:

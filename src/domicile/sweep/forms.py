@@ -1,6 +1,6 @@
-"""How a token is spelt as patterns of the automaton: what no decoding of the searched bytes (`decoded`) gives.
+"""How a token is spelt as patterns of its own: what no decoding of the searched bytes (`decoded`) gives.
 
-Each pattern costs about 30 bytes of memory per byte while the automaton is built, for up to 2,000,000 tokens. So what
+A pattern costs its own bytes and about 30, for up to 16,000,000 tokens. So what
 can be undone in the bytes that are searched (UTF-16, base64, hexadecimal, escapes) is undone there, for all classes
 of tokens at once, and only what can't be undone is a pattern: encodings and binary forms. Hashes: `digests`.
 
@@ -23,6 +23,7 @@ from enum import StrEnum
 
 _WIDE = ("utf-16-le", "utf-16-be")
 _INTERNET = re.compile(r"[0-9a-fA-F.:]{7,45}")
+_UUID_BYTES = 36
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
@@ -58,7 +59,7 @@ def forms(text: bytes, token_class: TokenClass, *, encodings: Sequence[str] = ()
         found[form.encode()] = None
         if not form.isascii():
             found |= dict.fromkeys(_encoded(form, (*encodings, *_WIDE)))
-    if _UUID.fullmatch(text):
+    if len(text) == _UUID_BYTES and _UUID.fullmatch(text):
         found[uuid.UUID(plain).bytes] = None
     found |= dict.fromkeys(_internet_forms(plain))
     return tuple(found)

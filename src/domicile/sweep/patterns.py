@@ -29,14 +29,18 @@ class Patterns:
         gathered: dict[int, tuple[bytearray, array[int], array[int]]] = {
             width: (bytearray(), array("q", [0]), array("I")) for width in WIDTHS
         }
+        rooms = [
+            gathered[next((width for width in WIDTHS if width <= size), WIDTHS[-1])] for size in range(WIDTHS[0] + 1)
+        ]
         self.longest = 0
         for text, owner in strings:
             if text:
-                texts, bounds, owners = gathered[next(width for width in WIDTHS if width <= len(text))]
+                texts, bounds, owners = rooms[min(len(text), WIDTHS[0])]
                 texts += text
                 bounds.append(len(texts))
                 owners.append(owner)
                 self.longest = max(self.longest, len(text))
+        rooms.clear()
         self._groups: list[_Group] = []
         while gathered:
             width, (texts, bounds, owners) = gathered.popitem()

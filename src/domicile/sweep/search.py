@@ -1,7 +1,7 @@
-"""What a search counts and how bytes flow through the automaton: by copy, place and class, never a value (P8).
+"""What a search counts and how bytes flow through the matcher: by copy, place and class, never a value (P8).
 
 A stream is searched in blocks; what a token needs to straddle two blocks is carried over. Memory is bounded by the
-block, the automaton and one bit per token and copy.
+block, the matcher and one bit per token and copy.
 """
 
 from __future__ import annotations
