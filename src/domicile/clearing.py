@@ -110,7 +110,7 @@ class Clearing:
         source = self.source if moment is not None else None
         with self.record.timed("restore", total=sum(piece.rows for piece in mine)) as words:
             read = []
-            backup = self._backup(home)
+            backup = self._backup(home, moment)
             store = self.homes[home]
             for measure in store.prove_restore(scope, home, mine, moment=moment, source=source, backup=backup):
                 read.append(measure)
@@ -118,17 +118,26 @@ class Clearing:
             proven = cutover.prove_restore(equality, home, read)
             what = f"the backup {backup.name}" if backup else "a backup"
             words[0] = f"{what} of {home} was restored there and holds all {len(proven)} slices"
-        method = restoring.METHOD_OF_BACKUP if backup else restoring.METHOD
+        kept_backup = restoring.METHOD_OF_BACKUP if moment is None else restoring.METHOD_OF_MOMENT
+        method = kept_backup if backup else restoring.METHOD
         restore = Restore(home=home, method=method, done_at=self.record.now(), measures=proven)
         self.record.journal.put(name, restore, Restore)
         return restore
 
-    def _backup(self, home: Home) -> Path | None:
-        """The newest dump in the home's own folder of backups, where the file names one."""
+    def _backup(self, home: Home, moment: str | None) -> Path | None:
+        """The newest dump in the home's own folder of backups, where the file names one.
+
+        Of a home that lives on no dump but one of that very `moment` can hold what was compared: it is made there, and
+        takes the place of the one of an earlier close.
+        """
         store = self.homes[home]
         rule = self.config.backups.get(store.name)
         if rule is None:
             return None
+        if moment is not None:
+            path = Path(rule.path) / f"domicile-{self.config.programme.name}-{home}.dump"
+            restoring.back_up(store.dsn, path, moment=moment, store=store.name)
+            return path
         info = store.connection.info
         database = Database(dsn=store.dsn, major=info.server_version // 10_000, name=info.dbname)
         return newest(store.name, Path(rule.path), database)

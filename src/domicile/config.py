@@ -383,8 +383,6 @@ def _wrong_backups(config: Config, name: str, store: CopiesRule) -> Iterator[str
         yield f"stores.{name}: `removed_by`, `keep_until`, `encrypted` are for what has to go; backups of a home stay"
     if [other.of for other in config.stores.values() if isinstance(other, CopiesRule)].count(store.of) > 1:
         yield f"stores.{name}: {store.of} has two folders of backups"
-    if config.cutover is not None:
-        yield f"stores.{name}: backups of homes can't be proven in a live move yet; leave the store out"
 
 
 def _wrong_homes(config: Config) -> Iterator[str]:

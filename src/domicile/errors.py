@@ -13,6 +13,7 @@ DomicileError 1
 ├── BadFile 30           domicile.yaml, a plan, a key or a bundle can't be read as what it should be
 ├── StoreFault 40        a store refused or broke off
 │   ├── Unreachable 41   no connection
+│   │   └── InTheWay 41  another session's locks; nothing was changed, and it may be tried again
 │   ├── NotPermitted 42  the role may not do what the step needs
 │   ├── Fenced 43        the row belongs to a subject who is being moved
 │   ├── Collateral 44    a statement touched rows outside the closure; it was rolled back
@@ -96,6 +97,10 @@ class Unreachable(StoreFault):
     """A store can't be connected to."""
 
     exit_code = 41
+
+
+class InTheWay(Unreachable):
+    """Another session's locks were in the way: a deadlock, or a wait that was too long. Nothing was changed."""
 
 
 class NotPermitted(StoreFault):

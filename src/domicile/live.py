@@ -16,7 +16,8 @@ from domicile.clearing import Clearing
 from domicile.closing import Closing
 from domicile.cohorts import Cohort, Rule, Way
 from domicile.config import Config, CutoverRule
-from domicile.errors import BadFile, Refused, Undecided, Waiting
+from domicile.errors import BadFile, FeedBroken, Refused, Undecided, Waiting, WorldChanged
+from domicile.events import Noted
 from domicile.host import Host
 from domicile.model import Home, Manifest, Scope, Slice
 from domicile.moving import Moving
@@ -33,6 +34,8 @@ from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live.standing import Standing
 from domicile.stores.postgres.session import Session, faults
 from domicile.stores.postgres.source import PostgresSource
+
+LAY_BY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,7 @@ class Live:
             FeedKind(self.rule.feed) if self.rule.feed != AUTO else AUTO, session, followed(scope), host=self.host,
             retained_mib_max=self.rule.retained_mib_max,
         )  # fmt: skip
+        follow = follow and not self._is_cleared  # a feed that ended must not begin as if nothing had passed it
         self._standing = standing = self.moving.begin(scope, feed, follow=follow)
         if self._is_brought:
             for home in self.homes:
@@ -201,6 +205,32 @@ class Live:
             )
         self.closing.close(scope, standing)
         self.moving.back = False
+        self._lay_by(standing)
+
+    def _lay_by(self, standing: Standing) -> None:
+        """While approvals are awaited nobody reads the source's feed: it holds nothing of the server's log back.
+
+        Only a close that is taken back needs it once more, so a broken one stops nothing here.
+        """
+        if self._is_cleared:
+            return
+        try:
+            standing.feed.lay_by()
+        except (FeedBroken, WorldChanged) as fault:
+            self.record.listener(Noted(text=f"{fault} (`domicile rollback` still brings people back)"))
+
+    def cleared(self) -> None:
+        """There is no way back any more: what followed the source ends, and holds nothing back while rows go."""
+        if self._standing is not None:
+            self._standing.feed.end()
+
+    def _refuse_cleared(self) -> None:
+        if self._is_cleared:
+            raise Refused("an erasure was cleared: home is the only authority from then on, and there is no way back")
+
+    @property
+    def _is_cleared(self) -> bool:
+        return self.record.last(ClearancePredicate) is not None
 
     def living(self, scope: Scope) -> Callable[[Slice], Living]:
         """What the erasure asks of homes that live on."""
@@ -236,8 +266,7 @@ class Live:
 
     def roll_back(self, scope: Scope, number: int) -> Cohort:
         """Bring one cohort back; Refused once something was cleared, or where that cohort isn't at home."""
-        if self.record.last(ClearancePredicate) is not None:
-            raise Refused("an erasure was cleared: home is the only authority from then on, and there is no way back")
+        self._refuse_cleared()
         standing = self.find(scope, follow=False)
         last = next((one for one in reversed(self.moving.cohorts()) if one.number == number), None)
         if last is None or last.way is not Way.HOME:
@@ -258,9 +287,14 @@ class Live:
 
     def follow(self, scope: Scope, *, until: Callable[[], bool]) -> None:
         """Keep both sides up to each other until told otherwise."""
+        self._refuse_cleared()
         standing = self.find(scope)
         with self.record.timed("follow") as words:
-            self.moving.follow(standing, until=until)
+            if self.moving.back:
+                self.moving.follow(standing, until=until)
+            while not until():
+                self._lay_by(standing)
+                self.host.pause(LAY_BY_S)
             lag = standing.feed.lag()
             words[0] = f"{standing.people.left()} people still to go, {lag.rows} changes wait"
 

@@ -322,7 +322,8 @@ class Moving:
     def _drain(self, follower: Follower, number: int, deadline: float, steps: list[Stepped]) -> tuple[str, str]:
         """Bring what is left under the fence, in `steps`; return the position, and why it may not go on."""
         while True:
-            done = follower.step()
+            with follower.in_haste(deadline - self.host.monotonic_s()):
+                done = follower.step()
             steps.append(done)
             if done.unlike:
                 return "", f"{done.unlike[0].dataset} was not at home as it was brought"
@@ -344,10 +345,11 @@ class Moving:
         try:
             awaited = people.await_writers_at_home(number, began_s + self.rule.wait_s_max)
             for home in people.homes_of(number):
-                done = follower.step_back(home)
-                while not done.complete:
-                    done = follower.step_back(home)
-                rows += done.rows + done.gone
+                complete = False
+                while not complete:
+                    with follower.in_haste(self.rule.wait_s_max):
+                        done = follower.step_back(home)
+                    complete, rows = done.complete, rows + done.rows + done.gone
             if self.objects is not None:
                 objects += self.objects.bring_back(standing.scope, number, fenced=True)
         except BaseException:

@@ -228,6 +228,8 @@ class Run:
             if not moved:
                 return
             clearance = self.clearing.clearance(scope)
+            if self.live is not None:
+                self.live.cleared()
             if until is Stage.CLEAR:
                 return
             self.clearing.erase(scope, clearance, yes=yes)

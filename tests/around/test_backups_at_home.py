@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 
 from domicile.config import load
-from domicile.errors import BadFile, NoClearance, Waiting
+from domicile.errors import BadFile, HostFault, NoClearance, Waiting
 from domicile.predicates import ClearancePredicate
 from domicile.run import Stage
+from domicile.stores.postgres import restoring
 from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.attack.conftest import World, run
 from tests.attack.programme import make
 from tests.attack.test_second_thoughts import RULES, SCHEMA
+from tests.live.platform import CUTOVER, moving_world
+from tests.live.platform import RULES as LIVE_RULES
 from tests.servers import Databases
 
 
@@ -104,6 +107,51 @@ def test_the_newest_of_several_is_taken(backed: tuple[World, Path]) -> None:
     back_up(made, folder / "a-new.dump")
     with pytest.raises(Waiting):
         made.programme.apply()
+
+
+def _flipped(path: Path) -> None:
+    whole = path.read_bytes()
+    at = whole.rindex(b"\x78\x9c") + 24  # in the last packed block of rows
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+
+
+def test_p2_a_home_that_lives_on_is_backed_up_as_of_the_moment_that_was_compared(
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backups"
+    line = f"  backups-us: {{kind: dumps, location: us, of: app-us, path: {folder}}}\n"
+    with moving_world(pg18, tmp_path / "programme", "backed", cutover=CUTOVER, rules=line + LIVE_RULES) as world:
+        with pytest.raises(HostFault, match="can't be written: No such file"):
+            world.run.apply(close=True, yes=True)
+        folder.mkdir()
+        back_up_whole = restoring.back_up
+
+        def back_up_damaged(dsn: str, path: Path, *, moment: str, store: str) -> None:
+            back_up_whole(dsn, path, moment=moment, store=store)
+            _flipped(path)
+
+        monkeypatch.setattr(restoring, "back_up", back_up_damaged)
+        with pytest.raises(NoClearance, match="can't be restored"):
+            world.run.apply(close=True, yes=True)
+        monkeypatch.undo()
+        with pytest.raises(Waiting, match="approvals"):
+            world.run.apply(close=True, yes=True)
+        (path,) = folder.iterdir()
+        assert "domicile-attack-us.dump" == path.name
+        assert 0o600 == path.stat().st_mode & 0o777
+        first = path.read_bytes()
+        world.live.roll_back(world.scope, 1)
+        with pytest.raises(Waiting, match="approvals"):
+            world.run.apply(close=True, yes=True)
+        assert first != path.read_bytes()
+        world.programme.approve_in(world.run)
+        world.run.apply(close=True, yes=True)
+        (cleared,) = [
+            one.predicate for one in world.run.ledger.statements() if isinstance(one.predicate, ClearancePredicate)
+        ]
+        assert restoring.METHOD_OF_MOMENT in cleared.restore.method
+        assert [path] == list(folder.iterdir())
+    assert 0 == world.programme.audit().returncode
 
 
 @pytest.mark.parametrize(

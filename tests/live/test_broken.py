@@ -119,6 +119,39 @@ def test_p1_p2_what_home_loses_unseen_after_the_clearance_is_not_erased_until_it
         assert ["first"] == _note_of("us", world, 1)
 
 
+def _slots(world: World) -> list[int]:
+    """How many bytes of log each slot of the source holds back."""
+    with psycopg.connect(world.dsns["source"]) as connection:
+        held = "pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint"
+        return [int(row[0]) for row in connection.execute(f"SELECT {held} FROM pg_replication_slots".encode())]
+
+
+def test_p6_a_closed_move_holds_no_log_back_and_a_cleared_one_follows_nothing(tmp_path: Path) -> None:
+    with (
+        own_server("closed", parameters={**HASTY, "wal_level": "logical"}) as server,
+        moving_world(server, tmp_path, "closed", cutover=BY_SLOT) as world,
+    ):
+        with pytest.raises(Waiting, match="approvals"):
+            world.run.apply(close=True, until=Stage.CLEAR)
+        _run(world.dsns["source"], "SELECT pg_logical_emit_message(false, 'other', repeat('x', 2000000))")
+        _run(world.dsns["source"], "INSERT INTO \"Note\" VALUES (9, 3, 'a stayer''s')")
+        over = iter([False, True])
+        world.live.follow(world.scope, until=lambda: next(over))
+        assert max(_slots(world)) < 100_000
+        world.live.roll_back(world.scope, 1)
+        _run(world.dsns["source"], "UPDATE \"Note\" SET body = 'since' WHERE person_id = 1")
+        with pytest.raises(Waiting, match="approvals"):
+            world.run.apply(close=True, until=Stage.CLEAR)
+        assert ["since"] == _note_of("us", world, 1)
+        world.programme.approve_in(world.run)
+        world.run.apply(until=Stage.CLEAR)
+        assert [] == _slots(world)
+        with pytest.raises(Refused, match="cleared"):
+            world.live.follow(world.scope, until=lambda: True)
+        world.run.apply(until=Stage.ERASE, yes=True)
+        assert [] == _note_of("source", world, 1)
+
+
 def test_p2_until_cutover_erases_nothing_where_all_go_at_once(pg18: EmbeddedServer, tmp_path: Path) -> None:
     with moving_world(pg18, tmp_path, "at_once", cutover="") as world:
         world.run.apply(until=Stage.CUTOVER, yes=True)

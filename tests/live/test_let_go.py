@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -9,11 +11,12 @@ import psycopg
 import pytest
 
 from domicile import moving
-from domicile.cohorts import Cohort
+from domicile.cohorts import Cohort, Way
 from domicile.errors import StoreFault, Unreachable
 from domicile.live import cohort_of
 from domicile.moving import Moving
 from domicile.run import Stage
+from domicile.stores.postgres.live.people import People
 from domicile.stores.postgres.live.standing import Standing
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.live.platform import World, moving_world
@@ -70,6 +73,74 @@ def _lives_on_at_home(world: World) -> None:
     assert "source" == world.authority(1)
     with psycopg.connect(world.dsns["source"]) as source:
         assert ("slower",) == source.execute('SELECT body FROM "Note" WHERE person_id = 1').fetchone()
+
+
+def test_p6_a_lock_that_somebody_holds_at_home_keeps_nobody_fenced_for_longer_than_the_file_allows(
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with moving_world(pg18, tmp_path, "locked", cutover=SOON) as world, psycopg.connect(world.dsns["us"]) as holder:
+        move, keep = People.move, Moving._keep
+        kept: list[Cohort] = []
+
+        def lock_then_move(self: People, number: int, state: str) -> None:
+            if not kept and state == "fenced":
+                with psycopg.connect(world.dsns["source"]) as source:
+                    source.execute("UPDATE \"Note\" SET body = 'last' WHERE person_id = 1")
+                holder.execute('SELECT FROM "Note" WHERE person_id = 1 FOR UPDATE')
+            move(self, number, state)
+
+        def let_go_of_the_lock(self: Moving, cohort: Cohort) -> None:
+            kept.append(cohort)
+            holder.rollback()
+            keep(self, cohort)
+
+        monkeypatch.setattr(People, "move", lock_then_move)
+        monkeypatch.setattr(Moving, "_keep", let_go_of_the_lock)
+        world.live.cut_over(world.scope, cohort_of("key:1"))
+        assert [Way.RELEASED, Way.HOME] == [cohort.way for cohort in kept]
+        assert kept[0].wait_ms < 2_500
+        assert "another session was in the way" in kept[0].why
+        assert [("last",)] == holder.execute('SELECT body FROM "Note" WHERE person_id = 1').fetchall()
+
+
+def test_p6_of_two_that_wait_for_each_other_the_engine_gives_way_and_begins_again(
+    pg18: EmbeddedServer, tmp_path: Path
+) -> None:
+    seen = "UPDATE person SET seen = seen + 1 WHERE id = 1"
+    moved = "UPDATE clip SET ip = host(ip::inet + 1) WHERE id = 1"
+    with moving_world(pg18, tmp_path, "deadlock", cutover=SOON) as world, psycopg.connect(world.dsns["us"]) as writer:
+        world.live.cut_over(world.scope, cohort_of("key:1"))
+        moving = world.live.moving
+        follower = moving.follower(world.standing)
+        for number, (first, then) in enumerate([(seen, moved), (moved, seen)], start=1):
+            with psycopg.connect(world.dsns["source"]) as source:
+                source.execute("UPDATE person SET handle = %s WHERE id = 1", [f"renamed {number}"])
+                source.execute("UPDATE clip SET likes = %s WHERE id = 1", [number])
+            writer.execute(first.encode())
+
+            def go_on(then: str = then) -> None:
+                _await_the_engine(world.dsns["us"])
+                writer.execute(then.encode())
+                writer.commit()
+
+            with ThreadPoolExecutor(1) as beside:
+                going_on = beside.submit(go_on)
+                assert 2 == moving.step(follower).keys
+                going_on.result()
+            row = "SELECT handle, seen, likes, ip FROM person JOIN clip ON clip.id = person.id WHERE clip.id = 1"
+            assert [(f"renamed {number}", number, number, f"10.0.0.{1 + number}")] == writer.execute(row).fetchall()
+
+
+def _await_the_engine(dsn: str) -> None:
+    """Until it waits for somebody's lock."""
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'domicile' AND wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+    )
+    with psycopg.connect(dsn, autocommit=True) as looker:
+        give_up = time.monotonic() + 30
+        while looker.execute(waits).fetchone() != (1,):
+            assert time.monotonic() < give_up
 
 
 def test_p6_a_move_comes_to_an_end_where_people_keep_coming(

@@ -231,6 +231,56 @@ def test_a_slot_that_holds_back_too_much_is_refused_until_more_is_allowed(world:
     assert {PERSON: frozenset({("1",)})} == world.take()
 
 
+def test_what_nobody_reads_is_laid_by_and_holds_no_log_back(world: Followed) -> None:
+    strict = again(world, retained_mib_max=1)
+    open_since = world.another()
+    open_since.execute("BEGIN; INSERT INTO person VALUES (0)")
+    for n in range(1, 4):
+        world.write(f"INSERT INTO person VALUES ({n})")
+        world.write("UPDATE person SET email = 'x' WHERE id = 1")
+        world.write(
+            "INSERT INTO other SELECT n, repeat('x', 100) FROM generate_series(1, 10000) AS n; DELETE FROM other"
+        )
+    assert strict.lag().bytes > 1 << 20
+    strict.lay_by()
+    open_since.execute("COMMIT")
+    world.write("CHECKPOINT")  # tells slots who is running, which lets them go of older log
+    strict.lay_by()
+    assert strict.lag().bytes < 1 << 20
+    assert 7 == queued(world)
+    world.write("INSERT INTO person VALUES (9)")
+    assert {PERSON: frozenset((str(n),) for n in (0, 1, 2, 3, 9))} == world.take()
+    assert {} == world.take()
+
+
+def test_what_is_laid_by_in_pieces_is_told_whole(world: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot, "BEHIND_MESSAGES", 20)
+    for n in range(30):
+        world.write(f"INSERT INTO person VALUES ({n})")
+    world.feed.lay_by()
+    assert 30 == queued(world)
+    assert {(str(n),) for n in range(30)} == drain(world, keys_max=7)[1]
+
+
+def test_a_key_that_changes_often_is_laid_by_about_once(world: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot, "QUEUE_LINES_MAX", 10)
+    feed = again(world)
+    world.write("INSERT INTO person VALUES (1), (2)")
+    for _ in range(30):
+        world.write("UPDATE person SET email = concat(email, 'x') WHERE id = 1")
+    feed.lay_by()
+    assert 2 == queued(world)
+    assert {PERSON: frozenset({("1",), ("2",)})} == world.take()
+
+
+def test_a_table_truncated_while_nobody_reads_is_told(world: Followed) -> None:
+    world.write("TRUNCATE likes")
+    with pytest.raises(WorldChanged, match="truncated"):
+        world.feed.lay_by()
+    with pytest.raises(WorldChanged, match="truncated"):
+        world.read()
+
+
 @pytest.mark.parametrize(
     ("otherwise", "says"),
     [

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 
 import psycopg
 import typer
+from rich.markup import escape
 
 from domicile import config
 from domicile.approving import approve
@@ -40,6 +41,8 @@ GROW: Final = (0.01, 0.05, 0.1, 0.2)
 NICE: Final = 2.0
 """The service, its traffic and the engine share one machine here."""
 FILES: Final = ("SERVICE_S3_ENDPOINT", "SERVICE_S3_KEY", "SERVICE_S3_SECRET")
+SETTLE_S: Final = 4.0
+"""Sessions and caches are cold when people come; that is no measure of anything."""
 WATCHED_S: Final = 12.0
 """So long people are watched before anything begins, and again when all is over."""
 
@@ -78,6 +81,7 @@ def demo(
         environment |= dict(zip(FILES, (files.endpoint, files.key, files.secret), strict=True))
         with _opened(folder, Host(environment=environment), screen) as run:
             with in_use(stack, folder, people=people, rate=rate) as seen:
+                host.pause(SETTLE_S)
                 seen.now("before")
                 host.pause(watched)
                 _move(run, folder, screen, seen)
@@ -87,6 +91,7 @@ def demo(
             write_felt(run.workspace, felt)
             write_report(run)
             _tell_felt(screen, felt, run.live)
+            _tell_errors(screen, seen.errors)
         found, things = seen.check()
         _tell_kept_promises(screen, found, things)
         _audit(folder, screen)
@@ -226,6 +231,12 @@ def _tell_felt(screen: Screen, felt: Felt, live: Live | None) -> None:
             f"   {count(felt.held.requests)} requests of theirs were held meanwhile: half of them for at most "
             f"{felt.held.p50_ms:.0f} ms, 99 % {felt.held.p99_ms:.0f} ms, the longest {felt.held.max_ms:.0f} ms"
         )
+
+
+def _tell_errors(screen: Screen, errors: dict[str, int]) -> None:
+    """What people were told instead of an answer, in the service's own words."""
+    for words, times in errors.items():
+        screen.say(f"   {count(times)} times: {escape(words)}")
 
 
 def _tell_kept_promises(screen: Screen, found: list[Any], things: int) -> None:

@@ -77,6 +77,11 @@ class Seen:
         waits = FeltWaits(requests=held["count"], p50_ms=held["p50_ms"], p99_ms=held["p99_ms"], max_ms=held["max_ms"])
         return Felt(measured_by=self._words, phases=tuple(map(_phase, found["phases"])), held=waits)
 
+    @property
+    def errors(self) -> dict[str, int]:
+        """What went wrong in their eyes, and how often, once they have left."""
+        return dict(self._traffic.felt["notes"])
+
     def check(self) -> tuple[list[Any], int]:
         """Look whether all that was acknowledged is there: what is wrong, and of how many things."""
         oracle, expect, ledger = (example(f"oracle.{name}") for name in ("__main__", "expect", "ledger"))

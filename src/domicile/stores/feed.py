@@ -84,6 +84,14 @@ class Changefeed(Protocol):
         """Forget what the batch showed, and nothing else; safe to repeat."""
         ...
 
+    def lay_by(self) -> None:
+        """Hold back nothing of the server's log: what waits in it goes to the feed's own disk, each key about once.
+
+        For times in which nobody reads. Nothing is forgotten by it, and nothing told. What holds back too much already
+        is no reason to refuse.
+        """
+        ...
+
     def lag(self) -> Lag:
         """Say how much waits."""
         ...

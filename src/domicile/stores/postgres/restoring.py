@@ -8,6 +8,7 @@ asked for.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -33,6 +34,11 @@ METHOD_OF_BACKUP = (
     "the newest dump of the home's own backups, restored into a scratch database on the home's server, all slices read "
     "there"
 )
+METHOD_OF_MOMENT = (
+    "a dump of the moment that was compared, kept in the home's own folder of backups, restored into a scratch "
+    "database on the home's server, all slices read there"
+)
+PART = ".domicile-backup.part"
 BLOCK_BYTES = 1024 * 1024
 HEADER_LINES_MAX = 200
 HEADER_LEFT_OUT = (b"SET transaction_timeout", EMPTY_PATH.encode())
@@ -82,6 +88,41 @@ def prove(  # noqa: PLR0913 - what, how it is read, and of which moment
             with faults(store, "drop the scratch database"):
                 _drop(admin, scratch)
             admin.close()
+
+
+def back_up(dsn: str, path: Path, *, moment: str, store: str) -> None:
+    """Write a dump of the exported snapshot `moment`; `path` is there whole, on the disk, or as it was before."""
+    part = path.with_name(PART)
+    with connect(dsn, store=store) as admin:
+        major = admin.info.server_version // 10_000
+    with tempfile.TemporaryFile() as words:
+        dump = _start("pg_dump", major, dsn, ["--format=custom", f"--snapshot={moment}"], words)
+        assert dump.stdout is not None
+        try:
+            with part.open("wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                shutil.copyfileobj(dump.stdout, file, BLOCK_BYTES)
+                file.flush()
+                os.fsync(file.fileno())
+            if dump.wait() != 0:
+                raise StoreFault(f"store {store}: pg_dump could not write its backup {path}; run again")
+            part.replace(path)
+            _sync_folder(path.parent)
+        except OSError as fault:
+            raise HostFault(f"store {store}: its backup {path} can't be written: {fault.strerror}") from None
+        finally:
+            dump.kill()
+            dump.stdout.close()
+            dump.wait()
+            part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _discard(_: bytes) -> None:

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from domicile.errors import BadFile, Fenced, NotPermitted, StoreFault, Unreachable
+from domicile.errors import BadFile, Fenced, InTheWay, NotPermitted, StoreFault, Unreachable
 
 CONNECT_S_MAX = 15
 SILENT_IDLE_S, SILENT_PROBE_S, SILENT_PROBES_MAX = 30, 10, 6
@@ -182,7 +182,7 @@ def translate(fault: psycopg.Error, store: str, what: str) -> StoreFault:
     if state == "53100":
         return StoreFault(f"{text}; free space on the server, then run again: nothing was lost")
     if state in ("40P01", "40001", "55P03"):
-        return Unreachable(f"{text}; another session was in the way, run again")
+        return InTheWay(f"{text}; another session was in the way, run again")
     return StoreFault(text)
 
 

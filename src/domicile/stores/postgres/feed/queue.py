@@ -88,6 +88,24 @@ def forget(connection: psycopg.Connection[Any], snapshot: str, *, upto: int) -> 
     )
 
 
+def thin_out(connection: psycopg.Connection[Any], snapshot: str, *, lines_max: int) -> int:
+    """Leave of each key its last line, of those that the snapshot shows; return how many lines there are.
+
+    Nothing is done up to `lines_max` of them. A later snapshot shows that line as well, and its row is read anew then.
+    """
+    lines = number(connection, sql.SQL("SELECT count(*) FROM {}").format(QUEUE))
+    if lines <= lines_max:
+        return lines
+    gone = run(
+        connection,
+        sql.SQL(
+            "DELETE FROM {queue} q USING (SELECT n, lead(n) OVER (PARTITION BY dataset, key ORDER BY n) AS later"
+            " FROM {queue} WHERE {shown}) AS older WHERE q.n = older.n AND older.later IS NOT NULL"
+        ).format(queue=QUEUE, shown=_is_shown(snapshot)),
+    )
+    return lines - gone.rowcount
+
+
 def waiting(connection: psycopg.Connection[Any]) -> int:
     """How many lines wait at most, from the ends of their numbers."""
     return number(connection, sql.SQL("SELECT coalesce(max(n) - min(n) + 1, 0) FROM {}").format(QUEUE))

@@ -49,6 +49,8 @@ MESSAGES_PER_KEY: Final = 4
 """A transaction of one change is three messages; so a batch of small transactions still fills up."""
 BEHIND_MESSAGES: Final = 500_000
 """How many a read takes after one that was cut off, through the queue: every peek decodes again from far back."""
+QUEUE_LINES_MAX: Final = 100_000
+"""So many lines lie in the queue before it is thinned out, while nobody reads."""
 FETCH_ROWS, FETCH_WHOLE_ROWS = 5_000, 200
 """How many messages are in memory at a time: before 15 each holds a whole row."""
 BUSY_TRIES_MAX, BUSY_PAUSE_S = 50, 0.2
@@ -73,6 +75,7 @@ class SlotFeed:
         self._host = host or Host()
         self._retained_mib_max = retained_mib_max
         self._behind = False
+        self._lines_max = QUEUE_LINES_MAX
         self._marks = Marks(self._datasets)
 
     @property
@@ -120,6 +123,19 @@ class SlotFeed:
                     queue.forget(self._connection, position["snapshot"], upto=position["upto"])
                 self._note(position["lsn"] or 0)
             self._catch_up(self._slot())
+
+    def lay_by(self) -> None:
+        """Bring what the slot holds to the queue, and the slot up to where the log ends now."""
+        with faults(self._session.store, "lay the changefeed by"):
+            snapshot = self._snapshot()
+            self._catch_up(self._refuse_broken(snapshot, limited=False))
+            upto = self._on_disk()
+            while not self._calmly(lambda: self._lay_by(moment(snapshot), upto)):
+                self._catch_up(self._slot(limited=False))
+            self._catch_up(self._slot(limited=False))
+            refuse_truncated(self._connection, snapshot)
+            lines = queue.thin_out(self._connection, snapshot, lines_max=self._lines_max)
+            self._lines_max = max(QUEUE_LINES_MAX, 2 * lines)
 
     def lag(self) -> Lag:
         """Say how much of the log is held back, how many lines wait in the queue, and since when nobody confirmed."""
@@ -190,13 +206,14 @@ class SlotFeed:
             )
         return slot
 
-    def _slot(self) -> Slot:
-        """The slot, if it can still be trusted."""
+    def _slot(self, *, limited: bool = True) -> Slot:
+        """The slot, if it can still be trusted, and, where that is `limited`, holds back no more than it may."""
         slot = self._found()
         begun = noted(self._connection)
         if begun is None:
             raise FeedBroken(f"store {self._session.store}: its changefeed is gone; give the run up and begin again")
-        refuse_broken(self._session.store, slot, begun, retained_mib_max=self._retained_mib_max)
+        retained_mib_max = self._retained_mib_max if limited else None
+        refuse_broken(self._session.store, slot, begun, retained_mib_max=retained_mib_max)
         if published.facts(self._connection) != begun.facts:
             raise FeedBroken(
                 f"store {self._session.store}: somebody changed the publication {published.PUBLICATION}, so changes "
@@ -204,7 +221,7 @@ class SlotFeed:
             )
         return slot
 
-    def _refuse_broken(self, snapshot: str) -> Slot:
+    def _refuse_broken(self, snapshot: str, *, limited: bool = True) -> Slot:
         """Raise when changes may be missing, or the slot holds back too much; return the slot."""
         connection = self._connection
         if not exists(connection, "feed_queue") or noted(connection) is None:
@@ -214,7 +231,12 @@ class SlotFeed:
             if unseen:
                 refuse_changed_shapes(connection, self._datasets)
         published.refuse_other_identity(published.parts_of(connection, self._datasets))
-        return self._slot()
+        return self._slot(limited=limited)
+
+    def _snapshot(self) -> str:
+        row = self._connection.execute("SELECT pg_current_snapshot()::text").fetchone()
+        assert row is not None
+        return str(row[0])
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -284,6 +306,23 @@ class SlotFeed:
         with connection.cursor(binary=True) as cursor:
             while rows := cursor.execute(fetch).fetchall():
                 yield [row[0] for row in rows]
+
+    def _lay_by(self, seen: Moment, upto: int) -> bool:
+        """Write a piece of what the slot holds down in the queue; say whether all of it is there."""
+        connection = self._connection
+        parts = published.parts_of(connection, self._datasets)
+        stream = Stream(published.tables(connection, parts, self._keys), seen)
+        heap = Heap(seen=seen, upto=upto, room=0, messages_max=BEHIND_MESSAGES)
+        heap.spill()
+        with connection.transaction():
+            for messages in self._messages(upto, BEHIND_MESSAGES):
+                for data in messages:
+                    heap.take(stream.read(data))
+                heap.messages += len(messages)
+                queue.put(connection, heap.drain())
+            is_all = heap.messages < BEHIND_MESSAGES
+            self._note(upto if is_all else heap.spilled_upto)
+        return is_all
 
     # -- moving on -----------------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ def noted(connection: psycopg.Connection[Any]) -> Noted | None:
     return Noted(position=row[0], facts=row[1]) if row else None
 
 
-def refuse_broken(store: str, slot: Slot, begun: Noted, *, retained_mib_max: int) -> None:
+def refuse_broken(store: str, slot: Slot, begun: Noted, *, retained_mib_max: int | None) -> None:
     """Raise FeedBroken when the slot may have lost changes, is about to, or holds back more than it may."""
     again = "give the run up and begin again"
     if slot.plugin != PLUGIN or slot.confirmed > begun.position:
@@ -90,7 +90,7 @@ def refuse_broken(store: str, slot: Slot, begun: Noted, *, retained_mib_max: int
             f"store {store}: the server is about to throw away log that the slot {slot.name} has not read; raise "
             "max_slot_wal_keep_size now (ALTER SYSTEM SET …, SELECT pg_reload_conf()), then run again"
         )
-    if slot.retained > retained_mib_max * MIB:
+    if retained_mib_max is not None and slot.retained > retained_mib_max * MIB:
         raise FeedBroken(
             f"store {store}: the slot {slot.name} holds back {slot.retained // MIB} MiB of log, {retained_mib_max} may."
             " Where the disk has room, allow more and run again: it catches up, unless a transaction that is open "

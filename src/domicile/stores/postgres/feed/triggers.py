@@ -141,6 +141,9 @@ class TriggerFeed:
                 ),
             )
 
+    def lay_by(self) -> None:
+        """Keys lie in key-logs already, and hold nothing of the server's log back."""
+
     def lag(self) -> Lag:
         """Say how many lines wait, and since when nobody confirmed any."""
         with faults(self._session.store, "ask how far the changefeed is"):

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from domicile.errors import InTheWay
 from domicile.model import DatasetId, Home, Scope
 from domicile.stores.feed import Batch, Changefeed
 from domicile.stores.postgres.fence import admit
@@ -32,6 +34,9 @@ from domicile.stores.postgres.source import PostgresSource
 Maker = Callable[[psycopg.Connection[Any], Scope], None]
 KEYS_MAX = 20_000
 KEYS_GROWTH = 8
+LOCK_S_MIN, LOCK_S_MAX = 0.05, 0.9
+LOCKS_S = (0.3, 0.3, 0.6, 0.6, 1.2, 2.4, 4.8, 9.6, 19.2, 38.4)
+"""How long a step waits for a lock, from one try to the next."""
 PLANS_KEYS_MAX = 2_000
 PLANS_AFTER = 2
 PLANS_MAX = 2_000
@@ -64,6 +69,35 @@ class Follower:
     _reader: psycopg.Connection[Any] | None = field(default=None, init=False)
     _returner: psycopg.Connection[Any] | None = field(default=None, init=False)
     _writers: dict[Home, psycopg.Connection[Any]] = field(default_factory=dict, init=False)
+    _lock_s_max: float | None = field(default=None, init=False)
+
+    def _patiently(self, act: Callable[[], Stepped]) -> Stepped:
+        """Do it again, and wait longer, while others' locks are in the way: never so that one of them is broken off.
+
+        Of sessions that wait for each other the server ends the one that has waited for `deadlock_timeout`, a second;
+        ours has given up by then. Where somebody is fenced there is no second try.
+        """
+        if self._lock_s_max is not None:
+            return act()
+        for lock_s_max in LOCKS_S:
+            try:
+                self._lock_s_max = lock_s_max
+                return act()
+            except InTheWay:
+                if lock_s_max == LOCKS_S[-1]:
+                    raise
+            finally:
+                self._lock_s_max = None
+        raise RuntimeError("no try was made")
+
+    @contextmanager
+    def in_haste(self, seconds: float) -> Iterator[None]:
+        """Wait for no lock of others longer than that where rows are written: somebody is fenced meanwhile."""
+        self._lock_s_max = min(max(seconds, LOCK_S_MIN), LOCK_S_MAX)
+        try:
+            yield
+        finally:
+            self._lock_s_max = None
 
     def close(self) -> None:
         """Give the sessions back."""
@@ -123,6 +157,9 @@ class Follower:
         `repair` brings the cohort's rows once more where they differ, but for those that home changed meanwhile.
         """
         self._confirm_brought()
+        return self._patiently(partial(self._step_of_any_size, cohort, repair=repair))
+
+    def _step_of_any_size(self, cohort: int | None, *, repair: bool) -> Stepped:
         keys_max = KEYS_MAX
         while True:
             try:
@@ -194,6 +231,9 @@ class Follower:
         try:
             admit(connection)
             with_application_path(connection)
+            if self._lock_s_max is not None:
+                waited = sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(round(self._lock_s_max * 1000)))
+                run(connection, waited)
             yield
             carrying.clear(connection)
             connection.execute("COMMIT")
@@ -248,6 +288,9 @@ class Follower:
     def step_back(self, home: Home, *, closing: bool = False) -> Stepped:
         """Bring to the source what people at this home changed; `closing`: nothing waits for a public half any more."""
         self._confirm_brought()
+        return self._patiently(partial(self._step_back, home, closing=closing))
+
+    def _step_back(self, home: Home, *, closing: bool) -> Stepped:
         target = self.writer(home)
         store = self.homes[home]
         with faults(store.name, "read its changes"):
