@@ -243,14 +243,18 @@ class Horizon:
         now: datetime,
         plan: str,
     ) -> Judged:
-        """Search the source and its surroundings for the tokens, and judge each planned copy."""
+        """Search the source and its surroundings for the tokens, and judge each planned copy.
+
+        People go on writing: what those who stay came to bear since the values were read is no residue. It is left out
+        before the search, as what the treatment made (a dump of what is left) holds it, and once more after it.
+        """
+        tokens = self._without_common(tokens)
         outcomes = self._logs.judged(self._source.name, treated.server, removed)
         standbys = {name: self._logs.judged(name, items, removed) for name, items in treated.standbys.items()}
         copies = self._copies()
 
         result = self._sweep(tokens, copies)
         if any(not finding.token_class.specific for found in result.copies for finding in found.findings):
-            # People go on writing: what those who stay came to bear since the values were read is no residue.
             fewer = self._without_common(tokens)
             if len(fewer) < len(tokens):
                 tokens, result = fewer, self._sweep(fewer, copies)

@@ -40,9 +40,9 @@ FIRST_HOME: Final = 8
 GROW: Final = (0.01, 0.05, 0.1, 0.2)
 NICE: Final = 2.0
 """The service, its traffic and the engine share one machine here."""
+FILES: Final = ("SERVICE_S3_ENDPOINT", "SERVICE_S3_KEY", "SERVICE_S3_SECRET")
 SETTLE_S: Final = 4.0
 """Sessions and caches are cold when people come; that is no measure of anything."""
-FILES: Final = ("SERVICE_S3_ENDPOINT", "SERVICE_S3_KEY", "SERVICE_S3_SECRET")
 WATCHED_S: Final = 12.0
 """So long people are watched before anything begins, and again when all is over."""
 
