@@ -206,7 +206,7 @@ def test_p3_a_file_that_the_server_goes_on_in_is_searched_and_stays(logged: Log)
     assert "present" == made.told()
 
 
-def test_p11_a_folder_outside_needs_the_operators_word(logged: Log) -> None:
+def test_p11_what_the_engine_cannot_or_must_not_remove_is_said_by_the_plan(logged: Log) -> None:
     made = logged("removed_by: engine")
     outside = made.logging.elsewhere / secrets.token_hex(4)
     outside.mkdir()
@@ -214,6 +214,11 @@ def test_p11_a_folder_outside_needs_the_operators_word(logged: Log) -> None:
     made.logging.set(log_directory=str(outside))
     shown = " ".join(made.world.programme.command("plan").stdout.split())
     assert "their folder lies outside of the data directory" in shown
+    made.logging.fresh()
+    file = made.world.programme.folder / "domicile.yaml"
+    file.write_text(file.read_text().replace(APP, f"{APP}, files: sql"))
+    shown = " ".join(made.world.programme.command("plan").stdout.split())
+    assert "the engine can't remove log files: their folder isn't reached from here" in shown
 
 
 def test_a_home_has_no_server_log_to_be_removed(logged: Log) -> None:
