@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,12 +17,14 @@ import zstandard
 from psycopg import sql
 
 from domicile.errors import NotPermitted, StoreFault, Waiting
+from domicile.horizon import Horizon, Treated
 from domicile.host import Host
 from domicile.predicates import FindingPredicate
 from domicile.run import Run, Stage
 from domicile.stores.around import dumps as dumps_module
 from domicile.stores.postgres.programs import find_client
 from domicile.surroundings import Surroundings
+from domicile.sweep import SearchResult
 from tests.around.conftest import MOVER, STAYER, Surround, Surrounded, holding
 from tests.servers import Databases
 
@@ -86,6 +89,36 @@ def test_p3_what_nobody_can_call_the_sources_is_left_and_certified_as_present(su
     assert "present" == told["dumps/dump:of-nobody.sql"]
     assert "present" == told["dumps/other-files"]
     assert [] == list(made.dumps.glob("domicile-after-erasure-*"))  # none had to be replaced
+
+
+def test_p11_what_who_stays_came_to_bear_before_the_dump_of_what_is_left_is_no_residue(
+    surrounded: Surround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = surrounded(wal=None)
+    made.dump("old.dump", "--format=c")
+    made.world.at_source("UPDATE note SET body = body || ', written on a long evening' RETURNING id")
+    body, mover = made.world.at_source("SELECT body, person_id FROM note WHERE person_id % 2 = 0 LIMIT 1")[0]
+    treat, sweep = Horizon.treat, Horizon._sweep
+
+    def treat_what_somebody_wrote(self: Horizon, **how: Any) -> Treated:
+        made.world.at_source(f"INSERT INTO note (person_id, body) VALUES (1, '{body}') RETURNING id")
+        return treat(self, **how)
+
+    def sweep_what_somebody_removed(self: Horizon, *what: Any) -> SearchResult:
+        made.world.at_source(f"DELETE FROM note WHERE body = '{body}' RETURNING id")
+        return sweep(self, *what)
+
+    made.world.programme.clear()
+    monkeypatch.setattr(Horizon, "treat", treat_what_somebody_wrote)
+    monkeypatch.setattr(Horizon, "_sweep", sweep_what_somebody_removed)
+    made.world.programme.apply(yes=True)
+    (baseline,) = made.dumps.glob("domicile-after-erasure-*.dump")
+    listed = subprocess.run(
+        [find_client("pg_restore", at_least_major=18), "--file=-", baseline], capture_output=True, check=True
+    )
+    assert str(body).encode() in listed.stdout
+    assert not mover % 2
+    assert "erased-verified" == made.told()["dumps/other-files"]
 
 
 PACK: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "zst": zstandard.compress}
