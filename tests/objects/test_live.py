@@ -166,12 +166,11 @@ def test_p5_killed_under_the_fence_and_in_the_close_the_next_run_goes_on(
         opened.apply(until=Stage.CUTOVER)
         assert b"written while the cohort was let go" == (made.home / "u/2/letter.txt").read_bytes()
         before = keys(made.media)
-        for name in ("frozen_ones", "compare_ends", "pairs_of"):
+        for name in ("compare_ends", "pairs_of"):
             _killed(monkeypatch, moving, name, lambda: opened.apply(close=True))
         assert before == keys(made.media)
     _finish(made)
     assert STAY | REST == keys(made.media)
-    assert 0 == made.programme.audit().returncode
 
 
 def test_p1_p2_what_is_missing_or_other_at_home_erases_nothing_and_the_way_back_is_open(made: Lived) -> None:
