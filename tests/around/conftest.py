@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ import pytest
 
 from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.server import EmbeddedServer
+from tests.around.restic import PLANTED, Machine, machine
 from tests.attack.conftest import World, run
 from tests.attack.programme import make
 from tests.attack.test_second_thoughts import RULES, SCHEMA
@@ -121,3 +123,23 @@ def holding(folder: Path, value: bytes) -> list[str]:
     return sorted(
         str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and value in path.read_bytes()
     )
+
+
+@pytest.fixture(scope="module")
+def repository() -> Iterator[Path]:
+    """An empty repository, made once: making its key takes a second."""
+    with machine() as made:
+        yield made.folder
+
+
+@pytest.fixture
+def at(repository: Path, tmp_path: Path) -> Iterator[Machine]:
+    """A machine of the test's own, with a folder in which a value lies."""
+    folder = repository.parent / f"{repository.name}-{tmp_path.name}"
+    shutil.copytree(repository, folder)
+    made = Machine(folder=folder)
+    (made.data / "old.sql").write_bytes(PLANTED + os.urandom(4096))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(folder)

@@ -21,6 +21,7 @@ from tests.around.repository import quick_folder
 
 PASSWORD: Final = "word-of-mouth"
 HOST: Final = "db-1"
+PLANTED: Final = b"a-value-that-is-told-from-all-others"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,47 +14,23 @@ from typing import Final
 
 import pytest
 
-from domicile.catalogue import TableName
 from domicile.errors import HostFault, NotPermitted, StoreFault
 from domicile.stores.around import Boundary, Custody
 from domicile.stores.around.restic import Snapshots
 from domicile.stores.around.restic.contents import SnapshotFiles
 from domicile.stores.around.restic.listing import Machine as Rule
 from domicile.stores.around.restic.tool import Busy, Tool
-from domicile.stores.postgres.copies import CopyKind, Outcome, Treatment
-from domicile.stores.postgres.files import Place, ServerFile, Shape, Storage, Unread
-from domicile.stores.postgres.pages import Geometry
+from domicile.stores.postgres.copies import Outcome, Treatment
+from domicile.stores.postgres.files import ServerFile
 from domicile.stores.postgres.programs import server_user
-from tests.around.restic import HOST, PASSWORD, Machine, machine
+from tests.around.restic import HOST, PASSWORD, PLANTED, Machine
 
 ENGINE: Final = Custody(by_engine=True)
-VALUE: Final = b"a-value-that-is-told-from-all-others"
 OWN: Final = Rule(hosts=(HOST,))
-ODD: Final = os.fsdecode(b'odd "\xff\n\\ name.txt')
 
 
 class Killed(BaseException):
     """Stands for the end of the process."""
-
-
-@pytest.fixture(scope="module")
-def repository() -> Iterator[Path]:
-    """An empty repository, made once: making its key takes a second."""
-    with machine() as made:
-        yield made.folder
-
-
-@pytest.fixture
-def at(repository: Path, tmp_path: Path) -> Iterator[Machine]:
-    """A machine of the test's own, with a folder in which a value lies."""
-    folder = repository.parent / f"{repository.name}-{tmp_path.name}"
-    shutil.copytree(repository, folder)
-    made = Machine(folder=folder)
-    (made.data / "old.sql").write_bytes(VALUE + os.urandom(4096))
-    try:
-        yield made
-    finally:
-        shutil.rmtree(folder)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,7 +97,7 @@ def shown(files: SnapshotFiles) -> tuple[dict[str, bytes], dict[str, str]]:
     return found, gaps
 
 
-def holding(at: Machine, value: bytes = VALUE) -> bool:
+def holding(at: Machine, value: bytes = PLANTED) -> bool:
     """Whether restic itself still gives the value back from any snapshot, or a pack holds a byte without one."""
     dumps = (at.restic("dump", name, "/", "--no-lock").stdout for name in at.snapshots())
     return (
@@ -133,7 +109,7 @@ def holding(at: Machine, value: bytes = VALUE) -> bool:
 def test_p3_old_snapshots_are_forgotten_and_pruned_to_the_last_byte(at: Machine) -> None:
     for number in range(20):  # of packs of 16 MiB, a few bytes are unused then, which restic would tolerate
         (at.data / f"stays-{number}").write_bytes(os.urandom(2_000_000))
-        (at.data / f"old-{number}").write_bytes(VALUE + os.urandom(250))
+        (at.data / f"old-{number}").write_bytes(PLANTED + os.urandom(250))
     first, second = at.back_up(), at.back_up("--tag=nightly")
     (at.data / "stays.sql").write_bytes(os.urandom(4096))
     third = at.back_up()
@@ -172,26 +148,26 @@ def test_p1_no_snapshot_goes_before_a_younger_one_holds_its_paths_and_can_be_rea
     assert own.remedy
     assert f"forget {first[:8]}" in own.remedy
     young = at.back_up(of=at.folder)  # from further above
-    pack = _damage(at, before=set(at.packs()) - set(), of=young)
+    pack = damage(at, before=set(at.packs()) - set(), of=young)
     held = store(at, planned=copies).treat(edge, announce=told)
     assert Treatment.HELD is by_copy(held)[f"snapshot:{first[:8]}"]
     assert [] == told.said
     assert first in at.snapshots()
-    _flip(pack)
+    flip(pack)
     outcomes = store(at, planned=copies).treat(edge, announce=told)
     assert Treatment.DONE is by_copy(outcomes)[f"snapshot:{first[:8]}"]
 
 
-def _damage(at: Machine, *, before: set[Path], of: str) -> Path:
+def damage(at: Machine, *, before: set[Path], of: str) -> Path:
     """Flip a byte in the middle of the largest pack; it is one that the snapshot needs."""
     pack = max(before, key=lambda path: path.stat().st_size)
-    _flip(pack)
+    flip(pack)
     with pytest.raises(subprocess.CalledProcessError):
         at.restic("dump", of, "/", "--no-lock")
     return pack
 
 
-def _flip(pack: Path) -> None:
+def flip(pack: Path) -> None:
     data, mode = bytearray(pack.read_bytes()), pack.stat().st_mode
     data[len(data) // 3] ^= 1
     pack.chmod(0o600)
@@ -373,7 +349,7 @@ def test_another_hard_link_or_another_repository_stops_the_treatment(at: Machine
     assert {"another repository lies there than at the end of the server's treatment"} == {item.why for item in held}
     assert [] == told.said
     stray = at.repository / "data" / "half-a-pack-tmp-1"  # as a backup leaves it that was killed while it wrote
-    stray.write_bytes(VALUE)
+    stray.write_bytes(PLANTED)
     held = store(at, planned=copies).treat(edge, announce=told)
     assert {Treatment.HELD} == {item.treatment for item in held if item.copy != "other-files"}
     assert {f"{copy.partition(':')[0]}" for copy in told.going} == {"snapshot", "packs"}
@@ -408,103 +384,6 @@ def test_p8_what_cannot_be_read_is_refused_by_the_plan_and_unknown_later(
         assert () == store(at).note()
     finally:
         away.rename(at.repository)
-
-
-def test_p3_every_snapshot_is_restored_whole_and_nowhere_else(at: Machine) -> None:
-    """With links to this machine, odd names, attributes, a second name of a file, and packs that nobody knows."""
-    secret = at.folder / "of-this-machine"
-    secret.write_bytes(b"never to be read")
-    (at.data / ODD).write_bytes(b"x" + VALUE)
-    (at.data / "link").symlink_to(secret)
-    (at.data / "empty-folder").mkdir()
-    (at.data / "twin").hardlink_to(at.data / "old.sql")
-    os.mkfifo(at.data / "pipe")
-    os.setxattr(at.data / ODD, "user.note", VALUE)
-    first = at.back_up("--tag=a-tag")
-    second = erase(at)
-    stray = at.repository / "data" / "ab" / ("ab" + "0" * 62)
-    stray.parent.mkdir(exist_ok=True)
-    stray.write_bytes(VALUE)
-    (at.repository / "note.txt").write_bytes(VALUE)
-    made = store(at, planned=["snapshot:" + first[:8], "packs", "other-files"])
-    with closing(made.files()) as files:
-        found, gaps = shown(files)
-        how = made.how(files)
-    holding = {path for path, data in found.items() if VALUE in data and not path.startswith(second)}
-    top = f"{first}/restored{at.data}"
-    assert {
-        f"{top}/old.sql", f"{top}/{ODD}", f"{top}/{ODD}//attributes", f"repository/data/ab/{stray.name}",
-        "repository/note.txt",
-    } == holding  # fmt: skip
-    assert b"never to be read" not in b"".join(found.values())
-    assert os.fsencode(secret) == found[f"{top}/link//target"]
-    assert {b""} == {found[f"{top}/{name}"] for name in ("empty-folder", "pipe", "twin")}
-    assert b"a-tag" in found[f"{first}//said"]
-    assert {f"repository/data/ab/{stray.name}//name"} == set(gaps)
-    assert any(path.startswith("repository/keys/") for path in found)
-    assert [] == list(at.scratch.iterdir())
-    assert how[f"snapshot:{first[:8]}"].startswith(f"{first[:8]} restored by restic 0.")
-    assert f"{second[:8]} restored by restic" in how["other-files"]
-
-
-def test_files_of_the_sources_own_cluster_are_laid_out_as_the_source_says(at: Machine) -> None:
-    for cluster, number in (("own", 7), ("other", 8)):
-        (at.data / cluster / "global").mkdir(parents=True)
-        (at.data / cluster / "global" / "pg_control").write_bytes(number.to_bytes(8, "little") + bytes(100))
-    first = at.back_up()
-    made = store(at, planned=["snapshot:" + first[:8], "packs", "other-files"])
-    with closing(made.files()) as files:
-        shown(files)
-    top = f"{first}/restored{at.data}"
-    toast = Place(copy="toast:public.a", kind=CopyKind.TOAST, shape=Shape.TOAST_PAGES)
-    table = TableName(schema="public", name="a")
-    placing = made.placing(Geometry(), {"base/5/1234": Storage(place=toast, table=table)})
-    shapes = {
-        "own/base/5/1234": Shape.TOAST_PAGES,  # laid out as the source says, where the cluster has its number
-        "own/base/5/1234.1": Shape.TOAST_PAGES,
-        "other/base/5/1234": Shape.UNKNOWN_PAGES,
-        "space/PG_18_202506291/5/77": Shape.UNKNOWN_PAGES,
-        "own/pg_wal/000000010000000000000001": Shape.WAL,
-        "app.dump": Shape.PLAIN,
-    }
-    assert shapes == {path: placing.place(f"{top}/{path}").shape for path in shapes}
-    assert f"snapshot:{first[:8]}" == placing.place(f"{top}/app.dump").copy
-    assert "other-files" == placing.place(f"{'0' * 64}/restored/app.dump").copy
-    assert "packs" == placing.place("repository/data/ab/abcd").copy
-    assert "other-files" == placing.place("repository/note.txt").copy
-
-
-def test_p11_one_flipped_byte_is_a_gap_of_the_snapshot_and_of_the_packs(at: Machine) -> None:
-    first = at.back_up()
-    pack = _damage(at, before=set(at.packs()), of=first)
-    with closing(store(at).files()) as files:
-        found, gaps = shown(files)
-    path = f"repository/data/{pack.parent.name}/{pack.name}"
-    assert {f"{first}/restored", f"{path}//name"} == set(gaps)
-    assert found[path] == pack.read_bytes()
-    _flip(pack)
-    index = next((at.repository / "index").iterdir())
-    index.rename(at.folder / "index")
-    with closing(store(at).files()) as files:
-        _, gaps = shown(files)
-    assert "repository/data" in gaps  # restic's check
-    assert "no index names it, so nobody can say what it holds" in gaps.values()
-
-
-def test_a_snapshot_that_comes_while_we_work_is_searched_and_one_that_goes_is_no_gap(at: Machine) -> None:
-    first = at.back_up()
-    with closing(store(at).files()) as files:
-        shown(files)
-        second = at.back_up()
-        at.restic("forget", first)
-        found, gaps = shown(files)
-    assert {} == gaps
-    assert f"{second}/restored{at.data}/old.sql" in found
-    with closing(store(at).files()) as files:
-        walk = files.walk()
-        assert f"{second}//said" == next(walk).path
-        at.restic("forget", second)
-        assert [] == [entry for entry in walk if isinstance(entry, Unread)]
 
 
 def test_without_the_program_or_as_another_user_nothing_begins(at: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -543,12 +422,3 @@ def test_as_root_the_tool_runs_as_the_repositorys_user_and_every_file_stays_thei
     assert {} == gaps
     assert b"what stays" == found[f"{young}/restored{at.data}/new.sql"]
     assert first not in at.snapshots()
-
-
-def test_too_little_room_for_a_restore_is_said_before_it_begins(at: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    at.back_up()
-    usage = shutil.disk_usage(at.scratch)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with closing(store(at).files()) as files, pytest.raises(HostFault, match="has 1000 free; make room there"):
-        list(files.walk())
-    assert [] == list(at.scratch.iterdir())
