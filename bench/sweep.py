@@ -173,6 +173,7 @@ def main() -> None:
         place = _place(server.data_directory, dsn)
         measured_engine(place, 10, hits)  # what is compiled at its first call is kept beside the source
         parts: list[Part] = []
+        written: tuple[Path, ...] = ()
         for count in (*given.strings, *given.alone):
             rival = count in given.strings
             parts.append(compare(place, count, rounds=given.rounds if rival else 1, hits=hits, rival=rival))

@@ -10,8 +10,14 @@ import pytest
 from domicile.catalogue import TableName
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.servers import Databases, own_server
+from tests.translated import translate_loops
 
 PEOPLE = TableName(schema="app", name="people")
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _translated() -> None:
+    translate_loops()
 
 
 @pytest.fixture(scope="package")

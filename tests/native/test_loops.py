@@ -86,9 +86,12 @@ def test_p3_headers_of_packed_values_are_seen_as_their_twin_does(data: bytes, al
     assert twins.packed_places(data, step=step, block=block, bytes_max=150) == found
 
 
-def test_p3_values_that_have_no_room_together_are_unpacked_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("listed", [2, 4096])
+def test_p3_values_that_have_no_room_together_are_unpacked_in_turn(
+    monkeypatch: pytest.MonkeyPatch, listed: int
+) -> None:
     """Three of 1.5 MB each, where 4 MiB are unpacked at once; and more headers than are listed at once."""
-    monkeypatch.setattr("domicile.stores.postgres.pages.PLACES_AT_ONCE", 2)
+    monkeypatch.setattr("domicile.stores.postgres.pages.PLACES_AT_ONCE", listed)
     run = bytes([0b11111110]) + b"a" + bytes([0x0F, 0x01, 255]) * 7 + (b"\xff" + bytes([0x0F, 0x01, 255]) * 8) * 700
     raw = 1_500_000
     value = struct.pack("<II", (len(run) + 8) << 2 | 2, raw) + run

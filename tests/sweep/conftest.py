@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from domicile.stores.postgres.server import EmbeddedServer
-from domicile.sweep import TokenClass, Tokens
 from tests.servers import own_server
 from tests.sweep.plants import parameters_of
+from tests.translated import translate_loops
 
 
 @pytest.fixture(scope="package", params=[18, 15])
@@ -21,6 +21,4 @@ def planted_server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture(scope="package", autouse=True)
 def _translated() -> None:
-    """What is compiled at its first call takes longer than a property test may."""
-    matcher = Tokens({b"somebody@example.org": TokenClass.EMAIL}).matcher()
-    assert [] == list(matcher.find("letters".encode("utf-16-le") + b"0123456789abcdef" * 3))
+    translate_loops()
