@@ -31,7 +31,7 @@ import psycopg
 from domicile.stores.postgres.programs import reachable_folder
 from domicile.stores.postgres.server import EmbeddedServer, ServerSettings
 from shortvideo import database, residence
-from shortvideo.backups import archiving, folders, nightly
+from shortvideo.backups import Beside, archiving, folders, keep
 from shortvideo.left_over import end_left_over
 from shortvideo.media import clips as clip_maker
 from shortvideo.media.seeding import fill
@@ -137,8 +137,8 @@ class Stack:
     servers: Mapping[str, EmbeddedServer] = field(repr=False)
     web: Mapping[str, Web] = field(repr=False)
     """Location, `router` or `directory` → its process, for those who want to break something."""
-    backups: tuple[Path, Path] | None
-    """Where the source's archived log and its dumps lie, if it has any."""
+    backups: Beside | None
+    """What is kept beside the databases, if anything is."""
 
     @classmethod
     @contextmanager
@@ -159,7 +159,8 @@ class Stack:
 
         The source's database is filled unless it is filled already. Homes begin empty, as Domicile's transfer asks
         for; with `home_schema` they get the tables, and their countries' newcomers live there from the beginning.
-        With `backups` the source archives its log, and was dumped and backed up, as if the night before.
+        With `backups` the source archives its log and has a standby, and was dumped and backed up, as if the night
+        before; homes have a folder for backups.
         """
         if locations[0] != SOURCE:
             raise ValueError(f"the first location is the source, {SOURCE}")
@@ -173,10 +174,10 @@ class Stack:
             words = _secrets(state / "secrets.json")
             folder = _data_folder(state, ending)
 
-            kept = folders(folder / "backups") if backups else None
+            kept = folders(folder / "backups", "wal", "dumps", *locations[1:]) if backups else {}
 
             def serve(location: str) -> EmbeddedServer:
-                own = archiving(kept[0]) if kept and location == SOURCE else {}
+                own = archiving(kept["wal"]) if kept and location == SOURCE else {}
                 settings = ServerSettings(parameters={**PARAMETERS, **own})
                 server = EmbeddedServer.start(
                     folder / location, name=location, password=words["password"], settings=settings
@@ -195,8 +196,16 @@ class Stack:
                     database.create(dsns[SOURCE], users=users, seed=seed, canaries=canaries)
                 if not _holds(dsns[SOURCE], CLIPS_SHOWN):
                     fill(dsns[SOURCE], buckets[SOURCE], making.result())
-                if kept:
-                    nightly(dsns[SOURCE], kept[1], major=servers[SOURCE].major)
+            beside = None
+            if kept:
+                beside, standby = keep(
+                    servers[SOURCE],
+                    DATABASE,
+                    kept,
+                    password=words["password"],
+                    parameters=PARAMETERS,
+                )
+                ending.callback(standby.stop)
             if home_schema:
                 for location in locations[1:]:
                     _open_home(location, dsns)
@@ -215,7 +224,7 @@ class Stack:
                 state=state,
                 servers=servers,
                 web=web,
-                backups=kept,
+                backups=beside,
             )
 
 

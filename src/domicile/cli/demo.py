@@ -40,6 +40,7 @@ FIRST_HOME: Final = 8
 GROW: Final = (0.01, 0.05, 0.1, 0.2)
 NICE: Final = 2.0
 """The service, its traffic and the engine share one machine here."""
+STANDBY: Final = "SERVICE_STANDBY_DSN"
 FILES: Final = ("SERVICE_S3_ENDPOINT", "SERVICE_S3_KEY", "SERVICE_S3_SECRET")
 SETTLE_S: Final = 4.0
 """Sessions and caches are cold when people come; that is no measure of anything."""
@@ -74,10 +75,11 @@ def demo(
     )
     with serving(folder, users=users, canaries=words) as stack:
         screen.say(f"   {stack.url} is up; {people} people come, {rate:.0f} requests a second")
-        around = _around(*stack.backups) + _objects({place: bucket.name for place, bucket in stack.buckets.items()})
+        around = _around(stack.backups) + _objects({place: bucket.name for place, bucket in stack.buckets.items()})
         _programme(folder, words, host, around=around, cutover=_cutover(stack.dsns["sg"], nice))
         files = stack.buckets["sg"]
         environment = {variable: stack.dsns[location] for location, variable in LOCATIONS.items()}
+        environment[STANDBY] = stack.backups.standby
         environment |= dict(zip(FILES, (files.endpoint, files.key, files.secret), strict=True))
         with _opened(folder, Host(environment=environment), screen) as run:
             with in_use(stack, folder, people=people, rate=rate) as seen:
@@ -119,12 +121,21 @@ def _cutover(dsn: str, nice: float) -> str:
     return f"\ncutover: {{{canaries}grow: {list(GROW)}, pause: never, wait_s_max: 10, nice_ratio: {nice:g}}}\n"
 
 
-def _around(archive: Path, dumps: Path) -> str:
-    """The stores of copies: what the platform keeps beside its database, which has to go as well."""
-    lines = {"service-wal": ("archive", archive), "service-dumps": ("dumps", dumps)}
+def _around(beside: Any) -> str:  # noqa: ANN401 - the example's
+    """What the platform keeps beside its databases: at the source it has to go as well, at home it is the backup."""
+    lines = {"service-wal": ("archive", beside.archive), "service-dumps": ("dumps", beside.dumps)}
     return "".join(
-        f"  {name}: {{kind: {kind}, location: sg, of: service, path: {path}, removed_by: engine}}\n"
-        for name, (kind, path) in lines.items()
+        (
+            f"  service-standby: {{kind: postgresql, location: sg, dsn: env:{STANDBY}, standby_of: service}}\n",
+            *(
+                f"  {name}: {{kind: {kind}, location: sg, of: service, path: {path}, removed_by: engine}}\n"
+                for name, (kind, path) in lines.items()
+            ),
+            *(
+                f"  backups-{place}: {{kind: dumps, location: {place}, of: service-{place}, path: {path}}}\n"
+                for place, path in beside.homes.items()
+            ),
+        )
     )
 
 
