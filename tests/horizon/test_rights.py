@@ -79,7 +79,7 @@ def test_the_inventory_lists_every_kind_whatever_the_role_may(guest: psycopg.Con
     guest.execute("SET ROLE guest")
     optional = {CopyKind.SLOT, CopyKind.TABLESPACE, CopyKind.DERIVED_TABLE, CopyKind.DIRECTORY}
     optional |= {CopyKind.ARCHIVED_WAL, CopyKind.DUMP, CopyKind.BASE_BACKUP, CopyKind.OTHER_FILES}  # of folders
-    optional |= {CopyKind.ENCRYPTED_FILES}
+    optional |= {CopyKind.ENCRYPTED_FILES, CopyKind.SNAPSHOT, CopyKind.PACKS}  # the latter two of repositories
     optional |= {  # of object stores
         CopyKind.OBJECTS, CopyKind.OBJECT_VERSIONS, CopyKind.LOCKED_VERSIONS, CopyKind.UPLOADS, CopyKind.NO_OBJECTS,
         CopyKind.OBJECT_REPLICAS, CopyKind.ACCESS_LOGS, CopyKind.OBJECT_LISTS, CopyKind.STORE_FILES,
