@@ -126,10 +126,11 @@ class Moving:
                 words[0] = "frozen, and read at both ends"
 
     def _breathing(self, standing: Standing) -> Callable[[], None]:
-        """What is called between two objects: a step, where the last is some time ago."""
-        follower = self.follower(standing)
+        """What is called between two objects: a rest, and a step, where the last is some time ago."""
+        follower, nice = self.follower(standing), self._nice()
 
         def breathe() -> None:
+            nice.rest()
             if self.host.monotonic_s() - self._breathed_s > BREATHING_S:
                 self.step(follower)
                 self._breathed_s = self.host.monotonic_s()

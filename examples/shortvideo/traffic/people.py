@@ -129,9 +129,9 @@ class Crowd:
             self.videos = deque((item for item in self.videos if item[0] != video), maxlen=PUBLIC_KEPT_MAX)
 
     def nonce(self) -> str:
-        """Return a word that stands in one text only."""
+        """Return a word that stands in one text only, also as a part of a longer one."""
         self.written += 1
-        return f"{self.run}x{self.written:x}"
+        return f"{self.run}x{self.written:06x}"
 
 
 def with_sessions(dsns: Sequence[str], count: int) -> list[Person]:
