@@ -126,11 +126,10 @@ class Moving:
                 words[0] = "frozen, and read at both ends"
 
     def _breathing(self, standing: Standing) -> Callable[[], None]:
-        """What is called between two objects: a rest, and a step, where the last is some time ago."""
-        follower, nice = self.follower(standing), self._nice()
+        """What is called between two objects: a step, where the last is some time ago."""
+        follower = self.follower(standing)
 
         def breathe() -> None:
-            nice.rest()
             if self.host.monotonic_s() - self._breathed_s > BREATHING_S:
                 self.step(follower)
                 self._breathed_s = self.host.monotonic_s()
