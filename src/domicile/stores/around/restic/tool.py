@@ -27,6 +27,7 @@ from domicile.stores.around.restic.listing import (
     parse_size,
     parse_snapshots,
 )
+from domicile.stores.around.running import os_user
 
 PROGRAM: Final = "restic"
 ANSWER_BYTES_MAX: Final = 512 * 1024 * 1024
@@ -192,17 +193,7 @@ class Tool:
 
     def _os_user(self) -> pwd.struct_passwd | None:
         """The user that the program is run as; None: ourselves. HostFault when that can't be."""
-        if self.user is None:
-            return None
-        try:
-            found = pwd.getpwnam(self.user)
-        except KeyError:
-            raise HostFault(f"store {self.store}: this machine has no OS user {self.user}; check `user`") from None
-        if found.pw_uid == os.geteuid():
-            return None
-        if os.geteuid() != 0:
-            raise HostFault(f"store {self.store}: only root can run restic as {self.user}; run as that user")
-        return found
+        return os_user(self.user, store=self.store, program="restic")
 
     def owner(self) -> tuple[int, int] | None:
         """User and group that what is restored must belong to; None: ourselves."""
