@@ -16,7 +16,6 @@ from psycopg import sql
 
 from domicile.catalogue import TableName
 
-
 RESOURCES = "53"
 """SQLSTATE class of a full disk and the like: no word on the copy, and mended before it is judged."""
 
