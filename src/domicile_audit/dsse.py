@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from domicile_audit.case import Refused, require
+from domicile_audit.case import require
 from domicile_audit.keys import Key, read_base64
 from domicile_audit.shape import TEXT, Text, misfit, read_json
 
@@ -19,16 +19,8 @@ def open_envelope(data: bytes, payload_type: str, keys: Mapping[str, Key], where
     require(len(envelope["signatures"]) == 1, f"{where} does not have exactly one signature")
     keyid = envelope["signatures"][0]["keyid"]
     require(keyid in keys, f"{where} is signed by a key that has no place here: {keyid}")
-    try:
-        payload = read_base64(envelope["payload"])
-        signature = read_base64(envelope["signatures"][0]["sig"])
-    except ValueError as error:
-        raise Refused(f"{where} holds {error}") from error
-    require(keys[keyid].signed(_pae(payload_type, payload), signature), f"{where}: the signature of {keyid} is wrong")
+    payload = read_base64(envelope["payload"], f"the payload of {where}")
+    signature = read_base64(envelope["signatures"][0]["sig"], f"the signature of {where}")
+    message = b"DSSEv1 %d %b %d %b" % (len(payload_type), payload_type.encode(), len(payload), payload)  # PAE
+    require(keys[keyid].signed(message, signature), f"{where}: the signature of {keyid} is wrong")
     return payload, keyid
-
-
-def _pae(payload_type: str, payload: bytes) -> bytes:
-    """protocol.md, "Signature Definition": PAE(type, body)."""
-    kind = payload_type.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)

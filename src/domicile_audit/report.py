@@ -46,8 +46,7 @@ class Report:
 
 def say_proven(case: Case) -> tuple[str, ...]:
     """What follows from the checks alone, if the keys are those of whom they name."""
-    plan, certificate = case.plan, case.statements[-1].predicate
-    totals = _totals(case)
+    plan, certificate, totals, what = case.plan, case.statements[-1], _totals(case), _what(case)
     lines = [
         f"{case.engine.keyid} signed {case.size} statements in this order and no others in this log",
         f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first",
@@ -55,31 +54,59 @@ def say_proven(case: Case) -> tuple[str, ...]:
         *say_cohorts(case),
         *(f"the last freeze lists {len(case.slices)} slices" for _ in case.of("freeze/v1")[-1:]),
         f"it asks for {plan['approvals']['threshold']} of {len(plan['approvals']['of'])} approvals",
-        f"{totals['moved']} {_what(case)} were stated equal at source and home under a fence",
+        f"{totals['moved']} {what} were stated equal at source and home under a fence",
     ]
+    but = f", but for those of objects ({_stores(case)})" if case.object_stores else ""
     for clearance in case.of("clearance/v1"):
-        names = sorted(
-            a.predicate["approver"] for a in case.of("approval/v1") if a.sha256 in clearance.predicate["approvals"]
-        )
-        lines.append(f"the erasure of {len(clearance.predicate['slices'])} slices was approved by {', '.join(names)}")
-        but = f", but for those of objects ({', '.join(sorted(case.object_stores))})" if case.object_stores else ""
+        approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
+        names = ", ".join(sorted(approval["approver"] for approval in approvals))
+        lines.append(f"the erasure of {len(clearance['slices'])} slices was approved by {names}")
         lines.append(f"before it, those slices were stated as read back from restored backups of home{but}")
     if case.of("erasure/v1"):
-        lines.append(
-            f"{totals['deleted']} {_what(case)} deleted, {totals['blanked']} blanked, {totals['kept']} kept: "
-            "announced, cleared, and within the plan"
-        )
+        rows = f"{totals['deleted']} {what} deleted, {totals['blanked']} blanked, {totals['kept']} kept"
+        lines.append(f"{rows}: announced, cleared, and within the plan")
     sweep = last_sweep(case)
     if sweep is not None:
-        tokens = sweep.predicate["tokens"]
+        values, canaries = sweep["tokens"]["searched"], sweep["tokens"]["canaries"]
         lines.append(
-            f"after that, {len(sweep.predicate['copies'])} copies were searched for {tokens['searched']} values "
-            f"and {tokens['canaries']} canaries"
+            f"after that, {len(sweep['copies'])} copies were searched for {values} values and {canaries} canaries"
         )
-    lines.append(
-        f"the certificate of {certificate['issued_at']} says {certificate['verdict']}, no better than the above"
-    )
-    return tuple(lines)
+    end = f"the certificate of {certificate['issued_at']} says {certificate['verdict']}, no better than the above"
+    return (*lines, end)
+
+
+def say_not_proven(case: Case) -> tuple[str, ...]:
+    """What no check can establish, and what the programme itself calls open."""
+    certificate, kept, sweep = case.statements[-1], _totals(case)["kept"], last_sweep(case)
+    lines = []
+    if not case.of("erasure/v1"):
+        lines.append("that anything was erased: no erasure is in the log")
+    elif kept:
+        what = f"{kept} {_what(case)} are kept at the source too, as planned"
+        lines.append(f"that home alone holds what went there: {what}")
+    for copy in certificate["copies"]:
+        if copy["verdict"] != BEST:
+            until = f" {copy['until']}" if copy["until"] else ""
+            lines.append(f"copy {copy['id']} is {copy['verdict']}{until}: {copy['why']}")
+    lines += certificate["not_proven"]
+    lines += [f"finding: {one['text']} ({one['where']}: {one['count']})" for one in case.of("finding/v1")]
+    if sweep is not None and sweep["tokens"]["not_searchable"]:
+        lines.append(f"{sweep['tokens']['not_searchable']} values were not searchable")
+    if case.of("cohort/v1"):
+        lines.append("how long people waited: the waits are those of the engine's clock")
+    if case.object_stores:
+        lines.append(f"that objects of {_stores(case)} can be restored at home: none was")
+        lines.append(f"that nobody wrote to {_stores(case)} meanwhile: the fence is one of the database")
+    if case.policy is None:
+        lines.append("who holds the keys: they were taken from the bundle itself (give --trust POLICY)")
+    lines += [
+        "that the signers told the truth about their stores: this program saw no store",
+        "that the inventory is complete: a copy that nobody listed has no verdict",
+        "that no other version of this log was shown to others: no witness has cosigned it",
+        "the times: they are those of the signers' clocks",
+        "that plan.json says the same as the plan statement, which names its digest",
+    ]
+    return tuple(dict.fromkeys(lines))
 
 
 def _totals(case: Case) -> Counter[str]:
@@ -91,46 +118,8 @@ def _totals(case: Case) -> Counter[str]:
 
 
 def _what(case: Case) -> str:
-    """What is counted: rows, and versions of objects where there are such slices."""
     return "rows and versions of objects" if case.object_stores else "rows"
 
 
-def say_not_proven(case: Case) -> tuple[str, ...]:
-    """What no check can establish, and what the programme itself calls open."""
-    certificate = case.statements[-1].predicate
-    kept = _totals(case)["kept"]
-    lines = []
-    if not case.of("erasure/v1"):
-        lines.append("that anything was erased: no erasure is in the log")
-    elif kept:
-        lines.append(
-            f"that home alone holds what went there: {kept} {_what(case)} are kept at the source too, as planned"
-        )
-    for copy in certificate["copies"]:
-        if copy["verdict"] != BEST:
-            until = f" {copy['until']}" if copy["until"] else ""
-            lines.append(f"copy {copy['id']} is {copy['verdict']}{until}: {copy['why']}")
-    lines += [line for line in certificate["not_proven"] if line not in lines]
-    lines += [
-        f"finding: {f.predicate['text']} ({f.predicate['where']}: {f.predicate['count']})"
-        for f in case.of("finding/v1")
-    ]
-    sweep = last_sweep(case)
-    if sweep is not None and sweep.predicate["tokens"]["not_searchable"]:
-        lines.append(f"{sweep.predicate['tokens']['not_searchable']} values were not searchable")
-    if case.of("cohort/v1"):
-        lines.append("how long people waited: the waits are those of the engine's clock")
-    if case.object_stores:
-        names = ", ".join(sorted(case.object_stores))
-        lines.append(f"that objects of {names} can be restored at home: none was")
-        lines.append(f"that nobody wrote to {names} meanwhile: the fence is one of the database")
-    if case.policy is None:
-        lines.append("who holds the keys: they were taken from the bundle itself (give --trust POLICY)")
-    lines += [
-        "that the signers told the truth about their stores: this program saw no store",
-        "that the inventory is complete: a copy that nobody listed has no verdict",
-        "that no other version of this log was shown to others: no witness has cosigned it",
-        "the times: they are those of the signers' clocks",
-        "that plan.json says the same as the plan statement, which names its digest",
-    ]
-    return tuple(lines)
+def _stores(case: Case) -> str:
+    return ", ".join(sorted(case.object_stores))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from domicile_audit import dsse
-from domicile_audit.case import Case, Statement, require
+from domicile_audit.case import Case, Part, Statement, require
 from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, Map, Maybe, Text, misfit, read_json
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
@@ -27,17 +27,21 @@ VERDICTS: Final = (  # best first; the roll-up is the worst
 )
 VERDICT: Final = Text(pattern="|".join(VERDICTS))
 
-SLICE: Final = {
-    "id": TEXT,
-    "dataset": TEXT,
-    "home": TEXT,
-    "rows": COUNT,
-    "erase": {"delete": COUNT, "blank": COUNT},
-}
+COPY: Final = {"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": Maybe(TEXT), "method": TEXT}
+SLICE: Final = {"id": TEXT, "dataset": TEXT, "home": TEXT, "rows": COUNT, "erase": {"delete": COUNT, "blank": COUNT}}
+MOVED: Final = {"id": TEXT, "rows": COUNT, "bytes": COUNT, "digest": HEX}
+COMPARED: Final = {"id": TEXT, "rows": COUNT, "source": HEX, "home": HEX}
+RESTORED: Final = {"id": TEXT, "rows": COUNT, "digest": HEX}
+ERASED: Final = {"id": TEXT, "deleted": COUNT, "blanked": COUNT, "digest": HEX}
+SWEPT: Final = {"id": TEXT, "method": TEXT, "bytes": COUNT, "hits": COUNT, "residue": COUNT}
+JUDGED: Final = {"id": TEXT, "verdict": VERDICT, "why": TEXT, "until": Maybe(TIME)}
+APPROVALS: Final = {"threshold": COUNT, "of": [{"name": TEXT, "vkey": TEXT}]}
+RESTORE: Final = {"done_at": TIME, "method": TEXT, "homes": Map({"slices": [RESTORED]})}
+TOKENS: Final = {"searched": COUNT, "not_searchable": COUNT, "canaries": COUNT}
+COUNTS: Final = {"moved": COUNT, "deleted": COUNT, "blanked": COUNT, "kept": COUNT}
 
-SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
+SAYS: Final[Mapping[str, Mapping[str, Any]]] = {  # all that can be said
     "plan/v1": {
-        "plan": HEX,
         "programme": TEXT,
         "engine": TEXT,
         "config_sha256": HEX,
@@ -45,19 +49,13 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
         "deadline": Maybe(DAY),
         "homes": Map(TEXT),
         "locations": Map({"country": TEXT, "operator": TEXT}),
-        "approvals": {"threshold": COUNT, "of": [{"name": TEXT, "vkey": TEXT}]},
+        "approvals": APPROVALS,
         "slices": [SLICE],
-        "copies": [{"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": Maybe(TEXT), "method": TEXT}],
+        "copies": [COPY],
         "not_proven": [TEXT],
     },
-    "transfer/v1": {
-        "plan": HEX,
-        "home": TEXT,
-        "dataset": TEXT,
-        "slices": [{"id": TEXT, "rows": COUNT, "bytes": COUNT, "digest": HEX}],
-    },
+    "transfer/v1": {"home": TEXT, "dataset": TEXT, "slices": [MOVED]},
     "cohort/v1": {
-        "plan": HEX,
         "number": COUNT,
         "way": Text(pattern="home|source"),
         "subjects": Map(COUNT),
@@ -67,108 +65,75 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
         "awaited_ms": COUNT,
         "rows": COUNT,
     },
-    "freeze/v1": {"plan": HEX, "position": TEXT, "frozen_at": TIME, "slices": [SLICE]},
-    "cutover/v1": {"plan": HEX, "position": TEXT, "fenced_at": TIME, "subjects": Map(COUNT), "fence": TEXT},
-    "equality/v1": {
-        "plan": HEX,
-        "position": TEXT,
-        "fenced": FLAG,
-        "slices": [{"id": TEXT, "rows": COUNT, "source": HEX, "home": HEX}],
-        "differences": COUNT,
-        "strays": COUNT,
-    },
-    "approval/v1": {
-        "plan": HEX,
-        "approver": TEXT,
-        "role": TEXT,
-        "scope": Text(pattern="erase"),
-        "equality": HEX,
-        "approved_at": TIME,
-    },
-    "clearance/v1": {
-        "plan": HEX,
-        "equality": HEX,
-        "approvals": [HEX],
-        "restore": {
-            "done_at": TIME,
-            "method": TEXT,
-            "homes": Map({"slices": [{"id": TEXT, "rows": COUNT, "digest": HEX}]}),
-        },
-        "slices": [TEXT],
-    },
+    "freeze/v1": {"position": TEXT, "frozen_at": TIME, "slices": [SLICE]},
+    "cutover/v1": {"position": TEXT, "fenced_at": TIME, "subjects": Map(COUNT), "fence": TEXT},
+    "equality/v1": {"position": TEXT, "fenced": FLAG, "slices": [COMPARED], "differences": COUNT, "strays": COUNT},
+    "approval/v1": {"approver": TEXT, "role": TEXT, "scope": Text("erase"), "equality": HEX, "approved_at": TIME},
+    "clearance/v1": {"equality": HEX, "approvals": [HEX], "restore": RESTORE, "slices": [TEXT]},
     "erasure/v1": {
-        "plan": HEX,
         "phase": Text(pattern="intent|outcome"),
         "clearance": HEX,
         "dataset": TEXT,
         "home": TEXT,
-        "slices": [{"id": TEXT, "deleted": COUNT, "blanked": COUNT, "digest": HEX}],
+        "slices": [ERASED],
         "collateral": COUNT,
         "emptied": [TEXT],
     },
-    "sweep/v1": {
-        "plan": HEX,
-        "swept_at": TIME,
-        "tokens": {"searched": COUNT, "not_searchable": COUNT, "canaries": COUNT},
-        "copies": [{"id": TEXT, "method": TEXT, "bytes": COUNT, "hits": COUNT, "residue": COUNT}],
-        "rows": {"datasets": COUNT, "hits": COUNT},
-    },
+    "sweep/v1": {"swept_at": TIME, "tokens": TOKENS, "copies": [SWEPT], "rows": {"datasets": COUNT, "hits": COUNT}},
     "certificate/v1": {
-        "plan": HEX,
         "verdict": VERDICT,
-        "copies": [{"id": TEXT, "verdict": VERDICT, "why": TEXT, "until": Maybe(TIME)}],
-        "counts": Map(Map({"moved": COUNT, "deleted": COUNT, "blanked": COUNT, "kept": COUNT})),
+        "copies": [JUDGED],
+        "counts": Map(Map(COUNTS)),
         "not_proven": [TEXT],
         "issued_at": TIME,
     },
-    "finding/v1": {"plan": HEX, "kind": TEXT, "where": TEXT, "count": COUNT, "text": TEXT},
+    "finding/v1": {"kind": TEXT, "where": TEXT, "count": COUNT, "text": TEXT},
 }
+SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {kind: {"plan": HEX, **says} for kind, says in SAYS.items()}
+ABOUT: Final = {"approval/v1": "equality", "clearance/v1": "equality", "erasure/v1": "clearance"}  # else about the plan
 
 
 def check_envelopes(case: Case) -> None:
     """Check 8 (DSSE v1.0.2): each entry is one envelope, signed by the log's key or by an approver's."""
     keys = {case.engine.keyid: case.engine, **case.approver_keys}
-    case.envelopes = [
-        dsse.open_envelope(entry, PAYLOAD_TYPE, keys, f"entry {index}") for index, entry in enumerate(case.entries)
-    ]
+    for index, entry in enumerate(case.entries):
+        case.envelopes.append(dsse.open_envelope(entry, PAYLOAD_TYPE, keys, f"entry {index}"))
 
 
 def check_statements(case: Case) -> None:
     """Check 9 (in-toto Statement v1): known type, exact shape, right subject; approvals by approvers, only they."""
     unread = {name for name in case.files if name.startswith("detached/")}
     for index, (payload, keyid) in enumerate(case.envelopes):
-        statement = _read(case, index, payload, keyid, unread)
-        approves = statement.kind == "approval/v1"
-        by_approver = keyid in case.approver_keys
-        require(approves == by_approver, f"statement {index} ({statement.kind}) is signed by the wrong kind of key")
+        kind, predicate = _read(case, payload, f"statement {index}", unread)
+        statement = Statement(index, hashlib.sha256(case.entries[index]).hexdigest(), kind, keyid, predicate)
+        right = (keyid in case.approver_keys) == (kind == "approval/v1")
+        require(right, f"{statement} is signed by the wrong kind of key")
         case.statements.append(statement)
-        case.places.setdefault(statement.sha256, index)
+        case.by_sha256.setdefault(statement.sha256, statement)
     require(not unread, f"{min(unread, default='')} is named by no statement")
 
 
-def _read(case: Case, index: int, payload: bytes, keyid: str, unread: set[str]) -> Statement:
-    where = f"statement {index}"
+def _read(case: Case, payload: bytes, where: str, unread: set[str]) -> tuple[str, Part]:
+    """Type and predicate of a statement, which is written just as it would be by the rule."""
     body = read_json(payload, where)
     require(isinstance(body, dict) and isinstance(body.get("predicateType"), str), f"{where} has no predicate type")
     kind = body["predicateType"].removeprefix(PREFIX)
     require(kind in SHAPES, f"{where} is of a type that this checker does not know")
-    where = f"statement {index} ({kind})"
+    where = f"{where} ({kind})"
     predicate = body.get("predicate")
     if misfit(predicate, DETACHED) is None:
         predicate = _detached(case, predicate["detached"], where, unread)
     wrong = misfit(predicate, SHAPES[kind])
     require(wrong is None, f"{where} has not the shape of its type, at {wrong}")
-    frame = {
-        "_type": STATEMENT_TYPE,
-        "subject": [_subject(kind, predicate)],
-        "predicateType": PREFIX + kind,
-        "predicate": body["predicate"],
-    }
-    require(body == frame, f"{where} is about another subject, or is not an in-toto Statement v1")
-    return Statement(index, hashlib.sha256(case.entries[index]).hexdigest(), kind, keyid, predicate)
+    about = ABOUT.get(kind, "plan")
+    subject = {"name": "plan.json" if about == "plan" else about, "digest": {"sha256": predicate[about]}}
+    frame = {"_type": STATEMENT_TYPE, "subject": [subject], "predicateType": PREFIX + kind}
+    right = body == {**frame, "predicate": body["predicate"]}
+    require(right, f"{where} is about another subject, or is not an in-toto Statement v1")
+    return kind, predicate
 
 
-def _detached(case: Case, reference: Mapping[str, Any], where: str, unread: set[str]) -> Any:  # noqa: ANN401  (JSON)
+def _detached(case: Case, reference: Part, where: str, unread: set[str]) -> Any:  # noqa: ANN401  (JSON)
     """A predicate too long for an entry lies beside the log under its SHA-256 (docs/evidence.md, "Detached")."""
     name = f"detached/{reference['sha256']}.json"
     require(name in case.files, f"{where} names {name}, which is missing")
@@ -178,12 +143,3 @@ def _detached(case: Case, reference: Mapping[str, Any], where: str, unread: set[
     require(len(data) > DETACHED_OVER_BYTES, f"{where}: a predicate this short belongs into the statement")
     unread.discard(name)
     return read_json(data, name)
-
-
-def _subject(kind: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
-    """What a statement of this type has to be about."""
-    if kind in ("approval/v1", "clearance/v1"):
-        return {"name": "equality", "digest": {"sha256": predicate["equality"]}}
-    if kind == "erasure/v1":
-        return {"name": "clearance", "digest": {"sha256": predicate["clearance"]}}
-    return {"name": "plan.json", "digest": {"sha256": predicate["plan"]}}
