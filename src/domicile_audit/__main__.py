@@ -1,7 +1,5 @@
 """`domicile-audit BUNDLE [--trust POLICY] [--json]`: exit 0 accepted, 1 refused, 2 not asked properly."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

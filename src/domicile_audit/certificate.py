@@ -1,7 +1,5 @@
 """Checks 18 to 21: the certificate is the last word, and says nothing better than the statements before it."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 
 from domicile_audit.case import Case, Part, Statement, require
@@ -10,14 +8,7 @@ from domicile_audit.statements import COUNTS, VERDICTS
 MAY_HOLD_RESIDUE = ("blocked-until", "held", "present")
 KEY_STORY = ("key to be destroyed", "key destroyed")
 KEY_CAME_BACK = "key came back"
-CLOCKS = {  # the key of the engine's time in a statement; a clearance has it in its restore
-    "plan/v1": "made_at",
-    "cohort/v1": "fenced_at",
-    "freeze/v1": "frozen_at",
-    "cutover/v1": "fenced_at",
-    "sweep/v1": "swept_at",
-    "certificate/v1": "issued_at",
-}
+CLOCKS = ("made_at", "fenced_at", "frozen_at", "done_at", "swept_at", "issued_at")  # by the engine's clock
 
 
 def check_certificate(case: Case) -> None:
@@ -33,10 +24,10 @@ def check_certificate(case: Case) -> None:
 def check_verdicts(case: Case) -> None:
     """Check 19 (P3, P7, P11): each planned copy has one verdict that the log backs, and the worst is the whole's."""
     certificate, planned = case.statements[-1], case.plan["copies"]
-    judged = Counter(copy["id"] for copy in certificate["copies"])
-    for copy in planned:
-        require(judged[copy["id"]] == 1, f"the certificate does not judge the copy {copy['id']} exactly once")
-    require(len(certificate["copies"]) == len(planned), "the certificate judges a copy that is not planned")
+    times = Counter(copy["id"] for copy in certificate["copies"])
+    for id_ in [copy["id"] for copy in planned]:
+        require(times[id_] == 1, f"the certificate does not judge the copy {id_} of the plan exactly once")
+    require(len(times) == len(planned), "the certificate judges a copy that is not planned")
     sweep = last_sweep(case)
     found = {copy["id"]: copy for copy in sweep["copies"]} if sweep else {}
     for copy in certificate["copies"]:
@@ -68,14 +59,10 @@ def _check_keys(case: Case) -> None:
     for finding in case.of("finding/v1"):
         if finding["kind"] in (*KEY_STORY, KEY_CAME_BACK) and erasures and finding.index > erasures[-1]:
             told[finding["where"]].append((finding["kind"], finding["text"]))
-    for copy in case.statements[-1]["copies"]:
-        story = told[copy["id"]]
-        whole = bool(story) and story == [(kind, story[0][1]) for kind in KEY_STORY]
-        require(
-            whole or copy["verdict"] != "key-destroyed",
-            f"copy {copy['id']} is called key-destroyed, but the log doesn't tell of its key's destruction after the "
-            "last erasure",
-        )
+    for id_ in [copy["id"] for copy in case.statements[-1]["copies"] if copy["verdict"] == "key-destroyed"]:
+        whole = told[id_] == [(kind, text) for kind in KEY_STORY for _, text in told[id_][:1]]
+        but = "but the log doesn't tell of its key's destruction after the last erasure"
+        require(bool(told[id_]) and whole, f"copy {id_} is called key-destroyed, {but}")
 
 
 def _check_left(case: Case, sweep: Statement | None) -> None:
@@ -112,20 +99,17 @@ def check_times(case: Case) -> None:
     """Check 21: the engine's clock did not run backwards along the log (its times are claims, not proofs)."""
     latest = case.plan["made_at"]
     for statement in case.statements:
-        now = latest
-        if statement.kind == "clearance/v1":
-            now = statement["restore"]["done_at"]
-        elif statement.kind in CLOCKS:
-            now = statement[CLOCKS[statement.kind]]
+        said = statement["restore"] if statement.kind == "clearance/v1" else statement.predicate
+        now = next((said[key] for key in CLOCKS if key in said), latest)
         require(latest <= now, f"{statement} is dated before one it follows")  # shape.py: texts in the order of times
         latest = now
 
 
 def last_sweep(case: Case) -> Statement | None:
     """The last sweep, if no erasure (and no cohort or freeze) came after it."""
-    sweeps, erasures = case.of("sweep/v1"), case.of("erasure/v1")
-    since = max(case.since, *(erasure.index for erasure in erasures[-1:]), 0)
-    return sweeps[-1] if sweeps and sweeps[-1].index > since else None
+    sweep = next(reversed(case.of("sweep/v1")), None)
+    since = max([case.since, *(erasure.index for erasure in case.of("erasure/v1"))])
+    return sweep if sweep and sweep.index > since else None
 
 
 def count_rows(case: Case) -> dict[str, dict[str, dict[str, int]]]:

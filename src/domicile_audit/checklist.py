@@ -18,19 +18,14 @@ P1 to P11 are the promises of docs/evidence.md. No check reads a clock, a networ
 and memory in proportion to the bundle.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from domicile_audit import certificate, cohorts, container, statements, story, tree
 from domicile_audit.case import Case, Refused
 from domicile_audit.policy import Policy
 from domicile_audit.report import Passed, Report, say_not_proven, say_proven
 
-Check = tuple[str, str, Callable[[Case], None]]
-
-CHECKS: Final[Sequence[Check]] = (
+CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
     ("zip in its one spelling", "APPNOTE 4.3.6", container.check_zip),
     ("keys", "C2SP signed-note; tlog-policy", container.check_keys),
     ("manifest signed over every file", "DSSE v1.0.2", container.check_manifest),
@@ -60,20 +55,19 @@ def audit(data: bytes, policy: Policy | None = None) -> Report:
     """Check a bundle from its bytes; nothing but a report comes out."""
     case = Case(data=data, policy=policy)
     keys_from = "bundle" if policy is None else "policy"
-    passed: list[Passed] = []
+    checks: list[Passed] = []
     for number, (title, clause, check) in enumerate(CHECKS, start=1):
         try:
             check(case)
         except Refused as refusal:
-            checks = (*passed, Passed(number, title, clause, passed=False))
-            return Report(accepted=False, checks=checks, reason=str(refusal), verdict=None, keys_from=keys_from)
-        passed.append(Passed(number, title, clause, passed=True))
+            checks.append(Passed(number, title, clause, passed=False))
+            return Report(accepted=False, checks=tuple(checks), reason=str(refusal), keys_from=keys_from)
+        checks.append(Passed(number, title, clause, passed=True))
     return Report(
         accepted=True,
-        checks=tuple(passed),
-        reason=None,
-        verdict=case.statements[-1]["verdict"],
+        checks=tuple(checks),
         keys_from=keys_from,
+        verdict=case.statements[-1]["verdict"],
         proven=say_proven(case),
         not_proven=say_not_proven(case),
     )

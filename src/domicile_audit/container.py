@@ -4,15 +4,13 @@ The zip is read from its front with no zip library, then written again by the ru
 So nothing can hide between, before or after the files, and two readers can't see two different bundles.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import struct
 import zlib
 
 from domicile_audit import dsse
-from domicile_audit.case import Case, Refused, require
+from domicile_audit.case import Case, require
 from domicile_audit.keys import Key, read_vkey
 from domicile_audit.shape import COUNT, HEX, TEXT, misfit, read_json
 
@@ -81,7 +79,8 @@ def check_manifest(case: Case) -> None:
         require(name in listed, f"{name} is in the zip but not in the manifest")
         file = {"path": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         require(listed[name] == file, f"{name} is not the file that the manifest lists")
-    require(listed.keys() <= files.keys(), "a file is in the manifest but not in the zip")
+    extra = listed.keys() - files.keys()
+    require(not extra, f"{min(extra, default='')} is in the manifest but not in the zip")
     require([file["path"] for file in manifest["files"]] == list(files), "manifest.json is not sorted, or lists twice")
 
 
@@ -127,10 +126,8 @@ def _read_local(data: bytes, place: int) -> tuple[str, int, int]:
 
 
 def _read_key(case: Case, name: str) -> Key:
+    """A file of keys/ is one line and nothing else."""
     require(name in case.files, f"the bundle has no {name}")
-    try:
-        line = case.files[name].decode()
-    except UnicodeError as error:
-        raise Refused(f"{name} is not a key: not UTF-8") from error
-    require(line.endswith("\n"), f"{name} does not end in a newline")
-    return read_vkey(line[:-1], name)
+    key = read_vkey(case.files[name].decode(errors="replace").removesuffix("\n"), name)
+    require(f"{key.vkey}\n".encode() == case.files[name], f"{name} is not a key: not a line of UTF-8")
+    return key

@@ -1,9 +1,5 @@
 """DSSE envelopes with one Ed25519 signature, in one spelling (DSSE v1.0.2, envelope.md and protocol.md)."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-
 from domicile_audit.case import require
 from domicile_audit.keys import Key, read_base64
 from domicile_audit.shape import TEXT, Text, misfit, read_json
@@ -11,7 +7,7 @@ from domicile_audit.shape import TEXT, Text, misfit, read_json
 ENVELOPE = {"payload": Text(chars_max=1 << 28), "payloadType": TEXT, "signatures": [{"keyid": TEXT, "sig": TEXT}]}
 
 
-def open_envelope(data: bytes, payload_type: str, keys: Mapping[str, Key], where: str) -> tuple[bytes, str]:
+def open_envelope(data: bytes, payload_type: str, keys: dict[str, Key], where: str) -> tuple[bytes, str]:
     """The payload and keyid of an envelope that one of the keys signed."""
     envelope = read_json(data, where)
     require(misfit(envelope, ENVELOPE) is None, f"{where} is not a DSSE envelope")

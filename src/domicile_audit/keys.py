@@ -1,7 +1,5 @@
 """Ed25519 public keys as text (C2SP signed-note, "Verifier keys": NAME+ID+KEY) and their signatures (RFC 8032)."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ Empty lines and lines that begin with # are skipped. A policy that names no log 
 would accept everybody.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

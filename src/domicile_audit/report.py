@@ -1,13 +1,11 @@
 """The words of the answer: what an accepted bundle proves, and what it does not."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
+from itertools import accumulate
 
 from domicile_audit.case import Case
 from domicile_audit.certificate import count_rows, last_sweep
-from domicile_audit.cohorts import say_cohorts
 
 BEST = "erased-verified"
 
@@ -28,9 +26,9 @@ class Report:
 
     accepted: bool
     checks: tuple[Passed, ...]
-    reason: str | None
-    verdict: str | None
     keys_from: str
+    reason: str | None = None
+    verdict: str | None = None
     proven: tuple[str, ...] = ()
     not_proven: tuple[str, ...] = ()
 
@@ -51,7 +49,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
         f"{case.engine.keyid} signed {case.size} statements in this order and no others in this log",
         f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first",
         f"it lists {len(plan['slices'])} slices and {len(plan['copies'])} copies",
-        *say_cohorts(case),
+        *_cohorts(case),
         *(f"the last freeze lists {len(case.slices)} slices" for _ in case.of("freeze/v1")[-1:]),
         f"it asks for {plan['approvals']['threshold']} of {len(plan['approvals']['of'])} approvals",
         f"{totals['moved']} {what} were stated equal at source and home under a fence",
@@ -123,3 +121,24 @@ def _what(case: Case) -> str:
 
 def _stores(case: Case) -> str:
     return ", ".join(sorted(case.object_stores))
+
+
+def _cohorts(case: Case) -> list[str]:
+    """How many went home and back, and how long they waited: half at most p50, 99 of 100 at most p99."""
+    cohorts = case.of("cohort/v1")
+    gone = sorted((one["wait_ms"], sum(one["subjects"].values())) for one in cohorts if one["way"] == "home")
+    people = sum(count for _, count in gone)
+    back = sum(sum(one["subjects"].values()) for one in cohorts) - people
+    if not people:
+        return []
+    p50, p99, longest = (_wait(gone, share * people) for share in (50, 99, 100))
+    home = f"{len(gone)} cohorts of {people} people were stated as gone home"
+    again = f"{len(cohorts) - len(gone)} of {back} people as gone back: {people - back} people are at home"
+    waits = f"half of them waited at most {p50} ms, 99 of 100 at most {p99} ms, all at most {longest} ms"
+    return [f"{home}, {again}", f"on the way home, {waits}"]
+
+
+def _wait(gone: list[tuple[int, int]], place: int) -> int:
+    """The wait of the person at this place, in hundredths of a person, of those who waited least."""
+    passed = accumulate(people for _, people in gone)
+    return next(wait for (wait, _), people in zip(gone, passed, strict=True) if 100 * people >= place)

@@ -1,14 +1,12 @@
 """JSON in one spelling, and shapes that it must fit: nothing unknown, nothing missing, everything bounded.
 
-A shape is a dict (exactly these keys), a list with one item (a list of such items), a `Map`, a `Maybe`, or a leaf:
-a function that says whether a value fits.
+A shape is a dict (exactly these keys), a list with one item (a list of such items), a `Map` (any keys), or a leaf: what
+says of a single value whether it fits.
 """
-
-from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,9 +27,13 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Maybe:
-    """Null or the inner shape."""
+    """Null, or what the leaf wants."""
 
-    inner: Any
+    leaf: Callable[[object], bool]
+
+    def __call__(self, value: object) -> bool:
+        """Say whether the value fits."""
+        return value is None or self.leaf(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def read_json(data: bytes, where: str) -> Any:  # noqa: ANN401  (JSON is anythin
     """Read JSON; refuse unless sorted keys, no spaces and no floats give back the same bytes."""
     require(len(data) <= JSON_BYTES_MAX, f"{where} is longer than {JSON_BYTES_MAX} bytes")
     try:
-        value = json.loads(data.decode(), parse_float=_no_float, parse_constant=_no_float)
+        value = json.loads(data.decode(), parse_float=int, parse_constant=int)  # int reads no 0.5, no 1e3, no NaN
         again = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Refused(f"{where} is not JSON of whole numbers and texts") from error
@@ -89,14 +91,11 @@ def read_json(data: bytes, where: str) -> Any:  # noqa: ANN401  (JSON is anythin
 
 def misfit(value: Any, shape: Any, where: str = "") -> str | None:  # noqa: ANN401  (any JSON, any shape)
     """The place that does not fit the shape, or None."""
-    if isinstance(shape, Maybe):
-        return None if value is None else misfit(value, shape.inner, where)
     if callable(shape):
         return None if shape(value) else where
-    container = list if isinstance(shape, list) else dict
-    if not isinstance(value, container) or len(value) > ITEMS_MAX:
-        return where or "the top"
-    if isinstance(shape, dict) and set(value) != set(shape):
+    kind = list if isinstance(shape, list) else dict
+    fits = isinstance(value, kind) and len(value) <= ITEMS_MAX
+    if not fits or (isinstance(shape, dict) and value.keys() != shape.keys()):
         return where or "the top"
     wrong = (misfit(*part) for part in _parts(value, shape, where))
     return next((place for place in wrong if place is not None), None)
@@ -111,7 +110,3 @@ def _parts(value: Any, shape: Any, where: str) -> Iterator[tuple[Any, Any, str]]
         yield from ((item, shape.inner, f"{where}.*") for item in value.values())
     else:
         yield from ((value[key], inner, f"{where}.{key}") for key, inner in shape.items())
-
-
-def _no_float(_: str) -> None:
-    raise ValueError("a number that is not whole")

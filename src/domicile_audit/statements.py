@@ -1,46 +1,37 @@
 """Checks 8 and 9: every entry is signed by a key that may sign it, and says something in a known shape."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from domicile_audit import dsse
 from domicile_audit.case import Case, Part, Statement, require
 from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, Map, Maybe, Text, misfit, read_json
 
-PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
-STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
-PREFIX: Final = "urn:domicile:"
-DETACHED_OVER_BYTES: Final = 32_768
-DETACHED: Final = {"detached": {"sha256": HEX, "bytes": COUNT}}
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREFIX = "urn:domicile:"
+DETACHED_OVER_BYTES = 32_768
+DETACHED = {"detached": {"sha256": HEX, "bytes": COUNT}}
 
-VERDICTS: Final = (  # best first; the roll-up is the worst
-    "erased-verified",
-    "key-destroyed",
-    "erased-unverified",
-    "blocked-until",
-    "held",
-    "unknown",
-    "present",
-)
-VERDICT: Final = Text(pattern="|".join(VERDICTS))
+# Best first; the roll-up is the worst.
+VERDICTS = ("erased-verified", "key-destroyed", "erased-unverified", "blocked-until", "held", "unknown", "present")
+VERDICT = Text(pattern="|".join(VERDICTS))
 
-COPY: Final = {"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": Maybe(TEXT), "method": TEXT}
-SLICE: Final = {"id": TEXT, "dataset": TEXT, "home": TEXT, "rows": COUNT, "erase": {"delete": COUNT, "blank": COUNT}}
-MOVED: Final = {"id": TEXT, "rows": COUNT, "bytes": COUNT, "digest": HEX}
-COMPARED: Final = {"id": TEXT, "rows": COUNT, "source": HEX, "home": HEX}
-RESTORED: Final = {"id": TEXT, "rows": COUNT, "digest": HEX}
-ERASED: Final = {"id": TEXT, "deleted": COUNT, "blanked": COUNT, "digest": HEX}
-SWEPT: Final = {"id": TEXT, "method": TEXT, "bytes": COUNT, "hits": COUNT, "residue": COUNT}
-JUDGED: Final = {"id": TEXT, "verdict": VERDICT, "why": TEXT, "until": Maybe(TIME)}
-APPROVALS: Final = {"threshold": COUNT, "of": [{"name": TEXT, "vkey": TEXT}]}
-RESTORE: Final = {"done_at": TIME, "method": TEXT, "homes": Map({"slices": [RESTORED]})}
-TOKENS: Final = {"searched": COUNT, "not_searchable": COUNT, "canaries": COUNT}
-COUNTS: Final = {"moved": COUNT, "deleted": COUNT, "blanked": COUNT, "kept": COUNT}
+COPY = {"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": Maybe(TEXT), "method": TEXT}
+SLICE = {"id": TEXT, "dataset": TEXT, "home": TEXT, "rows": COUNT, "erase": {"delete": COUNT, "blank": COUNT}}
+MOVED = {"id": TEXT, "rows": COUNT, "bytes": COUNT, "digest": HEX}
+COMPARED = {"id": TEXT, "rows": COUNT, "source": HEX, "home": HEX}
+RESTORED = {"id": TEXT, "rows": COUNT, "digest": HEX}
+ERASED = {"id": TEXT, "deleted": COUNT, "blanked": COUNT, "digest": HEX}
+SWEPT = {"id": TEXT, "method": TEXT, "bytes": COUNT, "hits": COUNT, "residue": COUNT}
+JUDGED = {"id": TEXT, "verdict": VERDICT, "why": TEXT, "until": Maybe(TIME)}
+APPROVALS = {"threshold": COUNT, "of": [{"name": TEXT, "vkey": TEXT}]}
+RESTORE = {"done_at": TIME, "method": TEXT, "homes": Map({"slices": [RESTORED]})}
+TOKENS = {"searched": COUNT, "not_searchable": COUNT, "canaries": COUNT}
+COUNTS = {"moved": COUNT, "deleted": COUNT, "blanked": COUNT, "kept": COUNT}
 
-SAYS: Final[Mapping[str, Mapping[str, Any]]] = {  # all that can be said
+SAYS: Mapping[str, Mapping[str, Any]] = {  # all that can be said
     "plan/v1": {
         "programme": TEXT,
         "engine": TEXT,
@@ -89,8 +80,8 @@ SAYS: Final[Mapping[str, Mapping[str, Any]]] = {  # all that can be said
     },
     "finding/v1": {"kind": TEXT, "where": TEXT, "count": COUNT, "text": TEXT},
 }
-SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {kind: {"plan": HEX, **says} for kind, says in SAYS.items()}
-ABOUT: Final = {"approval/v1": "equality", "clearance/v1": "equality", "erasure/v1": "clearance"}  # else about the plan
+SHAPES: Mapping[str, Mapping[str, Any]] = {kind: {"plan": HEX, **says} for kind, says in SAYS.items()}
+ABOUT = {"approval/v1": "equality", "clearance/v1": "equality", "erasure/v1": "clearance"}  # else about the plan
 
 
 def check_envelopes(case: Case) -> None:

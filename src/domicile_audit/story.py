@@ -1,9 +1,6 @@
 """Checks 10 to 17: the statements tell one story, in the only order in which data may be moved and erased."""
 
-from __future__ import annotations
-
 import hashlib
-from collections.abc import Mapping
 
 from domicile_audit.case import Case, Part, Slices, Statement, require, require_once
 
@@ -24,7 +21,7 @@ def check_plan(case: Case) -> None:
     rule, keys = case.plan["approvals"], case.approver_keys.values()
     require_once((approver["name"] for approver in rule["of"]), "the plan's approvers")
     same = [approver["vkey"] for approver in rule["of"]] == [key.vkey for key in keys]
-    require(same, "keys/ are not those of the plan's approvers, in the plan's order")
+    require(same, "keys/ are not those of the plan's approvers")
     require(1 <= rule["threshold"] <= len(keys), "the plan's number of approvals can't be met, or is none")
 
 
@@ -52,9 +49,10 @@ def _check_slices(case: Case, statement: Statement) -> None:
 def check_transfers(case: Case) -> None:
     """Check 11 (P1): what was copied are planned slices, and before a fenced equality each slice was copied whole.
 
-    In a live move the slices are named long after their rows went, so none of these is asked for.
+    In a live move the slices are named long after their rows went: what is stated must be frozen, and nothing must be
+    stated.
     """
-    missing = set(case.slices)
+    missing = set(case.slices)  # what was not copied yet, or last with other rows than planned
     for statement, slices in case.along():
         if statement.kind == "transfer/v1":
             require_once((part["id"] for part in statement["slices"]), str(statement))
@@ -156,7 +154,7 @@ def check_clearances(case: Case) -> None:
         last = case.statements[case.since]
         require(last.index < clearance.index, f"{last} stands after a clearance, and there is no way back then")
         require_once(clearance["slices"], str(clearance))
-        require(bool(clearance["slices"]), f"{clearance} clears nothing")
+        require(len(clearance["slices"]) > 0, f"{clearance} clears nothing")
         require(case.slices.keys() >= set(clearance["slices"]), f"{clearance} clears a slice that is not planned")
         equal = case.named(clearance["equality"], "equality/v1", clearance).slices
         restored = _restored(case, clearance)
@@ -207,15 +205,15 @@ def check_erasures(case: Case) -> None:
                 announced[key] = part
                 continue
             where = f"{statement}: slice {part['id']}"
-            require(key in announced, f"{where} is erased, which was not announced")
+            require(key in announced, f"{statement}: the erasure of slice {part['id']} was not announced")
             later = statement["dataset"] in case.object_stores and part["deleted"] > done.get(part["id"], 0)
             require(part["id"] not in done or later, f"{where} was erased twice")
             within = all(part[count] <= announced[key][count] for count in ("deleted", "blanked"))
-            require(within, f"{where}: more was erased than announced")
+            require(within, f"{statement}: more was erased of slice {part['id']} than announced")
             done[part["id"]] = part["deleted"]
 
 
-def _check_part(case: Case, statement: Statement, part: Part, cleared: Mapping[str, str]) -> None:
+def _check_part(case: Case, statement: Statement, part: Part, cleared: dict[str, str]) -> None:
     """Check 16 goes on: what is announced or told of one slice was cleared, is what was compared, and was planned."""
     where = f"{statement}: slice {part['id']}"
     erase = _planned(case.slices, statement, part["id"])["erase"]

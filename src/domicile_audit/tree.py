@@ -1,7 +1,5 @@
 """Checks 5 to 7: the checkpoint, the tiles, and the root over all entries."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 
@@ -10,19 +8,25 @@ from domicile_audit.keys import read_base64
 
 SIZE_MAX = 4_194_304
 NOTE_BYTES_MAX = 65_536
-_TEXT = re.compile(r"([^\n]*)\n(0|[1-9][0-9]{0,9})\n([^\n]*)\n")  # tlog-checkpoint: origin, size, root
-_SIGNATURE = re.compile(r"\u2014 ([^ \n]+) ([^ \n]+)\n")  # signed-note: name, key id and signature in base64
+# The three lines that are signed, and one signature: we write no other. signed-note "Format", tlog-checkpoint.
+_NOTE = re.compile(rb"((.*)\n(0|[1-9][0-9]{0,9})\n([A-Za-z0-9+/=]+)\n)\n\xe2\x80\x94 ([^ \n]+) ([A-Za-z0-9+/=]+)\n")
 
 
 def check_checkpoint(case: Case) -> None:
     """Check 5 (C2SP signed-note "Format" and "Signatures"; tlog-checkpoint "Note text")."""
-    lines = _TEXT.fullmatch(_open_note(case))
-    if lines is None:
-        raise Refused("the checkpoint is not a note of three lines: origin, size and root")
-    origin, size, root = lines.groups()
-    require(origin == case.engine.name, "the checkpoint is one of another log")
+    data = case.files["log/checkpoint"]
+    require(len(data) <= NOTE_BYTES_MAX, f"the checkpoint is longer than {NOTE_BYTES_MAX} bytes")
+    note = _NOTE.fullmatch(data)
+    if note is None:
+        raise Refused("the checkpoint is not a note of three lines and one signature")
+    text, origin, size, root, name, signature = note.groups()
+    blob = read_base64(signature.decode(), "the checkpoint's signature")
+    known = name == case.engine.name.encode() and blob[:4] == case.engine.key_id
+    require(known, "the checkpoint is not signed by the log's key")
+    require(case.engine.signed(text, blob[4:]), "the signature of the checkpoint is wrong")
+    require(origin == case.engine.name.encode(), "the checkpoint is one of another log")
     require(0 < int(size) <= SIZE_MAX, "the checkpoint has no proper size")
-    case.size, case.root = int(size), read_base64(root, "the checkpoint's root")
+    case.size, case.root = int(size), read_base64(root.decode(), "the checkpoint's root")
     require(len(case.root) == 32, "the checkpoint's root is not a SHA-256")
 
 
@@ -61,24 +65,6 @@ def merkle_root(hashes: list[bytes]) -> bytes:
         above = [hashlib.sha256(b"\x01" + left + right).digest() for left, right in pairs]
         hashes = above + hashes[len(above) * 2 :]
     return hashes[0]
-
-
-def _open_note(case: Case) -> str:
-    """The text that the log's key signed. Only this one signature may stand there: we write no other."""
-    data = case.files["log/checkpoint"]
-    require(len(data) <= NOTE_BYTES_MAX, f"the checkpoint is longer than {NOTE_BYTES_MAX} bytes")
-    try:
-        text, _, signatures = data.decode().rpartition("\n\n")
-    except UnicodeError as error:
-        raise Refused("the checkpoint is not UTF-8") from error
-    signature = _SIGNATURE.fullmatch(signatures)
-    if signature is None:
-        raise Refused("the checkpoint is not a note with exactly one signature")
-    name, blob = signature[1], read_base64(signature[2], "the checkpoint's signature")
-    known = name == case.engine.name and blob[:4] == case.engine.key_id
-    require(known, "the checkpoint is not signed by the log's key")
-    require(case.engine.signed(f"{text}\n".encode(), blob[4:]), "the signature of the checkpoint is wrong")
-    return f"{text}\n"
 
 
 def _tiles(level: str, count: int) -> list[tuple[str, int]]:
