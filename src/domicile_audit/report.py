@@ -65,10 +65,8 @@ def say_proven(case: Case) -> tuple[str, ...]:
         lines.append(f"{rows}: announced, cleared, and within the plan")
     sweep = last_sweep(case)
     if sweep is not None:
-        values, canaries = sweep["tokens"]["searched"], sweep["tokens"]["canaries"]
-        lines.append(
-            f"after that, {len(sweep['copies'])} copies were searched for {values} values and {canaries} canaries"
-        )
+        values = f"{sweep['tokens']['searched']} values and {sweep['tokens']['canaries']} canaries"
+        lines.append(f"after that, {len(sweep['copies'])} copies were searched for {values}")
     end = f"the certificate of {certificate['issued_at']} says {certificate['verdict']}, no better than the above"
     return (*lines, end)
 

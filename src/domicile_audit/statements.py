@@ -1,7 +1,6 @@
 """Checks 8 and 9: every entry is signed by a key that may sign it, and says something in a known shape."""
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 from domicile_audit import dsse
@@ -18,69 +17,45 @@ DETACHED = {"detached": {"sha256": HEX, "bytes": COUNT}}
 VERDICTS = ("erased-verified", "key-destroyed", "erased-unverified", "blocked-until", "held", "unknown", "present")
 VERDICT = Text(pattern="|".join(VERDICTS))
 
+# What statements are made of.
+WHICH = {"dataset": TEXT, "home": TEXT}
 COPY = {"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": Maybe(TEXT), "method": TEXT}
-SLICE = {"id": TEXT, "dataset": TEXT, "home": TEXT, "rows": COUNT, "erase": {"delete": COUNT, "blank": COUNT}}
+SLICE = {"id": TEXT, **WHICH, "rows": COUNT, "erase": {"delete": COUNT, "blank": COUNT}}
 MOVED = {"id": TEXT, "rows": COUNT, "bytes": COUNT, "digest": HEX}
 COMPARED = {"id": TEXT, "rows": COUNT, "source": HEX, "home": HEX}
 RESTORED = {"id": TEXT, "rows": COUNT, "digest": HEX}
 ERASED = {"id": TEXT, "deleted": COUNT, "blanked": COUNT, "digest": HEX}
+ERASURE = {"slices": [ERASED], "collateral": COUNT, "emptied": [TEXT]}
 SWEPT = {"id": TEXT, "method": TEXT, "bytes": COUNT, "hits": COUNT, "residue": COUNT}
 JUDGED = {"id": TEXT, "verdict": VERDICT, "why": TEXT, "until": Maybe(TIME)}
+PROGRAMME = {"programme": TEXT, "engine": TEXT, "config_sha256": HEX, "made_at": TIME, "deadline": Maybe(DAY)}
+PLACE = {"country": TEXT, "operator": TEXT}
 APPROVALS = {"threshold": COUNT, "of": [{"name": TEXT, "vkey": TEXT}]}
+RULES = {"homes": Map(TEXT), "locations": Map(PLACE), "approvals": APPROVALS}
+FENCED = {"position": TEXT, "fenced_at": TIME, "subjects": Map(COUNT)}
+WAITED = {"wait_ms": COUNT, "awaited_ms": COUNT, "rows": COUNT}
 RESTORE = {"done_at": TIME, "method": TEXT, "homes": Map({"slices": [RESTORED]})}
 TOKENS = {"searched": COUNT, "not_searchable": COUNT, "canaries": COUNT}
 COUNTS = {"moved": COUNT, "deleted": COUNT, "blanked": COUNT, "kept": COUNT}
+LAST = {"counts": Map(Map(COUNTS)), "not_proven": [TEXT], "issued_at": TIME}
+WAY, PHASE, SCOPE = Text("home|source"), Text("intent|outcome"), Text("erase")
 
-SAYS: Mapping[str, Mapping[str, Any]] = {  # all that can be said
-    "plan/v1": {
-        "programme": TEXT,
-        "engine": TEXT,
-        "config_sha256": HEX,
-        "made_at": TIME,
-        "deadline": Maybe(DAY),
-        "homes": Map(TEXT),
-        "locations": Map({"country": TEXT, "operator": TEXT}),
-        "approvals": APPROVALS,
-        "slices": [SLICE],
-        "copies": [COPY],
-        "not_proven": [TEXT],
-    },
-    "transfer/v1": {"home": TEXT, "dataset": TEXT, "slices": [MOVED]},
-    "cohort/v1": {
-        "number": COUNT,
-        "way": Text(pattern="home|source"),
-        "subjects": Map(COUNT),
-        "position": TEXT,
-        "fenced_at": TIME,
-        "wait_ms": COUNT,
-        "awaited_ms": COUNT,
-        "rows": COUNT,
-    },
+# The table of all that can be said; beside this, each statement names its plan.
+SAYS: dict[str, dict[str, Any]] = {
+    "plan/v1": {**PROGRAMME, **RULES, "slices": [SLICE], "copies": [COPY], "not_proven": [TEXT]},
+    "transfer/v1": {**WHICH, "slices": [MOVED]},
+    "cohort/v1": {"number": COUNT, "way": WAY, **FENCED, **WAITED},
     "freeze/v1": {"position": TEXT, "frozen_at": TIME, "slices": [SLICE]},
-    "cutover/v1": {"position": TEXT, "fenced_at": TIME, "subjects": Map(COUNT), "fence": TEXT},
+    "cutover/v1": {**FENCED, "fence": TEXT},
     "equality/v1": {"position": TEXT, "fenced": FLAG, "slices": [COMPARED], "differences": COUNT, "strays": COUNT},
-    "approval/v1": {"approver": TEXT, "role": TEXT, "scope": Text("erase"), "equality": HEX, "approved_at": TIME},
+    "approval/v1": {"approver": TEXT, "role": TEXT, "scope": SCOPE, "equality": HEX, "approved_at": TIME},
     "clearance/v1": {"equality": HEX, "approvals": [HEX], "restore": RESTORE, "slices": [TEXT]},
-    "erasure/v1": {
-        "phase": Text(pattern="intent|outcome"),
-        "clearance": HEX,
-        "dataset": TEXT,
-        "home": TEXT,
-        "slices": [ERASED],
-        "collateral": COUNT,
-        "emptied": [TEXT],
-    },
+    "erasure/v1": {"phase": PHASE, "clearance": HEX, **WHICH, **ERASURE},
     "sweep/v1": {"swept_at": TIME, "tokens": TOKENS, "copies": [SWEPT], "rows": {"datasets": COUNT, "hits": COUNT}},
-    "certificate/v1": {
-        "verdict": VERDICT,
-        "copies": [JUDGED],
-        "counts": Map(Map(COUNTS)),
-        "not_proven": [TEXT],
-        "issued_at": TIME,
-    },
+    "certificate/v1": {"verdict": VERDICT, "copies": [JUDGED], **LAST},
     "finding/v1": {"kind": TEXT, "where": TEXT, "count": COUNT, "text": TEXT},
 }
-SHAPES: Mapping[str, Mapping[str, Any]] = {kind: {"plan": HEX, **says} for kind, says in SAYS.items()}
+SHAPES = {kind: {"plan": HEX, **says} for kind, says in SAYS.items()}
 ABOUT = {"approval/v1": "equality", "clearance/v1": "equality", "erasure/v1": "clearance"}  # else about the plan
 
 
