@@ -72,6 +72,7 @@ class Case:
     leaves: list[bytes] = field(default_factory=list)  # 6, the hashes of the entries
     envelopes: list[tuple[bytes, str]] = field(default_factory=list)  # 8: payload, keyid
     statements: list[Statement] = field(default_factory=list)  # 9
+    detached_bytes: int = 0  # 9
     by_sha256: dict[str, Statement] = field(default_factory=dict)  # 9: the first one of these bytes
     slices: Slices = field(default_factory=dict)  # 10: the last freeze's, else the plan's
 

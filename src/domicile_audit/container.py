@@ -113,13 +113,13 @@ def write_zip(files: dict[str, bytes]) -> bytes:
 def _read_local(data: bytes, place: int) -> tuple[str, int, int]:
     """Name, start and end of the file whose local header is here (APPNOTE 4.3.7)."""
     require(place + _LOCAL.size <= len(data), "the zip is cut off in a header")
-    _, _, _, method, _, _, crc, packed, size, name_size, extra = _LOCAL.unpack_from(data, place)
+    _, _, _, method, _, _, crc, _, size, name_size, extra = _LOCAL.unpack_from(data, place)
     start = place + _LOCAL.size + name_size + extra
     end = start + size
     path = data[place + _LOCAL.size : place + _LOCAL.size + name_size]
     require(bool(_PATH.fullmatch(path.decode("latin-1"))), f"the zip holds a path that is not allowed: {path[:80]!r}")
     name = path.decode("ascii")
-    require(method == 0 and packed == size, f"{name} is compressed; files are stored as they are")
+    require(method == 0, f"{name} is compressed; files are stored as they are")
     require(size <= FILE_BYTES_MAX and end <= len(data), f"{name} is cut off or too long")
     require(zlib.crc32(data[start:end]) == crc, f"{name} has a wrong zip check sum")
     return name, start, end

@@ -11,6 +11,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREFIX = "urn:domicile:"
 DETACHED_OVER_BYTES = 32_768
+DETACHED_BYTES_MAX = 640 * 1024 * 1024  # counted anew for each statement, so that many can't name a long one
 DETACHED = {"detached": {"sha256": HEX, "bytes": COUNT}}
 
 # Best first; the roll-up is the worst.
@@ -107,5 +108,7 @@ def _detached(case: Case, reference: Part, where: str, unread: set[str]) -> Any:
     same = hashlib.sha256(data).hexdigest() == reference["sha256"] and len(data) == reference["bytes"]
     require(same, f"{name} is not the predicate that {where} names")
     require(len(data) > DETACHED_OVER_BYTES, f"{where}: a predicate this short belongs into the statement")
+    case.detached_bytes += len(data)
+    require(case.detached_bytes <= DETACHED_BYTES_MAX, f"{where}: too many statements name detached predicates")
     unread.discard(name)
     return read_json(data, name)
