@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from domicile_audit import certificate, cohorts, container, statements, story, tree
 from domicile_audit.case import Case, Refused
 from domicile_audit.policy import Policy
-from domicile_audit.report import Passed, Report, say_not_proven, say_proven
+from domicile_audit.report import Passed, Report, accept, refuse
 
 CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
     ("zip in its one spelling", "APPNOTE 4.3.6", container.check_zip),
@@ -54,20 +54,12 @@ CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
 def audit(data: bytes, policy: Policy | None = None) -> Report:
     """Check a bundle from its bytes; nothing but a report comes out."""
     case = Case(data=data, policy=policy)
-    keys_from = "bundle" if policy is None else "policy"
     checks: list[Passed] = []
     for number, (title, clause, check) in enumerate(CHECKS, start=1):
         try:
             check(case)
         except Refused as refusal:
             checks.append(Passed(number, title, clause, passed=False))
-            return Report(accepted=False, checks=tuple(checks), reason=str(refusal), keys_from=keys_from)
+            return refuse(policy, checks, str(refusal))
         checks.append(Passed(number, title, clause, passed=True))
-    return Report(
-        accepted=True,
-        checks=tuple(checks),
-        keys_from=keys_from,
-        verdict=case.statements[-1]["verdict"],
-        proven=say_proven(case),
-        not_proven=say_not_proven(case),
-    )
+    return accept(case, checks)

@@ -1,11 +1,13 @@
 """The words of the answer: what an accepted bundle proves, and what it does not."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from domicile_audit.case import Case
 from domicile_audit.certificate import count_rows, last_sweep
+from domicile_audit.policy import Policy
 
 BEST = "erased-verified"
 
@@ -40,6 +42,23 @@ class Report:
         if self.verdict == BEST:
             return "ACCEPTED: the evidence holds, and says that every listed copy is erased and was searched"
         return f"ACCEPTED: the evidence holds, but NOT EVERYTHING IS PROVEN ERASED: the verdict is {self.verdict}"
+
+
+def refuse(policy: Policy | None, checks: Sequence[Passed], reason: str) -> Report:
+    """The answer that the last of these checks gives."""
+    return Report(accepted=False, checks=tuple(checks), keys_from=_keys_from(policy), reason=reason)
+
+
+def accept(case: Case, checks: Sequence[Passed]) -> Report:
+    """The answer after all checks have passed."""
+    return Report(
+        accepted=True,
+        checks=tuple(checks),
+        keys_from=_keys_from(case.policy),
+        verdict=case.statements[-1]["verdict"],
+        proven=say_proven(case),
+        not_proven=say_not_proven(case),
+    )
 
 
 def say_proven(case: Case) -> tuple[str, ...]:
@@ -85,7 +104,9 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
             until = f" {copy['until']}" if copy["until"] else ""
             lines.append(f"copy {copy['id']} is {copy['verdict']}{until}: {copy['why']}")
     lines += certificate["not_proven"]
-    lines += [f"finding: {one['text']} ({one['where']}: {one['count']})" for one in case.of("finding/v1")]
+    lines += [
+        f"finding, {one['kind']}: {one['text']} ({one['where']}: {one['count']})" for one in case.of("finding/v1")
+    ]
     if sweep is not None and sweep["tokens"]["not_searchable"]:
         lines.append(f"{sweep['tokens']['not_searchable']} values were not searchable")
     if case.of("cohort/v1"):
@@ -103,6 +124,10 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
         "that plan.json says the same as the plan statement, which names its digest",
     ]
     return tuple(dict.fromkeys(lines))
+
+
+def _keys_from(policy: Policy | None) -> str:
+    return "bundle" if policy is None else "policy"
 
 
 def _totals(case: Case) -> Counter[str]:

@@ -236,8 +236,7 @@ def check_sweeps(case: Case) -> None:
         require_once((copy["id"] for copy in statement["copies"]), str(statement))
         for copy in statement["copies"]:
             require(copy["id"] in known, f"{statement} searched a copy that is not planned")
-            within = copy["residue"] <= copy["hits"]
-            require(within, f"{statement}: copy {copy['id']} has more residue than hits")
+            require(copy["residue"] <= copy["hits"], f"{statement}: copy {copy['id']} has more residue than hits")
 
 
 def _planned(slices: Slices, statement: Statement, id_: str) -> Part:
