@@ -58,7 +58,7 @@ class Statement:
 class Case:
     """Filled from the top of the checklist to the bottom; a check may rely on what those above it left here.
 
-    What is cached is read by check 10 and later, when all statements are there; so no check reads the log in a loop.
+    What is cached is asked for from check 10 on, when all statements are there.
     """
 
     data: bytes
@@ -72,7 +72,7 @@ class Case:
     leaves: list[bytes] = field(default_factory=list)  # 6, the hashes of the entries
     envelopes: list[tuple[bytes, str]] = field(default_factory=list)  # 8: payload, keyid
     statements: list[Statement] = field(default_factory=list)  # 9
-    detached_bytes: int = 0  # 9
+    detached_bytes: int = 0  # 9: predicates that lie beside the log, counted for each statement that names one
     by_sha256: dict[str, Statement] = field(default_factory=dict)  # 9: the first one of these bytes
     slices: Slices = field(default_factory=dict)  # 10: the last freeze's, else the plan's
 

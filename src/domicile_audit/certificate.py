@@ -24,10 +24,10 @@ def check_certificate(case: Case) -> None:
 def check_verdicts(case: Case) -> None:
     """Check 19 (P3, P7, P11): each planned copy has one verdict that the log backs, and the worst is the whole's."""
     certificate, planned = case.statements[-1], case.plan["copies"]
-    times = Counter(copy["id"] for copy in certificate["copies"])
+    judged = Counter(copy["id"] for copy in certificate["copies"])
     for id_ in [copy["id"] for copy in planned]:
-        require(times[id_] == 1, f"the certificate does not judge the copy {id_} of the plan exactly once")
-    require(len(times) == len(planned), "the certificate judges a copy that is not planned")
+        require(judged[id_] == 1, f"the certificate does not judge the copy {id_} of the plan exactly once")
+    require(len(judged) == len(planned), "the certificate judges a copy that is not planned")
     sweep = last_sweep(case)
     found = {copy["id"]: copy for copy in sweep["copies"]} if sweep else {}
     for copy in certificate["copies"]:
@@ -59,9 +59,10 @@ def _check_keys(case: Case) -> None:
         if finding["kind"] in (*KEY_STORY, KEY_CAME_BACK) and erasures and finding.index > erasures[-1]:
             told[finding["where"]].append((finding["kind"], finding["text"]))
     for id_ in [copy["id"] for copy in case.statements[-1]["copies"] if copy["verdict"] == "key-destroyed"]:
-        whole = told[id_] == [(kind, text) for kind in KEY_STORY for _, text in told[id_][:1]]
+        in_order = tuple(kind for kind, _ in told[id_]) == KEY_STORY
+        of_one_key = len({text for _, text in told[id_]}) == 1
         but = "but the log doesn't tell of its key's destruction after the last erasure"
-        require(bool(told[id_]) and whole, f"copy {id_} is called key-destroyed, {but}")
+        require(in_order and of_one_key, f"copy {id_} is called key-destroyed, {but}")
 
 
 def _check_left(case: Case, sweep: Statement | None) -> None:

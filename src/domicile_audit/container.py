@@ -29,8 +29,7 @@ _DATE = 0x21  # 1980-01-01
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _KNOWN = re.compile(
     r"README\.txt|manifest\.json|plan\.json|certificate\.dsse\.json|log/checkpoint|keys/log\.vkey"
-    r"|keys/approver-[1-9][0-9]{0,3}\.vkey"
-    r"|detached/[0-9a-f]{64}\.json"
+    r"|keys/approver-[1-9][0-9]{0,3}\.vkey|detached/[0-9a-f]{64}\.json"
     r"|log/tile/(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[1-9][0-9]{0,2})?"
 )
 

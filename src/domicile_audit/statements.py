@@ -11,7 +11,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREFIX = "urn:domicile:"
 DETACHED_OVER_BYTES = 32_768
-DETACHED_BYTES_MAX = 640 * 1024 * 1024  # counted anew for each statement, so that many can't name a long one
+DETACHED_BYTES_MAX = 640 * 1024 * 1024  # over all statements, so that a long one can't be named by very many
 DETACHED = {"detached": {"sha256": HEX, "bytes": COUNT}}
 
 # Best first; the roll-up is the worst.
