@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import pytest
 from domicile_audit import container, shape, statements, tree
 from domicile_audit.case import Refused
 from domicile_audit.checklist import audit
+from domicile_audit.keys import KEY_CHARS_MAX, read_vkey
 from domicile_audit.policy import POLICY_BYTES_MAX, read_policy
 from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, Map, Maybe, Text, misfit, read_json
-from domicile_audit.tree import merkle_root
+from domicile_audit.tree import _split_entries, merkle_root
 from tests.vectors import make
+from tests.vectors import scenario as s
 
 GOOD = (Path(make.__file__).parent / "good" / "all-erased.zip").read_bytes()
 FILES = 10
@@ -129,6 +133,25 @@ def test_p9_a_long_predicate_that_many_statements_name_counts_each_time(monkeypa
     assert audit(bundle).accepted
     monkeypatch.setattr(statements, "DETACHED_BYTES_MAX", DETACHED - 1)
     assert "too many statements name detached predicates" in (audit(bundle).reason or "")
+
+
+def test_p9_a_key_is_read_up_to_its_limit() -> None:
+    longest = dataclasses.replace(s.ENGINE, name="n" * (KEY_CHARS_MAX - 54)).verifier.vkey
+    assert KEY_CHARS_MAX == len(longest)
+    assert longest == read_vkey(longest).vkey
+    with pytest.raises(Refused, match="NAME\\+ID\\+KEY"):
+        read_vkey(dataclasses.replace(s.ENGINE, name="n" * (KEY_CHARS_MAX - 53)).verifier.vkey)
+
+
+def test_p9_a_tile_of_empty_entries_does_not_fill_the_memory() -> None:
+    """Two bytes of a tile are one entry, so that a tile of 512 MiB would make many gigabytes of them."""
+    tile = bytes(2_000_000)
+    tracemalloc.start()
+    with pytest.raises(Refused, match="does not hold 3 entries"):
+        _split_entries(tile, 3, "the tile")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
 
 
 def test_a_tree_of_one_entry_is_its_hash() -> None:

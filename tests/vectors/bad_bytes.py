@@ -438,7 +438,7 @@ def _() -> bytes:
 def _detached(predicate: p.Predicate, line: str, more_bytes: int = 0) -> bytes:
     """A cheat detaches what would fit, or says another length."""
     body = json.loads(_payload(seal(predicate, ENGINE).envelope))
-    inner = dump_json(body["predicate"])
+    inner = encode(predicate)
     name = hashlib.sha256(inner).hexdigest()
     body["predicate"] = {"detached": {"sha256": name, "bytes": len(inner) + more_bytes}}
     files = s.files_of(good().signed(line, Line(line, lambda _: s.raw(body))))
@@ -447,9 +447,10 @@ def _detached(predicate: p.Predicate, line: str, more_bytes: int = 0) -> bytes:
 
 def _long(size: int) -> p.Predicate:
     """A certificate whose predicate has so many bytes."""
-    lines = s.plan().not_proven + tuple(f"{n} {'x' * 4_000}" for n in range(9))
+    lines = s.plan().not_proven + tuple(f"{n} {'x' * 4_000}" for n in range(8))
     short = replace(s.certificate(), not_proven=lines)
     over = len(encode(short)) - size
+    assert 0 < over < 4_000
     return replace(short, not_proven=(*lines[:-1], lines[-1][:-over]))
 
 
