@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from domicile import predicates as p
+from domicile.exports.audited import Audit
 from domicile.exports.evidence import Evidence, read_evidence
 from domicile.ledger import Ledger
 from domicile.proof import Verdict
@@ -15,6 +16,7 @@ from domicile.tlog.log import Log
 from tests.vectors import scenario as s
 from tests.vectors.scenario import ENGINE, Script
 
+ACCEPTED = Audit(accepted=True)
 UNTIL = datetime(2027, 3, 1, tzinfo=UTC)
 BENT = "app/wal"
 
@@ -33,8 +35,8 @@ def ledger_of(script: Script, folder: Path) -> Ledger:
     return Ledger.open(folder, ENGINE.verifier)
 
 
-def evidence_of(script: Script, folder: Path, *, unfinished: bool = False) -> Evidence:
-    return read_evidence(ledger_of(script, folder), unfinished=unfinished)
+def evidence_of(script: Script, folder: Path, *, unfinished: bool = False, audit: Audit | None = ACCEPTED) -> Evidence:
+    return read_evidence(ledger_of(script, folder), audit=audit, unfinished=unfinished)
 
 
 def judged(verdict: Verdict, *, why: str = "as the test wants it", copy: str = BENT) -> Script:
@@ -60,3 +62,12 @@ def unfinished() -> Script:
 def doubtful() -> Script:
     """The good run with a certificate that leaves out what the plan calls not proven."""
     return s.good().set("certificate", not_proven=("nothing at all",))
+
+
+def without_copies() -> Script:
+    """A run whose plan lists no copy at all."""
+    script = s.good().set("plan", copies=()).set("sweep", copies=())
+    for name in script.names():
+        if name.startswith(("intent", "outcome")):
+            script = script.set(name, emptied=())
+    return script.set("certificate", copies=(), verdict=Verdict.UNKNOWN)

@@ -169,7 +169,8 @@ def test_times_are_those_of_the_log(tmp_path: Path) -> None:
 
 def test_an_approvers_clock_dates_nothing_else(tmp_path: Path) -> None:
     script = s.good().bent("approval monitor", lambda made_: replace(made_, approved_at=made.UNTIL))  # type: ignore[call-arg]
-    result = result_of(script, tmp_path / "log")
+    found = p.FindingPredicate(plan=s.PLAN, kind="made", where="here", count=1, text="told after the approval")
+    result = result_of(script.after("approval monitor", s.Line("found", lambda _: found)), tmp_path / "log")
     assert "2026-11-22T11:00:00Z" == result["end"]
     assert 1 == sum(one["start"].startswith("2027") for one in result["assessment-log"]["entries"])
 
@@ -198,6 +199,11 @@ def test_p11_each_verdict_but_the_best_is_not_satisfied(verdict: Verdict, tmp_pa
     others = {name: one for name, one in found.items() if name.startswith("domicile_p3.copy-")}
     assert 3 == sum(one == good for name, one in others.items() if name != f"domicile_p3.copy-{place:04}")
     assert good == found["us-28-cfr-202_s-202.1101-b-5.support"]
+
+
+def test_p11_a_run_that_lists_no_copy_is_not_satisfied_as_a_whole(tmp_path: Path) -> None:
+    found = states(result_of(made.without_copies(), tmp_path / "log"))
+    assert ("not-satisfied", "other") == found["domicile_p3.verdict"]
 
 
 def test_p11_a_date_and_a_reason_go_with_the_verdict(tmp_path: Path) -> None:
@@ -260,7 +266,7 @@ def test_an_altered_log_is_not_exported(tmp_path: Path) -> None:
     data = entries.read_bytes()
     entries.write_bytes(data[:-20] + bytes([data[-20] ^ 1]) + data[-19:])
     with pytest.raises(EvidenceFault):
-        read_evidence(Ledger.open(tmp_path / "log", s.ENGINE.verifier))
+        read_evidence(Ledger.open(tmp_path / "log", s.ENGINE.verifier), audit=made.ACCEPTED)
 
 
 # -- texts of the log become no markup -----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from domicile.exports.packs import Clause, Pack, SupportedBy, choose
 from domicile.exports.support import Reason, State, Support, supports
 from domicile.proof import Verdict
 from tests.exports import made
-from tests.vectors import live, objects
+from tests.vectors import bad_stories, live, objects
 from tests.vectors import scenario as s
 from tests.vectors.scenario import Script
 
@@ -96,6 +96,7 @@ LACKS: dict[str, tuple[Script, set[str]]] = {
         ),
         FROM_APPROVAL,
     ),
+    "an approval after the clearance": (bad_stories._late(), FROM_APPROVAL),
     "a clearance of another equality": (s.good().set("clearance", equality=s.digest("another")), FROM_APPROVAL),
     "a home not restored": (s.good().bent("clearance", _restore), FROM_APPROVAL),
     "other rows restored": (s.good().bent("clearance", _restored_other), FROM_APPROVAL),
@@ -181,9 +182,7 @@ def test_p11_a_pack_that_names_key_destroyed_gets_no_better_answer(tmp_path: Pat
 
 
 def test_p11_without_any_copy_no_verdict_supports(tmp_path: Path) -> None:
-    script = (
-        s.good().set("plan", copies=()).set("sweep", copies=()).set("certificate", copies=(), verdict=Verdict.UNKNOWN)
-    )
+    script = made.without_copies()
     found = support(
         made.evidence_of(script, tmp_path / "log"), clause(("plan/v1",), verdicts=(Verdict.ERASED_VERIFIED,))
     )

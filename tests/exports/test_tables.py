@@ -149,6 +149,25 @@ def test_what_a_freeze_voided_is_in_no_slice(tmp_path: Path) -> None:
     assert {"yes"} == {row["equal"] for row in rows.values()}
 
 
+COMPARED = ("compared_rows", "source_digest", "home_digest", "equal")
+GONE = ("deleted", "blanked", "erased_digest")
+
+
+@pytest.mark.parametrize(
+    ("script", "columns"),
+    [
+        (live.not_frozen(), COMPARED),
+        (Script(s.good().lines[: s.good().place("cutover")]), COMPARED),
+        (s.good().without(*[name for name in s.good().names() if name.startswith("outcome")], "certificate"), GONE),
+    ],
+    ids=["voided", "without a fence", "announced only"],
+)
+def test_p11_what_does_not_count_is_in_no_slice(script: Script, columns: tuple[str, ...], tmp_path: Path) -> None:
+    rows = made_of(script, tmp_path / "log", unfinished=True)["slices"]
+    assert rows
+    assert {""} == {row[one] for row in rows for one in columns}
+
+
 def test_clauses_and_what_is_not_proven_are_all_there(tmp_path: Path) -> None:
     found = made_of(made.judged(Verdict.UNKNOWN), tmp_path / "log")
     clauses = {(row["pack"], row["clause"]): row for row in found["clauses"] if row["clause"]}

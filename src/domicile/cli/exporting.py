@@ -8,15 +8,19 @@ from typing import Annotated
 
 import typer
 
+from domicile.bundle import make_bundle
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.show import Screen, plain, verdict
 from domicile.errors import HostFault, Refused
+from domicile.exports.audited import ask
 from domicile.exports.evidence import Evidence, read_evidence
 from domicile.exports.holding import holdings
 from domicile.exports.oscal import assessment_results
 from domicile.exports.packs import ReadPack, choose
 from domicile.exports.support import State, supports
 from domicile.exports.tables import tables
+from domicile.plan.document import PLAN_BYTES_MAX
+from domicile.predicates import CertificatePredicate
 from domicile.run import Run
 
 export = typer.Typer(
@@ -101,13 +105,21 @@ def packs_(pack: PackOption = None, as_json: JsonOption = False) -> None:
                 for clause in mine.clauses
             ),
         )  # fmt: skip
+        for left in mine.not_covered:
+            screen.say(f"not covered: {plain(left.reference)}: {plain(left.why)}")
     screen.value([{"sha256": one.sha256, **one.pack.model_dump(mode="json")} for one in chosen])
 
 
 def _evidence(run: Run, *, unfinished: bool) -> Evidence:
     if not run.ledger.size:
         raise Refused("nothing was done yet, so the log is empty; `domicile plan`, then `domicile apply`")
-    return read_evidence(run.ledger, unfinished=unfinished)
+    audit = ask(_bundle(run)) if run.last(CertificatePredicate) else None
+    return read_evidence(run.ledger, audit=audit, unfinished=unfinished)
+
+
+def _bundle(run: Run) -> bytes:
+    plan = run.workspace.read(run.workspace.plan, bytes_max=PLAN_BYTES_MAX, remedy="put it back from the bundle")
+    return make_bundle(run.ledger, plan_file=plan, signer=run.signer)
 
 
 def _tell(screen: Screen, evidence: Evidence, packs: tuple[ReadPack, ...], *, written: list[Path]) -> None:

@@ -1,7 +1,7 @@
 """What an export is made from: the log's verified statements, its head, and what they come to.
 
-The ledger checks hashes and signatures when statements are read; `portal.facts` rolls the verdict up anew, so that a
-certificate which does not follow from the statements before it is not believed here either.
+The ledger checks hashes and signatures when statements are read, `portal.facts` rolls the verdict up anew, and the
+auditor's checker is asked (`audited`). A certificate that one of them does not bear out is not believed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from domicile.errors import EvidenceFault, Refused
+from domicile.exports.audited import Audit
 from domicile.ledger import Ledger, Recorded
 from domicile.portal.facts import Facts, gather
 from domicile.predicates import (
@@ -70,6 +71,7 @@ class Evidence:
     checkpoint: bytes
     statements: tuple[Recorded, ...]
     facts: Facts
+    audit: Audit | None
     copies: tuple[CopyStanding, ...]
 
     @property
@@ -79,8 +81,13 @@ class Evidence:
 
     @property
     def believed(self) -> bool:
-        """Whether there is a certificate, and it follows from the statements before it."""
-        return self.finished and not self.facts.judgement.doubts
+        """Whether there is a certificate, it follows from the statements before it, and the checker accepts all."""
+        return self.finished and not self.doubts
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why a certificate that is there is not believed."""
+        return _doubts(self.facts, self.audit)
 
     @property
     def satisfied(self) -> bool:
@@ -97,11 +104,11 @@ class Evidence:
         """All that plan and certificate call not proven, what makes the certificate doubtful, and what never is."""
         facts = self.facts
         stated = facts.certificate.not_proven if facts.certificate else ()
-        return tuple(dict.fromkeys([*facts.judgement.doubts, *facts.plan.not_proven, *stated, *ALWAYS]))
+        return tuple(dict.fromkeys([*self.doubts, *facts.plan.not_proven, *stated, *ALWAYS]))
 
 
-def read_evidence(ledger: Ledger, *, unfinished: bool = False) -> Evidence:
-    """Read and check all statements.
+def read_evidence(ledger: Ledger, *, audit: Audit | None, unfinished: bool = False) -> Evidence:
+    """Read and check all statements; `audit` is what the checker says of them, None where it was not asked.
 
     Raises EvidenceFault when a hash or signature does not hold or no plan is there, Refused when no certificate is
     there and the caller did not ask for an `unfinished` run.
@@ -118,11 +125,18 @@ def read_evidence(ledger: Ledger, *, unfinished: bool = False) -> Evidence:
         )
     return Evidence(
         origin=head.origin, root=head.root.hex(), checkpoint=ledger.log.checkpoint_bytes, statements=statements,
-        facts=facts, copies=tuple(_copies(facts)),
+        facts=facts, audit=audit, copies=tuple(_copies(facts, believed=not _doubts(facts, audit))),
     )  # fmt: skip
 
 
-def _copies(facts: Facts) -> Iterator[CopyStanding]:
+def _doubts(facts: Facts, audit: Audit | None) -> tuple[str, ...]:
+    if facts.certificate is None:
+        return ()
+    asked = () if audit and audit.accepted else (f"domicile-audit {audit.says if audit else 'was not asked'}",)
+    return (*facts.judgement.doubts, *asked)
+
+
+def _copies(facts: Facts, *, believed: bool) -> Iterator[CopyStanding]:
     judged = {one.id: one for one in facts.certificate.copies} if facts.certificate else {}
     swept = {one.id: one for one in facts.sweep.copies} if facts.sweep else {}
     for copy in facts.plan.copies:
@@ -133,7 +147,7 @@ def _copies(facts: Facts) -> Iterator[CopyStanding]:
             why=mine.why if mine else "nobody has judged this copy yet",
             until=mine.until if mine else None,
             swept=swept.get(copy.id),
-            believed=facts.judgement.certified and not facts.judgement.doubts,
+            believed=facts.judgement.certified and believed,
         )
 
 

@@ -104,7 +104,7 @@ def _clearances(
     found = {}
     for one, said in _of(standing, ClearancePredicate):
         equality = equalities.get(said.equality)
-        if equality is None or len(_approvers(evidence, standing, one.index, said)) < plan.approvals.threshold:
+        if equality is None or len(_approvers(standing, one.index, said)) < plan.approvals.threshold:
             continue
         equal = {(part.id, part.rows, part.home) for part in equality[1].slices if part.id in rows & set(said.slices)}
         restored = {(part.id, part.rows, part.digest) for home in said.restore.homes.values() for part in home.slices}
@@ -113,16 +113,12 @@ def _clearances(
     return found
 
 
-def _approvers(
-    evidence: Evidence, standing: tuple[Recorded, ...], before: int, said: ClearancePredicate
-) -> Mapping[str, int]:
-    """Who of the plan's approvers approved a clearance's equality before it, and where that stands."""
-    named = {key.name for key in evidence.facts.plan.approvals.of}
+def _approvers(standing: tuple[Recorded, ...], before: int, said: ClearancePredicate) -> Mapping[str, int]:
+    """Who approved a clearance's equality before it, and where; that the plan names them the ledger has checked."""
     return {
         approval.approver: one.index
         for one, approval in _of(standing, ApprovalPredicate)
         if one.sha256 in said.approvals and approval.equality == said.equality and one.index < before
-        and approval.approver in named
     }  # fmt: skip
 
 
@@ -177,7 +173,7 @@ def _approval(case: _Case) -> tuple[bool, str, Places]:
     if not case.clearances:
         return False, f"no clearance rests on {rule.threshold} of {len(rule.of)} approvals of an equality", ()
     index, said = list(case.clearances.values())[-1]
-    given = _approvers(case.evidence, case.standing, index, said)
+    given = _approvers(case.standing, index, said)
     return True, f"{len(given)} approved, {rule.threshold} of {len(rule.of)} are asked for", tuple(given.values())
 
 
@@ -227,7 +223,7 @@ def _certificate(case: _Case) -> tuple[bool, str, Places]:
     places = tuple(one.index for one in evidence.statements if isinstance(one.predicate, CertificatePredicate))[-1:]
     if not evidence.finished:
         return False, "the run is not finished: there is no certificate", ()
-    doubts = f"; it is not believed: {'; '.join(judgement.doubts)}" if judgement.doubts else ""
+    doubts = f"; it is not believed: {'; '.join(evidence.doubts)}" if evidence.doubts else ""
     return evidence.believed, f"the worst verdict is {judgement.verdict.value}{doubts}", places
 
 

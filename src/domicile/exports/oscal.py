@@ -80,6 +80,7 @@ def _metadata(case: _Case) -> Item:
                 "plan-sha256": plan.plan,
                 "engine": plan.engine,
                 "finished": evidence.finished,
+                "domicile-audit": evidence.audit.says if evidence.audit else "not asked",
                 "certificate-believed": evidence.believed if evidence.finished else None,
                 "verdict": evidence.facts.judgement.verdict.value,
             }

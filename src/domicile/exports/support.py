@@ -75,9 +75,7 @@ def unfinished(evidence: Evidence) -> tuple[tuple[Reason, str], ...]:
     """What stands against every finding of this run: no certificate, or one that is not believed."""
     if not evidence.finished:
         return ((Reason.OTHER, "the run is not finished: there is no certificate"),)
-    return tuple(
-        (Reason.FAIL, f"the certificate is not believed: {doubt}") for doubt in evidence.facts.judgement.doubts
-    )
+    return tuple((Reason.FAIL, f"the certificate is not believed: {doubt}") for doubt in evidence.doubts)
 
 
 def _support(evidence: Evidence, holdings: Mapping[str, Holding], pack: Pack, clause: Clause) -> Support:

@@ -105,6 +105,7 @@ def _run(subject: Subject) -> Iterator[Sequence[Cell]]:
     yield "last statement's time", evidence.last_at
     yield "finished", evidence.finished
     yield "verdict of the whole", evidence.facts.judgement.verdict.value
+    yield "domicile-audit", evidence.audit.says if evidence.audit else "not asked"
     yield "certificate believed", evidence.believed if evidence.finished else None
     for _, text in unfinished(evidence):
         yield "against every finding", text
