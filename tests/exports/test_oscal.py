@@ -153,6 +153,22 @@ def test_the_statements_come_back_from_the_document(tmp_path: Path) -> None:
     }
 
 
+def test_a_copy_that_was_not_searched_says_so(tmp_path: Path) -> None:
+    def bend(said: p.Predicate) -> p.Predicate:
+        assert isinstance(said, p.SweepPredicate)
+        return replace(said, copies=tuple(one for one in said.copies if one.id != made.BENT))
+
+    result = result_of(made.judged(Verdict.UNKNOWN).bent("sweep", bend), tmp_path / "log")
+    seen = {values(one)["copy"]: one for one in result["observations"] if one.get("subjects")}
+    assert ("no", ["EXAMINE"], False) == (
+        values(seen[made.BENT])["searched"],
+        seen[made.BENT]["methods"],
+        "bytes" in values(seen[made.BENT]),
+    )
+    other = seen["app/live"]
+    assert ("yes", ["TEST"], "1000000") == (values(other)["searched"], other["methods"], values(other)["bytes"])
+
+
 def test_times_are_those_of_the_log(tmp_path: Path) -> None:
     document = written(made.evidence_of(s.good(), tmp_path / "log"))
     result = document["results"][0]

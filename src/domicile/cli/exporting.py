@@ -130,6 +130,8 @@ def _tell(screen: Screen, evidence: Evidence, packs: tuple[ReadPack, ...], *, wr
         screen.say(f"written: {plain(str(path))}")
     for one in packs:
         screen.say(f"{plain(one.pack.id)}: {satisfied[one.pack.id]} of {len(one.pack.clauses)} clauses are supported")
+    for doubt in evidence.doubts:
+        screen.say(f"the certificate is not believed: {plain(doubt)}")
     word = verdict(evidence.facts.judgement.verdict)
     note = "" if evidence.finished else "; the run is not finished, so nothing is satisfied"
     screen.say(f"{copies} of {len(evidence.copies)} copies are erased and verified; the whole: {word}{note}")
@@ -137,6 +139,8 @@ def _tell(screen: Screen, evidence: Evidence, packs: tuple[ReadPack, ...], *, wr
         {
             "written": [str(path) for path in written],
             "finished": evidence.finished,
+            "audit": evidence.audit.says if evidence.audit else None,
+            "doubts": list(evidence.doubts),
             "verdict": evidence.facts.judgement.verdict.value,
             "copies": {"satisfied": copies, "of": len(evidence.copies)},
             "clauses": {
