@@ -106,7 +106,8 @@ def _clearances(
         equality = equalities.get(said.equality)
         if equality is None or len(_approvers(standing, one.index, said)) < plan.approvals.threshold:
             continue
-        equal = {(part.id, part.rows, part.home) for part in equality[1].slices if part.id in rows & set(said.slices)}
+        asked = rows & set(said.slices)
+        equal = {(part.id, part.rows, part.home) for part in equality[1].slices if part.id in asked}
         restored = {(part.id, part.rows, part.digest) for home in said.restore.homes.values() for part in home.slices}
         if equal <= restored:
             found[one.sha256] = (one.index, said)
