@@ -19,7 +19,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from domicile import again, carrying, guarding, sealed, stating
+from domicile import again, carrying, guarding, receipting, sealed, stating
 from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.clearing import Clearing, approval_rule
@@ -472,6 +472,23 @@ class Run:
             self._write_bundle(self.load_plan()[1])
         return guarded
 
+    # -- receipts ------------------------------------------------------------------------------------------------
+
+    def destroy_receipts(self, keys: Sequence[str] | None, *, kind: str = "") -> int:
+        """Destroy the nonces of these people's receipts, or of all; the certificate is stated again after it."""
+        certified = receipting.still_certified(tuple(self.ledger.statements()))
+        count = receipting.destroy(self.record, keys, kind=kind)
+        judged = self.journal.get("judged", Judged)
+        if certified and judged is not None:
+            self._certify(judged, self.load_plan()[1])
+        return count
+
+    def destroy_commitments(self) -> int:
+        """Destroy the key of the commitments, and with it all receipts; return how many of those."""
+        count = self.destroy_receipts(None) if receipting.count(self.record) else 0
+        guarding.destroy(self.workspace)
+        return count
+
     # -- giving up -----------------------------------------------------------------------------------------------
 
     def abandon(self) -> bool:
@@ -494,6 +511,8 @@ class Run:
         self.source.forget_movers()
         self.source.drop_staging()
         self.objects.forget()
+        if receipting.count(self.record):
+            receipting.destroy(self.record, None)
         self.journal.put("plan", "", str)
         return True
 

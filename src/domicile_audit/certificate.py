@@ -61,6 +61,7 @@ def check_times(case: Case) -> None:
         "cohort/v1": "fenced_at",
         "freeze/v1": "frozen_at",
         "cutover/v1": "fenced_at",
+        "receipts/v1": "counted_at",
         "sweep/v1": "swept_at",
         "certificate/v1": "issued_at",
     }

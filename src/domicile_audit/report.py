@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from domicile_audit.case import Case
 from domicile_audit.certificate import count_rows, last_sweep
 from domicile_audit.cohorts import say_cohorts
+from domicile_audit.people import say_receipts
 
 BEST = "erased-verified"
 
@@ -69,6 +70,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
             f"{totals['deleted']} {_what(case)} deleted, {totals['blanked']} blanked, {totals['kept']} kept: "
             "announced, cleared, and within the plan"
         )
+    lines += say_receipts(case)
     sweep = last_sweep(case)
     if sweep is not None:
         tokens = sweep.predicate["tokens"]

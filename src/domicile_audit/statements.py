@@ -106,6 +106,16 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
         "collateral": COUNT,
         "emptied": [TEXT],
     },
+    "receipts/v1": {
+        "plan": HEX,
+        "clearance": HEX,
+        "cohort": COUNT,
+        "part": COUNT,
+        "home_since": TIME,
+        "counted_at": TIME,
+        "homes": Map({"country": TEXT, "operator": TEXT, "subjects": COUNT}),
+        "root": HEX,
+    },
     "sweep/v1": {
         "plan": HEX,
         "swept_at": TIME,

@@ -33,6 +33,7 @@ ROOMS: Final = {
     "publishing": ("publish",),
     "evidence": ("keys", "log", "report"),
     "guarding": ("restore-guard",),
+    "subjects": ("subject",),
     "canaries": ("canary",),
     "demo": ("demo",),
 }  # fmt: skip
