@@ -38,6 +38,7 @@ from domicile.stores.postgres.source import PostgresSource
 
 TO_BE_DESTROYED, DESTROYED = "receipts to be destroyed", "receipts destroyed"
 WHERE = "receipts"
+TIME = "%Y-%m-%d %H:%M:%S"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +212,8 @@ def _destroy(record: Record, receipts: Receipts, choice: Choice) -> int:
 
 def _told(record: Record, kind: str, choice: Choice) -> FindingPredicate:
     """How many, and when, and nothing of whose."""
-    text = f"nonces, so that nobody can be shown to be in the log any more, {choice.moment:%Y-%m-%d %H:%M:%S} UTC"
+    what = "nonces of receipts destroyed" if kind == DESTROYED else "nonces of receipts about to be destroyed"
+    text = f"{what}; nobody can show any more that the log speaks of these people, {choice.moment:{TIME}} UTC"
     return FindingPredicate(
         plan=record.ledger.plan().plan, kind=kind, where=WHERE, count=choice.count, text=text
     )  # fmt: skip

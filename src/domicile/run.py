@@ -511,8 +511,6 @@ class Run:
         self.source.forget_movers()
         self.source.drop_staging()
         self.objects.forget()
-        if receipting.count(self.record):
-            receipting.destroy(self.record, None)
         self.journal.put("plan", "", str)
         return True
 

@@ -18,11 +18,12 @@ from domicile_audit.policy import POLICY_BYTES_MAX, Policy, read_policy
 
 ACCEPTED, REFUSED, USAGE = 0, 1, 2
 LINE_SIGNS: Final = 100
+SAYING_LINES_MAX: Final = 3
 MEANING: Final = {
     "erased-verified": "erased, and searched afterwards: nothing found",
     "key-destroyed": "unreadable: the key it was encrypted with is stated as destroyed",
     "erased-unverified": "erased, but not searched afterwards",
-    "blocked-until": "STILL THERE: it may not be erased yet",
+    "blocked-until": "STILL THERE: not to be erased before a date",
     "held": "STILL THERE: something keeps it from being erased",
     "unknown": "NOT KNOWN: nobody could look",
     "present": "STILL THERE",
@@ -36,8 +37,12 @@ def as_text(answer: Answer) -> str:
         return f"REFUSED at check {answer.check}: {answer.reason}.\nDo not rely on this file."
     paper = answer.paper
     lines = [_headline(paper), "", *_whose(paper), "", *_what_went(paper), "", *_copies(paper), "", "What this proves"]
-    for saying in (*_proven(paper), "", "What this does not prove", *_not_proven(paper)):
-        lines += _wrapped(saying) if saying and not saying.startswith("What") else [saying]
+    lines += [line for saying in _proven(paper) for line in _wrapped(saying)]
+    lines += ["", "What this does not prove", *(line for saying in _not_proven(paper) for line in _wrapped(saying))]
+    lines += ["", "What the programme itself calls not proven"]
+    for saying in paper.certificate["not_proven"]:
+        whole = _wrapped(saying)
+        lines += whole[:SAYING_LINES_MAX] + ["    … (all of it with --json)"] * (len(whole) > SAYING_LINES_MAX)
     return "\n".join(lines)
 
 
@@ -51,9 +56,9 @@ def _headline(paper: Paper) -> str:
 def _whose(paper: Paper) -> list[str]:
     person, home = paper.person, paper.receipts["homes"][paper.person["home"]]
     return [
-        f"Whose data       {person['kind']} {_shown(person['key'])}",
+        f"Whose data       {_shown(person['key'])} in {person['kind']}",
         f"Lives now in     {home['country']}, with {home['operator']} ({person['home']})",
-        f"Since            {_time(paper.receipts['home_since'])}: from then on the old place took no writes",
+        f"Since            {_time(paper.receipts['home_since'])}; from then on the old place took no changes",
         f"Counted          {_time(paper.receipts['counted_at'])}, before anything was erased",
         f"Certificate of   {_time(paper.certificate['issued_at'])}",
         f"Stated by        {paper.key.keyid}",
@@ -71,7 +76,9 @@ def _what_went(paper: Paper) -> list[str]:
         lines.append("  ".join([f"{name:<{width}}", *(f"{count:>9,}" for count in counts)]))
     if not rows:
         lines.append("(none)")
-    lines.append("Erased, blanked (private parts removed), kept: what became of these rows at the old place.")
+    lines.append("Erased, blanked (private parts removed), kept: what becomes of these rows at the old place.")
+    if any(copy["verdict"] == "present" for copy in paper.certificate["copies"]):
+        lines.append("THAT MAY NOT BE DONE YET: at least one copy below is still there.")
     if any(row["moved"] > row["deleted"] + row["blanked"] for row in rows.values()):
         lines += _wrapped(
             "Kept rows went home as well, and stay at the old place by a rule of the programme, most often because "
@@ -86,7 +93,7 @@ def _what_went(paper: Paper) -> list[str]:
 def _copies(paper: Paper) -> list[str]:
     """Copies outside home by verdict, the worst first, each of those that are not erased with its reason."""
     copies = paper.certificate["copies"]
-    lines = [f"Copies outside your home: {len(copies)}"]
+    lines = [f"The {len(copies)} places outside that held data of you and the others who moved"]
     for verdict in reversed(MEANING):
         some = [copy for copy in copies if copy["verdict"] == verdict]
         if not some:
@@ -116,7 +123,6 @@ def _not_proven(paper: Paper) -> list[str]:
         "That the operator told the truth about its stores, and listed all copies: this program saw no store.",
         "That this log as a whole is in order: `domicile-audit BUNDLE` checks that.",
         "That there is no newer certificate, nor another log: this is the state of the day on which it was written.",
-        *(f"The programme itself says: {line}" for line in paper.certificate["not_proven"]),
     ]
 
 
@@ -141,14 +147,14 @@ def as_json(answer: Answer) -> str:
     paper = answer.paper
     body: dict[str, Any] = {"accepted": answer.accepted, "refused_at": None if answer.accepted else answer.check}
     body["reason"] = answer.reason or None
-    body["keys_from"] = "bundle" if paper.policy is None else "policy"
+    body["keys_from"] = "receipt" if paper.policy is None else "policy"
     if answer.accepted:
         body |= {
             "person": paper.person, "home": paper.receipts["homes"][paper.person["home"]],
             "home_since": paper.receipts["home_since"], "counted_at": paper.receipts["counted_at"],
             "verdict": paper.certificate["verdict"], "copies": paper.certificate["copies"],
             "issued_at": paper.certificate["issued_at"], "log": paper.key.vkey,
-            "proven": _proven(paper), "not_proven": _not_proven(paper),
+            "proven": _proven(paper), "not_proven": [*_not_proven(paper), *paper.certificate["not_proven"]],
         }  # fmt: skip
     return json.dumps(body, indent=2, ensure_ascii=False)
 

@@ -74,11 +74,11 @@ def forget(
         if not yes:
             held = len(set(keys)) if keys else receipting.count(run.record)
             raise Refused(
-                f"nothing was destroyed: the nonces of {count(held)} receipts would go, and no such receipt can be "
+                f"nothing was destroyed: of {count(held)} people the nonce would go, and no receipt of theirs can be "
                 "written again; if you mean it: --yes"
             )
         destroyed = run.destroy_receipts(keys or None, kind=kind)
-    screen.say(f"{count(destroyed)} nonces are destroyed; the log says so, and not whose they were")
+    screen.say(f"destroyed: the nonces of {count(destroyed)} people; the log tells how many, and not whose")
     screen.value({"destroyed": destroyed})
 
 
