@@ -38,7 +38,8 @@ from domicile.stores.postgres.source import PostgresSource
 
 TO_BE_DESTROYED, DESTROYED = "receipts to be destroyed", "receipts destroyed"
 WHERE = "receipts"
-TIME = "%Y-%m-%d %H:%M:%S"
+TIME = "%Y-%m-%d %H:%M:%S.%f"
+"""So fine that no two destructions are told in the same words, which would be one statement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,14 +220,14 @@ def _told(record: Record, kind: str, choice: Choice) -> FindingPredicate:
     )  # fmt: skip
 
 
-def still_certified(statements: Sequence[Recorded]) -> bool:
-    """Whether a certificate is the last word, but for the destruction of receipts, which takes no word of it back."""
-    for one in reversed(statements):
-        if isinstance(one.predicate, CertificatePredicate):
-            return True
-        if not isinstance(one.predicate, FindingPredicate) or one.predicate.kind not in {TO_BE_DESTROYED, DESTROYED}:
-            return False
-    return False
+def standing_certificate(statements: Sequence[Recorded]) -> CertificatePredicate | None:
+    """The certificate that is the last word, but for the destruction of receipts, which takes no word of it back."""
+    for one in (recorded.predicate for recorded in reversed(statements)):
+        if isinstance(one, CertificatePredicate):
+            return one
+        if not isinstance(one, FindingPredicate) or one.kind not in {TO_BE_DESTROYED, DESTROYED}:
+            return None
+    return None
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
@@ -476,10 +476,11 @@ class Run:
 
     def destroy_receipts(self, keys: Sequence[str] | None, *, kind: str = "") -> int:
         """Destroy the nonces of these people's receipts, or of all; the certificate is stated again after it."""
-        certified = receipting.still_certified(tuple(self.ledger.statements()))
+        certificate = receipting.standing_certificate(tuple(self.ledger.statements()))
         count = receipting.destroy(self.record, keys, kind=kind)
         judged = self.journal.get("judged", Judged)
-        if certified and judged is not None:
+        if certificate is not None and judged is not None:
+            self.record.remember(certificate.issued_at + timedelta(seconds=1))  # or it would be the same statement
             self._certify(judged, self.load_plan()[1])
         return count
 

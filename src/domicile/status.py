@@ -77,10 +77,7 @@ def read_status(run: Run) -> Status:
     if run.last(ClearancePredicate):
         lines.append("cleared")
     if people := sum(
-        home.subjects
-        for one in statements
-        if isinstance(one, ReceiptsPredicate)
-        for home in one.homes.values()
+        home.subjects for one in statements if isinstance(one, ReceiptsPredicate) for home in one.homes.values()
     ):
         lines.append(f"receipts: of {people:,} people; `domicile subject receipt KEY` writes one")
     outcomes = run.last(ErasurePredicate, lambda one: one.phase is Phase.OUTCOME)

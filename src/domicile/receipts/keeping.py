@@ -29,7 +29,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 from blake3 import blake3
 
-from domicile.codec import decode, encode, format_time, parse_time
+from domicile.codec import decode, encode
 from domicile.errors import BadFile, HostFault, Refused
 from domicile.host import Host, sync_folder
 from domicile.predicates import ReceiptsPredicate
@@ -176,13 +176,13 @@ class Receipts:
                 database.execute("INSERT INTO chosen SELECT digest, place FROM person")
             database.executemany("INSERT OR IGNORE INTO chosen SELECT digest, place FROM person WHERE digest = ?", mine)
             count = int(database.execute("SELECT count(*) FROM chosen").fetchone()[0])
-            database.execute("INSERT INTO choice VALUES (?, ?)", (format_time(moment), count))
+            database.execute("INSERT INTO choice VALUES (?, ?)", (moment.isoformat(), count))
         return Choice(count=count, moment=moment)
 
     def chosen(self) -> Choice | None:
         """Whose nonces were chosen and are not told as destroyed yet."""
         rows = self._rows("SELECT moment, count FROM choice")
-        return Choice(moment=parse_time(rows[0][0]), count=rows[0][1]) if rows else None
+        return Choice(moment=datetime.fromisoformat(rows[0][0]), count=rows[0][1]) if rows else None
 
     def overwrite(self) -> None:
         """Overwrite the chosen nonces where they stand, and remove their people's lines. Safe to repeat."""
