@@ -170,7 +170,7 @@ def count(record: Record) -> int:
         return 0
     receipts = _kept(record)
     try:
-        return receipts.count() if receipts.there else 0
+        return receipts.count()
     finally:
         receipts.close()
 
@@ -183,8 +183,6 @@ def destroy(record: Record, keys: Sequence[str] | None, *, kind: str = "") -> in
     finish(record)
     receipts = _kept(record)
     try:
-        if not receipts.there:
-            raise Refused("no receipts are kept here: none were made yet, or all were destroyed")
         return _destroy(record, receipts, receipts.choose(keys, (kind,) if kind else receipts.kinds(), record.now()))
     finally:
         receipts.close()
@@ -244,6 +242,6 @@ def _opened(record: Record) -> Receipts:
 
 def _kept(record: Record) -> Receipts:
     """The folder as it was left."""
-    if not record.commitments.exists() or not has_key(record.commitments):
-        raise Refused("no receipts are kept here: nothing was erased yet, or they were destroyed with their key")
+    if not record.receipts.exists() or not has_key(record.commitments):
+        raise Refused("no receipts are kept here: none were made yet, or all were destroyed")
     return _opened(record)

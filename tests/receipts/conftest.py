@@ -14,6 +14,7 @@ from domicile.commitments import Commitments
 from domicile.events import silent
 from domicile.host import Host
 from domicile.journal import Journal
+from domicile.keys import Signer
 from domicile.receipts.keeping import Receipts
 from domicile.receipts.leaf import Person
 from domicile.record import Record
@@ -53,7 +54,7 @@ def tell(tmp_path: Path) -> Iterator[Tell]:
     journals: list[Journal] = []
 
     def run(
-        script: s.Script, cohorts: Mapping[int, Sequence[Person]], *, name: str = "run", signer: s.Signer = s.ENGINE
+        script: s.Script, cohorts: Mapping[int, Sequence[Person]], *, name: str = "run", signer: Signer = s.ENGINE
     ) -> Told:
         (tmp_path / name).mkdir()
         workspace = Workspace(tmp_path / name / "domicile.yaml")

@@ -86,11 +86,6 @@ class Receipts:
         self._key = key
         self._open: sqlite3.Connection | None = None
 
-    @property
-    def there(self) -> bool:
-        """Whether receipts were made, and not all destroyed since."""
-        return (self._folder / "people.db").exists() and bool(self._rows("SELECT 1 FROM part LIMIT 1"))
-
     def close(self) -> None:
         """Give the file back."""
         if self._open is not None:

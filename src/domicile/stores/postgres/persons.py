@@ -101,7 +101,7 @@ def _led(scope: Scope, dataset: DatasetScope, at: int) -> sql.Composable:
     if at and dataset.sharing(path) is Shared.FIRST:
         counts = sql.SQL("NOT ({})").format(any_of(_leads(scope, one) for one in dataset.paths[:at]))
     return sql.SQL(
-        "SELECT {kind} AS kind, s.key::text AS key, s.home AS home, {keys} FROM {rows} AS d{joins}"
+        "SELECT DISTINCT {kind} AS kind, s.key::text AS key, s.home AS home, {keys} FROM {rows} AS d{joins}"
         " JOIN {movers} AS s ON {match} WHERE {counts}"
     ).format(
         kind=sql.Literal(_kind(scope, path)), keys=key_select(dataset, "d"), rows=source_of(dataset), joins=joins,
