@@ -59,7 +59,7 @@ def test_a_command_loads_a_room_that_has_it(room: str) -> None:
 def test_the_commands_are_those_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     known = {" ".join(words) for words, _, _ in COMMANDS}
-    named = set(re.findall(r"`domicile ((?:keys |log |directory |publish |canary )?[a-z-]+)", readme))
+    named = set(re.findall(r"`domicile ((?:keys |log |directory |publish |canary |subject )?[a-z-]+)", readme))
     assert set() == named - known
     assert len(known) >= 18
 
