@@ -141,7 +141,6 @@ def receipt(record: Record, key: str, *, kind: str = "") -> bytes:
 
     Raise Waiting while no certificate stands, as only that tells of copies; Refused where there is no receipt.
     """
-    finish(record)
     statements = tuple(record.ledger.statements())
     certificate = statements[-1] if statements else None
     if certificate is None or not isinstance(certificate.predicate, CertificatePredicate):

@@ -474,15 +474,25 @@ class Run:
 
     # -- receipts ------------------------------------------------------------------------------------------------
 
+    def receipt(self, key: str, *, kind: str = "") -> bytes:
+        """The receipt of the person of that key."""
+        receipting.finish(self.record)
+        self._certify_again()
+        return receipting.receipt(self.record, key, kind=kind)
+
     def destroy_receipts(self, keys: Sequence[str] | None, *, kind: str = "") -> int:
-        """Destroy the nonces of these people's receipts, or of all; the certificate is stated again after it."""
-        certificate = receipting.standing_certificate(tuple(self.ledger.statements()))
+        """Destroy the nonces of these people's receipts, or of all; return how many."""
         count = receipting.destroy(self.record, keys, kind=kind)
+        self._certify_again()
+        return count
+
+    def _certify_again(self) -> None:
+        """Have the certificate as the last word again, where nothing but receipts was destroyed since."""
+        certificate = receipting.standing_certificate(tuple(self.ledger.statements()))
         judged = self.journal.get("judged", Judged)
-        if certificate is not None and judged is not None:
+        if certificate is not None and judged is not None and not self._is_certified():
             self.record.remember(certificate.issued_at + timedelta(seconds=1))  # or it would be the same statement
             self._certify(judged, self.load_plan()[1])
-        return count
 
     def destroy_commitments(self) -> int:
         """Destroy the key of the commitments, and with it all receipts; return how many of those."""

@@ -42,7 +42,7 @@ def receipt(
     """
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:
-        data = receipting.receipt(run.record, key, kind=kind)
+        data = run.receipt(key, kind=kind)
     _write_private(to, data)
     screen.say(
         f"{plain(str(to))}: the receipt ({count(len(data))} bytes, for that person's eyes). To check it, without us:\n"
