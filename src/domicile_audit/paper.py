@@ -98,14 +98,11 @@ def check_file(paper: Paper) -> None:
     """Check 1 (C2SP tlog-proof "Format"): first line, extra data, index, path, an empty line, the checkpoint."""
     require(len(paper.data) <= RECEIPT_BYTES_MAX, f"the file is longer than {RECEIPT_BYTES_MAX} bytes")
     head, gap, paper.note = paper.data.partition(b"\n\n")
-    try:
-        lines = head.decode("ascii").split("\n")
-        require(bool(gap) and len(lines) >= 3 and lines[0] == FIRST_LINE, "the file is no tlog-proof")
-        require(lines[1].startswith("extra ") and lines[2].startswith("index "), "the file is a proof, and no receipt")
-        extra, index = read_base64(lines[1][6:]), lines[2][6:]
-        paper.path = tuple(read_base64(line) for line in lines[3:])
-    except ValueError as error:
-        raise Refused("the file is no tlog-proof in its one spelling") from error
+    lines = head.decode("ascii", errors="replace").split("\n")
+    require(bool(gap) and len(lines) >= 3 and lines[0] == FIRST_LINE, "the file is no tlog-proof")
+    require(lines[1].startswith("extra ") and lines[2].startswith("index "), "the file is a proof, and no receipt")
+    extra, index = read_base64(lines[1][6:], "the extra data"), lines[2][6:]
+    paper.path = tuple(read_base64(line, "the path of the proof") for line in lines[3:])
     fits = bool(INDEX.fullmatch(index)) and len(paper.path) <= PATH_MAX and all(len(node) == 32 for node in paper.path)
     require(fits, "the file has no proper index and path")
     paper.index, paper.extra = int(index), read_json(extra, "the receipt")
@@ -114,10 +111,7 @@ def check_file(paper: Paper) -> None:
 
 def check_key(paper: Paper) -> None:
     """Check 2 (C2SP signed-note "Verifier keys", tlog-policy): the log's key; with a policy one that it trusts."""
-    try:
-        paper.log = read_vkey(paper.extra["log"])
-    except ValueError as error:
-        raise Refused(f"the log's key is {error}") from error
+    paper.log = read_vkey(paper.extra["log"], "the log's key")
     trusted = paper.policy is None or paper.log.vkey in paper.policy.logs
     require(trusted, f"the receipt is of a log that the policy does not trust: {paper.log.keyid}")
 
@@ -213,11 +207,8 @@ def _check_extra(extra: Any) -> None:  # noqa: ANN401  (JSON)
 
 def _statement(paper: Paper, sealed: Mapping[str, Any], kind: str) -> tuple[bytes, Mapping[str, Any]]:
     """The entry's bytes, and the predicate of this kind that the log's key signed."""
-    try:
-        entry = read_base64(sealed["envelope"])
-        outside = None if sealed["detached"] is None else read_base64(sealed["detached"])
-    except ValueError as error:
-        raise Refused(f"the {kind} is not in base64") from error
+    entry = read_base64(sealed["envelope"], f"the envelope of the {kind}")
+    outside = sealed["detached"] and read_base64(sealed["detached"], f"the predicate of the {kind}")
     payload, _ = dsse.open_envelope(entry, PAYLOAD_TYPE, {paper.key.keyid: paper.key}, f"the {kind}")
     body = read_json(payload, f"the {kind}")
     inner = body.get("predicate") if isinstance(body, dict) else None
