@@ -50,7 +50,6 @@ CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
     ("times", "P11", certificate.check_times),
     ("cohorts", "P1", cohorts.check_cohorts),
     ("receipts", "P1, P8", people.check_receipts),
-    ("receipts", "P1, P8", people.check_receipts),
 )
 
 

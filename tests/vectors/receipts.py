@@ -89,7 +89,7 @@ ONE = "receipts 0 1"
 EVERYBODY = stated({"us": 40, "ca": 10})
 told("receipts-before-the-clearance", 23, "does not stand before it", lambda: _early(at_once()))
 told("receipts-after-an-erasure", 23, "stands after an erasure", lambda: at_once().moved(ONE, before="sweep"))
-told("receipts-twice", 23, "where part 2 follows", lambda: at_once().after(ONE, replace(EVERYBODY, name="again")))
+told("receipts-twice", 23, "is not of part 2", lambda: at_once().after(ONE, replace(EVERYBODY, name="again")))
 told("receipts-of-fewer-than-went", 23, "not as many", lambda: _with({"us": 39, "ca": 10}))
 told("receipts-of-more-than-went", 23, "not as many", lambda: _with({"us": 41, "ca": 10}))
 told("receipts-without-a-part", 23, "not as many", lambda: in_parts().without("receipts 0 2"))
