@@ -175,7 +175,7 @@ def test_the_checker_is_readable_in_an_hour() -> None:
     assert set(DECIDES) <= counted.keys()
     assert sum(counted[name] for name in DECIDES) <= 860
     assert sum(len((folder / name).read_text(encoding="utf-8").splitlines()) for name in DECIDES) <= 1_220
-    assert sum(counted[name] for name in ("policy.py", "report.py", "__main__.py")) <= 240
+    assert sum(counted[name] for name in ("policy.py", "report.py", "__main__.py")) <= 250
     assert max(counted.values()) <= 200
 
 

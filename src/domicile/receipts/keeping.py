@@ -102,6 +102,7 @@ class Receipts:
         self.forget()
         try:
             self._folder.mkdir(mode=0o700)
+            sync_folder(self._folder.parent)
         except OSError as fault:
             raise self._fault(fault) from None
         with self._transaction() as database, self._writing("nonces") as nonces:
@@ -112,7 +113,6 @@ class Receipts:
             nonces.flush()
             os.fsync(nonces.fileno())
             sync_folder(self._folder)
-        sync_folder(self._folder.parent)
         return self.stated()
 
     def stated(self) -> tuple[ReceiptsPredicate, ...]:
