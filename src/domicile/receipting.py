@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from domicile.commitments import Commitments, has_key
 from domicile.errors import Refused, Waiting, WorldChanged
@@ -181,8 +181,10 @@ def destroy(record: Record, keys: Sequence[str] | None, *, kind: str = "") -> in
     """
     finish(record)
     receipts = _kept(record)
+    moment = record.now()
+    record.remember(moment + timedelta(microseconds=1))  # so that no two are told in the same words
     try:
-        return _destroy(record, receipts, receipts.choose(keys, (kind,) if kind else receipts.kinds(), record.now()))
+        return _destroy(record, receipts, receipts.choose(keys, (kind,) if kind else receipts.kinds(), moment))
     finally:
         receipts.close()
 

@@ -6,15 +6,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from domicile import guarding, receipting
+from domicile import config, guarding, receipting
+from domicile.clearing import Clearing
 from domicile.errors import Refused, WorldChanged
+from domicile.host import Host
 from domicile.predicates import CertificatePredicate, ErasurePredicate, ReceiptsPredicate
 from domicile.receipts.keeping import Receipts
+from domicile.run import Run
 from tests.attack.conftest import World, Worlds
 from tests.attack.programme import PERSON
 from tests.servers import ROOT
@@ -143,19 +147,29 @@ def test_p9_every_person_is_told_the_rows_that_are_counted_by_hand(world: Worlds
     _destroy_and_look(made)
 
 
+class _Stopped(Host):
+    """A clock that stands still, and is behind."""
+
+    def now(self) -> datetime:
+        return datetime(2026, 11, 22, tzinfo=UTC)
+
+
 def _destroy_and_look(made: World) -> None:
     """Two in a row, each told; the certificate is the last word after each, and the bundle is accepted."""
     size = len(kinds(made))
     assert 1 == made.programme.command("subject", "forget", "4").returncode
     assert size == len(kinds(made))
-    for key in ("4", "6"):
-        assert 0 == made.programme.command("subject", "forget", key, "--yes").returncode
-    assert ["finding/v1", "finding/v1", CertificatePredicate.KIND] * 2 == kinds(made)[size:]
+    assert 0 == made.programme.command("subject", "forget", "4", "--yes").returncode
+    parsed, data = config.read(made.programme.folder / "domicile.yaml")
+    host = _Stopped(environment=made.programme.environment)
+    with Run.opened(made.programme.workspace, parsed, data, host=host) as run:
+        assert [1, 1] == [run.destroy_receipts([key], kind="app.public.person") for key in ("6", "2")]
+    assert ["finding/v1", "finding/v1", CertificatePredicate.KIND] * 3 == kinds(made)[size:]
     assert 1 == made.programme.command("subject", "receipt", "4").returncode
     assert made.programme.audit().returncode == 0
     assert "8" == receipt_of(made, "app.public.person", "8")["person"]["key"]
     done = made.programme.command("restore-guard", "--destroy-key", "--yes")
-    assert (0, True) == (done.returncode, "4 people's receipts with it" in done.stdout)
+    assert (0, True) == (done.returncode, "3 people's receipts with it" in done.stdout)
     assert not (made.programme.folder / ".domicile" / "receipts").exists()
     refused = made.programme.command("subject", "receipt", "8")
     assert (1, True) == (refused.returncode, "no receipts are kept here" in refused.stderr)
@@ -231,7 +245,12 @@ def test_a_run_whose_erasure_began_without_them_has_none(world: Worlds, monkeypa
     made.programme.clear()
     with monkeypatch.context() as patched:
         patched.setattr(receipting, "make", lambda *_: None)  # as an engine did that knew no receipts
-        made.programme.apply(yes=True)
+        patched.setattr(Clearing, "_erase_group", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            made.programme.apply(yes=True)
+    assert ErasurePredicate.KIND == kinds(made)[-1]
     made.programme.apply(yes=True)
+    assert ReceiptsPredicate.KIND not in kinds(made)
+    assert made.programme.audit().returncode == 0
     with made.programme.opened() as run, pytest.raises(Refused, match="no receipts are kept here"):
         receipting.receipt(run.record, "2")

@@ -37,7 +37,7 @@ from domicile.receipts import trees
 from domicile.receipts.leaf import NONCE_BYTES, Person, Rows, commit
 
 PART_PEOPLE_MAX: Final = 1_000_000
-"""Leaves of one tree: what is held in memory while it is made, about 200 bytes for each."""
+"""Leaves of one tree: what is held in memory while it is made, about 300 bytes for each."""
 BATCH_PEOPLE: Final = 10_000
 _PURPOSE: Final = b"domicile receipt of v1\x00"
 _GONE: Final = bytes(NONCE_BYTES)

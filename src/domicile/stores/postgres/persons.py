@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from domicile.model import DatasetScope, Fate, Form, Path, Scope
+from domicile.model import DatasetScope, Fate, Path, Scope
 from domicile.receipts.leaf import Person, Rows
 from domicile.rules import Shared
 from domicile.stores.postgres.names import column, key_match, key_select, lines_match, movers_of, source_of, staged
@@ -83,10 +83,10 @@ def _counts(scope: Scope, number: int, dataset: DatasetScope) -> sql.Composable:
         "SELECT {number} AS dataset, {kind} AS kind, {key} AS key, sum(m.copies)::bigint,"
         " coalesce(sum(m.copies) FILTER (WHERE m.fate = {delete}), 0)::bigint,"
         " coalesce(sum(m.copies) FILTER (WHERE m.fate = {blank}), 0)::bigint"
-        " FROM {rows} WHERE m.owner IS NOT NULL AND m.form <> {skeleton} GROUP BY 1, 2, 3"
+        " FROM {rows} WHERE m.owner IS NOT NULL GROUP BY 1, 2, 3"
     ).format(
         number=sql.Literal(number), kind=kind, key=key, rows=rows, delete=sql.Literal(Fate.DELETE.value),
-        blank=sql.Literal(Fate.BLANK.value), skeleton=sql.Literal(Form.SKELETON.value),
+        blank=sql.Literal(Fate.BLANK.value),
     )  # fmt: skip
 
 
