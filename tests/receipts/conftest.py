@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -88,7 +89,10 @@ def _made(
     since = {0: 10, 3: 4, 4: 9}
 
     def state(cohort: int, part: int, homes: Mapping[str, int], root: bytes) -> p.ReceiptsPredicate:
-        made = r.stated(homes, cohort=cohort, part=part, since=since[cohort]).make(played)
+        counts = Counter[str]()
+        for home, count in homes.items():  # of somebody elsewhere the statement says that they are in the US
+            counts[home if home in s.plan().homes.values() else "us"] += count
+        made = r.stated(counts, cohort=cohort, part=part, since=since[cohort]).make(played)
         assert isinstance(made, p.ReceiptsPredicate)
         return replace(made, root=root.hex())
 

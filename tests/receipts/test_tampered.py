@@ -216,10 +216,18 @@ def test_p9_what_a_cheat_with_the_key_signs_has_to_make_sense(tell: Tell) -> Non
     people[0][7] = replace(people[0][7], rows={"app.public.messages": Rows(moved=1, deleted=2, blanked=0)})
     people[0][8] = replace(people[0][8], home="sg")
     told = tell(r.at_once(), people)
-    for key, reason in (("7", "more erased rows than the certificate"), ("8", "more rows are erased than went home")):
+    for key, reason in (
+        ("7", "more erased rows than the certificate"), ("8", "more rows are erased than went home"),
+        ("9", "a place that the statement does not name"),
+    ):  # fmt: skip
         found = refused(receipting.receipt(told.record, key))
         assert (8, True) == (found[0], reason in found[1])
     assert check(receipting.receipt(told.record, "10"), TRUST).accepted
+
+
+def test_p9_a_certificate_of_another_plan_is_refused(tell: Tell) -> None:
+    told = tell(r.at_once().set("certificate", plan=s.digest("another plan")), everybody())
+    assert (6, True) == ((found := refused(receipting.receipt(told.record, "7")))[0], "two different plans" in found[1])
 
 
 def test_p9_a_detached_certificate_is_bound_as_well(tell: Tell) -> None:
