@@ -34,6 +34,7 @@ ROOMS: Final = {
     "evidence": ("keys", "log", "report"),
     "exporting": ("export",),
     "guarding": ("restore-guard",),
+    "subjects": ("subject",),
     "canaries": ("canary",),
     "demo": ("demo",),
 }  # fmt: skip
