@@ -34,6 +34,7 @@ class Case:
     files: dict[str, bytes] = field(default_factory=dict)  # 1
     log_key: Key | None = None  # 2
     approver_keys: dict[str, Key] = field(default_factory=dict)  # 2, by keyid
+    chains: list[list[Key]] = field(default_factory=list)  # 2: all keys of the log, then of each approver
     size: int = 0  # 5
     root: bytes = b""  # 5
     entries: list[bytes] = field(default_factory=list)  # 6

@@ -22,6 +22,7 @@
 20  the counts are those of the statements; nothing unproven is hidden   certificate.py  P11
 21  the engine's clock did not run backwards                             certificate.py  P11
 22  cohorts went home once, back only from there; all are fenced         cohorts.py      P1
+23  keys signed while they were in force, and changed hands by the rules rotation.py     P2
 
 P1 to P11 are the promises of docs/evidence.md. No check reads a clock, a network or another file.
 """
@@ -31,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from domicile_audit import certificate, cohorts, container, statements, story, tree
+from domicile_audit import certificate, cohorts, container, rotation, statements, story, tree
 from domicile_audit.case import Case, Refused
 from domicile_audit.policy import Policy
 from domicile_audit.report import Passed, Report, say_not_proven, say_proven
@@ -61,6 +62,7 @@ CHECKS: Final[Sequence[Check]] = (
     ("counts", "P11", certificate.check_counts),
     ("times", "P11", certificate.check_times),
     ("cohorts", "P1", cohorts.check_cohorts),
+    ("keys in force", "P2", rotation.check_keys),
 )
 
 

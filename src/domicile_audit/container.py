@@ -11,7 +11,7 @@ import re
 import struct
 import zlib
 
-from domicile_audit import dsse
+from domicile_audit import dsse, rotation
 from domicile_audit.case import Case, Refused, require
 from domicile_audit.keys import Key, read_vkey
 from domicile_audit.shape import COUNT, HEX, TEXT, misfit, read_json
@@ -31,7 +31,7 @@ _DATE = 0x21  # 1980-01-01
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _NAMES = (
     re.compile(r"README\.txt|manifest\.json|plan\.json|certificate\.dsse\.json|log/checkpoint|keys/log\.vkey"),
-    re.compile(r"keys/approver-[1-9][0-9]{0,3}\.vkey"),
+    re.compile(r"keys/approver-[1-9][0-9]{0,3}(-after-[1-9][0-9]?)?\.vkey|keys/log-before-[1-9][0-9]?\.vkey"),
     re.compile(r"detached/[0-9a-f]{64}\.json"),
     re.compile(r"log/tile/(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[1-9][0-9]{0,2})?"),
 )
@@ -54,17 +54,18 @@ def check_zip(case: Case) -> None:
 def check_keys(case: Case) -> None:
     """Check 2 (C2SP signed-note, "Verifier keys"): all keys are well spelled, all differ, and are trusted."""
     case.log_key = _read_key(case, "keys/log.vkey")
-    names = [name for name in case.files if name.startswith("keys/approver-")]
-    for number in range(1, len(names) + 1):
+    names = [name for name in case.files if name.startswith("keys/")]
+    later = [name for name in names if "-after-" in name or "-before-" in name]
+    for number in range(1, len(names) - len(later)):
         key = _read_key(case, f"keys/approver-{number}.vkey")
         require(key.keyid not in case.approver_keys, f"keys/approver-{number}.vkey stands there twice")
         case.approver_keys[key.keyid] = key
-    publics = [case.engine.public, *(key.public for key in case.approver_keys.values())]
-    require(
-        len(set(publics)) == len(publics), "one key has two roles: an approver must not be the engine, or two people"
-    )
+    rotation.read_chains(case, _read_key)
+    read = sum(len(chain) for chain in case.chains)
+    require(read == len(names), "keys/ holds a key whose number has a gap before it")
     if case.policy is not None:
-        require(case.engine.vkey in case.policy.logs, f"the log key {case.engine.keyid} is not in the trust policy")
+        known = any(key.vkey in case.policy.logs for key in case.chains[rotation.LOG])
+        require(known, f"the log key {case.engine.keyid} is not in the trust policy")
 
 
 def check_manifest(case: Case) -> None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from domicile_audit import dsse
+from domicile_audit import dsse, rotation
 from domicile_audit.case import Case, Statement, require
 from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, Map, Maybe, Text, misfit, read_json
 
@@ -85,6 +85,17 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
         "equality": HEX,
         "approved_at": TIME,
     },
+    "key/v1": {
+        "plan": HEX,
+        "what": Text(pattern="rotated|revoked"),
+        "approver": Maybe(TEXT),
+        "key": TEXT,
+        "new": Maybe(TEXT),
+        "since": TIME,
+        "stands": COUNT,
+        "root": HEX,
+        "why": TEXT,
+    },
     "clearance/v1": {
         "plan": HEX,
         "equality": HEX,
@@ -127,7 +138,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
 
 def check_envelopes(case: Case) -> None:
     """Check 8 (DSSE v1.0.2): each entry is one envelope, signed by the log's key or by an approver's."""
-    keys = {case.engine.keyid: case.engine, **case.approver_keys}
+    keys = rotation.signers(case)
     case.envelopes = [
         dsse.open_envelope(entry, PAYLOAD_TYPE, keys, f"entry {index}") for index, entry in enumerate(case.entries)
     ]
@@ -139,8 +150,11 @@ def check_statements(case: Case) -> None:
     for index, (payload, keyid) in enumerate(case.envelopes):
         statement = _read(case, index, payload, keyid, unread)
         approves = statement.kind == "approval/v1"
-        by_approver = keyid in case.approver_keys
-        require(approves == by_approver, f"statement {index} ({statement.kind}) is signed by the wrong kind of key")
+        by_approver = rotation.holder(case, keyid) != rotation.LOG
+        require(
+            approves == by_approver or statement.kind == "key/v1",
+            f"statement {index} ({statement.kind}) is signed by the wrong kind of key",
+        )
         case.statements.append(statement)
         case.places.setdefault(statement.sha256, index)
     require(not unread, f"{min(unread, default='')} is named by no statement")

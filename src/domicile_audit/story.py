@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from domicile_audit import rotation
 from domicile_audit.case import Case, Statement, require
 
 
@@ -89,7 +90,8 @@ def check_approvals(case: Case) -> None:
     for approval in case.of("approval/v1"):
         keyid = _approver_keyids(case).get(approval.predicate["approver"])
         require(keyid is not None, f"{_name(approval)} is by somebody the plan does not name")
-        require(keyid == approval.keyid, f"{_name(approval)} is signed with another approver's key")
+        own = keyid is not None and rotation.holder(case, keyid) == rotation.holder(case, approval.keyid)
+        require(own, f"{_name(approval)} is signed with another approver's key")
         case.named(approval.predicate["equality"], "equality/v1", approval)
     for clearance in case.of("clearance/v1"):
         _check_approved(case, clearance)
@@ -225,8 +227,7 @@ def _check_approved(case: Case, clearance: Statement) -> None:
     wanted = case.plan["approvals"]["threshold"]
     require(len(names) >= wanted, f"{_name(clearance)} has {len(names)} approvals, the plan wants {wanted}")
     if case.policy is not None:
-        keys = {case.approver_keys[approval.keyid].vkey for approval in approvals}
-        trusted = len(keys & set(case.policy.approvers))
+        trusted = rotation.trusted(case, {approval.keyid for approval in approvals})
         wanted = case.policy.threshold
         require(trusted >= wanted, f"{_name(clearance)} has {trusted} trusted approvals, the policy wants {wanted}")
 
