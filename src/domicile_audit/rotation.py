@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import groupby
 
 from domicile_audit.case import Case, Statement, require
-from domicile_audit.keys import Key
+from domicile_audit.keys import Key, read_vkey
 from domicile_audit.tree import merkle_root
 
 LOG = 0
@@ -20,7 +20,7 @@ LOG = 0
 
 def read_chains(case: Case, read: Callable[[Case, str], Key]) -> None:
     """Check 2 goes on: all keys of the log and of each approver, well spelled and none twice."""
-    case.chains = [_read_on(case, read, "keys/log-before-{}.vkey", []) + [case.engine]]
+    case.chains = [[*_read_on(case, read, "keys/log-before-{}.vkey", []), case.engine]]
     for number, key in enumerate(case.approver_keys.values(), start=1):
         case.chains.append(_read_on(case, read, f"keys/approver-{number}-after-{{}}.vkey", [key]))
     count = sum(len(chain) for chain in case.chains)
@@ -72,6 +72,18 @@ def check_keys(case: Case) -> None:
         require(not lost, f"{_name((lost or needed)[0])} is needed, and its key was lost by then")
 
 
+def say_keys(case: Case) -> list[str]:
+    """What the log tells of keys that changed hands, for the answer."""
+    lines = []
+    for statement in case.of("key/v1"):
+        said = statement.predicate
+        new = f"to {read_vkey(said['new']).keyid}" if said["new"] is not None else "to nobody"
+        whose = "the log" if said["approver"] is None else said["approver"]
+        what = f"the key {read_vkey(said['key']).keyid} of {whose} was {said['what']} {new}"
+        lines.append(f"{what}, signed by {statement.keyid} (statement {statement.index}: {said['why']})")
+    return lines
+
+
 def _change(statement: Statement) -> str | None:
     """What a statement says of a key, as text: those that say the same one after another are votes for one change."""
     return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else None
@@ -117,7 +129,8 @@ def _check_authority(case: Case, group: list[Statement], number: int) -> None:
 
 
 def _approvals(case: Case, clearance: Statement) -> list[Statement]:
-    return [case.statements[case.places[sha256]] for sha256 in clearance.predicate["approvals"]]
+    named = clearance.predicate["approvals"]
+    return [case.statements[case.places[sha256]] for sha256 in named if sha256 in case.places]
 
 
 def _read_on(case: Case, read: Callable[[Case, str], Key], name: str, keys: list[Key]) -> list[Key]:
