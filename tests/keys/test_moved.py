@@ -10,11 +10,12 @@ import psycopg
 import pytest
 
 from domicile.signers import MODULE_VARIABLE
+from domicile.stores.postgres.server import EmbeddedServer
 from tests.databases import SAMPLES
 from tests.keys.benches import MODULE, PIN
 from tests.keys.test_signers import Folder, make_key
 from tests.main.programme import Programme
-from tests.servers import Databases, EmbeddedServer, Servers
+from tests.servers import Databases, Servers
 
 TOLD = "SOFTHSM2_CONF"
 

@@ -88,7 +88,7 @@ def test_a_key_elsewhere_signs_notes_and_statements_like_one_of_ours(make: Calla
 
 def test_another_key_in_the_same_place_is_noticed(make: Callable[[], str]) -> None:
     uri = make()
-    assert opened(uri, verifier=opened(uri).verifier)
+    assert opened(uri).verifier == opened(uri, verifier=opened(uri).verifier).verifier
     with pytest.raises(NotPermitted, match="holds another key than monitor"):
         opened(uri, verifier=replace(s.MONITOR.verifier, name="monitor"))
 
