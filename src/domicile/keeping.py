@@ -103,6 +103,12 @@ class Keeping:
             raise Refused(
                 f"{name} can't vote on a key of their own; give it up with `domicile keys revoke` and that key"
             )
+        able = len(self.ring.may_vote(who))
+        if able < self.ring.threshold:
+            raise Refused(
+                f"{name_of(who)}'s key: {able} others could call it lost, and {self.ring.threshold} have to; its "
+                "holder rotates it, or you plan anew (docs/keys.md)"
+            )
         waiting = self._waiting(who)
         change = waiting[0][0] if waiting else self._propose(who, proposal)
         if waiting and proposal.differs(change):

@@ -130,13 +130,9 @@ class Keyring:
         first = self.keys[who]
         return [parse_vkey(line) for line in lines] if mine else [first] if first is not None else []
 
-    def may_vote(self, change: KeyPredicate) -> dict[str, str]:
-        """The keyids of those who may revoke a key, with their names: all other approvers."""
-        return {
-            key.keyid: who
-            for who, key in self.keys.items()
-            if who is not LOG and key is not None and who != change.approver
-        }
+    def may_vote(self, about: Who) -> set[str]:
+        """The keyids of those who may revoke somebody's key: all other approvers."""
+        return {key.keyid for who, key in self.keys.items() if who not in (LOG, about) and key is not None}
 
     def _who(self, stated: Stated) -> Who:
         said = stated.predicate
@@ -175,7 +171,7 @@ class Keyring:
             if change.what is KeyChange.REVOKED and (change.approver is LOG or change.new is not None):
                 raise EvidenceFault(f"keys: {name_of(change.approver)} can't name a new key for one it calls lost")
             return True
-        if change.what is KeyChange.ROTATED or not self._votes.keys() <= self.may_vote(change).keys():
+        if change.what is KeyChange.ROTATED or not self._votes.keys() <= self.may_vote(change.approver):
             raise EvidenceFault(f"keys: the change of {name_of(change.approver)}'s key is signed by the wrong ones")
         return len(self._votes) >= self.threshold
 
@@ -201,5 +197,5 @@ def first_log_key(now: Verifier, predicates: Iterable[Predicate]) -> Verifier:
 
 def quorum_of(ring: Keyring, change: KeyPredicate, signed: Mapping[str, bytes]) -> list[bytes]:
     """The envelopes by keyid that bring a change about, in the order of their keyids; none while there are too few."""
-    votes = {keyid: envelope for keyid, envelope in signed.items() if keyid in ring.may_vote(change)}
+    votes = {keyid: envelope for keyid, envelope in signed.items() if keyid in ring.may_vote(change.approver)}
     return [votes[keyid] for keyid in sorted(votes)][: ring.threshold] if len(votes) >= ring.threshold else []
