@@ -53,8 +53,8 @@ def as_approver(ring: Keyring, signer: Signer, text: str) -> tuple[str, Signer]:
     owner = ring.owner(signer.verifier.public)
     if owner is None:
         raise Refused(
-            f"the plan names no approver with the key of {text}, or that key changed since; ask who may approve: "
-            "`domicile status`, and see `domicile keys list`"
+            f"the plan names no approver with the key of {text}; ask who may approve: `domicile status`, and with "
+            "which key now: `domicile keys list`"
         )
     name, verifier = owner
     return name, replace(signer, name=verifier.name)

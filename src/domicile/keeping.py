@@ -103,6 +103,8 @@ class Keeping:
             raise Refused(
                 f"{name} can't vote on a key of their own; give it up with `domicile keys revoke` and that key"
             )
+        if self.ring.keys.get(who) is None:
+            raise Refused(f"the plan names no approver {who} with a key in force; `domicile keys list` shows them")
         able = len(self.ring.may_vote(who))
         if able < self.ring.threshold:
             raise Refused(

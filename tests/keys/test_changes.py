@@ -13,10 +13,13 @@ import pytest
 from domicile import predicates as p
 from domicile.bundle import make_bundle, trust_policy
 from domicile.errors import BadFile, EvidenceFault, Refused
+from domicile.events import silent
 from domicile.host import Host
+from domicile.journal import Journal
 from domicile.keeping import Changed, Keeping, Proposal
 from domicile.keys import Signer, Verifier, load_signer, parse_vkey
 from domicile.ledger import Ledger, Recorded
+from domicile.record import Record
 from domicile.statement import Sealed, read_unverified, seal
 from domicile.workspace import Workspace
 from domicile_audit.checklist import audit
@@ -82,6 +85,16 @@ def approvals(place: Place) -> list[Recorded]:
     return [one for one in place.ledger().statements() if isinstance(one.predicate, p.ApprovalPredicate)]
 
 
+def counted(place: Place) -> list[str]:
+    """Who approved, as the clearance asks."""
+    journal = Journal(place.workspace.journal)
+    signer = place.workspace.signer(PROGRAMME, Host())
+    record = Record(place.workspace, signer, journal, host=Host(), listener=silent)
+    given = list(record.approvals(place.played["equality"].sha256))
+    journal.close()
+    return given
+
+
 def test_p2_an_approver_rotates_and_only_the_new_key_approves(place: Place) -> None:
     with place.opened() as keeping:
         done = keeping.rotate(s.MONITOR, "monitor.key", NEXT.verifier, "yearly")
@@ -102,10 +115,12 @@ def test_p2_what_a_thief_approved_counts_for_nothing_once_others_say_so(place: P
     waits = place.revoke("monitor", "operator", proposal)
     assert (1, 2, None) == (waits.signed, waits.needed, waits.at)
     assert [False, False] == [one.void for one in approvals(place)]
+    assert ["operator", "monitor"] == counted(place)
     assert size == place.ledger().size
     done = place.revoke("monitor", "counsel", Proposal(why=""))
     assert (2, size) == (done.signed, done.at)
     assert [False, True] == [one.void for one in approvals(place)]
+    assert ["operator"] == counted(place)
     assert [] == list(place.workspace.key_changes.iterdir())
     with pytest.raises(EvidenceFault, match="its key was lost"):
         _certified(place)
