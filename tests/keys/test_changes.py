@@ -265,6 +265,34 @@ def test_p2_the_engine_takes_no_change_that_the_checker_would_refuse(
         assert 1 == len(keeping.ledger.admit_change([seal(right, s.MONITOR).envelope]))
 
 
+def test_p2_a_single_vote_does_not_come_into_the_log(place: Place) -> None:
+    with place.opened() as keeping:
+        log = keeping.ledger.log
+        vote = p.KeyPredicate(
+            plan=s.PLAN, what=p.KeyChange.REVOKED, approver="monitor", key=s.MONITOR.verifier.vkey,
+            new=NEXT.verifier.vkey, since=s.at(3), stands=log.size, root=log.root.hex(), why="stolen",
+        )  # fmt: skip
+        one, other = (seal(vote, key).envelope for key in (s.OPERATOR, r.COUNSEL))
+        with pytest.raises(EvidenceFault, match="signed by 1 of 2"):
+            keeping.ledger.admit_change([one])
+        assert 2 == len(keeping.ledger.admit_change([one, other]))
+
+
+def test_p9_the_logs_key_does_not_change_behind_less_than_all_of_the_log(place: Place) -> None:
+    """A change that speaks of less would say that what follows doesn't stand, and it would."""
+    with place.opened() as keeping:
+        log = keeping.ledger.log
+        following = Signer(name=log.origin, seed=NEXT.seed)
+        change = p.KeyPredicate(
+            plan=s.PLAN, what=p.KeyChange.ROTATED, approver=None, key=log.verifier.vkey,
+            new=following.verifier.vkey, since=s.at(3), stands=log.size - 1, root=log.root_at(log.size - 1).hex(),
+            why="yearly",
+        )  # fmt: skip
+        envelope = seal(change, place.workspace.signer(PROGRAMME, Host())).envelope
+        with pytest.raises(EvidenceFault, match="another place in it"):
+            keeping.ledger.admit_change([envelope], following)
+
+
 def test_a_log_goes_on_only_with_the_key_that_was_named(place: Place) -> None:
     with place.opened() as keeping:
         log = keeping.ledger.log
