@@ -82,11 +82,11 @@ def files_of(script: Script, keys: Keys, *, log: Signer) -> dict[str, bytes]:
     return files
 
 
-def rotated() -> Script:
+def rotated(log: Signer = ENGINE_2) -> Script:
     handed = Line("hand on", change("monitor", s.MONITOR, MONITOR_2, what="rotated"), s.MONITOR)
     script = later(s.good().before(APPROVED, handed), "hand on", s.MONITOR, MONITOR_2)
-    own = Line("log hands on", change(None, s.ENGINE, ENGINE_2, what="rotated"), s.ENGINE)
-    return later(script.before(OUTCOME, own), "log hands on", s.ENGINE, ENGINE_2)
+    own = Line("log hands on", change(None, s.ENGINE, log, what="rotated"), s.ENGINE)
+    return later(script.before(OUTCOME, own), "log hands on", s.ENGINE, log)
 
 
 ROTATED: Keys = {
@@ -222,6 +222,12 @@ cheat(
     lambda: handed_on(change(None, s.ENGINE, ENGINE_2, what="rotated", stands=3), s.ENGINE, "log hands on"),
     ROTATED, ENGINE_2,
 )  # fmt: skip
+
+
+RENAMED = s.key("another.example/log")
+cheat(
+    "the-log-takes-another-name", "a log keeps its name", lambda: rotated(RENAMED), {**ROTATED, "log": RENAMED}, RENAMED
+)
 
 
 @defect("a-thief-votes", 23, "its key was lost by then")
