@@ -141,14 +141,18 @@ class Keeping:
         return changed
 
     def _waiting(self, who: Who) -> list[tuple[KeyPredicate, bytes]]:
-        """What others signed of the key in force, and is not in the log yet."""
+        """What others signed of the key in force, and is not in the log yet.
+
+        Of the log's key only what speaks of all that is in the log now: if it grew since, they look at it again.
+        """
         key = self.ring.keys_of(who)
         found = []
         for path, envelope in self.workspace.key_change_files():
             change = read_unverified(Sealed(envelope=envelope, detached=None))
             if not isinstance(change, KeyPredicate):
                 raise EvidenceFault(f"{path}: this is no change of a key; remove this file")
-            if change.approver == who and change.key == key.vkey:
+            whole = who is not LOG or change.stands == self.ledger.size
+            if change.approver == who and change.key == key.vkey and whole:
                 found.append((change, envelope))
         return found
 

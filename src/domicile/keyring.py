@@ -23,6 +23,8 @@ from domicile.errors import EvidenceFault
 from domicile.keys import Verifier, parse_vkey
 from domicile.predicates import ApprovalPredicate, KeyChange, KeyPredicate, PlanPredicate, Predicate
 
+CHANGES_MAX: Final = 99
+"""Changes of one holder's keys in one log: their files in the bundle are numbered with two digits."""
 LOG: Final = None
 """Who holds the log's key, beside the approvers' names."""
 
@@ -153,6 +155,8 @@ class Keyring:
         key = self.keys.get(change.approver)
         if key is None or key.vkey != change.key:
             raise EvidenceFault(f"keys: the key named as {about}'s is not the one in force; see docs/keys.md")
+        if sum(one.predicate.approver == change.approver for one in self.changes) >= CHANGES_MAX:
+            raise EvidenceFault(f"keys: {about}'s key changed {CHANGES_MAX} times already; begin a new log")
         late = change.stands > index if change.approver is not LOG else change.stands != index
         if late or self.root_at(change.stands).hex() != change.root:
             raise EvidenceFault(f"keys: the change of {about}'s key speaks of another log, or another place in it")

@@ -17,6 +17,7 @@ from domicile.events import silent
 from domicile.host import Host
 from domicile.journal import Journal
 from domicile.keeping import Changed, Keeping, Proposal
+from domicile.keyring import CHANGES_MAX, LOG, Keyring, Stated
 from domicile.keys import Signer, Verifier, load_signer, parse_vkey
 from domicile.ledger import Ledger, Recorded
 from domicile.record import Record
@@ -263,6 +264,36 @@ def test_p2_the_engine_takes_no_change_that_the_checker_would_refuse(
             keeping.ledger.admit_change([seal(replace(right, **change), s.MONITOR).envelope])  # type: ignore[arg-type]
         assert size == keeping.ledger.size
         assert 1 == len(keeping.ledger.admit_change([seal(right, s.MONITOR).envelope]))
+
+
+def test_p9_votes_on_the_logs_key_are_void_once_the_log_grew_under_them(place: Place) -> None:
+    """Who vouches for a log vouches for what was in it; whoever has the stolen key may have added to it since."""
+    first = place.revoke(None, "operator", Proposal(why="stolen"))
+    place.go_on("approval monitor")
+    again = place.revoke(None, "counsel", Proposal(why="stolen"))
+    assert (None, 1, first.change.stands + 1) == (again.at, again.signed, again.change.stands)
+    done = place.revoke(None, "monitor", Proposal(why=""))
+    assert (2, place.ledger().size - 2) == (done.signed, done.at)
+    assert first.change.new == place.ledger().log.verifier.vkey
+
+
+def test_a_holder_changes_keys_as_often_as_a_bundle_can_number() -> None:
+    def change(number: int) -> Stated:
+        old, new = (s.key(f"monitor.example/{turn}") for turn in (number, number + 1))
+        said = p.KeyPredicate(
+            plan=s.PLAN, what=p.KeyChange.ROTATED, approver="monitor", key=old.verifier.vkey,
+            new=new.verifier.vkey, since=s.at(3), stands=1, root=bytes(32).hex(), why="x",
+        )  # fmt: skip
+        return Stated(index=number + 1, keyid=old.verifier.keyid, predicate=said)
+
+    ring = Keyring(
+        threshold=1, keys={LOG: s.ENGINE.verifier, "monitor": s.key("monitor.example/0").verifier},
+        root_at=lambda _: bytes(32),
+    )  # fmt: skip
+    for number in range(CHANGES_MAX):
+        ring.take(change(number))
+    with pytest.raises(EvidenceFault, match="99 times"):
+        ring.take(change(CHANGES_MAX))
 
 
 def test_p2_a_single_vote_does_not_come_into_the_log(place: Place) -> None:
