@@ -85,7 +85,7 @@ def _check_change(case: Case, group: list[Statement], turns: list[int], roots: d
     require([key.vkey for key in now] == [first["key"]], f"{first}: that key was not in force")
     named = [] if first["new"] is None else [first["new"]]
     require([key.vkey for key in following] == named, f"{first}: the next key in keys/ is another than it names")
-    require(number != LOG or following[0].name == case.engine.name, f"{first}: a log keeps its name")
+    require(number != LOG or len({key.name for key in (*now, *following)}) == 1, f"{first}: a log keeps its name")
     own = first["stands"] == first.index if number == LOG else first["stands"] <= first.index
     require(own, f"{first} speaks of another place in the log")
     same = first["stands"] in roots and roots[first["stands"]].hex() == first["root"]

@@ -224,6 +224,11 @@ cheat(
 )  # fmt: skip
 
 
+cheat(
+    "the-log-has-no-next-key", "signed by the wrong ones",
+    lambda: s.good().before("certificate", *votes(None, s.ENGINE, None, s.OPERATOR, s.MONITOR)),
+    {"log": s.ENGINE, "approver-1": s.OPERATOR, "approver-2": s.MONITOR},
+)  # fmt: skip
 RENAMED = s.key("another.example/log")
 cheat(
     "the-log-takes-another-name", "a log keeps its name", lambda: rotated(RENAMED), {**ROTATED, "log": RENAMED}, RENAMED
