@@ -40,7 +40,7 @@ MODULE_VARIABLE: Final = "PYKCS11LIB"
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:.*", re.DOTALL | re.IGNORECASE)
 _NOT_PURE: Final[Mapping[str, str]] = {
     "awskms": "securesystemslib asks AWS KMS for ECDSA or RSA only",
-    "azurekms": "Azure Key Vault holds no Ed25519 keys",
+    "azurekms": "securesystemslib asks Azure Key Vault for ECDSA only",
     "gcpkms": "securesystemslib asks Google Cloud KMS for ECDSA, RSA or ML-DSA only",
     "gnupg": "GnuPG signs a hash of the bytes and words of its own",
     "tkey": "securesystemslib asks a TKey for ML-DSA only",
