@@ -52,6 +52,7 @@ from domicile.predicates import (
 )
 from domicile.proof import Copy, Fence
 from domicile.record import Record
+from domicile.signers import Place
 from domicile.standbys import Standbys
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
@@ -92,7 +93,8 @@ class Run:
             Home(location): PostgresHome(self._dsn(name), key=self.key, name=name)
             for location, name in config.home_stores.items()
         }
-        self.signer = workspace.signer(config.programme.name, host)
+        held = None if config.signing is None else Place(uri=config.signing.key, secret=config.signing.secret)
+        self.signer = workspace.signer(config.programme.name, host, held)
         self.record = Record(workspace, self.signer, self.journal, host=host, listener=listener)
         self.ledger, self.last = self.record.ledger, self.record.last
         self.destroying = Destroying(config=config, record=self.record, host=host, base=workspace.base)
