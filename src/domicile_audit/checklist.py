@@ -66,9 +66,13 @@ CHECKS: Final[Sequence[Check]] = (
 
 def audit(data: bytes, policy: Policy | None = None) -> Report:
     """Check a bundle from its bytes; nothing but a report comes out."""
-    case = Case(data=data, policy=policy)
+    return judge(Case(data=data, policy=policy))
+
+
+def judge(case: Case) -> Report:
+    """Check a case that holds nothing but its bytes and a policy, and fill it."""
     passed: list[Passed] = []
-    keys_from = "bundle" if policy is None else "policy"
+    keys_from = "bundle" if case.policy is None else "policy"
     for number, (title, clause, check) in enumerate(CHECKS, start=1):
         try:
             check(case)

@@ -1,9 +1,10 @@
-"""The trust policy: whose keys the auditor believes. Lines of C2SP tlog-policy, and two of ours.
+"""The trust policy: whose keys the auditor believes. Lines of C2SP tlog-policy, and some of ours.
 
     log VKEY              the log's key; at least one line
     approver VKEY         a key whose approvals count
     approvals K           how many of them an erasure needs at least
     quorum none           no witness has to cosign (this version reads no other quorum)
+    fresh, require, tolerate, sampled: see demands.py
 
 Empty lines and lines that begin with # are skipped. A policy that names no log is refused: an empty policy
 would accept everybody.
@@ -11,8 +12,9 @@ would accept everybody.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from domicile_audit.demands import WORDS, Demands, read_demands
 from domicile_audit.keys import Key, read_vkey
 
 POLICY_BYTES_MAX = 65_536
@@ -20,11 +22,12 @@ POLICY_BYTES_MAX = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The keys that are believed, as vkeys, and how many approvals are wanted."""
+    """The keys that are believed, as vkeys, how many approvals are wanted, and what else is asked for."""
 
     logs: tuple[str, ...]
     approvers: tuple[str, ...]
     threshold: int
+    demands: Demands = field(default_factory=Demands)
 
 
 def read_policy(data: bytes) -> Policy:
@@ -35,6 +38,7 @@ def read_policy(data: bytes) -> Policy:
     approvers: list[Key] = []
     counts: list[int] = []
     quorums = 0
+    asked: list[tuple[int, list[str]]] = []
     for number, line in enumerate(data.decode().split("\n"), start=1):
         words = line.replace("\t", " ").split(" ")
         match [word for word in words if word]:
@@ -50,10 +54,12 @@ def read_policy(data: bytes) -> Policy:
                 counts.append(int(count))
             case ["quorum", "none"]:
                 quorums += 1
+            case [first, *_] as demand if first in WORDS:
+                asked.append((number, demand))
             case _:
                 raise ValueError(f"line {number}: not a line this version reads")
     _require_whole(logs, approvers, counts, quorums)
-    return Policy(tuple(k.vkey for k in logs), tuple(k.vkey for k in approvers), counts[0])
+    return Policy(tuple(k.vkey for k in logs), tuple(k.vkey for k in approvers), counts[0], read_demands(asked))
 
 
 def _require_whole(logs: list[Key], approvers: list[Key], counts: list[int], quorums: int) -> None:

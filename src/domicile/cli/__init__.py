@@ -32,6 +32,7 @@ ROOMS: Final = {
     "placing": ("directory",),
     "publishing": ("publish",),
     "evidence": ("keys", "log", "report"),
+    "auditing": ("audit-key", "audit-bundle"),
     "guarding": ("restore-guard",),
     "canaries": ("canary",),
     "demo": ("demo",),

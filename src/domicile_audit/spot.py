@@ -1,0 +1,247 @@
+"""`domicile-audit spot-check`: look into the stores themselves, at slices that a public seed draws.
+
+ 1  the bundle passes the checklist; only a certificate may be missing yet    checklist.py
+ 2  the audit key is of its plan, and of the run that filled each home        opening.py
+ 3  the slices with the lowest tickets are drawn                              draw.py
+ 4  each is read at home and hashed; its digest is the log's, or it differs   rows.py
+ 5  what the log calls erased stands at the source no more; what it doesn't
+    is read and hashed there, too                                             rows.py
+ 6  the bound says how many of all slices are wrong at most, at 95 %          draw.py
+
+Exit 0: nothing wrong was found. 1: something was, or the bundle is refused. 2: not asked properly, or a store can't be
+read.
+Needs psycopg and blake3. What it shows and what not: docs/evidence.md, "What the spot check shows".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from domicile_audit import rows
+from domicile_audit.case import Case, Refused
+from domicile_audit.certificate import check_certificate, check_times
+from domicile_audit.checklist import CHECKS, judge
+from domicile_audit.cohorts import check_cohorts
+from domicile_audit.container import BUNDLE_BYTES_MAX
+from domicile_audit.draw import draw
+from domicile_audit.opening import OPENING_BYTES_MAX, Opening, Stretch, Table, read_opening
+from domicile_audit.policy import POLICY_BYTES_MAX, read_policy
+from domicile_audit.rows import Connection
+from domicile_audit.sample import (
+    CHANGED,
+    DIFFERS,
+    GONE,
+    LEFT,
+    SAME,
+    UNSEEN,
+    Compared,
+    Looked,
+    Sample,
+    compared,
+    write_sample,
+)
+
+NOTHING_WRONG, WRONG, USAGE = 0, 1, 2
+DRAWS = 60  # none wrong of 60 of very many leaves 5 % open
+NOT_SHOWN = (
+    "that these are the databases that the service uses",
+    "that the slices hold every row of the market: which rows are whose was decided by the engine",
+    "which of a slice's rows leave the source: home's lines say so; only how many is in the log",
+    "that nobody mended the drawn slices between the time the seed was known and this look",
+    "objects, and copies other than live rows: backups, logs, statistics, files",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Open sessions: of homes, of those that lend lines to a restored backup, of the source where it is looked at."""
+
+    homes: Mapping[str, Connection]
+    lenders: Mapping[str, Connection]
+    source: Connection | None
+    lived_in: bool
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Look, print, return the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        case = _case(options.bundle, options.trust)
+        sample = _spot_check(case, options)
+    except Refused as refusal:
+        print(json.dumps({"error": str(refusal), "exit_code": WRONG}) if options.json else f"REFUSED: {refusal}")
+        return WRONG
+    except (OSError, ValueError, RecursionError) as error:
+        if not options.json:
+            parser.error(str(error))
+        print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
+        return USAGE
+    print(_as_json(sample, case) if options.json else _as_text(sample, case))
+    return WRONG if sample.wrong else NOTHING_WRONG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="domicile-audit spot-check",
+        description="Read drawn slices in the stores themselves, and compare them with the log. Writes nothing.",
+        epilog="example: domicile-audit spot-check evidence.zip --trust policy.txt --key audit.key "
+        "--seed 'drand quicknet 14213370' --home ca=env:CA_DSN --source env:APP_DSN",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the evidence; a certificate may be missing yet")
+    parser.add_argument("--trust", type=Path, metavar="POLICY", help="whose keys you believe")
+    parser.add_argument("--key", type=Path, required=True, help="what `domicile audit-key` wrote")
+    parser.add_argument("--seed", required=True, help="a public text that nobody knew when the log was written")
+    parser.add_argument("--draws", type=int, default=DRAWS, metavar="N", help=f"how many slices at most ({DRAWS})")
+    for name, text in (
+        ("--home", "a home's database, or a restored backup of it; DSN may be env:NAME"),
+        ("--lines", "whose lines to take, where that backup has none (a live move's)"),
+    ):
+        parser.add_argument(name, action="append", default=[], metavar="HOME=DSN", help=text)
+    parser.add_argument("--source", metavar="DSN", help="the source's database")
+    parser.add_argument(
+        "--lived-in", action="store_true", help="people changed rows at home since: a difference is open"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON, for `domicile-audit --spot`")
+    return parser
+
+
+def _case(bundle: Path, trust: Path | None) -> Case:
+    """Read and check the bundle; Refused unless it holds, but for a certificate that isn't there yet."""
+    policy = None if trust is None else read_policy(_read(trust, POLICY_BYTES_MAX))
+    case = Case(data=_read(bundle, BUNDLE_BYTES_MAX), policy=policy)
+    report = judge(case)
+    if report.accepted:
+        return case
+    failed = CHECKS[report.checks[-1].number - 1][2]
+    if failed is not check_certificate or case.of("certificate/v1"):
+        raise Refused(f"the bundle, {report.headline.removeprefix('REFUSED ')}")
+    check_times(case)
+    check_cohorts(case)
+    return case
+
+
+def _read(path: Path, bytes_max: int) -> bytes:
+    with path.open("rb") as source:
+        return source.read(bytes_max + 1)
+
+
+def _spot_check(case: Case, options: argparse.Namespace) -> Sample:
+    opening = read_opening(_read(options.key, OPENING_BYTES_MAX))
+    if opening.plan != case.plan["plan"]:
+        raise ValueError(f"{options.key}: the audit key is of another plan than the bundle")
+    if options.draws < 1:
+        raise ValueError("--draws: at least one slice has to be drawn")
+    slices = compared(case)
+    drawn = draw(case.root, options.seed, slices, options.draws)
+    homes, lenders = _named(options.home), _named(options.lines)
+    missing = sorted({slices[id_].home for id_ in drawn} - homes.keys())
+    if missing:
+        raise ValueError(f"slices at {', '.join(missing)} are drawn; give --home {missing[0]}=DSN")
+    with ExitStack() as stack:
+        stores = Stores(
+            {name: stack.enter_context(rows.store(f"home {name}", dsn)) for name, dsn in homes.items()},
+            {name: stack.enter_context(rows.store(f"lines {name}", dsn)) for name, dsn in lenders.items()},
+            stack.enter_context(rows.store("source", _dsn(options.source))) if options.source else None,
+            options.lived_in,
+        )
+        for name, connection in stores.homes.items():
+            if opening.run_mark not in rows.run_marks(connection):
+                raise ValueError(f"home {name} was filled by a run of another key than that of {options.key}")
+        looked = [_look(stores, opening, id_, slices[id_]) for id_ in drawn]
+    return Sample(case.root.hex(), options.seed, tuple(looked))
+
+
+def _named(given: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=")[::2] for text in given]
+    if any(not name or not dsn for name, dsn in pairs) or len(dict(pairs)) != len(pairs):
+        raise ValueError("--home and --lines take HOME=DSN, each home once")
+    return {name: _dsn(dsn) for name, dsn in pairs}
+
+
+def _dsn(text: str) -> str:
+    """A connection string, or the one that the variable of env:NAME holds, so that no password stands in a command."""
+    if not text.startswith("env:"):
+        return text
+    found = os.environ.get(text.removeprefix("env:"))  # noqa: TID251  (the auditor's own)
+    if not found:
+        raise ValueError(f"{text}: there is no such variable")
+    return found
+
+
+def _look(stores: Stores, opening: Opening, id_: str, logged: Compared) -> Looked:
+    """One drawn slice, at its home and at the source."""
+    stretch = opening.stretches.get(id_)
+    table = opening.tables.get(stretch.dataset) if stretch else None
+    if stretch is None or table is None or (stretch.dataset, stretch.part) != (logged.dataset, logged.home):
+        raise ValueError(f"the audit key does not tell how slice {id_} was read")
+    home, lender = stores.homes[logged.home], stores.lenders.get(logged.home)
+    if lender is not None:
+        rows.borrow_lines(home, lender, table, stretch)
+    with rows.moment(home):
+        found = rows.digest(home, table, stretch, opening.key, borrowed=lender is not None)
+        lines = rows.lines(home, table, stretch, borrowed=lender is not None)
+        beside = rows.uncovered(home, table) if stretch.form == "whole" else ()
+    same = found == (logged.rows, logged.home_digest)
+    seen = SAME if same else CHANGED if stores.lived_in else DIFFERS
+    told = [f"{found[0]} of {logged.rows} rows found at home, {'equal' if same else 'not equal'} to the log"]
+    if beside:
+        told.append(f"no digest covers home's column {', '.join(beside)}")
+    if logged.erased is not None and logged.erased != (lines.deleted, lines.blanked):
+        told.append("home's lines let another number of rows leave than the log")
+        seen = DIFFERS
+    outside = UNSEEN
+    if stores.source is not None:
+        outside, why = _look_outside(stores.source, opening.key, (table, stretch), logged, lines)
+        told.append(why)
+    return Looked(id_, logged.rows, seen, outside, "; ".join(told))
+
+
+def _look_outside(
+    source: Connection, key: bytes, how: tuple[Table, Stretch], logged: Compared, lines: rows.Lines
+) -> tuple[str, str]:
+    with rows.moment(source):
+        if logged.erased is None:
+            found = rows.digest(source, *how, key, borrowed=False)
+            same = found == (logged.rows, logged.source_digest)
+            return (SAME if same else DIFFERS), f"{found[0]} rows at the source, not erased yet"
+        left = rows.left(source, how[0], lines)
+    return (LEFT if left else GONE), f"{left} of {sum(logged.erased)} erased rows stand at the source"
+
+
+def _lines(sample: Sample, case: Case) -> list[str]:
+    population = len(compared(case))
+    source = sample.at_source(population)
+    return [f"home: {sample.at_home(population)}", f"source: {source or 'nobody looked there'}"]
+
+
+def _as_text(sample: Sample, case: Case) -> str:
+    lines = [f"drawn by seed {sample.seed!r} from the log with root {sample.root}:"]
+    for one in sample.slices:
+        sign = "✗" if one in sample.wrong else "·" if one.home == CHANGED else "✓"
+        lines += [f"{sign} {one.id}  home: {one.home}, source: {one.source}", f"    {one.why}"]
+    lines += ["", *_lines(sample, case), "", "not shown:", *(f"  - {line}" for line in NOT_SHOWN)]
+    if not case.of("certificate/v1"):
+        lines.append("  - that it is finished: there is no certificate yet")
+    if case.policy is None:
+        lines.append("  - whose log it is: the keys were taken from the bundle itself (give --trust POLICY)")
+    headline = (
+        f"WRONG: {len(sample.wrong)} of {len(sample.slices)} drawn slices" if sample.wrong else "NOTHING WRONG FOUND"
+    )
+    return "\n".join([*lines, "", headline])
+
+
+def _as_json(sample: Sample, case: Case) -> str:
+    answer = {**write_sample(sample), "bounds": _lines(sample, case), "not_shown": NOT_SHOWN}
+    return json.dumps({**answer, "exit_code": WRONG if sample.wrong else NOTHING_WRONG}, indent=2, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
