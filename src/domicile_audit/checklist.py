@@ -65,7 +65,10 @@ CHECKS: Final[Sequence[Check]] = (
 
 
 def audit(data: bytes, policy: Policy | None = None) -> Report:
-    """Check a bundle from its bytes; nothing but a report comes out."""
+    """Check a bundle from its bytes; nothing but a report comes out.
+
+    What a policy asks for beyond keys and approvals is for `claims.with_claims`.
+    """
     return judge(Case(data=data, policy=policy))
 
 

@@ -3,7 +3,7 @@
     fresh DAYS               the certificate is at most so old, at the time of the audit (`--at`)
     require KIND [N]         at least N (1) statements of that type, such as `require sweep/v1`
     tolerate none            every copy has to be called erased-verified
-    tolerate VERDICT [KIND]  or may have this verdict (a copy of that kind: `tolerate blocked-until archived-wal`)
+    tolerate VERDICT [KIND]  or may have this verdict (a copy of that kind: `tolerate blocked-until archive`)
     sampled PERCENT          a spot check (`--spot`) of this log found nothing wrong, and leaves at most so much open
 
 A policy without these lines asks for nothing of the kind, and then the answer says what is not shown.

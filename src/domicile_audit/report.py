@@ -49,7 +49,7 @@ class Report:
     @property
     def refused_at(self) -> int | None:
         """The check that failed; None where all hold, and the policy or a spot check refuses."""
-        return None if self.checks[-1].passed else self.checks[-1].number
+        return next((check.number for check in self.checks if not check.passed), None)
 
     @property
     def headline(self) -> str:

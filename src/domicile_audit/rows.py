@@ -44,17 +44,48 @@ class Lines:
     blanked: int
 
 
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An open session, and what it is called in messages."""
+
+    name: str
+    connection: Connection
+
+    @contextmanager
+    def moment(self) -> Iterator[Connection]:
+        """One moment of the store, read-only."""
+        with self.trouble(), self.connection.transaction(force_rollback=True):
+            self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield self.connection
+
+    @contextmanager
+    def trouble(self) -> Iterator[None]:
+        """Turn what the driver says into Trouble, without a value of a row."""
+        with _trouble(self.name):
+            yield
+
+
 @contextmanager
-def store(name: str, dsn: str) -> Iterator[Connection]:
-    """Open a session; Trouble for whatever the driver says meanwhile, without a value of a row."""
-    try:
-        with psycopg.connect(
+def open_store(name: str, dsn: str) -> Iterator[Store]:
+    """Open a session with the settings above."""
+    with _trouble(name):
+        connection: Connection = psycopg.connect(
             dsn, autocommit=True, connect_timeout=CONNECT_S_MAX, client_encoding="utf8",
             application_name="domicile-audit",
-        ) as connection:  # fmt: skip
+        )  # fmt: skip
+    try:
+        with _trouble(name):
             for setting, value in SETTINGS.items():
                 connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (setting, value))
-            yield connection
+        yield Store(name, connection)
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _trouble(name: str) -> Iterator[None]:
+    try:
+        yield
     except psycopg.Error as error:
         raise Trouble(f"{name}: {_say(error)}") from None
 
@@ -73,17 +104,10 @@ def _say(error: psycopg.Error) -> str:
     return f"{type(error).__name__} [SQLSTATE {state}]" if state else "this is no connection string"
 
 
-@contextmanager
-def moment(connection: Connection) -> Iterator[None]:
-    """One moment of the store, read-only."""
-    with connection.transaction(force_rollback=True):
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
-
-
-def run_marks(connection: Connection) -> frozenset[str]:
+def run_marks(home: Store) -> frozenset[str]:
     """The marks of the runs that filled this home."""
-    found = connection.execute("SELECT name FROM domicile.mark WHERE name LIKE 'run/%'").fetchall()
+    with home.moment() as connection:
+        found = connection.execute("SELECT name FROM domicile.mark WHERE name LIKE 'run/%'").fetchall()
     return frozenset(str(name) for (name,) in found)
 
 
@@ -97,8 +121,13 @@ def uncovered(connection: Connection, table: Table) -> tuple[str, ...]:
     return tuple(str(name) for (name,) in names if name not in table.columns)
 
 
-def borrow_lines(borrower: Connection, lender: Connection, table: Table, stretch: Stretch) -> None:
+def borrow_lines(backup: Store, home: Store, table: Table, stretch: Stretch) -> None:
     """Bring the slice's lines from a home into a session of the backup that was restored from it, which has none."""
+    with backup.trouble(), home.moment() as lender:
+        _borrow(backup.connection, lender, table, stretch)
+
+
+def _borrow(borrower: Connection, lender: Connection, table: Table, stretch: Stretch) -> None:
     names = [sql.Identifier(name) for name in ("part", "form", "n", "fate", "copies", *_key_names(table))]
     listed = sql.SQL(", ").join(names)
     shape = sql.SQL("SELECT ''::text, ''::text, 0::bigint, ''::text, 0::bigint, {} FROM {} AS d WHERE false").format(

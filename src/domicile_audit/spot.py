@@ -33,7 +33,7 @@ from domicile_audit.container import BUNDLE_BYTES_MAX
 from domicile_audit.draw import draw
 from domicile_audit.opening import OPENING_BYTES_MAX, Opening, Stretch, Table, read_opening
 from domicile_audit.policy import POLICY_BYTES_MAX, read_policy
-from domicile_audit.rows import Connection
+from domicile_audit.rows import Store
 from domicile_audit.sample import (
     CHANGED,
     DIFFERS,
@@ -63,9 +63,9 @@ NOT_SHOWN = (
 class Stores:
     """Open sessions: of homes, of those that lend lines to a restored backup, of the source where it is looked at."""
 
-    homes: Mapping[str, Connection]
-    lenders: Mapping[str, Connection]
-    source: Connection | None
+    homes: Mapping[str, Store]
+    lenders: Mapping[str, Store]
+    source: Store | None
     lived_in: bool
 
 
@@ -147,13 +147,13 @@ def _spot_check(case: Case, options: argparse.Namespace) -> Sample:
         raise ValueError(f"slices at {', '.join(missing)} are drawn; give --home {missing[0]}=DSN")
     with ExitStack() as stack:
         stores = Stores(
-            {name: stack.enter_context(rows.store(f"home {name}", dsn)) for name, dsn in homes.items()},
-            {name: stack.enter_context(rows.store(f"lines {name}", dsn)) for name, dsn in lenders.items()},
-            stack.enter_context(rows.store("source", _dsn(options.source))) if options.source else None,
+            {name: stack.enter_context(rows.open_store(f"home {name}", dsn)) for name, dsn in homes.items()},
+            {name: stack.enter_context(rows.open_store(f"lines {name}", dsn)) for name, dsn in lenders.items()},
+            stack.enter_context(rows.open_store("source", _dsn(options.source))) if options.source else None,
             options.lived_in,
         )
-        for name, connection in stores.homes.items():
-            if opening.run_mark not in rows.run_marks(connection):
+        for name, home in stores.homes.items():
+            if opening.run_mark not in rows.run_marks(home):
                 raise ValueError(f"home {name} was filled by a run of another key than that of {options.key}")
         looked = [_look(stores, opening, id_, slices[id_]) for id_ in drawn]
     return Sample(case.root.hex(), options.seed, tuple(looked))
@@ -185,10 +185,10 @@ def _look(stores: Stores, opening: Opening, id_: str, logged: Compared) -> Looke
     home, lender = stores.homes[logged.home], stores.lenders.get(logged.home)
     if lender is not None:
         rows.borrow_lines(home, lender, table, stretch)
-    with rows.moment(home):
-        found = rows.digest(home, table, stretch, opening.key, borrowed=lender is not None)
-        lines = rows.lines(home, table, stretch, borrowed=lender is not None)
-        beside = rows.uncovered(home, table) if stretch.form == "whole" else ()
+    with home.moment() as now:
+        found = rows.digest(now, table, stretch, opening.key, borrowed=lender is not None)
+        lines = rows.lines(now, table, stretch, borrowed=lender is not None)
+        beside = rows.uncovered(now, table) if stretch.form == "whole" else ()
     same = found == (logged.rows, logged.home_digest)
     seen = SAME if same else CHANGED if stores.lived_in else DIFFERS
     told = [f"{found[0]} of {logged.rows} rows found at home, {'equal' if same else 'not equal'} to the log"]
@@ -205,14 +205,14 @@ def _look(stores: Stores, opening: Opening, id_: str, logged: Compared) -> Looke
 
 
 def _look_outside(
-    source: Connection, key: bytes, how: tuple[Table, Stretch], logged: Compared, lines: rows.Lines
+    source: Store, key: bytes, how: tuple[Table, Stretch], logged: Compared, lines: rows.Lines
 ) -> tuple[str, str]:
-    with rows.moment(source):
+    with source.moment() as now:
         if logged.erased is None:
-            found = rows.digest(source, *how, key, borrowed=False)
+            found = rows.digest(now, *how, key, borrowed=False)
             same = found == (logged.rows, logged.source_digest)
             return (SAME if same else DIFFERS), f"{found[0]} rows at the source, not erased yet"
-        left = rows.left(source, how[0], lines)
+        left = rows.left(now, how[0], lines)
     return (LEFT if left else GONE), f"{left} of {sum(logged.erased)} erased rows stand at the source"
 
 

@@ -97,7 +97,7 @@ JSON_COMMANDS = {
     "publish plan": 1, "publish apply": 1, "publish check": 1, "publish drop": 1,
     "rollback --cohort 1": 1, "follow --seconds 0": 1, "restore-guard": 1,
     "canary new other": 0, "canary seal other.canaries": 0, "canary open other.canaries": 1,
-    "canary find other.canaries evidence": 30,
+    "canary find other.canaries evidence": 30, "audit-key --to audit.key": 0, "audit-bundle --to so-far.zip": 0,
 }  # fmt: skip
 
 
