@@ -41,6 +41,14 @@ class Table:
     key: tuple[str, ...]
     private: Mapping[str, str | None]
 
+    @property
+    def spelt(self) -> str:
+        """Schema and table as a dataset's id spells them: in quotes where a part holds a dot, a quote or a blank."""
+        return ".".join(
+            '"' + part.replace('"', '""') + '"' if set(part) & set('."\n\t ') else part
+            for part in (self.schema, self.table)
+        )
+
     def read_as(self, form: str) -> tuple[str, ...]:
         """The columns that are read of rows of that form (docs/evidence.md, "Digests of rows")."""
         read = {"whole": set(self.columns), "private": {*self.key, *self.private}, "shared": set(self.key)}[form]

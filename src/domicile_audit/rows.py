@@ -100,7 +100,9 @@ def _say(error: psycopg.Error) -> str:
     if state.startswith(("42", "3D", "28")):  # these messages name objects, never values
         return f"{said} [SQLSTATE {state}]; is it the right database, and of this run?"
     if isinstance(error, psycopg.OperationalError) and not state:
-        return "no connection; check the connection string, that the server runs, and pg_hba.conf"
+        _, _, fatal = str(error).rpartition("FATAL:")  # the server's own word names role and database
+        why = f" ({fatal.strip().splitlines()[0]})" if "FATAL:" in str(error) and fatal.strip() else ""
+        return f"no connection{why}; check the connection string, that the server runs, and pg_hba.conf"
     return f"{type(error).__name__} [SQLSTATE {state}]" if state else "this is no connection string"
 
 
@@ -109,6 +111,16 @@ def run_marks(home: Store) -> frozenset[str]:
     with home.moment() as connection:
         found = connection.execute("SELECT name FROM domicile.mark WHERE name LIKE 'run/%'").fetchall()
     return frozenset(str(name) for (name,) in found)
+
+
+def refuse_view(connection: Connection, table: Table) -> None:
+    """Raise Trouble where it is no table but, say, a view: that may answer as it likes."""
+    kind = connection.execute(
+        "SELECT relkind::text FROM pg_class WHERE oid = %s::regclass",
+        (sql.Identifier(table.schema, table.table).as_string(connection),),
+    ).fetchall()
+    if kind not in ([("r",)], [("p",)]):
+        raise Trouble(f"{table.spelt} is no table here, and what it is instead may answer as it likes")
 
 
 def uncovered(connection: Connection, table: Table) -> tuple[str, ...]:

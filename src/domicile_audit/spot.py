@@ -53,7 +53,8 @@ DRAWS = 60  # none wrong of 60 of very many leaves 5 % open
 NOT_SHOWN = (
     "that these are the databases that the service uses",
     "that the slices hold every row of the market: which rows are whose was decided by the engine",
-    "which of a slice's rows leave the source: home's lines say so; only how many is in the log",
+    "which of a slice's rows had to leave the source: home's lines say so; how many is in the log",
+    "rows that stand at the source under another key, or in another table",
     "that nobody mended the drawn slices between the time the seed was known and this look",
     "objects, and copies other than live rows: backups, logs, statistics, files",
 )
@@ -75,17 +76,24 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         case = _case(options.bundle, options.trust)
-        sample = _spot_check(case, options)
     except Refused as refusal:
         print(json.dumps({"error": str(refusal), "exit_code": WRONG}) if options.json else f"REFUSED: {refusal}")
         return WRONG
-    except (OSError, ValueError, RecursionError) as error:
-        if not options.json:
-            parser.error(str(error))
-        print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
-        return USAGE
+    except (OSError, ValueError) as error:
+        return _usage(parser, options, error)
+    try:
+        sample = _spot_check(case, options)
+    except (OSError, ValueError, RecursionError, Refused) as error:
+        return _usage(parser, options, error)
     print(_as_json(sample, case) if options.json else _as_text(sample, case))
     return WRONG if sample.wrong else NOTHING_WRONG
+
+
+def _usage(parser: argparse.ArgumentParser, options: argparse.Namespace, error: Exception) -> int:
+    if not options.json:
+        parser.error(str(error))
+    print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
+    return USAGE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,6 +148,8 @@ def _spot_check(case: Case, options: argparse.Namespace) -> Sample:
     if options.draws < 1:
         raise ValueError("--draws: at least one slice has to be drawn")
     slices = compared(case)
+    if not slices:
+        raise ValueError("the log holds no slice of rows that was compared under a fence, so there is none to draw")
     drawn = draw(case.root, options.seed, slices, options.draws)
     homes, lenders = _named(options.home), _named(options.lines)
     missing = sorted({slices[id_].home for id_ in drawn} - homes.keys())
@@ -182,10 +192,13 @@ def _look(stores: Stores, opening: Opening, id_: str, logged: Compared) -> Looke
     table = opening.tables.get(stretch.dataset) if stretch else None
     if stretch is None or table is None or (stretch.dataset, stretch.part) != (logged.dataset, logged.home):
         raise ValueError(f"the audit key does not tell how slice {id_} was read")
+    if not stretch.dataset.endswith(f".{table.spelt}"):
+        raise ValueError(f"the audit key reads slice {id_} from another table, {table.spelt}")
     home, lender = stores.homes[logged.home], stores.lenders.get(logged.home)
     if lender is not None:
         rows.borrow_lines(home, lender, table, stretch)
     with home.moment() as now:
+        rows.refuse_view(now, table)
         found = rows.digest(now, table, stretch, opening.key, borrowed=lender is not None)
         lines = rows.lines(now, table, stretch, borrowed=lender is not None)
         beside = rows.uncovered(now, table) if stretch.form == "whole" else ()
@@ -208,6 +221,7 @@ def _look_outside(
     source: Store, key: bytes, how: tuple[Table, Stretch], logged: Compared, lines: rows.Lines
 ) -> tuple[str, str]:
     with source.moment() as now:
+        rows.refuse_view(now, how[0])
         if logged.erased is None:
             found = rows.digest(now, *how, key, borrowed=False)
             same = found == (logged.rows, logged.source_digest)

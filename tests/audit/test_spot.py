@@ -330,6 +330,11 @@ def test_an_audit_key_of_another_plan_or_of_no_shape_is_refused(
     (tmp_path / "less.key").write_text(json.dumps(value))
     assert 2 == compared.look(capsys, key=tmp_path / "less.key")
     assert "does not tell how slice" in compared.said
+    value = json.loads(whole)
+    value["datasets"]["app.public.note"]["table"] = "meter"
+    (tmp_path / "table.key").write_text(json.dumps(value))
+    assert 2 == compared.look(capsys, key=tmp_path / "table.key")
+    assert "from another table, public.meter" in compared.said
 
 
 def test_p1_hints_that_lie_give_another_digest(compared: Case, capsys: Capsys, tmp_path: Path) -> None:
@@ -378,12 +383,35 @@ def test_a_role_that_may_only_read_is_enough_and_one_that_may_not_is_told_what_i
         connection.execute("UPDATE person SET email = NULL")
 
 
+@pytest.mark.parametrize("side", ["home", "source"])
+def test_p11_a_view_in_the_place_of_a_table_is_not_believed(compared: Case, capsys: Capsys, side: str) -> None:
+    dsn = compared.home if side == "home" else compared.source
+    run(dsn, "ALTER TABLE note RENAME TO hidden; CREATE VIEW note AS TABLE hidden")
+    assert 2 == compared.look(capsys)
+    assert "public.note is no table here" in compared.said
+    run(dsn, "DROP VIEW note; ALTER TABLE hidden RENAME TO note")
+
+
+def test_p8_nothing_of_home_is_sent_to_the_source(erased: Case, capsys: Capsys, pg18: EmbeddedServer) -> None:
+    """Keys of people who left would come into the memory, and maybe the log, of a server that is to be rid of them."""
+    start = pg18.log_path.stat().st_size
+    source = make_conninfo(erased.source, options="-c log_statement=all")
+    assert 0 == erased.look(capsys, source=source)
+    with pg18.log_path.open("rb") as log:
+        log.seek(start)
+        heard = [line.partition("statement: ")[2] for line in log.read().decode().splitlines()]
+    asked = [line for line in heard if line.startswith("COPY (SELECT")]
+    assert 13 == len(asked)
+    assert 4 == len(set(asked))  # a whole table at a time, whoever is drawn
+
+
 def test_a_question_that_is_none_is_told_apart(compared: Case, capsys: Capsys, pg18: EmbeddedServer) -> None:
     dead = "host=127.0.0.1 port=1 dbname=x password=not-to-be-seen"
     for homes, said in (
         ({}, "give --home ca=DSN"),
         ({"ca": dead}, "home ca: no connection"),
         ({"ca": "no connection string; password=not-to-be-seen"}, "home ca: this is no connection string"),
+        ({"ca": make_conninfo(pg18.dsn(), dbname="none")}, 'no connection (database "none" does not exist)'),
         ({"ca": "env:NO_SUCH_VARIABLE"}, "there is no such variable"),
         ({"ca": pg18.dsn()}, "is it the right database"),
         ({"ca": compared.source}, "is it the right database"),
