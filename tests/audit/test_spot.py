@@ -38,8 +38,8 @@ SCHEMA: Final = r"""
 CREATE TYPE mood AS ENUM ('fine', 'poor');
 CREATE DOMAIN code AS text;
 CREATE TABLE person (id bigint PRIMARY KEY, market text, handle text, email text, device text NOT NULL);
-INSERT INTO person SELECT i, CASE WHEN i % 2 = 0 THEN 'CA' ELSE 'SG' END, 'h' || i, NULLIF('e' || i, 'e4'), 'd' || i
-    FROM generate_series(1, 40) AS i;
+INSERT INTO person SELECT i, CASE WHEN i % 2 = 0 THEN 'CA' ELSE 'SG' END, 'h' || i, NULLIF('e' || i, 'e4'),
+    CASE WHEN i = 6 THEN 'unknown' ELSE 'd' || i END FROM generate_series(1, 40) AS i;
 CREATE TABLE note (person_id bigint REFERENCES person, name code, mood mood, at timestamptz, share float8, body text,
     shout text GENERATED ALWAYS AS (upper(body)) STORED, PRIMARY KEY (person_id, name));
 INSERT INTO note SELECT p.id, E'n\t' || i, 'fine', '2020-08-01Z'::timestamptz + i * '1 day'::interval, i / 3.0,
