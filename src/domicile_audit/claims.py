@@ -4,21 +4,21 @@
 against it, and nothing shows it. *refused*: the log, the policy or a spot check speaks against it; then all is refused.
 """
 
-from __future__ import annotations
-
+import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from domicile_audit.asking import Asked, Misasked
 from domicile_audit.case import Case
-from domicile_audit.demands import ANY_COPY, Demands
-from domicile_audit.policy import Policy
+from domicile_audit.checklist import judge
+from domicile_audit.demands import ANY_COPY
 from domicile_audit.report import BEST, Claim, Report
 from domicile_audit.sample import Bound, Sample, compared
-from domicile_audit.shape import read_time
 
 ACCEPTED, NOT_SHOWN, REFUSED = "accepted", "not shown", "refused"
+LINE_SIGNS: Final = 160
 CLOCKS_APART: Final = timedelta(minutes=5)
 PROMISES: Final = {
     "P1": "nothing is lost: what was erased had an equal copy at home before",
@@ -35,18 +35,16 @@ PROMISES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the auditor brings beside the bundle: a policy, the time of the audit, a spot check."""
-
-    policy: Policy | None
-    at: datetime
-    sample: Sample | None = None
-
-    @property
-    def demands(self) -> Demands:
-        """What the policy asks of the story."""
-        return self.policy.demands if self.policy else Demands()
+def examine(data: bytes, asked: Asked) -> Report:
+    """Check a bundle, and answer claim by claim; Misasked where the spot check is of another log."""
+    case = Case(data=data, policy=asked.policy)
+    report = judge(case)
+    if report.accepted and asked.sample:
+        try:
+            asked.sample.refuse_other(case)
+        except ValueError as error:
+            raise Misasked(str(error)) from error
+    return with_claims(report, case, asked)
 
 
 def with_claims(report: Report, case: Case, asked: Asked) -> Report:
@@ -58,6 +56,16 @@ def with_claims(report: Report, case: Case, asked: Asked) -> Report:
     if not against:
         return replace(report, claims=claims)
     return replace(report, accepted=False, claims=claims, reason=f"{against[0].name}: {against[0].why}")
+
+
+def say_claims(report: Report) -> list[str]:
+    """The claims as lines of a page: each with its result, why, and how far a spot check bounds it."""
+    lines = ["", "claims, as far as the signers told the truth:"] if report.claims else []
+    for claim in report.claims:
+        lines.append(f"  {claim.result:9}  {claim.name:3}  {claim.words}")
+        lines += [f"{'':16}{line}" for line in textwrap.wrap(claim.why, LINE_SIGNS - 16)]
+        lines += [f"{'':16}spot check: {claim.bound}"] if claim.bound else []
+    return lines
 
 
 def _unanswered(report: Report) -> Iterator[Claim]:
@@ -142,7 +150,7 @@ def _announced(case: Case) -> tuple[str, str]:
 
 
 def _still_so(case: Case, asked: Asked) -> tuple[str, str]:
-    stated = read_time(case.statements[-1].predicate["issued_at"])
+    stated = datetime.fromisoformat(case.statements[-1]["issued_at"])
     days = asked.demands.fresh_days
     when = f"the certificate is of {stated:%Y-%m-%d %H:%M} UTC by the engine's clock"
     if days is None:

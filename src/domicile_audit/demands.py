@@ -9,8 +9,6 @@
 A policy without these lines asks for nothing of the kind, and then the answer says what is not shown.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Whoever knows the log's root and the seed computes the same tickets: nobody can 
 are drawn first, so a longer draw of the same seed holds the shorter one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterable, Sequence

@@ -4,8 +4,6 @@ It holds the key of the digests and how each slice was read. All of that is a hi
 than the log's (docs/evidence.md, "What the spot check shows").
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

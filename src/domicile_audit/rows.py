@@ -4,8 +4,6 @@ Nothing of home is sent to the source: it is asked for the keys of a whole table
 looked for here. So they come into no statement, log or memory of a server outside.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Written by `domicile-audit spot-check --json`, read again by `domicile-audit --spot`. Ids, counts and outcomes only.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

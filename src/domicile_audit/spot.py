@@ -13,8 +13,6 @@ read.
 Needs psycopg and blake3. What it shows and what not: docs/evidence.md, "What the spot check shows".
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -330,6 +330,12 @@ def test_an_audit_key_of_another_plan_or_of_no_shape_is_refused(
     (tmp_path / "less.key").write_text(json.dumps(value))
     assert 2 == compared.look(capsys, key=tmp_path / "less.key")
     assert "does not tell how slice" in compared.said
+    for lie in ({"part": "us"}, {"dataset": "app.public.visit"}):
+        value = json.loads(whole)
+        value["slices"]["app.public.meter/ca/whole/0"] |= lie
+        (tmp_path / "lie.key").write_text(json.dumps(value))
+        assert 2 == compared.look(capsys, key=tmp_path / "lie.key")
+        assert "does not tell how slice app.public.meter/ca/whole/0 was read" in compared.said
     value = json.loads(whole)
     value["datasets"]["app.public.note"]["table"] = "meter"
     (tmp_path / "table.key").write_text(json.dumps(value))
@@ -433,7 +439,7 @@ def test_a_bundle_that_does_not_hold_is_refused_before_any_store_is_asked(
 ) -> None:
     words = ["--key", str(compared.key), "--seed", SEED, "--home", "ca=env:NONE"]
     bad = Path(vectors.__file__).parent / "bad"
-    for name, number in (("equality-with-a-differing-digest", 13), ("certificate-not-last", 18)):
+    for name, number in (("equality-with-a-differing-digest", 13), ("certificate-not-last", 18), ("tile-altered", 6)):
         assert 1 == main(["spot-check", str(bad / f"{name}.zip"), *words])
         assert f"REFUSED: the bundle, at check {number}" in capsys.readouterr().out
     good = Path(vectors.__file__).parent / "good" / "all-erased.zip"
