@@ -3,9 +3,9 @@
  1  the bundle passes the checklist; only a certificate may be missing yet    checklist.py
  2  the audit key is of its plan, and of the run that filled each home        opening.py
  3  the slices with the lowest tickets are drawn                              draw.py
- 4  each is read at home and hashed; its digest is the log's, or it differs   rows.py
+ 4  each is read at home and hashed; its digest is the log's, or it differs   looking.py, rows.py
  5  what the log calls erased stands at the source no more; what it doesn't
-    is read and hashed there, too                                             rows.py
+    is read and hashed there, too                                             looking.py, rows.py
  6  the bound says how many of all slices are wrong at most, at 95 %          draw.py
 
 Exit 0: nothing wrong was found. 1: something was, or the bundle is refused. 2: not asked properly, or a store can't be
@@ -17,9 +17,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from domicile_audit import rows
@@ -29,22 +28,10 @@ from domicile_audit.checklist import CHECKS, judge
 from domicile_audit.cohorts import check_cohorts
 from domicile_audit.container import BUNDLE_BYTES_MAX
 from domicile_audit.draw import draw
-from domicile_audit.opening import OPENING_BYTES_MAX, Opening, Stretch, Table, read_opening
+from domicile_audit.looking import Stores, look
+from domicile_audit.opening import OPENING_BYTES_MAX, read_opening
 from domicile_audit.policy import POLICY_BYTES_MAX, read_policy
-from domicile_audit.rows import Store
-from domicile_audit.sample import (
-    CHANGED,
-    DIFFERS,
-    GONE,
-    LEFT,
-    SAME,
-    UNSEEN,
-    Compared,
-    Looked,
-    Sample,
-    compared,
-    write_sample,
-)
+from domicile_audit.sample import CHANGED, Sample, compared, write_sample
 
 NOTHING_WRONG, WRONG, USAGE = 0, 1, 2
 DRAWS = 60  # none wrong of 60 of very many leaves 5 % open
@@ -56,16 +43,6 @@ NOT_SHOWN = (
     "that nobody mended the drawn slices between the time the seed was known and this look",
     "objects, and copies other than live rows: backups, logs, statistics, files",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """Open sessions: of homes, of those that lend lines to a restored backup, of the source where it is looked at."""
-
-    homes: Mapping[str, Store]
-    lenders: Mapping[str, Store]
-    source: Store | None
-    lived_in: bool
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -163,7 +140,7 @@ def _spot_check(case: Case, options: argparse.Namespace) -> Sample:
         for name, home in stores.homes.items():
             if opening.run_mark not in rows.run_marks(home):
                 raise ValueError(f"home {name} was filled by a run of another key than that of {options.key}")
-        looked = [_look(stores, opening, id_, slices[id_]) for id_ in drawn]
+        looked = [look(stores, opening, id_, slices[id_]) for id_ in drawn]
     return Sample(case.root.hex(), options.seed, tuple(looked))
 
 
@@ -182,50 +159,6 @@ def _dsn(text: str) -> str:
     if not found:
         raise ValueError(f"{text}: there is no such variable")
     return found
-
-
-def _look(stores: Stores, opening: Opening, id_: str, logged: Compared) -> Looked:
-    """One drawn slice, at its home and at the source."""
-    stretch = opening.stretches.get(id_)
-    table = opening.tables.get(stretch.dataset) if stretch else None
-    if stretch is None or table is None or (stretch.dataset, stretch.part) != (logged.dataset, logged.home):
-        raise ValueError(f"the audit key does not tell how slice {id_} was read")
-    if not stretch.dataset.endswith(f".{table.spelt}"):
-        raise ValueError(f"the audit key reads slice {id_} from another table, {table.spelt}")
-    home, lender = stores.homes[logged.home], stores.lenders.get(logged.home)
-    if lender is not None:
-        rows.borrow_lines(home, lender, table, stretch)
-    with home.moment() as now:
-        rows.refuse_view(now, table)
-        found = rows.digest(now, table, stretch, opening.key, borrowed=lender is not None)
-        lines = rows.lines(now, table, stretch, borrowed=lender is not None)
-        beside = rows.uncovered(now, table) if stretch.form == "whole" else ()
-    same = found == (logged.rows, logged.home_digest)
-    seen = SAME if same else CHANGED if stores.lived_in else DIFFERS
-    told = [f"{found[0]} of {logged.rows} rows found at home, {'equal' if same else 'not equal'} to the log"]
-    if beside:
-        told.append(f"no digest covers home's column {', '.join(beside)}")
-    if logged.erased is not None and logged.erased != (lines.deleted, lines.blanked):
-        told.append("home's lines let another number of rows leave than the log")
-        seen = DIFFERS
-    outside = UNSEEN
-    if stores.source is not None:
-        outside, why = _look_outside(stores.source, opening.key, (table, stretch), logged, lines)
-        told.append(why)
-    return Looked(id_, logged.rows, seen, outside, "; ".join(told))
-
-
-def _look_outside(
-    source: Store, key: bytes, how: tuple[Table, Stretch], logged: Compared, lines: rows.Lines
-) -> tuple[str, str]:
-    with source.moment() as now:
-        rows.refuse_view(now, how[0])
-        if logged.erased is None:
-            found = rows.digest(now, *how, key, borrowed=False)
-            same = found == (logged.rows, logged.source_digest)
-            return (SAME if same else DIFFERS), f"{found[0]} rows at the source, not erased yet"
-        left = rows.left(now, how[0], lines)
-    return (LEFT if left else GONE), f"{left} of {sum(logged.erased)} erased rows stand at the source"
 
 
 def _lines(sample: Sample, case: Case) -> list[str]:
