@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,28 @@ def test_a_spot_check_of_another_log_or_of_slices_that_its_seed_does_not_draw_is
         path.write_text(json.dumps(value | change))
         code, found = answer("all-erased", "", "--spot", str(path))
         assert (2, True) == (code, "the spot check" in found["error"]), change
+
+
+def test_a_spot_check_that_did_not_look_at_the_source_is_no_sample_of_it(answer: Answer, tmp_path: Path) -> None:
+    path = spot_report(tmp_path / "spot", count=2)
+    path.write_text(path.read_text().replace('"gone"', '"not looked at"'))
+    code, found = answer("all-erased", "sampled 100\n", "--spot", str(path))
+    assert (1, "sampled 100: the spot check did not look at the source") == (code, found["reason"])
+
+
+def test_p1_drawn_are_the_slices_of_rows_that_a_clearance_rests_on() -> None:
+    case = Case(data=(VECTORS / "good" / "objects-one-locked.zip").read_bytes(), policy=None)
+    judge(case)
+    assert case.object_stores
+    assert set(case.slices) - set(compared(case)) == {
+        id_ for id_, one in case.slices.items() if one["dataset"] in case.object_stores
+    }
+    before = compared(case)
+    equality = case.of("equality/v1")[-1]
+    slices = [{**one, "home": "0" * 64} for one in equality["slices"]]
+    later = replace(equality, index=len(case.statements), predicate={**equality.predicate, "slices": slices})
+    case.statements.append(later)
+    assert before == compared(case)
 
 
 def test_what_is_no_report_of_a_spot_check_is_refused(tmp_path: Path) -> None:
