@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from domicile_audit import receipt
 from domicile_audit.asking import Asked, Misasked, add_options, read_asked
 from domicile_audit.claims import examine, say_claims
 from domicile_audit.container import BUNDLE_BYTES_MAX
@@ -24,11 +25,13 @@ LINE_SIGNS, SAYING_LINES_MAX = 160, 6
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the bundle, print the answer, return the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["spot-check"]:  # it needs more than this program: loaded only when asked for
-        return int(import_module("domicile_audit.spot").main(arguments[1:]))
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["receipt"]:
+        return receipt.main(words[1:])
+    if words[:1] == ["spot-check"]:  # it needs more than this program: loaded only when asked for
+        return int(import_module("domicile_audit.spot").main(words[1:]))
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     try:
         policy = _read_policy(options.trust) if options.trust else None
         report = _audit(_read(options.bundle, BUNDLE_BYTES_MAX), read_asked(policy, options))
@@ -48,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="domicile-audit",
         description="Check a bundle of evidence offline: says what is proven and what is not, or why it is refused.",
-        epilog="example: domicile-audit evidence.zip --trust policy.txt (with `spot-check` first: look into stores)",
+        epilog="example: domicile-audit evidence.zip --trust policy.txt; of a person's receipt: domicile-audit receipt "
+        "FILE; to look into the stores: domicile-audit spot-check --help",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that `domicile certify` wrote")
     parser.add_argument("--trust", type=Path, metavar="POLICY", help="whose keys you believe (see docs/evidence.md)")

@@ -23,9 +23,8 @@ from pathlib import Path
 
 from domicile_audit import rows
 from domicile_audit.case import Case, Refused
-from domicile_audit.certificate import check_certificate, check_times
+from domicile_audit.certificate import check_certificate, check_counts, check_verdicts
 from domicile_audit.checklist import CHECKS, judge
-from domicile_audit.cohorts import check_cohorts
 from domicile_audit.container import BUNDLE_BYTES_MAX
 from domicile_audit.draw import draw
 from domicile_audit.looking import Stores, look
@@ -34,6 +33,7 @@ from domicile_audit.policy import POLICY_BYTES_MAX, read_policy
 from domicile_audit.sample import CHANGED, Sample, compared, write_sample
 
 NOTHING_WRONG, WRONG, USAGE = 0, 1, 2
+OF_A_CERTIFICATE = (check_certificate, check_verdicts, check_counts)
 DRAWS = 60  # none wrong of 60 of very many leaves 5 % open
 NOT_SHOWN = (
     "that these are the databases that the service uses",
@@ -103,11 +103,12 @@ def _case(bundle: Path, trust: Path | None) -> Case:
     report = judge(case)
     if report.accepted:
         return case
-    failed = CHECKS[report.checks[-1].number - 1][2]
-    if failed is not check_certificate or case.of("certificate/v1"):
+    failed = report.checks[-1].number
+    if CHECKS[failed - 1][2] is not check_certificate or case.of("certificate/v1"):
         raise Refused(f"the bundle, {report.headline.removeprefix('REFUSED ')}")
-    check_times(case)
-    check_cohorts(case)
+    for _, _, check in CHECKS[failed:]:
+        if check not in OF_A_CERTIFICATE:
+            check(case)
     return case
 
 

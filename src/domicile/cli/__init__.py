@@ -31,9 +31,12 @@ ROOMS: Final = {
     "going": ("cutover", "rollback", "follow"),
     "placing": ("directory",),
     "publishing": ("publish",),
-    "evidence": ("keys", "log", "report"),
+    "exporting": ("export",),
+    "signing": ("keys",),
+    "evidence": ("log", "report"),
     "auditing": ("audit-key", "audit-bundle"),
     "guarding": ("restore-guard",),
+    "subjects": ("subject",),
     "canaries": ("canary",),
     "demo": ("demo",),
 }  # fmt: skip
