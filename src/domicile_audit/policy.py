@@ -1,18 +1,20 @@
-"""The trust policy: whose keys the auditor believes. Lines of C2SP tlog-policy, and two of ours.
+"""The trust policy: whose keys the auditor believes. Lines of C2SP tlog-policy, and some of ours.
 
     log VKEY              the log's key; at least one line
     approver VKEY         a key whose approvals count
     approvals K           how many of them an erasure needs at least
     quorum none           no witness has to cosign (this version reads no other quorum)
+    fresh, require, tolerate, sampled: see demands.py
 
 Empty lines and lines that begin with # are skipped. A policy that names no log is refused: an empty policy
 would accept everybody.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from domicile_audit.case import Refused, require
+from domicile_audit.demands import WORDS, Demands, read_demands
 from domicile_audit.keys import Key, read_vkey
 
 POLICY_BYTES_MAX = 65_536
@@ -20,11 +22,12 @@ POLICY_BYTES_MAX = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The keys that are believed, as vkeys, and how many approvals are wanted."""
+    """The keys that are believed, as vkeys, how many approvals are wanted, and what else is asked for."""
 
     logs: tuple[str, ...]
     approvers: tuple[str, ...]
     threshold: int
+    demands: Demands = field(default_factory=Demands)
 
 
 def read_policy(data: bytes) -> Policy:
@@ -33,6 +36,7 @@ def read_policy(data: bytes) -> Policy:
     keys: dict[str, list[Key]] = {"log": [], "approver": []}
     counts: list[int] = []
     quorums = 0
+    asked: list[tuple[int, list[str]]] = []
     for number, line in enumerate(data.decode().split("\n"), start=1):
         words = re.findall(r"[^ \t]+", line)
         if not words or words[0].startswith("#"):
@@ -44,6 +48,8 @@ def read_policy(data: bytes) -> Policy:
                 counts.append(int(count))
             case ["quorum", "none"]:
                 quorums += 1
+            case [first, *_] if first in WORDS:
+                asked.append((number, words))
             case _:
                 raise Refused(f"line {number}: not a line this version reads")
     logs, approvers = keys["log"], keys["approver"]
@@ -53,4 +59,5 @@ def read_policy(data: bytes) -> Policy:
     require(differ, "a key stands there twice (tlog-policy: duplicates are not allowed)")
     counted = len(counts) == 1 and 1 <= counts[0] <= len(approvers)
     require(counted, "exactly one line `approvals K` is needed, with K from 1 to the number of approvers")
-    return Policy(tuple(key.vkey for key in logs), tuple(key.vkey for key in approvers), counts[0])
+    demands = read_demands(asked)
+    return Policy(tuple(key.vkey for key in logs), tuple(key.vkey for key in approvers), counts[0], demands)

@@ -34,6 +34,7 @@ ROOMS: Final = {
     "exporting": ("export",),
     "signing": ("keys",),
     "evidence": ("log", "report"),
+    "auditing": ("audit-key", "audit-bundle"),
     "guarding": ("restore-guard",),
     "subjects": ("subject",),
     "canaries": ("canary",),
