@@ -38,6 +38,7 @@ class Record:
         self.journal = journal
         self.host = host
         self.commitments = workspace.commitments
+        self.receipts = workspace.receipts
         self.seals = workspace.seals
         self.ledger = Ledger.open(workspace.evidence, signer, size_min=journal.get("log_size", int) or 0)
 

@@ -1,4 +1,4 @@
-"""Check 23: every key signed while it was in force, and changed hands by the rules of docs/keys.md.
+"""Check 24: every key signed while it was in force, and changed hands by the rules of docs/keys.md.
 
 A chain is the keys of one holder, in the order in which the log changed them: chain 0 of the log, chain N of the plan's
 approver N. `keys/` holds them: `log-before-N.vkey` and at last `log.vkey`; `approver-N.vkey`, then
@@ -38,7 +38,7 @@ def trusted(case: Case, statements: Iterable[Statement]) -> int:
 
 
 def check_keys(case: Case) -> None:
-    """Check 23 (P2): whoever signed had that key then, and nothing rests on what was signed with a lost one."""
+    """Check 24 (P2): whoever signed had that key then, and nothing rests on what was signed with a lost one."""
     turns = [0] * len(case.chains)  # which key of each chain is in force
     lost: dict[int, list[range]] = {}  # by approver: from where to where a key was used that was lost by then
     needed: list[Statement] = []

@@ -135,7 +135,7 @@ def good_bundles() -> dict[str, bytes]:
 
 
 def cheat(
-    name: str, reason: str, script: Callable[[], Script], keys: Keys, log: Signer = s.ENGINE, *, check: int = 23
+    name: str, reason: str, script: Callable[[], Script], keys: Keys, log: Signer = s.ENGINE, *, check: int = 24
 ) -> None:
     defect(name, check, reason)(lambda: bundle(script(), keys, log=log))
 
@@ -235,7 +235,7 @@ cheat(
 )
 
 
-@defect("a-thief-votes", 23, "its key was lost by then")
+@defect("a-thief-votes", 24, "its key was lost by then")
 def _() -> bytes:
     """Monitor's thief helps to replace counsel's key; then monitor gives the key up, from before that."""
     script = s.good().set("plan", approvals=THREE)

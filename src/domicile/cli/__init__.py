@@ -33,7 +33,9 @@ ROOMS: Final = {
     "publishing": ("publish",),
     "signing": ("keys",),
     "evidence": ("log", "report"),
+    "exporting": ("export",),
     "guarding": ("restore-guard",),
+    "subjects": ("subject",),
     "canaries": ("canary",),
     "demo": ("demo",),
 }  # fmt: skip
