@@ -1,4 +1,4 @@
-"""The checklist: a bundle is accepted if and only if all 23 checks hold; the first that fails is the reason.
+"""The checklist: a bundle is accepted if and only if all 24 checks hold; the first that fails is the reason.
 
 Read in this order; what is not named here turns the answer into words and lines (report.py, claims.py), or
 is the spot check, a program of its own (spot.py).
