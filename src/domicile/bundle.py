@@ -22,6 +22,7 @@ from domicile.keys import Signer, Verifier, parse_vkey
 from domicile.ledger import Ledger
 from domicile.predicates import ApprovalRule, CertificatePredicate
 from domicile.statement import sign_envelope
+from domicile.tlog.policy import NONE, Policy, format_policy
 
 MANIFEST_TYPE: Final = "application/vnd.domicile.manifest+json"
 FORMAT: Final = "urn:domicile:bundle/v1"
@@ -115,14 +116,15 @@ def write_bundle(path: Path, bundle: bytes) -> None:
         raise HostFault(f"bundle {path}: can't be written ({error.strerror}); check space and rights") from error
 
 
-def trust_policy(log: Verifier, approvals: ApprovalRule) -> str:
+def trust_policy(log: Verifier, approvals: ApprovalRule, witnesses: Policy | None = None) -> str:
     """The policy that an auditor compares with keys got elsewhere (C2SP tlog-policy, and two lines of ours)."""
     lines = ["# Compare each key with its holder, by phone or in person, before you trust this file."]
     lines.append(f"log {log.vkey}")
     lines.extend(f"approver {parse_vkey(key.vkey).vkey}" for key in approvals.of)
     lines.append(f"approvals {approvals.threshold}")
-    lines.append("quorum none")
-    return "\n".join(lines) + "\n"
+    text = "".join(line + "\n" for line in lines)
+    others = witnesses or Policy(logs={}, witnesses={}, groups={}, quorum=NONE)
+    return text + format_policy(others).decode(errors="surrogateescape")
 
 
 def _files(ledger: Ledger, plan_file: bytes) -> dict[str, bytes]:

@@ -36,6 +36,8 @@ class Case:
     approver_keys: dict[str, Key] = field(default_factory=dict)  # 2, by keyid
     size: int = 0  # 5
     root: bytes = b""  # 5
+    cosigned: dict[str, int] = field(default_factory=dict)  # 5: when, by the policy's names of witnesses
+    cosignatures: int = 0  # 5: lines behind the log's own signature, whether a policy knows their keys or not
     entries: list[bytes] = field(default_factory=list)  # 6
     envelopes: list[tuple[bytes, str]] = field(default_factory=list)  # 8: payload, keyid
     statements: list[Statement] = field(default_factory=list)  # 9

@@ -4,7 +4,7 @@
  2  the keys are well spelled, differ, and the log's is trusted          container.py    C2SP signed-note, tlog-policy
  3  the log's key signed the SHA-256 of every file                       container.py    DSSE v1.0.2
  4  only known files are in it; the README is the fixed text             container.py    docs/evidence.md, Bundle
- 5  the checkpoint is this log's, signed by its key                      tree.py         C2SP tlog-checkpoint
+ 5  the checkpoint is this log's, signed by its key and the quorum       tree.py         C2SP tlog-checkpoint
  6  the tiles are exactly those of its size and fit the entries          tree.py         C2SP tlog-tiles
  7  the entries, in this order, have the signed root                     tree.py         RFC 6962 section 2.1
  8  every entry is an envelope signed by the log's or an approver's key  statements.py   DSSE v1.0.2
@@ -43,7 +43,7 @@ CHECKS: Final[Sequence[Check]] = (
     ("keys", "C2SP signed-note; tlog-policy", container.check_keys),
     ("manifest signed over every file", "DSSE v1.0.2", container.check_manifest),
     ("no unknown file, fixed README", "docs/evidence.md, Bundle", container.check_names),
-    ("checkpoint of this log", "C2SP tlog-checkpoint", tree.check_checkpoint),
+    ("checkpoint of this log", "C2SP tlog-checkpoint; tlog-policy", tree.check_checkpoint),
     ("tiles and entries", "C2SP tlog-tiles", tree.check_tiles),
     ("root of the tree", "RFC 6962 section 2.1", tree.check_root),
     ("envelopes and signatures", "DSSE v1.0.2", statements.check_envelopes),

@@ -3,7 +3,9 @@
     log VKEY              the log's key; at least one line
     approver VKEY         a key whose approvals count
     approvals K           how many of them an erasure needs at least
-    quorum none           no witness has to cosign (this version reads no other quorum)
+    witness NAME VKEY     a witness of the log            (this line and the next two: cosignature.py)
+    group NAME K NAME…    so many of these, `all` or `any`
+    quorum NAME           who has to have cosigned the checkpoint; `none`: nobody
 
 Empty lines and lines that begin with # are skipped. A policy that names no log is refused: an empty policy
 would accept everybody.
@@ -13,18 +15,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from domicile_audit.cosignature import Quorum
 from domicile_audit.keys import Key, read_vkey
 
-POLICY_BYTES_MAX = 65_536
+POLICY_BYTES_MAX = 262_144
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The keys that are believed, as vkeys, and how many approvals are wanted."""
+    """The keys that are believed, as vkeys, how many approvals are wanted, and which witnesses."""
 
     logs: tuple[str, ...]
     approvers: tuple[str, ...]
     threshold: int
+    quorum: Quorum
 
 
 def read_policy(data: bytes) -> Policy:
@@ -34,7 +38,9 @@ def read_policy(data: bytes) -> Policy:
     logs: list[Key] = []
     approvers: list[Key] = []
     counts: list[int] = []
-    quorums = 0
+    quorum = Quorum()
+    if data and not data.endswith(b"\n"):
+        raise ValueError("its last line has no end, so it may be cut")
     for number, line in enumerate(data.decode().split("\n"), start=1):
         words = line.replace("\t", " ").split(" ")
         match [word for word in words if word]:
@@ -48,20 +54,26 @@ def read_policy(data: bytes) -> Policy:
                 approvers.append(_key(vkey, number))
             case ["approvals", count] if count.isascii() and count.isdecimal() and len(count) < 4:
                 counts.append(int(count))
-            case ["quorum", "none"]:
-                quorums += 1
-            case _:
-                raise ValueError(f"line {number}: not a line this version reads")
-    _require_whole(logs, approvers, counts, quorums)
-    return Policy(tuple(k.vkey for k in logs), tuple(k.vkey for k in approvers), counts[0])
+            case words:
+                _read_quorum(quorum, words, number)
+    _require_whole(logs, approvers, counts, quorum)
+    return Policy(tuple(k.vkey for k in logs), tuple(k.vkey for k in approvers), counts[0], quorum)
 
 
-def _require_whole(logs: list[Key], approvers: list[Key], counts: list[int], quorums: int) -> None:
+def _read_quorum(quorum: Quorum, words: list[str], number: int) -> None:
+    try:
+        quorum.read(words)
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from error
+
+
+def _require_whole(logs: list[Key], approvers: list[Key], counts: list[int], quorum: Quorum) -> None:
     if not logs:
         raise ValueError("no log line: a policy that trusts nobody accepts nothing")
-    if quorums != 1:
-        raise ValueError("exactly one line `quorum none` is needed (tlog-policy, Defining the quorum)")
-    if len({key.public for key in logs + approvers}) != len(logs) + len(approvers):
+    if quorum.name is None:
+        raise ValueError("exactly one line such as `quorum none` is needed (tlog-policy, Defining the quorum)")
+    publics = [key.public for key in logs + approvers] + [key.public for key in quorum.witnesses.values()]
+    if len(set(publics)) != len(publics):
         raise ValueError("a key stands there twice (tlog-policy: duplicates are not allowed)")
     if len(counts) != 1 or not 1 <= counts[0] <= len(approvers):
         raise ValueError("exactly one line `approvals K` is needed, with K from 1 to the number of approvers")

@@ -9,12 +9,13 @@ from domicile_audit.case import Case, Refused, require
 from domicile_audit.keys import read_base64
 
 SIZE_MAX = 4_194_304
-NOTE_BYTES_MAX = 65_536
+NOTE_BYTES_MAX = 262_144
+SIGNATURES_MAX = 64
 _SIZE = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 def check_checkpoint(case: Case) -> None:
-    """Check 5 (C2SP signed-note "Format" and "Signatures"; tlog-checkpoint "Note text")."""
+    """Check 5 (C2SP signed-note "Format" and "Signatures"; tlog-checkpoint "Note text"; tlog-policy)."""
     origin, size, root = _open_note(case).split("\n")[:-1]
     require(origin == case.engine.name, "the checkpoint is one of another log")
     require(bool(_SIZE.fullmatch(size)) and 0 < int(size) <= SIZE_MAX, "the checkpoint has no proper size")
@@ -64,24 +65,42 @@ def merkle_root(hashes: list[bytes]) -> bytes:
 
 
 def _open_note(case: Case) -> str:
-    """The three lines that the log's key signed. Only this one signature may stand there: we write no other."""
+    """The three lines that the log's key signed, once and first; behind it may stand cosignatures, of the quorum."""
     data = case.files["log/checkpoint"]
     try:
-        text, _, tail = data[:NOTE_BYTES_MAX].decode().rpartition("\n\n")
+        text, _, tail = data[: NOTE_BYTES_MAX + 1].decode().rpartition("\n\n")
     except UnicodeError as error:
         raise Refused("the checkpoint is not UTF-8") from error
     text += "\n"
-    words = tail.split(" ")
-    shaped = len(words) == 3 and words[0] == "\u2014" and words[2].endswith("\n") and text.count("\n") == 3
-    require(shaped and len(data) <= NOTE_BYTES_MAX, "the checkpoint is not a note of three lines and one signature")
-    try:
-        blob = read_base64(words[2][:-1])
-    except ValueError as error:
-        raise Refused("the checkpoint's signature is not base64") from error
-    known = words[1] == case.engine.name and blob[:4] == case.engine.key_id
-    require(known, "the checkpoint is not signed by the log's key")
+    shaped = text.count("\n") == 3 and tail.endswith("\n") and tail.count("\n") <= SIGNATURES_MAX
+    require(shaped and len(data) <= NOTE_BYTES_MAX, "the checkpoint is not a note of three lines and signatures")
+    (name, blob), *others = [_read_signature(line) for line in tail[:-1].split("\n")]
+    known = (case.engine.name, case.engine.key_id)
+    require((name, blob[:4]) == known, "the checkpoint is not signed by the log's key")
     require(case.engine.signed(text.encode(), blob[4:]), "the signature of the checkpoint is wrong")
+    more = any((other, blob[:4]) == known for other, blob in others)
+    require(not more, "the checkpoint has more than one signature of the log's key")
+    case.cosignatures = len(others)
+    if case.policy is not None:
+        quorum = case.policy.quorum
+        try:
+            case.cosigned = quorum.cosigned(text, others)
+        except ValueError as error:
+            raise Refused(f"the checkpoint: {error}") from error
+        by = ", ".join(case.cosigned) or "no witness"
+        require(quorum.is_met(case.cosigned), f"the checkpoint is cosigned by {by}, the policy wants {quorum.name}")
     return text
+
+
+def _read_signature(line: str) -> tuple[str, bytes]:
+    """Name, and key id with signature (signed-note "Format")."""
+    words = line.split(" ")
+    shaped = len(words) == 3 and words[0] == "\u2014" and words[1] != "" and "+" not in words[1]
+    require(shaped, "the checkpoint is not a note: a line behind it is no signature")
+    try:
+        return words[1], read_base64(words[2])
+    except ValueError as error:
+        raise Refused("a signature of the checkpoint is not base64") from error
 
 
 def _tiles(level: str, count: int) -> list[tuple[str, int]]:

@@ -32,6 +32,7 @@ ROOMS: Final = {
     "placing": ("directory",),
     "publishing": ("publish",),
     "evidence": ("keys", "log", "report"),
+    "witnessing": ("witness", "monitor"),
     "guarding": ("restore-guard",),
     "canaries": ("canary",),
     "demo": ("demo",),

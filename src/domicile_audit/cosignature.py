@@ -1,0 +1,126 @@
+"""Witnesses: the policy's lines about them (C2SP tlog-policy), and who cosigned the checkpoint (tlog-cosignature).
+
+Ed25519 cosignatures (type 4) count. A witness of type 6 (ML-DSA-44) has its place in a policy, and never counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from domicile_audit.keys import Key, read_base64
+
+ED25519, ML_DSA_44 = 4, 6
+PUBLIC_BYTES = {ED25519: 32, ML_DSA_44: 1_312}
+WITNESS_CHARS_MAX = 4_096
+_COUNT = re.compile(r"[1-9][0-9]{0,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cosigner:
+    """A witness's key: its name, id, signature type and own bytes."""
+
+    name: str
+    key_id: bytes
+    algorithm: int
+    public: bytes
+
+    def time_of(self, text: str, signature: bytes) -> int | None:
+        """When this key cosigned the text (tlog-cosignature, "Ed25519 signed message"); None if it didn't."""
+        time = int.from_bytes(signature[:8], "big")
+        message = f"cosignature/v1\ntime {time}\n{text}".encode()
+        if self.algorithm != ED25519 or len(signature) != 72 or time >= 2**63:
+            return None
+        return time if Key(self.name, self.key_id, self.public).signed(message, signature[8:]) else None
+
+
+@dataclass(slots=True)
+class Quorum:
+    """What the lines of a policy say of witnesses; `name` is None before its `quorum` line."""
+
+    witnesses: dict[str, Cosigner] = field(default_factory=dict)
+    groups: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
+    name: str | None = None
+
+    def read(self, words: Sequence[str]) -> None:
+        """Read one line; ValueError unless it names what stands above it, once (tlog-policy)."""
+        match words:
+            case ["witness", name, vkey] | ["witness", name, vkey, _]:
+                self._require_free(name)
+                self.witnesses[name] = read_cosigner(vkey)
+            case ["group", name, count, *members]:
+                self._require_free(name)
+                self._require_members(members)
+                number = {"all": str(len(members)), "any": "1"}.get(count, count)
+                if not _COUNT.fullmatch(number) or int(number) > len(members):
+                    raise ValueError("a group wants `all`, `any` or a number that its members can reach")
+                self.groups[name] = (int(number), tuple(members))
+            case ["quorum", name]:
+                if self.name is not None:
+                    raise ValueError("a second `quorum`: exactly one line is needed, such as `quorum none`")
+                if name != "none" and not self._knows(name):
+                    raise ValueError("the quorum is no witness or group of a line above")
+                self.name = name
+            case _:
+                raise ValueError("not a line this version reads")
+
+    def cosigned(self, text: str, lines: Sequence[tuple[str, bytes]]) -> dict[str, int]:
+        """Who of the witnesses signed, by the policy's name, and when; ValueError if a line of one is wrong.
+
+        Lines (name, key id and signature) of unknown keys are ignored (signed-note, "Signatures").
+        """
+        times: dict[str, int] = {}
+        for name, witness in self.witnesses.items():
+            own = [blob[4:] for key, blob in lines if (key, blob[:4]) == (witness.name, witness.key_id)]
+            for signature in own if witness.algorithm == ED25519 else ():
+                time = witness.time_of(text, signature)
+                if time is None:
+                    raise ValueError(f"the cosignature of witness {name} is wrong")
+                times[name] = max(time, times.get(name, 0))
+        return times
+
+    def is_met(self, cosigned: Collection[str]) -> bool:
+        """Whether these witnesses make the quorum."""
+        return self.name == "none" or (self.name is not None and self._witnessed(self.name, cosigned))
+
+    def _witnessed(self, name: str, cosigned: Collection[str]) -> bool:
+        if name in self.witnesses:
+            return name in cosigned
+        count, members = self.groups[name]
+        return sum(self._witnessed(member, cosigned) for member in members) >= count
+
+    def _knows(self, name: str) -> bool:
+        return name in self.witnesses or name in self.groups
+
+    def _require_free(self, name: str) -> None:
+        if name == "none" or self._knows(name):
+            raise ValueError("a name that stands for something else already")
+
+    def _require_members(self, members: Sequence[str]) -> None:
+        listed = [member for _, others in self.groups.values() for member in others] + list(members)
+        if len(set(listed)) != len(listed) or not all(self._knows(member) for member in members):
+            raise ValueError("a group lists what no line above defines, or what is a member already")
+
+
+def read_cosigner(line: str) -> Cosigner:
+    """Read a witness's key; ValueError unless it is in its one spelling and its id is that of name and key."""
+    parts = line.split("+", 2)
+    if len(parts) != 3 or len(line) > WITNESS_CHARS_MAX:
+        raise ValueError("not of the form NAME+ID+KEY")
+    name, raw = parts[0], read_base64(parts[2])
+    if not name or not name.isprintable() or any(c.isspace() for c in name):
+        raise ValueError("a name with spaces, or none")
+    if not raw or len(raw) != 1 + PUBLIC_BYTES.get(raw[0], -1):
+        raise ValueError("not a key of a type that cosigns (4 or 6)")
+    key_id = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
+    if parts[1] != key_id.hex():
+        raise ValueError("name, id and key do not belong together")
+    return Cosigner(name, key_id, raw[0], raw[1:])
+
+
+def say_time(seconds: int) -> str:
+    """A cosignature's time, for people."""
+    return f"{datetime.fromtimestamp(min(seconds, 2**37), UTC):%Y-%m-%dT%H:%M:%SZ}"
