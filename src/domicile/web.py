@@ -61,10 +61,10 @@ def ask(url: str, *, body: bytes | None = None, bytes_max: int, seconds_max: flo
     finally:
         timer.cancel()
         connection.close()
-    if late.is_set() or response.length:
-        raise Unreachable(f"{url}: its answer was cut off; ask again")
     if len(found) > bytes_max:
         raise Unreachable(f"{url}: answers with more than {bytes_max} bytes; check the address")
+    if late.is_set() or response.length:
+        raise Unreachable(f"{url}: its answer was cut off; ask again")
     return Answer(status=response.status, kind=kind, body=found)
 
 

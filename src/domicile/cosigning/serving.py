@@ -123,7 +123,7 @@ def serve(service: WitnessService, *, host: str, port: int) -> None:
 
 def _declined(declined: Declined) -> Response:
     """A refusal as the spec wants it: a 409 is the size that was seen, with a content type of its own."""
-    if declined.status >= 409:
+    if declined.forked:
         log.warning("%s: %s", declined.status, declined)
     if declined.size is not None:
         return Response(format_size(declined.size), declined.status, headers={"content-type": SIZE_TYPE})

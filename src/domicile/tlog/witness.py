@@ -32,12 +32,16 @@ _SIZE = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
 
 
 class Declined(EvidenceFault):
-    """A witness does not cosign: the status of its answer, and the size it saw last where it tells that."""
+    """A witness does not cosign: the status of its answer, and the size it saw last where it tells that.
 
-    def __init__(self, message: str, *, status: int, size: int | None = None) -> None:
+    `forked` where the log's own key may have signed two things that can't both be: the request is evidence of that.
+    """
+
+    def __init__(self, message: str, *, status: int, size: int | None = None, forked: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.size = size
+        self.forked = forked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +116,9 @@ def require_growth(request: AddCheckpoint, head: Checkpoint, seen: Seen) -> None
     if request.old != seen.size:
         raise Declined(f"the witness saw {seen.size} entries last, not {request.old}", status=409, size=seen.size)
     if head.size == seen.size and head.root != seen.root:
-        raise Declined(f"another root of {seen.size} entries was cosigned", status=409, size=seen.size)
+        raise Declined(f"another root of {seen.size} entries was cosigned", status=409, size=seen.size, forked=True)
     if not is_consistent(old=seen.size, old_root=seen.root, new=head.size, new_root=head.root, path=request.path):
-        raise Declined(f"the log doesn't continue the {seen.size} entries that were cosigned", status=422)
+        raise Declined(f"the log doesn't continue the {seen.size} entries that were cosigned", status=422, forked=True)
 
 
 def format_size(size: int) -> bytes:
