@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ from domicile.tlog.merkle import Tree, hash_leaf
 from domicile.tlog.note import parse_note
 from domicile.tlog.witness import AddCheckpoint, Declined, format_request, parse_answer
 from domicile.web import Answer, ask
-from tests.cosigning.town import KEYS, LOG, listening, witness
+from tests.cosigning.town import KEYS, LOG, free_port, listening, witness
 
 LEAVES = [hash_leaf(b"%d" % number) for number in range(30)]
 FORK = [*LEAVES[:3], hash_leaf(b"another"), *LEAVES[4:]]
@@ -166,9 +165,7 @@ def test_many_who_ask_at_once_never_roll_it_back(tmp_path: Path) -> None:
 def test_killed_with_kill_9_the_program_still_refuses_what_it_refused(tmp_path: Path) -> None:
     save_signer(tmp_path / "w1.key", KEYS["w1"])
     (tmp_path / "trust.txt").write_text(f"log {LOG.verifier.vkey}\nquorum none\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     for asked, wanted in (([body(0, 9)], [200]), ([body(0, 5), body(9, 9, FORK), body(9, 20)], [409, 409, 200])):
         child = subprocess.Popen(

@@ -42,10 +42,11 @@ class Patient(Host):
 
 
 @contextmanager
-def listening(app: Any) -> Iterator[str]:
-    """Serve in this process, on a port of its own; yields the address."""
+def listening(app: Any, *, port: int = 0) -> Iterator[str]:
+    """Serve in this process, by default on a port of its own; yields the address."""
     with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind(("127.0.0.1", port))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1, lifespan="off"))
         ready = threading.Event()
         startup = server.startup
@@ -65,12 +66,20 @@ def listening(app: Any) -> Iterator[str]:
             thread.join()
 
 
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        port: int = door.getsockname()[1]
+        return port
+
+
 @contextmanager
-def witness(name: str, folder: Path, *, logs: tuple[Verifier, ...] = (LOG.verifier,)) -> Iterator[str]:
+def witness(name: str, folder: Path, *, logs: tuple[Verifier, ...] = (LOG.verifier,), port: int = 0) -> Iterator[str]:
     """A witness of these logs, with its store in that folder; yields where it is asked."""
     store = WitnessStore(folder / f"{name}.db")
     try:
-        with listening(application(WitnessService(KEYS[name], logs, store, host=Host()))) as url:
+        with listening(application(WitnessService(KEYS[name], logs, store, host=Host())), port=port) as url:
             yield url
     finally:
         store.close()
