@@ -13,7 +13,6 @@ from domicile.keys import load_signer
 from domicile.ledger import Ledger
 from domicile.predicates import ErasurePredicate
 from domicile.tlog.cosignature import cosigner_of
-from tests.cosigning.test_asking import NOWHERE
 from tests.cosigning.town import KEYS, free_port, witness
 from tests.main.conftest import Begin
 from tests.main.programme import Programme, value
@@ -76,8 +75,7 @@ def _audited(begun: Programme, trust: Path) -> None:
     accepted = begun.audit("--trust", "trust.txt").out
     assert "witness w1 cosigned that at" in accepted
     other = cosigner_of(KEYS["w2"]).vkey
-    trust.write_text(trust.read_text().replace(cosigner_of(KEYS["w1"]).vkey, other).replace(str(port), "1"))
-    assert NOWHERE in trust.read_text()
+    trust.write_text(trust.read_text().replace(cosigner_of(KEYS["w1"]).vkey, other))
     assert (
         "REFUSED at check 5: the checkpoint is cosigned by no witness"
         in begun.audit("--trust", "trust.txt", code=1).out

@@ -87,7 +87,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], dict[str, str]]] = {
     "a bundle cut": (lambda f: _cut(f / "tile/entries/000"), {"tile/entries/000": "cut or too long"}),
     "a tile cut": (lambda f: _cut(f / "tile/0/000"), {"tile/0/000": "does not hold 256 hashes"}),
     "two files": (
-        lambda f: (_cut(f / "tile/0/000"), (f / "tile/0/002.p/88").unlink()),
+        lambda f: [_cut(f / "tile/0/000"), (f / "tile/0/002.p/88").unlink()],  # type: ignore[func-returns-value]
         {"tile/0/000": "does not hold", "tile/0/002.p/88": "is missing"},
     ),
     "a whole other log under the old head": (

@@ -225,6 +225,7 @@ def test_p5_failed_at_any_effect_the_tree_is_that_of_its_entries(
     begun(folder, start, shared=shared)
     entries = [*numbered(start), *NEW]
     seen: set[tuple[int, int]] = set()
+    finished = False
     for at in range(200):
         trial = folder.parent / f"trial{at}" / "log"
         shutil.copytree(folder, trial)
@@ -232,7 +233,7 @@ def test_p5_failed_at_any_effect_the_tree_is_that_of_its_entries(
         if pending.exists():
             shutil.copy(pending, trial.with_name("log.pending"))
         log = Log.open(trial, SIGNER, cosigned=shared)
-        asked = finished = False
+        asked = False
         with monkeypatch.context() as patch, suppress(Killed, HostFault):
             Effects(at=at, fault=FAULTS[way]).patch(patch)
             log.append(NEW)
