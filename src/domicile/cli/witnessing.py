@@ -92,7 +92,7 @@ def show(store: StoreOption = STORE, as_json: JsonOption = False) -> None:
     kept = WitnessStore(store)
     found = kept.all()
     kept.close()
-    rows = [(plain(one.origin), count(one.size), one.root.hex(), _moment(one.seen_at)) for one in found]
+    rows = [(plain(one.origin), count(one.size), f"{one.root.hex()[:16]}…", _moment(one.seen_at)) for one in found]
     screen.table("cosigned last", ("log", "entries", "root", "seen"), rows, right=(1,))
     screen.value(
         [{"origin": one.origin, "size": one.size, "root": one.root.hex(), "seen_at": _moment(one.seen_at)}
