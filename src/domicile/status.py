@@ -80,6 +80,8 @@ def read_status(run: Run) -> Status:
         lines.append("erased at the source" if run.journal.get("erase_done", bool) else "erasing")
     if (found := run.last(SweepPredicate)) and isinstance(found.predicate, SweepPredicate):
         lines.append(f"swept for {found.predicate.tokens.searched:,} values in {len(found.predicate.copies)} copies")
+    if waiting := run.ledger.size - run.ledger.log.published_size:
+        lines.append(f"{waiting} statements are not published: too few witnesses cosigned; `domicile log publish` asks")
     if run.given_up:
         lines.append("given up")
         step = f"empty the homes, move {run.workspace.folder} away, then domicile plan"
