@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from domicile.cosigning import serving
+from domicile.cosigning import store as witness_store
 from domicile.cosigning.serving import WitnessService, log_id
 from domicile.cosigning.store import WitnessStore
 from domicile.errors import HostFault, Unreachable
@@ -160,6 +163,28 @@ def test_many_who_ask_at_once_never_roll_it_back(tmp_path: Path) -> None:
     assert [won] == [kept.size for kept in store.all()]
     store.close()
     other.close()
+
+
+def test_nobody_else_writes_between_the_look_and_the_new_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The atomicity that the spec asks for, also against another process with the same file."""
+    store = WitnessStore(tmp_path / "w.db")
+    service = WitnessService(KEYS["w1"], [LOG.verifier], store, host=Host())
+    other = sqlite3.connect(tmp_path / "w.db", timeout=0, isolation_level=None)
+    locked: list[str] = []
+    decide = witness_store.require_growth
+
+    def deciding(*args: Any) -> None:
+        with pytest.raises(sqlite3.OperationalError, match="locked") as refusal:
+            other.execute("BEGIN IMMEDIATE")
+        locked.append(str(refusal.value))
+        decide(*args)
+
+    monkeypatch.setattr(witness_store, "require_growth", deciding)
+    service.add_checkpoint(body(0, 9))
+    assert 1 == len(locked)
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
+    store.close()
 
 
 def test_killed_with_kill_9_the_program_still_refuses_what_it_refused(tmp_path: Path) -> None:
