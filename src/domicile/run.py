@@ -96,7 +96,7 @@ class Run:
         self.signer = workspace.signer(config.programme.name, host)
         self.record = Record(
             workspace, self.signer, self.journal, host=host, listener=listener,
-            witnesses=witnesses_of(config.witnesses, host),
+            witnesses=witnesses_of(config.witnesses, host, own=self.signer.verifier),
         )  # fmt: skip
         self.ledger, self.last = self.record.ledger, self.record.last
         self.destroying = Destroying(config=config, record=self.record, host=host, base=workspace.base)

@@ -182,6 +182,13 @@ def test_lines_of_the_file_that_can_not_work_are_refused_at_once(lines: list[str
         witnesses_of(WitnessRule(policy=tuple(lines)), Host())
 
 
+def test_a_witness_with_the_logs_own_key_is_refused() -> None:
+    rule = WitnessRule(policy=(f"witness w1 {VKEY} https://w.example", "quorum w1"))
+    assert witnesses_of(rule, Host(), own=LOG.verifier) is not None
+    with pytest.raises(BadFile, match="has the engine's key"):
+        witnesses_of(rule, Host(), own=KEYS["w1"].verifier)
+
+
 def test_a_witness_of_another_algorithm_is_told_and_never_asked() -> None:
     rule = WitnessRule(
         policy=(f"witness w1 {VKEY} {NOWHERE}", f"witness pq {PQ} {NOWHERE}", "group g any w1 pq", "quorum g")

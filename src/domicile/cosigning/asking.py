@@ -13,6 +13,7 @@ from typing import Final
 from domicile.engine.many import all_at_once
 from domicile.errors import BadFile, DomicileError, EvidenceFault, NoQuorum
 from domicile.host import Host
+from domicile.keys import Verifier
 from domicile.tlog.checkpoint import Checkpoint, open_checkpoint
 from domicile.tlog.cosignature import ED25519
 from domicile.tlog.log import Log
@@ -50,8 +51,11 @@ class _Missing(Exception):
         self.of_another_log = of_another_log
 
 
-def witnesses_of(rule: WitnessRule | None, host: Host) -> Witnesses | None:
-    """The witnesses that the file names, or None; `BadFile` where its lines are no policy, or can't be met."""
+def witnesses_of(rule: WitnessRule | None, host: Host, *, own: Verifier | None = None) -> Witnesses | None:
+    """The witnesses that the file names, or None; `BadFile` where its lines are no policy, or can't be met.
+
+    Nor may one of them have the log's `own` key: whoever has that could cosign for themselves.
+    """
     if rule is None:
         return None
     data = "".join(line + "\n" for line in rule.policy).encode()
@@ -59,6 +63,8 @@ def witnesses_of(rule: WitnessRule | None, host: Host) -> Witnesses | None:
     if policy.logs:
         raise BadFile("witnesses.policy: has a `log` line; the log is this programme's own, so leave it out")
     for witness in policy.witnesses.values():
+        if own is not None and witness.cosigner.public == own.public:
+            raise BadFile(f"witnesses.policy: witness {witness.name} has the engine's key; it needs a key of its own")
         if witness.url is None:
             raise BadFile(f"witnesses.policy: witness {witness.name} has no URL, so it can't be asked; add it")
         require_url(witness.url, what=f"witnesses.policy: witness {witness.name}")
