@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from domicile.cosigning import serving
-from domicile.cosigning import store as witness_store
 from domicile.cosigning.serving import WitnessService, log_id
 from domicile.cosigning.store import WitnessStore
 from domicile.errors import HostFault, Unreachable
@@ -24,7 +23,7 @@ from domicile.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoin
 from domicile.tlog.cosignature import cosigned, cosigner_of
 from domicile.tlog.merkle import Tree, hash_leaf
 from domicile.tlog.note import parse_note
-from domicile.tlog.witness import AddCheckpoint, Declined, format_request, parse_answer
+from domicile.tlog.witness import AddCheckpoint, Declined, format_request, parse_answer, require_growth
 from domicile.web import Answer, ask
 from tests.cosigning.town import KEYS, LOG, free_port, listening, witness
 
@@ -171,15 +170,14 @@ def test_nobody_else_writes_between_the_look_and_the_new_head(tmp_path: Path, mo
     service = WitnessService(KEYS["w1"], [LOG.verifier], store, host=Host())
     other = sqlite3.connect(tmp_path / "w.db", timeout=0, isolation_level=None)
     locked: list[str] = []
-    decide = witness_store.require_growth
 
     def deciding(*args: Any) -> None:
         with pytest.raises(sqlite3.OperationalError, match="locked") as refusal:
             other.execute("BEGIN IMMEDIATE")
         locked.append(str(refusal.value))
-        decide(*args)
+        require_growth(*args)
 
-    monkeypatch.setattr(witness_store, "require_growth", deciding)
+    monkeypatch.setattr("domicile.cosigning.store.require_growth", deciding)
     service.add_checkpoint(body(0, 9))
     assert 1 == len(locked)
     other.execute("BEGIN IMMEDIATE")
