@@ -3,14 +3,13 @@
 Ed25519 cosignatures (type 4) count. A witness of type 6 (ML-DSA-44) has its place in a policy, and never counts.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from domicile_audit.case import Case, Refused, require
 from domicile_audit.keys import Key, read_base64
 
 ED25519, ML_DSA_44 = 4, 6
@@ -28,10 +27,10 @@ class Cosigner:
     algorithm: int
     public: bytes
 
-    def time_of(self, text: str, signature: bytes) -> int | None:
+    def time_of(self, text: bytes, signature: bytes) -> int | None:
         """When this key cosigned the text (tlog-cosignature, "Ed25519 signed message"); None if it didn't."""
         time = int.from_bytes(signature[:8], "big")
-        message = f"cosignature/v1\ntime {time}\n{text}".encode()
+        message = b"cosignature/v1\ntime %d\n%b" % (time, text)
         if self.algorithm != ED25519 or len(signature) != 72 or time >= 2**63:
             return None
         return time if Key(self.name, self.key_id, self.public).signed(message, signature[8:]) else None
@@ -45,40 +44,41 @@ class Quorum:
     groups: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
     name: str | None = None
 
-    def read(self, words: Sequence[str]) -> None:
-        """Read one line; ValueError unless it names what stands above it, once (tlog-policy)."""
+    def read(self, words: Sequence[str], where: str) -> None:
+        """Read one line; refuse it unless it names what stands above it, once (tlog-policy)."""
         match words:
             case ["witness", name, vkey] | ["witness", name, vkey, _]:
-                self._require_free(name)
-                self.witnesses[name] = read_cosigner(vkey)
+                self._require_free(name, where)
+                self.witnesses[name] = read_cosigner(vkey, where)
             case ["group", name, count, *members]:
-                self._require_free(name)
-                self._require_members(members)
+                self._require_free(name, where)
+                listed = [member for _, others in self.groups.values() for member in others] + members
+                known = len(set(listed)) == len(listed) and all(self._knows(member) for member in members)
+                require(known, f"{where}: a group lists what no line above defines, or what is a member already")
                 number = {"all": str(len(members)), "any": "1"}.get(count, count)
-                if not _COUNT.fullmatch(number) or int(number) > len(members):
-                    raise ValueError("a group wants `all`, `any` or a number that its members can reach")
+                fits = _COUNT.fullmatch(number) is not None and int(number) <= len(members)
+                require(fits, f"{where}: a group wants `all`, `any` or a number that its members can reach")
                 self.groups[name] = (int(number), tuple(members))
             case ["quorum", name]:
-                if self.name is not None:
-                    raise ValueError("a second `quorum`: exactly one line is needed, such as `quorum none`")
-                if name != "none" and not self._knows(name):
-                    raise ValueError("the quorum is no witness or group of a line above")
+                require(self.name is None, f"{where}: exactly one line is needed, such as `quorum none`")
+                known = name == "none" or self._knows(name)
+                require(known, f"{where}: the quorum is no witness or group of a line above")
                 self.name = name
             case _:
-                raise ValueError("not a line this version reads")
+                raise Refused(f"{where}: not a line this version reads")
 
-    def cosigned(self, text: str, lines: Sequence[tuple[str, bytes]]) -> dict[str, int]:
-        """Who of the witnesses signed, by the policy's name, and when; ValueError if a line of one is wrong.
+    def cosigned(self, text: bytes, lines: Sequence[tuple[bytes, bytes]]) -> dict[str, int]:
+        """Who of the witnesses signed, by the policy's name, and when; refuse if a line of one is wrong.
 
         Lines (name, key id and signature) of unknown keys are ignored (signed-note, "Signatures").
         """
         times: dict[str, int] = {}
         for name, witness in self.witnesses.items():
-            own = [blob[4:] for key, blob in lines if (key, blob[:4]) == (witness.name, witness.key_id)]
+            own = [blob[4:] for key, blob in lines if (key, blob[:4]) == (witness.name.encode(), witness.key_id)]
             for signature in own if witness.algorithm == ED25519 else ():
                 time = witness.time_of(text, signature)
                 if time is None:
-                    raise ValueError(f"the cosignature of witness {name} is wrong")
+                    raise Refused(f"the checkpoint: the cosignature of witness {name} is wrong")
                 times[name] = max(time, times.get(name, 0))
         return times
 
@@ -95,29 +95,38 @@ class Quorum:
     def _knows(self, name: str) -> bool:
         return name in self.witnesses or name in self.groups
 
-    def _require_free(self, name: str) -> None:
-        if name == "none" or self._knows(name):
-            raise ValueError("a name that stands for something else already")
-
-    def _require_members(self, members: Sequence[str]) -> None:
-        listed = [member for _, others in self.groups.values() for member in others] + list(members)
-        if len(set(listed)) != len(listed) or not all(self._knows(member) for member in members):
-            raise ValueError("a group lists what no line above defines, or what is a member already")
+    def _require_free(self, name: str, where: str) -> None:
+        free = name != "none" and not self._knows(name)
+        require(free, f"{where}: a name that stands for something else already")
 
 
-def read_cosigner(line: str) -> Cosigner:
-    """Read a witness's key; ValueError unless it is in its one spelling and its id is that of name and key."""
+def check_cosignatures(case: Case, text: bytes, lines: bytes) -> None:
+    """Check 5 goes on: behind the log's one signature stand none but others', among them the policy's quorum."""
+    split = [line.split(b" ")[1:] for line in lines.splitlines()]
+    others = [(name, read_base64(blob.decode(), "a signature of the checkpoint")) for name, blob in split]
+    own = case.engine.name.encode(), case.engine.key_id
+    more = any((name, blob[:4]) == own for name, blob in others)
+    require(not more, "the checkpoint has more than one signature of the log's key")
+    case.cosignatures = len(others)
+    if case.policy is None:
+        return
+    quorum = case.policy.quorum
+    case.cosigned = quorum.cosigned(text, others)
+    by = ", ".join(case.cosigned) or "no witness"
+    require(quorum.is_met(case.cosigned), f"the checkpoint is cosigned by {by}, the policy wants {quorum.name}")
+
+
+def read_cosigner(line: str, where: str = "this") -> Cosigner:
+    """Read a witness's key; refuse unless it is in its one spelling and its id is that of name and key."""
     parts = line.split("+", 2)
-    if len(parts) != 3 or len(line) > WITNESS_CHARS_MAX:
-        raise ValueError("not of the form NAME+ID+KEY")
-    name, raw = parts[0], read_base64(parts[2])
-    if not name or not name.isprintable() or any(c.isspace() for c in name):
-        raise ValueError("a name with spaces, or none")
-    if not raw or len(raw) != 1 + PUBLIC_BYTES.get(raw[0], -1):
-        raise ValueError("not a key of a type that cosigns (4 or 6)")
+    require(len(parts) == 3 and len(line) <= WITNESS_CHARS_MAX, f"{where} is not a key: not of the form NAME+ID+KEY")
+    name, raw = parts[0], read_base64(parts[2], f"the key of {where}")
+    spaced = any(sign.isspace() for sign in name)
+    require(bool(name) and name.isprintable() and not spaced, f"{where} is not a key: a name with spaces, or none")
+    cosigns = raw[:1] != b"" and len(raw) == 1 + PUBLIC_BYTES.get(raw[0], -1)
+    require(cosigns, f"{where} is not a key of a type that cosigns (4 or 6)")
     key_id = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
-    if parts[1] != key_id.hex():
-        raise ValueError("name, id and key do not belong together")
+    require(parts[1] == key_id.hex(), f"{where} is not a key: name, id and key do not belong together")
     return Cosigner(name, key_id, raw[0], raw[1:])
 
 

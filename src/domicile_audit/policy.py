@@ -11,10 +11,10 @@ Empty lines and lines that begin with # are skipped. A policy that names no log 
 would accept everybody.
 """
 
-from __future__ import annotations
-
+import re
 from dataclasses import dataclass
 
+from domicile_audit.case import Refused, require
 from domicile_audit.cosignature import Quorum
 from domicile_audit.keys import Key, read_vkey
 
@@ -32,55 +32,33 @@ class Policy:
 
 
 def read_policy(data: bytes) -> Policy:
-    """Read a policy; ValueError names the line."""
-    if len(data) > POLICY_BYTES_MAX:
-        raise ValueError(f"longer than {POLICY_BYTES_MAX} bytes")
-    logs: list[Key] = []
-    approvers: list[Key] = []
+    """Read a policy; the reason of a refusal (or of other bytes than UTF-8, a ValueError, too) names the line."""
+    require(len(data) <= POLICY_BYTES_MAX, f"longer than {POLICY_BYTES_MAX} bytes")
+    keys: dict[str, list[Key]] = {"log": [], "approver": []}
     counts: list[int] = []
     quorum = Quorum()
-    if data and not data.endswith(b"\n"):
-        raise ValueError("its last line has no end, so it may be cut")
+    require(not data or data.endswith(b"\n"), "its last line has no end, so it may be cut")
     for number, line in enumerate(data.decode().split("\n"), start=1):
-        words = line.replace("\t", " ").split(" ")
-        match [word for word in words if word]:
-            case []:
-                continue
-            case [first, *_] if first.startswith("#"):
-                continue
-            case ["log", vkey] | ["log", vkey, _]:
-                logs.append(_key(vkey, number))
-            case ["approver", vkey]:
-                approvers.append(_key(vkey, number))
-            case ["approvals", count] if count.isascii() and count.isdecimal() and len(count) < 4:
+        words = re.findall(r"[^ \t]+", line)
+        if not words or words[0].startswith("#"):
+            continue
+        match words:
+            case ["log", vkey] | ["log", vkey, _] | ["approver", vkey]:
+                keys[words[0]].append(read_vkey(vkey, f"line {number}"))
+            case ["approvals", count] if re.fullmatch("[0-9]{1,3}", count):
                 counts.append(int(count))
-            case words:
-                _read_quorum(quorum, words, number)
-    _require_whole(logs, approvers, counts, quorum)
-    return Policy(tuple(k.vkey for k in logs), tuple(k.vkey for k in approvers), counts[0], quorum)
-
-
-def _read_quorum(quorum: Quorum, words: list[str], number: int) -> None:
-    try:
-        quorum.read(words)
-    except ValueError as error:
-        raise ValueError(f"line {number}: {error}") from error
-
-
-def _require_whole(logs: list[Key], approvers: list[Key], counts: list[int], quorum: Quorum) -> None:
-    if not logs:
-        raise ValueError("no log line: a policy that trusts nobody accepts nothing")
-    if quorum.name is None:
-        raise ValueError("exactly one line such as `quorum none` is needed (tlog-policy, Defining the quorum)")
-    publics = [key.public for key in logs + approvers] + [key.public for key in quorum.witnesses.values()]
-    if len(set(publics)) != len(publics):
-        raise ValueError("a key stands there twice (tlog-policy: duplicates are not allowed)")
-    if len(counts) != 1 or not 1 <= counts[0] <= len(approvers):
-        raise ValueError("exactly one line `approvals K` is needed, with K from 1 to the number of approvers")
-
-
-def _key(vkey: str, number: int) -> Key:
-    try:
-        return read_vkey(vkey)
-    except ValueError as error:
-        raise ValueError(f"line {number}: {error}") from error
+            case ["witness" | "group" | "quorum", *_]:
+                quorum.read(words, f"line {number}")
+            case _:
+                raise Refused(f"line {number}: not a line this version reads")
+    logs, approvers = keys["log"], keys["approver"]
+    require(bool(logs), "no log line: a policy that trusts nobody accepts nothing")
+    require(
+        quorum.name is not None, "exactly one line such as `quorum none` is needed (tlog-policy, Defining the quorum)"
+    )
+    publics = [key.public for key in (*logs, *approvers)] + [key.public for key in quorum.witnesses.values()]
+    differ = len(set(publics)) == len(publics)
+    require(differ, "a key stands there twice (tlog-policy: duplicates are not allowed)")
+    counted = len(counts) == 1 and 1 <= counts[0] <= len(approvers)
+    require(counted, "exactly one line `approvals K` is needed, with K from 1 to the number of approvers")
+    return Policy(tuple(key.vkey for key in logs), tuple(key.vkey for key in approvers), counts[0], quorum)

@@ -100,7 +100,7 @@ def read_by_the_checker(text: str) -> Quorum | None:
         for line in text.split("\n"):
             words = line.replace("\t", " ").split()
             if words and words[0][0] != "#" and words[0] != "log":
-                quorum.read(words)
+                quorum.read(words, "this")
         publics = [one.public for one in quorum.witnesses.values()]
     except ValueError:
         return None

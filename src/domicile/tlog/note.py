@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from domicile.errors import EvidenceFault
 from domicile.keys import Signer, Verifier
 
-NOTE_BYTES_MAX = 262_144  # 32 signatures of nearly 5 KB, as post-quantum ones are, fit (signed-note, "Format")
+NOTE_BYTES_MAX = 131_072  # 16 signatures of nearly 5 KB, as post-quantum ones are, fit (signed-note, "Format")
 NOTE_SIGNATURES_MAX = 64
 KEY_ID_BYTES = 4
 _DASH = "\u2014 "
