@@ -285,6 +285,33 @@ class ErasurePredicate(Predicate):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A home as a receipt names it, so that who holds one needs no plan; and how many people's receipts are of it."""
+
+    country: str
+    operator: str
+    subjects: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptsPredicate(Predicate):
+    """Receipts of people who went home: the Merkle root over one hiding commitment for each of them (ADR 0038).
+
+    Stated after a clearance and before anything is erased. `cohort` is 0 in a move at once; `part` counts from 1, as a
+    tree has at most so many leaves. `home_since` is when writes at the source were refused.
+    """
+
+    KIND: ClassVar[str] = "receipts/v1"
+    clearance: Hex
+    cohort: int
+    part: int
+    home_since: datetime
+    counted_at: datetime
+    homes: Mapping[str, Received]
+    root: Hex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SweptTokens:
     """How many values were looked for, how many could not be, and how many canaries were among them."""
 
@@ -378,6 +405,7 @@ KINDS: Final[Mapping[str, type[Predicate]]] = {
         ApprovalPredicate,
         ClearancePredicate,
         ErasurePredicate,
+        ReceiptsPredicate,
         SweepPredicate,
         CertificatePredicate,
         FindingPredicate,

@@ -44,6 +44,7 @@ class Record:
         self.journal = journal
         self.host = host
         self.commitments = workspace.commitments
+        self.receipts = workspace.receipts
         self.seals = workspace.seals
         self.witnesses = witnesses
         self.ledger = Ledger.open(

@@ -20,6 +20,7 @@ from domicile.predicates import (
     Phase,
     PlanPredicate,
     Predicate,
+    ReceiptsPredicate,
     SweepPredicate,
     is_frozen,
     object_stores,
@@ -75,13 +76,16 @@ def read_status(run: Run) -> Status:
         step = "domicile verify --repair" if not equal else "domicile approve --key …" if missing else step + " --yes"
     if run.last(ClearancePredicate):
         lines.append("cleared")
+    if people := sum(
+        home.subjects for one in statements if isinstance(one, ReceiptsPredicate) for home in one.homes.values()
+    ):
+        lines.append(f"receipts: of {people:,} people; `domicile subject receipt KEY` writes one")
     outcomes = run.last(ErasurePredicate, lambda one: one.phase is Phase.OUTCOME)
     if outcomes:
         lines.append("erased at the source" if run.journal.get("erase_done", bool) else "erasing")
     if (found := run.last(SweepPredicate)) and isinstance(found.predicate, SweepPredicate):
         lines.append(f"swept for {found.predicate.tokens.searched:,} values in {len(found.predicate.copies)} copies")
-    if waiting := run.ledger.size - run.ledger.log.published_size:
-        lines.append(f"{waiting} statements are not published: too few witnesses cosigned; `domicile log publish` asks")
+    lines.extend(_unpublished(run))
     if run.given_up:
         lines.append("given up")
         step = f"empty the homes, move {run.workspace.folder} away, then domicile plan"
@@ -93,6 +97,11 @@ def read_status(run: Run) -> Status:
         verdict=certificate.predicate.verdict,
         verdicts=certificate.predicate.copies,
     )
+
+
+def _unpublished(run: Run) -> Iterator[str]:
+    if waiting := run.ledger.size - run.ledger.log.published_size:
+        yield f"{waiting} statements are not published: too few witnesses cosigned; `domicile log publish` asks"
 
 
 def _frozen(plan: PlanPredicate, statements: Sequence[Predicate]) -> Iterator[str]:

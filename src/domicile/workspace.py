@@ -6,6 +6,7 @@ domicile.yaml
   plan.json          what was planned, with its digest
   journal.db         private record (0600)
   erased.db, .key    keyed commitments to what was erased, and their key (0600); see `domicile restore-guard`
+  receipts/          people's receipts: nonces, and rows by keyed digests of people's keys (0600); gone with that key
   objects.db         which objects go where, by keyed digests of their keys (0600); gone with that key
   objects-under-way.db   which came home while people write (0600); gone with the certificate
   unruled-STORE.txt, left-, unlike-, removed-   keys that the operator has to look at (0600); in no bundle
@@ -47,6 +48,7 @@ class Workspace:
         self.journal = self.folder / "journal.db"
         self.key = self.folder / "engine.key"
         self.commitments = self.folder / "erased.db"
+        self.receipts = self.folder / "receipts"
         self.objects = self.folder / "objects.db"
         self.objects_under_way = self.folder / "objects-under-way.db"
         self.evidence = self.folder / "evidence"

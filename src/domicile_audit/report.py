@@ -8,6 +8,7 @@ from itertools import accumulate
 from domicile_audit.case import Case
 from domicile_audit.certificate import count_rows, last_sweep
 from domicile_audit.cosignature import say_time
+from domicile_audit.people import say_receipts
 from domicile_audit.policy import Policy
 
 BEST = "erased-verified"
@@ -85,6 +86,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
     if case.of("erasure/v1"):
         rows = f"{totals['deleted']} {what} deleted, {totals['blanked']} blanked, {totals['kept']} kept"
         lines.append(f"{rows}: announced, cleared, and within the plan")
+    lines += say_receipts(case)
     sweep = last_sweep(case)
     if sweep is not None:
         values = f"{sweep['tokens']['searched']} values and {sweep['tokens']['canaries']} canaries"

@@ -19,18 +19,19 @@ VERDICTS = ("erased-verified", "key-destroyed", "erased-unverified", "blocked-un
 VERDICT = Text(pattern="|".join(VERDICTS))
 
 # What statements are made of.
-WHICH = {"dataset": TEXT, "home": TEXT}
+WHICH, PLACE = {"dataset": TEXT, "home": TEXT}, {"country": TEXT, "operator": TEXT}
 COPY = {"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": Maybe(TEXT), "method": TEXT}
 SLICE = {"id": TEXT, **WHICH, "rows": COUNT, "erase": {"delete": COUNT, "blank": COUNT}}
 MOVED = {"id": TEXT, "rows": COUNT, "bytes": COUNT, "digest": HEX}
 COMPARED = {"id": TEXT, "rows": COUNT, "source": HEX, "home": HEX}
 ERASED = {"id": TEXT, "deleted": COUNT, "blanked": COUNT, "digest": HEX}
 ERASURE = {"slices": [ERASED], "collateral": COUNT, "emptied": [TEXT]}
+RECEIVED = {"home_since": TIME, "counted_at": TIME, "homes": Map({**PLACE, "subjects": COUNT})}
 SWEPT = {"id": TEXT, "method": TEXT, "bytes": COUNT, "hits": COUNT, "residue": COUNT}
 JUDGED = {"id": TEXT, "verdict": VERDICT, "why": TEXT, "until": Maybe(TIME)}
 PROGRAMME = {"programme": TEXT, "engine": TEXT, "config_sha256": HEX, "made_at": TIME, "deadline": Maybe(DAY)}
 APPROVALS = {"threshold": COUNT, "of": [{"name": TEXT, "vkey": TEXT}]}
-RULES = {"homes": Map(TEXT), "locations": Map({"country": TEXT, "operator": TEXT}), "approvals": APPROVALS}
+RULES = {"homes": Map(TEXT), "locations": Map(PLACE), "approvals": APPROVALS}
 FENCED = {"position": TEXT, "fenced_at": TIME, "subjects": Map(COUNT)}
 WAITED = {"wait_ms": COUNT, "awaited_ms": COUNT, "rows": COUNT}
 RESTORE = {"done_at": TIME, "method": TEXT, "homes": Map({"slices": [{"id": TEXT, "rows": COUNT, "digest": HEX}]})}
@@ -50,6 +51,7 @@ SAYS: dict[str, dict[str, Any]] = {
     "approval/v1": {"approver": TEXT, "role": TEXT, "scope": SCOPE, "equality": HEX, "approved_at": TIME},
     "clearance/v1": {"equality": HEX, "approvals": [HEX], "restore": RESTORE, "slices": [TEXT]},
     "erasure/v1": {"phase": PHASE, "clearance": HEX, **WHICH, **ERASURE},
+    "receipts/v1": {"clearance": HEX, "cohort": COUNT, "part": COUNT, "root": HEX, **RECEIVED},
     "sweep/v1": {"swept_at": TIME, "tokens": TOKENS, "copies": [SWEPT], "rows": {"datasets": COUNT, "hits": COUNT}},
     "certificate/v1": {"verdict": VERDICT, "copies": [JUDGED], **LAST},
     "finding/v1": {"kind": TEXT, "where": TEXT, "count": COUNT, "text": TEXT},

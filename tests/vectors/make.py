@@ -8,11 +8,11 @@ from domicile import predicates as p
 from domicile.bundle import trust_policy
 from domicile.keys import Verifier
 from domicile.proof import Verdict
-from tests.vectors import bad_bytes, bad_stories, live, objects, witnessed
+from tests.vectors import bad_bytes, bad_stories, live, objects, receipts, witnessed
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS
 
-REGISTERED = (bad_bytes, bad_stories, live, objects)  # importing them fills DEFECTS
+REGISTERED = (bad_bytes, bad_stories, live, objects, receipts)  # importing them fills DEFECTS
 
 FOLDER = Path(__file__).parent
 GOOD = FOLDER / "good"
@@ -46,6 +46,9 @@ def good_scripts() -> dict[str, s.Script]:
         "live-run-on-its-way": live.not_frozen(),
         "objects-one-locked": objects.objects(),
         "objects-lock-is-over": objects.lock_is_over(),
+        "receipts": receipts.at_once(),
+        "receipts-in-parts": receipts.in_parts(),
+        "receipts-in-cohorts": receipts.in_cohorts(),
     }
 
 

@@ -33,7 +33,9 @@ ROOMS: Final = {
     "publishing": ("publish",),
     "evidence": ("keys", "log", "report"),
     "witnessing": ("witness", "monitor"),
+    "exporting": ("export",),
     "guarding": ("restore-guard",),
+    "subjects": ("subject",),
     "canaries": ("canary",),
     "demo": ("demo",),
 }  # fmt: skip
