@@ -9,12 +9,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from domicile_audit.case import Case, Refused, require
+from domicile_audit.case import Refused, require
 from domicile_audit.keys import Key, read_base64
 
 ED25519, ML_DSA_44 = 4, 6
 PUBLIC_BYTES = {ED25519: 32, ML_DSA_44: 1_312}
 WITNESS_CHARS_MAX = 4_096
+LINE = rb"\xe2\x80\x94 [^ \n+]+ [A-Za-z0-9+/=]+\n"  # signed-note "Format"
+LINES = re.compile(b"(?:" + LINE + b"){0,63}")
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 
 
@@ -100,20 +102,19 @@ class Quorum:
         require(free, f"{where}: a name that stands for something else already")
 
 
-def check_cosignatures(case: Case, text: bytes, lines: bytes) -> None:
-    """Check 5 goes on: behind the log's one signature stand none but others', among them the policy's quorum."""
+def read_cosignatures(text: bytes, lines: bytes, log: Key, quorum: Quorum | None) -> tuple[int, dict[str, int]]:
+    """Behind the log's one signature stand none but others', among them the policy's quorum: how many, and its times."""
+    require(LINES.fullmatch(lines) is not None, "the checkpoint is not a note of three lines and signatures")
     split = [line.split(b" ")[1:] for line in lines.splitlines()]
     others = [(name, read_base64(blob.decode(), "a signature of the checkpoint")) for name, blob in split]
-    own = case.engine.name.encode(), case.engine.key_id
-    more = any((name, blob[:4]) == own for name, blob in others)
+    more = any((name, blob[:4]) == (log.name.encode(), log.key_id) for name, blob in others)
     require(not more, "the checkpoint has more than one signature of the log's key")
-    case.cosignatures = len(others)
-    if case.policy is None:
-        return
-    quorum = case.policy.quorum
-    case.cosigned = quorum.cosigned(text, others)
-    by = ", ".join(case.cosigned) or "no witness"
-    require(quorum.is_met(case.cosigned), f"the checkpoint is cosigned by {by}, the policy wants {quorum.name}")
+    if quorum is None:
+        return len(others), {}
+    cosigned = quorum.cosigned(text, others)
+    by = ", ".join(cosigned) or "no witness"
+    require(quorum.is_met(cosigned), f"the checkpoint is cosigned by {by}, the policy wants {quorum.name}")
+    return len(others), cosigned
 
 
 def read_cosigner(line: str, where: str = "this") -> Cosigner:

@@ -4,14 +4,13 @@ import hashlib
 import re
 
 from domicile_audit.case import Case, Refused, require
-from domicile_audit.cosignature import check_cosignatures
+from domicile_audit.cosignature import LINE, read_cosignatures
 from domicile_audit.keys import read_base64
 
 SIZE_MAX = 4_194_304
 NOTE_BYTES_MAX = 131_072
 # The three lines that are signed, the log's signature, and those of witnesses. signed-note "Format", tlog-checkpoint.
-_LINE = rb"\xe2\x80\x94 [^ \n+]+ [A-Za-z0-9+/=]+\n"
-_NOTE = re.compile(rb"((.*)\n(0|[1-9][0-9]{0,9})\n([A-Za-z0-9+/=]+)\n)\n(" + _LINE + rb")((?:" + _LINE + rb"){0,63})")
+_NOTE = re.compile(rb"((.*)\n(0|[1-9][0-9]{0,9})\n([A-Za-z0-9+/=]+)\n)\n(" + LINE + rb")((?:" + LINE + rb"){0,63})")
 
 
 def check_checkpoint(case: Case) -> None:
@@ -31,7 +30,8 @@ def check_checkpoint(case: Case) -> None:
     require(0 < int(size) <= SIZE_MAX, "the checkpoint has no proper size")
     case.size, case.root = int(size), read_base64(root.decode(), "the checkpoint's root")
     require(len(case.root) == 32, "the checkpoint's root is not a SHA-256")
-    check_cosignatures(case, text, others)
+    quorum = None if case.policy is None else case.policy.quorum
+    case.cosignatures, case.cosigned = read_cosignatures(text, others, case.engine, quorum)
 
 
 def check_tiles(case: Case) -> None:
