@@ -38,6 +38,13 @@ class Scope(StrEnum):
     ERASE = "erase"
 
 
+class KeyChange(StrEnum):
+    """What became of a signing key: its holder took another, or it is lost or stolen."""
+
+    ROTATED = "rotated"
+    REVOKED = "revoked"
+
+
 class Went(StrEnum):
     """Where a cohort went: home, or back to the source."""
 
@@ -224,6 +231,25 @@ class ApprovalPredicate(Predicate):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPredicate(Predicate):
+    """A signing key that is not used any more (docs/keys.md), of an approver, or with None of the log's.
+
+    `key` and `new` are vkeys. `root` is the root of this log's first `stands` entries: what the key signed among those
+    stands after a revocation, what it signed since does not. `since` is when it was lost, by the word of who states it.
+    """
+
+    KIND: ClassVar[str] = "key/v1"
+    what: KeyChange
+    approver: str | None
+    key: str
+    new: str | None
+    since: datetime
+    stands: int
+    root: Hex
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestoredSlice:
     """A slice as it was read from the restored backup of home."""
 
@@ -403,6 +429,7 @@ KINDS: Final[Mapping[str, type[Predicate]]] = {
         CutoverPredicate,
         EqualityPredicate,
         ApprovalPredicate,
+        KeyPredicate,
         ClearancePredicate,
         ErasurePredicate,
         ReceiptsPredicate,

@@ -110,7 +110,9 @@ class Record:
         return {
             recorded.predicate.approver: recorded.sha256
             for recorded in self.ledger.statements()
-            if isinstance(recorded.predicate, ApprovalPredicate) and recorded.predicate.equality == equality_sha256
+            if isinstance(recorded.predicate, ApprovalPredicate)
+            and recorded.predicate.equality == equality_sha256
+            and not recorded.void
         }
 
     # -- the equality that may clear -----------------------------------------------------------------------------

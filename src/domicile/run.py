@@ -53,6 +53,7 @@ from domicile.predicates import (
 )
 from domicile.proof import Copy, Fence
 from domicile.record import Record
+from domicile.signers import Place
 from domicile.standbys import Standbys
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
@@ -93,7 +94,8 @@ class Run:
             Home(location): PostgresHome(self._dsn(name), key=self.key, name=name)
             for location, name in config.home_stores.items()
         }
-        self.signer = workspace.signer(config.programme.name, host)
+        held = None if config.signing is None else Place(uri=config.signing.key, secret=config.signing.secret)
+        self.signer = workspace.signer(config.programme.name, host, held)
         self.record = Record(
             workspace, self.signer, self.journal, host=host, listener=listener,
             witnesses=witnesses_of(config.witnesses, host, own=self.signer.verifier),

@@ -13,6 +13,7 @@ Read in this order; what is not named here turns the answer into words and lines
     certificate.py    18 to 21: the last of them says nothing better than those before it
     cohorts.py        22: people who went home group by group
     people.py         23: receipts of those who are at home; `paper.py` checks one of them
+    rotation.py       24: keys signed while they were in force, and changed hands by the rules
     policy.py         whose keys the auditor believes (checks 2 and 14)
     cosignature.py    which witnesses the auditor asks for, and which have cosigned (check 5)
 
@@ -22,7 +23,7 @@ and memory in proportion to the bundle.
 
 from collections.abc import Callable, Sequence
 
-from domicile_audit import certificate, cohorts, container, people, statements, story, tree
+from domicile_audit import certificate, cohorts, container, people, rotation, statements, story, tree
 from domicile_audit.case import Case, Refused
 from domicile_audit.policy import Policy
 from domicile_audit.report import Passed, Report, accept, refuse
@@ -51,6 +52,7 @@ CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
     ("times", "P11", certificate.check_times),
     ("cohorts", "P1", cohorts.check_cohorts),
     ("receipts", "P1, P8", people.check_receipts),
+    ("keys in force", "P2", rotation.check_keys),
 )
 
 

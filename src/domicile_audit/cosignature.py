@@ -103,7 +103,7 @@ class Quorum:
 
 
 def read_cosignatures(text: bytes, lines: bytes, log: Key, quorum: Quorum | None) -> tuple[int, dict[str, int]]:
-    """Behind the log's one signature stand none but others', among them the policy's quorum: how many, and its times."""
+    """Behind the log's one signature stand none but others', with the policy's quorum: how many, and when."""
     require(LINES.fullmatch(lines) is not None, "the checkpoint is not a note of three lines and signatures")
     split = [line.split(b" ")[1:] for line in lines.splitlines()]
     others = [(name, read_base64(blob.decode(), "a signature of the checkpoint")) for name, blob in split]

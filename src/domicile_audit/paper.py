@@ -118,7 +118,7 @@ def check_key(paper: Paper) -> None:
 
 
 def check_checkpoint(paper: Paper) -> None:
-    """Check 3 (C2SP signed-note "Format", tlog-checkpoint "Note text"; tlog-policy): origin, size, root, signed by the log."""
+    """Check 3 (C2SP signed-note, tlog-checkpoint, tlog-policy): origin, size, root, signed by log and quorum."""
     try:
         text, _, tail = paper.note.decode().rpartition("\n\n")
         origin, size, root = text.split("\n")

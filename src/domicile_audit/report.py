@@ -10,6 +10,7 @@ from domicile_audit.certificate import count_rows, last_sweep
 from domicile_audit.cosignature import say_time
 from domicile_audit.people import say_receipts
 from domicile_audit.policy import Policy
+from domicile_audit.rotation import say_keys
 
 BEST = "erased-verified"
 
@@ -72,6 +73,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
         *(f"witness {name} cosigned that at {say_time(time)}: it saw the log only grow" for name, time in seen),
         f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first",
         f"it lists {len(plan['slices'])} slices and {len(plan['copies'])} copies",
+        *say_keys(case),
         *_cohorts(case),
         *(f"the last freeze lists {len(case.slices)} slices" for _ in case.of("freeze/v1")[-1:]),
         f"it asks for {plan['approvals']['threshold']} of {len(plan['approvals']['of'])} approvals",
@@ -119,6 +121,8 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
     if case.object_stores:
         lines.append(f"that objects of {_stores(case)} can be restored at home: none was")
         lines.append(f"that nobody wrote to {_stores(case)} meanwhile: the fence is one of the database")
+    if any(change["what"] == "revoked" for change in case.of("key/v1")):
+        lines.append("that a lost key was not used before the place from which it is called lost")
     if case.policy is None:
         lines.append("who holds the keys: they were taken from the bundle itself (give --trust POLICY)")
     lines += [

@@ -88,6 +88,9 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("receipts", "erased-verified", True),
         ("receipts-in-parts", "erased-verified", True),
         ("receipts-in-cohorts", "erased-verified", True),
+        ("keys-rotated", "erased-verified", True),
+        ("approver-key-stolen", "erased-verified", True),
+        ("log-key-lost", "erased-verified", True),
     ],
 )
 def test_p11_a_good_bundle_is_accepted_and_says_loudly_what_is_left(

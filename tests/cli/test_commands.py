@@ -94,7 +94,9 @@ def test_help_of_all_is_printed_by_the_real_program() -> None:
 JSON_COMMANDS = {
     "map": 0, "doctor": 0, "plan": 1, "apply": 14, "status": 0, "verify": 0, "approve --key operator.key": 0,
     "erase": 0, "transfer": 0, "cutover": 0, "sweep": 14, "certify": 14, "log list": 0, "report": 0,
-    "keys new other": 0, "abandon": 0, "init --dsn env:APP_DSN": 30,
+    "keys new other": 0, "keys show other --key other.key": 0, "keys list": 0,
+    "keys rotate --key other.key --new file:other.pub --why x": 1, "keys revoke other --key operator.key": 1,
+    "abandon": 0, "init --dsn env:APP_DSN": 30,
     "explain customer 3": 0, "directory show 3": 1, "directory counts": 1,
     "publish plan": 1, "publish apply": 1, "publish check": 1, "publish drop": 1,
     "subject receipt 3": 14, "subject forget 3": 1,

@@ -125,6 +125,9 @@ def test_p5_p7_killed_anywhere_the_next_command_ends_it(step: int, told: Told, m
         with suppress(Killed):
             receipting.destroy(told.record, ["7", "8"])
         assert countdown[0] <= 0
+    nonces = (told.record.receipts / "nonces").read_bytes()
+    assert (OUTCOME in told.kinds()) <= (bytes(64) in nonces)  # told only once they are gone
+    assert (bytes(64) in nonces) <= (INTENT in told.kinds())  # and gone only once that was announced
     if step == 1:  # nothing was chosen yet: nothing is to be finished
         receipting.finish(told.record)
         assert (50, 0) == (receipting.count(told.record), told.kinds().count(INTENT))

@@ -131,6 +131,19 @@ def test_a_published_head_that_is_not_the_beginning_of_the_pending_one_is_refuse
         Log.open(folder, SIGNER, cosigned=True)
 
 
+def test_a_log_whose_key_changes_before_witnesses_know_it_is_opened_with_the_new_one(folder: Path) -> None:
+    """The published head bears the old key, the pending one the new; nothing is lost until a quorum takes it."""
+    log = begun(folder, 3)
+    later = Signer(name=SIGNER.name, seed=bytes(range(9, 41)))
+    log.hand_over(NEW, later)
+    again = Log.open(folder, later, cosigned=True)
+    assert (10, 3, False) == (again.size, again.published_size, again.is_published)
+    with pytest.raises(EvidenceFault):
+        Log.open(folder, SIGNER, cosigned=True)
+    again.publish(cosignatures(again))
+    assert 10 == Log.open(folder, later.verifier).size
+
+
 def test_two_writers_do_not_fork_a_cosigned_log(folder: Path) -> None:
     one = begun(folder, 1)
     two = Log.open(folder, SIGNER, cosigned=True)

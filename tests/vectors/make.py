@@ -8,11 +8,11 @@ from domicile import predicates as p
 from domicile.bundle import trust_policy
 from domicile.keys import Verifier
 from domicile.proof import Verdict
-from tests.vectors import bad_bytes, bad_stories, live, objects, receipts, witnessed
+from tests.vectors import bad_bytes, bad_stories, live, objects, receipts, rotations, witnessed
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS
 
-REGISTERED = (bad_bytes, bad_stories, live, objects, receipts)  # importing them fills DEFECTS
+REGISTERED = (bad_bytes, bad_stories, live, objects, receipts, rotations)  # importing them fills DEFECTS
 
 FOLDER = Path(__file__).parent
 GOOD = FOLDER / "good"
@@ -23,6 +23,7 @@ UNWITNESSED = FOLDER / "unwitnessed"
 def all_files() -> dict[Path, bytes]:
     """Every file of this folder that is made."""
     bundles = {GOOD / f"{name}.zip": s.bundle_of(script) for name, script in good_scripts().items()}
+    bundles |= {GOOD / f"{name}.zip": data for name, data in rotations.good_bundles().items()}
     policies = {FOLDER / "policies" / f"{name}.txt": text.encode() for name, text in policy_texts().items()}
     bad = {BAD / f"{name}.zip": defect.make() for name, defect in DEFECTS.items()}
     bundles[GOOD / "cosigned.zip"] = witnessed.good()

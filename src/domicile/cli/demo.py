@@ -202,7 +202,7 @@ def _move(run: Run, folder: Path, screen: Screen, seen: Seen) -> None:
     screen.say("\n[bold]7  Erase, sweep, certify[/] while homes live (domicile apply --close --yes)")
     seen.now("erase")
     run.apply(close=True, yes=True)
-    (folder / "trust.txt").write_text(trust_policy(run.signer.verifier, run.ledger.plan().approvals), encoding="utf-8")
+    (folder / "trust.txt").write_text(trust_policy(run.signer.verifier, run.ledger.approvers()), encoding="utf-8")
     write_report(run)
     print_status(screen, read_status(run))
 

@@ -136,7 +136,7 @@ def _growth(log: Log, since: int, size: int | None) -> bytes:
         raise Refused(f"{log.published_size} statements are published; ask for sizes up to that, the smaller one first")
     head = log.checkpoint_bytes
     if size != log.published_size:
-        root = base64.b64encode(log.root_of(size)).decode()
+        root = base64.b64encode(log.root_at(size)).decode()
         head = f"{log.origin}\n{size}\n{root}\n".encode()
     return format_request(AddCheckpoint(old=since, path=log.consistency_proof(since, size), checkpoint=head))
 

@@ -26,7 +26,7 @@ from typing import Final
 from domicile.errors import EvidenceFault, HostFault
 from domicile.host import sync_folder
 from domicile.keys import Signer, Verifier
-from domicile.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from domicile.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
 from domicile.tlog.merkle import Tree, hash_leaf
 from domicile.tlog.note import NOTE_BYTES_MAX, Note, NoteSignature, format_note, format_signatures, parse_note
 from domicile.tlog.proof import Proof, format_proof
@@ -52,7 +52,7 @@ class Log:
         self._pending = directory.with_name(f"{directory.name}.pending")
         self._cosigned = cosigned
         self._signer = key if isinstance(key, Signer) else None
-        self.verifier: Final = key.verifier if isinstance(key, Signer) else key
+        self.verifier = key.verifier if isinstance(key, Signer) else key
         self._tree = Tree()
         self._places: dict[str, int] = {}
         self._tail: list[bytes] = []  # the entries of the last, partial bundle
@@ -107,10 +107,6 @@ class Log:
     def root(self) -> bytes:
         """The root hash of all entries."""
         return self._tree.root()
-
-    def root_of(self, size: int) -> bytes:
-        """The root hash of the first `size` entries."""
-        return self._tree.root(size)
 
     @property
     def checkpoint_bytes(self) -> bytes:
@@ -167,6 +163,26 @@ class Log:
             sync_folder(self._directory)
             since, self._checkpoint, self._published = self._published, data, self.size
             self._clear_partials(tiles_of(self.size, since=since))
+
+    def hand_over(self, entries: Sequence[bytes], signer: Signer) -> list[int]:
+        """Add entries and sign the new head, and all later ones, with another key of the same name.
+
+        A log that was opened with the public half of its last key, since nobody has the secret any more, is one to
+        add to again.
+        """
+        if signer.name != self.origin:
+            raise EvidenceFault(f"log {self.origin}: the new key is named {signer.name}; a log keeps its name")
+        before = (self._signer, self.verifier)
+        self._signer, self.verifier = signer, signer.verifier
+        try:
+            return self.append(entries)
+        except BaseException:
+            self._signer, self.verifier = before
+            raise
+
+    def root_at(self, size: int) -> bytes:
+        """The root of the first `size` entries."""
+        return self._tree.root(size)
 
     def entry(self, index: int) -> bytes:
         """One entry, byte for byte."""
@@ -269,7 +285,7 @@ class Log:
                     self._take(tile)
                 elif _read_file(self._directory / tile.path, TILE_WIDTH * 32) != self._tile_bytes(tile):
                     raise EvidenceFault(f"log {self._directory}: {tile.path} was altered; restore it from a copy")
-        published = open_checkpoint(self._checkpoint, self.verifier) if self._checkpoint else None
+        published = parse_checkpoint(parse_note(self._checkpoint).text) if self._checkpoint else None
         for signed in (head, published):
             if signed is not None and self._tree.root(signed.size) != signed.root:
                 raise EvidenceFault(f"log {self._directory}: its entries are not those of its checkpoint; restore it")
@@ -280,12 +296,19 @@ class Log:
         path = self._directory / "checkpoint"
         if pending is None or path.exists():
             self._checkpoint = _read_file(path, NOTE_BYTES_MAX)
-            published = open_checkpoint(self._checkpoint, self.verifier)
+            published = self._read_published(pending)
             self._published = published.size
             if pending is None or pending.size <= published.size:
                 self._head = _without_cosignatures(self._checkpoint, self.verifier)
                 return published
         return pending
+
+    def _read_published(self, pending: Checkpoint | None) -> Checkpoint:
+        """The published head; behind a pending one it may bear an earlier key, as its root is compared in any case."""
+        head = parse_checkpoint(parse_note(self._checkpoint).text)
+        if pending is None or head.size >= pending.size or head.origin != self.origin:
+            return open_checkpoint(self._checkpoint, self.verifier)
+        return head
 
     def _read_pending(self) -> Checkpoint | None:
         """The pending head, which nobody but the log's own signer has to know."""
