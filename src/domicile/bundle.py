@@ -23,6 +23,7 @@ from domicile.keys import Signer, Verifier, parse_vkey
 from domicile.ledger import Ledger
 from domicile.predicates import ApprovalRule, CertificatePredicate
 from domicile.statement import sign_envelope
+from domicile.tlog.policy import NONE, Policy, format_policy
 
 MANIFEST_TYPE: Final = "application/vnd.domicile.manifest+json"
 FORMAT: Final = "urn:domicile:bundle/v1"
@@ -124,7 +125,7 @@ def write_bundle(path: Path, bundle: bytes) -> None:
         raise HostFault(f"bundle {path}: can't be written ({error.strerror}); check space and rights") from error
 
 
-def trust_policy(log: Verifier, approvals: ApprovalRule) -> str:
+def trust_policy(log: Verifier, approvals: ApprovalRule, witnesses: Policy | None = None) -> str:
     """The policy that an auditor compares with keys got elsewhere (C2SP tlog-policy, and lines of ours).
 
     What else may be asked for is the auditor's choice, not the operator's: it stands there as remarks.
@@ -133,9 +134,10 @@ def trust_policy(log: Verifier, approvals: ApprovalRule) -> str:
     lines.append(f"log {log.vkey}")
     lines.extend(f"approver {parse_vkey(key.vkey).vkey}" for key in approvals.of)
     lines.append(f"approvals {approvals.threshold}")
-    lines.append("quorum none")
-    lines.extend(POLICY_CHOICES)
-    return "\n".join(lines) + "\n"
+    text = "".join(line + "\n" for line in lines)
+    others = witnesses or Policy(logs={}, witnesses={}, groups={}, quorum=NONE)
+    choices = "".join(line + "\n" for line in POLICY_CHOICES)
+    return text + format_policy(others).decode(errors="surrogateescape") + choices
 
 
 def _files(ledger: Ledger, plan_file: bytes) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ is the spot check, a program of its own (spot.py).
     people.py         23: receipts of those who are at home; `paper.py` checks one of them
     rotation.py       24: keys signed while they were in force, and changed hands by the rules
     policy.py         whose keys the auditor believes (checks 2 and 14)
+    cosignature.py    which witnesses the auditor asks for, and which have cosigned (check 5)
 
 P1 to P11 are the promises of docs/evidence.md. No check reads a clock, a network or another file, and each takes time
 and memory in proportion to the bundle.
@@ -33,7 +34,7 @@ CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
     ("keys", "C2SP signed-note; tlog-policy", container.check_keys),
     ("manifest signed over every file", "DSSE v1.0.2", container.check_manifest),
     ("no unknown file, fixed README", "docs/evidence.md, Bundle", container.check_names),
-    ("checkpoint of this log", "C2SP tlog-checkpoint", tree.check_checkpoint),
+    ("checkpoint of this log", "C2SP tlog-checkpoint; tlog-policy", tree.check_checkpoint),
     ("tiles and entries", "C2SP tlog-tiles", tree.check_tiles),
     ("root of the tree", "RFC 6962 section 2.1", tree.check_root),
     ("envelopes and signatures", "DSSE v1.0.2", statements.check_envelopes),

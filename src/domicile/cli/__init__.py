@@ -31,6 +31,7 @@ ROOMS: Final = {
     "going": ("cutover", "rollback", "follow"),
     "placing": ("directory",),
     "publishing": ("publish",),
+    "witnessing": ("witness", "monitor"),
     "exporting": ("export",),
     "signing": ("keys",),
     "evidence": ("log", "report"),
