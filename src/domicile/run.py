@@ -20,13 +20,14 @@ from enum import StrEnum
 from typing import TypeVar
 
 from domicile import again, carrying, guarding, receipting, sealed, stating
+from domicile.at_once import AtOnce
 from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.clearing import Clearing, approval_rule
 from domicile.config import Config
 from domicile.cosigning.asking import witnesses_of
 from domicile.destroying import Destroying
-from domicile.errors import Refused, Unclassed, Undecided, WorldChanged
+from domicile.errors import Refused, WorldChanged
 from domicile.events import Listener, silent
 from domicile.guarding import Guarded
 from domicile.horizon import Horizon, Judged, Treated
@@ -34,7 +35,7 @@ from domicile.host import Host
 from domicile.journal import Journal
 from domicile.live import Live
 from domicile.logs import ServerLogs
-from domicile.model import Home, Manifest, Scope, State
+from domicile.model import Home, Manifest, Scope
 from domicile.objects import Objects
 from domicile.plan.document import (
     PLAN_BYTES_MAX,
@@ -51,7 +52,7 @@ from domicile.predicates import (
     ErasurePredicate,
     Predicate,
 )
-from domicile.proof import Copy, Fence
+from domicile.proof import Copy
 from domicile.record import Record
 from domicile.signers import Place
 from domicile.standbys import Standbys
@@ -59,7 +60,6 @@ from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
 from domicile.stores.postgres.staging import refuse_undecided
 from domicile.surroundings import Surroundings
-from domicile.transfer import transfer
 from domicile.workspace import Workspace
 
 Kind = TypeVar("Kind", bound=Predicate)
@@ -106,6 +106,10 @@ class Run:
         self.clearing = Clearing(
             record=self.record, source=self.source, homes=self.homes, config=config, host=host, objects=self.objects
         )
+        self.at_once = AtOnce(
+            record=self.record, source=self.source, homes=self.homes, config=config, config_bytes=config_bytes,
+            objects=self.objects,
+        )  # fmt: skip
         self.live: Live | None = None
         if config.cutover is not None:
             self.live = Live(
@@ -267,11 +271,9 @@ class Run:
         for store in self.homes.values():
             store.reach()
         self._hold(plan_bytes)
-        fence = self._fence(scope, plan)
-        manifest = self._freeze(scope, plan)
-        self._state_plan(plan, plan_bytes, manifest, scope)
-        self._transfer(scope, manifest)
-        self.record.state(stating.cutover_statement(self.ledger.plan().plan, fence))
+        manifest = self.at_once.bring(
+            scope, plan, _sha256(plan_bytes), copies=lambda: self._copies(scope), approvals=self.approvers()
+        )
         if until is Stage.TRANSFER:
             return False
         self.clearing.equality(scope, manifest)
@@ -318,68 +320,6 @@ class Run:
                 "`domicile abandon` the run and plan anew"
             )
         self.journal.put("plan", plan, str)
-
-    def _fence(self, scope: Scope, plan: Plan) -> Fence:
-        stood = self.journal.get("fence", Fence)
-        with self.record.timed("fence") as words:
-            if self.config.directory:
-                self.source.make_directory()
-            fence = self.source.stand_fence(scope)
-            if stood is None:
-                self.source.record_places(scope, State.FENCED)
-            fence = replace(fence, fenced_at=max(fence.fenced_at, plan.made_at))
-            self.record.remember(fence.fenced_at)
-            waited = f"stands since {fence.fenced_at:%H:%M:%S} UTC" if stood else f"others waited {fence.wait_ms} ms"
-            words[0] = f"{sum(count for _, count in fence.subjects)} subjects; {waited}"
-        self.journal.put("fence", fence, Fence)
-        return fence
-
-    def _freeze(self, scope: Scope, plan: Plan) -> Manifest:
-        with self.record.timed("freeze") as words:
-            try:
-                manifest = self.source.freeze(scope)
-                self.objects.freeze(scope, begun=bool(self.ledger.size))
-            except (Undecided, Unclassed):
-                self.source.forget_movers()
-                self.source.drop_staging()
-                self.objects.forget()
-                self.journal.put("plan", "", str)
-                raise
-            words[0] = f"{sum(piece.rows for piece in manifest.slices)} rows in {len(manifest.slices)} slices"
-        self.journal.put("manifest", manifest, Manifest)
-        refuse_changed_world(plan, self.config_bytes, self.source.catalogue())
-        return manifest
-
-    def _state_plan(self, plan: Plan, plan_bytes: bytes, manifest: Manifest, scope: Scope) -> None:
-        if self.ledger.size:
-            return
-        sha256 = _sha256(plan_bytes)
-        predicate = stating.plan_statement(
-            sha256,
-            plan,
-            self.config,
-            self.objects.joined(manifest),
-            copies=self._copies(scope),
-            approvals=self.approvers(),
-        )
-        self.record.state_all([predicate, *stating.finding_statements(sha256, manifest)])
-
-    def _transfer(self, scope: Scope, manifest: Manifest) -> None:
-        shares = len(scope.homes) + 1
-        with self.record.timed("transfer", total=sum(piece.rows for piece in manifest.slices)) as words:
-            rows = 0
-            for share, home in enumerate(scope.homes, start=1):
-                slices = [piece for piece in manifest.slices if piece.home == home]
-                measures = transfer(
-                    self.source, self.homes[home], scope, home, slices, share=share, shares=shares,
-                    listener=self.record.listener,
-                )  # fmt: skip
-                done = {measure.slice: measure for measure in measures}
-                self.record.state_all(stating.transfer_statements(self.ledger.plan().plan, home, slices, done))
-                rows += sum(measure.rows for measure in measures)
-            self.source.limit_sequences(shares=shares)
-            words[0] = f"{rows} rows at home"
-        carrying.bring(self.record, self.objects, scope.homes)
 
     def under_way(self) -> tuple[Scope, Manifest]:
         """Scope and frozen manifest of the run, for `verify` and `status`; raise Refused when nothing is frozen."""

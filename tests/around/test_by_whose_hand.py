@@ -33,7 +33,12 @@ COPY = "dumps/dump:nightly.dump"
 )
 def test_p11_a_copy_went_by_our_hand_if_the_log_says_so(said: str, ours: bool) -> None:
     log = [
-        Recorded(index=index, sha256="", predicate=stating.removal_statement("plan", COPY, things, done=word == "gone"))
+        Recorded(
+            index=index,
+            sha256="",
+            keyid="",
+            predicate=stating.removal_statement("plan", COPY, things, done=word == "gone"),
+        )
         for index, word in enumerate(filter(None, said.split(", ")))
         for things in [0 if word == "gone" else int(word)]
     ]
