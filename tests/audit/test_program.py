@@ -175,7 +175,7 @@ def test_the_checker_is_readable_in_an_hour() -> None:
     assert set(DECIDES) <= counted.keys()
     assert sum(counted[name] for name in DECIDES) <= 880
     assert sum(len((folder / name).read_text(encoding="utf-8").splitlines()) for name in DECIDES) <= 1_240
-    assert sum(counted[name] for name in ("policy.py", "cosignature.py", "report.py", "__main__.py")) <= 355
+    assert sum(counted[name] for name in ("policy.py", "cosignature.py", "report.py", "__main__.py")) <= 365
     assert counted["rotation.py"] <= 120
     assert max(counted.values()) <= 200
 
