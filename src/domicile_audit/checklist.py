@@ -1,6 +1,7 @@
-"""The checklist: a bundle is accepted if and only if all 23 checks hold; the first that fails is the reason.
+"""The checklist: a bundle is accepted if and only if all 24 checks hold; the first that fails is the reason.
 
-Read in this order; what is not named here turns the answer into words and lines, and decides nothing.
+Read in this order; what is not named here turns the answer into words and lines (report.py, claims.py), or
+is the spot check, a program of its own (spot.py).
 
     case.py           what the checks know so far, and `require`, the one way to say no
     checklist.py      this list: number (its place), title, clause, function
@@ -57,14 +58,21 @@ CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
 
 
 def audit(data: bytes, policy: Policy | None = None) -> Report:
-    """Check a bundle from its bytes; nothing but a report comes out."""
-    case = Case(data=data, policy=policy)
+    """Check a bundle from its bytes; nothing but a report comes out.
+
+    What a policy asks for beyond keys and approvals is for `claims.with_claims`.
+    """
+    return judge(Case(data=data, policy=policy))
+
+
+def judge(case: Case) -> Report:
+    """Check a case that holds nothing but its bytes and a policy, and fill it."""
     checks: list[Passed] = []
     for number, (title, clause, check) in enumerate(CHECKS, start=1):
         try:
             check(case)
         except Refused as refusal:
             checks.append(Passed(number, title, clause, passed=False))
-            return refuse(policy, checks, str(refusal))
+            return refuse(case.policy, checks, str(refusal))
         checks.append(Passed(number, title, clause, passed=True))
     return accept(case, checks)

@@ -1,4 +1,4 @@
-"""The trust policy: whose keys the auditor believes. Lines of C2SP tlog-policy, and two of ours.
+"""The trust policy: whose keys the auditor believes. Lines of C2SP tlog-policy, and some of ours.
 
     log VKEY              the log's key; at least one line
     approver VKEY         a key whose approvals count
@@ -6,16 +6,18 @@
     witness NAME VKEY     a witness of the log            (this line and the next two: cosignature.py)
     group NAME K NAME…    so many of these, `all` or `any`
     quorum NAME           who has to have cosigned the checkpoint; `none`: nobody
+    fresh, require, tolerate, sampled: see demands.py
 
 Empty lines and lines that begin with # are skipped. A policy that names no log is refused: an empty policy
 would accept everybody.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from domicile_audit.case import Refused, require
 from domicile_audit.cosignature import Quorum
+from domicile_audit.demands import WORDS, Demands, read_demands
 from domicile_audit.keys import Key, read_vkey
 
 POLICY_BYTES_MAX = 262_144
@@ -23,12 +25,13 @@ POLICY_BYTES_MAX = 262_144
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The keys that are believed, as vkeys, how many approvals are wanted, and which witnesses."""
+    """The keys that are believed, as vkeys, how many approvals and witnesses are wanted, and what else is asked for."""
 
     logs: tuple[str, ...]
     approvers: tuple[str, ...]
     threshold: int
     quorum: Quorum
+    demands: Demands = field(default_factory=Demands)
 
 
 def read_policy(data: bytes) -> Policy:
@@ -38,6 +41,7 @@ def read_policy(data: bytes) -> Policy:
     counts: list[int] = []
     quorum = Quorum()
     require(not data or data.endswith(b"\n"), "its last line has no end, so it may be cut")
+    asked: list[tuple[int, list[str]]] = []
     for number, line in enumerate(data.decode().split("\n"), start=1):
         words = re.findall(r"[^ \t]+", line)
         if not words or words[0].startswith("#"):
@@ -49,6 +53,8 @@ def read_policy(data: bytes) -> Policy:
                 counts.append(int(count))
             case ["witness" | "group" | "quorum", *_]:
                 quorum.read(words, f"line {number}")
+            case [first, *_] if first in WORDS:
+                asked.append((number, words))
             case _:
                 raise Refused(f"line {number}: not a line this version reads")
     logs, approvers = keys["log"], keys["approver"]
@@ -61,4 +67,6 @@ def read_policy(data: bytes) -> Policy:
     require(differ, "a key stands there twice (tlog-policy: duplicates are not allowed)")
     counted = len(counts) == 1 and 1 <= counts[0] <= len(approvers)
     require(counted, "exactly one line `approvals K` is needed, with K from 1 to the number of approvers")
-    return Policy(tuple(key.vkey for key in logs), tuple(key.vkey for key in approvers), counts[0], quorum)
+    demands = read_demands(asked)
+    logs_, approvers_ = (tuple(key.vkey for key in some) for some in (logs, approvers))
+    return Policy(logs_, approvers_, counts[0], quorum, demands)

@@ -25,6 +25,17 @@ class Passed:
     passed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim: a promise, or a line of the policy; accepted, not shown or refused, why, and the bound of a sample."""
+
+    name: str
+    words: str
+    result: str
+    why: str
+    bound: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The answer. `verdict` is the certificate's, and None when the bundle is refused."""
@@ -36,12 +47,19 @@ class Report:
     verdict: str | None = None
     proven: tuple[str, ...] = ()
     not_proven: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def refused_at(self) -> int | None:
+        """The check that failed; None where all hold, and the policy or a spot check refuses."""
+        return next((check.number for check in self.checks if not check.passed), None)
 
     @property
     def headline(self) -> str:
         """The line that nobody may overlook."""
         if not self.accepted:
-            return f"REFUSED at check {self.checks[-1].number}: {self.reason}"
+            where = "by what you asked" if self.refused_at is None else f"at check {self.refused_at}"
+            return f"REFUSED {where}: {self.reason}"
         if self.verdict == BEST:
             return "ACCEPTED: the evidence holds, and says that every listed copy is erased and was searched"
         return f"ACCEPTED: the evidence holds, but NOT EVERYTHING IS PROVEN ERASED: the verdict is {self.verdict}"

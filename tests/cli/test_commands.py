@@ -102,7 +102,7 @@ JSON_COMMANDS = {
     "subject receipt 3": 14, "subject forget 3": 1,
     "rollback --cohort 1": 1, "follow --seconds 0": 1, "restore-guard": 1,
     "canary new other": 0, "canary seal other.canaries": 0, "canary open other.canaries": 1,
-    "canary find other.canaries evidence": 30,
+    "canary find other.canaries evidence": 30, "audit-key --to audit.key": 0, "audit-bundle --to so-far.zip": 0,
     "log fsck": 0, "log publish": 0, "witness new other.example": 0, "witness show": 30,
     "monitor other.place --trust other.trust --state other.state": 30,
     "export oscal": 1, "export csv --unfinished": 0, "export packs": 0,

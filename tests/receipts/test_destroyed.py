@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from domicile import receipting
 from domicile.bundle import make_bundle
 from domicile.codec import encode
 from domicile.errors import Refused
+from domicile.host import Host
 from domicile.receipts.keeping import Receipts
 from domicile.record import Record
 from domicile_audit.checklist import audit
@@ -67,7 +69,15 @@ def test_p8_who_was_given_a_receipt_keeps_it_and_who_was_not_gets_none(told: Tol
         receipting.receipt(told.record, "7")
 
 
+class _Stopped(Host):
+    """A clock that stands still."""
+
+    def now(self) -> datetime:
+        return s.at(100)
+
+
 def test_p7_two_destructions_in_a_row_are_told_both(told: Told) -> None:
+    told.record.host = _Stopped()
     for key in ("7", "8"):
         receipting.destroy(told.record, [key])
     assert [INTENT, OUTCOME, INTENT, OUTCOME] == told.kinds()[-4:]

@@ -35,6 +35,7 @@ ROOMS: Final = {
     "exporting": ("export",),
     "signing": ("keys",),
     "evidence": ("log", "report"),
+    "auditing": ("audit-key", "audit-bundle"),
     "guarding": ("restore-guard",),
     "subjects": ("subject",),
     "canaries": ("canary",),
