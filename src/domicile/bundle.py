@@ -136,8 +136,8 @@ def trust_policy(log: Verifier, approvals: ApprovalRule, witnesses: Policy | Non
     lines.append(f"approvals {approvals.threshold}")
     text = "".join(line + "\n" for line in lines)
     others = witnesses or Policy(logs={}, witnesses={}, groups={}, quorum=NONE)
-    text += format_policy(others).decode(errors="surrogateescape")
-    return text + "".join(line + "\n" for line in POLICY_CHOICES)
+    choices = "".join(line + "\n" for line in POLICY_CHOICES)
+    return text + format_policy(others).decode(errors="surrogateescape") + choices
 
 
 def _files(ledger: Ledger, plan_file: bytes) -> dict[str, bytes]:

@@ -25,7 +25,7 @@ POLICY_BYTES_MAX = 262_144
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The keys that are believed, as vkeys, how many approvals and witnesses are wanted, and what else is asked for."""
+    """The keys that are believed, as vkeys, how many approvals are wanted, which witnesses, and what else."""
 
     logs: tuple[str, ...]
     approvers: tuple[str, ...]
@@ -40,8 +40,8 @@ def read_policy(data: bytes) -> Policy:
     keys: dict[str, list[Key]] = {"log": [], "approver": []}
     counts: list[int] = []
     quorum = Quorum()
-    require(not data or data.endswith(b"\n"), "its last line has no end, so it may be cut")
     asked: list[tuple[int, list[str]]] = []
+    require(not data or data.endswith(b"\n"), "its last line has no end, so it may be cut")
     for number, line in enumerate(data.decode().split("\n"), start=1):
         words = re.findall(r"[^ \t]+", line)
         if not words or words[0].startswith("#"):
@@ -67,6 +67,5 @@ def read_policy(data: bytes) -> Policy:
     require(differ, "a key stands there twice (tlog-policy: duplicates are not allowed)")
     counted = len(counts) == 1 and 1 <= counts[0] <= len(approvers)
     require(counted, "exactly one line `approvals K` is needed, with K from 1 to the number of approvers")
-    demands = read_demands(asked)
-    logs_, approvers_ = (tuple(key.vkey for key in some) for some in (logs, approvers))
-    return Policy(logs_, approvers_, counts[0], quorum, demands)
+    vkeys = tuple(key.vkey for key in logs), tuple(key.vkey for key in approvers)
+    return Policy(*vkeys, counts[0], quorum, read_demands(asked))
