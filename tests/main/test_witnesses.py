@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from domicile import guarding
+from domicile import stating
 from domicile.keys import load_signer
 from domicile.ledger import Ledger
 from domicile.predicates import ErasurePredicate
@@ -47,13 +47,13 @@ def test_p7_no_row_goes_before_its_announcement_is_cosigned_and_published(
         begun.cli("apply", code=14)
     with ExitStack() as stack, monkeypatch.context() as patch:
         stack.enter_context(witness("w1", tmp_path, logs=logs, port=port))
-        commit = guarding.commit
+        intent = stating.erasure_intent
 
-        def commit_and_lose_the_witness(*args: Any) -> None:
-            commit(*args)
+        def lose_the_witness(*args: Any, **kwargs: Any) -> ErasurePredicate:
             stack.close()
+            return intent(*args, **kwargs)
 
-        patch.setattr("domicile.clearing.guarding.commit", commit_and_lose_the_witness)
+        patch.setattr("domicile.clearing.stating.erasure_intent", lose_the_witness)
         assert "w1" in begun.cli("apply", "--yes", code=15).err
     whole = Ledger.open(begun.made / "evidence", load_signer(begun.made / "engine.key"), cosigned=True)
     announced = [one.index for one in whole.statements() if isinstance(one.predicate, ErasurePredicate)]
