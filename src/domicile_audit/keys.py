@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from domicile_audit.points import has_small_order
+
 ED25519 = b"\x01"  # signed-note, "Signature types"
 KEY_CHARS_MAX = 1_024
 
@@ -52,6 +54,8 @@ def read_vkey(line: str) -> Key:
     raw = read_base64(parts[2])
     if raw[:1] != ED25519 or len(raw) != 33:
         raise ValueError("not an Ed25519 key of type 1")
+    if has_small_order(raw[1:]):
+        raise ValueError("a key of small order, with which anybody signs")
     key_id = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
     key = Key(name, key_id, raw[1:])
     if key.vkey != line:

@@ -164,6 +164,10 @@ function firstOf(items, look) {
 }
 
 // ---------------------------------------------------------------------------------------------------- keys, signatures
+// The y of points of small order, with which anybody signs (docs/formats.md, "Keys and signatures").
+const SMALL_ORDER = ["00".repeat(32), `01${"00".repeat(31)}`, "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+  "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a", ...["ec", "ed", "ee"].map((low) => `${low}${"ff".repeat(30)}7f`)];
+
 /** A key from its line NAME+ID+KEY (C2SP signed-note, "Verifier keys"). */
 async function readVkey(line, where) {
   const wrong = (why) => `${where} is not a key: ${why}`;
@@ -172,6 +176,7 @@ async function readVkey(line, where) {
   need(printable(name) && !name.includes(" "), wrong("a name with spaces, or none"));
   const raw = readBase64(base64, wrong("not base64"));
   need(raw.length === 33 && raw[0] === 1, wrong("not an Ed25519 key of type 1"));
+  need(!SMALL_ORDER.includes(hex([...raw.slice(1, 32), raw[32] & 127])), wrong("a key of small order, with which anybody signs"));
   const own = hex((await sha256(join(utf8(`${name}\n`), raw))).slice(0, 4));
   need(own === id, wrong("name, id and key do not belong together"));
   return { name, id, keyid: `${name}+${id}`, vkey: line, raw: raw.slice(1) };
