@@ -17,6 +17,7 @@ from domicile_audit.report import Passed, Report
 
 ACCEPTED, REFUSED, USAGE = 0, 1, 2
 LINE_SIGNS, SAYING_LINES_MAX = 160, 6
+BLOCK_BYTES = 1024 * 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,8 +71,12 @@ def _read_policy(path: Path) -> Policy:
 
 
 def _read(path: Path, bytes_max: int) -> bytes:
+    """At most one byte more than that; block by block, since Python takes as much memory as it is asked to read."""
+    blocks: list[bytes] = []
     with path.open("rb") as source:
-        return source.read(bytes_max + 1)
+        while len(blocks) * BLOCK_BYTES <= bytes_max and (block := source.read(BLOCK_BYTES)):
+            blocks.append(block)
+    return b"".join(blocks)[: bytes_max + 1]
 
 
 def as_text(report: Report) -> str:

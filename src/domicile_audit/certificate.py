@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,11 +28,11 @@ def check_certificate(case: Case) -> None:
 def check_verdicts(case: Case) -> None:
     """Check 19 (P3, P7, P11): each planned copy has one verdict that the log backs, and the worst is the whole's."""
     certificate = case.statements[-1].predicate
-    judged = [copy["id"] for copy in certificate["copies"]]
+    judged = Counter(copy["id"] for copy in certificate["copies"])
     planned = [copy["id"] for copy in case.plan["copies"]]
     for id_ in planned:
-        require(judged.count(id_) == 1, f"the certificate does not judge the copy {id_} of the plan exactly once")
-    require(len(judged) == len(planned), "the certificate judges a copy that is not planned")
+        require(judged[id_] == 1, f"the certificate does not judge the copy {id_} of the plan exactly once")
+    require(judged.total() == len(planned), "the certificate judges a copy that is not planned")
     swept = last_sweep(case)
     for copy in certificate["copies"]:
         _check_copy(copy, swept)

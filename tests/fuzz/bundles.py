@@ -35,6 +35,11 @@ def good_bundles() -> tuple[bytes, ...]:
     return tuple(s.bundle_of(script) for script in scripts())
 
 
+@cache
+def good_plays() -> tuple[dict[str, Sealed], ...]:
+    return tuple(script.play() for script in scripts())
+
+
 def bent_zip(chance: Random) -> bytes:
     """Somebody without a key changes the bytes of a bundle, or those of a file in it."""
     whole = chance.choice(good_bundles())
@@ -91,21 +96,25 @@ def retold(chance: Random) -> bytes:
 
 def _bent(line: s.Line, seed: int) -> s.Maker:
     def make(play: s.Play) -> Sealed:
-        chance = Random(seed)  # noqa: S311  (a seeded test)
         made = line.make(play)
         sealed = seal(made, line.signer) if isinstance(made, Predicate) else made
-        body = load_json(parse_envelope(sealed.envelope).payload)
-        assert isinstance(body, dict)
-        if chance.random() < 0.8 and sealed.detached is None:
-            body["predicate"] = bend_json(body["predicate"], chance)
-            _about_what_it_names(body)
-        else:
-            body = bend_json(body, chance)  # type: ignore[assignment]
-        return Sealed(
-            envelope=sign_envelope(_dump(body), payload_type=PAYLOAD_TYPE, signer=line.signer), detached=sealed.detached
-        )
+        chance = Random(seed)  # noqa: S311  (a seeded test)
+        return Sealed(envelope=bent_envelope(sealed, line.signer, chance), detached=sealed.detached)
 
     return make
+
+
+def bent_envelope(sealed: Sealed, signer: Signer, chance: Random) -> bytes:
+    """A signed statement with its payload bent, most of the time in its predicate."""
+    body = load_json(parse_envelope(sealed.envelope).payload)
+    assert isinstance(body, dict)
+    if chance.random() < 0.8 and sealed.detached is None:
+        body["predicate"] = bend_json(body["predicate"], chance)
+        _about_what_it_names(body)
+        payload = dump(body)
+    else:
+        payload = dump(bend_json(body, chance)) if chance.random() < 0.7 else bend_bytes(dump(body), chance)
+    return sign_envelope(payload, payload_type=PAYLOAD_TYPE, signer=signer)
 
 
 def _about_what_it_names(body: dict[str, Json]) -> None:
@@ -116,7 +125,8 @@ def _about_what_it_names(body: dict[str, Json]) -> None:
         subject[0]["digest"] = {"sha256": predicate.get(word)}
 
 
-def _dump(value: Json) -> bytes:
+def dump(value: Json) -> bytes:
+    """JSON in its one spelling, or, where it has none, in another."""
     try:
         return dump_json(value)
     except UnicodeError:  # half a sign: written as JSON allows it

@@ -100,7 +100,7 @@ const HEX = text(/^[0-9a-f]{64}$/);
 const COUNT = (value) => Number.isSafeInteger(value) && value >= 0;
 const FLAG = (value) => typeof value === "boolean";
 const TIME = dated(/^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$/, "1000", 19);
-const DAY = dated(/^[0-9]{4}-[0-9]{2}-[0-9]{2}$/, "0001", 10);
+const DAY = dated(/^[0-9]{4}-[0-9]{2}-[0-9]{2}$/, "1000", 10);
 const SLICE = { id: TEXT, dataset: TEXT, home: TEXT, rows: COUNT, erase: { delete: COUNT, blank: COUNT } };
 const ENVELOPE = { payload: text(/^/, 1 << 28), payloadType: TEXT, signatures: [{ keyid: TEXT, sig: TEXT }] };
 const MANIFEST = { format: TEXT, files: [{ path: TEXT, bytes: COUNT, sha256: HEX }] };
