@@ -13,6 +13,7 @@ from random import Random
 
 from domicile.bundle import README, pack, zip_files
 from domicile.codec import Json, dump_json, load_json
+from domicile.errors import DomicileError
 from domicile.keys import Signer
 from domicile.predicates import Predicate
 from domicile.statement import PAYLOAD_TYPE, Sealed, parse_envelope, seal, sign_envelope
@@ -106,9 +107,12 @@ def _bent(line: s.Line, seed: int) -> s.Maker:
 
 def bent_envelope(sealed: Sealed, signer: Signer, chance: Random) -> bytes:
     """A signed statement with its payload bent, most of the time in its predicate."""
-    body = load_json(parse_envelope(sealed.envelope).payload)
-    assert isinstance(body, dict)
-    if chance.random() < 0.8 and sealed.detached is None:
+    old = parse_envelope(sealed.envelope).payload
+    try:
+        body = load_json(old)
+    except DomicileError:  # it was bent before
+        return sign_envelope(bend_bytes(old, chance), payload_type=PAYLOAD_TYPE, signer=signer)
+    if chance.random() < 0.8 and isinstance(body, dict) and "predicate" in body:
         body["predicate"] = bend_json(body["predicate"], chance)
         _about_what_it_names(body)
         payload = dump(body)
@@ -119,9 +123,9 @@ def bent_envelope(sealed: Sealed, signer: Signer, chance: Random) -> bytes:
 
 def _about_what_it_names(body: dict[str, Json]) -> None:
     """Mend the subject, so that the rule about it doesn't hide all others."""
-    predicate, subject = body["predicate"], body["subject"]
-    if isinstance(predicate, dict) and isinstance(subject, list) and isinstance(subject[0], dict):
-        word = {"equality": "equality", "clearance": "clearance"}.get(str(subject[0]["name"]), "plan")
+    predicate, subject = body["predicate"], body.get("subject")
+    if isinstance(predicate, dict) and isinstance(subject, list) and subject and isinstance(subject[0], dict):
+        word = {"equality": "equality", "clearance": "clearance"}.get(str(subject[0].get("name")), "plan")
         subject[0]["digest"] = {"sha256": predicate.get(word)}
 
 

@@ -219,6 +219,14 @@ def test_p11_with_a_policy_that_cannot_be_read_nothing_is_accepted(browser: Brow
     page = opened(browser, tmp_path / "report.html", report_of(s.good(), GOOD))
     for policy in (
         "believe me",
+        "# nobody",
+        "quorum none",
+        RIGHT.replace("quorum none\n", ""),
+        RIGHT.replace("approvals 2", "approvals 0"),
+        RIGHT.replace("approvals 2", "approvals 3"),
+        RIGHT.replace("approvals 2", "approvals 2\napprovals 1"),
+        RIGHT + next(line for line in RIGHT.splitlines() if line.startswith("approver")),
+        RIGHT + "witness w x",
         RIGHT.replace("quorum none", "quorum all"),
         "log x+00000000+AAAA",
         RIGHT + "approvals 1",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
+import io
 import json
 import struct
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +77,7 @@ zipped(
     lambda b: _patched(b, 18, struct.pack("<II", 1 << 28, 1 << 28)),
 )
 zipped("zip-with-a-directory-of-one-file-a-thousand-times", "not written by the rule", _overlapping)
+zipped("zip-cut-off-in-a-header", "cut off in a header", lambda b: b[: b.index(b"PK\x03\x04", 4) + 10])
 zipped("zip-path-not-utf-8", "path that is not allowed", _renamed(b"README\xff\xfe\xff\xfe"))
 zipped("zip-path-with-a-null", "path that is not allowed", _renamed(b"README\x00txt"))
 zipped("zip-path-hidden", "path that is not allowed", _renamed(b".EADME.txt"))
@@ -83,11 +87,9 @@ zipped("zip-path-with-an-escape", "path that is not allowed", _renamed(b"READ\x1
 
 
 # ------------------------------------------------------------------------------------------- keys
-def _vkey(name: str, public: bytes) -> str:
+def _vkey(name: str, public: bytes, kind: bytes = b"\x01") -> str:
     """A line that our own class would refuse to make."""
-    import hashlib  # noqa: PLC0415  (only here)
-
-    raw = b"\x01" + public
+    raw = kind + public
     key_id = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4].hex()
     return f"{name}+{key_id}+{base64.b64encode(raw).decode()}"
 
@@ -115,9 +117,6 @@ def _() -> bytes:
 
 
 def _manifest(bundle: bytes) -> bytes:
-    import io  # noqa: PLC0415  (only here)
-    import zipfile  # noqa: PLC0415
-
     with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
         return archive.read("manifest.json")
 
@@ -133,6 +132,20 @@ filed(
     2,
     "has no keys/approver-2.vkey",
     lambda f: f.update({"keys/approver-3.vkey": f.pop("keys/approver-2.vkey")}),
+)
+KIND_2 = b"\x02"
+_KEY = s.MONITOR.verifier.public
+filed(
+    "approver-key-of-another-type",
+    2,
+    "not an Ed25519 key",
+    put("keys/approver-2.vkey", f"{_vkey('monitor.example', _KEY, KIND_2)}\n".encode()),
+)
+filed(
+    "approver-key-too-short",
+    2,
+    "not an Ed25519 key",
+    put("keys/approver-2.vkey", f"{_vkey('monitor.example', _KEY[:31])}\n".encode()),
 )
 filed("log-key-without-a-newline", 2, "newline", put("keys/log.vkey", ENGINE.verifier.vkey.encode()))
 filed("log-key-with-loose-base64", 2, "not a key", put("keys/log.vkey", f"{ENGINE.verifier.vkey[:-1]}3\n".encode()))
@@ -180,6 +193,29 @@ filed(
 filed("checkpoint-not-utf-8", 5, "checkpoint", lambda f: f.update({"log/checkpoint": b"\xff" + f["log/checkpoint"]}))
 
 
+filed("checkpoint-root-too-short", 5, "not a SHA-256", _signed_head(lambda text: text.rsplit("\n", 2)[0] + "\nAAAA\n"))
+
+
+def _signed_as(name: str, key_id: bytes) -> Callable[[dict[str, bytes]], object]:
+    """The right signature under another name or id, which it does not cover: a stranger can write this line."""
+
+    def bend(files: dict[str, bytes]) -> None:
+        text = files["log/checkpoint"].rpartition(b"\n\n")[0] + b"\n"
+        blob = base64.b64encode(key_id + ENGINE.sign(text)).decode()
+        files["log/checkpoint"] = text + f"\n\u2014 {name} {blob}\n".encode()
+
+    return bend
+
+
+filed(
+    "checkpoint-signed-under-another-name",
+    5,
+    "not signed by the log's key",
+    _signed_as("x.example", ENGINE.verifier.key_id),
+)
+filed("checkpoint-signed-under-another-id", 5, "not signed by the log's key", _signed_as(ENGINE.name, bytes(4)))
+
+
 @defect("log-rolled-back-behind-its-certificate", 18, "no certificate")
 def _() -> bytes:
     """The head and tiles of an earlier day, well signed, beside the certificate of a later one."""
@@ -217,8 +253,6 @@ def _() -> bytes:
 
 
 def _node(children: bytes) -> bytes:
-    import hashlib  # noqa: PLC0415  (only here)
-
     return hashlib.sha256(b"\x01" + children).digest()
 
 
@@ -363,3 +397,10 @@ told(
     lambda: good().moved("certificate", before="outcome app.public.users us"),
 )
 told("plan-stated-after-the-fact", 10, "does not begin with a plan", lambda: good().moved("plan", before="certificate"))
+_CE = s.certificate().copies
+told(
+    "certificate-with-one-copy-for-another",
+    19,
+    "exactly once",
+    lambda: good().set("certificate", copies=(_CE[0], *_CE[:1], *_CE[2:])),
+)
