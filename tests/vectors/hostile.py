@@ -15,6 +15,7 @@ from typing import Any
 from domicile import predicates as p
 from domicile.bundle import MANIFEST_TYPE, pack, zip_files
 from domicile.codec import dump_json
+from domicile.proof import Verdict
 from domicile.statement import PAYLOAD_TYPE, Sealed, parse_envelope, pre_authentication, seal, sign_envelope
 from domicile.tlog.checkpoint import Checkpoint, sign_checkpoint
 from domicile.tlog.merkle import hash_leaf
@@ -135,6 +136,12 @@ filed(
 )
 KIND_2 = b"\x02"
 _KEY = s.MONITOR.verifier.public
+filed(
+    "approver-key-with-a-space",
+    2,
+    "spaces",
+    put("keys/approver-2.vkey", f"{_vkey('monitor example', _KEY)}\n".encode()),
+)
 filed(
     "approver-key-of-another-type",
     2,
@@ -282,6 +289,9 @@ def _malleable(envelope: bytes) -> bytes:
     return dump_json(body)
 
 
+told("statement-in-an-envelope-with-more-keys", 8, "not a DSSE envelope", lambda: _sweep_envelope(
+    lambda e: dump_json({**json.loads(e), "note": "trust me"})
+))  # fmt: skip
 told("statement-with-loose-base64", 8, "base64", lambda: _sweep_envelope(_loose))
 told("statement-with-a-signature-made-twice", 8, "is wrong", lambda: _sweep_envelope(_malleable))
 told("statement-with-a-signature-cut", 8, "is wrong", lambda: _sweep_envelope(
@@ -403,4 +413,14 @@ told(
     19,
     "exactly once",
     lambda: good().set("certificate", copies=(_CE[0], *_CE[:1], *_CE[2:])),
+)
+told(
+    "certificate-of-an-unplanned-copy-held",
+    19,
+    "not planned",
+    lambda: good().set(
+        "certificate",
+        copies=(*_CE, dataclasses.replace(_CE[0], id="app/other", verdict=Verdict.HELD)),
+        verdict=Verdict.HELD,
+    ),
 )
