@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, LiteralString
 
@@ -34,7 +35,7 @@ from shortvideo import database, residence
 from shortvideo.backups import Beside, archiving, folders, keep
 from shortvideo.left_over import end_left_over
 from shortvideo.media import clips as clip_maker
-from shortvideo.media.seeding import fill
+from shortvideo.media.seeding import fill, hold
 from shortvideo.media.store import LOOPBACK, Bucket, ObjectServer, free_ports
 
 HERE: Final = Path(__file__).resolve().parent
@@ -45,6 +46,8 @@ PROGRAMS: Final = ("uvicorn", "domicile.cli")
 """The folder that instances and router work in; it stays empty, they are known by it."""
 DATABASE: Final = "shortvideo"
 CLIPS: Final = 24
+HELD_DAYS: Final = 90
+"""For so long the store keeps one draft that the platform was told to keep."""
 REFERENCE: Final = ("countries", "locations")
 SOURCE_VARIABLE: Final = "SERVICE_DSN"
 """The name that domicile.yaml knows the source by; homes have SERVICE_US_DSN and so on."""
@@ -160,7 +163,7 @@ class Stack:
         The source's database is filled unless it is filled already. Homes begin empty, as Domicile's transfer asks
         for; with `home_schema` they get the tables, and their countries' newcomers live there from the beginning.
         With `backups` the source archives its log and has a standby, and was dumped and backed up, as if the night
-        before; homes have a folder for backups.
+        before; homes have a folder for backups; and the store has locked a draft of one who moves.
         """
         if locations[0] != SOURCE:
             raise ValueError(f"the first location is the source, {SOURCE}")
@@ -191,11 +194,14 @@ class Stack:
                 store = ending.enter_context(ObjectServer.start(folder / "objects"))
                 servers = {location: future.result() for location, future in starting.items()}
                 dsns = {location: _database(server) for location, server in servers.items()}
-                buckets = {location: store.bucket(f"shortvideo-{location}") for location in locations}
+                buckets = {
+                    location: store.bucket(f"shortvideo-{location}", locks=backups and location == SOURCE)
+                    for location in locations
+                }
                 if not _holds(dsns[SOURCE], TABLES):
                     database.create(dsns[SOURCE], users=users, seed=seed, canaries=canaries)
                 if not _holds(dsns[SOURCE], CLIPS_SHOWN):
-                    fill(dsns[SOURCE], buckets[SOURCE], making.result())
+                    _fill(dsns, buckets[SOURCE], making.result(), may_lock=backups)
             beside = None
             if kept:
                 beside, standby = keep(
@@ -226,6 +232,14 @@ class Stack:
                 web=web,
                 backups=beside,
             )
+
+
+def _fill(dsns: Mapping[str, str], bucket: Bucket, clips: Sequence[Path], *, may_lock: bool) -> None:
+    """Put clips under the videos; where the store may lock, have it keep a draft of somebody who moves."""
+    fill(dsns[SOURCE], bucket, clips)
+    if may_lock:
+        countries = [location.upper() for location in dsns if location != SOURCE]
+        hold(dsns[SOURCE], bucket, countries=countries, until=datetime.now(UTC) + timedelta(days=HELD_DAYS))
 
 
 def _each(act: Callable[[Web], None], parts: Iterable[Web]) -> None:

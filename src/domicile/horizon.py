@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
+
+import psycopg
 
 from domicile import sweep
 from domicile.config import Config
@@ -111,6 +114,7 @@ class Horizon:
         self._tables = tuple(dataset.table for dataset in scope.datasets if dataset.owned)
         self._derived = tuple(item.table for item in scope.derived if not item.view)
         self._mapped = tuple(dataset.table for dataset in scope.datasets)
+        self._wanted: sweep.Tokens | None = None
 
     def inventory(self) -> tuple[Copy, ...]:
         """List the copies as the plan names them: `store/id`."""
@@ -197,7 +201,11 @@ class Horizon:
         standbys = {
             name: self._logs.treat(name, items, rotated, removing=removing, yes=yes) for name, items in standbys.items()
         }
-        around = self._around.treat(boundary, removing=removing, planned=planned, yes=yes) if boundary else {}
+        around = (
+            self._around.treat(boundary, removing=removing, dumped=self._leave_out_dumped, planned=planned, yes=yes)
+            if boundary
+            else {}
+        )
         return Treated(server=outcomes, standbys=standbys, boundary=boundary, rotated=rotated, around=around)
 
     def refuse_waiting(self, treated: Treated) -> None:
@@ -216,8 +224,8 @@ class Horizon:
             with application_path(self._source.connection):
                 return server.treat(self._source.connection, copies, self._tables, progress=progress)
 
-    def wanted(self, homes: Mapping[Home, PostgresHome], *, seed: int, canaries: Sequence[str]) -> sweep.Tokens:
-        """Read at every home what is to be looked for; ask before the treatment.
+    def ask(self, homes: Mapping[Home, PostgresHome], *, seed: int, canaries: Sequence[str]) -> None:
+        """Read at every home what `search` is to look for; before the treatment.
 
         Unspecific values that somebody who stays bears then are left out: who changes or leaves a row afterwards leaves
         them in its dead version, and they would be taken for a mover's.
@@ -228,11 +236,11 @@ class Horizon:
             )
             for home, store in homes.items()
         ]
-        return self._without_common(sweep.Tokens.merged(found))
+        self._wanted = sweep.Tokens.merged(found)
+        self._leave_out_common(self._source.connection)
 
     def search(  # noqa: PLR0913 - what, where, and what the statement says
         self,
-        tokens: sweep.Tokens,
         treated: Treated,
         *,
         planned: Sequence[str],
@@ -243,19 +251,19 @@ class Horizon:
         now: datetime,
         plan: str,
     ) -> Judged:
-        """Search the source and its surroundings for the tokens, and judge each planned copy.
+        """Search the source and its surroundings for what was asked for, and judge each planned copy.
 
         People go on writing: what those who stay came to bear since the values were read is no residue. It is left out
-        before the search, as what the treatment made (a dump of what is left) holds it, and once more after it.
+        before the search and once more after it; of a dump of what is left, also what they bore in its very moment.
         """
-        tokens = self._without_common(tokens)
+        tokens = self._leave_out_common(self._source.connection)
         outcomes = self._logs.judged(self._source.name, treated.server, removed)
         standbys = {name: self._logs.judged(name, items, removed) for name, items in treated.standbys.items()}
         copies = self._copies()
 
         result = self._sweep(tokens, copies)
         if any(not finding.token_class.specific for found in result.copies for finding in found.findings):
-            fewer = self._without_common(tokens)
+            fewer = self._leave_out_common(self._source.connection)
             if len(fewer) < len(tokens):
                 tokens, result = fewer, self._sweep(fewer, copies)
         verdicts = sweep.decide_all(copies, outcomes, result, rows_erased=True)
@@ -312,10 +320,18 @@ class Horizon:
         copies = [self._id(copy_id(CopyKind.LIVE_ROWS, table)) for table in self._tables]
         return {copy: CopyVerdict(copy=copy, verdict=Verdict.PRESENT, why=why) for copy in copies}
 
-    def _without_common(self, tokens: sweep.Tokens) -> sweep.Tokens:
-        """The same without unspecific values that people who stay bear now."""
+    def _leave_out_common(self, connection: psycopg.Connection[Any]) -> sweep.Tokens:
+        """Look no longer for unspecific values that people who stay bear, as the session sees them; return the rest."""
+        if self._wanted is None:
+            raise RuntimeError("a search without anything to look for proves nothing")
         with faults(self._source.name, "read what stays"):
-            return sweep.without_common(tokens, sweep.staying(self._source.connection, self._mapped))
+            self._wanted = sweep.without_common(self._wanted, sweep.staying(connection, self._mapped))
+        return self._wanted
+
+    def _leave_out_dumped(self, connection: psycopg.Connection[Any]) -> None:
+        """Do so in the moment of a dump of what is left: what came and went around it lies in that dump alone."""
+        if self._wanted is not None:
+            self._leave_out_common(connection)
 
     def _statement(  # noqa: PLR0913 - a statement's parts
         self,

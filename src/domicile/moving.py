@@ -116,7 +116,7 @@ class Moving:
         """Bring objects home ahead of their people; rows are followed meanwhile."""
         if self.objects is not None:
             with self.record.timed("objects", unit="versions"):
-                self.objects.bring_all(standing.scope, self._breathing(standing), until=until)
+                self.objects.bring_all(standing.scope, self._resting(standing), until=until)
 
     def close_objects(self, standing: Standing) -> None:
         """Freeze the objects of everybody who is at home, and read them at both ends."""
@@ -133,6 +133,19 @@ class Moving:
             if self.host.monotonic_s() - self._breathed_s > BREATHING_S:
                 self.step(follower)
                 self._breathed_s = self.host.monotonic_s()
+
+        return breathe
+
+    def _resting(self, standing: Standing) -> Callable[[], None]:
+        """The same where nobody waits: with a rest for each object. Rests bring no step nearer, work does."""
+        follower, nice, worked_s = self.follower(standing), self._nice(), 0.0
+
+        def breathe() -> None:
+            nonlocal worked_s
+            worked_s += nice.rest()
+            if worked_s > BREATHING_S:
+                self.step(follower)
+                worked_s = 0.0
 
         return breathe
 

@@ -400,14 +400,14 @@ class Run:
         horizon = self._horizon(scope)
         planned = tuple(copy.id for copy in self.ledger.plan().copies)
         canaries = self._canaries()
-        tokens = horizon.wanted(self.homes, seed=int.from_bytes(self.key[:8], "big"), canaries=canaries)
+        horizon.ask(self.homes, seed=int.from_bytes(self.key[:8], "big"), canaries=canaries)
         treated = self._treat(horizon, planned, yes=yes, as_it_is=as_it_is)
         if not as_it_is:
             horizon.refuse_waiting(treated)
             sealed.refuse_unopened(self.record)
         with self.record.timed("sweep") as words:
             judged = horizon.search(
-                tokens, treated, planned=planned, canaries=len(set(canaries)),
+                treated, planned=planned, canaries=len(set(canaries)),
                 removed=stating.removed(self.ledger.statements()), left=stating.left_over(self.ledger.statements()),
                 rows_left=self.journal.get("rows_left", int) or 0, now=self.record.now(), plan=self.ledger.plan().plan,
             )  # fmt: skip

@@ -25,7 +25,7 @@ from domicile.proof import Copy
 from domicile.seen import Seen, named
 from domicile.stores.around import Around, Boundary, Custody
 from domicile.stores.around.archive import Archive
-from domicile.stores.around.dumps import Database, Dumps
+from domicile.stores.around.dumps import Database, Dumped, Dumps
 from domicile.stores.around.encrypted import Encrypted
 from domicile.stores.around.pgbackrest import Repository
 from domicile.stores.around.pgbackrest.tool import Tool
@@ -172,14 +172,23 @@ class Surroundings:
         yield from (self._keys.foreseen(store) for store, _ in self._stores() if isinstance(store, Encrypted))
 
     def treat(
-        self, boundary: Boundary, *, removing: Removing, planned: Sequence[str], yes: bool
+        self,
+        boundary: Boundary,
+        *,
+        removing: Removing,
+        dumped: Dumped = lambda _: None,
+        planned: Sequence[str],
+        yes: bool,
     ) -> dict[str, tuple[Outcome, ...]]:
-        """Remove what is ours to remove, and with `yes` destroy the keys that may go; outcomes by store."""
+        """Remove what is ours to remove, and with `yes` destroy the keys that may go; outcomes by store.
+
+        `dumped` is shown each moment of which a dump of what is left is made.
+        """
         boundary = self._as_of_now(boundary)
         return {
             store.name: self._destroy(store, rule.encrypted, boundary, yes=yes)
             if isinstance(store, Encrypted) and isinstance(rule, CopiesRule) and rule.encrypted
-            else self._treat(store, rule, boundary, removing=removing)
+            else self._treat(store, rule, boundary, removing=removing, dumped=dumped)
             for store, rule in self._stores(planned)
         }
 
@@ -187,10 +196,12 @@ class Surroundings:
         self._listener(Noted(text=f"{store.name}: its files and key {rule.key} are being looked at"))
         return store.destroy(boundary, allowed=yes, announce=self._keys.announcing(store.name, rule))
 
-    def _treat(self, store: Around, rule: AroundRule, boundary: Boundary, *, removing: Removing) -> tuple[Outcome, ...]:
+    def _treat(
+        self, store: Around, rule: AroundRule, boundary: Boundary, *, removing: Removing, dumped: Dumped
+    ) -> tuple[Outcome, ...]:
         if rule.removed_by == "engine" and isinstance(store, Dumps) and store.has_to_remove(boundary):
             self._listener(Noted(text=f"{store.name}: a dump of what is left is being made"))
-            name = store.make_baseline(boundary, now=self._host.now())
+            name = store.make_baseline(boundary, now=self._host.now(), dumped=dumped)
             self._listener(Noted(text=f"{store.name}: {name} stands, and pg_restore read all of it"))
         if isinstance(store, Repository) and store.has_to_remove(boundary):
             self._listener(Noted(text=f"{store.name}: pgBackRest takes a full backup of what is left"))

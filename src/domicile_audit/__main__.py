@@ -1,19 +1,18 @@
 """`domicile-audit BUNDLE [--trust POLICY] [--json]`: exit 0 accepted, 1 refused, 2 not asked properly."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json
 import sys
 import textwrap
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from domicile_audit.checklist import audit
 from domicile_audit.container import BUNDLE_BYTES_MAX
 from domicile_audit.policy import POLICY_BYTES_MAX, Policy, read_policy
-from domicile_audit.report import Passed, Report
+from domicile_audit.report import Passed, Report, refuse
 
 ACCEPTED, REFUSED, USAGE = 0, 1, 2
 LINE_SIGNS, SAYING_LINES_MAX = 160, 6
@@ -25,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        policy = None if options.trust is None else _read_policy(options.trust)
+        policy = _read_policy(options.trust) if options.trust else None
         data = _read(options.bundle, BUNDLE_BYTES_MAX)
     except (OSError, ValueError) as error:
         if options.json:
@@ -58,9 +57,7 @@ def _audit(data: bytes, policy: Policy | None) -> Report:
         return audit(data, policy)
     except Exception as error:  # noqa: BLE001  (a checker never accepts by accident and never shows a traceback)
         reason = f"this program failed ({type(error).__name__}); please report the bundle"
-        checks = (Passed(0, "the program itself", "", passed=False),)
-        keys_from = "bundle" if policy is None else "policy"
-        return Report(accepted=False, checks=checks, reason=reason, verdict=None, keys_from=keys_from)
+        return refuse(policy, [Passed(0, "the program itself", "", passed=False)], reason)
 
 
 def _read_policy(path: Path) -> Policy:
@@ -71,12 +68,9 @@ def _read_policy(path: Path) -> Policy:
 
 
 def _read(path: Path, bytes_max: int) -> bytes:
-    """At most one byte more than that; block by block, since Python takes as much memory as it is asked to read."""
-    blocks: list[bytes] = []
+    """At most a block more than that; block by block, since Python takes as much memory as it is asked to read."""
     with path.open("rb") as source:
-        while len(blocks) * BLOCK_BYTES <= bytes_max and (block := source.read(BLOCK_BYTES)):
-            blocks.append(block)
-    return b"".join(blocks)[: bytes_max + 1]
+        return b"".join(islice(iter(lambda: source.read(BLOCK_BYTES), b""), bytes_max // BLOCK_BYTES + 1))
 
 
 def as_text(report: Report) -> str:

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from domicile_audit.keys import Key
-from domicile_audit.policy import Policy
+if TYPE_CHECKING:
+    from domicile_audit.keys import Key
+    from domicile_audit.policy import Policy
+
+Part = Mapping[str, Any]  # an object of the JSON of a statement, its shape checked
+Slices = Mapping[str, Part]  # slices by their id
 
 
-class Refused(Exception):
-    """The bundle does not hold; the message is the reason."""
+class Refused(ValueError):
+    """The bundle, or the trust policy, does not hold; the message is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
+def require(holds: bool, reason: str) -> None:
+    """Refuse unless it holds."""
+    if not holds:
+        raise Refused(reason)
+
+
+def require_once(items: Iterable[str], where: str) -> None:
+    """Refuse if one of the items stands there twice."""
+    for item, times in Counter(items).items():
+        require(times == 1, f"{where}: {item} stands there twice")
+
+
+@dataclass(frozen=True)
 class Statement:
     """One statement of the log, signed and in its shape; `sha256` is that of its envelope's bytes."""
 
@@ -22,73 +40,82 @@ class Statement:
     sha256: str
     kind: str
     keyid: str
-    predicate: Mapping[str, Any]
+    predicate: Part
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401  (what the shape says)
+        return self.predicate[key]
+
+    def __str__(self) -> str:
+        return f"statement {self.index} ({self.kind})"
+
+    @cached_property
+    def slices(self) -> Slices:
+        """What it says of each slice, by the slice's id (a clearance has ids only)."""
+        return {part["id"]: part for part in self["slices"]}
 
 
-@dataclass(slots=True)
+@dataclass
 class Case:
-    """Filled from the top of the checklist to the bottom; a check may rely on what those above it left here."""
+    """Filled from the top of the checklist to the bottom; a check may rely on what those above it left here.
+
+    What is cached is asked for from check 10 on, when all statements are there.
+    """
 
     data: bytes
     policy: Policy | None
     files: dict[str, bytes] = field(default_factory=dict)  # 1
-    log_key: Key | None = None  # 2
+    engine: Key = field(init=False)  # 2, the key of the log and of the engine
     approver_keys: dict[str, Key] = field(default_factory=dict)  # 2, by keyid
     size: int = 0  # 5
     root: bytes = b""  # 5
     entries: list[bytes] = field(default_factory=list)  # 6
+    leaves: list[bytes] = field(default_factory=list)  # 6, the hashes of the entries
     envelopes: list[tuple[bytes, str]] = field(default_factory=list)  # 8: payload, keyid
     statements: list[Statement] = field(default_factory=list)  # 9
-    places: dict[str, int] = field(default_factory=dict)  # 9: the first statement of a digest
-    slices: Mapping[str, Mapping[str, Any]] = field(
-        default_factory=dict
-    )  # 10: the last freeze's, else the plan's, by id
+    detached_bytes: int = 0  # 9: predicates that lie beside the log, counted for each statement that names one
+    by_sha256: dict[str, Statement] = field(default_factory=dict)  # 9: the first one of these bytes
+    slices: Slices = field(default_factory=dict)  # 10: the last freeze's, else the plan's
 
     @property
-    def engine(self) -> Key:
-        """The key of the log and the engine."""
-        if self.log_key is None:
-            raise Refused("the bundle has no log key")
-        return self.log_key
+    def plan(self) -> Statement:
+        """The plan."""
+        return self.statements[0]
 
-    @property
-    def plan(self) -> Mapping[str, Any]:
-        """The plan's predicate."""
-        return self.statements[0].predicate
-
-    @property
+    @cached_property
     def live(self) -> bool:
         """Whether people went home in cohorts while the service ran; then freezes name the slices, not the plan."""
-        return bool(self.of("cohort/v1") or self.of("freeze/v1"))
+        return bool(self.of("cohort/v1", "freeze/v1"))
 
-    @property
+    @cached_property
     def since(self) -> int:
         """The last freeze or cohort, which voids what was compared before it; 0 in a move at once."""
-        return max((one.index for kind in ("cohort/v1", "freeze/v1") for one in self.of(kind)), default=0)
+        return max((statement.index for statement in self.of("cohort/v1", "freeze/v1")), default=0)
 
-    @property
+    @cached_property
+    def homes(self) -> frozenset[str]:
+        """The locations that are home to some market."""
+        return frozenset(self.plan["homes"].values())
+
+    @cached_property
     def object_stores(self) -> frozenset[str]:
         """The stores whose slices are of objects; such a slice bears the store's name as dataset."""
         return frozenset(copy["store"] for copy in self.plan["copies"] if copy["kind"] == "objects")
 
-    def slices_at(self, index: int) -> Mapping[str, Mapping[str, Any]]:
-        """The slices that are named before a statement: those of the last freeze, else the plan's."""
-        named = [self.statements[0], *(freeze for freeze in self.of("freeze/v1") if freeze.index < index)]
-        return {part["id"]: part for part in named[-1].predicate["slices"]}
+    def of(self, *kinds: str) -> list[Statement]:
+        """The statements of these types, in the order of the log."""
+        return [statement for statement in self.statements if statement.kind in kinds]
 
-    def of(self, kind: str) -> list[Statement]:
-        """The statements of one type, in the order of the log."""
-        return [statement for statement in self.statements if statement.kind == kind]
+    def along(self) -> Iterator[tuple[Statement, Slices]]:
+        """Each statement, with the slices that are named before it: by the last freeze, else by the plan."""
+        slices = self.plan.slices
+        for statement in self.statements:
+            yield statement, slices
+            if statement.kind == "freeze/v1":
+                slices = statement.slices
 
     def named(self, sha256: str, kind: str, by: Statement) -> Statement:
         """The statement of that type and digest, which must stand before the one that names it."""
-        place = self.places.get(sha256, by.index)
-        if place < by.index and self.statements[place].kind == kind:
-            return self.statements[place]
-        raise Refused(f"statement {by.index} ({by.kind}) names a {kind} that does not stand before it in the log")
-
-
-def require(holds: bool, reason: str) -> None:
-    """Refuse unless it holds."""
-    if not holds:
-        raise Refused(reason)
+        found = self.by_sha256.get(sha256)
+        if found is not None and found.kind == kind and found.index < by.index:
+            return found
+        raise Refused(f"{by} names a {kind} that does not stand before it in the log")

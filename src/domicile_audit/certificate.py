@@ -1,18 +1,14 @@
 """Checks 18 to 21: the certificate is the last word, and says nothing better than the statements before it."""
 
-from __future__ import annotations
+from collections import Counter, defaultdict
 
-from collections import Counter
-from collections.abc import Mapping
-from typing import Any
-
-from domicile_audit.case import Case, Statement, require
-from domicile_audit.shape import read_time
-from domicile_audit.statements import VERDICTS
+from domicile_audit.case import Case, Part, Statement, require
+from domicile_audit.statements import COUNTS, VERDICTS
 
 MAY_HOLD_RESIDUE = ("blocked-until", "held", "present")
 KEY_STORY = ("key to be destroyed", "key destroyed")
 KEY_CAME_BACK = "key came back"
+CLOCKS = ("made_at", "fenced_at", "frozen_at", "done_at", "swept_at", "issued_at")  # by the engine's clock
 
 
 def check_certificate(case: Case) -> None:
@@ -27,63 +23,93 @@ def check_certificate(case: Case) -> None:
 
 def check_verdicts(case: Case) -> None:
     """Check 19 (P3, P7, P11): each planned copy has one verdict that the log backs, and the worst is the whole's."""
-    certificate = case.statements[-1].predicate
+    certificate, planned = case.statements[-1], case.plan["copies"]
     judged = Counter(copy["id"] for copy in certificate["copies"])
-    planned = [copy["id"] for copy in case.plan["copies"]]
-    for id_ in planned:
+    for id_ in [copy["id"] for copy in planned]:
         require(judged[id_] == 1, f"the certificate does not judge the copy {id_} of the plan exactly once")
-    require(judged.total() == len(planned), "the certificate judges a copy that is not planned")
-    swept = last_sweep(case)
+    require(len(judged) == len(planned), "the certificate judges a copy that is not planned")
+    sweep = last_sweep(case)
+    found = {copy["id"]: copy for copy in sweep["copies"]} if sweep else {}
     for copy in certificate["copies"]:
-        _check_copy(copy, swept)
-        if copy["verdict"] == "key-destroyed":
-            _check_key(case, copy["id"])
+        _check_copy(copy, found.get(copy["id"]), sweep["tokens"]["searched"] if sweep else 0)
+    _check_keys(case)
     worst = max((copy["verdict"] for copy in certificate["copies"]), key=VERDICTS.index)
-    require(
-        certificate["verdict"] == worst, f"the certificate says {certificate['verdict']}, its worst copy is {worst}"
-    )
-    if worst != "present":
-        _check_nothing_left(case, swept)
-    _check_objects(case)
+    same = certificate["verdict"] == worst
+    require(same, f"the certificate says {certificate['verdict']}, its worst copy is {worst}")
+    _check_left(case, sweep)
+
+
+def _check_copy(copy: Part, found: Part | None, searched: int) -> None:
+    """Check 19 goes on: what a verdict says of one copy is what the last sweep found in it."""
+    id_, verdict = copy["id"], copy["verdict"]
+    dated = copy["until"] is not None
+    require(dated == (verdict == "blocked-until"), f"copy {id_}: a date belongs to blocked-until and only to it")
+    clean = found is None or found["residue"] == 0 or verdict in MAY_HOLD_RESIDUE
+    require(clean, f"copy {id_} holds residue, but is called {verdict}")
+    if verdict == "erased-verified":
+        require(found is not None, f"copy {id_} is called erased-verified, but was not swept after the last erasure")
+        require(searched > 0, f"copy {id_} is called erased-verified by a sweep that searched for nothing")
+
+
+def _check_keys(case: Case) -> None:
+    """Check 19 goes on: after the last erasure of rows the same key was announced, then gone, and didn't come back."""
+    erasures = [one.index for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores]
+    told = defaultdict[str, list[tuple[str, str]]](list)
+    for finding in case.of("finding/v1"):
+        if finding["kind"] in (*KEY_STORY, KEY_CAME_BACK) and erasures and finding.index > erasures[-1]:
+            told[finding["where"]].append((finding["kind"], finding["text"]))
+    for id_ in [copy["id"] for copy in case.statements[-1]["copies"] if copy["verdict"] == "key-destroyed"]:
+        in_order = tuple(kind for kind, _ in told[id_]) == KEY_STORY
+        of_one_key = len({text for _, text in told[id_]}) == 1
+        but = "but the log doesn't tell of its key's destruction after the last erasure"
+        require(in_order and of_one_key, f"copy {id_} is called key-destroyed, {but}")
+
+
+def _check_left(case: Case, sweep: Statement | None) -> None:
+    """Check 19 goes on: rows that are left show in a copy called present, objects in a copy of their store."""
+    certificate, but = case.statements[-1], "but no copy is called present"
+    present = certificate["verdict"] == "present"
+    frozen = not case.live or case.statements[case.since].kind == "freeze/v1"
+    require(present or frozen, f"people went in cohorts and nothing was frozen after it, {but}")
+    hits = sweep["rows"]["hits"] if sweep else 0
+    require(present or hits == 0, f"the sweep found {hits} rows by query, {but}")
+    verdicts = {copy["id"]: copy["verdict"] for copy in certificate["copies"]}
+    holding = {copy["store"] for copy in case.plan["copies"] if verdicts[copy["id"]] in MAY_HOLD_RESIDUE}
+    gone = erased(case)
+    for id_, planned in case.slices.items():
+        store = planned["dataset"]
+        whole = gone.get(id_, (0, 0)) == (planned["erase"]["delete"], planned["erase"]["blank"])
+        if store in case.object_stores:
+            told = whole or store in holding
+            require(told, f"slice {id_} is not erased as planned, but no copy of {store} is called held")
+        else:
+            require(whole or present, f"slice {id_} is not erased as planned, {but}")
 
 
 def check_counts(case: Case) -> None:
     """Check 20 (P11): moved, deleted, blanked and kept rows are those of the statements; nothing unproven is hidden."""
-    certificate = case.statements[-1].predicate
+    certificate = case.statements[-1]
     require(certificate["counts"] == count_rows(case), "the certificate's counts are not those of the statements")
+    said = set(certificate["not_proven"])
     for line in case.plan["not_proven"]:
-        require(line in certificate["not_proven"], f"the certificate leaves out what the plan calls not proven: {line}")
+        require(line in said, f"the certificate leaves out what the plan calls not proven: {line}")
 
 
 def check_times(case: Case) -> None:
     """Check 21: the engine's clock did not run backwards along the log (its times are claims, not proofs)."""
-    clocks = {
-        "plan/v1": "made_at",
-        "cohort/v1": "fenced_at",
-        "freeze/v1": "frozen_at",
-        "cutover/v1": "fenced_at",
-        "sweep/v1": "swept_at",
-        "certificate/v1": "issued_at",
-    }
-    latest = read_time(case.plan["made_at"])
+    latest = case.plan["made_at"]
     for statement in case.statements:
-        if statement.kind == "clearance/v1":
-            now = read_time(statement.predicate["restore"]["done_at"])
-        elif statement.kind in clocks:
-            now = read_time(statement.predicate[clocks[statement.kind]])
-        else:
-            continue
-        require(latest <= now, f"statement {statement.index} ({statement.kind}) is dated before one it follows")
+        said = statement["restore"] if statement.kind == "clearance/v1" else statement.predicate
+        now = next((said[key] for key in CLOCKS if key in said), latest)
+        require(latest <= now, f"{statement} is dated before one it follows")  # shape.py: texts in the order of times
         latest = now
 
 
 def last_sweep(case: Case) -> Statement | None:
     """The last sweep, if no erasure (and no cohort or freeze) came after it."""
-    sweeps = case.of("sweep/v1")
-    erasures = case.of("erasure/v1")
-    if not sweeps or sweeps[-1].index < max(erasures[-1].index if erasures else 0, case.since):
-        return None
-    return sweeps[-1]
+    sweep = next(reversed(case.of("sweep/v1")), None)
+    since = max([case.since, *(erasure.index for erasure in case.of("erasure/v1"))])
+    return sweep if sweep and sweep.index > since else None
 
 
 def count_rows(case: Case) -> dict[str, dict[str, dict[str, int]]]:
@@ -91,20 +117,16 @@ def count_rows(case: Case) -> dict[str, dict[str, dict[str, int]]]:
     equal = {
         part["id"]: part["rows"]
         for statement in case.of("equality/v1")
-        for part in statement.predicate["slices"]
-        if statement.index > case.since and statement.predicate["fenced"] and part["source"] == part["home"]
+        for part in statement["slices"]
+        if statement.index > case.since and statement["fenced"] and part["source"] == part["home"]
     }
     gone = erased(case)
     counts: dict[str, dict[str, dict[str, int]]] = {}
-    for planned in case.slices.values():
-        homes = counts.setdefault(planned["dataset"], {})
-        row = homes.setdefault(planned["home"], {"moved": 0, "deleted": 0, "blanked": 0, "kept": 0})
-        moved = equal.get(planned["id"], 0)
-        deleted, blanked = gone.get(planned["id"], (0, 0))
-        row["moved"] += moved
-        row["deleted"] += deleted
-        row["blanked"] += blanked
-        row["kept"] += moved - deleted - blanked
+    for id_, planned in case.slices.items():
+        row = counts.setdefault(planned["dataset"], {}).setdefault(planned["home"], dict.fromkeys(COUNTS, 0))
+        moved, (deleted, blanked) = equal.get(id_, 0), gone.get(id_, (0, 0))
+        for name, rows in zip(COUNTS, (moved, deleted, blanked, moved - deleted - blanked), strict=True):
+            row[name] += rows
     return counts
 
 
@@ -113,60 +135,6 @@ def erased(case: Case) -> dict[str, tuple[int, int]]:
     return {
         part["id"]: (part["deleted"], part["blanked"])
         for statement in case.of("erasure/v1")
-        for part in statement.predicate["slices"]
-        if statement.index > case.since and statement.predicate["phase"] == "outcome"
+        for part in statement["slices"]
+        if statement["phase"] == "outcome"
     }
-
-
-def _check_copy(copy: Mapping[str, Any], sweep: Statement | None) -> None:
-    id_, verdict = copy["id"], copy["verdict"]
-    dated = copy["until"] is not None
-    require(dated == (verdict == "blocked-until"), f"copy {id_}: a date belongs to blocked-until and only to it")
-    found = {entry["id"]: entry for entry in sweep.predicate["copies"]}.get(id_) if sweep else None
-    if found is not None and found["residue"]:
-        require(verdict in MAY_HOLD_RESIDUE, f"copy {id_} holds residue, but is called {verdict}")
-    if verdict == "erased-verified":
-        require(found is not None, f"copy {id_} is called erased-verified, but was not swept after the last erasure")
-        searched = sweep is not None and sweep.predicate["tokens"]["searched"] > 0
-        require(searched, f"copy {id_} is called erased-verified by a sweep that searched for nothing")
-
-
-def _check_key(case: Case, id_: str) -> None:
-    """Check 19 goes on: after the last erasure of rows the same key was announced, then gone, and didn't come back."""
-    erasures = [one for one in case.of("erasure/v1") if one.predicate["dataset"] not in case.object_stores]
-    told = [
-        finding.predicate
-        for finding in case.of("finding/v1")
-        if finding.predicate["where"] == id_ and finding.predicate["kind"] in (*KEY_STORY, KEY_CAME_BACK)
-        and bool(erasures) and finding.index > erasures[-1].index
-    ]  # fmt: skip
-    require(
-        tuple(one["kind"] for one in told) == KEY_STORY and told[0]["text"] == told[1]["text"],
-        f"copy {id_} is called key-destroyed, but the log doesn't tell of its key's destruction after the last erasure",
-    )
-
-
-def _check_nothing_left(case: Case, sweep: Statement | None) -> None:
-    frozen = not case.live or case.statements[case.since].kind == "freeze/v1"
-    require(frozen, "people went in cohorts and nothing was frozen after it, but no copy is called present")
-    gone = erased(case)
-    for planned in case.slices.values():
-        if planned["dataset"] in case.object_stores:
-            continue
-        wanted = (planned["erase"]["delete"], planned["erase"]["blank"])
-        whole = gone.get(planned["id"], (0, 0)) == wanted
-        require(whole, f"slice {planned['id']} is not erased as planned, but no copy is called present")
-    rows = sweep.predicate["rows"]["hits"] if sweep else 0
-    require(rows == 0, f"the sweep found {rows} rows by query, but no copy is called present")
-
-
-def _check_objects(case: Case) -> None:
-    """Check 19 goes on: objects that are not erased as planned show in some copy of their store."""
-    gone = erased(case)
-    verdicts = {copy["id"]: copy["verdict"] for copy in case.statements[-1].predicate["copies"]}
-    for planned in case.slices.values():
-        store = planned["dataset"]
-        if store in case.object_stores and gone.get(planned["id"], (0, 0))[0] != planned["erase"]["delete"]:
-            mine = [verdicts[copy["id"]] for copy in case.plan["copies"] if copy["store"] == store]
-            told = any(verdict in MAY_HOLD_RESIDUE for verdict in mine)
-            require(told, f"slice {planned['id']} is not erased as planned, but no copy of {store} is called held")

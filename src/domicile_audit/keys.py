@@ -1,24 +1,24 @@
 """Ed25519 public keys as text (C2SP signed-note, "Verifier keys": NAME+ID+KEY) and their signatures (RFC 8032)."""
 
-from __future__ import annotations
-
 import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from domicile_audit.points import has_small_order
+from domicile_audit.case import Refused, require
 
 ED25519 = b"\x01"  # signed-note, "Signature types"
 KEY_CHARS_MAX = 1_024
+_P = 2**255 - 19  # RFC 8032 section 5.1
+_EIGHTH = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826  # y of a point of order 8
+SMALL_ORDER = {0, 1, _EIGHTH, _P - _EIGHTH, _P - 1, _P, _P + 1}  # docs/formats.md, "Keys and signatures"
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A named public key."""
+    """A named public key; `key_id` is the first four bytes of the SHA-256 of name and key."""
 
     name: str
     key_id: bytes
@@ -43,32 +43,27 @@ class Key:
         return True
 
 
-def read_vkey(line: str) -> Key:
-    """Read a key; ValueError unless it is in its one spelling and its id is that of name and key."""
+def read_vkey(line: str, where: str = "this") -> Key:
+    """Read a key; refuse unless it is in its one spelling and its id is that of name and key."""
     parts = line.split("+", 2)
-    if len(parts) != 3 or len(line) > KEY_CHARS_MAX:
-        raise ValueError("not of the form NAME+ID+KEY")
+    require(len(parts) == 3 and len(line) <= KEY_CHARS_MAX, f"{where} is not a key: not of the form NAME+ID+KEY")
     name = parts[0]
-    if not name or not name.isprintable() or any(c.isspace() for c in name):
-        raise ValueError("a name with spaces, or none")
-    raw = read_base64(parts[2])
-    if raw[:1] != ED25519 or len(raw) != 33:
-        raise ValueError("not an Ed25519 key of type 1")
-    if has_small_order(raw[1:]):
-        raise ValueError("a key of small order, with which anybody signs")
-    key_id = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
-    key = Key(name, key_id, raw[1:])
-    if key.vkey != line:
-        raise ValueError("name, id and key do not belong together")
+    spaced = any(sign.isspace() for sign in name)
+    require(bool(name) and name.isprintable() and not spaced, f"{where} is not a key: a name with spaces, or none")
+    raw = read_base64(parts[2], f"the key of {where}")
+    require(raw[:1] == ED25519 and len(raw) == 33, f"{where} is not an Ed25519 key of type 1")
+    small = int.from_bytes(raw[1:], "little") % 2**255 in SMALL_ORDER
+    require(not small, f"{where} is a key of small order, with which anybody signs")
+    key = Key(name, hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4], raw[1:])
+    require(key.vkey == line, f"{where} is not a key: name, id and key do not belong together")
     return key
 
 
-def read_base64(text: str) -> bytes:
-    """Decode base64 in its one spelling (RFC 4648 sections 3.5 and 4); ValueError for any other."""
+def read_base64(text: str, where: str = "this") -> bytes:
+    """Decode base64; refuse any spelling but the one (RFC 4648 sections 3.5 and 4)."""
     try:
-        raw = base64.b64decode(text.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeError) as error:
-        raise ValueError("not base64") from error
-    if base64.b64encode(raw).decode() != text:
-        raise ValueError("base64 in another spelling")
+        raw = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Refused(f"{where} is not base64") from error
+    require(base64.b64encode(raw).decode() == text, f"{where} is base64 in another spelling")
     return raw

@@ -9,10 +9,10 @@ Empty lines and lines that begin with # are skipped. A policy that names no log 
 would accept everybody.
 """
 
-from __future__ import annotations
-
+import re
 from dataclasses import dataclass
 
+from domicile_audit.case import Refused, require
 from domicile_audit.keys import Key, read_vkey
 
 POLICY_BYTES_MAX = 65_536
@@ -28,47 +28,29 @@ class Policy:
 
 
 def read_policy(data: bytes) -> Policy:
-    """Read a policy; ValueError names the line."""
-    if len(data) > POLICY_BYTES_MAX:
-        raise ValueError(f"longer than {POLICY_BYTES_MAX} bytes")
-    logs: list[Key] = []
-    approvers: list[Key] = []
+    """Read a policy; the reason of a refusal (or of other bytes than UTF-8, a ValueError, too) names the line."""
+    require(len(data) <= POLICY_BYTES_MAX, f"longer than {POLICY_BYTES_MAX} bytes")
+    keys: dict[str, list[Key]] = {"log": [], "approver": []}
     counts: list[int] = []
     quorums = 0
     for number, line in enumerate(data.decode().split("\n"), start=1):
-        words = line.replace("\t", " ").split(" ")
-        match [word for word in words if word]:
-            case []:
-                continue
-            case [first, *_] if first.startswith("#"):
-                continue
-            case ["log", vkey] | ["log", vkey, _]:
-                logs.append(_key(vkey, number))
-            case ["approver", vkey]:
-                approvers.append(_key(vkey, number))
-            case ["approvals", count] if count.isascii() and count.isdecimal() and len(count) < 4:
+        words = re.findall(r"[^ \t]+", line)
+        if not words or words[0].startswith("#"):
+            continue
+        match words:
+            case ["log", vkey] | ["log", vkey, _] | ["approver", vkey]:
+                keys[words[0]].append(read_vkey(vkey, f"line {number}"))
+            case ["approvals", count] if re.fullmatch("[0-9]{1,3}", count):
                 counts.append(int(count))
             case ["quorum", "none"]:
                 quorums += 1
             case _:
-                raise ValueError(f"line {number}: not a line this version reads")
-    _require_whole(logs, approvers, counts, quorums)
-    return Policy(tuple(k.vkey for k in logs), tuple(k.vkey for k in approvers), counts[0])
-
-
-def _require_whole(logs: list[Key], approvers: list[Key], counts: list[int], quorums: int) -> None:
-    if not logs:
-        raise ValueError("no log line: a policy that trusts nobody accepts nothing")
-    if quorums != 1:
-        raise ValueError("exactly one line `quorum none` is needed (tlog-policy, Defining the quorum)")
-    if len({key.public for key in logs + approvers}) != len(logs) + len(approvers):
-        raise ValueError("a key stands there twice (tlog-policy: duplicates are not allowed)")
-    if len(counts) != 1 or not 1 <= counts[0] <= len(approvers):
-        raise ValueError("exactly one line `approvals K` is needed, with K from 1 to the number of approvers")
-
-
-def _key(vkey: str, number: int) -> Key:
-    try:
-        return read_vkey(vkey)
-    except ValueError as error:
-        raise ValueError(f"line {number}: {error}") from error
+                raise Refused(f"line {number}: not a line this version reads")
+    logs, approvers = keys["log"], keys["approver"]
+    require(bool(logs), "no log line: a policy that trusts nobody accepts nothing")
+    require(quorums == 1, "exactly one line `quorum none` is needed (tlog-policy, Defining the quorum)")
+    differ = len({key.public for key in logs + approvers}) == len(logs + approvers)
+    require(differ, "a key stands there twice (tlog-policy: duplicates are not allowed)")
+    counted = len(counts) == 1 and 1 <= counts[0] <= len(approvers)
+    require(counted, "exactly one line `approvals K` is needed, with K from 1 to the number of approvers")
+    return Policy(tuple(key.vkey for key in logs), tuple(key.vkey for key in approvers), counts[0])

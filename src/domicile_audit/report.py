@@ -1,13 +1,13 @@
 """The words of the answer: what an accepted bundle proves, and what it does not."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from domicile_audit.case import Case
 from domicile_audit.certificate import count_rows, last_sweep
-from domicile_audit.cohorts import say_cohorts
+from domicile_audit.policy import Policy
 
 BEST = "erased-verified"
 
@@ -28,9 +28,9 @@ class Report:
 
     accepted: bool
     checks: tuple[Passed, ...]
-    reason: str | None
-    verdict: str | None
     keys_from: str
+    reason: str | None = None
+    verdict: str | None = None
     proven: tuple[str, ...] = ()
     not_proven: tuple[str, ...] = ()
 
@@ -44,42 +44,90 @@ class Report:
         return f"ACCEPTED: the evidence holds, but NOT EVERYTHING IS PROVEN ERASED: the verdict is {self.verdict}"
 
 
+def refuse(policy: Policy | None, checks: Sequence[Passed], reason: str) -> Report:
+    """The answer that the last of these checks gives."""
+    return Report(accepted=False, checks=tuple(checks), keys_from=_keys_from(policy), reason=reason)
+
+
+def accept(case: Case, checks: Sequence[Passed]) -> Report:
+    """The answer after all checks have passed."""
+    return Report(
+        accepted=True,
+        checks=tuple(checks),
+        keys_from=_keys_from(case.policy),
+        verdict=case.statements[-1]["verdict"],
+        proven=say_proven(case),
+        not_proven=say_not_proven(case),
+    )
+
+
 def say_proven(case: Case) -> tuple[str, ...]:
     """What follows from the checks alone, if the keys are those of whom they name."""
-    plan, certificate = case.plan, case.statements[-1].predicate
-    totals = _totals(case)
+    plan, certificate, totals, what = case.plan, case.statements[-1], _totals(case), _what(case)
     lines = [
         f"{case.engine.keyid} signed {case.size} statements in this order and no others in this log",
         f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first",
         f"it lists {len(plan['slices'])} slices and {len(plan['copies'])} copies",
-        *say_cohorts(case),
+        *_cohorts(case),
         *(f"the last freeze lists {len(case.slices)} slices" for _ in case.of("freeze/v1")[-1:]),
         f"it asks for {plan['approvals']['threshold']} of {len(plan['approvals']['of'])} approvals",
-        f"{totals['moved']} {_what(case)} were stated equal at source and home under a fence",
+        f"{totals['moved']} {what} were stated equal at source and home under a fence",
     ]
+    but = f", but for those of objects ({_stores(case)})" if case.object_stores else ""
     for clearance in case.of("clearance/v1"):
-        names = sorted(
-            a.predicate["approver"] for a in case.of("approval/v1") if a.sha256 in clearance.predicate["approvals"]
-        )
-        lines.append(f"the erasure of {len(clearance.predicate['slices'])} slices was approved by {', '.join(names)}")
-        but = f", but for those of objects ({', '.join(sorted(case.object_stores))})" if case.object_stores else ""
+        approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
+        names = ", ".join(sorted(approval["approver"] for approval in approvals))
+        lines.append(f"the erasure of {len(clearance['slices'])} slices was approved by {names}")
         lines.append(f"before it, those slices were stated as read back from restored backups of home{but}")
     if case.of("erasure/v1"):
-        lines.append(
-            f"{totals['deleted']} {_what(case)} deleted, {totals['blanked']} blanked, {totals['kept']} kept: "
-            "announced, cleared, and within the plan"
-        )
+        rows = f"{totals['deleted']} {what} deleted, {totals['blanked']} blanked, {totals['kept']} kept"
+        lines.append(f"{rows}: announced, cleared, and within the plan")
     sweep = last_sweep(case)
     if sweep is not None:
-        tokens = sweep.predicate["tokens"]
-        lines.append(
-            f"after that, {len(sweep.predicate['copies'])} copies were searched for {tokens['searched']} values "
-            f"and {tokens['canaries']} canaries"
-        )
-    lines.append(
-        f"the certificate of {certificate['issued_at']} says {certificate['verdict']}, no better than the above"
-    )
-    return tuple(lines)
+        values = f"{sweep['tokens']['searched']} values and {sweep['tokens']['canaries']} canaries"
+        lines.append(f"after that, {len(sweep['copies'])} copies were searched for {values}")
+    end = f"the certificate of {certificate['issued_at']} says {certificate['verdict']}, no better than the above"
+    return (*lines, end)
+
+
+def say_not_proven(case: Case) -> tuple[str, ...]:
+    """What no check can establish, and what the programme itself calls open."""
+    certificate, kept, sweep = case.statements[-1], _totals(case)["kept"], last_sweep(case)
+    lines = []
+    if not case.of("erasure/v1"):
+        lines.append("that anything was erased: no erasure is in the log")
+    elif kept:
+        what = f"{kept} {_what(case)} are kept at the source too, as planned"
+        lines.append(f"that home alone holds what went there: {what}")
+    for copy in certificate["copies"]:
+        if copy["verdict"] != BEST:
+            until = f" {copy['until']}" if copy["until"] else ""
+            lines.append(f"copy {copy['id']} is {copy['verdict']}{until}: {copy['why']}")
+    lines += certificate["not_proven"]
+    lines += [
+        f"finding, {one['kind']}: {one['text']} ({one['where']}: {one['count']})" for one in case.of("finding/v1")
+    ]
+    if sweep is not None and sweep["tokens"]["not_searchable"]:
+        lines.append(f"{sweep['tokens']['not_searchable']} values were not searchable")
+    if case.of("cohort/v1"):
+        lines.append("how long people waited: the waits are those of the engine's clock")
+    if case.object_stores:
+        lines.append(f"that objects of {_stores(case)} can be restored at home: none was")
+        lines.append(f"that nobody wrote to {_stores(case)} meanwhile: the fence is one of the database")
+    if case.policy is None:
+        lines.append("who holds the keys: they were taken from the bundle itself (give --trust POLICY)")
+    lines += [
+        "that the signers told the truth about their stores: this program saw no store",
+        "that the inventory is complete: a copy that nobody listed has no verdict",
+        "that no other version of this log was shown to others: no witness has cosigned it",
+        "the times: they are those of the signers' clocks",
+        "that plan.json says the same as the plan statement, which names its digest",
+    ]
+    return tuple(dict.fromkeys(lines))
+
+
+def _keys_from(policy: Policy | None) -> str:
+    return "bundle" if policy is None else "policy"
 
 
 def _totals(case: Case) -> Counter[str]:
@@ -91,46 +139,29 @@ def _totals(case: Case) -> Counter[str]:
 
 
 def _what(case: Case) -> str:
-    """What is counted: rows, and versions of objects where there are such slices."""
     return "rows and versions of objects" if case.object_stores else "rows"
 
 
-def say_not_proven(case: Case) -> tuple[str, ...]:
-    """What no check can establish, and what the programme itself calls open."""
-    certificate = case.statements[-1].predicate
-    kept = _totals(case)["kept"]
-    lines = []
-    if not case.of("erasure/v1"):
-        lines.append("that anything was erased: no erasure is in the log")
-    elif kept:
-        lines.append(
-            f"that home alone holds what went there: {kept} {_what(case)} are kept at the source too, as planned"
-        )
-    for copy in certificate["copies"]:
-        if copy["verdict"] != BEST:
-            until = f" {copy['until']}" if copy["until"] else ""
-            lines.append(f"copy {copy['id']} is {copy['verdict']}{until}: {copy['why']}")
-    lines += [line for line in certificate["not_proven"] if line not in lines]
-    lines += [
-        f"finding: {f.predicate['text']} ({f.predicate['where']}: {f.predicate['count']})"
-        for f in case.of("finding/v1")
-    ]
-    sweep = last_sweep(case)
-    if sweep is not None and sweep.predicate["tokens"]["not_searchable"]:
-        lines.append(f"{sweep.predicate['tokens']['not_searchable']} values were not searchable")
-    if case.of("cohort/v1"):
-        lines.append("how long people waited: the waits are those of the engine's clock")
-    if case.object_stores:
-        names = ", ".join(sorted(case.object_stores))
-        lines.append(f"that objects of {names} can be restored at home: none was")
-        lines.append(f"that nobody wrote to {names} meanwhile: the fence is one of the database")
-    if case.policy is None:
-        lines.append("who holds the keys: they were taken from the bundle itself (give --trust POLICY)")
-    lines += [
-        "that the signers told the truth about their stores: this program saw no store",
-        "that the inventory is complete: a copy that nobody listed has no verdict",
-        "that no other version of this log was shown to others: no witness has cosigned it",
-        "the times: they are those of the signers' clocks",
-        "that plan.json says the same as the plan statement, which names its digest",
-    ]
-    return tuple(lines)
+def _stores(case: Case) -> str:
+    return ", ".join(sorted(case.object_stores))
+
+
+def _cohorts(case: Case) -> list[str]:
+    """How many went home and back, and how long they waited: half at most p50, 99 of 100 at most p99."""
+    cohorts = case.of("cohort/v1")
+    gone = sorted((one["wait_ms"], sum(one["subjects"].values())) for one in cohorts if one["way"] == "home")
+    people = sum(count for _, count in gone)
+    back = sum(sum(one["subjects"].values()) for one in cohorts) - people
+    if not people:
+        return []
+    p50, p99, longest = (_wait(gone, share * people) for share in (50, 99, 100))
+    home = f"{len(gone)} cohorts of {people} people were stated as gone home"
+    again = f"{len(cohorts) - len(gone)} of {back} people as gone back: {people - back} people are at home"
+    waits = f"half of them waited at most {p50} ms, 99 of 100 at most {p99} ms, all at most {longest} ms"
+    return [f"{home}, {again}", f"on the way home, {waits}"]
+
+
+def _wait(gone: list[tuple[int, int]], place: int) -> int:
+    """The wait of the person at this place, in hundredths of a person, of those who waited least."""
+    passed = accumulate(people for _, people in gone)
+    return next(wait for (wait, _), people in zip(gone, passed, strict=True) if 100 * people >= place)

@@ -1,174 +1,104 @@
 """Checks 8 and 9: every entry is signed by a key that may sign it, and says something in a known shape."""
 
-from __future__ import annotations
-
 import hashlib
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from domicile_audit import dsse
-from domicile_audit.case import Case, Statement, require
+from domicile_audit.case import Case, Part, Statement, require
 from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, Map, Maybe, Text, misfit, read_json
 
-PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
-STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
-PREFIX: Final = "urn:domicile:"
-DETACHED_OVER_BYTES: Final = 32_768
-DETACHED: Final = {"detached": {"sha256": HEX, "bytes": COUNT}}
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREFIX = "urn:domicile:"
+DETACHED_OVER_BYTES = 32_768
+DETACHED_BYTES_MAX = 640 * 1024 * 1024  # over all statements, so that a long one can't be named by very many
+DETACHED = {"detached": {"sha256": HEX, "bytes": COUNT}}
 
-VERDICTS: Final = (  # best first; the roll-up is the worst
-    "erased-verified",
-    "key-destroyed",
-    "erased-unverified",
-    "blocked-until",
-    "held",
-    "unknown",
-    "present",
-)
-VERDICT: Final = Text(pattern="|".join(VERDICTS))
+# Best first; the roll-up is the worst.
+VERDICTS = ("erased-verified", "key-destroyed", "erased-unverified", "blocked-until", "held", "unknown", "present")
+VERDICT = Text(pattern="|".join(VERDICTS))
 
-SLICE: Final = {
-    "id": TEXT,
-    "dataset": TEXT,
-    "home": TEXT,
-    "rows": COUNT,
-    "erase": {"delete": COUNT, "blank": COUNT},
+# What statements are made of.
+WHICH = {"dataset": TEXT, "home": TEXT}
+COPY = {"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": Maybe(TEXT), "method": TEXT}
+SLICE = {"id": TEXT, **WHICH, "rows": COUNT, "erase": {"delete": COUNT, "blank": COUNT}}
+MOVED = {"id": TEXT, "rows": COUNT, "bytes": COUNT, "digest": HEX}
+COMPARED = {"id": TEXT, "rows": COUNT, "source": HEX, "home": HEX}
+ERASED = {"id": TEXT, "deleted": COUNT, "blanked": COUNT, "digest": HEX}
+ERASURE = {"slices": [ERASED], "collateral": COUNT, "emptied": [TEXT]}
+SWEPT = {"id": TEXT, "method": TEXT, "bytes": COUNT, "hits": COUNT, "residue": COUNT}
+JUDGED = {"id": TEXT, "verdict": VERDICT, "why": TEXT, "until": Maybe(TIME)}
+PROGRAMME = {"programme": TEXT, "engine": TEXT, "config_sha256": HEX, "made_at": TIME, "deadline": Maybe(DAY)}
+APPROVALS = {"threshold": COUNT, "of": [{"name": TEXT, "vkey": TEXT}]}
+RULES = {"homes": Map(TEXT), "locations": Map({"country": TEXT, "operator": TEXT}), "approvals": APPROVALS}
+FENCED = {"position": TEXT, "fenced_at": TIME, "subjects": Map(COUNT)}
+WAITED = {"wait_ms": COUNT, "awaited_ms": COUNT, "rows": COUNT}
+RESTORE = {"done_at": TIME, "method": TEXT, "homes": Map({"slices": [{"id": TEXT, "rows": COUNT, "digest": HEX}]})}
+TOKENS = {"searched": COUNT, "not_searchable": COUNT, "canaries": COUNT}
+COUNTS = {"moved": COUNT, "deleted": COUNT, "blanked": COUNT, "kept": COUNT}
+LAST = {"counts": Map(Map(COUNTS)), "not_proven": [TEXT], "issued_at": TIME}
+WAY, PHASE, SCOPE = Text("home|source"), Text("intent|outcome"), Text("erase")
+
+# The table of all that can be said; beside this, each statement names its plan.
+SAYS: dict[str, dict[str, Any]] = {
+    "plan/v1": {**PROGRAMME, **RULES, "slices": [SLICE], "copies": [COPY], "not_proven": [TEXT]},
+    "transfer/v1": {**WHICH, "slices": [MOVED]},
+    "cohort/v1": {"number": COUNT, "way": WAY, **FENCED, **WAITED},
+    "freeze/v1": {"position": TEXT, "frozen_at": TIME, "slices": [SLICE]},
+    "cutover/v1": {**FENCED, "fence": TEXT},
+    "equality/v1": {"position": TEXT, "fenced": FLAG, "slices": [COMPARED], "differences": COUNT, "strays": COUNT},
+    "approval/v1": {"approver": TEXT, "role": TEXT, "scope": SCOPE, "equality": HEX, "approved_at": TIME},
+    "clearance/v1": {"equality": HEX, "approvals": [HEX], "restore": RESTORE, "slices": [TEXT]},
+    "erasure/v1": {"phase": PHASE, "clearance": HEX, **WHICH, **ERASURE},
+    "sweep/v1": {"swept_at": TIME, "tokens": TOKENS, "copies": [SWEPT], "rows": {"datasets": COUNT, "hits": COUNT}},
+    "certificate/v1": {"verdict": VERDICT, "copies": [JUDGED], **LAST},
+    "finding/v1": {"kind": TEXT, "where": TEXT, "count": COUNT, "text": TEXT},
 }
-
-SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "plan/v1": {
-        "plan": HEX,
-        "programme": TEXT,
-        "engine": TEXT,
-        "config_sha256": HEX,
-        "made_at": TIME,
-        "deadline": Maybe(DAY),
-        "homes": Map(TEXT),
-        "locations": Map({"country": TEXT, "operator": TEXT}),
-        "approvals": {"threshold": COUNT, "of": [{"name": TEXT, "vkey": TEXT}]},
-        "slices": [SLICE],
-        "copies": [{"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": Maybe(TEXT), "method": TEXT}],
-        "not_proven": [TEXT],
-    },
-    "transfer/v1": {
-        "plan": HEX,
-        "home": TEXT,
-        "dataset": TEXT,
-        "slices": [{"id": TEXT, "rows": COUNT, "bytes": COUNT, "digest": HEX}],
-    },
-    "cohort/v1": {
-        "plan": HEX,
-        "number": COUNT,
-        "way": Text(pattern="home|source"),
-        "subjects": Map(COUNT),
-        "position": TEXT,
-        "fenced_at": TIME,
-        "wait_ms": COUNT,
-        "awaited_ms": COUNT,
-        "rows": COUNT,
-    },
-    "freeze/v1": {"plan": HEX, "position": TEXT, "frozen_at": TIME, "slices": [SLICE]},
-    "cutover/v1": {"plan": HEX, "position": TEXT, "fenced_at": TIME, "subjects": Map(COUNT), "fence": TEXT},
-    "equality/v1": {
-        "plan": HEX,
-        "position": TEXT,
-        "fenced": FLAG,
-        "slices": [{"id": TEXT, "rows": COUNT, "source": HEX, "home": HEX}],
-        "differences": COUNT,
-        "strays": COUNT,
-    },
-    "approval/v1": {
-        "plan": HEX,
-        "approver": TEXT,
-        "role": TEXT,
-        "scope": Text(pattern="erase"),
-        "equality": HEX,
-        "approved_at": TIME,
-    },
-    "clearance/v1": {
-        "plan": HEX,
-        "equality": HEX,
-        "approvals": [HEX],
-        "restore": {
-            "done_at": TIME,
-            "method": TEXT,
-            "homes": Map({"slices": [{"id": TEXT, "rows": COUNT, "digest": HEX}]}),
-        },
-        "slices": [TEXT],
-    },
-    "erasure/v1": {
-        "plan": HEX,
-        "phase": Text(pattern="intent|outcome"),
-        "clearance": HEX,
-        "dataset": TEXT,
-        "home": TEXT,
-        "slices": [{"id": TEXT, "deleted": COUNT, "blanked": COUNT, "digest": HEX}],
-        "collateral": COUNT,
-        "emptied": [TEXT],
-    },
-    "sweep/v1": {
-        "plan": HEX,
-        "swept_at": TIME,
-        "tokens": {"searched": COUNT, "not_searchable": COUNT, "canaries": COUNT},
-        "copies": [{"id": TEXT, "method": TEXT, "bytes": COUNT, "hits": COUNT, "residue": COUNT}],
-        "rows": {"datasets": COUNT, "hits": COUNT},
-    },
-    "certificate/v1": {
-        "plan": HEX,
-        "verdict": VERDICT,
-        "copies": [{"id": TEXT, "verdict": VERDICT, "why": TEXT, "until": Maybe(TIME)}],
-        "counts": Map(Map({"moved": COUNT, "deleted": COUNT, "blanked": COUNT, "kept": COUNT})),
-        "not_proven": [TEXT],
-        "issued_at": TIME,
-    },
-    "finding/v1": {"plan": HEX, "kind": TEXT, "where": TEXT, "count": COUNT, "text": TEXT},
-}
+SHAPES = {kind: {"plan": HEX, **says} for kind, says in SAYS.items()}
+ABOUT = {"approval/v1": "equality", "clearance/v1": "equality", "erasure/v1": "clearance"}  # else about the plan
 
 
 def check_envelopes(case: Case) -> None:
     """Check 8 (DSSE v1.0.2): each entry is one envelope, signed by the log's key or by an approver's."""
     keys = {case.engine.keyid: case.engine, **case.approver_keys}
-    case.envelopes = [
-        dsse.open_envelope(entry, PAYLOAD_TYPE, keys, f"entry {index}") for index, entry in enumerate(case.entries)
-    ]
+    for index, entry in enumerate(case.entries):
+        case.envelopes.append(dsse.open_envelope(entry, PAYLOAD_TYPE, keys, f"entry {index}"))
 
 
 def check_statements(case: Case) -> None:
     """Check 9 (in-toto Statement v1): known type, exact shape, right subject; approvals by approvers, only they."""
     unread = {name for name in case.files if name.startswith("detached/")}
     for index, (payload, keyid) in enumerate(case.envelopes):
-        statement = _read(case, index, payload, keyid, unread)
-        approves = statement.kind == "approval/v1"
-        by_approver = keyid in case.approver_keys
-        require(approves == by_approver, f"statement {index} ({statement.kind}) is signed by the wrong kind of key")
+        kind, predicate = _read(case, payload, f"statement {index}", unread)
+        statement = Statement(index, hashlib.sha256(case.entries[index]).hexdigest(), kind, keyid, predicate)
+        right = (keyid in case.approver_keys) == (kind == "approval/v1")
+        require(right, f"{statement} is signed by the wrong kind of key")
         case.statements.append(statement)
-        case.places.setdefault(statement.sha256, index)
+        case.by_sha256.setdefault(statement.sha256, statement)
     require(not unread, f"{min(unread, default='')} is named by no statement")
 
 
-def _read(case: Case, index: int, payload: bytes, keyid: str, unread: set[str]) -> Statement:
-    where = f"statement {index}"
+def _read(case: Case, payload: bytes, where: str, unread: set[str]) -> tuple[str, Part]:
+    """Type and predicate of a statement, which is written just as it would be by the rule."""
     body = read_json(payload, where)
     require(isinstance(body, dict) and isinstance(body.get("predicateType"), str), f"{where} has no predicate type")
     kind = body["predicateType"].removeprefix(PREFIX)
     require(kind in SHAPES, f"{where} is of a type that this checker does not know")
-    where = f"statement {index} ({kind})"
+    where = f"{where} ({kind})"
     predicate = body.get("predicate")
     if misfit(predicate, DETACHED) is None:
         predicate = _detached(case, predicate["detached"], where, unread)
     wrong = misfit(predicate, SHAPES[kind])
     require(wrong is None, f"{where} has not the shape of its type, at {wrong}")
-    frame = {
-        "_type": STATEMENT_TYPE,
-        "subject": [_subject(kind, predicate)],
-        "predicateType": PREFIX + kind,
-        "predicate": body["predicate"],
-    }
-    require(body == frame, f"{where} is about another subject, or is not an in-toto Statement v1")
-    return Statement(index, hashlib.sha256(case.entries[index]).hexdigest(), kind, keyid, predicate)
+    about = ABOUT.get(kind, "plan")
+    subject = {"name": "plan.json" if about == "plan" else about, "digest": {"sha256": predicate[about]}}
+    frame = {"_type": STATEMENT_TYPE, "subject": [subject], "predicateType": PREFIX + kind}
+    right = body == {**frame, "predicate": body["predicate"]}
+    require(right, f"{where} is about another subject, or is not an in-toto Statement v1")
+    return kind, predicate
 
 
-def _detached(case: Case, reference: Mapping[str, Any], where: str, unread: set[str]) -> Any:  # noqa: ANN401  (JSON)
+def _detached(case: Case, reference: Part, where: str, unread: set[str]) -> Any:  # noqa: ANN401  (JSON)
     """A predicate too long for an entry lies beside the log under its SHA-256 (docs/evidence.md, "Detached")."""
     name = f"detached/{reference['sha256']}.json"
     require(name in case.files, f"{where} names {name}, which is missing")
@@ -176,14 +106,7 @@ def _detached(case: Case, reference: Mapping[str, Any], where: str, unread: set[
     same = hashlib.sha256(data).hexdigest() == reference["sha256"] and len(data) == reference["bytes"]
     require(same, f"{name} is not the predicate that {where} names")
     require(len(data) > DETACHED_OVER_BYTES, f"{where}: a predicate this short belongs into the statement")
+    case.detached_bytes += len(data)
+    require(case.detached_bytes <= DETACHED_BYTES_MAX, f"{where}: too many statements name detached predicates")
     unread.discard(name)
     return read_json(data, name)
-
-
-def _subject(kind: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
-    """What a statement of this type has to be about."""
-    if kind in ("approval/v1", "clearance/v1"):
-        return {"name": "equality", "digest": {"sha256": predicate["equality"]}}
-    if kind == "erasure/v1":
-        return {"name": "clearance", "digest": {"sha256": predicate["clearance"]}}
-    return {"name": "plan.json", "digest": {"sha256": predicate["plan"]}}

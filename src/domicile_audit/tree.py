@@ -1,7 +1,5 @@
 """Checks 5 to 7: the checkpoint, the tiles, and the root over all entries."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 
@@ -10,18 +8,25 @@ from domicile_audit.keys import read_base64
 
 SIZE_MAX = 4_194_304
 NOTE_BYTES_MAX = 65_536
-_SIZE = re.compile(r"0|[1-9][0-9]{0,9}")
+# The three lines that are signed, and one signature: we write no other. signed-note "Format", tlog-checkpoint.
+_NOTE = re.compile(rb"((.*)\n(0|[1-9][0-9]{0,9})\n([A-Za-z0-9+/=]+)\n)\n\xe2\x80\x94 ([^ \n]+) ([A-Za-z0-9+/=]+)\n")
 
 
 def check_checkpoint(case: Case) -> None:
     """Check 5 (C2SP signed-note "Format" and "Signatures"; tlog-checkpoint "Note text")."""
-    origin, size, root = _open_note(case).split("\n")[:-1]
-    require(origin == case.engine.name, "the checkpoint is one of another log")
-    require(bool(_SIZE.fullmatch(size)) and 0 < int(size) <= SIZE_MAX, "the checkpoint has no proper size")
-    try:
-        case.size, case.root = int(size), read_base64(root)
-    except ValueError as error:
-        raise Refused("the checkpoint's root is not base64") from error
+    data = case.files["log/checkpoint"]
+    require(len(data) <= NOTE_BYTES_MAX, f"the checkpoint is longer than {NOTE_BYTES_MAX} bytes")
+    note = _NOTE.fullmatch(data)
+    if note is None:
+        raise Refused("the checkpoint is not a note of three lines and one signature")
+    text, origin, size, root, name, signature = note.groups()
+    blob = read_base64(signature.decode(), "the checkpoint's signature")
+    known = name == case.engine.name.encode() and blob[:4] == case.engine.key_id
+    require(known, "the checkpoint is not signed by the log's key")
+    require(case.engine.signed(text, blob[4:]), "the signature of the checkpoint is wrong")
+    require(origin == case.engine.name.encode(), "the checkpoint is one of another log")
+    require(0 < int(size) <= SIZE_MAX, "the checkpoint has no proper size")
+    case.size, case.root = int(size), read_base64(root.decode(), "the checkpoint's root")
     require(len(case.root) == 32, "the checkpoint's root is not a SHA-256")
 
 
@@ -32,7 +37,7 @@ def check_tiles(case: Case) -> None:
         wanted.add(name)
         require(name in case.files, f"{name} is missing")
         case.entries += _split_entries(case.files[name], width, name)
-    hashes = [hashlib.sha256(b"\x00" + entry).digest() for entry in case.entries]  # RFC 6962 section 2.1
+    hashes = case.leaves = [hashlib.sha256(b"\x00" + entry).digest() for entry in case.entries]  # RFC 6962, 2.1
     level = 0
     while hashes:
         for number, (name, width) in enumerate(_tiles(str(level), len(hashes))):
@@ -49,8 +54,7 @@ def check_tiles(case: Case) -> None:
 
 def check_root(case: Case) -> None:
     """Check 7 (RFC 6962 section 2.1): the entries, in this order and no others, have the signed root."""
-    hashes = [hashlib.sha256(b"\x00" + entry).digest() for entry in case.entries]
-    same = merkle_root(hashes) == case.root
+    same = merkle_root(case.leaves) == case.root
     require(same, "the entries are not those of the checkpoint: one was left out, added, moved or altered")
 
 
@@ -63,36 +67,15 @@ def merkle_root(hashes: list[bytes]) -> bytes:
     return hashes[0]
 
 
-def _open_note(case: Case) -> str:
-    """The three lines that the log's key signed. Only this one signature may stand there: we write no other."""
-    data = case.files["log/checkpoint"]
-    try:
-        text, _, tail = data[:NOTE_BYTES_MAX].decode().rpartition("\n\n")
-    except UnicodeError as error:
-        raise Refused("the checkpoint is not UTF-8") from error
-    text += "\n"
-    words = tail.split(" ")
-    shaped = len(words) == 3 and words[0] == "\u2014" and words[2].endswith("\n") and text.count("\n") == 3
-    require(shaped and len(data) <= NOTE_BYTES_MAX, "the checkpoint is not a note of three lines and one signature")
-    try:
-        blob = read_base64(words[2][:-1])
-    except ValueError as error:
-        raise Refused("the checkpoint's signature is not base64") from error
-    known = words[1] == case.engine.name and blob[:4] == case.engine.key_id
-    require(known, "the checkpoint is not signed by the log's key")
-    require(case.engine.signed(text.encode(), blob[4:]), "the signature of the checkpoint is wrong")
-    return text
-
-
 def _tiles(level: str, count: int) -> list[tuple[str, int]]:
     """Path and width of each tile of a level."""
-    tiles = [(f"log/tile/{level}/{_index(i)}", 256) for i in range(count // 256)]
-    if count % 256:
-        tiles.append((f"log/tile/{level}/{_index(count // 256)}.p/{count % 256}", count % 256))
-    return tiles
+    full, rest = divmod(count, 256)
+    tiles = [(f"log/tile/{level}/{_index(number)}", 256) for number in range(full)]
+    return [*tiles, (f"log/tile/{level}/{_index(full)}.p/{rest}", rest)] if rest else tiles
 
 
 def _index(index: int) -> str:
+    """tlog-tiles "Parameters": 1234067 is x001/x234/067."""
     path = f"{index % 1000:03d}"
     while index := index // 1000:
         path = f"x{index % 1000:03d}/{path}"

@@ -24,7 +24,6 @@ from domicile.run import Run, Stage
 from domicile.stores.around import dumps as dumps_module
 from domicile.stores.postgres.programs import find_client
 from domicile.surroundings import Surroundings
-from domicile.sweep import SearchResult
 from tests.around.conftest import MOVER, STAYER, Surround, Surrounded, holding
 from tests.servers import Databases
 
@@ -91,26 +90,28 @@ def test_p3_what_nobody_can_call_the_sources_is_left_and_certified_as_present(su
     assert [] == list(made.dumps.glob("domicile-after-erasure-*"))  # none had to be replaced
 
 
-def test_p11_what_who_stays_came_to_bear_before_the_dump_of_what_is_left_is_no_residue(
-    surrounded: Surround, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("until", ["search", "_sweep"])
+def test_p11_what_who_stays_bore_in_the_moment_of_the_dump_of_what_is_left_is_no_residue(
+    surrounded: Surround, monkeypatch: pytest.MonkeyPatch, until: str
 ) -> None:
+    """It came after the values were read, and went again before the search, or after that had read what stays."""
     made = surrounded(wal=None)
     made.dump("old.dump", "--format=c")
     made.world.at_source("UPDATE note SET body = body || ', written on a long evening' RETURNING id")
     body, mover = made.world.at_source("SELECT body, person_id FROM note WHERE person_id % 2 = 0 LIMIT 1")[0]
-    treat, sweep = Horizon.treat, Horizon._sweep
+    treat, search = Horizon.treat, getattr(Horizon, until)
 
     def treat_what_somebody_wrote(self: Horizon, **how: Any) -> Treated:
         made.world.at_source(f"INSERT INTO note (person_id, body) VALUES (1, '{body}') RETURNING id")
         return treat(self, **how)
 
-    def sweep_what_somebody_removed(self: Horizon, *what: Any) -> SearchResult:
+    def search_what_somebody_removed(self: Horizon, *what: Any, **how: Any) -> Any:
         made.world.at_source(f"DELETE FROM note WHERE body = '{body}' RETURNING id")
-        return sweep(self, *what)
+        return search(self, *what, **how)
 
     made.world.programme.clear()
     monkeypatch.setattr(Horizon, "treat", treat_what_somebody_wrote)
-    monkeypatch.setattr(Horizon, "_sweep", sweep_what_somebody_removed)
+    monkeypatch.setattr(Horizon, until, search_what_somebody_removed)
     made.world.programme.apply(yes=True)
     (baseline,) = made.dumps.glob("domicile-after-erasure-*.dump")
     listed = subprocess.run(

@@ -27,8 +27,7 @@ from domicile.errors import BadFile
 from domicile.keys import parse_vkey
 from domicile.statement import DETACHED_OVER_BYTES
 from domicile_audit.checklist import CHECKS
-from domicile_audit.keys import read_vkey
-from domicile_audit.points import SMALL_ORDER
+from domicile_audit.keys import SMALL_ORDER, read_vkey
 from domicile_audit.statements import VERDICTS
 from tests.vectors import make
 

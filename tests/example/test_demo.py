@@ -10,9 +10,12 @@ import signal
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
+from shortvideo.stack import HELD_DAYS
 
 SECONDS_MAX = 500
 pytestmark = pytest.mark.timeout(600)
@@ -51,14 +54,25 @@ def test_every_copy_but_those_that_nobody_can_look_at_is_erased_and_verified(sho
     unknown = set(re.findall(r"^ (service\S*/\S+) +\? unknown ", screen, re.MULTILINE))
     assert UNKNOWN <= unknown <= UNKNOWN | PERHAPS
     assert re.search(r"^ files/store-files +~ erased-unverified ", screen, re.MULTILINE)
-    assert int(found[2]) - len(unknown) - 1 == int(found[1]), screen[found.start() :]
+    assert re.search(r"^ files/locked-versions +… blocked-until ", screen, re.MULTILINE)
+    assert int(found[2]) - len(unknown) - 2 == int(found[1]), screen[found.start() :]
 
 
 @pytest.mark.slow
 def test_p3_files_of_drafts_go_home_with_their_people(shown: tuple[Path, str]) -> None:
     _, screen = shown
     assert re.search(r"^frozen: [\d,]+ private rows and [1-9]\d* versions of objects", screen, re.MULTILINE)
-    assert re.search(r"^  - \d+ rows and versions of objects deleted, \d+ blanked, 0 kept: ", screen, re.MULTILINE)
+    assert re.search(r"^  - \d+ rows and versions of objects deleted, \d+ blanked, 1 kept: ", screen, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_p11_a_locked_version_is_foreseen_and_stays_until_its_day(shown: tuple[Path, str]) -> None:
+    _, screen = shown
+    until = datetime.now(UTC).date() + timedelta(days=HELD_DAYS)
+    days = {until - timedelta(days=1), until, until + timedelta(days=1)}  # the service began before, perhaps yesterday
+    plan, _, rest = screen.partition("3  Copy")
+    assert re.search(r"^  blocked until +1 versions of people who move are locked: blocked until ", plan, re.MULTILINE)
+    assert any(f"files/locked-versions is blocked-until {day}" in rest for day in days)
 
 
 @pytest.mark.slow

@@ -80,3 +80,36 @@ def test_p1_what_a_home_removes_of_another_homes_person_means_nothing_at_the_sou
             follower.step_back(home)
         assert [("t", "10.0.0.1")] == _run(world, "source", theirs)
         assert [("t", "10.0.0.1")] == _run(world, "ca", theirs)
+
+
+COUNTING: Final = """
+CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE clip SET likes = likes + 1 WHERE id = new.id - 5000 AND new.body = 'liked';
+    UPDATE clip SET ip = 'seen' WHERE id = new.id - 5000 AND new.body = 'looked';
+    RETURN NULL;
+END $$;
+CREATE TRIGGER counted AFTER INSERT ON "Note" FOR EACH ROW EXECUTE FUNCTION counted();
+"""
+
+
+def test_p6_who_is_at_home_may_do_what_counts_at_people_who_are_not_home_yet(
+    pg18: EmbeddedServer, tmp_path: Path
+) -> None:
+    """The platform's trigger leaves out what it would write there: the row is the source's, and home's is its copy."""
+    liked, looked = (f"INSERT INTO \"Note\" VALUES (5006, 1, '{word}')" for word in ("liked", "looked"))
+    with moving_world(pg18, tmp_path, "counting") as world:
+        world.live.cut_over(world.scope, cohort_of("key:1"))
+        with psycopg.connect(world.dsns["us"], autocommit=True) as line:
+            line.execute(COUNTING)
+            with pytest.raises(psycopg.Error, match="being moved home"):  # what is private is not left out
+                line.execute(looked)
+            with pytest.raises(psycopg.Error, match="being moved home"):  # nor what somebody means to write
+                line.execute("UPDATE clip SET likes = 9 WHERE id = 6")
+            line.execute(liked)
+        assert [(0, "10.0.0.1")] == _run(world, "us", "SELECT likes, ip FROM clip WHERE id = 6")
+        _run(world, "us", 'DELETE FROM "Note" WHERE id = 5006')
+        world.live.cut_over(world.scope, cohort_of("key:6"))
+        with psycopg.connect(world.dsns["us"], autocommit=True) as line:
+            line.execute(liked)
+        assert [(1,)] == _run(world, "us", "SELECT likes FROM clip WHERE id = 6")

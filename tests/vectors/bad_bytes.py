@@ -13,8 +13,9 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+from domicile import predicates as p
 from domicile.bundle import MANIFEST_TYPE, pack, zip_files
-from domicile.codec import dump_json
+from domicile.codec import dump_json, encode
 from domicile.statement import Sealed, seal, sign_envelope
 from domicile.tlog.merkle import hash_leaf
 from domicile.tlog.tile import encode_entries
@@ -105,6 +106,8 @@ zipped("zip-with-bytes-after-its-end", 1, "bytes after its end", lambda b: b + b
 zipped("zip-with-a-comment", 1, "a comment", lambda b: b[:-2] + struct.pack("<H", 4) + b"true")
 zipped("zip-with-bytes-before-it", 1, "not a zip", lambda b: b"#!" + b)
 zipped("zip-cut-off", 1, "not written by the rule", lambda b: b[:-30])
+zipped("zip-cut-off-in-a-header", 1, "cut off in a header", lambda b: b[:20])
+zipped("zip-cut-off-in-a-file", 1, "is cut off or too long", lambda b: b[: b.index(b"homecoming")])
 zipped("zip-compressed", 1, "is compressed", lambda b: _zip(_files(b), method=zipfile.ZIP_DEFLATED))
 zipped("zip-bomb", 1, "is compressed", lambda _: _zip([("plan.json", bytes(50_000_000))], method=zipfile.ZIP_DEFLATED))
 zipped("zip-unsorted", 1, "not written by the rule", lambda b: _zip(_files(b)[::-1]))
@@ -132,6 +135,33 @@ filed(
     2,
     "do not belong together",
     put("keys/log.vkey", _VKEY.replace("+", "+0", 1).encode() + b"\n"),
+)
+
+
+def _key_line(name: bytes, raw: bytes) -> bytes:
+    """A key file whose id belongs to name and key, whatever they are (C2SP signed-note)."""
+    key_id = hashlib.sha256(name + b"\n" + raw).digest()[:4].hex().encode()
+    return name + b"+" + key_id + b"+" + base64.b64encode(raw) + b"\n"
+
+
+def _log_key(name: str, reason: str, line: bytes) -> None:
+    filed(name, 2, reason, put("keys/log.vkey", line))
+
+
+_NAME, _RAW = ENGINE.name.encode(), b"\x01" + ENGINE.verifier.public
+_log_key("log-key-without-an-id", "not of the form NAME+ID+KEY", _NAME + b"\n")
+_log_key("log-key-without-a-name", "a name with spaces, or none", _key_line(b"", _RAW))
+_log_key("log-key-with-a-space-in-its-name", "a name with spaces", _key_line(b"homecoming example", _RAW))
+_log_key("log-key-with-a-control-character", "a name with spaces", _key_line(b"homecoming\x1b[2Jexample", _RAW))
+_log_key("log-key-of-another-type", "not an Ed25519 key", _key_line(_NAME, b"\x02" + _RAW[1:]))
+_log_key("log-key-too-short", "not an Ed25519 key", _key_line(_NAME, _RAW[:-1]))
+_log_key("log-key-not-base64", "is not base64", _NAME + b"+00000000+A\n")
+_log_key("log-key-very-long", "not of the form NAME+ID+KEY", _key_line(b"n" * 1_000, _RAW))
+_log_key("log-key-without-a-newline", "not a line of UTF-8", _VKEY.encode())
+_log_key(
+    "log-key-not-utf-8",
+    "not a line of UTF-8",
+    _key_line("homecoming\ufffd".encode(), _RAW).replace(b"\xef\xbf\xbd", b"\xff"),
 )
 filed("log-key-missing", 2, "has no keys/log.vkey", gone("keys/log.vkey"))
 filed("approver-key-missing", 2, "has no keys/approver-1.vkey", gone("keys/approver-1.vkey"))
@@ -217,15 +247,25 @@ filed(
 )
 
 
-def _origin(files: dict[str, bytes]) -> None:
-    """The log's key signs a head under another origin."""
-    text = files["log/checkpoint"].split(b"\n\n")[0].split(b"\n", 1)[1]
-    text = b"other.example/log\n" + text + b"\n"
-    blob = base64.b64encode(ENGINE.verifier.key_id + ENGINE.sign(text)).decode()
-    files["log/checkpoint"] = text + f"\n\u2014 {ENGINE.name} {blob}\n".encode()
+def _headed(
+    *, origin: str = ENGINE.name, root: bytes | None = None, name: str = ENGINE.name, key_id: bytes | None = None
+) -> Callable[[dict[str, bytes]], object]:
+    """The log's key signs a head that no log of ours has."""
+
+    def change(files: dict[str, bytes]) -> None:
+        _, size, old = files["log/checkpoint"].split(b"\n\n")[0].split(b"\n")
+        text = b"\n".join([origin.encode(), size, old if root is None else base64.b64encode(root), b""])
+        blob = base64.b64encode((key_id or ENGINE.verifier.key_id) + ENGINE.sign(text)).decode()
+        files["log/checkpoint"] = text + f"\n\u2014 {name} {blob}\n".encode()
+
+    return change
 
 
-filed("checkpoint-of-another-origin", 5, "one of another log", _origin)
+filed("checkpoint-of-another-origin", 5, "one of another log", _headed(origin="other.example/log"))
+filed("checkpoint-with-a-short-root", 5, "not a SHA-256", _headed(root=b"short"))
+filed("checkpoint-signed-in-another-name", 5, "not signed by the log's key", _headed(name="other.example/log"))
+filed("checkpoint-signed-with-another-key-id", 5, "not signed by the log's key", _headed(key_id=b"none"))
+filed("checkpoint-very-long", 5, "longer than 65536 bytes", _headed(origin="o" * 65_536))
 
 
 @defect("log-of-nothing", 5, "no proper size")
@@ -290,6 +330,15 @@ def _sig(data: bytes) -> str:
     return found
 
 
+def _respelled(sig: str) -> str:
+    """The same bytes in base64 whose last, unused bits are not zero (RFC 4648 section 3.5)."""
+    assert sig.endswith("==")
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    other = sig[:-3] + digits[digits.index(sig[-3]) + 1] + "=="
+    assert base64.b64decode(other) == base64.b64decode(sig)
+    return other
+
+
 enveloped("statement-by-a-stranger", 8, "has no place here", lambda _: seal(s.sweep(), STRANGER).envelope)
 enveloped(
     "statement-signature-wrong",
@@ -310,11 +359,29 @@ enveloped(
     "another payload type",
     _envelope(lambda e: e.update(payloadType="text/plain")),
 )
+enveloped("statement-signature-not-base64", 8, "is not base64", _envelope(lambda e: e["signatures"][0].update(sig="A")))
+enveloped(
+    "statement-signature-spelled-otherwise",
+    8,
+    "base64 in another spelling",
+    _envelope(lambda e: e["signatures"][0].update(sig=_respelled(e["signatures"][0]["sig"]))),
+)
+enveloped(
+    "statement-envelope-with-more-keys", 8, "not a DSSE envelope", _envelope(lambda e: e.update(note="all is well"))
+)
 enveloped("statement-no-envelope", 8, "not JSON", lambda _: b"everything was erased")
 enveloped("statement-nested-deeply", 8, "not JSON", lambda _: b"[" * 60_000)
 enveloped("statement-spelled-otherwise", 8, "not in its one spelling", lambda e: e.replace(b":", b": ", 1))
 
 # ------------------------------------------------------------------------------------------- 9 statements
+stated("statement-without-a-type", 9, "has no predicate type", lambda b: b.pop("predicateType"))
+stated("statement-of-a-type-that-is-no-text", 9, "has no predicate type", lambda b: b.update(predicateType=7))
+told(
+    "statement-of-a-list",
+    9,
+    "has no predicate type",
+    lambda: good().signed("sweep", Line("sweep", lambda _: s.raw(["everything was erased"]))),
+)
 stated("statement-of-unknown-type", 9, "does not know", lambda b: b.update(predicateType="urn:domicile:pardon/v1"))
 stated(
     "statement-of-another-kind",
@@ -368,14 +435,32 @@ def _() -> bytes:
     )
 
 
-@defect("detached-predicate-short", 9, "belongs into the statement")
-def _() -> bytes:
-    body = json.loads(_payload(seal(s.sweep(), ENGINE).envelope))
-    inner = dump_json(body["predicate"])
+def _detached(predicate: p.Predicate, line: str, more_bytes: int = 0) -> bytes:
+    """A cheat detaches what would fit, or says another length."""
+    body = json.loads(_payload(seal(predicate, ENGINE).envelope))
+    inner = encode(predicate)
     name = hashlib.sha256(inner).hexdigest()
-    body["predicate"] = {"detached": {"sha256": name, "bytes": len(inner)}}
-    files = s.files_of(good().signed("sweep", Line("sweep", lambda _: s.raw(body))))
+    body["predicate"] = {"detached": {"sha256": name, "bytes": len(inner) + more_bytes}}
+    files = s.files_of(good().signed(line, Line(line, lambda _: s.raw(body))))
     return pack({**files, f"detached/{name}.json": inner}, ENGINE)
+
+
+def _long(size: int) -> p.Predicate:
+    """A certificate whose predicate has so many bytes."""
+    lines = s.plan().not_proven + tuple(f"{n} {'x' * 4_000}" for n in range(8))
+    short = replace(s.certificate(), not_proven=lines)
+    over = len(encode(short)) - size
+    assert 0 < over < 4_000
+    return replace(short, not_proven=(*lines[:-1], lines[-1][:-over]))
+
+
+defect("detached-predicate-short", 9, "belongs into the statement")(lambda: _detached(s.sweep(), "sweep"))
+defect("detached-predicate-at-the-limit", 9, "belongs into the statement")(
+    lambda: _detached(_long(32_768), "certificate")
+)
+defect("detached-predicate-of-another-length", 9, "is not the predicate")(
+    lambda: _detached(_long(32_769), "certificate", more_bytes=1)
+)
 
 
 def large() -> Script:

@@ -63,12 +63,30 @@ told(
 )
 
 
+told(
+    "plan-with-an-approver-name-twice",
+    10,
+    "twice",
+    lambda: _plan(approvals=replace(_PLAN.approvals, of=_of(_PLAN.approvals.of, 1, name="operator"))),
+)
+
+
 def _part(name: str, **values: object) -> Script:
     """The good run with the first slice of one statement changed."""
 
     def bend(made: p.Predicate) -> p.Predicate:
         assert isinstance(made, p.TransferPredicate | p.ErasurePredicate)
         return replace(made, slices=_of(made.slices, 0, **values))
+
+    return good().bent(name, bend)
+
+
+def _doubled(name: str) -> Script:
+    """The good run with the slices of one statement told twice."""
+
+    def bend(made: p.Predicate) -> p.Predicate:
+        assert isinstance(made, p.TransferPredicate | p.ErasurePredicate)
+        return replace(made, slices=made.slices * 2)
 
     return good().bent(name, bend)
 
@@ -88,6 +106,19 @@ told(
     11,
     "not planned",
     lambda: _part(_T, id="messages/ca/2"),
+)
+told("transfer-of-another-dataset", 11, "another dataset or home", lambda: good().set(_T, dataset="app.public.users"))
+told(
+    "transfer-of-a-slice-twice",
+    11,
+    "twice",
+    lambda: _doubled(_T),
+)
+told(
+    "transfer-again-of-less-rows",
+    11,
+    "not transferred whole",
+    lambda: good().after(_T, replace(_part(_T, rows=29).lines[good().place(_T)], name="again")),
 )
 told("transfer-to-another-home", 11, "another dataset or home", lambda: good().set(_T, home="us"))
 
@@ -219,6 +250,16 @@ told(
     "twice",
     lambda: _restore(lambda homes: homes.update(ca=p.RestoredHome(slices=homes["ca"].slices * 2))),
 )
+told(
+    "restore-of-an-unplanned-slice",
+    15,
+    "not its home",
+    lambda: _restore(
+        lambda homes: homes.update(
+            ca=p.RestoredHome(slices=(*homes["ca"].slices, replace(homes["ca"].slices[0], id="messages/ca/2")))
+        )
+    ),
+)
 told("clearance-of-nothing", 15, "clears nothing", lambda: good().set("clearance", slices=()))
 told(
     "clearance-of-an-unplanned-slice",
@@ -236,6 +277,15 @@ _I, _O = "intent app.public.messages ca", "outcome app.public.messages ca"
 told("erasure-without-a-clearance", 16, "does not stand before it", lambda: good().set(_O, clearance="5" * 64))
 
 
+def _under(line: str, name: str) -> Script:
+    """The good run in which an erasure names another statement as its clearance."""
+    make = good().lines[good().place(line)].make
+    return good().signed(line, Line(line, lambda play: make({**play, "clearance": play[name]})))
+
+
+told("erasure-under-an-equality", 16, "does not stand before it", lambda: _under(_O, "equality"))
+
+
 @defect("erasure-before-the-clearance", 16, "does not stand before it")
 def _() -> bytes:
     clearance = good().play()["clearance"]
@@ -248,6 +298,12 @@ def _() -> bytes:
     return s.bundle_of(good().without(_I, _O).before("clearance", *moved))
 
 
+told(
+    "erasure-announced-of-a-slice-twice",
+    16,
+    "twice",
+    lambda: _doubled(_I),
+)
 told("erasure-not-announced", 16, "was not announced", lambda: good().without(_I))
 told("erasure-announced-afterwards", 16, "was not announced", lambda: good().swapped(_I, _O))
 told("erasure-of-more-than-announced", 16, "more was erased", lambda: _part(_I, deleted=27))
@@ -269,6 +325,12 @@ told(
     16,
     "was not cleared",
     lambda: good().set("clearance", slices=("messages/us/1", "users/us/1")),
+)
+told(
+    "erasure-in-two-parts",
+    16,
+    "erased twice",
+    lambda: _part(_O, deleted=20).after(_O, replace(good().lines[good().place(_O)], name="the rest")),
 )
 told(
     "erasure-twice",
@@ -327,14 +389,14 @@ def _judged(copy: int = 0, **values: object) -> Script:
     return good().set("certificate", copies=_of(_CE, copy, **values))
 
 
-def _nothing_erased() -> Script:
-    """A run whose erasures are not in the log, with counts to match."""
-    names = [name for name in good().names() if name.startswith(("intent", "outcome"))]
+def _nothing_erased(script: Script) -> Script:
+    """The run without its erasures, with counts to match."""
+    names = [name for name in script.names() if name.startswith(("intent", "outcome"))]
     counts = {
         dataset: {home: replace(c, deleted=0, blanked=0, kept=c.moved) for home, c in homes.items()}
         for dataset, homes in s.certificate().counts.items()
     }
-    return good().without(*names).set("certificate", counts=counts)
+    return script.without(*names).set("certificate", counts=counts)
 
 
 told("certificate-better-than-its-verdicts", 19, "its worst copy is held", lambda: _judged(1, verdict=Verdict.HELD))
@@ -386,13 +448,14 @@ told("key-destroyed-before-it-was-announced", 19, _NO_KEY, lambda: s.key_destroy
 told("key-destroyed-of-another-name", 19, _NO_KEY, lambda: s.key_destroyed().set(_KO, text="key backups-ca of hsm"))
 told("key-destroyed-of-another-copy", 19, _NO_KEY, lambda: s.key_destroyed().set(_KO, where="app/statistics"))
 told("key-destroyed-before-the-erasure", 19, _NO_KEY, lambda: s.key_destroyed().moved(_KI, before=_I))
+told("key-destroyed-without-an-erasure", 19, _NO_KEY, lambda: _nothing_erased(s.key_destroyed()))
 told(
     "key-destroyed-and-came-back",
     19,
     _NO_KEY,
     lambda: s.key_destroyed().after(_KO, Line("back", lambda _: s.key_told(p.KeyPhase.CAME_BACK))),
 )
-told("nothing-erased-but-called-erased", 19, "not erased as planned", _nothing_erased)
+told("nothing-erased-but-called-erased", 19, "not erased as planned", lambda: _nothing_erased(good()))
 told(
     "rows-found-but-called-erased",
     19,

@@ -34,6 +34,9 @@ def good_scripts() -> dict[str, s.Script]:
         "detached-predicate": bad_bytes.large(),
         "backup-blocked": _judged("app/wal", Verdict.BLOCKED_UNTIL, until=True),
         "key-destroyed": s.key_destroyed(),
+        "key-destroyed-and-more-found": _more_found(),
+        "copy-held-with-residue": _found("app/wal", Verdict.HELD, rows=0),
+        "rows-found-and-said": _found("app/live", Verdict.PRESENT, rows=5),
         "copy-unknown": _judged("app/statistics", Verdict.UNKNOWN, until=False),
         "nothing-erased-yet": _stopped_before_the_clearance(),
         "live-run": live.live(),
@@ -64,6 +67,22 @@ def _judged(copy: str, verdict: Verdict, *, until: bool) -> s.Script:
         for c in s.certificate().copies
     )
     return s.good().set("certificate", copies=copies, verdict=verdict)
+
+
+def _found(copy: str, verdict: Verdict, *, rows: int) -> s.Script:
+    """The sweep found something, and the certificate says so."""
+    swept = tuple(
+        p.SweptCopy(id=c.id, method=c.method, bytes=c.bytes, hits=3, residue=2) if c.id == copy else c
+        for c in s.sweep().copies
+    )
+    script = _judged(copy, verdict, until=False)
+    return script.set("sweep", copies=swept, rows=p.SweptRows(datasets=2, hits=rows))
+
+
+def _more_found() -> s.Script:
+    """Of the copy whose key was destroyed something else was found meanwhile."""
+    more = p.FindingPredicate(plan=s.PLAN, kind="note", where=s.KEYED, count=1, text="a folder of another owner")
+    return s.key_destroyed().before("sweep", s.Line("note", lambda _: more))
 
 
 def _stopped_before_the_clearance() -> s.Script:

@@ -110,6 +110,18 @@ told(
         .set("clearance", restore=p.RestoreReport(done_at=s.at(30), method="none", homes={}))
     ),
 )
+told(
+    "objects-of-a-store-named-like-a-table",
+    10,
+    "bears another dataset",
+    lambda: objects().set(
+        "plan",
+        copies=(
+            *_plan().copies,
+            replace(_plan().copies[-1], id="a/b", kind="objects", store="app.media", dataset="app.media"),
+        ),
+    ),
+)
 told("objects-never-transferred", 11, "was not transferred whole", lambda: objects().without("transfer media"))
 told(
     "objects-never-compared",
@@ -128,6 +140,7 @@ told(
 
 
 # ------------------------------------------------------------------------------------------- 16 order, 19 what is left
+told("objects-told-again-with-the-same", 16, "erased twice", lambda: lock_is_over(GONE))
 told("objects-told-again-with-fewer", 16, "erased twice", lambda: lock_is_over(GONE - 1))
 
 

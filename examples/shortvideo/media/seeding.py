@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,19 @@ def fill(dsn: str, bucket: Bucket, clips: Sequence[Path]) -> None:
     with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:
         list(pool.map(lambda draft: bucket.put(draft[1], clips[draft[0] % len(clips)], VIDEO), drafts))
 
+
+def hold(dsn: str, bucket: Bucket, *, countries: Sequence[str], until: datetime) -> None:
+    """Lock the draft of one person of these countries, as a platform must that a court told to keep it."""
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute(_HELD, [DRAFTS_OF, DRAFTS_MIN, list(countries)]).fetchone()
+    if found is not None:
+        bucket.lock(found[0], until)
+
+
+_HELD: Final = """
+    SELECT d.object_key FROM app.drafts AS d JOIN app.users AS u ON u.id = d.author_id
+    WHERE (d.author_id <= %s OR d.id <= %s) AND u.country = ANY(%s) ORDER BY d.id LIMIT 1
+"""
 
 _POINT: Final = """
     UPDATE app.videos v

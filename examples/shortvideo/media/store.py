@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -55,11 +56,11 @@ class Bucket:
     key: str = field(repr=False)
     secret: str = field(repr=False)
 
-    def make(self, *, keeps_versions: bool = False) -> None:
-        """Create the bucket where there is none; have it keep what is replaced or deleted."""
+    def make(self, *, keeps_versions: bool = False, locks: bool = False) -> None:
+        """Create the bucket where there is none; have it keep what is replaced or deleted, and `lock` versions."""
         taken = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
         try:
-            self._client().create_bucket(Bucket=self.name)
+            self._client().create_bucket(Bucket=self.name, ObjectLockEnabledForBucket=locks)
         except ClientError as fault:
             if _code(fault) not in taken:
                 raise
@@ -89,6 +90,11 @@ class Bucket:
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is fine."""
         self._client().delete_object(Bucket=self.name, Key=key)
+
+    def lock(self, key: str, until: datetime) -> None:
+        """Have the store keep the object's version of now until then, whoever wants it gone."""
+        kept = {"Mode": "COMPLIANCE", "RetainUntilDate": until}
+        self._client().put_object_retention(Bucket=self.name, Key=key, Retention=kept)
 
     def presigned(self, key: str, seconds: int = LINK_SECONDS) -> str:
         """Return an address that whoever has it may read for a while. No request is made."""
@@ -142,10 +148,10 @@ class ObjectServer:
                 process.wait()
         raise NoStore(f"the object store ended {START_TRIES_MAX} times as it started; see {folder / 'weed.log'}")
 
-    def bucket(self, name: str) -> Bucket:
-        """Return a bucket of this store, which keeps versions; made where there is none."""
+    def bucket(self, name: str, *, locks: bool = False) -> Bucket:
+        """Return a bucket of this store, which keeps versions, and can lock them; made where there is none."""
         bucket = Bucket(endpoint=self.endpoint, name=name, key=self.key, secret=self.secret)
-        bucket.make(keeps_versions=True)
+        bucket.make(keeps_versions=True, locks=locks)
         return bucket
 
     def _answers(self, process: subprocess.Popen[bytes]) -> bool:

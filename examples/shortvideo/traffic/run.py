@@ -176,6 +176,7 @@ class Run:
         if answer is None:
             return Result.NO_ANSWER
         if answer.status == 503 and answer.retry_after_s is not None:
+            self._note(f"{act.name}: come again, {answer.body[:80].decode(errors='replace')}")
             return Result.HELD
         if answer.status in act.refusals:
             return Result.OK

@@ -38,7 +38,7 @@ DEADLINE_DAYS: Final = 45
 MARK: Final = "made-by-domicile-demo"
 FIRST_HOME: Final = 8
 GROW: Final = (0.01, 0.05, 0.1, 0.2)
-NICE: Final = 2.0
+NICE: Final = 4.0
 """The service, its traffic and the engine share one machine here."""
 STANDBY: Final = "SERVICE_STANDBY_DSN"
 FILES: Final = ("SERVICE_S3_ENDPOINT", "SERVICE_S3_KEY", "SERVICE_S3_SECRET")

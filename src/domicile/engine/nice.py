@@ -17,8 +17,10 @@ class Nice:
         self._host = host
         self._since = host.monotonic_s()
 
-    def rest(self) -> None:
-        """Rest for the piece of work that is over now."""
+    def rest(self) -> float:
+        """Rest for the piece of work that is over now; return how many seconds that took."""
+        worked_s = self._host.monotonic_s() - self._since
         if self._ratio:
-            self._host.pause((self._host.monotonic_s() - self._since) * self._ratio)
+            self._host.pause(worked_s * self._ratio)
         self._since = self._host.monotonic_s()
+        return worked_s

@@ -3,7 +3,7 @@
 "use strict";
 
 const MIB = 1024 * 1024;
-const LIMITS = { bundle: 256 * MIB, file: 512 * MIB, files: 60001, json: 64 * MIB, note: 65536, size: 4194304, items: 1e6, line: 1024 };
+const LIMITS = { bundle: 256 * MIB, file: 512 * MIB, files: 60001, json: 64 * MIB, detached: 640 * MIB, note: 65536, size: 4194304, items: 1e6, line: 1024 };
 const README = "65e1a6f7973a14e490d18e1a30bb597f481210329e80a384f3cc1e7f413413c7";
 const VERDICTS = ["erased-verified", "key-destroyed", "erased-unverified", "blocked-until", "held", "unknown", "present"];
 const MAY_HOLD_RESIDUE = ["blocked-until", "held", "present"];
@@ -237,12 +237,11 @@ function checkZip(c) {
     need(place + 30 <= c.data.length, "the zip is cut off in a header");
     const two = (offset) => view.getUint16(place + offset, true);
     const four = (offset) => view.getUint32(place + offset, true);
-    const [flags, method, packed, size, extra] = [two(6), two(8), four(18), four(22), two(28)];
+    const [method, size] = [two(8), four(22)]; // what else stands in a header is compared at the end
     const name = String.fromCharCode(...c.data.subarray(place + 30, place + 30 + two(26)));
     need(PATH.test(name), `the zip holds a path that is not allowed: ${name.slice(0, 80)}`);
-    need(method === 0 && packed === size, `${name} is compressed; files are stored as they are`);
-    need(flags === 0 && extra === 0, `${name} has zip flags or extra fields`);
-    const start = place + 30 + two(26);
+    need(method === 0, `${name} is compressed; files are stored as they are`);
+    const start = place + 30 + two(26) + two(28);
     need(size <= LIMITS.file && start + size <= c.data.length, `${name} is cut off or too long`);
     const file = c.data.subarray(start, start + size);
     need(crc32(file) === four(14), `${name} has a wrong zip check sum`);
@@ -252,7 +251,7 @@ function checkZip(c) {
     place = start + size;
   }
   need(place > 0, "not a zip");
-  need(same(c.data, writeZip(c.files)), "the zip is not written by the rule, or has a comment, or bytes after its end");
+  need(same(c.data, writeZip(c.files)), "the zip is not written by the rule: order, dates, modes, flags or its directory differ, or it has bytes after its end");
 }
 
 /** The one zip of these files: sorted, stored, version 2.0, 1980-01-01, made on Unix, mode 0100644, nothing else. */
@@ -441,6 +440,8 @@ async function readStatement(c, index, payload, unread) {
     const data = c.files.get(name);
     need(data.length === bytes && (await sha256hex(data)) === sha256, `${name} is not the predicate that ${where} names`);
     need(bytes > 32768, `${where}: a predicate this short belongs into the statement`);
+    c.detached += bytes;
+    need(c.detached <= LIMITS.detached, `${where}: too many statements name detached predicates`);
     unread.delete(name);
     p = readJson(data, name);
   }

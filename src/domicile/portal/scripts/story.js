@@ -369,7 +369,7 @@ const CHECKS = [
  * (this browser, or this program, could not tell). What could not be checked is never accepted.
  */
 async function audit(bytes, policy) {
-  const c = { data: bytes, policy, files: new Map(), approvers: new Map(), entries: [], envelopes: [], statements: [], places: new Map() };
+  const c = { data: bytes, policy, files: new Map(), approvers: new Map(), entries: [], envelopes: [], statements: [], places: new Map(), detached: 0 };
   const checks = [];
   try {
     await requireCrypto();

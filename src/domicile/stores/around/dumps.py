@@ -11,12 +11,14 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import psycopg
 
 from domicile.errors import HostFault, NoClearance, NotPermitted, StoreFault
 from domicile.host import sync_folder
@@ -28,11 +30,16 @@ from domicile.stores.postgres.files import Files, LocalFiles, Place, Shape, Stor
 from domicile.stores.postgres.pages import Geometry
 from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.schema import environment_of
+from domicile.stores.postgres.session import connect, faults
 
 NAME: Final = re.compile(r"[A-Za-z0-9._+=-]{1,120}")
 """Names that stand in evidence: no @, no space, so that an address or a person's name hardly can."""
 OURS: Final = re.compile(r"domicile-after-erasure-(?P<at>\d{8}T\d{6}Z)-(?P<of>[0-9a-f]{16})\.dump")
 """When a baseline was begun, and a mark of its database and cluster: several databases may share a folder."""
+Dumped = Callable[[psycopg.Connection[Any]], None]
+"""Shown the moment of which a dump is made, in a session that sees it."""
+STAMPS_BEHIND: Final = timedelta(milliseconds=20)
+"""How far a file system's stamps may lie behind the clock: a tick of the kernel's, at most 10 ms."""
 OTHERS: Final = copy_id(CopyKind.OTHER_FILES)
 _PAGES = re.compile(r"(^|/)(base/\d+|global|pg_tblspc/\d+/[^/]+/\d+)/\d+(_(vm|fsm|init))?(\.\d+)?$")
 _WAL = re.compile(r"(^|/)[0-9A-F]{24}(\.partial)?$")
@@ -96,7 +103,7 @@ class Dumps:
     def _of_before(self, boundary: Boundary) -> list[tuple[Thing, CopyKind, bool | None]]:
         """What was made before, and whether it is of this database; None: nobody can tell the one or the other."""
         return [
-            (thing, kind, None if thing.newest_at >= boundary.erased_at else self._is_ours(thing))
+            (thing, kind, None if thing.newest_at >= boundary.erased_at - STAMPS_BEHIND else self._is_ours(thing))
             for thing in self._folder.things()
             if thing.changed_at < boundary.erased_at and (kind := self._kind(thing)) is not None
         ]
@@ -190,21 +197,26 @@ class Dumps:
         }
         return _Placing(geometry=geometry, owners=owners)
 
-    def make_baseline(self, boundary: Boundary, *, now: datetime) -> str:
+    def make_baseline(self, boundary: Boundary, *, now: datetime, dumped: Dumped = lambda _: None) -> str:
         """Dump what is left of the database into the folder, once for this erasure; return the dump's name.
+
+        `dumped` is shown a session that sees the database as the dump has it.
 
         One that stands already is taken if its name and its header say that it is of this database. On return it is on
         the disk and was read through by pg_restore. Raise StoreFault or HostFault otherwise.
         """
         for thing in self.of_database():
             match = OURS.fullmatch(thing.name)
-            if match and match["of"] == self._mark() and _moment(match["at"]) >= boundary.erased_at:
+            if match and match["of"] == self._mark() and _time(match["at"]) >= boundary.erased_at:
                 _read_through(self._folder.path / thing.name, self._database.major, self.name)
                 return thing.name
         name = f"domicile-after-erasure-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{self._mark()}.dump"
         with tempfile.TemporaryDirectory(prefix=".domicile-", dir=self._folder.path) as folder:
             fresh = Path(folder) / name
-            _run("pg_dump", self._database, self.name, ["--format=custom", f"--file={fresh}"])
+            with connect(self._database.dsn, store=self.name) as session, _moment(session, self.name) as moment:
+                arguments = ["--format=custom", f"--snapshot={moment}", f"--file={fresh}"]
+                _run("pg_dump", self._database, self.name, arguments)
+                dumped(session)
             _read_through(fresh, self._database.major, self.name)
             _sync(fresh)
             fresh.replace(self._folder.path / name)
@@ -247,8 +259,18 @@ class _Placing:
         return Place(copy=copy, kind=kind, shape=_shape(path))
 
 
-def _moment(text: str) -> datetime:
+def _time(text: str) -> datetime:
     return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+@contextmanager
+def _moment(session: psycopg.Connection[Any], store: str) -> Iterator[str]:
+    """Export the database as it is now; the session sees it so until the end."""
+    with faults(store, "hold a moment for the dump of what is left"):
+        session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        row = session.execute("SELECT pg_export_snapshot()").fetchone()
+        yield str(row[0] if row else "")
+        session.execute("COMMIT")
 
 
 def _shape(path: str) -> Shape:

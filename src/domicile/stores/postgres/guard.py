@@ -152,8 +152,10 @@ def _refusal_of(scope: Scope, dataset: DatasetScope, record: str, guarding: Guar
     if not dataset.moves:
         alone = sql.SQL("({} AND NOT {})").format(alone, _public_write(dataset, record, guarding.side))
     return sql.SQL(
-        " IF {there} THEN IF {concerned} THEN IF {fenced} OR {alone} THEN {no} END IF;{moved} END IF; END IF;"
+        " IF {there} THEN IF {concerned} THEN IF {fenced} THEN {no} END IF;"
+        " IF {alone} THEN{left_out} {no} END IF;{moved} END IF; END IF;"
     ).format(
+        left_out=_left_out(dataset, guarding.side),
         there=_is_there(record), concerned=concerned, fenced=_any_path(scope, dataset, record, fenced), alone=alone,
         no=_raise(), moved=_moved_since(scope, dataset, record) if guarding.side is Side.SOURCE else sql.SQL(""),
     )  # fmt: skip
@@ -228,6 +230,19 @@ def _public_write(dataset: DatasetScope, record: str, side: Side) -> sql.Composa
     if record == "old":
         return changed_not
     return sql.SQL("({} OR (TG_OP = 'INSERT' AND {}))").format(changed_not, without_private(dataset, "new"))
+
+
+def _left_out(dataset: DatasetScope, side: Side) -> sql.Composable:
+    """At a home: leave out what a trigger of the platform's would write to what is public of who lives elsewhere yet.
+
+    A like of somebody here counts at a clip of theirs. The row here is a copy that follows the source, where its public
+    half is written: to refuse would forbid the like for as long as they wait, to write would part copy and source.
+    """
+    if side is not Side.HOME or dataset.moves:
+        return sql.SQL("")
+    return sql.SQL(
+        " IF TG_OP = 'UPDATE' AND pg_trigger_depth() > 1 THEN IF {} THEN RETURN NULL; END IF; END IF;"
+    ).format(_left_alone(dataset))
 
 
 def _left_alone(dataset: DatasetScope) -> sql.Composable:

@@ -16,6 +16,9 @@ from psycopg import sql
 
 from domicile.catalogue import TableName
 
+RESOURCES = "53"
+"""SQLSTATE class of a full disk and the like: no word on the copy, and mended before it is judged."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewrite:
@@ -139,7 +142,7 @@ def _run(conn: psycopg.Connection, statement: sql.Composed, lock_timeout_ms: int
     try:
         conn.execute(statement)
     except psycopg.Error as raised:
-        if conn.broken:
+        if conn.broken or (raised.sqlstate or "").startswith(RESOURCES):
             raise
         fault = raised
     finally:
