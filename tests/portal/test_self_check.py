@@ -89,7 +89,7 @@ def good(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     page.close()
 
 
-def asked(page: Page, whole: dict[str, bytes], policy: str | None = None) -> dict[str, tuple[bool, int, str]]:
+def asked(page: Page, whole: dict[str, bytes], policy: str | None = None) -> dict[str, tuple[bool, int, str | None]]:
     """The page's answers on bundles: accepted, how many checks it made, the reason. None may be `unchecked`."""
     answers: dict[str, Any] = page.evaluate(
         """async ([whole, policy]) => {
