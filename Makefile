@@ -45,11 +45,12 @@ check: $(READY) ## format, lint, types, import contracts
 	$(BIN)/mypy $(PATHS)
 	PYTHONPATH=src $(BIN)/lint-imports
 
-bench: $(READY) ## measure copy, verify, closure and sweep against the raw pipe, reladiff, one scan and ripgrep
+bench: $(READY) ## measure copy, verify, closure, sweep and evidence against the raw pipe, reladiff, one scan, ripgrep, bare signatures
 	@scripts/debian.sh bench
 	$(BIN)/python -m bench
 	PYTHONPATH=examples $(BIN)/python -m bench.closure
 	$(BIN)/python -m bench.sweep
+	$(BIN)/python -m bench.evidence
 
 docs: $(READY) ## check the documents: links, anchors, commands
 	@$(BIN)/python scripts/docs.py

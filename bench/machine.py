@@ -10,13 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
+from cryptography.hazmat.backends.openssl.backend import backend
 
 
-def facts(dsn: str) -> Mapping[str, str | int | float]:
-    """Cores, memory, versions, the day, and how many others wanted the processors meanwhile."""
-    with psycopg.connect(dsn) as connection:
-        row = connection.execute("SELECT current_setting('server_version')").fetchone()
-    return {
+def facts(dsn: str | None = None) -> Mapping[str, str | int | float]:
+    """Cores, memory, versions, the day, and how many others wanted the processors meanwhile.
+
+    Without a server the versions are those of what signs and hashes.
+    """
+    bare: dict[str, str | int | float] = {
         "date": datetime.now(UTC).date().isoformat(),
         "cores": os.cpu_count() or 0,
         "ram_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
@@ -24,6 +26,13 @@ def facts(dsn: str) -> Mapping[str, str | int | float]:
         "processor": _processor(),
         "kernel": platform.release().split("-")[0],
         "python": platform.python_version(),
+    }
+    if dsn is None:
+        return {**bare, "cryptography": version("cryptography"), "openssl": backend.openssl_version_text()}
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT current_setting('server_version')").fetchone()
+    return {
+        **bare,
         "postgresql": str(row[0]) if row else "",
         "psycopg": version("psycopg"),
         "blake3": version("blake3"),

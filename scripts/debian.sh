@@ -33,6 +33,8 @@ missing_for_tests() {
   has softhsm2-util || echo softhsm2
   has pgbackrest || echo pgbackrest
   has restic || echo restic
+  has go || echo golang-go
+  [ -d /usr/share/gocode/src/golang.org/x/mod ] || echo golang-golang-x-mod-dev
 }
 
 missing_for_bench() {

@@ -18,6 +18,7 @@ from typing import Final
 from domicile.codec import Hex, encode
 from domicile.errors import EvidenceFault, HostFault
 from domicile.host import sync_folder
+from domicile.keyring import LOG
 from domicile.keys import Signer, Verifier, parse_vkey
 from domicile.ledger import Ledger
 from domicile.predicates import ApprovalRule, CertificatePredicate
@@ -127,15 +128,26 @@ def trust_policy(log: Verifier, approvals: ApprovalRule) -> str:
 
 def _files(ledger: Ledger, plan_file: bytes) -> dict[str, bytes]:
     files = {"README.txt": README.encode(), "plan.json": plan_file}
-    files["keys/log.vkey"] = _line(ledger.log.verifier.vkey)
-    for number, key in enumerate(ledger.plan().approvals.of, start=1):
-        files[f"keys/approver-{number}.vkey"] = _line(key.vkey)
+    files |= _keys(ledger)
     files |= {f"log/{path}": data for path, data in ledger.log.files().items()}
     files |= {f"detached/{name}.json": data for name, data in ledger.detached().items()}
     last = ledger.statement(ledger.size - 1)
     if isinstance(last.predicate, CertificatePredicate):
         files["certificate.dsse.json"] = ledger.log.entry(last.index)
     return files
+
+
+def _keys(ledger: Ledger) -> dict[str, bytes]:
+    """All keys that signed in this log: each approver's first one bears the plan's name for it, the log's last one."""
+    ring = ledger.keyring()
+    *earlier, now = ring.lineage(LOG)
+    files = {"keys/log.vkey": now}
+    files |= {f"keys/log-before-{turn}.vkey": key for turn, key in enumerate(earlier, start=1)}
+    for number, approver in enumerate(ledger.plan().approvals.of, start=1):
+        first, *later = ring.lineage(approver.name)
+        files[f"keys/approver-{number}.vkey"] = first
+        files |= {f"keys/approver-{number}-after-{turn}.vkey": key for turn, key in enumerate(later, start=1)}
+    return {name: _line(key.vkey) for name, key in files.items()}
 
 
 def _line(vkey: str) -> bytes:

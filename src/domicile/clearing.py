@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from domicile import carrying, cutover, erase, guarding, sealed, stating, verify
+from domicile import carrying, cutover, erase, guarding, receipting, sealed, stating, verify
 from domicile.config import Config
 from domicile.errors import BadFile, NoClearance, NotEqual, Waiting
 from domicile.events import Advanced
@@ -184,6 +184,7 @@ class Clearing:
                 if piece.blank:
                     self.source.rehearse(piece)
         guarding.commit(self.record, self.source, scope, manifest)
+        receipting.make(self.record, self.source, scope, clearance)
         plan = self.record.ledger.plan().plan
         with self.record.timed("erase", total=sum(p.delete + p.blank for _, _, g in groups for p in g)) as words:
             rows = 0

@@ -25,6 +25,7 @@ from domicile.host import Host, sync_folder
 COMMITMENT_BYTES: Final = 16
 BATCH_ROWS: Final = 10_000
 _PURPOSE: Final = b"domicile erased row v1\x00"
+_DERIVED: Final = b"domicile derived key v1\x00"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,10 @@ class Commitments:
         except sqlite3.Error:
             raise BadFile(f"{self._path} can't be read; restore it from a copy") from None
         return bool(found[0]) if found else None
+
+    def key_of(self, use: str) -> bytes:
+        """A key for something that goes with this one: whoever destroys this one destroys that too; 32 bytes."""
+        return blake3(_DERIVED + use.encode(), key=self._key).digest()
 
     def _commitment(self, dataset: str, key: str) -> bytes:
         text = dataset.encode()

@@ -182,6 +182,13 @@ class Programme(FileModel):
     deadline: date | None = None
 
 
+class SigningRule(FileModel):
+    """Where the engine's key lies that signs log and statements; without it, in the programme's folder."""
+
+    key: Annotated[str, Field(min_length=1, max_length=1_024)]
+    secret: str | None = None
+
+
 class DirectoryRule(FileModel):
     """Keep whose home is where, beyond the erasure: the key of each who moved and a location, no more."""
 
@@ -213,6 +220,7 @@ class Config(FileModel):
     version: Literal[1]
     programme: Programme
     policy: Policy
+    signing: SigningRule | None = None
     locations: Annotated[dict[str, Location], Field(min_length=1)]
     stores: Annotated[dict[str, AnyStore], Field(min_length=1)]
     key_services: dict[str, AnyKeys] = Field(default_factory=dict)

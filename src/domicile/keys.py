@@ -13,11 +13,12 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from domicile.errors import BadFile, HostFault
+from domicile.errors import BadFile, EvidenceFault, HostFault
 from domicile.host import sync_folder
 
 SEED_BYTES = 32
@@ -71,33 +72,67 @@ class Verifier:
         return True
 
 
+class Held(Protocol):
+    """An Ed25519 private key that lies elsewhere (a token, a service, another file) and signs there."""
+
+    @property
+    def public(self) -> bytes:
+        """The public half, 32 bytes."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign the bytes as they are, by pure Ed25519 (RFC 8032, 5.1); one of our errors if that can't be done."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signer:
-    """A named Ed25519 private key; its seed never shows in a `repr`."""
+    """A named Ed25519 private key: its seed, or where it is held. The seed never shows in a `repr`."""
 
     name: str
-    seed: bytes = field(repr=False)
+    seed: bytes = field(repr=False, default=b"")
+    held: Held | None = None
 
     def __post_init__(self) -> None:
         """Refuse a name or seed that makes no key."""
         require_key_name(self.name)
-        if len(self.seed) != SEED_BYTES:
+        if self.held is None and len(self.seed) != SEED_BYTES:
             raise BadFile(f"key {self.name}: a seed has 32 bytes; make a key with `domicile keys new`")
+        if self.held is not None and self.seed:
+            raise RuntimeError("a key has a seed or is held elsewhere, not both")
 
     @property
     def verifier(self) -> Verifier:
         """The public half."""
+        if self.held is not None:
+            return Verifier(name=self.name, public=self.held.public)
         public = Ed25519PrivateKey.from_private_bytes(self.seed).public_key().public_bytes_raw()
         return Verifier(name=self.name, public=public)
 
     @property
     def skey(self) -> str:
-        """The secret as one line of text, without a newline."""
+        """The secret as one line of text, without a newline; BadFile for one that is held elsewhere."""
+        if self.held is not None:
+            raise BadFile(
+                f"key {self.name}: it is held elsewhere and can't be written to a file; name its place instead"
+            )
         return f"{_SECRET_PREFIX}{self.verifier.keyid}+{_encode(_ED25519 + self.seed)}"
 
     def sign(self, message: bytes) -> bytes:
-        """Sign the bytes as they are; 64 bytes, the same every time (RFC 8032)."""
-        return Ed25519PrivateKey.from_private_bytes(self.seed).sign(message)
+        """Sign the bytes as they are; 64 bytes, the same every time (RFC 8032).
+
+        What a service gives back is checked before anybody sees it: one that signs with another key, or another way,
+        would leave statements in the log that nobody accepts, for ever.
+        """
+        if self.held is None:
+            return Ed25519PrivateKey.from_private_bytes(self.seed).sign(message)
+        signature = self.held.sign(message)
+        if not self.verifier.accepts(message, signature):
+            raise EvidenceFault(
+                f"key {self.name}: where it is held, another key or another way of signing is used; nothing was "
+                "written. Name an Ed25519 key there, and its own public half"
+            )
+        return signature
 
 
 def parse_vkey(line: str) -> Verifier:

@@ -7,7 +7,7 @@ a kill between the two leaves a file that nothing names. The same statement twic
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,9 +15,17 @@ from typing import Final
 from domicile.codec import JSON_BYTES_MAX
 from domicile.errors import EvidenceFault, HostFault
 from domicile.host import sync_folder
-from domicile.keys import Signer, Verifier, parse_vkey
-from domicile.predicates import ApprovalPredicate, PlanPredicate, Predicate
-from domicile.statement import Sealed, detached_name, read_unverified, seal, unseal
+from domicile.keyring import Keyring, Stated, first_log_key
+from domicile.keys import Signer, Verifier
+from domicile.predicates import (
+    ApprovalPredicate,
+    ApprovalRule,
+    ApproverKey,
+    KeyPredicate,
+    PlanPredicate,
+    Predicate,
+)
+from domicile.statement import Sealed, detached_name, parse_envelope, read_unverified, seal, unseal
 from domicile.tlog.log import Log
 
 OPENED_MAX: Final = 1024
@@ -26,11 +34,16 @@ OPENED_MAX: Final = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A statement in the log: its place, and the SHA-256 by which others name it."""
+    """A statement in the log: its place, the SHA-256 by which others name it, and the key that signed it.
+
+    `void` is an approval by a key that was called lost later on: it stands in the log and counts for nothing.
+    """
 
     index: int
     sha256: str
+    keyid: str
     predicate: Predicate
+    void: bool = False
 
 
 class Ledger:
@@ -41,6 +54,8 @@ class Ledger:
         self._directory = directory
         self._signer = signer
         self._opened: dict[Sealed, Predicate] = {}
+        self._ring: Keyring | None = None
+        self._checked = 0  # how many statements had their signatures checked; what changed since, the log notices
 
     @classmethod
     def open(cls, directory: Path, key: Signer | Verifier, *, size_min: int = 0) -> Ledger:
@@ -79,40 +94,87 @@ class Ledger:
         plan = self.plan()
         if approval.plan != plan.plan:
             raise EvidenceFault("approval: given for another plan; approve the present one")
-        vkey = {key.name: key.vkey for key in plan.approvals.of}.get(approval.approver)
-        if vkey is None:
-            raise EvidenceFault(f"approval: the plan names no approver {approval.approver}; ask one of the named")
-        unseal(sealed, parse_vkey(vkey))
-        self.named(approval.equality)
+        if self.log.find(sealed.sha256) is None:
+            if approval.approver not in {key.name for key in plan.approvals.of}:
+                raise EvidenceFault(f"approval: the plan names no approver {approval.approver}; ask one of the named")
+            unseal(sealed, self.keyring().keys_of(approval.approver))
+            self.named(approval.equality)
         return self._append([(approval, sealed)])[0]
+
+    def admit_change(self, envelopes: Sequence[bytes], signer: Signer | None = None) -> list[Recorded]:
+        """Take the statements by which one key changes hands, all or none (docs/keys.md).
+
+        Where it is the log's own, `signer` is the new one, and signs the log from then on.
+        """
+        sealed = [Sealed(envelope=envelope, detached=None) for envelope in envelopes]
+        stated = [(self._change(one), one) for one in sealed]
+        trial = self.keyring().copied()
+        for index, (change, one) in enumerate(stated, start=self.size):
+            _take(trial, Stated(index=index, keyid=_keyid(one), predicate=change), one)
+        trial.refuse_unsettled()
+        new = trial.keys_of(None)
+        if new == self.log.verifier:
+            return self._append([(change, one) for change, one in stated])
+        if signer is None or signer.verifier != new:
+            raise EvidenceFault(f"ledger {self._directory}: the log goes on with {new.keyid}; open that key for it")
+        self.log.hand_over([one.envelope for one in sealed], signer)
+        self._signer = signer
+        return [self._recorded(one.sha256) for one in sealed]
+
+    def _change(self, sealed: Sealed) -> KeyPredicate:
+        change = read_unverified(sealed)
+        if not isinstance(change, KeyPredicate) or change.plan != self.plan().plan:
+            raise EvidenceFault("keys: this is no change of a key of this programme; give what `domicile keys` wrote")
+        return change
+
+    def keyring(self) -> Keyring:
+        """Whose key is in force now; each statement's signature is checked on the way, once."""
+        if self._ring is None:
+            log = self.log.verifier
+            if self.size and _keyid(self.sealed(0)) != log.keyid:
+                log = first_log_key(log, (read_unverified(self.sealed(index)) for index in range(self.size)))
+            self._ring = Keyring.begin(self._plan(), log, self.log.root_at)
+        for index in range(self._checked, self.size):
+            sealed = self.sealed(index)
+            _take(self._ring, Stated(index=index, keyid=_keyid(sealed), predicate=self._predicate(sealed)), sealed)
+            self._checked = index + 1
+        return self._ring
+
+    def approvers(self) -> ApprovalRule:
+        """Who may approve, with the keys that are in force now: not always those of the plan."""
+        rule = self.plan().approvals
+        keys = self.keyring().keys
+        of = tuple(ApproverKey(name=one.name, vkey=key.vkey) for one in rule.of if (key := keys[one.name]) is not None)
+        return ApprovalRule(threshold=rule.threshold, of=of)
 
     def plan(self) -> PlanPredicate:
         """The plan, which is the first statement."""
+        self.keyring()
+        return self._plan()
+
+    def _plan(self) -> PlanPredicate:
         if not self.size:
             raise EvidenceFault(f"ledger {self._directory}: holds no plan yet; run `domicile apply`")
-        predicate = self.statement(0).predicate
+        predicate = self._predicate(self.sealed(0))
         if not isinstance(predicate, PlanPredicate):
             raise EvidenceFault(f"ledger {self._directory}: does not begin with a plan; begin a new one")
         return predicate
 
-    def statement(self, index: int) -> Recorded:
-        """One statement, its signature checked; an approval's against the key the plan names."""
-        sealed = self.sealed(index)
+    def _predicate(self, sealed: Sealed) -> Predicate:
         predicate = self._opened.get(sealed)
         if predicate is None:
-            predicate = self._open(sealed)
+            predicate = read_unverified(sealed)
             if len(self._opened) < OPENED_MAX:
                 self._opened[sealed] = predicate
-        return Recorded(index=index, sha256=sealed.sha256, predicate=predicate)
+        return predicate
 
-    def _open(self, sealed: Sealed) -> Predicate:
-        """Read a statement and check its signature: the same bytes once only."""
-        predicate = read_unverified(sealed)
-        verifier = self.log.verifier
-        if isinstance(predicate, ApprovalPredicate):
-            keys = {key.name: key.vkey for key in self.plan().approvals.of}
-            verifier = parse_vkey(keys.get(predicate.approver, ""))
-        return unseal(sealed, verifier)
+    def statement(self, index: int) -> Recorded:
+        """One statement, its signature checked against the key that was in force there."""
+        ring, sealed = self.keyring(), self.sealed(index)
+        stated = Stated(index=index, keyid=_keyid(sealed), predicate=self._predicate(sealed))
+        return Recorded(
+            index=index, sha256=sealed.sha256, keyid=stated.keyid, predicate=stated.predicate, void=ring.is_void(stated)
+        )
 
     def statements(self) -> Iterator[Recorded]:
         """All statements in their order."""
@@ -145,13 +207,13 @@ class Ledger:
         for sealed in fresh.values():
             self._write_detached(sealed)
         self.log.append([sealed.envelope for sealed in fresh.values()])
-        return [self._recorded(predicate, sealed.sha256) for predicate, sealed in stated]
+        return [self._recorded(sealed.sha256) for _, sealed in stated]
 
-    def _recorded(self, predicate: Predicate, sha256: str) -> Recorded:
+    def _recorded(self, sha256: str) -> Recorded:
         index = self.log.find(sha256)
         if index is None:
             raise RuntimeError("an appended entry is not in the log")
-        return Recorded(index=index, sha256=sha256, predicate=predicate)
+        return self.statement(index)
 
     def _detached_path(self, name: str) -> Path:
         return self._directory / "detached" / f"{name}.json"
@@ -181,3 +243,13 @@ class Ledger:
                 return source.read(JSON_BYTES_MAX + 1)
         except OSError as error:
             raise EvidenceFault(f"ledger: {path} can't be read ({error.strerror}); restore it from a copy") from error
+
+
+def _keyid(sealed: Sealed) -> str:
+    return parse_envelope(sealed.envelope).keyid
+
+
+def _take(ring: Keyring, stated: Stated, sealed: Sealed) -> None:
+    """Check one statement's signature and go on over it."""
+    unseal(sealed, ring.verifier(stated))
+    ring.take(stated)

@@ -315,7 +315,8 @@ class Moving:
         """Finish what a kill came between: states that changed and were not noted, cohorts that were not stated."""
         people = standing.people
         for cohort in self.record.journal.get("flipping", COHORTS) or ():
-            went = people.states_of(cohort.number) == {State.HOME if cohort.way is Way.HOME else State.MOVING}
+            states = people.states_of(cohort.number)  # none of one that went back, once it is dissolved
+            went = states == {State.HOME} if cohort.way is Way.HOME else states <= {State.MOVING}
             if went and cohort.way is Way.SOURCE:
                 people.dissolve(cohort.number)
                 if self.objects is not None:

@@ -38,6 +38,13 @@ class Scope(StrEnum):
     ERASE = "erase"
 
 
+class KeyChange(StrEnum):
+    """What became of a signing key: its holder took another, or it is lost or stolen."""
+
+    ROTATED = "rotated"
+    REVOKED = "revoked"
+
+
 class Went(StrEnum):
     """Where a cohort went: home, or back to the source."""
 
@@ -224,6 +231,25 @@ class ApprovalPredicate(Predicate):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPredicate(Predicate):
+    """A signing key that is not used any more (docs/keys.md), of an approver, or with None of the log's.
+
+    `key` and `new` are vkeys. `root` is the root of this log's first `stands` entries: what the key signed among those
+    stands after a revocation, what it signed since does not. `since` is when it was lost, by the word of who states it.
+    """
+
+    KIND: ClassVar[str] = "key/v1"
+    what: KeyChange
+    approver: str | None
+    key: str
+    new: str | None
+    since: datetime
+    stands: int
+    root: Hex
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestoredSlice:
     """A slice as it was read from the restored backup of home."""
 
@@ -282,6 +308,33 @@ class ErasurePredicate(Predicate):
     collateral: int
     emptied: tuple[str, ...]
     """Copies of the plan, derived tables, that are emptied of all people's rows before the slices go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A home as a receipt names it, so that who holds one needs no plan; and how many people's receipts are of it."""
+
+    country: str
+    operator: str
+    subjects: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptsPredicate(Predicate):
+    """Receipts of people who went home: the Merkle root over one hiding commitment for each of them (ADR 0038).
+
+    Stated after a clearance and before anything is erased. `cohort` is 0 in a move at once; `part` counts from 1, as a
+    tree has at most so many leaves. `home_since` is when writes at the source were refused.
+    """
+
+    KIND: ClassVar[str] = "receipts/v1"
+    clearance: Hex
+    cohort: int
+    part: int
+    home_since: datetime
+    counted_at: datetime
+    homes: Mapping[str, Received]
+    root: Hex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,8 +429,10 @@ KINDS: Final[Mapping[str, type[Predicate]]] = {
         CutoverPredicate,
         EqualityPredicate,
         ApprovalPredicate,
+        KeyPredicate,
         ClearancePredicate,
         ErasurePredicate,
+        ReceiptsPredicate,
         SweepPredicate,
         CertificatePredicate,
         FindingPredicate,

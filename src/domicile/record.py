@@ -38,6 +38,7 @@ class Record:
         self.journal = journal
         self.host = host
         self.commitments = workspace.commitments
+        self.receipts = workspace.receipts
         self.seals = workspace.seals
         self.ledger = Ledger.open(workspace.evidence, signer, size_min=journal.get("log_size", int) or 0)
 
@@ -70,7 +71,9 @@ class Record:
         return {
             recorded.predicate.approver: recorded.sha256
             for recorded in self.ledger.statements()
-            if isinstance(recorded.predicate, ApprovalPredicate) and recorded.predicate.equality == equality_sha256
+            if isinstance(recorded.predicate, ApprovalPredicate)
+            and recorded.predicate.equality == equality_sha256
+            and not recorded.void
         }
 
     # -- the equality that may clear -----------------------------------------------------------------------------

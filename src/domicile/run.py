@@ -15,11 +15,11 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
-from domicile import again, carrying, guarding, sealed, stating
+from domicile import again, carrying, guarding, receipting, sealed, stating
 from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.clearing import Clearing, approval_rule
@@ -52,6 +52,7 @@ from domicile.predicates import (
 )
 from domicile.proof import Copy, Fence
 from domicile.record import Record
+from domicile.signers import Place
 from domicile.standbys import Standbys
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
@@ -92,7 +93,8 @@ class Run:
             Home(location): PostgresHome(self._dsn(name), key=self.key, name=name)
             for location, name in config.home_stores.items()
         }
-        self.signer = workspace.signer(config.programme.name, host)
+        held = None if config.signing is None else Place(uri=config.signing.key, secret=config.signing.secret)
+        self.signer = workspace.signer(config.programme.name, host, held)
         self.record = Record(workspace, self.signer, self.journal, host=host, listener=listener)
         self.ledger, self.last = self.record.ledger, self.record.last
         self.destroying = Destroying(config=config, record=self.record, host=host, base=workspace.base)
@@ -471,6 +473,34 @@ class Run:
         if guarded.erased:  # so that nobody goes on handing out a certificate that no longer holds (P10)
             self._write_bundle(self.load_plan()[1])
         return guarded
+
+    # -- receipts ------------------------------------------------------------------------------------------------
+
+    def receipt(self, key: str, *, kind: str = "") -> bytes:
+        """The receipt of the person of that key."""
+        receipting.finish(self.record)
+        self._certify_again()
+        return receipting.receipt(self.record, key, kind=kind)
+
+    def destroy_receipts(self, keys: Sequence[str] | None, *, kind: str = "") -> int:
+        """Destroy the nonces of these people's receipts, or of all; return how many."""
+        count = receipting.destroy(self.record, keys, kind=kind)
+        self._certify_again()
+        return count
+
+    def _certify_again(self) -> None:
+        """Have the certificate as the last word again, where nothing but receipts was destroyed since."""
+        certificate = receipting.standing_certificate(tuple(self.ledger.statements()))
+        judged = self.journal.get("judged", Judged)
+        if certificate is not None and judged is not None and not self._is_certified():
+            self.record.remember(certificate.issued_at + timedelta(seconds=1))  # or it would be the same statement
+            self._certify(judged, self.load_plan()[1])
+
+    def destroy_commitments(self) -> int:
+        """Destroy the key of the commitments, and with it all receipts; return how many of those."""
+        count = self.destroy_receipts(None) if receipting.count(self.record) else 0
+        guarding.destroy(self.workspace)
+        return count
 
     # -- giving up -----------------------------------------------------------------------------------------------
 

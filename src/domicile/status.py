@@ -20,6 +20,7 @@ from domicile.predicates import (
     Phase,
     PlanPredicate,
     Predicate,
+    ReceiptsPredicate,
     SweepPredicate,
     is_frozen,
     object_stores,
@@ -75,6 +76,10 @@ def read_status(run: Run) -> Status:
         step = "domicile verify --repair" if not equal else "domicile approve --key …" if missing else step + " --yes"
     if run.last(ClearancePredicate):
         lines.append("cleared")
+    if people := sum(
+        home.subjects for one in statements if isinstance(one, ReceiptsPredicate) for home in one.homes.values()
+    ):
+        lines.append(f"receipts: of {people:,} people; `domicile subject receipt KEY` writes one")
     outcomes = run.last(ErasurePredicate, lambda one: one.phase is Phase.OUTCOME)
     if outcomes:
         lines.append("erased at the source" if run.journal.get("erase_done", bool) else "erasing")

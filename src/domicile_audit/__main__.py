@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from domicile_audit import receipt
 from domicile_audit.checklist import audit
 from domicile_audit.container import BUNDLE_BYTES_MAX
 from domicile_audit.policy import POLICY_BYTES_MAX, Policy, read_policy
@@ -21,8 +22,11 @@ BLOCK_BYTES = 1024 * 1024
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the bundle, print the answer, return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["receipt"]:
+        return receipt.main(words[1:])
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     try:
         policy = _read_policy(options.trust) if options.trust else None
         data = _read(options.bundle, BUNDLE_BYTES_MAX)
@@ -43,7 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="domicile-audit",
         description="Check a bundle of evidence offline: says what is proven and what is not, or why it is refused.",
-        epilog="example: domicile-audit evidence.zip --trust policy.txt",
+        epilog="example: domicile-audit evidence.zip --trust policy.txt; of a person's receipt: domicile-audit receipt "
+        "FILE",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that `domicile certify` wrote")
     parser.add_argument("--trust", type=Path, metavar="POLICY", help="whose keys you believe (see docs/evidence.md)")

@@ -66,6 +66,8 @@ class Case:
     files: dict[str, bytes] = field(default_factory=dict)  # 1
     engine: Key = field(init=False)  # 2, the key of the log and of the engine
     approver_keys: dict[str, Key] = field(default_factory=dict)  # 2, by keyid
+    chains: list[list[Key]] = field(default_factory=list)  # 2: the keys of the log, then of each approver
+    holders: dict[str, int] = field(default_factory=dict)  # 2: the number of the chain that a key is in, by keyid
     size: int = 0  # 5
     root: bytes = b""  # 5
     entries: list[bytes] = field(default_factory=list)  # 6

@@ -8,7 +8,15 @@ from domicile_audit.statements import COUNTS, VERDICTS
 MAY_HOLD_RESIDUE = ("blocked-until", "held", "present")
 KEY_STORY = ("key to be destroyed", "key destroyed")
 KEY_CAME_BACK = "key came back"
-CLOCKS = ("made_at", "fenced_at", "frozen_at", "done_at", "swept_at", "issued_at")  # by the engine's clock
+CLOCKS = (
+    "made_at",
+    "fenced_at",
+    "frozen_at",
+    "done_at",
+    "counted_at",
+    "swept_at",
+    "issued_at",
+)  # by the engine's clock
 
 
 def check_certificate(case: Case) -> None:

@@ -1,4 +1,4 @@
-"""The checklist: a bundle is accepted if and only if all 22 checks hold; the first that fails is the reason.
+"""The checklist: a bundle is accepted if and only if all 23 checks hold; the first that fails is the reason.
 
 Read in this order; what is not named here turns the answer into words and lines, and decides nothing.
 
@@ -12,6 +12,8 @@ Read in this order; what is not named here turns the answer into words and lines
     story.py          10 to 17: they tell of a move and an erasure in the one order in which these may be done
     certificate.py    18 to 21: the last of them says nothing better than those before it
     cohorts.py        22: people who went home group by group
+    people.py         23: receipts of those who are at home; `paper.py` checks one of them
+    rotation.py       24: keys signed while they were in force, and changed hands by the rules
     policy.py         whose keys the auditor believes (checks 2 and 14)
 
 P1 to P11 are the promises of docs/evidence.md. No check reads a clock, a network or another file, and each takes time
@@ -20,7 +22,7 @@ and memory in proportion to the bundle.
 
 from collections.abc import Callable, Sequence
 
-from domicile_audit import certificate, cohorts, container, statements, story, tree
+from domicile_audit import certificate, cohorts, container, people, rotation, statements, story, tree
 from domicile_audit.case import Case, Refused
 from domicile_audit.policy import Policy
 from domicile_audit.report import Passed, Report, accept, refuse
@@ -48,6 +50,8 @@ CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
     ("counts", "P11", certificate.check_counts),
     ("times", "P11", certificate.check_times),
     ("cohorts", "P1", cohorts.check_cohorts),
+    ("receipts", "P1, P8", people.check_receipts),
+    ("keys in force", "P2", rotation.check_keys),
 )
 
 

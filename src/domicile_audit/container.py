@@ -9,7 +9,7 @@ import re
 import struct
 import zlib
 
-from domicile_audit import dsse
+from domicile_audit import dsse, rotation
 from domicile_audit.case import Case, require
 from domicile_audit.keys import Key, read_vkey
 from domicile_audit.shape import COUNT, HEX, TEXT, misfit, read_json
@@ -29,7 +29,7 @@ _DATE = 0x21  # 1980-01-01
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _KNOWN = re.compile(
     r"README\.txt|manifest\.json|plan\.json|certificate\.dsse\.json|log/checkpoint|keys/log\.vkey"
-    r"|keys/approver-[1-9][0-9]{0,3}\.vkey|detached/[0-9a-f]{64}\.json"
+    r"|keys/approver-[1-9][0-9]{0,3}(-after-[1-9][0-9]?)?\.vkey|keys/log-before-[1-9][0-9]?\.vkey|detached/[0-9a-f]{64}\.json"
     r"|log/tile/(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[1-9][0-9]{0,2})?"
 )
 
@@ -53,14 +53,18 @@ def check_zip(case: Case) -> None:
 def check_keys(case: Case) -> None:
     """Check 2 (C2SP signed-note, "Verifier keys"): all keys are well spelled, all differ, and are trusted."""
     case.engine = _read_key(case, "keys/log.vkey")
-    approvers = sum(name.startswith("keys/approver-") for name in case.files)
+    names = [name for name in case.files if name.startswith("keys/")]
+    approvers = sum("-before-" not in name and "-after-" not in name for name in names) - 1
     for name in [f"keys/approver-{number + 1}.vkey" for number in range(approvers)]:
         key = _read_key(case, name)
         require(key.keyid not in case.approver_keys, f"{name} stands there twice")
         case.approver_keys[key.keyid] = key
-    publics = {case.engine.public, *(key.public for key in case.approver_keys.values())}
-    require(len(publics) == 1 + approvers, "one key has two roles: an approver must not be the engine, or two people")
-    trusted = case.policy is None or case.engine.vkey in case.policy.logs
+    rotation.read_chains(case, _read_key)
+    keys = [key for chain in case.chains for key in chain]
+    require(len(keys) == len(names), "keys/ holds a key whose number has a gap before it")
+    differ = len(keys) == len({key.public for key in keys}) == len({key.keyid for key in keys})
+    require(differ, "one key has two roles: an approver must not be the engine, or two people, and no key comes twice")
+    trusted = case.policy is None or any(key.vkey in case.policy.logs for key in case.chains[rotation.LOG])
     require(trusted, f"the log key {case.engine.keyid} is not in the trust policy")
 
 

@@ -7,7 +7,9 @@ from itertools import accumulate
 
 from domicile_audit.case import Case
 from domicile_audit.certificate import count_rows, last_sweep
+from domicile_audit.people import say_receipts
 from domicile_audit.policy import Policy
+from domicile_audit.rotation import say_keys
 
 BEST = "erased-verified"
 
@@ -68,6 +70,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
         f"{case.engine.keyid} signed {case.size} statements in this order and no others in this log",
         f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first",
         f"it lists {len(plan['slices'])} slices and {len(plan['copies'])} copies",
+        *say_keys(case),
         *_cohorts(case),
         *(f"the last freeze lists {len(case.slices)} slices" for _ in case.of("freeze/v1")[-1:]),
         f"it asks for {plan['approvals']['threshold']} of {len(plan['approvals']['of'])} approvals",
@@ -82,6 +85,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
     if case.of("erasure/v1"):
         rows = f"{totals['deleted']} {what} deleted, {totals['blanked']} blanked, {totals['kept']} kept"
         lines.append(f"{rows}: announced, cleared, and within the plan")
+    lines += say_receipts(case)
     sweep = last_sweep(case)
     if sweep is not None:
         values = f"{sweep['tokens']['searched']} values and {sweep['tokens']['canaries']} canaries"
@@ -114,6 +118,8 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
     if case.object_stores:
         lines.append(f"that objects of {_stores(case)} can be restored at home: none was")
         lines.append(f"that nobody wrote to {_stores(case)} meanwhile: the fence is one of the database")
+    if any(change["what"] == "revoked" for change in case.of("key/v1")):
+        lines.append("that a lost key was not used before the place from which it is called lost")
     if case.policy is None:
         lines.append("who holds the keys: they were taken from the bundle itself (give --trust POLICY)")
     lines += [

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from domicile_audit import dsse
+from domicile_audit import dsse, rotation
 from domicile_audit.case import Case, Part, Statement, require
 from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, Map, Maybe, Text, misfit, read_json
 
@@ -19,24 +19,27 @@ VERDICTS = ("erased-verified", "key-destroyed", "erased-unverified", "blocked-un
 VERDICT = Text(pattern="|".join(VERDICTS))
 
 # What statements are made of.
-WHICH = {"dataset": TEXT, "home": TEXT}
+WHICH, PLACE = {"dataset": TEXT, "home": TEXT}, {"country": TEXT, "operator": TEXT}
 COPY = {"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": Maybe(TEXT), "method": TEXT}
 SLICE = {"id": TEXT, **WHICH, "rows": COUNT, "erase": {"delete": COUNT, "blank": COUNT}}
 MOVED = {"id": TEXT, "rows": COUNT, "bytes": COUNT, "digest": HEX}
 COMPARED = {"id": TEXT, "rows": COUNT, "source": HEX, "home": HEX}
 ERASED = {"id": TEXT, "deleted": COUNT, "blanked": COUNT, "digest": HEX}
 ERASURE = {"slices": [ERASED], "collateral": COUNT, "emptied": [TEXT]}
+RECEIVED = {"home_since": TIME, "counted_at": TIME, "homes": Map({**PLACE, "subjects": COUNT})}
 SWEPT = {"id": TEXT, "method": TEXT, "bytes": COUNT, "hits": COUNT, "residue": COUNT}
 JUDGED = {"id": TEXT, "verdict": VERDICT, "why": TEXT, "until": Maybe(TIME)}
 PROGRAMME = {"programme": TEXT, "engine": TEXT, "config_sha256": HEX, "made_at": TIME, "deadline": Maybe(DAY)}
 APPROVALS = {"threshold": COUNT, "of": [{"name": TEXT, "vkey": TEXT}]}
-RULES = {"homes": Map(TEXT), "locations": Map({"country": TEXT, "operator": TEXT}), "approvals": APPROVALS}
+RULES = {"homes": Map(TEXT), "locations": Map(PLACE), "approvals": APPROVALS}
 FENCED = {"position": TEXT, "fenced_at": TIME, "subjects": Map(COUNT)}
 WAITED = {"wait_ms": COUNT, "awaited_ms": COUNT, "rows": COUNT}
 RESTORE = {"done_at": TIME, "method": TEXT, "homes": Map({"slices": [{"id": TEXT, "rows": COUNT, "digest": HEX}]})}
 TOKENS = {"searched": COUNT, "not_searchable": COUNT, "canaries": COUNT}
 COUNTS = {"moved": COUNT, "deleted": COUNT, "blanked": COUNT, "kept": COUNT}
 LAST = {"counts": Map(Map(COUNTS)), "not_proven": [TEXT], "issued_at": TIME}
+STANDS = {"stands": COUNT, "root": HEX, "why": TEXT}
+CHANGE = Text("rotated|revoked")
 WAY, PHASE, SCOPE = Text("home|source"), Text("intent|outcome"), Text("erase")
 
 # The table of all that can be said; beside this, each statement names its plan.
@@ -48,8 +51,10 @@ SAYS: dict[str, dict[str, Any]] = {
     "cutover/v1": {**FENCED, "fence": TEXT},
     "equality/v1": {"position": TEXT, "fenced": FLAG, "slices": [COMPARED], "differences": COUNT, "strays": COUNT},
     "approval/v1": {"approver": TEXT, "role": TEXT, "scope": SCOPE, "equality": HEX, "approved_at": TIME},
+    "key/v1": {"what": CHANGE, "approver": Maybe(TEXT), "key": TEXT, "new": Maybe(TEXT), "since": TIME, **STANDS},
     "clearance/v1": {"equality": HEX, "approvals": [HEX], "restore": RESTORE, "slices": [TEXT]},
     "erasure/v1": {"phase": PHASE, "clearance": HEX, **WHICH, **ERASURE},
+    "receipts/v1": {"clearance": HEX, "cohort": COUNT, "part": COUNT, "root": HEX, **RECEIVED},
     "sweep/v1": {"swept_at": TIME, "tokens": TOKENS, "copies": [SWEPT], "rows": {"datasets": COUNT, "hits": COUNT}},
     "certificate/v1": {"verdict": VERDICT, "copies": [JUDGED], **LAST},
     "finding/v1": {"kind": TEXT, "where": TEXT, "count": COUNT, "text": TEXT},
@@ -60,7 +65,7 @@ ABOUT = {"approval/v1": "equality", "clearance/v1": "equality", "erasure/v1": "c
 
 def check_envelopes(case: Case) -> None:
     """Check 8 (DSSE v1.0.2): each entry is one envelope, signed by the log's key or by an approver's."""
-    keys = {case.engine.keyid: case.engine, **case.approver_keys}
+    keys = {key.keyid: key for chain in case.chains for key in chain}
     for index, entry in enumerate(case.entries):
         case.envelopes.append(dsse.open_envelope(entry, PAYLOAD_TYPE, keys, f"entry {index}"))
 
@@ -71,7 +76,7 @@ def check_statements(case: Case) -> None:
     for index, (payload, keyid) in enumerate(case.envelopes):
         kind, predicate = _read(case, payload, f"statement {index}", unread)
         statement = Statement(index, hashlib.sha256(case.entries[index]).hexdigest(), kind, keyid, predicate)
-        right = (keyid in case.approver_keys) == (kind == "approval/v1")
+        right = kind == "key/v1" or (kind == "approval/v1") == (case.holders[keyid] != rotation.LOG)
         require(right, f"{statement} is signed by the wrong kind of key")
         case.statements.append(statement)
         case.by_sha256.setdefault(statement.sha256, statement)

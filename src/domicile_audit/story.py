@@ -2,6 +2,7 @@
 
 import hashlib
 
+from domicile_audit import rotation
 from domicile_audit.case import Case, Part, Slices, Statement, require, require_once
 
 
@@ -118,11 +119,10 @@ def _check_equal(case: Case, equality: Statement) -> None:
 
 def check_approvals(case: Case) -> None:
     """Check 14 (P2): each clearance has its k approvals, by different people, of this equality, by the right keys."""
-    names = [approver["name"] for approver in case.plan["approvals"]["of"]]
-    keyids = dict(zip(names, case.approver_keys, strict=True))  # in the same order, says check 10
+    names = rotation.people(case)
     for approval in case.of("approval/v1"):
-        require(approval["approver"] in keyids, f"{approval} is by somebody the plan does not name")
-        own = keyids[approval["approver"]] == approval.keyid
+        require(approval["approver"] in names, f"{approval} is by somebody the plan does not name")
+        own = names[approval["approver"]] == case.holders[approval.keyid]
         require(own, f"{approval} is signed with another approver's key")
         case.named(approval["equality"], "equality/v1", approval)
     for clearance in case.of("clearance/v1"):
@@ -139,8 +139,7 @@ def _check_approved(case: Case, clearance: Statement) -> None:
     by, wanted = len({approval["approver"] for approval in approvals}), case.plan["approvals"]["threshold"]
     require(by >= wanted, f"{clearance} has {by} approvals, the plan wants {wanted}")
     if case.policy is not None:
-        keys = {case.approver_keys[approval.keyid].vkey for approval in approvals}
-        trusted, wanted = len(keys.intersection(case.policy.approvers)), case.policy.threshold
+        trusted, wanted = rotation.trusted(case, approvals), case.policy.threshold
         require(trusted >= wanted, f"{clearance} has {trusted} trusted approvals, the policy wants {wanted}")
 
 

@@ -27,6 +27,7 @@ RIGHT = VECTORS / "policies" / "right.txt"
 # The files that turn the bytes of a bundle into yes or no, in the order of reading.
 DECIDES = (
     "case.py",
+    "people.py",
     "checklist.py",
     "container.py",
     "keys.py",
@@ -172,9 +173,10 @@ def test_the_checker_is_readable_in_an_hour() -> None:
     folder = Path(domicile_audit.__file__).parent
     counted = {path.name: lines_of_code(path) for path in folder.glob("*.py")}
     assert set(DECIDES) <= counted.keys()
-    assert sum(counted[name] for name in DECIDES) <= 815
-    assert sum(len((folder / name).read_text(encoding="utf-8").splitlines()) for name in DECIDES) <= 1_150
-    assert sum(counted[name] for name in ("policy.py", "report.py", "__main__.py")) <= 240
+    assert sum(counted[name] for name in DECIDES) <= 875
+    assert sum(len((folder / name).read_text(encoding="utf-8").splitlines()) for name in DECIDES) <= 1_230
+    assert sum(counted[name] for name in ("policy.py", "report.py", "__main__.py")) <= 250
+    assert counted["rotation.py"] <= 120
     assert max(counted.values()) <= 200
 
 

@@ -40,6 +40,7 @@ ALSO = {
     "clearance-before-the-last-cohort-is-frozen": {19},
     "cohort-after-the-clearance": {19, 20},
     "freeze-after-the-clearance": {20},
+    "receipts-and-then-the-cohort-went-back": {19, 20},
     "objects-of-a-table": {15},
     "objects-that-differ-at-home": {16, 20},
     "objects-never-compared": {16, 20},
@@ -85,6 +86,12 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("live-run-on-its-way", "present", False),
         ("objects-one-locked", "blocked-until", False),
         ("objects-lock-is-over", "erased-verified", True),
+        ("receipts", "erased-verified", True),
+        ("receipts-in-parts", "erased-verified", True),
+        ("receipts-in-cohorts", "erased-verified", True),
+        ("keys-rotated", "erased-verified", True),
+        ("approver-key-stolen", "erased-verified", True),
+        ("log-key-lost", "erased-verified", True),
     ],
 )
 def test_p11_a_good_bundle_is_accepted_and_says_loudly_what_is_left(

@@ -18,6 +18,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "The file": config.Config,
     "programme": config.Programme,
     "policy": config.Policy,
+    "signing": config.SigningRule,
     "policy.approvals": config.ApprovalRules,
     "policy.approvals.erase": config.Approvals,
     "policy.exceptions": config.ExceptionRule,

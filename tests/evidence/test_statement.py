@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # exported, but not in its __all__
+from securesystemslib.signer import SSlibKey
 
 from domicile.errors import EvidenceFault
 from domicile.statement import (

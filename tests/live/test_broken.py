@@ -8,9 +8,11 @@ from typing import Final
 import psycopg
 import pytest
 
-from domicile.errors import FeedBroken, NotEqual, Refused, Waiting, WorldChanged
+from domicile.errors import FeedBroken, NotEqual, Refused, Unreachable, Waiting, WorldChanged
 from domicile.live import cohort_of
+from domicile.predicates import CohortPredicate
 from domicile.run import Stage
+from domicile.stores.postgres.live.people import People
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.live.platform import World, homes_of, moving_in, moving_world
 from tests.servers import HASTY, own_server
@@ -165,3 +167,27 @@ def test_cohorts_are_spelled_in_four_ways() -> None:
     assert 0.01 == cohort_of("1%").share
     assert 500 == cohort_of("500").people
     assert ("a", "b") == cohort_of("key:a,b").keys
+
+
+def test_p7_p11_who_went_back_is_stated_also_where_the_last_word_of_it_was_lost(
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection broke behind the last commit: they are at the source, in no cohort, and the log must say so."""
+    dissolve = People.dissolve
+
+    def dissolve_and_break(people: People, cohort: int) -> None:
+        dissolve(people, cohort)
+        raise Unreachable("behind the commit")
+
+    with homes_of(pg18, "unstated") as dsns:
+        with moving_in(dsns, tmp_path, cutover=BY_TRIGGERS) as world:
+            world.live.cut_over(world.scope, cohort_of("key:1,2"))
+            with monkeypatch.context() as patched:
+                patched.setattr(People, "dissolve", dissolve_and_break)
+                with pytest.raises(Unreachable):
+                    world.live.roll_back(world.scope, 1)
+        with world.programme.opened() as run:
+            live, scope = run.moving()
+            live.cut_over(scope, cohort_of("key:1"))
+            ways = [one.predicate.way for one in run.ledger.statements() if isinstance(one.predicate, CohortPredicate)]
+    assert ["home", "source", "home"] == ways

@@ -84,6 +84,8 @@ def test_p8_nothing_that_a_run_leaves_or_shows_holds_a_value_of_a_mover(
     result.programme.cli("report")
     result.programme.cli("status")
     result.programme.cli("map", "--picture", "map.html")
+    result.programme.cli("export", "oscal")
+    result.programme.cli("export", "csv")
     needles = values(result.home, sample.removesuffix("_identity"))
     assert len(needles) > 12
     assert set() == {(name, needle) for name, needle in leaks(result.programme, needles)}

@@ -167,11 +167,11 @@ def test_p9_the_page_checks_the_bundle_inside_it_and_asks_nobody(browser: Browse
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(file.as_uri(), wait_until="networkidle")
     page.locator("#self[data-state=accepted]").wait_for(state="attached")
-    assert line_of(page).startswith("✓ Accepted: all 22 checks of the bundle inside this page hold")
+    assert line_of(page).startswith("✓ Accepted: all 24 checks of the bundle inside this page hold")
     assert "Its certificate of 2026-11-22T11:00:00Z says erased-verified. Its keys are its own" in line_of(page)
     assert [file.as_uri()] == requests
     assert [] == said
-    assert 22 == page.locator("#self-checks li").count()
+    assert 24 == page.locator("#self-checks li").count()
     assert not page.locator("#self-warning").is_visible()
     page.close()
 
@@ -179,13 +179,13 @@ def test_p9_the_page_checks_the_bundle_inside_it_and_asks_nobody(browser: Browse
 def test_p9_a_page_whose_bundle_was_altered_says_refused_at_its_top(browser: Browser, tmp_path: Path) -> None:
     page = opened(browser, tmp_path / "report.html", report_of(s.good(), BAD.read_bytes()))
     assert line_of(page).startswith(
-        "✗ Refused: the bundle inside this page does not hold, at check 16 of 22: statement"
+        "✗ Refused: the bundle inside this page does not hold, at check 16 of 24: statement"
     )
     assert "bad" in (page.locator("#self-line").get_attribute("class") or "")
     marks = page.locator("#self-checks").evaluate(
         "list => Array.from(list.children, item => item.textContent[0]).join('')"
     )
-    assert "✓" * 15 + "✗" + "·" * 6 == marks
+    assert "✓" * 15 + "✗" + "·" * 8 == marks
     assert "Do not rely on this page" in page.locator("#verdict").inner_text()
     give(page, VECTORS / "good" / "all-erased.zip")
     assert page.locator("#self-warning").is_visible()
@@ -203,15 +203,15 @@ def test_p11_a_good_bundle_of_another_run_is_not_that_of_the_page(browser: Brows
 def test_a_reader_gives_a_bundle_and_keys(browser: Browser, tmp_path: Path) -> None:
     page = opened(browser, tmp_path / "report.html", report_of(s.good(), GOOD))
     assert "the bundle that you gave (erasure-before-the-clearance.zip) does not hold, at check 16" in give(page, BAD)
-    assert "all 22 checks of the bundle that you gave (all-erased.zip) hold" in give(
+    assert "all 24 checks of the bundle that you gave (all-erased.zip) hold" in give(
         page, VECTORS / "good" / "all-erased.zip"
     )
     assert "Its keys are those of your policy" in give(page, policy=RIGHT)
     assert "at check 16" in give(page, BAD)
     other = (VECTORS / "policies" / "another-log.txt").read_text()
-    assert "at check 2 of 22: the log key" in give(page, VECTORS / "good" / "all-erased.zip", policy=other)
+    assert "at check 2 of 24: the log key" in give(page, VECTORS / "good" / "all-erased.zip", policy=other)
     assert "Its log's key is the one that you gave" in give(page, policy=s.ENGINE.verifier.vkey)
-    assert "at check 2 of 22" in give(page, policy=s.STRANGER.verifier.vkey)
+    assert "at check 2 of 24" in give(page, policy=s.STRANGER.verifier.vkey)
     page.close()
 
 

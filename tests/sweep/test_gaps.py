@@ -151,3 +151,22 @@ def test_p3_a_packed_value_counts_in_each_database_that_is_a_copy_of_another(
     finally:
         for name in ("third", "twin", "first"):
             conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.mark.parametrize(("kind", "is_seen"), [("TEMP TABLE", True), ("TABLE", False)])
+def test_p11_only_a_temporary_relation_may_be_without_its_file(
+    conn: psycopg.Connection, own: EmbeddedServer, kind: str, is_seen: bool
+) -> None:
+    """A crash leaves it in the catalogue, and removes its file; so does a session that ends during the search."""
+    conn.execute(f"CREATE {kind} gone (what text)".encode())
+    row = conn.execute("SELECT pg_relation_filepath('gone')").fetchone()
+    assert row
+    path, away = own.data_directory / row[0], own.directory / "away"
+    path.rename(away)
+    try:
+        result = sweep_server(conn, tokens(), inventory(conn, [BOX]), [BOX])
+    finally:
+        away.rename(path)
+        conn.execute("DROP TABLE gone")
+    said = [gap.path for search in result.copies for gap in search.gaps]
+    assert is_seen is (row[0] not in said), said

@@ -8,11 +8,11 @@ from domicile import predicates as p
 from domicile.bundle import trust_policy
 from domicile.keys import Verifier
 from domicile.proof import Verdict
-from tests.vectors import bad_bytes, bad_stories, hostile, live, objects
+from tests.vectors import bad_bytes, bad_stories, hostile, live, objects, receipts, rotations
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS
 
-REGISTERED = (bad_bytes, bad_stories, hostile, live, objects)  # importing them fills DEFECTS
+REGISTERED = (bad_bytes, bad_stories, hostile, live, objects, receipts, rotations)  # importing them fills DEFECTS
 
 FOLDER = Path(__file__).parent
 GOOD = FOLDER / "good"
@@ -22,6 +22,7 @@ BAD = FOLDER / "bad"
 def all_files() -> dict[Path, bytes]:
     """Every file of this folder that is made."""
     bundles = {GOOD / f"{name}.zip": s.bundle_of(script) for name, script in good_scripts().items()}
+    bundles |= {GOOD / f"{name}.zip": data for name, data in rotations.good_bundles().items()}
     policies = {FOLDER / "policies" / f"{name}.txt": text.encode() for name, text in policy_texts().items()}
     bad = {BAD / f"{name}.zip": defect.make() for name, defect in DEFECTS.items()}
     return bundles | policies | bad
@@ -43,6 +44,9 @@ def good_scripts() -> dict[str, s.Script]:
         "live-run-on-its-way": live.not_frozen(),
         "objects-one-locked": objects.objects(),
         "objects-lock-is-over": objects.lock_is_over(),
+        "receipts": receipts.at_once(),
+        "receipts-in-parts": receipts.in_parts(),
+        "receipts-in-cohorts": receipts.in_cohorts(),
     }
 
 

@@ -31,8 +31,11 @@ ROOMS: Final = {
     "going": ("cutover", "rollback", "follow"),
     "placing": ("directory",),
     "publishing": ("publish",),
-    "evidence": ("keys", "log", "report"),
+    "exporting": ("export",),
+    "signing": ("keys",),
+    "evidence": ("log", "report"),
     "guarding": ("restore-guard",),
+    "subjects": ("subject",),
     "canaries": ("canary",),
     "demo": ("demo",),
 }  # fmt: skip

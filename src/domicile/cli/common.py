@@ -17,6 +17,9 @@ from domicile.workspace import Workspace
 
 FileOption = Annotated[Path, typer.Option("--file", "-f", help="The programme's file.", show_default=True)]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON value on standard output, for scripts.")]
+SecretOption = Annotated[
+    str | None, typer.Option(help="Where the pin is that a key elsewhere asks for: env:NAME or file:PATH.")
+]
 DEFAULT_FILE = Path("domicile.yaml")
 
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -24,7 +24,7 @@ from domicile.cli.moving import print_plan, print_status
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, count
 from domicile.cohorts import Way, waits
-from domicile.errors import HostFault, Waiting
+from domicile.errors import HostFault, Refused, Waiting
 from domicile.felt import Felt, write_felt
 from domicile.host import Host
 from domicile.keys import Signer, save_signer, save_verifier
@@ -36,6 +36,7 @@ from domicile.workspace import Workspace
 CANARIES: Final = 80
 DEADLINE_DAYS: Final = 45
 MARK: Final = "made-by-domicile-demo"
+RECEIPT: Final = "receipt.tlog-proof"
 FIRST_HOME: Final = 8
 GROW: Final = (0.01, 0.05, 0.1, 0.2)
 NICE: Final = 4.0
@@ -92,6 +93,7 @@ def demo(
             felt = seen.felt()
             write_felt(run.workspace, felt)
             write_report(run)
+            _write_receipt(run, folder)
             _tell_felt(screen, felt, run.live)
             _tell_errors(screen, seen.errors)
         found, things = seen.check()
@@ -200,9 +202,16 @@ def _move(run: Run, folder: Path, screen: Screen, seen: Seen) -> None:
     screen.say("\n[bold]7  Erase, sweep, certify[/] while homes live (domicile apply --close --yes)")
     seen.now("erase")
     run.apply(close=True, yes=True)
-    (folder / "trust.txt").write_text(trust_policy(run.signer.verifier, run.ledger.plan().approvals), encoding="utf-8")
+    (folder / "trust.txt").write_text(trust_policy(run.signer.verifier, run.ledger.approvers()), encoding="utf-8")
     write_report(run)
     print_status(screen, read_status(run))
+
+
+def _write_receipt(run: Run, folder: Path) -> None:
+    """The receipt of one of those who went first."""
+    for key in run.config.cutover.canaries[:1] if run.config.cutover else ():
+        with suppress(Refused):  # somebody who stays has none
+            (folder / RECEIPT).write_bytes(run.receipt(key))
 
 
 def _expect_waiting(step: Callable[[], None], screen: Screen) -> None:
@@ -283,4 +292,9 @@ def _audit(folder: Path, screen: Screen) -> None:
     done = subprocess.run([*program, str(bent), "--trust", str(folder / "trust.txt")], check=False)
     if done.returncode != 1:
         raise HostFault("the auditor did not refuse a flipped byte; that is a fault, please report it")
+    if (folder / RECEIPT).exists():
+        screen.say(
+            f"\n[bold]10  A person's receipt[/] (domicile subject receipt KEY; domicile-audit receipt {RECEIPT})"
+        )
+        subprocess.run([*program, "receipt", str(folder / RECEIPT), "--trust", str(folder / "trust.txt")], check=False)
     screen.say(f"\nreport: {(folder / '.domicile' / 'report.html').resolve()}")

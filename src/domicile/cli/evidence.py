@@ -1,4 +1,4 @@
-"""Commands of the evidence: keys, log, report."""
+"""Commands of the evidence: log, report."""
 
 from __future__ import annotations
 
@@ -12,40 +12,15 @@ from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, plain
 from domicile.errors import Refused
-from domicile.host import Host
-from domicile.keys import Signer, save_signer, save_verifier
 from domicile.run import Run
 
-keys = typer.Typer(help="Keys of approvers.", no_args_is_help=True)
 log = typer.Typer(help="The public log of the run.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add this room's commands."""
-    app.add_typer(keys, name="keys")
     app.add_typer(log, name="log")
     app.command()(report)
-
-
-@keys.command(name="new")
-def new_key(
-    name: Annotated[str, typer.Argument(help="The approver's name, as in policy.approvals.")],
-    folder: Annotated[Path, typer.Option(help="Where the two files go.")] = Path(),
-    as_json: JsonOption = False,
-) -> None:
-    """Make an approver's key: NAME.key (secret, 0600) and NAME.pub; print the line for domicile.yaml.
-
-    Example: domicile keys new monitor
-    """
-    screen = Screen(as_json=as_json)
-    signer = Signer(name=name, seed=Host().entropy(32))
-    secret, public = folder / f"{name}.key", folder / f"{name}.pub"
-    save_signer(secret, signer)
-    save_verifier(public, signer.verifier)
-    screen.say(f"{secret}: keep it to yourself\n{public}: give it to the operator. In domicile.yaml:\n")
-    if not as_json:
-        screen.out.print(f'policy:\n  keys:\n    {name}: "{signer.verifier.vkey}"', markup=False)
-    screen.value({"secret": str(secret), "public": str(public), "vkey": signer.verifier.vkey})
 
 
 @log.command(name="list")
@@ -90,7 +65,7 @@ def policy(file: FileOption = DEFAULT_FILE) -> None:
     """
     with opened(file, Screen(as_json=True)) as run:
         _refuse_empty(run)
-        typer.echo(trust_policy(run.signer.verifier, run.ledger.plan().approvals), nl=False)
+        typer.echo(trust_policy(run.signer.verifier, run.ledger.approvers()), nl=False)
 
 
 def report(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:

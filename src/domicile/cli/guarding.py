@@ -7,12 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from domicile import guarding
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.show import Screen, count, plain
 from domicile.errors import Refused
 from domicile.guarding import Guarded
-from domicile.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -88,9 +86,12 @@ def _as_json(guarded: Guarded) -> dict[str, Any]:
 def _destroy(file: Path, screen: Screen, *, yes: bool) -> None:
     """Destroy the key of the commitments, for good."""
     if not yes:
-        raise Refused("with the key goes every chance to know erased rows again after a restore; if you mean it: --yes")
-    workspace = Workspace(file)
-    with workspace.locked():
-        guarding.destroy(workspace)
-    screen.say("the key is destroyed: the commitments tell nothing to anybody any more")
-    screen.value({"destroyed": True})
+        raise Refused(
+            "with the key goes every chance to know erased rows again after a restore, and everybody's receipt; if you "
+            "mean it: --yes"
+        )
+    with opened(file, screen) as run:
+        receipts = run.destroy_commitments()
+    also = f", and {count(receipts)} people's receipts with it" if receipts else ""
+    screen.say(f"the key is destroyed{also}: the commitments tell nothing to anybody any more")
+    screen.value({"destroyed": True, "receipts": receipts})

@@ -12,7 +12,7 @@ import typer
 from domicile import erase as erasing
 from domicile import verify as verifying
 from domicile.approving import approve as sign_approval
-from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
+from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, SecretOption, opened
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, count, plain, size, verdict
 from domicile.errors import NotEqual, Refused
@@ -288,18 +288,21 @@ def _equality_json(equality: Equality) -> dict[str, Any]:
 
 
 def approve(
-    key: Annotated[Path, typer.Option(help="The approver's secret key file, made by `domicile keys new`.")],
+    key: Annotated[str, typer.Option(help="The approver's secret key: a file of `domicile keys new`, or a URI.")],
     role: Annotated[str, typer.Option(help="In which role you sign.")] = "approver",
+    secret: SecretOption = None,
     file: FileOption = DEFAULT_FILE,
     as_json: JsonOption = False,
 ) -> None:
     """Sign the erasure of exactly this plan and this equality, and leave the signature for `apply`.
 
+    A key may lie in a token or a service: name it by its URI, and its pin by reference (docs/keys.md).
+
     Example: domicile approve --key operator.key --role operator
     """
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:
-        given = sign_approval(run, key, role)
+        given = sign_approval(run, key, role, secret=secret)
     screen.say(
         f"{given.approver} approved the erasure under equality {given.equality[:16]}… "
         f"({given.given} of {given.threshold} needed)"

@@ -40,7 +40,7 @@ def write_report(run: Run) -> Path:
         bundle_bytes=run.workspace.bundle.read_bytes() if certificate and run.workspace.bundle.exists() else None,
         made_at=run.host.now(),
     )
-    page = render([recorded.predicate for recorded in run.ledger.statements()], extras=extras)
+    page = render([recorded.predicate for recorded in run.ledger.statements() if not recorded.void], extras=extras)
     run.workspace.make()
     run.workspace.write(run.workspace.report, page.encode())
     return run.workspace.report

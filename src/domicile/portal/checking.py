@@ -1,7 +1,8 @@
 """The second checker in the page: its script, the hash that lets only it run, and the bundle as data ([ADR 0041]).
 
-The script is three files in `scripts/`, put together as they are: `bundle.js` (checks 1 to 9), `story.js` (10 to 22),
-`page.js` (what the reader sees). It is written from docs/formats.md and shares no code with `domicile_audit`.
+The script is four files in `scripts/`, put together as they are: `bundle.js` (checks 1 to 9), `story.js` (10 to 22),
+`people.js` (23 and 24), `page.js` (what the reader sees). It is written from docs/formats.md and shares no code with
+`domicile_audit`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 
 BUNDLE_BYTES_MAX: Final = 8 * 1024 * 1024
 """A longer bundle is not put into the page; the reader gives it."""
-_PARTS: Final = ("bundle.js", "story.js", "page.js")
+_PARTS: Final = ("bundle.js", "people.js", "story.js", "page.js")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from itertools import chain
 
 from domicile.errors import NotPermitted
 from domicile.stores.around import Placing
+from domicile.stores.postgres.copies import CopyKind
 from domicile.stores.postgres.files import READ_BYTES, Files, ServerFile, Shape, Unread
 from domicile.stores.postgres.pages import (
     ToastAssembler,
@@ -63,7 +64,8 @@ class Scan:
                     expected.pop(entry.path, None)
                     self._entry(entry)
         for path, storage in expected.items():
-            self.tally.gap(storage.place.copy, path, "the relation's file isn't where the catalogue says")
+            if storage.place.kind is not CopyKind.TEMP_FILES:  # those end with their session, or with a crash
+                self.tally.gap(storage.place.copy, path, "the relation's file isn't where the catalogue says")
         return len(seen)
 
     def _entry(self, entry: ServerFile | Unread) -> None:

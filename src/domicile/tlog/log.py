@@ -45,7 +45,7 @@ class Log:
     def __init__(self, directory: Path, key: Signer | Verifier) -> None:
         self._directory = directory
         self._signer = key if isinstance(key, Signer) else None
-        self.verifier: Final = key.verifier if isinstance(key, Signer) else key
+        self.verifier = key.verifier if isinstance(key, Signer) else key
         self._tree = Tree()
         self._places: dict[str, int] = {}
         self._tail: list[bytes] = []  # the entries of the last, partial bundle
@@ -119,6 +119,26 @@ class Log:
                 raise
         self._remember(entries, old)
         return list(range(old, self.size))
+
+    def hand_over(self, entries: Sequence[bytes], signer: Signer) -> list[int]:
+        """Add entries and sign the new head, and all later ones, with another key of the same name.
+
+        A log that was opened with the public half of its last key, since nobody has the secret any more, is one to
+        add to again.
+        """
+        if signer.name != self.origin:
+            raise EvidenceFault(f"log {self.origin}: the new key is named {signer.name}; a log keeps its name")
+        before = (self._signer, self.verifier)
+        self._signer, self.verifier = signer, signer.verifier
+        try:
+            return self.append(entries)
+        except BaseException:
+            self._signer, self.verifier = before
+            raise
+
+    def root_at(self, size: int) -> bytes:
+        """The root of the first `size` entries."""
+        return self._tree.root(size)
 
     def entry(self, index: int) -> bytes:
         """One entry, byte for byte."""

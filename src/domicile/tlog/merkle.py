@@ -7,12 +7,15 @@ The tree keeps every complete subtree's hash by height: `levels[h][i]` is the ha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from domicile.errors import EvidenceFault
 
 HASH_BYTES = 32
 PROOF_HASHES_MAX = 63
+Node: TypeAlias = Callable[[int, int], bytes]
+"""Asked for height and place: the hash of a complete subtree of `2**height` leaves."""
 
 
 def hash_leaf(entry: bytes) -> bytes:
@@ -69,17 +72,7 @@ class Tree:
         """The audit path of a leaf, its sibling first (RFC 6962 section 2.1.1)."""
         size = self.size if size is None else size
         self._require(0 <= index < size <= self.size)
-        path: list[bytes] = []
-        low, high = 0, size
-        while high - low > 1:
-            middle = low + _split(high - low)
-            if index < middle:
-                path.append(self._range(middle, high))
-                high = middle
-            else:
-                path.append(self._range(low, middle))
-                low = middle
-        return tuple(reversed(path))
+        return inclusion_path(index, size, lambda height, place: self._levels[height][place])
 
     def consistency(self, old: int, new: int | None = None) -> tuple[bytes, ...]:
         """The proof that the first `old` leaves of `new` are unchanged (RFC 6962 section 2.1.2)."""
@@ -102,17 +95,37 @@ class Tree:
 
     def _range(self, low: int, high: int) -> bytes:
         """The hash of the leaves low..high, a range that RFC 6962 splits the tree into."""
-        width = high - low
-        if width & (width - 1) == 0:
-            height = width.bit_length() - 1
-            return self._levels[height][low >> height]
-        middle = low + _split(width)
-        return hash_node(self._range(low, middle), self._range(middle, high))
+        return range_root(low, high, lambda height, place: self._levels[height][place])
 
     @staticmethod
     def _require(holds: bool) -> None:
         if not holds:
             raise EvidenceFault("log: asked for an entry or size that it does not have; look at its checkpoint")
+
+
+def range_root(low: int, high: int, node: Node) -> bytes:
+    """The hash of the leaves low..high, a range that RFC 6962 splits the tree into; `node` gives complete subtrees."""
+    width = high - low
+    if width & (width - 1) == 0:
+        height = width.bit_length() - 1
+        return node(height, low >> height)
+    middle = low + _split(width)
+    return hash_node(range_root(low, middle, node), range_root(middle, high, node))
+
+
+def inclusion_path(index: int, size: int, node: Node) -> tuple[bytes, ...]:
+    """The audit path of a leaf among `size`, its sibling first (RFC 6962 section 2.1.1)."""
+    path: list[bytes] = []
+    low, high = 0, size
+    while high - low > 1:
+        middle = low + _split(high - low)
+        if index < middle:
+            path.append(range_root(middle, high, node))
+            high = middle
+        else:
+            path.append(range_root(low, middle, node))
+            low = middle
+    return tuple(reversed(path))
 
 
 def root_from_inclusion(leaf_hash: bytes, *, index: int, size: int, path: Sequence[bytes]) -> bytes:

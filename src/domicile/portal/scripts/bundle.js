@@ -140,6 +140,14 @@ const SHAPES = new Map(Object.entries({
     verdict: oneOf(...VERDICTS), copies: [{ id: TEXT, verdict: oneOf(...VERDICTS), why: TEXT, until: maybe(TIME) }],
     counts: map(map({ moved: COUNT, deleted: COUNT, blanked: COUNT, kept: COUNT })), not_proven: [TEXT], issued_at: TIME,
   },
+  "receipts/v1": {
+    clearance: HEX, cohort: COUNT, part: COUNT, home_since: TIME, counted_at: TIME, root: HEX,
+    homes: map({ country: TEXT, operator: TEXT, subjects: COUNT }),
+  },
+  "key/v1": {
+    what: oneOf("rotated", "revoked"), approver: maybe(TEXT), key: TEXT, new: maybe(TEXT), since: TIME, stands: COUNT,
+    root: HEX, why: TEXT,
+  },
   "finding/v1": { kind: TEXT, where: TEXT, count: COUNT, text: TEXT },
 }).map(([kind, shape]) => [kind, { plan: HEX, ...shape }]));
 
@@ -223,7 +231,8 @@ const crc32 = (bytes) => (bytes.reduce((crc, byte) => CRC[(crc ^ byte) & 255] ^ 
 const PATH = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/;
 const KNOWN = [
   /^(README\.txt|manifest\.json|plan\.json|certificate\.dsse\.json|log\/checkpoint|keys\/log\.vkey)$/,
-  /^keys\/approver-[1-9][0-9]{0,3}\.vkey$/,
+  /^keys\/approver-[1-9][0-9]{0,3}(-after-[1-9][0-9]?)?\.vkey$/,
+  /^keys\/log-before-[1-9][0-9]?\.vkey$/,
   /^detached\/[0-9a-f]{64}\.json$/,
   /^log\/tile\/(entries|[0-9]{1,2})\/(x[0-9]{3}\/)*[0-9]{3}(\.p\/[1-9][0-9]{0,2})?$/,
 ];
@@ -289,16 +298,29 @@ async function checkKeys(c) {
     need(line.endsWith("\n"), `${name} does not end in a newline, or is not UTF-8`);
     return readVkey(line.slice(0, -1), name);
   };
+  const numbered = async (before, after) => {
+    const found = [];
+    while (c.files.has(`${before}${found.length + 1}${after}`)) found.push(await key(`${before}${found.length + 1}${after}`));
+    return found;
+  };
   c.log = await key("keys/log.vkey");
-  const count = [...c.files.keys()].filter((name) => name.startsWith("keys/approver-")).length;
+  const names = [...c.files.keys()].filter((name) => name.startsWith("keys/"));
+  const count = names.filter((name) => !name.includes("-before-") && !name.includes("-after-")).length - 1;
   for (let number = 1; number <= count; number++) {
     const one = await key(`keys/approver-${number}.vkey`);
     need(!c.approvers.has(one.keyid), `keys/approver-${number}.vkey stands there twice`);
     c.approvers.set(one.keyid, one);
   }
-  const raws = new Set([c.log, ...c.approvers.values()].map((one) => hex(one.raw)));
-  need(raws.size === count + 1, "one key has two roles: an approver must not be the engine, or two people");
-  if (c.policy) need(c.policy.logs.includes(c.log.vkey), `the log key ${c.log.keyid} is not in the trust policy`);
+  c.chains = [[...(await numbered("keys/log-before-", ".vkey")), c.log]]; // the keys of the log, then of each approver
+  for (const [place, one] of [...c.approvers.values()].entries()) {
+    c.chains.push([one, ...(await numbered(`keys/approver-${place + 1}-after-`, ".vkey"))]);
+  }
+  const keys = c.chains.flat();
+  need(keys.length === names.length, "keys/ holds a key whose number has a gap before it");
+  const differ = new Set(keys.map((one) => hex(one.raw))).size === keys.length && new Set(keys.map((one) => one.keyid)).size === keys.length;
+  need(differ, "one key has two roles: an approver must not be the engine, or two people, and no key comes twice");
+  c.holders = new Map(c.chains.flatMap((chain, number) => chain.map((one) => [one.keyid, number])));
+  if (c.policy) need(c.chains[0].some((one) => c.policy.logs.includes(one.vkey)), `the log key ${c.log.keyid} is not in the trust policy`);
 }
 
 async function checkManifest(c) {
@@ -408,7 +430,7 @@ async function checkRoot(c) {
 
 // ---------------------------------------------------------------------------------------------------- 8, 9 statements
 async function checkEnvelopes(c) {
-  const keys = new Map([[c.log.keyid, c.log], ...c.approvers]);
+  const keys = new Map(c.chains.flat().map((key) => [key.keyid, key]));
   for (const [index, entry] of c.entries.entries()) {
     c.envelopes.push(await openEnvelope(entry, "application/vnd.in-toto+json", keys, `entry ${index}`));
   }
@@ -419,7 +441,7 @@ async function checkStatements(c) {
   for (const [index, { payload, keyid }] of c.envelopes.entries()) {
     const { kind, p } = await readStatement(c, index, payload, unread);
     const name = `statement ${index} (${kind})`;
-    need((kind === "approval/v1") === c.approvers.has(keyid), `${name} is signed by the wrong kind of key`);
+    need(kind === "key/v1" || (kind === "approval/v1") === (c.holders.get(keyid) !== 0), `${name} is signed by the wrong kind of key`);
     const sha256 = await sha256hex(c.entries[index]);
     c.statements.push({ index, kind, keyid, sha256, p, name });
     if (!c.places.has(sha256)) c.places.set(sha256, index);

@@ -1,4 +1,4 @@
-// The second checker goes on: checks 10 to 22, the rules of docs/formats.md over the statements of a log, and `audit`.
+// The second checker goes on: checks 10 to 22 (people.js has 23 and 24), the rules of docs/formats.md over the statements of a log, and `audit`.
 "use strict";
 
 /** What stands under an id or a digest, or nothing. */
@@ -65,7 +65,7 @@ async function checkPlan(c) {
   const stated = spell(of.map((approver) => approver.vkey));
   need(stated === spell([...c.approvers.values()].map((key) => key.vkey)), "keys/ are not those of the plan's approvers");
   need(threshold >= 1 && threshold <= of.length, "the plan's number of approvals can't be met, or is none");
-  c.keyidOf = new Map([...c.approvers.keys()].map((keyid, place) => [of[place].name, keyid]));
+  c.numberOf = new Map(of.map((approver, place) => [approver.name, place + 1]));
 }
 
 function needPlanned(slices, one, id) {
@@ -130,8 +130,8 @@ function checkEqualities(c) {
 
 function checkApprovals(c) {
   for (const one of c.of("approval/v1")) {
-    need(c.keyidOf.has(one.p.approver), `${one.name} is by somebody the plan does not name`);
-    need(c.keyidOf.get(one.p.approver) === one.keyid, `${one.name} is signed with another approver's key`);
+    need(c.numberOf.has(one.p.approver), `${one.name} is by somebody the plan does not name`);
+    need(c.numberOf.get(one.p.approver) === c.holders.get(one.keyid), `${one.name} is signed with another approver's key`);
     standing(c, one.p.equality, "equality/v1", one);
   }
   for (const one of c.of("clearance/v1")) {
@@ -144,8 +144,7 @@ function checkApprovals(c) {
     const wanted = c.plan.approvals.threshold;
     need(people.size >= wanted, `${one.name} has ${people.size} approvals, the plan wants ${wanted}`);
     if (!c.policy?.threshold) continue;
-    const keys = new Set(approvals.map((approval) => c.approvers.get(approval.keyid).vkey));
-    const trusted = c.policy.approvers.filter((vkey) => keys.has(vkey)).length;
+    const trusted = trustedSigners(c, approvals);
     need(trusted >= c.policy.threshold, `${one.name} has ${trusted} trusted approvals, the policy wants ${c.policy.threshold}`);
   }
 }
@@ -322,7 +321,7 @@ function checkCounts(c) {
 
 function checkTimes(c) {
   const clocks = { "plan/v1": "made_at", "cohort/v1": "fenced_at", "freeze/v1": "frozen_at", "cutover/v1": "fenced_at",
-    "sweep/v1": "swept_at", "certificate/v1": "issued_at" };
+    "receipts/v1": "counted_at", "sweep/v1": "swept_at", "certificate/v1": "issued_at" };
   let latest = "";
   for (const one of c.statements) {
     const now = one.kind === "clearance/v1" ? one.p.restore.done_at : one.p[clocks[one.kind]];
@@ -334,11 +333,6 @@ function checkTimes(c) {
 
 function checkCohorts(c) {
   const inside = new Map(); // cohorts that are at home, and their people
-  const people = (all) => {
-    const sum = new Map();
-    for (const one of all) for (const [home, count] of Object.entries(one)) if (count) sum.set(home, (sum.get(home) ?? 0) + count);
-    return JSON.stringify([...sum].sort(([a], [b]) => byCodePoint(a, b)));
-  };
   for (const one of c.live ? c.statements : []) {
     if (one.kind === "cutover/v1") need(people([one.p.subjects]) === people(inside.values()), `${one.name} fences other people than those whom cohorts took home`);
     if (one.kind !== "cohort/v1") continue;
@@ -360,7 +354,7 @@ const CHECKS = [
   ["plan", checkPlan], ["transfers", checkTransfers], ["fence", checkFence], ["equality", checkEqualities],
   ["approvals", checkApprovals], ["clearance and restore", checkClearances], ["erasures", checkErasures],
   ["sweeps", checkSweeps], ["certificate", checkCertificate], ["verdicts", checkVerdicts], ["counts", checkCounts],
-  ["times", checkTimes], ["cohorts", checkCohorts],
+  ["times", checkTimes], ["cohorts", checkCohorts], ["receipts", checkReceipts], ["keys in force", checkKeysInForce],
 ];
 
 /**

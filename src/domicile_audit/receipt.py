@@ -1,0 +1,210 @@
+"""`domicile-audit receipt FILE [--trust POLICY] [--json]`: what a person's receipt proves, offline and without us.
+
+The checks are in `paper.py`. Exit codes: 0 accepted, 1 refused, 2 not asked properly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from domicile_audit.paper import RECEIPT_BYTES_MAX, Answer, Paper, check
+from domicile_audit.policy import POLICY_BYTES_MAX, Policy, read_policy
+
+ACCEPTED, REFUSED, USAGE = 0, 1, 2
+LINE_SIGNS: Final = 100
+SAYING_LINES_MAX: Final = 3
+MEANING: Final = {
+    "erased-verified": "erased, and searched afterwards: nothing found",
+    "key-destroyed": "unreadable: the key it was encrypted with is stated as destroyed",
+    "erased-unverified": "erased, but not searched afterwards",
+    "blocked-until": "STILL THERE: not to be erased before a date",
+    "held": "STILL THERE: something keeps it from being erased",
+    "unknown": "NOT KNOWN: nobody could look",
+    "present": "STILL THERE",
+}
+SIGNS: Final = {"erased-verified": "✓", "key-destroyed": "✓", "erased-unverified": "~"}
+
+
+def as_text(answer: Answer) -> str:
+    """The answer for the person whom it is about."""
+    if not answer.accepted:
+        return f"REFUSED at check {answer.check}: {answer.reason}.\nDo not rely on this file."
+    paper = answer.paper
+    lines = [_headline(paper), "", *_whose(paper), "", *_what_went(paper), "", *_copies(paper), "", "What this proves"]
+    lines += [line for saying in _proven(paper) for line in _wrapped(saying)]
+    lines += ["", "What this does not prove", *(line for saying in _not_proven(paper) for line in _wrapped(saying))]
+    lines += ["", "What the programme itself calls not proven"]
+    for saying in paper.certificate["not_proven"]:
+        whole = _wrapped(saying)
+        lines += whole[:SAYING_LINES_MAX] + ["    … (all of it with --json)"] * (len(whole) > SAYING_LINES_MAX)
+    return "\n".join(lines)
+
+
+def _headline(paper: Paper) -> str:
+    if paper.certificate["verdict"] == "erased-verified":
+        return "THE RECEIPT HOLDS: your data went home, and every listed copy outside is erased and was searched."
+    left = sum(copy["verdict"] != "erased-verified" for copy in paper.certificate["copies"])
+    return f"THE RECEIPT HOLDS, but NOT EVERYTHING IS PROVEN ERASED: {left} copies outside are not (see below)."
+
+
+def _whose(paper: Paper) -> list[str]:
+    person, home = paper.person, paper.receipts["homes"][paper.person["home"]]
+    return [
+        f"Whose data       {_shown(person['key'])} in {person['kind']}",
+        f"Lives now in     {home['country']}, with {home['operator']} ({person['home']})",
+        f"Since            {_time(paper.receipts['home_since'])}; from then on the old place took no changes",
+        f"Counted          {_time(paper.receipts['counted_at'])}, before anything was erased",
+        f"Certificate of   {_time(paper.certificate['issued_at'])}",
+        f"Stated by        {paper.key.keyid}",
+    ]
+
+
+def _what_went(paper: Paper) -> list[str]:
+    """The table: names may be long, numbers stand to the right."""
+    rows = paper.person["rows"]
+    width = max([len(name) for name in rows] + [len("Your rows in")])
+    heads = ("went home", "erased", "blanked", "kept")
+    lines = ["  ".join([f"{'Your rows in':<{width}}", *(f"{head:>9}" for head in heads)])]
+    for name, row in sorted(rows.items()):
+        counts = (row["moved"], row["deleted"], row["blanked"], row["moved"] - row["deleted"] - row["blanked"])
+        lines.append("  ".join([f"{name:<{width}}", *(f"{count:>9,}" for count in counts)]))
+    if not rows:
+        lines.append("(none)")
+    lines.append("Erased, blanked (private parts removed), kept: what becomes of these rows at the old place.")
+    if any(copy["verdict"] == "present" for copy in paper.certificate["copies"]):
+        lines.append("THAT MAY NOT BE DONE YET: at least one copy below is still there.")
+    if any(row["moved"] > row["deleted"] + row["blanked"] for row in rows.values()):
+        lines += _wrapped(
+            "Kept rows went home as well, and stay at the old place by a rule of the programme, most often because "
+            "they are also somebody else's who did not move."
+        )
+    objects = sorted(name for name in paper.certificate["counts"] if "." not in name)
+    if objects:
+        lines += _wrapped(f"Files in {', '.join(objects)} are counted for all people together, not in this receipt.")
+    return lines
+
+
+def _copies(paper: Paper) -> list[str]:
+    """Copies outside home by verdict, the worst first, each of those that are not erased with its reason."""
+    copies = paper.certificate["copies"]
+    lines = [f"The {len(copies)} places outside that held data of you and the others who moved"]
+    for verdict in reversed(MEANING):
+        some = [copy for copy in copies if copy["verdict"] == verdict]
+        if not some:
+            continue
+        lines.append(f"  {SIGNS.get(verdict, '✗')} {len(some)} {MEANING[verdict]}")
+        for copy in some if verdict not in SIGNS else ():
+            until = f" until {_time(copy['until'])}" if copy["until"] else ""
+            lines += _wrapped(f"{copy['id']}{until}: {copy['why']}", indent="      ")
+    return lines
+
+
+def _proven(paper: Paper) -> list[str]:
+    return [
+        f"{paper.key.keyid} committed to exactly these counts before the erasure, and can't change them now.",
+        "The verdicts are those of the last certificate in this log; nothing was stated after it.",
+        "Nobody can read from the log that it speaks of you. This file shows it: keep it to yourself.",
+    ]
+
+
+def _not_proven(paper: Paper) -> list[str]:
+    whose = (
+        "Who holds the key: it was taken from the receipt itself. Ask for the operator's trust policy on another way, "
+        "and give it with --trust."
+    )
+    return [
+        *([] if paper.policy else [whose]),
+        "That the operator told the truth about its stores, and listed all copies: this program saw no store.",
+        "That this log as a whole is in order: `domicile-audit BUNDLE` checks that.",
+        "That there is no newer certificate, nor another log: this is the state of the day on which it was written.",
+    ]
+
+
+def _wrapped(saying: str, indent: str = "  - ") -> list[str]:
+    more = " " * len(indent)
+    return textwrap.wrap(
+        saying, LINE_SIGNS, initial_indent=indent, subsequent_indent=more, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _shown(key: str) -> str:
+    return key if key.isprintable() and key else ascii(key)
+
+
+def _time(text: str) -> str:
+    return text.replace("T", " ").replace("Z", " UTC")
+
+
+def as_json(answer: Answer) -> str:
+    """The answer for programs."""
+    paper = answer.paper
+    body: dict[str, Any] = {"accepted": answer.accepted, "refused_at": None if answer.accepted else answer.check}
+    body["reason"] = answer.reason or None
+    body["keys_from"] = "receipt" if paper.policy is None else "policy"
+    if answer.accepted:
+        body |= {
+            "person": paper.person, "home": paper.receipts["homes"][paper.person["home"]],
+            "home_since": paper.receipts["home_since"], "counted_at": paper.receipts["counted_at"],
+            "verdict": paper.certificate["verdict"], "copies": paper.certificate["copies"],
+            "issued_at": paper.certificate["issued_at"], "log": paper.key.vkey,
+            "proven": _proven(paper), "not_proven": [*_not_proven(paper), *paper.certificate["not_proven"]],
+        }  # fmt: skip
+    return json.dumps(body, indent=2, ensure_ascii=False)
+
+
+# -- the program -------------------------------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check the receipt, print the answer, return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="domicile-audit receipt",
+        description="Check a person's receipt offline: what of theirs went home, and what is known of copies outside.",
+        epilog="example: domicile-audit receipt receipt.tlog-proof --trust policy.txt",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the file that `domicile subject receipt` wrote")
+    parser.add_argument("--trust", type=Path, metavar="POLICY", help="whose keys you believe (see docs/evidence.md)")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    options = parser.parse_args(arguments)
+    try:
+        policy = None if options.trust is None else _read_policy(options.trust)
+        with options.file.open("rb") as source:
+            data = source.read(RECEIPT_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        if options.json:
+            print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
+            return USAGE
+        parser.error(str(error))
+    answer = _checked(data, policy)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    print(as_json(answer) if options.json else as_text(answer))
+    return ACCEPTED if answer.accepted else REFUSED
+
+
+def _checked(data: bytes, policy: Policy | None) -> Answer:
+    """Check, and take a fault of this program itself as a refusal."""
+    try:
+        return check(data, policy)
+    except Exception as error:  # noqa: BLE001  (a checker never accepts by accident and never shows a traceback)
+        return Answer(
+            accepted=False, check=0, reason=f"this program failed ({type(error).__name__}); please report it",
+            paper=Paper(data, policy),
+        )  # fmt: skip
+
+
+def _read_policy(path: Path) -> Policy:
+    with path.open("rb") as source:
+        data = source.read(POLICY_BYTES_MAX + 1)
+    try:
+        return read_policy(data)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,59 @@
+"""The program of sumdb.go, built once by Debian's Go: the checksum database's own note and tlog libraries."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.servers import ROOT
+
+SOURCE: Final = Path(__file__).with_name("sumdb.go")
+CACHE: Final = ROOT / ".cache" / "go"
+LIBRARIES: Final = "/usr/share/gocode"
+"""Where Debian puts golang-golang-x-mod-dev."""
+SECONDS_MAX: Final = 300
+
+
+class Refused(Exception):
+    """The program said no; its words are the reason."""
+
+
+@dataclass(frozen=True)
+class Sumdb:
+    """The built program."""
+
+    program: Path
+
+    def __call__(self, *words: str | Path, given: bytes = b"") -> bytes:
+        """Run one of its commands; Refused when it ends with another code than 0."""
+        done = subprocess.run(
+            [self.program, *map(str, words)], input=given, capture_output=True, check=False, timeout=SECONDS_MAX
+        )
+        if done.returncode:
+            raise Refused(done.stderr.decode().strip())
+        return done.stdout
+
+
+def build() -> Sumdb:
+    """Build it, unless that was done: the name holds the digest of the source."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    program = CACHE / f"sumdb-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            fresh = program.with_suffix(".new")
+            subprocess.run(
+                ["go", "build", "-o", fresh, SOURCE],
+                env={
+                    "PATH": os.environ["PATH"], "HOME": str(CACHE), "GO111MODULE": "off", "GOPATH": LIBRARIES,
+                    "GOCACHE": str(CACHE / "build"), "GOFLAGS": "-trimpath",
+                },
+                check=True, timeout=SECONDS_MAX,
+            )  # fmt: skip
+            fresh.replace(program)
+    return Sumdb(program)
