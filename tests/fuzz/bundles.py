@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from random import Random
 
@@ -21,24 +21,35 @@ from domicile.tlog.checkpoint import Checkpoint, sign_checkpoint
 from domicile.tlog.merkle import Tree, hash_leaf
 from domicile.tlog.tile import TILE_HEIGHT, encode_entries, tiles_of
 from tests.fuzz.mutating import bend_bytes, bend_json
-from tests.vectors import live, objects
+from tests.vectors import live, objects, receipts, rotations
 from tests.vectors import scenario as s
+
+Keys = Mapping[str, Signer]
+TWO: Keys = {"log": s.ENGINE, "approver-1": s.OPERATOR, "approver-2": s.MONITOR}
 
 
 @cache
-def scripts() -> tuple[s.Script, ...]:
-    """Runs that are accepted as they are."""
-    return (s.good(), s.key_destroyed(), live.live(), live.not_frozen(), objects.objects(), objects.lock_is_over())
+def runs() -> tuple[tuple[s.Script, Keys], ...]:
+    """Runs that are accepted as they are, and the keys of their bundles."""
+    told = (
+        s.good(), s.key_destroyed(), live.live(), live.not_frozen(), objects.objects(), objects.lock_is_over(),
+        receipts.at_once(), receipts.in_cohorts(),
+    )  # fmt: skip
+    changed = (
+        (rotations.rotated(), rotations.ROTATED), (rotations.stolen(), rotations.STOLEN),
+        (rotations.lost(), rotations.LOST),
+    )  # fmt: skip
+    return (*((script, TWO) for script in told), *changed)
 
 
 @cache
 def good_bundles() -> tuple[bytes, ...]:
-    return tuple(s.bundle_of(script) for script in scripts())
+    return tuple(_bundle(list(script.lines), keys) for script, keys in runs())
 
 
 @cache
 def good_plays() -> tuple[dict[str, Sealed], ...]:
-    return tuple(script.play() for script in scripts())
+    return tuple(script.play() for script, _ in runs())
 
 
 def bent_zip(chance: Random) -> bytes:
@@ -54,7 +65,8 @@ def bent_zip(chance: Random) -> bytes:
 
 def resigned(chance: Random) -> bytes:
     """A cheat with the log's key bends one file, and signs the manifest again."""
-    with zipfile.ZipFile(io.BytesIO(chance.choice(good_bundles()))) as archive:
+    place = chance.randrange(len(runs()))
+    with zipfile.ZipFile(io.BytesIO(good_bundles()[place])) as archive:
         files = {info.filename: archive.read(info) for info in archive.infolist() if info.filename != "manifest.json"}
     name = chance.choice(sorted(files))
     match chance.randrange(6):
@@ -69,12 +81,13 @@ def resigned(chance: Random) -> bytes:
             files[name], files[other] = files[other], files[name]
         case _:
             files[name] = bend_bytes(files[name], chance)
-    return pack(files, s.ENGINE)
+    return pack(files, runs()[place][1]["log"])
 
 
 def retold(chance: Random) -> bytes:
     """A cheat with all keys tells the story otherwise, and signs all of it: only the rules can refuse this."""
-    lines = list(chance.choice(scripts()).lines)
+    script, keys = chance.choice(runs())
+    lines = list(script.lines)
     for _ in range(chance.choice((1, 1, 2))):
         place = chance.randrange(len(lines))
         match chance.randrange(8):
@@ -92,7 +105,7 @@ def retold(chance: Random) -> bytes:
                 )
             case _:
                 lines[place] = dataclasses.replace(lines[place], make=_bent(lines[place], chance.randrange(1 << 30)))
-    return _bundle(lines)
+    return _bundle(lines, keys)
 
 
 def _bent(line: s.Line, seed: int) -> s.Maker:
@@ -137,17 +150,17 @@ def dump(value: Json) -> bytes:
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _bundle(lines: list[s.Line]) -> bytes:
+def _bundle(lines: list[s.Line], keys: Keys) -> bytes:
     """What `scenario.files_of` makes, without a folder, and without a part when nothing is left to make it of."""
     played: dict[str, Sealed] = {}
     for line in lines:
         try:
             made = line.make(played)
-        except KeyError:  # it names a statement that is gone, or comes later
+        except (KeyError, DomicileError):  # it reads a statement that is gone, comes later, or is bent
             continue
         played[line.name] = made if isinstance(made, Sealed) else seal(made, line.signer)
     entries = [one.envelope for one in played.values() if len(one.envelope) < 65_536]
-    files = log_files(entries, s.ENGINE)
+    files = log_files(entries, keys["log"])
     files |= {
         f"detached/{hashlib.sha256(one.detached).hexdigest()}.json": one.detached
         for one in played.values()
@@ -155,9 +168,8 @@ def _bundle(lines: list[s.Line]) -> bytes:
     }
     files |= {"README.txt": README.encode(), "plan.json": s.PLAN_FILE}
     files |= {"certificate.dsse.json": entries[-1]} if entries else {}
-    keys = {"log": s.ENGINE, "approver-1": s.OPERATOR, "approver-2": s.MONITOR}
     files |= {f"keys/{name}.vkey": f"{key.verifier.vkey}\n".encode() for name, key in keys.items()}
-    return pack(files, s.ENGINE)
+    return pack(files, keys["log"])
 
 
 def log_files(entries: list[bytes], signer: Signer) -> dict[str, bytes]:
