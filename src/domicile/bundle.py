@@ -23,12 +23,21 @@ from domicile.keys import Signer, Verifier, parse_vkey
 from domicile.ledger import Ledger
 from domicile.predicates import ApprovalRule, CertificatePredicate
 from domicile.statement import sign_envelope
+from domicile.tlog.policy import NONE, Policy, format_policy
 
 MANIFEST_TYPE: Final = "application/vnd.domicile.manifest+json"
 FORMAT: Final = "urn:domicile:bundle/v1"
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 BUNDLE_BYTES_MAX: Final = 512 * 1024 * 1024
 FILES_MAX: Final = 60_000  # a zip without its 64-bit extension holds 65,535
+
+POLICY_CHOICES: Final = (
+    "# What else you ask for is your choice; take the # away, and see docs/evidence.md, Trust policy:",
+    "# fresh 30",
+    "# require sweep/v1",
+    "# tolerate none",
+    "# sampled 5",
+)
 
 README: Final = """\
 This is a bundle of evidence made by Domicile, format urn:domicile:bundle/v1.
@@ -116,14 +125,19 @@ def write_bundle(path: Path, bundle: bytes) -> None:
         raise HostFault(f"bundle {path}: can't be written ({error.strerror}); check space and rights") from error
 
 
-def trust_policy(log: Verifier, approvals: ApprovalRule) -> str:
-    """The policy that an auditor compares with keys got elsewhere (C2SP tlog-policy, and two lines of ours)."""
+def trust_policy(log: Verifier, approvals: ApprovalRule, witnesses: Policy | None = None) -> str:
+    """The policy that an auditor compares with keys got elsewhere (C2SP tlog-policy, and lines of ours).
+
+    What else may be asked for is the auditor's choice, not the operator's: it stands there as remarks.
+    """
     lines = ["# Compare each key with its holder, by phone or in person, before you trust this file."]
     lines.append(f"log {log.vkey}")
     lines.extend(f"approver {parse_vkey(key.vkey).vkey}" for key in approvals.of)
     lines.append(f"approvals {approvals.threshold}")
-    lines.append("quorum none")
-    return "\n".join(lines) + "\n"
+    text = "".join(line + "\n" for line in lines)
+    others = witnesses or Policy(logs={}, witnesses={}, groups={}, quorum=NONE)
+    choices = "".join(line + "\n" for line in POLICY_CHOICES)
+    return text + format_policy(others).decode(errors="surrogateescape") + choices
 
 
 def _files(ledger: Ledger, plan_file: bytes) -> dict[str, bytes]:

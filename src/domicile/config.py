@@ -28,6 +28,7 @@ from domicile.custody import (
 from domicile.errors import BadFile
 from domicile.rules import DatasetRule, Decide, FileModel, PathHops, Pause
 from domicile.tree import load_tree, read_bytes
+from domicile.witnesses import WitnessRule
 
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
 
@@ -228,6 +229,7 @@ class Config(FileModel):
     other_subjects: Annotated[tuple[SubjectRule, ...], Field(max_length=16)] = ()
     directory: DirectoryRule | None = None
     cutover: CutoverRule | None = None
+    witnesses: WitnessRule | None = None
     datasets: dict[str, DatasetRule]
 
     @model_validator(mode="after")

@@ -7,7 +7,8 @@ DomicileError 1
 │   ├── WorldChanged 11  the stores or the file are not what the plan was made from (P4)
 │   ├── Undecided 12     rows need a rule that the file does not give
 │   ├── NoClearance 13   an erase without equality, approvals or a proven restore (P2)
-│   └── Waiting 14       a person has to decide before the run can go on
+│   ├── Waiting 14       a person has to decide before the run can go on
+│   └── NoQuorum 15      too few witnesses cosigned the log, so its head is not published (P7)
 ├── Different 1
 │   └── NotEqual 20      source and home differ (P1)
 ├── BadFile 30           domicile.yaml, a plan, a key or a bundle can't be read as what it should be
@@ -69,6 +70,12 @@ class Waiting(Refused):
     """A person has to decide before the run can go on."""
 
     exit_code = 14
+
+
+class NoQuorum(Refused):
+    """Too few witnesses cosigned the log's head, so it is not published, and nothing irreversible is done (P7)."""
+
+    exit_code = 15
 
 
 class Different(DomicileError):

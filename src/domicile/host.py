@@ -60,6 +60,17 @@ class Host:
         raise BadFile(f"a secret is given as env:NAME or file:PATH, not as a value ({scheme or 'empty'}:…)")
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Put a file in place whole, or not at all; on return it is on the disk. OSErrors pass."""
+    fresh = path.with_name(f"{path.name}.tmp")
+    with fresh.open("wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.replace(path)
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Have the names in a folder on the disk: a file's own fsync does not see to that. OSErrors pass."""
     handle = os.open(folder, os.O_RDONLY)

@@ -1,6 +1,6 @@
 """Whose key was in force where in the log: keys change hands by statements of the log itself (docs/keys.md, ADR 0040).
 
-The rules, the same that the checker has (check 23):
+The rules, the same that the checker has (check 24):
 
 1. A `key/v1` names the key in force of an approver of the plan, or of the log, and the root of the log's own first
    `stands` entries. It is signed by that key, or stands beside others with the same predicate, one by each of as many

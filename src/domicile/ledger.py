@@ -58,16 +58,17 @@ class Ledger:
         self._checked = 0  # how many statements had their signatures checked; what changed since, the log notices
 
     @classmethod
-    def open(cls, directory: Path, key: Signer | Verifier, *, size_min: int = 0) -> Ledger:
+    def open(cls, directory: Path, key: Signer | Verifier, *, size_min: int = 0, cosigned: bool = False) -> Ledger:
         """Open the ledger, checking all of its log; a `Signer` begins one where there is none yet.
 
-        `size_min` is how many entries the caller's journal remembers; fewer are a rollback and refused.
+        `size_min` is how many entries the caller's journal remembers; fewer are a rollback and refused. What is stated
+        in a `cosigned` one is in the log, and published once `log.publish` was given cosignatures.
         """
         signer = key if isinstance(key, Signer) else None
         place = directory / "log"
-        if signer is not None and size_min == 0 and not (place / "checkpoint").exists():
-            return cls(directory, Log.create(place, signer), signer)
-        return cls(directory, Log.open(place, key, size_min=size_min), signer)
+        if signer is not None and size_min == 0 and not Log.exists(place):
+            return cls(directory, Log.create(place, signer, cosigned=cosigned), signer)
+        return cls(directory, Log.open(place, key, size_min=size_min, cosigned=cosigned), signer)
 
     @property
     def size(self) -> int:

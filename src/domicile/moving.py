@@ -331,7 +331,7 @@ class Moving:
         gone = [cohort for cohort in self.cohorts() if cohort.way is not Way.RELEASED]
         if gone:
             plan = self.record.ledger.plan().plan
-            self.record.state_all(stating.cohort_statement(plan, cohort) for cohort in gone)
+            self.record.tell_all(stating.cohort_statement(plan, cohort) for cohort in gone)
 
     def _drain(self, follower: Follower, number: int, deadline: float, steps: list[Stepped]) -> tuple[str, str]:
         """Bring what is left under the fence, in `steps`; return the position, and why it may not go on."""

@@ -2,6 +2,10 @@
 
 Three things survive a kill: the stores' own marks (not here), the log and the journal. A stage asks `last` and the
 journal before it begins, states what it did with `state`, and runs within `timed`.
+
+Where the file names witnesses, what is stated is published before `state` returns: in the log, then in the journal how
+long that is, then cosigned by a quorum, then in `checkpoint`. Killed or without a quorum between two of these, the next
+`state` or `publish` goes on; a run begins with `publish`, so that no stage rests on what nobody else saw (P7).
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
-from domicile.errors import EvidenceFault
-from domicile.events import Advanced, Began, Ended, Event, Listener
+from domicile.cosigning.asking import Witnesses
+from domicile.errors import EvidenceFault, NoQuorum
+from domicile.events import Advanced, Began, Ended, Event, Listener, Noted
 from domicile.host import Host
 from domicile.journal import Journal
 from domicile.keys import Signer
@@ -29,9 +34,10 @@ NO_EQUALITY = ""
 class Record:
     """Log and journal of one programme, open for this engine alone."""
 
-    def __init__(
-        self, workspace: Workspace, signer: Signer, journal: Journal, *, host: Host, listener: Listener
-    ) -> None:
+    def __init__(  # noqa: PLR0913 - what is private, what is public, and who hears and cosigns
+        self, workspace: Workspace, signer: Signer, journal: Journal, *, host: Host, listener: Listener,
+        witnesses: Witnesses | None = None,
+    ) -> None:  # fmt: skip
         self._workspace = workspace
         self._heard = listener
         self._passed: dict[str, tuple[int, int]] = {}
@@ -40,7 +46,10 @@ class Record:
         self.commitments = workspace.commitments
         self.receipts = workspace.receipts
         self.seals = workspace.seals
-        self.ledger = Ledger.open(workspace.evidence, signer, size_min=journal.get("log_size", int) or 0)
+        self.witnesses = witnesses
+        self.ledger = Ledger.open(
+            workspace.evidence, signer, size_min=journal.get("log_size", int) or 0, cosigned=witnesses is not None
+        )
 
     def last(self, kind: type[Kind], accept: Callable[[Kind], bool] = lambda _: True) -> Recorded | None:
         """The last statement of that kind in the log, or None."""
@@ -55,10 +64,40 @@ class Record:
         return self.state_all([predicate])[0]
 
     def state_all(self, predicates: Iterable[Predicate]) -> list[Recorded]:
-        """State several things at once; the journal remembers how long the log is."""
+        """State several things at once, published on return; the journal remembers how long the log is."""
+        recorded = self._append_all(predicates)
+        self.publish()
+        return recorded
+
+    def tell_all(self, predicates: Iterable[Predicate]) -> list[Recorded]:
+        """State what can be taken back: in the log on return, and published now only if witnesses answer at once."""
+        recorded = self._append_all(predicates)
+        try:
+            self.publish(wait_s=0)
+        except NoQuorum as fault:
+            self.listener(Noted(text=f"not published yet: {fault}"))
+        return recorded
+
+    def _append_all(self, predicates: Iterable[Predicate]) -> list[Recorded]:
         recorded = self.ledger.record_all(predicates)
         self.journal.put("log_size", self.ledger.size, int)
         return recorded
+
+    def publish(self, *, wait_s: float | None = None, anew: bool = False) -> None:
+        """Publish what is in the log and is not yet; with `anew` have the present head cosigned once more.
+
+        Raises NoQuorum when too few witnesses cosign, and EvidenceFault when one saw another log: nothing is lost.
+        """
+        log = self.ledger.log
+        if not log.size or (log.is_published and not anew):
+            return
+        if self.witnesses is None:
+            log.publish()
+            return
+        cosigned = self.witnesses.cosign(log, wait_s=wait_s)
+        log.publish(cosigned.signatures)
+        for remark in cosigned.remarks:
+            self.listener(Noted(text=f"published without {remark}"))
 
     def approvals(self, equality_sha256: str) -> dict[str, str]:
         """Take what approvers left into the log; approver → digest of the approval, for this equality only."""

@@ -24,6 +24,7 @@ from domicile.bundle import make_bundle, write_bundle
 from domicile.certify import certify
 from domicile.clearing import Clearing, approval_rule
 from domicile.config import Config
+from domicile.cosigning.asking import witnesses_of
 from domicile.destroying import Destroying
 from domicile.errors import Refused, Unclassed, Undecided, WorldChanged
 from domicile.events import Listener, silent
@@ -95,7 +96,10 @@ class Run:
         }
         held = None if config.signing is None else Place(uri=config.signing.key, secret=config.signing.secret)
         self.signer = workspace.signer(config.programme.name, host, held)
-        self.record = Record(workspace, self.signer, self.journal, host=host, listener=listener)
+        self.record = Record(
+            workspace, self.signer, self.journal, host=host, listener=listener,
+            witnesses=witnesses_of(config.witnesses, host, own=self.signer.verifier),
+        )  # fmt: skip
         self.ledger, self.last = self.record.ledger, self.record.last
         self.destroying = Destroying(config=config, record=self.record, host=host, base=workspace.base)
         self.objects = Objects(config, self.source, self.homes, key=self.key, host=host, workspace=workspace)
@@ -149,7 +153,7 @@ class Run:
             )
         if self.ledger.size or self.source.fence_stands():
             raise Refused("a run is under way; `domicile apply` goes on with it, `domicile abandon` gives it up")
-        self._approvers()
+        self.approvers()
         self.objects.forget()
         with self.record.timed("plan") as words:
             catalogue = self.source.catalogue()
@@ -189,7 +193,8 @@ class Run:
     def _copies(self, scope: Scope) -> tuple[Copy, ...]:
         return self._horizon(scope).inventory()
 
-    def _approvers(self) -> ApprovalRule:
+    def approvers(self) -> ApprovalRule:
+        """Who may approve, by the file; raise BadFile when a key is missing."""
         return approval_rule(self.config, self.signer, self.host, base=self.workspace.base)
 
     def load_plan(self) -> tuple[Plan, bytes]:
@@ -215,6 +220,7 @@ class Run:
         a person still has to remove from around the source is waited for, unless it is to be judged `as_it_is`.
         """
         self._refuse_given_up()
+        self.record.publish()
         plan, plan_bytes = self.load_plan()
         if self._is_certified() and not again.begins_again(
             self.record, self.destroying, may_treat=yes and not as_it_is
@@ -279,7 +285,7 @@ class Run:
             store.reach()
         self._hold(plan_bytes)
         standing = live.bring(
-            scope, plan, _sha256(plan_bytes), copies=lambda: self._copies(scope), approvals=self._approvers()
+            scope, plan, _sha256(plan_bytes), copies=lambda: self._copies(scope), approvals=self.approvers()
         )
         if until is Stage.TRANSFER:
             return False
@@ -354,7 +360,7 @@ class Run:
             self.config,
             self.objects.joined(manifest),
             copies=self._copies(scope),
-            approvals=self._approvers(),
+            approvals=self.approvers(),
         )
         self.record.state_all([predicate, *stating.finding_statements(sha256, manifest)])
 
@@ -459,12 +465,14 @@ class Run:
             words[0] = f"verdict {certificate.verdict.value}"
 
     def _write_bundle(self, plan_bytes: bytes) -> None:
+        self.record.publish()
         write_bundle(self.workspace.bundle, make_bundle(self.ledger, plan_file=plan_bytes, signer=self.signer))
 
     # -- after a restore -----------------------------------------------------------------------------------------
 
     def look_after_restore(self, *, dsn: str | None, yes: bool) -> Guarded:
         """Look for erased rows that a restore brought back, at the source or where the reference `dsn` leads."""
+        self.record.publish()
         store = self.config.source
         target = self._dsn(store) if dsn is None else self.host.secret(dsn, base=self.workspace.base)
         with self.record.timed("restore-guard") as words:

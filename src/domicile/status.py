@@ -85,6 +85,7 @@ def read_status(run: Run) -> Status:
         lines.append("erased at the source" if run.journal.get("erase_done", bool) else "erasing")
     if (found := run.last(SweepPredicate)) and isinstance(found.predicate, SweepPredicate):
         lines.append(f"swept for {found.predicate.tokens.searched:,} values in {len(found.predicate.copies)} copies")
+    lines.extend(_unpublished(run))
     if run.given_up:
         lines.append("given up")
         step = f"empty the homes, move {run.workspace.folder} away, then domicile plan"
@@ -96,6 +97,11 @@ def read_status(run: Run) -> Status:
         verdict=certificate.predicate.verdict,
         verdicts=certificate.predicate.copies,
     )
+
+
+def _unpublished(run: Run) -> Iterator[str]:
+    if waiting := run.ledger.size - run.ledger.log.published_size:
+        yield f"{waiting} statements are not published: too few witnesses cosigned; `domicile log publish` asks"
 
 
 def _frozen(plan: PlanPredicate, statements: Sequence[Predicate]) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""`domicile-audit BUNDLE [--trust POLICY] [--json]`: exit 0 accepted, 1 refused, 2 not asked properly."""
+"""`domicile-audit BUNDLE [--trust POLICY] [--json]`: exit 0 accepted, 1 refused, 2 not asked properly.
+
+`domicile-audit spot-check …` is a program of its own, `spot.py`: the only one here that opens a store.
+"""
 
 import argparse
 import dataclasses
@@ -6,11 +9,13 @@ import json
 import sys
 import textwrap
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
 from domicile_audit import receipt
-from domicile_audit.checklist import audit
+from domicile_audit.asking import Asked, Misasked, add_options, read_asked
+from domicile_audit.claims import examine, say_claims
 from domicile_audit.container import BUNDLE_BYTES_MAX
 from domicile_audit.policy import POLICY_BYTES_MAX, Policy, read_policy
 from domicile_audit.report import Passed, Report, refuse
@@ -25,17 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["receipt"]:
         return receipt.main(words[1:])
+    if words[:1] == ["spot-check"]:  # it needs more than this program: loaded only when asked for
+        return int(import_module("domicile_audit.spot").main(words[1:]))
     parser = _parser()
     options = parser.parse_args(words)
     try:
         policy = _read_policy(options.trust) if options.trust else None
-        data = _read(options.bundle, BUNDLE_BYTES_MAX)
+        report = _audit(_read(options.bundle, BUNDLE_BYTES_MAX), read_asked(policy, options))
     except (OSError, ValueError) as error:
         if options.json:
             print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
             return USAGE
         parser.error(str(error))
-    report = _audit(data, policy)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that has no ✓ still gets the answer
@@ -48,21 +54,27 @@ def _parser() -> argparse.ArgumentParser:
         prog="domicile-audit",
         description="Check a bundle of evidence offline: says what is proven and what is not, or why it is refused.",
         epilog="example: domicile-audit evidence.zip --trust policy.txt; of a person's receipt: domicile-audit receipt "
-        "FILE",
+        "FILE; to look into the stores: domicile-audit spot-check --help",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that `domicile certify` wrote")
     parser.add_argument("--trust", type=Path, metavar="POLICY", help="whose keys you believe (see docs/evidence.md)")
+    add_options(parser)
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     return parser
 
 
-def _audit(data: bytes, policy: Policy | None) -> Report:
-    """Check, and take a fault of this program itself as a refusal: what can't be checked is not accepted."""
+def _audit(data: bytes, asked: Asked) -> Report:
+    """Check, and take a fault of this program itself as a refusal: what can't be checked is not accepted.
+
+    Misasked where the spot check is of another log.
+    """
     try:
-        return audit(data, policy)
+        return examine(data, asked)
+    except Misasked:
+        raise
     except Exception as error:  # noqa: BLE001  (a checker never accepts by accident and never shows a traceback)
         reason = f"this program failed ({type(error).__name__}); please report the bundle"
-        return refuse(policy, [Passed(0, "the program itself", "", passed=False)], reason)
+        return refuse(asked.policy, [Passed(0, "the program itself", "", passed=False)], reason)
 
 
 def _read_policy(path: Path) -> Policy:
@@ -81,7 +93,7 @@ def _read(path: Path, bytes_max: int) -> bytes:
 def as_text(report: Report) -> str:
     """The answer for people: the checklist, the headline, what is proven and what is not."""
     lines = [f"{'✓' if c.passed else '✗'} {c.number:2d}  {c.title}  [{c.clause}]" for c in report.checks]
-    lines += ["", report.headline]
+    lines += ["", report.headline, *say_claims(report)]
     for title, sayings in (("proven:", report.proven), ("not proven:", report.not_proven)):
         if sayings:
             lines += ["", title, *(line for saying in sayings for line in _wrapped(saying))]
@@ -101,7 +113,7 @@ def as_json(report: Report) -> str:
     """The answer for programs, whole."""
     answer = dataclasses.asdict(report)
     answer["headline"] = report.headline
-    answer["refused_at"] = None if report.accepted else report.checks[-1].number
+    answer["refused_at"] = report.refused_at
     return json.dumps(answer, indent=2, ensure_ascii=False)
 
 

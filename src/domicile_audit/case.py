@@ -70,6 +70,8 @@ class Case:
     holders: dict[str, int] = field(default_factory=dict)  # 2: the number of the chain that a key is in, by keyid
     size: int = 0  # 5
     root: bytes = b""  # 5
+    cosigned: dict[str, int] = field(default_factory=dict)  # 5: when, by the policy's names of witnesses
+    cosignatures: int = 0  # 5: lines behind the log's own signature, whether a policy knows their keys or not
     entries: list[bytes] = field(default_factory=list)  # 6
     leaves: list[bytes] = field(default_factory=list)  # 6, the hashes of the entries
     envelopes: list[tuple[bytes, str]] = field(default_factory=list)  # 8: payload, keyid

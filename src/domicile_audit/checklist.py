@@ -1,6 +1,7 @@
-"""The checklist: a bundle is accepted if and only if all 23 checks hold; the first that fails is the reason.
+"""The checklist: a bundle is accepted if and only if all 24 checks hold; the first that fails is the reason.
 
-Read in this order; what is not named here turns the answer into words and lines, and decides nothing.
+Read in this order; what is not named here turns the answer into words and lines (report.py, claims.py), or
+is the spot check, a program of its own (spot.py).
 
     case.py           what the checks know so far, and `require`, the one way to say no
     checklist.py      this list: number (its place), title, clause, function
@@ -15,6 +16,7 @@ Read in this order; what is not named here turns the answer into words and lines
     people.py         23: receipts of those who are at home; `paper.py` checks one of them
     rotation.py       24: keys signed while they were in force, and changed hands by the rules
     policy.py         whose keys the auditor believes (checks 2 and 14)
+    cosignature.py    which witnesses the auditor asks for, and which have cosigned (check 5)
 
 P1 to P11 are the promises of docs/evidence.md. No check reads a clock, a network or another file, and each takes time
 and memory in proportion to the bundle.
@@ -32,7 +34,7 @@ CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
     ("keys", "C2SP signed-note; tlog-policy", container.check_keys),
     ("manifest signed over every file", "DSSE v1.0.2", container.check_manifest),
     ("no unknown file, fixed README", "docs/evidence.md, Bundle", container.check_names),
-    ("checkpoint of this log", "C2SP tlog-checkpoint", tree.check_checkpoint),
+    ("checkpoint of this log", "C2SP tlog-checkpoint; tlog-policy", tree.check_checkpoint),
     ("tiles and entries", "C2SP tlog-tiles", tree.check_tiles),
     ("root of the tree", "RFC 6962 section 2.1", tree.check_root),
     ("envelopes and signatures", "DSSE v1.0.2", statements.check_envelopes),
@@ -56,14 +58,21 @@ CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
 
 
 def audit(data: bytes, policy: Policy | None = None) -> Report:
-    """Check a bundle from its bytes; nothing but a report comes out."""
-    case = Case(data=data, policy=policy)
+    """Check a bundle from its bytes; nothing but a report comes out.
+
+    What a policy asks for beyond keys and approvals is for `claims.with_claims`.
+    """
+    return judge(Case(data=data, policy=policy))
+
+
+def judge(case: Case) -> Report:
+    """Check a case that holds nothing but its bytes and a policy, and fill it."""
     checks: list[Passed] = []
     for number, (title, clause, check) in enumerate(CHECKS, start=1):
         try:
             check(case)
         except Refused as refusal:
             checks.append(Passed(number, title, clause, passed=False))
-            return refuse(policy, checks, str(refusal))
+            return refuse(case.policy, checks, str(refusal))
         checks.append(Passed(number, title, clause, passed=True))
     return accept(case, checks)

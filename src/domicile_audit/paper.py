@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from domicile_audit import dsse
 from domicile_audit.case import Refused, require
+from domicile_audit.cosignature import read_cosignatures
 from domicile_audit.keys import Key, read_base64, read_vkey
 from domicile_audit.policy import Policy
 from domicile_audit.shape import COUNT, HEX, TEXT, Map, Maybe, Text, misfit, read_json
@@ -117,19 +118,22 @@ def check_key(paper: Paper) -> None:
 
 
 def check_checkpoint(paper: Paper) -> None:
-    """Check 3 (C2SP signed-note "Format", tlog-checkpoint "Note text"): origin, size and root, signed by the log."""
+    """Check 3 (C2SP signed-note, tlog-checkpoint, tlog-policy): origin, size, root, signed by log and quorum."""
     try:
         text, _, tail = paper.note.decode().rpartition("\n\n")
         origin, size, root = text.split("\n")
-        dash, name, blob = tail.removesuffix("\n").split(" ")
+        first, _, others = tail.partition("\n")
+        dash, name, blob = first.split(" ")
         signature, paper.root = read_base64(blob), read_base64(root)
     except ValueError as error:
-        raise Refused("the checkpoint is not a note of three lines and one signature") from error
+        raise Refused("the checkpoint is not a note of three lines and signatures") from error
     fits = dash == "\u2014" and tail.endswith("\n") and bool(INDEX.fullmatch(size)) and len(paper.root) == 32
-    require(fits, "the checkpoint is not a note of three lines and one signature")
+    require(fits, "the checkpoint is not a note of three lines and signatures")
     own = origin == name == paper.key.name and signature[:4] == paper.key.key_id
     require(own, "the checkpoint is one of another log")
     require(paper.key.signed(f"{text}\n".encode(), signature[4:]), "the signature of the checkpoint is wrong")
+    quorum = None if paper.policy is None else paper.policy.quorum
+    read_cosignatures(f"{text}\n".encode(), others.encode(), paper.key, quorum)
     paper.size = int(size)
 
 

@@ -1,30 +1,37 @@
-"""The trust policy: whose keys the auditor believes. Lines of C2SP tlog-policy, and two of ours.
+"""The trust policy: whose keys the auditor believes. Lines of C2SP tlog-policy, and some of ours.
 
     log VKEY              the log's key; at least one line
     approver VKEY         a key whose approvals count
     approvals K           how many of them an erasure needs at least
-    quorum none           no witness has to cosign (this version reads no other quorum)
+    witness NAME VKEY     a witness of the log            (this line and the next two: cosignature.py)
+    group NAME K NAME…    so many of these, `all` or `any`
+    quorum NAME           who has to have cosigned the checkpoint; `none`: nobody
+    fresh, require, tolerate, sampled: see demands.py
 
 Empty lines and lines that begin with # are skipped. A policy that names no log is refused: an empty policy
 would accept everybody.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from domicile_audit.case import Refused, require
+from domicile_audit.cosignature import Quorum
+from domicile_audit.demands import WORDS, Demands, read_demands
 from domicile_audit.keys import Key, read_vkey
 
-POLICY_BYTES_MAX = 65_536
+POLICY_BYTES_MAX = 262_144
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The keys that are believed, as vkeys, and how many approvals are wanted."""
+    """The keys that are believed, as vkeys, how many approvals are wanted, which witnesses, and what else."""
 
     logs: tuple[str, ...]
     approvers: tuple[str, ...]
     threshold: int
+    quorum: Quorum
+    demands: Demands = field(default_factory=Demands)
 
 
 def read_policy(data: bytes) -> Policy:
@@ -32,7 +39,9 @@ def read_policy(data: bytes) -> Policy:
     require(len(data) <= POLICY_BYTES_MAX, f"longer than {POLICY_BYTES_MAX} bytes")
     keys: dict[str, list[Key]] = {"log": [], "approver": []}
     counts: list[int] = []
-    quorums = 0
+    quorum = Quorum()
+    asked: list[tuple[int, list[str]]] = []
+    require(not data or data.endswith(b"\n"), "its last line has no end, so it may be cut")
     for number, line in enumerate(data.decode().split("\n"), start=1):
         words = re.findall(r"[^ \t]+", line)
         if not words or words[0].startswith("#"):
@@ -42,15 +51,21 @@ def read_policy(data: bytes) -> Policy:
                 keys[words[0]].append(read_vkey(vkey, f"line {number}"))
             case ["approvals", count] if re.fullmatch("[0-9]{1,3}", count):
                 counts.append(int(count))
-            case ["quorum", "none"]:
-                quorums += 1
+            case ["witness" | "group" | "quorum", *_]:
+                quorum.read(words, f"line {number}")
+            case [first, *_] if first in WORDS:
+                asked.append((number, words))
             case _:
                 raise Refused(f"line {number}: not a line this version reads")
     logs, approvers = keys["log"], keys["approver"]
     require(bool(logs), "no log line: a policy that trusts nobody accepts nothing")
-    require(quorums == 1, "exactly one line `quorum none` is needed (tlog-policy, Defining the quorum)")
-    differ = len({key.public for key in logs + approvers}) == len(logs + approvers)
+    require(
+        quorum.name is not None, "exactly one line such as `quorum none` is needed (tlog-policy, Defining the quorum)"
+    )
+    publics = [key.public for key in (*logs, *approvers)] + [key.public for key in quorum.witnesses.values()]
+    differ = len(set(publics)) == len(publics)
     require(differ, "a key stands there twice (tlog-policy: duplicates are not allowed)")
     counted = len(counts) == 1 and 1 <= counts[0] <= len(approvers)
     require(counted, "exactly one line `approvals K` is needed, with K from 1 to the number of approvers")
-    return Policy(tuple(key.vkey for key in logs), tuple(key.vkey for key in approvers), counts[0])
+    vkeys = tuple(key.vkey for key in logs), tuple(key.vkey for key in approvers)
+    return Policy(*vkeys, counts[0], quorum, read_demands(asked))

@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from domicile_audit.case import Case
 from domicile_audit.certificate import count_rows, last_sweep
+from domicile_audit.cosignature import say_time
 from domicile_audit.people import say_receipts
 from domicile_audit.policy import Policy
 from domicile_audit.rotation import say_keys
@@ -24,6 +25,17 @@ class Passed:
     passed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim: a promise, or a line of the policy; accepted, not shown or refused, why, and the bound of a sample."""
+
+    name: str
+    words: str
+    result: str
+    why: str
+    bound: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The answer. `verdict` is the certificate's, and None when the bundle is refused."""
@@ -35,12 +47,19 @@ class Report:
     verdict: str | None = None
     proven: tuple[str, ...] = ()
     not_proven: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def refused_at(self) -> int | None:
+        """The check that failed; None where all hold, and the policy or a spot check refuses."""
+        return next((check.number for check in self.checks if not check.passed), None)
 
     @property
     def headline(self) -> str:
         """The line that nobody may overlook."""
         if not self.accepted:
-            return f"REFUSED at check {self.checks[-1].number}: {self.reason}"
+            where = "by what you asked" if self.refused_at is None else f"at check {self.refused_at}"
+            return f"REFUSED {where}: {self.reason}"
         if self.verdict == BEST:
             return "ACCEPTED: the evidence holds, and says that every listed copy is erased and was searched"
         return f"ACCEPTED: the evidence holds, but NOT EVERYTHING IS PROVEN ERASED: the verdict is {self.verdict}"
@@ -66,8 +85,10 @@ def accept(case: Case, checks: Sequence[Passed]) -> Report:
 def say_proven(case: Case) -> tuple[str, ...]:
     """What follows from the checks alone, if the keys are those of whom they name."""
     plan, certificate, totals, what = case.plan, case.statements[-1], _totals(case), _what(case)
+    seen = sorted(case.cosigned.items(), key=lambda item: item[1])
     lines = [
         f"{case.engine.keyid} signed {case.size} statements in this order and no others in this log",
+        *(f"witness {name} cosigned that at {say_time(time)}: it saw the log only grow" for name, time in seen),
         f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first",
         f"it lists {len(plan['slices'])} slices and {len(plan['copies'])} copies",
         *say_keys(case),
@@ -125,11 +146,18 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
     lines += [
         "that the signers told the truth about their stores: this program saw no store",
         "that the inventory is complete: a copy that nobody listed has no verdict",
-        "that no other version of this log was shown to others: no witness has cosigned it",
+        f"that no other version of this log was shown to others: {_unwitnessed(case)}",
         "the times: they are those of the signers' clocks",
         "that plan.json says the same as the plan statement, which names its digest",
     ]
     return tuple(dict.fromkeys(lines))
+
+
+def _unwitnessed(case: Case) -> str:
+    """Why two people may have been shown two logs."""
+    if case.policy is not None and case.policy.quorum.name != "none":
+        return f"witnesses {', '.join(case.cosigned)} could have agreed on it with the log's key"
+    return "no policy names its witnesses" if case.cosignatures else "no witness has cosigned it"
 
 
 def _keys_from(policy: Policy | None) -> str:

@@ -4,22 +4,24 @@ import hashlib
 import re
 
 from domicile_audit.case import Case, Refused, require
+from domicile_audit.cosignature import LINE, read_cosignatures
 from domicile_audit.keys import read_base64
 
 SIZE_MAX = 4_194_304
-NOTE_BYTES_MAX = 65_536
-# The three lines that are signed, and one signature: we write no other. signed-note "Format", tlog-checkpoint.
-_NOTE = re.compile(rb"((.*)\n(0|[1-9][0-9]{0,9})\n([A-Za-z0-9+/=]+)\n)\n\xe2\x80\x94 ([^ \n]+) ([A-Za-z0-9+/=]+)\n")
+NOTE_BYTES_MAX = 131_072
+# The three lines that are signed, the log's signature, and those of witnesses. signed-note "Format", tlog-checkpoint.
+_NOTE = re.compile(rb"((.*)\n(0|[1-9][0-9]{0,9})\n([A-Za-z0-9+/=]+)\n)\n(" + LINE + rb")((?:" + LINE + rb"){0,63})")
 
 
 def check_checkpoint(case: Case) -> None:
-    """Check 5 (C2SP signed-note "Format" and "Signatures"; tlog-checkpoint "Note text")."""
+    """Check 5 (C2SP signed-note "Format" and "Signatures"; tlog-checkpoint "Note text"; tlog-policy)."""
     data = case.files["log/checkpoint"]
     require(len(data) <= NOTE_BYTES_MAX, f"the checkpoint is longer than {NOTE_BYTES_MAX} bytes")
     note = _NOTE.fullmatch(data)
     if note is None:
-        raise Refused("the checkpoint is not a note of three lines and one signature")
-    text, origin, size, root, name, signature = note.groups()
+        raise Refused("the checkpoint is not a note of three lines and signatures")
+    text, origin, size, root, own, others = note.groups()
+    _, name, signature = own[:-1].split(b" ")
     blob = read_base64(signature.decode(), "the checkpoint's signature")
     known = name == case.engine.name.encode() and blob[:4] == case.engine.key_id
     require(known, "the checkpoint is not signed by the log's key")
@@ -28,6 +30,8 @@ def check_checkpoint(case: Case) -> None:
     require(0 < int(size) <= SIZE_MAX, "the checkpoint has no proper size")
     case.size, case.root = int(size), read_base64(root.decode(), "the checkpoint's root")
     require(len(case.root) == 32, "the checkpoint's root is not a SHA-256")
+    quorum = None if case.policy is None else case.policy.quorum
+    case.cosignatures, case.cosigned = read_cosignatures(text, others, case.engine, quorum)
 
 
 def check_tiles(case: Case) -> None:

@@ -122,10 +122,10 @@ def test_p9_each_limit_holds_at_its_edge(
 
 def test_p9_a_policy_is_read_up_to_its_limit() -> None:
     policy = (Path(make.__file__).parent / "policies" / "right.txt").read_bytes()
-    longest = policy + b"#" * (POLICY_BYTES_MAX - len(policy))
+    longest = policy + b"#" * (POLICY_BYTES_MAX - len(policy) - 1) + b"\n"
     assert read_policy(policy) == read_policy(longest)
     with pytest.raises(Refused):
-        read_policy(longest + b"#")
+        read_policy(longest + b"\n")
 
 
 def test_p9_a_long_predicate_that_many_statements_name_counts_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from domicile.tlog.cosignature import cosigner_of
 from domicile_audit.case import Case, Refused
 from domicile_audit.checklist import CHECKS, audit
-from domicile_audit.policy import read_policy
+from domicile_audit.policy import Policy, read_policy
 from tests.vectors import make
 from tests.vectors.registry import DEFECTS
-from tests.vectors.scenario import SLICES
+from tests.vectors.scenario import ENGINE, OPERATOR, SLICES
 
 VECTORS = Path(make.__file__).parent
 GOOD = sorted(make.good_scripts())
@@ -86,6 +87,7 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("live-run-on-its-way", "present", False),
         ("objects-one-locked", "blocked-until", False),
         ("objects-lock-is-over", "erased-verified", True),
+        ("cosigned", "erased-verified", True),
         ("receipts", "erased-verified", True),
         ("receipts-in-parts", "erased-verified", True),
         ("receipts-in-cohorts", "erased-verified", True),
@@ -208,6 +210,59 @@ def test_p2_a_policy_that_does_not_trust_the_keys_refuses(policy: str, check: in
     assert reason in (report.reason or "")
 
 
+def trusted(name: str) -> Policy:
+    return read_policy((VECTORS / "policies" / f"{name}.txt").read_bytes())
+
+
+@pytest.mark.parametrize("policy", ["right", "two-of-three", "states-and-press"])
+def test_p9_a_checkpoint_with_the_policys_quorum_is_accepted_and_says_who_cosigned(policy: str) -> None:
+    report = audit(bundle("good", "cosigned"), trusted(policy))
+    assert report.accepted, report.reason
+    told = [line for line in report.proven if line.startswith("witness ")]
+    at = "2026-11-22T11:01:00Z", "2026-11-22T11:02:00Z"
+    seen = [
+        f"witness {name} cosigned that at {time}: it saw the log only grow"
+        for name, time in zip(("ca", "us"), at, strict=True)
+    ]
+    assert ([] if policy == "right" else seen) == told
+    other = next(line for line in report.not_proven if "no other version of this log" in line)
+    assert ("no policy names its witnesses" if policy == "right" else "ca, us could have agreed") in other
+
+
+@pytest.mark.parametrize(("policy", "by"), [("all-three", "ca, us"), ("one-witness", "ca, us")])
+def test_p9_a_checkpoint_without_the_policys_quorum_is_refused(policy: str, by: str) -> None:
+    report = audit(bundle("good", "cosigned"), trusted(policy))
+    assert (False, 5) == (report.accepted, report.checks[-1].number)
+    assert f"is cosigned by {by}, the policy wants" in (report.reason or "")
+
+
+UNWITNESSED = {
+    "stolen-key": "cosigned by no witness, the policy wants some",
+    "stolen-key-with-cosignatures-of-the-true-log": "the cosignature of witness ca is wrong",
+    "stolen-key-with-witnesses-of-its-own": "cosigned by no witness, the policy wants some",
+    "cosigned-by-one": "cosigned by ca, the policy wants some",
+    "cosigned-by-one-twice": "cosigned by ca, the policy wants some",
+    "cosigned-by-the-log-and-an-approver": "cosigned by no witness, the policy wants some",
+}
+
+
+@pytest.mark.parametrize("name", UNWITNESSED)
+def test_p9_a_stolen_key_of_the_engine_convinces_nobody_who_asks_for_witnesses(name: str) -> None:
+    """Signed with the engine's own key from the first statement to the manifest: without witnesses it is accepted."""
+    data = bundle("unwitnessed", name)
+    for policy in (None, trusted("right")):
+        report = audit(data, policy)
+        assert report.accepted, report.reason
+        assert any("no other version of this log" in line for line in report.not_proven)
+    report = audit(data, trusted("two-of-three"))
+    assert (False, 5) == (report.accepted, report.checks[-1].number)
+    assert UNWITNESSED[name] in (report.reason or "")
+
+
+def test_every_unwitnessed_bundle_has_its_reason() -> None:
+    assert sorted(UNWITNESSED) == sorted(path.stem for path in (VECTORS / "unwitnessed").glob("*.zip"))
+
+
 RIGHT = (VECTORS / "policies" / "right.txt").read_text()
 
 
@@ -218,14 +273,18 @@ RIGHT = (VECTORS / "policies" / "right.txt").read_text()
         ("quorum none\n", "no log line"),
         (RIGHT.replace("quorum none\n", ""), "quorum none"),
         (RIGHT + "quorum none\n", "quorum none"),
-        (RIGHT.replace("quorum none", "quorum all"), "not a line this version reads"),
-        (RIGHT + "witness w x\n", "not a line this version reads"),
+        (RIGHT.replace("quorum none", "quorum all"), "no witness or group of a line above"),
+        (RIGHT + "witness w x\n", "not of the form"),
+        (RIGHT + "believe me\n", "not a line this version reads"),
+        (RIGHT.removesuffix("\n"), "may be cut"),
+        (RIGHT + f"witness w {cosigner_of(ENGINE).vkey}\n", "twice"),
+        (RIGHT + f"witness w {cosigner_of(OPERATOR).vkey}\n", "twice"),
         (RIGHT.replace("approvals 2", "approvals 0"), "approvals K"),
         (RIGHT.replace("approvals 2", "approvals 3"), "approvals K"),
         (RIGHT.replace("approvals 2", "approvals two"), "not a line this version reads"),
         (RIGHT.replace("approvals 2\n", ""), "approvals K"),
         (RIGHT + "approvals 1\n", "approvals K"),
-        (RIGHT + "#" * 65_536, "longer than 65536 bytes"),
+        (RIGHT + "#" * 262_144, "longer than 262144 bytes"),
         (RIGHT.replace("log homecoming", "log homecaming"), "do not belong together"),
         (RIGHT + next(line for line in RIGHT.split("\n") if line.startswith("approver")) + "\n", "twice"),
     ],

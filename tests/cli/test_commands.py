@@ -59,7 +59,9 @@ def test_a_command_loads_a_room_that_has_it(room: str) -> None:
 def test_the_commands_are_those_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     known = {" ".join(words) for words, _, _ in COMMANDS}
-    named = set(re.findall(r"`domicile ((?:keys |log |directory |publish |canary |export |subject )?[a-z-]+)", readme))
+    named = set(
+        re.findall(r"`domicile ((?:keys |log |directory |publish |canary |export |subject |witness )?[a-z-]+)", readme)
+    )
     assert set() == named - known
     assert len(known) >= 18
 
@@ -100,7 +102,9 @@ JSON_COMMANDS = {
     "subject receipt 3": 14, "subject forget 3": 1,
     "rollback --cohort 1": 1, "follow --seconds 0": 1, "restore-guard": 1,
     "canary new other": 0, "canary seal other.canaries": 0, "canary open other.canaries": 1,
-    "canary find other.canaries evidence": 30,
+    "canary find other.canaries evidence": 30, "audit-key --to audit.key": 0, "audit-bundle --to so-far.zip": 0,
+    "log fsck": 0, "log publish": 0, "witness new other.example": 0, "witness show": 30,
+    "monitor other.place --trust other.trust --state other.state": 30,
     "export oscal": 1, "export csv --unfinished": 0, "export packs": 0,
 }  # fmt: skip
 

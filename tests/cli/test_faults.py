@@ -40,7 +40,7 @@ def refused(answer: Answer) -> str:
 @pytest.mark.parametrize(
     "words",
     ["plan", "map", "doctor", "status", "apply", "transfer", "cutover", "verify", "erase", "sweep", "certify", "report",
-     "abandon", "log list", "log policy", "log proof 1 --to x", "approve --key x.key"],
+     "abandon", "log list", "log policy", "log prove 1 --to x", "approve --key x.key"],
 )  # fmt: skip
 def test_without_a_file_every_command_says_how_to_get_one(bare: Programme, words: str) -> None:
     assert "domicile init" in refused(bare.cli(*words.split(), code=30))
@@ -52,7 +52,7 @@ USAGE = (
     "init",
     "init --dsn env:X --market CA",
     "apply --until nowhere",
-    "log proof",
+    "log prove",
     "plan --no-such-option",
 )
 
@@ -363,9 +363,9 @@ def test_an_approver_without_a_key_or_with_anothers(programme: Begin) -> None:
 
 
 def test_paths_that_can_not_be_written(waiting: Programme) -> None:
-    for words in (["map", "--picture", "no/such/x.html"], ["log", "proof", "1", "--to", "no/such/x"]):
+    for words in (["map", "--picture", "no/such/x.html"], ["log", "prove", "1", "--to", "no/such/x"]):
         assert "no/such/x" in waiting.cli(*words, code=60).err
-    assert "statements" in refused(waiting.cli("log", "proof", "999", "--to", "x", code=1))
+    assert "statements" in refused(waiting.cli("log", "prove", "999", "--to", "x", code=1))
 
 
 def test_a_folder_that_is_none(programme: Begin) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from domicile import belongings, config, custody, rules, tree
+from domicile import belongings, config, custody, rules, tree, witnesses
 from domicile.errors import BadFile
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "domicile-yaml.md"
@@ -40,6 +40,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "subject.market.evidence": config.EvidenceRule,
     "directory": config.DirectoryRule,
     "cutover": config.CutoverRule,
+    "witnesses": witnesses.WitnessRule,
     "datasets": rules.DatasetRule,
     "datasets.fields": rules.FieldRule,
     "Hops": rules.Hop,
@@ -96,7 +97,7 @@ def test_every_key_and_default_is_documented(title: str) -> None:
 def test_every_model_has_a_section() -> None:
     models = {
         kind
-        for module in (config, belongings, custody, rules)
+        for module in (config, belongings, custody, rules, witnesses)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
     }

@@ -139,7 +139,9 @@ def test_p9_the_two_checkers_agree_on_bent_bundles(good: Page, way: Any) -> None
 
 
 def test_p9_the_two_checkers_agree_on_policies(good: Page) -> None:
-    for path in sorted((VECTORS / "policies").glob("*.txt")):
+    read = [path for path in sorted((VECTORS / "policies").glob("*.txt")) if "\nwitness " not in path.read_text()]
+    assert len(read) >= 4
+    for path in read:
         report = audit(GOOD, read_policy(path.read_bytes()))
         answer = asked(good, {"it": GOOD}, path.read_text())["it"]
         assert (report.accepted, len(report.checks)) == answer[:2], path.name

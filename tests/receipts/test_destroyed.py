@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from domicile import receipting
 from domicile.bundle import make_bundle
 from domicile.codec import encode
 from domicile.errors import Refused
+from domicile.host import Host
 from domicile.receipts.keeping import Receipts
 from domicile.record import Record
 from domicile_audit.checklist import audit
@@ -67,7 +69,15 @@ def test_p8_who_was_given_a_receipt_keeps_it_and_who_was_not_gets_none(told: Tol
         receipting.receipt(told.record, "7")
 
 
+class _Stopped(Host):
+    """A clock that stands still."""
+
+    def now(self) -> datetime:
+        return s.at(100)
+
+
 def test_p7_two_destructions_in_a_row_are_told_both(told: Told) -> None:
+    told.record.host = _Stopped()
     for key in ("7", "8"):
         receipting.destroy(told.record, [key])
     assert [INTENT, OUTCOME, INTENT, OUTCOME] == told.kinds()[-4:]
@@ -125,6 +135,9 @@ def test_p5_p7_killed_anywhere_the_next_command_ends_it(step: int, told: Told, m
         with suppress(Killed):
             receipting.destroy(told.record, ["7", "8"])
         assert countdown[0] <= 0
+    nonces = (told.record.receipts / "nonces").read_bytes()
+    assert (OUTCOME in told.kinds()) <= (bytes(64) in nonces)  # told only once they are gone
+    assert (bytes(64) in nonces) <= (INTENT in told.kinds())  # and gone only once that was announced
     if step == 1:  # nothing was chosen yet: nothing is to be finished
         receipting.finish(told.record)
         assert (50, 0) == (receipting.count(told.record), told.kinds().count(INTENT))

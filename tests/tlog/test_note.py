@@ -23,7 +23,7 @@ from domicile.keys import (
     save_verifier,
 )
 from domicile.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
-from domicile.tlog.note import Note, format_note, open_note, parse_note, sign_note
+from domicile.tlog.note import Note, NoteSignature, format_note, open_note, parse_note, sign_note
 
 # The example in the documentation of golang.org/x/mod/sumdb/note.
 SKEY = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"
@@ -60,6 +60,20 @@ def test_openssl_accepts_the_signature_and_refuses_another_text(tmp_path: Path) 
     assert [0, 1] == [verify("text"), verify("other")]
 
 
+def test_as_many_signatures_as_the_spec_wants_are_read_however_long_and_oddly_named() -> None:
+    """signed-note: at least 16, of nearly 5 KB each; and what another may be called is not ours to say."""
+    odd = [
+        NoteSignature(name=f"a\u00ad{number}" + "n" * 300, key_id=bytes(4), signature=bytes(4_990))
+        for number in range(15)
+    ]
+    note = parse_note(NOTE)
+    whole = format_note(Note(text=TEXT, signatures=(*odd, *note.signatures)))
+    assert open_note(whole, parse_vkey(VKEY)) == TEXT
+    for name in ("a b", "a+b", "a\u00a0b", "a\u2003b", ""):
+        with pytest.raises(EvidenceFault):
+            parse_note(whole.replace(odd[0].name.encode(), name.encode()))
+
+
 def test_unknown_signatures_are_ignored_and_wrong_ones_are_not() -> None:
     both = sign_note(TEXT, [OTHER, parse_skey(SKEY)])
     assert open_note(both, parse_vkey(VKEY)) == TEXT
@@ -86,8 +100,8 @@ def test_unknown_signatures_are_ignored_and_wrong_ones_are_not() -> None:
         NOTE.replace("\u2014 ".encode(), b"- "),
         NOTE.replace(b"PeterNeumann x08", b"Peter+Neumann x08"),
         NOTE.replace(b"If", b"\xff\xfe"),
-        NOTE + NOTE[len(TEXT) + 1 :] * 16,
-        b"x" * 70_000,
+        NOTE + NOTE[len(TEXT) + 1 :] * 64,
+        b"x" * 300_000,
     ],
 )
 def test_what_is_not_a_note_in_its_one_spelling_is_refused(data: bytes) -> None:
@@ -201,10 +215,11 @@ def test_the_example_of_the_specification_is_read_and_written() -> None:
     [
         "",
         HEAD[:-1],
-        HEAD + "extension\n",
+        HEAD + "\n",
+        HEAD + "extension\n\n",
         HEAD.replace("20852163", "020852163"),
         HEAD.replace("20852163", "-1"),
-        HEAD.replace("20852163", "9" * 13),
+        HEAD.replace("20852163", "9" * 19),
         HEAD.replace("20852163", "2085216\u0663"),
         HEAD.replace("q2I=", "q2J="),
         HEAD.replace("q2I=", "q2I"),
@@ -215,6 +230,13 @@ def test_the_example_of_the_specification_is_read_and_written() -> None:
 def test_a_head_in_another_spelling_is_refused(text: str) -> None:
     with pytest.raises(EvidenceFault):
         parse_checkpoint(text)
+
+
+def test_extension_lines_are_read_and_kept() -> None:
+    """tlog-checkpoint, "Note text": opaque and optional; a witness cosigns them with the rest."""
+    longer = parse_checkpoint(HEAD + "one\ntwo words\n")
+    assert (("one", "two words"), HEAD + "one\ntwo words\n") == (longer.extensions, longer.text)
+    assert parse_checkpoint(HEAD.replace("20852163", str(2**63 - 1))).size == 2**63 - 1
 
 
 def test_a_head_of_another_log_is_refused() -> None:

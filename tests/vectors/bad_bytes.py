@@ -17,7 +17,9 @@ from domicile import predicates as p
 from domicile.bundle import MANIFEST_TYPE, pack, zip_files
 from domicile.codec import dump_json, encode
 from domicile.statement import Sealed, seal, sign_envelope
+from domicile.tlog.cosignature import cosign
 from domicile.tlog.merkle import hash_leaf
+from domicile.tlog.note import format_signatures
 from domicile.tlog.tile import encode_entries
 from tests.vectors import scenario as s
 from tests.vectors.registry import defect, filed, gone, put, told
@@ -99,6 +101,13 @@ def _entries() -> list[bytes]:
 def _swapped(entries: list[bytes], one: int, two: int) -> list[bytes]:
     entries[one], entries[two] = entries[two], entries[one]
     return entries
+
+
+def _swapped_signatures(checkpoint: bytes) -> bytes:
+    """A cosignature stands before the log's own signature."""
+    text, signature = checkpoint.split(b"\n\n")
+    line = format_signatures([cosign(text.decode() + "\n", STRANGER, time=1)])
+    return text + b"\n\n" + line + signature
 
 
 # ------------------------------------------------------------------------------------------- 1 the zip
@@ -226,6 +235,24 @@ filed("readme-with-a-claim", 4, "fixed text", put("README.txt", b"Everything was
 filed("plan-file-missing", 4, "has no plan.json", gone("plan.json"))
 
 # ------------------------------------------------------------------------------------------- 5 checkpoint
+for _name, _line in {
+    "checkpoint-with-a-line-that-is-no-signature": b"everything is fine\n",
+    "checkpoint-with-a-signature-that-is-no-base64": "\u2014 witness.example !!!\n".encode(),
+    "checkpoint-with-a-signature-of-no-one": "\u2014  AAAAAAA=\n".encode(),
+}.items():
+    filed(_name, 5, "signature", lambda f, more=_line: f.update({"log/checkpoint": f["log/checkpoint"] + more}))  # type: ignore[misc]
+filed(
+    "checkpoint-with-another-line",
+    5,
+    "not a note of three lines",
+    lambda f: f.update({"log/checkpoint": f["log/checkpoint"].replace(b"=\n\n", b"=\nmore\n\n")}),
+)
+filed(
+    "checkpoint-signed-by-a-witness-first",
+    5,
+    "not signed by the log's key",
+    lambda f: f.update({"log/checkpoint": _swapped_signatures(f["log/checkpoint"])}),
+)
 _OTHER_LOG = replace(ENGINE, name="other.example/log")
 filed(
     "checkpoint-of-another-log",
@@ -265,7 +292,7 @@ filed("checkpoint-of-another-origin", 5, "one of another log", _headed(origin="o
 filed("checkpoint-with-a-short-root", 5, "not a SHA-256", _headed(root=b"short"))
 filed("checkpoint-signed-in-another-name", 5, "not signed by the log's key", _headed(name="other.example/log"))
 filed("checkpoint-signed-with-another-key-id", 5, "not signed by the log's key", _headed(key_id=b"none"))
-filed("checkpoint-very-long", 5, "longer than 65536 bytes", _headed(origin="o" * 65_536))
+filed("checkpoint-very-long", 5, "longer than 131072 bytes", _headed(origin="o" * 131_072))
 
 
 @defect("log-of-nothing", 5, "no proper size")

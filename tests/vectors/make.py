@@ -8,7 +8,7 @@ from domicile import predicates as p
 from domicile.bundle import trust_policy
 from domicile.keys import Verifier
 from domicile.proof import Verdict
-from tests.vectors import bad_bytes, bad_stories, hostile, live, objects, receipts, rotations
+from tests.vectors import bad_bytes, bad_stories, hostile, live, objects, receipts, rotations, witnessed
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS
 
@@ -17,6 +17,7 @@ REGISTERED = (bad_bytes, bad_stories, hostile, live, objects, receipts, rotation
 FOLDER = Path(__file__).parent
 GOOD = FOLDER / "good"
 BAD = FOLDER / "bad"
+UNWITNESSED = FOLDER / "unwitnessed"
 
 
 def all_files() -> dict[Path, bytes]:
@@ -25,7 +26,9 @@ def all_files() -> dict[Path, bytes]:
     bundles |= {GOOD / f"{name}.zip": data for name, data in rotations.good_bundles().items()}
     policies = {FOLDER / "policies" / f"{name}.txt": text.encode() for name, text in policy_texts().items()}
     bad = {BAD / f"{name}.zip": defect.make() for name, defect in DEFECTS.items()}
-    return bundles | policies | bad
+    bundles[GOOD / "cosigned.zip"] = witnessed.good()
+    unwitnessed = {UNWITNESSED / f"{name}.zip": data for name, data in witnessed.unwitnessed().items()}
+    return bundles | policies | bad | unwitnessed
 
 
 def good_scripts() -> dict[str, s.Script]:
@@ -51,7 +54,7 @@ def good_scripts() -> dict[str, s.Script]:
 
 
 def policy_texts() -> dict[str, str]:
-    """Trust policies: the right one, and three that don't trust this bundle."""
+    """Trust policies: the right one, three that don't trust this bundle, and some that ask for witnesses."""
     rule = s.plan().approvals
     engine = s.ENGINE.verifier
     stranger = p.ApproverKey(name="stranger", vkey=s.STRANGER.verifier.vkey)
@@ -60,6 +63,7 @@ def policy_texts() -> dict[str, str]:
         "another-log": trust_policy(Verifier(name=engine.name, public=s.STRANGER.verifier.public), rule),
         "another-approver": trust_policy(engine, p.ApprovalRule(threshold=2, of=(rule.of[0], stranger))),
         "three-approvals": trust_policy(engine, p.ApprovalRule(threshold=3, of=(*rule.of, stranger))),
+        **witnessed.policies(),
     }
 
 

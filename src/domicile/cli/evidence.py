@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from domicile.bundle import trust_policy
+from domicile.cli import public_log
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, plain
@@ -19,6 +17,7 @@ log = typer.Typer(help="The public log of the run.", no_args_is_help=True)
 
 def register(app: typer.Typer) -> None:
     """Add this room's commands."""
+    public_log.register(log)
     app.add_typer(log, name="log")
     app.command()(report)
 
@@ -39,24 +38,6 @@ def list_log(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> No
     screen.value([{"index": i, "kind": kind, "sha256": sha} for i, kind, sha in found])
 
 
-@log.command(name="proof")
-def proof(
-    index: Annotated[int, typer.Argument(help="The statement's number.")],
-    to: Annotated[Path, typer.Option(help="The file to write.")],
-    file: FileOption = DEFAULT_FILE,
-) -> None:
-    """Write a .tlog-proof that a statement is in the log, checkable offline.
-
-    Example: domicile log proof 3 --to equality.tlog-proof
-    """
-    screen = Screen(as_json=False)
-    with opened(file, screen) as run:
-        if not 0 <= index < run.ledger.size:
-            raise Refused(f"the log has {run.ledger.size} statements, counted from 0; `domicile log list` shows them")
-        to.write_bytes(run.ledger.receipt(index))
-    screen.say(f"{plain(str(to))}: proof of statement {index}")
-
-
 @log.command(name="policy")
 def policy(file: FileOption = DEFAULT_FILE) -> None:
     """Print the trust policy an auditor needs: hand it over on another way than the bundle.
@@ -64,8 +45,9 @@ def policy(file: FileOption = DEFAULT_FILE) -> None:
     Example: domicile log policy > trust.txt; domicile-audit bundle.zip --trust trust.txt
     """
     with opened(file, Screen(as_json=True)) as run:
-        _refuse_empty(run)
-        typer.echo(trust_policy(run.signer.verifier, run.ledger.approvers()), nl=False)
+        rule = run.ledger.approvers() if run.ledger.size else run.approvers()
+        witnesses = run.record.witnesses
+        typer.echo(trust_policy(run.signer.verifier, rule, witnesses.policy if witnesses else None), nl=False)
 
 
 def report(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:

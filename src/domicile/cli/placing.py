@@ -11,7 +11,7 @@ import psycopg
 import typer
 
 from domicile import config
-from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption
+from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, address
 from domicile.cli.show import Screen, count
 from domicile.directory.states import Served, entry_of
 from domicile.errors import Refused
@@ -22,7 +22,6 @@ from domicile.stores.postgres.session import connect, faults
 from domicile.workspace import Workspace
 
 LISTEN = "127.0.0.1:7080"
-PORT_MAX = 65_535
 
 directory = typer.Typer(no_args_is_help=True, help="Whose home is where: serve it, ask it, count it.")
 
@@ -48,7 +47,7 @@ def serve(
     """
     from domicile.directory import server  # noqa: PLC0415 - no other command has to load a web server
 
-    host, port = _address(listen)
+    host, port = address(listen)
     secret = Host().secret(token, base=Workspace(file).base) if token else None
     server.refuse_open_door(host, secret)
     server.serve(_served(config.read(file)[0], file), host=host, port=port, token=secret)
@@ -89,14 +88,6 @@ def counts(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None
         [{"kind": kind, "home": home, "state": state.value, "people": number}
          for (kind, home, state), number in found.items()]
     )  # fmt: skip
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= PORT_MAX:
-        raise typer.BadParameter("--listen is HOST:PORT, such as 127.0.0.1:7080 or [::1]:7080")
-    return host, int(port)
 
 
 def _served(parsed: config.Config, file: Path) -> Served:

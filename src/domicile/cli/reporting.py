@@ -34,7 +34,7 @@ def write_report(run: Run) -> Path:
         locks=tuple(LockTime(copy=copy, ms=ms) for copy, ms in judged.locks_ms.items()) if judged else (),
         lag=run.journal.get("lag", tuple[LagPoint, ...]) or (),
         felt=read_felt(run.workspace),
-        checkpoint=run.ledger.log.checkpoint_bytes.decode() if run.ledger.size else None,
+        checkpoint=run.ledger.log.checkpoint_bytes.decode() or None,
         certificate=certificate.sha256 if certificate else None,
         bundle=run.workspace.bundle.name if run.workspace.bundle.exists() else None,
         bundle_bytes=run.workspace.bundle.read_bytes() if certificate and run.workspace.bundle.exists() else None,

@@ -1,4 +1,4 @@
-"""Checkpoints: the signed head of the log, three lines in a note (C2SP tlog-checkpoint)."""
+"""Checkpoints: the signed head of a log, three lines or more in a note (C2SP tlog-checkpoint)."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from domicile.keys import Signer, Verifier
 from domicile.tlog.merkle import HASH_BYTES
 from domicile.tlog.note import open_note, sign_note
 
-SIZE_MAX = 1 << 40
-_SIZE = re.compile(r"0|[1-9][0-9]{0,12}")
+SIZE_MAX = 2**63 - 1
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Which log, how many entries, which root."""
+    """Which log, how many entries, which root; extension lines, of which ours has none, are kept and mean nothing."""
 
     origin: str
     size: int
     root: bytes
+    extensions: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """The note's text; we write no extension lines (tlog-checkpoint, "Note text": not recommended)."""
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+        """The note's text (tlog-checkpoint, "Note text")."""
+        lines = (self.origin, str(self.size), base64.b64encode(self.root).decode(), *self.extensions)
+        return "".join(f"{line}\n" for line in lines)
 
 
 def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> bytes:
@@ -48,13 +50,13 @@ def open_checkpoint(data: bytes, verifier: Verifier) -> Checkpoint:
 def parse_checkpoint(text: str) -> Checkpoint:
     """Read the text of a checkpoint; `EvidenceFault` unless it is in its one spelling."""
     lines = text.split("\n")
-    if len(lines) != 4 or not lines[0] or not _SIZE.fullmatch(lines[1]):
-        raise EvidenceFault("checkpoint: not three lines of origin, size and root; fetch it again")
+    if len(lines) < 4 or not all(lines[:-1]) or not _SIZE.fullmatch(lines[1]):
+        raise EvidenceFault("checkpoint: not full lines of origin, size and root; fetch it again")
     try:
         root = base64.b64decode(lines[2].encode("ascii"), validate=True)
     except (binascii.Error, UnicodeError) as error:
         raise EvidenceFault("checkpoint: its root is not base64; fetch it again") from error
-    checkpoint = Checkpoint(origin=lines[0], size=int(lines[1]), root=root)
+    checkpoint = Checkpoint(origin=lines[0], size=int(lines[1]), root=root, extensions=tuple(lines[3:-1]))
     if len(root) != HASH_BYTES or checkpoint.size > SIZE_MAX or checkpoint.text != text:
         raise EvidenceFault("checkpoint: not in its one spelling; fetch it again")
     return checkpoint

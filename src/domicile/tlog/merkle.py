@@ -103,6 +103,36 @@ class Tree:
             raise EvidenceFault("log: asked for an entry or size that it does not have; look at its checkpoint")
 
 
+class Edge:
+    """The right edge of a tree: the hashes of its largest complete subtrees from the left, enough to grow it.
+
+    What a reader keeps who follows a log: 2 KB at most, whatever the size.
+    """
+
+    def __init__(self, size: int = 0, nodes: Sequence[bytes] = ()) -> None:
+        if len(nodes) != size.bit_count() or any(len(node) != HASH_BYTES for node in nodes):
+            raise EvidenceFault("log: these are not the hashes of an edge of that size; restore the file from a copy")
+        self.size = size
+        self.nodes = list(nodes)
+
+    def append(self, leaf_hash: bytes) -> None:
+        """Add one leaf hash at the right."""
+        node, size = leaf_hash, self.size
+        while size % 2:
+            node, size = hash_node(self.nodes.pop(), node), size >> 1
+        self.nodes.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """The root of all leaves (RFC 6962 section 2.1)."""
+        if not self.nodes:
+            return hashlib.sha256(b"").digest()
+        *left, node = self.nodes
+        for other in reversed(left):
+            node = hash_node(other, node)
+        return node
+
+
 def range_root(low: int, high: int, node: Node) -> bytes:
     """The hash of the leaves low..high, a range that RFC 6962 splits the tree into; `node` gives complete subtrees."""
     width = high - low

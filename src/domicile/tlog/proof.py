@@ -16,7 +16,7 @@ from domicile.tlog.note import NOTE_BYTES_MAX
 EXTRA_BYTES_MAX = 65_536
 PROOF_BYTES_MAX = 2 * EXTRA_BYTES_MAX + NOTE_BYTES_MAX
 _FIRST_LINE = "c2sp.org/tlog-proof@v1"
-_INDEX = re.compile(r"index (0|[1-9][0-9]{0,12})")
+_INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

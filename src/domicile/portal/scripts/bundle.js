@@ -3,7 +3,7 @@
 "use strict";
 
 const MIB = 1024 * 1024;
-const LIMITS = { bundle: 256 * MIB, file: 512 * MIB, files: 60001, json: 64 * MIB, detached: 640 * MIB, note: 65536, size: 4194304, items: 1e6, line: 1024 };
+const LIMITS = { bundle: 256 * MIB, file: 512 * MIB, files: 60001, json: 64 * MIB, detached: 640 * MIB, note: 131072, size: 4194304, items: 1e6, line: 1024 };
 const README = "65e1a6f7973a14e490d18e1a30bb597f481210329e80a384f3cc1e7f413413c7";
 const VERDICTS = ["erased-verified", "key-destroyed", "erased-unverified", "blocked-until", "held", "unknown", "present"];
 const MAY_HOLD_RESIDUE = ["blocked-until", "held", "present"];
@@ -355,11 +355,18 @@ async function checkCheckpoint(c) {
   try {
     note = untext(bytes);
   } catch { /* not UTF-8: has no form */ }
-  const form = /^([^\n]*)\n([^\n]*)\n([^\n]*)\n\n\u2014 ([^ \n]*) ([^ \n]*)\n$/u.exec(note);
-  need(form && bytes.length <= LIMITS.note, "the checkpoint is not a note of three lines and one signature");
-  const [, origin, size, root, name, base64] = form;
+  const line = "\u2014 [^ \n+]+ [A-Za-z0-9+/=]+\n";
+  const form = new RegExp(`^([^\\n]*)\n([^\\n]*)\n([^\\n]*)\n\n(${line})((?:${line}){0,63})$`, "u").exec(note);
+  need(form && bytes.length <= LIMITS.note, "the checkpoint is not a note of three lines and signatures");
+  const [, origin, size, root, own, others] = form;
+  const [, name, base64] = own.slice(0, -1).split(" ");
   const blob = readBase64(base64, "the checkpoint's signature is not base64");
   need(name === c.log.name && hex(blob.slice(0, 4)) === c.log.id, "the checkpoint is not signed by the log's key");
+  for (const other of others.split("\n").slice(0, -1)) { // cosignatures: this page asks for none, and checks none
+    const [, signer, text] = other.split(" ");
+    const id = hex(readBase64(text, "a signature of the checkpoint is not base64").slice(0, 4));
+    need(signer !== name || id !== c.log.id, "the checkpoint has more than one signature of the log's key");
+  }
   const signed = utf8(`${origin}\n${size}\n${root}\n`);
   need(await isSigned(c.log, signed, blob.slice(4)), "the signature of the checkpoint is wrong");
   need(origin === c.log.name, "the checkpoint is one of another log");

@@ -396,7 +396,7 @@ async function readPolicy(input) {
     else if (word === "approver" && words.length === 2) approvers.push(await readVkey(value, where));
     else if (word === "approvals" && words.length === 2 && /^[0-9]{1,3}$/.test(value)) counts.push(Number(value));
     else if (word === "quorum" && value === "none" && words.length === 2) quorums++;
-    else throw new Refused(`${where}: not a line this version reads`);
+    else throw new Refused(`${where}: not a line that this page reads; domicile-audit knows more`);
   }
   need(logs.length, "no log line: a policy that trusts nobody accepts nothing");
   need(quorums === 1, "exactly one line `quorum none` is needed");

@@ -1,0 +1,190 @@
+"""The answer claim by claim: each promise accepted, not shown or refused, why, and how far a spot check bounds it.
+
+*accepted*: the checks and the policy bear it out, as far as signers can be believed. *not shown*: nothing here speaks
+against it, and nothing shows it. *refused*: the log, the policy or a spot check speaks against it; then all is refused.
+"""
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from domicile_audit.asking import Asked, Misasked
+from domicile_audit.case import Case
+from domicile_audit.checklist import judge
+from domicile_audit.demands import ANY_COPY
+from domicile_audit.report import BEST, Claim, Report
+from domicile_audit.sample import Bound, Sample, compared
+
+ACCEPTED, NOT_SHOWN, REFUSED = "accepted", "not shown", "refused"
+LINE_SIGNS: Final = 160
+CLOCKS_APART: Final = timedelta(minutes=5)
+PROMISES: Final = {
+    "P1": "nothing is lost: what was erased had an equal copy at home before",
+    "P2": "nothing was erased early: approved by enough people, and home was restored from a backup",
+    "P3": "nothing is left in the copies that the plan lists",
+    "P4": "nothing but what the plan names was touched",
+    "P5": "a crash loses and doubles nothing",
+    "P6": "the service went on",
+    "P7": "no erasure that was not announced before",
+    "P8": "the evidence holds no personal data",
+    "P9": "the log is whole, unaltered, and by keys you trust",
+    "P10": "it is still so",
+    "P11": "the certificate says no better than the log",
+}
+
+
+def examine(data: bytes, asked: Asked) -> Report:
+    """Check a bundle, and answer claim by claim; Misasked where the spot check is of another log."""
+    case = Case(data=data, policy=asked.policy)
+    report = judge(case)
+    if report.accepted and asked.sample:
+        try:
+            asked.sample.refuse_other(case)
+        except ValueError as error:
+            raise Misasked(str(error)) from error
+    return with_claims(report, case, asked)
+
+
+def with_claims(report: Report, case: Case, asked: Asked) -> Report:
+    """The report with its claims; refused, too, where one of them is."""
+    if not report.accepted:
+        return replace(report, claims=tuple(_unanswered(report)))
+    claims = (*_promises(case, asked), *_demanded(case, asked))
+    against = [claim for claim in claims if claim.result == REFUSED]
+    if not against:
+        return replace(report, claims=claims)
+    return replace(report, accepted=False, claims=claims, reason=f"{against[0].name}: {against[0].why}")
+
+
+def say_claims(report: Report) -> list[str]:
+    """The claims as lines of a page: each with its result, why, and how far a spot check bounds it."""
+    lines = ["", "claims, as far as the signers told the truth:"] if report.claims else []
+    for claim in report.claims:
+        lines.append(f"  {claim.result:9}  {claim.name:3}  {claim.words}")
+        lines += [f"{'':16}{line}" for line in textwrap.wrap(claim.why, LINE_SIGNS - 16)]
+        lines += [f"{'':16}spot check: {claim.bound}"] if claim.bound else []
+    return lines
+
+
+def _unanswered(report: Report) -> Iterator[Claim]:
+    """Of a bundle that is refused nothing is shown; refused is what the failed check serves."""
+    failed = report.checks[-1]
+    served = failed.clause.split(", ") if failed.clause.startswith("P") else ["P9"]
+    for name, words in PROMISES.items():
+        result = REFUSED if name in served else NOT_SHOWN
+        yield Claim(name, words, result, f"check {failed.number}: {report.reason}")
+
+
+def _promises(case: Case, asked: Asked) -> Iterator[Claim]:
+    judged = {
+        "P1": _no_loss(case, asked), "P2": _no_early_erase(case, asked), "P3": _nothing_left(case, asked),
+        "P4": (ACCEPTED, "that the plan lists all there is, no check can know"),
+        "P5": (NOT_SHOWN, "no statement can show it"),
+        "P6": (NOT_SHOWN, "waits are measured by the engine's own clock"),
+        "P7": _announced(case),
+        "P8": (NOT_SHOWN, "digests are keyed and texts bounded; whether a text names a person no check can know"),
+        "P9": (ACCEPTED, f"{case.size} statements under root {case.root.hex()[:16]}…")
+        if asked.policy
+        else (NOT_SHOWN, "the keys were taken from the bundle itself (give --trust POLICY)"),
+        "P10": _still_so(case, asked),
+        "P11": (ACCEPTED, "its verdicts and counts are those of the statements"),
+    }  # fmt: skip
+    bounds = _bounds(case, asked.sample)
+    for name, words in PROMISES.items():
+        result, why = judged[name]
+        yield Claim(name, words, result, why, str(bounds[name]) if name in bounds else None)
+
+
+def _bounds(case: Case, sample: Sample | None) -> dict[str, Bound]:
+    """What a spot check says of the homes bounds P1, what it says of the source bounds P3."""
+    if sample is None:
+        return {}
+    population = len(compared(case))
+    source = sample.at_source(population)
+    return {"P1": sample.at_home(population)} | ({"P3": source} if source else {})
+
+
+def _no_loss(case: Case, asked: Asked) -> tuple[str, str]:
+    bound = _bounds(case, asked.sample).get("P1")
+    if bound is not None and bound.wrong:
+        return REFUSED, f"a spot check found {bound.wrong} slices at home that are not what was stated equal"
+    if not case.of("clearance/v1"):
+        return NOT_SHOWN, "nothing was cleared, so nothing had to be equal yet"
+    rows = sum(one.rows for one in compared(case).values())
+    return ACCEPTED, f"{rows} rows in {len(compared(case))} slices were stated equal under a fence"
+
+
+def _no_early_erase(case: Case, asked: Asked) -> tuple[str, str]:
+    if not case.of("erasure/v1"):
+        return NOT_SHOWN, "nothing was erased"
+    if asked.policy is None:
+        return NOT_SHOWN, "the approvers' keys were taken from the bundle itself (give --trust POLICY)"
+    return ACCEPTED, f"{asked.policy.threshold} approvals by keys of your policy stand before each clearance"
+
+
+def _nothing_left(case: Case, asked: Asked) -> tuple[str, str]:
+    bound = _bounds(case, asked.sample).get("P3")
+    if bound is not None and bound.wrong:
+        return REFUSED, f"a spot check found {bound.wrong} slices at the source that are not as the log says"
+    tolerated = asked.demands.tolerated
+    kinds = {copy["id"]: copy["kind"] for copy in case.plan["copies"]}
+    open_ones = [
+        (f"{copy['id']} is {copy['verdict']}", {(copy["verdict"], kinds[copy["id"]]), (copy["verdict"], ANY_COPY)})
+        for copy in case.statements[-1].predicate["copies"] if copy["verdict"] != BEST
+    ]  # fmt: skip
+    refused = [text for text, forms in open_ones if tolerated is not None and not forms & tolerated]
+    if refused:
+        return REFUSED, f"your policy does not tolerate that {_some(refused)}"
+    if open_ones and tolerated is None:
+        return NOT_SHOWN, _some([text for text, _ in open_ones])
+    also = f", but for what your policy tolerates: {_some([text for text, _ in open_ones])}" if open_ones else ""
+    return ACCEPTED, f"{len(kinds) - len(open_ones)} copies were searched after the last erasure{also}"
+
+
+def _announced(case: Case) -> tuple[str, str]:
+    if not case.of("erasure/v1"):
+        return NOT_SHOWN, "nothing was erased"
+    return ACCEPTED, "each outcome in the log has its intent before it"
+
+
+def _still_so(case: Case, asked: Asked) -> tuple[str, str]:
+    stated = datetime.fromisoformat(case.statements[-1]["issued_at"])
+    days = asked.demands.fresh_days
+    when = f"the certificate is of {stated:%Y-%m-%d %H:%M} UTC by the engine's clock"
+    if days is None:
+        return NOT_SHOWN, f"{when}; your policy doesn't say how old it may be"
+    if stated - asked.at > CLOCKS_APART:
+        return REFUSED, f"{when}, which is after {asked.at:%Y-%m-%d %H:%M} UTC"
+    if asked.at - stated > timedelta(days=days):
+        return REFUSED, f"{when}, older than {days} days at {asked.at:%Y-%m-%d %H:%M} UTC"
+    return ACCEPTED, f"{when}, at most {days} days old, and nothing was stated after it"
+
+
+def _demanded(case: Case, asked: Asked) -> Iterator[Claim]:
+    """What the policy requires beyond the promises, line by line."""
+    for kind, least in asked.demands.required.items():
+        found = len(case.of(kind))
+        yield Claim(
+            f"require {kind} {least}", "your policy's own line", ACCEPTED if found >= least else REFUSED,
+            f"{found} in the log",
+        )  # fmt: skip
+    percent = asked.demands.sampled_percent
+    if percent is not None:
+        result, why = _sampled(case, asked.sample, percent)
+        yield Claim(f"sampled {percent}", "your policy's own line", result, why)
+
+
+def _sampled(case: Case, sample: Sample | None, percent: int) -> tuple[str, str]:
+    if sample is None:
+        return REFUSED, "no spot check was given (--spot REPORT)"
+    if "P3" not in _bounds(case, sample):
+        return REFUSED, "the spot check did not look at the source"
+    widest = max(bound.percent for bound in _bounds(case, sample).values())
+    return (ACCEPTED if widest <= percent else REFUSED), f"the spot check leaves {widest:.1f} % open"
+
+
+def _some(texts: list[str]) -> str:
+    more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return ", ".join(texts[:3]) + more

@@ -1,0 +1,193 @@
+"""`domicile-audit spot-check`: look into the stores themselves, at slices that a public seed draws.
+
+ 1  the bundle passes the checklist; only a certificate may be missing yet    checklist.py
+ 2  the audit key is of its plan, and of the run that filled each home        opening.py
+ 3  the slices with the lowest tickets are drawn                              draw.py
+ 4  each is read at home and hashed; its digest is the log's, or it differs   looking.py, rows.py
+ 5  what the log calls erased stands at the source no more; what it doesn't
+    is read and hashed there, too                                             looking.py, rows.py
+ 6  the bound says how many of all slices are wrong at most, at 95 %          draw.py
+
+Exit 0: nothing wrong was found. 1: something was, or the bundle is refused. 2: not asked properly, or a store can't be
+read.
+Needs psycopg and blake3. What it shows and what not: docs/evidence.md, "What the spot check shows".
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from domicile_audit import rows
+from domicile_audit.case import Case, Refused
+from domicile_audit.certificate import check_certificate, check_counts, check_verdicts
+from domicile_audit.checklist import CHECKS, judge
+from domicile_audit.container import BUNDLE_BYTES_MAX
+from domicile_audit.draw import draw
+from domicile_audit.looking import Stores, look
+from domicile_audit.opening import OPENING_BYTES_MAX, read_opening
+from domicile_audit.policy import POLICY_BYTES_MAX, read_policy
+from domicile_audit.sample import CHANGED, Sample, compared, write_sample
+
+NOTHING_WRONG, WRONG, USAGE = 0, 1, 2
+OF_A_CERTIFICATE = (check_certificate, check_verdicts, check_counts)
+DRAWS = 60  # none wrong of 60 of very many leaves 5 % open
+NOT_SHOWN = (
+    "that these are the databases that the service uses",
+    "that the slices hold every row of the market: which rows are whose was decided by the engine",
+    "which of a slice's rows had to leave the source: home's lines say so; how many is in the log",
+    "rows that stand at the source under another key, or in another table",
+    "that nobody mended the drawn slices between the time the seed was known and this look",
+    "objects, and copies other than live rows: backups, logs, statistics, files",
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Look, print, return the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        case = _case(options.bundle, options.trust)
+    except Refused as refusal:
+        print(json.dumps({"error": str(refusal), "exit_code": WRONG}) if options.json else f"REFUSED: {refusal}")
+        return WRONG
+    except (OSError, ValueError) as error:
+        return _usage(parser, options, error)
+    try:
+        sample = _spot_check(case, options)
+    except (OSError, ValueError, RecursionError, Refused) as error:
+        return _usage(parser, options, error)
+    print(_as_json(sample, case) if options.json else _as_text(sample, case))
+    return WRONG if sample.wrong else NOTHING_WRONG
+
+
+def _usage(parser: argparse.ArgumentParser, options: argparse.Namespace, error: Exception) -> int:
+    if not options.json:
+        parser.error(str(error))
+    print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
+    return USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="domicile-audit spot-check",
+        description="Read drawn slices in the stores themselves, and compare them with the log. Writes nothing.",
+        epilog="example: domicile-audit spot-check evidence.zip --trust policy.txt --key audit.key "
+        "--seed 'drand quicknet 14213370' --home ca=env:CA_DSN --source env:APP_DSN",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the evidence; a certificate may be missing yet")
+    parser.add_argument("--trust", type=Path, metavar="POLICY", help="whose keys you believe")
+    parser.add_argument("--key", type=Path, required=True, help="what `domicile audit-key` wrote")
+    parser.add_argument("--seed", required=True, help="a public text that nobody knew when the log was written")
+    parser.add_argument("--draws", type=int, default=DRAWS, metavar="N", help=f"how many slices at most ({DRAWS})")
+    for name, text in (
+        ("--home", "a home's database, or a restored backup of it; DSN may be env:NAME"),
+        ("--lines", "whose lines to take, where that backup has none (a live move's)"),
+    ):
+        parser.add_argument(name, action="append", default=[], metavar="HOME=DSN", help=text)
+    parser.add_argument("--source", metavar="DSN", help="the source's database")
+    parser.add_argument(
+        "--lived-in", action="store_true", help="people changed rows at home since: a difference is open"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON, for `domicile-audit --spot`")
+    return parser
+
+
+def _case(bundle: Path, trust: Path | None) -> Case:
+    """Read and check the bundle; Refused unless it holds, but for a certificate that isn't there yet."""
+    policy = None if trust is None else read_policy(_read(trust, POLICY_BYTES_MAX))
+    case = Case(data=_read(bundle, BUNDLE_BYTES_MAX), policy=policy)
+    report = judge(case)
+    if report.accepted:
+        return case
+    failed = report.checks[-1].number
+    if CHECKS[failed - 1][2] is not check_certificate or case.of("certificate/v1"):
+        raise Refused(f"the bundle, {report.headline.removeprefix('REFUSED ')}")
+    for _, _, check in CHECKS[failed:]:
+        if check not in OF_A_CERTIFICATE:
+            check(case)
+    return case
+
+
+def _read(path: Path, bytes_max: int) -> bytes:
+    with path.open("rb") as source:
+        return source.read(bytes_max + 1)
+
+
+def _spot_check(case: Case, options: argparse.Namespace) -> Sample:
+    opening = read_opening(_read(options.key, OPENING_BYTES_MAX))
+    if opening.plan != case.plan["plan"]:
+        raise ValueError(f"{options.key}: the audit key is of another plan than the bundle")
+    if options.draws < 1:
+        raise ValueError("--draws: at least one slice has to be drawn")
+    slices = compared(case)
+    if not slices:
+        raise ValueError("the log holds no slice of rows that was compared under a fence, so there is none to draw")
+    drawn = draw(case.root, options.seed, slices, options.draws)
+    homes, lenders = _named(options.home), _named(options.lines)
+    missing = sorted({slices[id_].home for id_ in drawn} - homes.keys())
+    if missing:
+        raise ValueError(f"slices at {', '.join(missing)} are drawn; give --home {missing[0]}=DSN")
+    with ExitStack() as stack:
+        stores = Stores(
+            {name: stack.enter_context(rows.open_store(f"home {name}", dsn)) for name, dsn in homes.items()},
+            {name: stack.enter_context(rows.open_store(f"lines {name}", dsn)) for name, dsn in lenders.items()},
+            stack.enter_context(rows.open_store("source", _dsn(options.source))) if options.source else None,
+            options.lived_in,
+        )
+        for name, home in stores.homes.items():
+            if opening.run_mark not in rows.run_marks(home):
+                raise ValueError(f"home {name} was filled by a run of another key than that of {options.key}")
+        looked = [look(stores, opening, id_, slices[id_]) for id_ in drawn]
+    return Sample(case.root.hex(), options.seed, tuple(looked))
+
+
+def _named(given: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=")[::2] for text in given]
+    if any(not name or not dsn for name, dsn in pairs) or len(dict(pairs)) != len(pairs):
+        raise ValueError("--home and --lines take HOME=DSN, each home once")
+    return {name: _dsn(dsn) for name, dsn in pairs}
+
+
+def _dsn(text: str) -> str:
+    """A connection string, or the one that the variable of env:NAME holds, so that no password stands in a command."""
+    if not text.startswith("env:"):
+        return text
+    found = os.environ.get(text.removeprefix("env:"))  # noqa: TID251  (the auditor's own)
+    if not found:
+        raise ValueError(f"{text}: there is no such variable")
+    return found
+
+
+def _lines(sample: Sample, case: Case) -> list[str]:
+    population = len(compared(case))
+    source = sample.at_source(population)
+    return [f"home: {sample.at_home(population)}", f"source: {source or 'nobody looked there'}"]
+
+
+def _as_text(sample: Sample, case: Case) -> str:
+    lines = [f"drawn by seed {sample.seed!r} from the log with root {sample.root}:"]
+    for one in sample.slices:
+        sign = "✗" if one in sample.wrong else "·" if one.home == CHANGED else "✓"
+        lines += [f"{sign} {one.id}  home: {one.home}, source: {one.source}", f"    {one.why}"]
+    lines += ["", *_lines(sample, case), "", "not shown:", *(f"  - {line}" for line in NOT_SHOWN)]
+    if not case.of("certificate/v1"):
+        lines.append("  - that it is finished: there is no certificate yet")
+    if case.policy is None:
+        lines.append("  - whose log it is: the keys were taken from the bundle itself (give --trust POLICY)")
+    headline = (
+        f"WRONG: {len(sample.wrong)} of {len(sample.slices)} drawn slices" if sample.wrong else "NOTHING WRONG FOUND"
+    )
+    return "\n".join([*lines, "", headline])
+
+
+def _as_json(sample: Sample, case: Case) -> str:
+    answer = {**write_sample(sample), "bounds": _lines(sample, case), "not_shown": NOT_SHOWN}
+    return json.dumps({**answer, "exit_code": WRONG if sample.wrong else NOTHING_WRONG}, indent=2, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

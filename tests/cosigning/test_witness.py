@@ -1,0 +1,219 @@
+"""A witness over HTTP, as C2SP tlog-witness wants it; what it forgets it would cosign twice, so it forgets nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domicile.cosigning import serving
+from domicile.cosigning.serving import WitnessService, log_id
+from domicile.cosigning.store import WitnessStore
+from domicile.errors import HostFault, Unreachable
+from domicile.host import Host
+from domicile.keys import Signer, save_signer
+from domicile.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from domicile.tlog.cosignature import cosigned, cosigner_of
+from domicile.tlog.merkle import Tree, hash_leaf
+from domicile.tlog.note import parse_note
+from domicile.tlog.witness import AddCheckpoint, Declined, format_request, parse_answer, require_growth
+from domicile.web import Answer, ask
+from tests.cosigning.town import KEYS, LOG, free_port, listening, witness
+
+LEAVES = [hash_leaf(b"%d" % number) for number in range(30)]
+FORK = [*LEAVES[:3], hash_leaf(b"another"), *LEAVES[4:]]
+SIZE = "text/x.tlog.size"
+
+
+def head(size: int, leaves: list[bytes] = LEAVES, signer: Signer = LOG) -> bytes:
+    return sign_checkpoint(Checkpoint(origin=signer.name, size=size, root=Tree(leaves[:size]).root()), signer)
+
+
+def body(old: int, new: int, leaves: list[bytes] = LEAVES, *, signer: Signer = LOG) -> bytes:
+    path = Tree(leaves[:new]).consistency(min(old, new))
+    return format_request(AddCheckpoint(old=old, path=path, checkpoint=head(new, leaves, signer)))
+
+
+def post(url: str, data: bytes) -> Answer:
+    return ask(f"{url}/add-checkpoint", body=data, bytes_max=70_000)
+
+
+def last(url: str, signer: Signer = LOG) -> Answer:
+    return ask(f"{url}/logs/{log_id(signer.name)}/checkpoint", bytes_max=70_000)
+
+
+def test_a_log_that_grows_is_cosigned_with_the_witnesses_key(tmp_path: Path) -> None:
+    with witness("w1", tmp_path) as url:
+        for old, new in ((0, 0), (0, 3), (3, 3), (3, 9), (9, 30)):
+            answer = post(url, body(old, new))
+            assert 200 == answer.status, answer
+            (line,) = parse_answer(answer.body)
+            text = parse_note(head(new)).text
+            time = cosigner_of(KEYS["w1"]).time_of(text, line.signature)
+            assert time is not None
+            assert abs(time - Host().now().timestamp()) < 3_600
+        shown = parse_note(last(url).body)
+        assert [cosigner_of(KEYS["w1"])] == list(cosigned(shown, [cosigner_of(KEYS["w1"])]))
+        assert 30 == open_checkpoint(last(url).body, LOG.verifier).size
+
+
+def test_rollbacks_and_forks_are_refused_and_change_nothing(tmp_path: Path) -> None:
+    stranger = Signer(name=LOG.name, seed=bytes(32))
+    other = Signer(name="log.example/other", seed=bytes(range(3, 35)))
+    with witness("w1", tmp_path) as url:
+        post(url, body(0, 9))
+        before = last(url).body.split(b"\n\n")[0]
+        for data, status, kind, said in (
+            (body(0, 5), 409, SIZE, b"9\n"),
+            (body(5, 9), 409, SIZE, b"9\n"),
+            (body(0, 20), 409, SIZE, b"9\n"),
+            (body(9, 9, FORK), 409, SIZE, b"9\n"),
+            (body(9, 20, FORK), 422, None, None),
+            (body(10, 9), 400, None, None),
+            (b"hello", 400, None, None),
+            (body(9, 20, signer=stranger), 403, None, None),
+            (body(9, 20, signer=other), 404, None, None),
+            (b"x" * 600_000, 413, None, None),
+        ):
+            answer = post(url, data)
+            assert status == answer.status, (data[:40], answer)
+            assert said is None or (kind, said) == (answer.kind, answer.body)
+            assert before == last(url).body.split(b"\n\n")[0]
+        assert 404 == last(url, other).status
+        assert 405 == ask(f"{url}/add-checkpoint", bytes_max=9_000).status
+        assert [404, 404] == [ask(f"{url}{path}", bytes_max=9_000).status for path in ("/", "/logs")]
+        assert 200 == post(url, body(9, 20)).status
+
+
+def test_several_logs_are_known_apart(tmp_path: Path) -> None:
+    other = Signer(name="log.example/other", seed=bytes(range(3, 35)))
+    with witness("w1", tmp_path, logs=(LOG.verifier, other.verifier)) as url:
+        assert [200, 200] == [post(url, body(0, 9)).status, post(url, body(0, 5, FORK, signer=other)).status]
+        assert [200, 200] == [post(url, body(9, 10)).status, post(url, body(5, 6, FORK, signer=other)).status]
+        assert [409, 409] == [post(url, body(5, 6, FORK)).status, post(url, body(9, 11, signer=other)).status]
+
+
+def test_the_head_is_durable_before_the_cosignature_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off in between, the witness knows the head that nobody got a cosignature for, and never the reverse."""
+    store = WitnessStore(tmp_path / "w.db")
+    service = WitnessService(KEYS["w1"], [LOG.verifier], store, host=Host())
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(serving, "cosign", killed)
+        with pytest.raises(Killed):
+            service.add_checkpoint(body(0, 9))
+    again = WitnessStore(tmp_path / "w.db")
+    assert [9] == [kept.size for kept in again.all()]
+    again.close()
+    store.close()
+
+
+def test_a_store_that_can_not_keep_a_head_gives_no_cosignature(tmp_path: Path) -> None:
+    store = WitnessStore(tmp_path / "w.db")
+    service = WitnessService(KEYS["w1"], [LOG.verifier], store, host=Host())
+    service.add_checkpoint(body(0, 3))
+    store._database.execute("PRAGMA query_only = ON")
+    with pytest.raises(HostFault):
+        service.add_checkpoint(body(3, 9))
+    with listening(serving.application(service)) as url:
+        assert 500 == post(url, body(3, 9)).status
+        store._database.execute("PRAGMA query_only = OFF")
+        assert 200 == post(url, body(3, 9)).status
+    store.close()
+
+
+def test_many_who_ask_at_once_never_roll_it_back(tmp_path: Path) -> None:
+    """The race of the spec: of all who continue from one size one is first, and all others conflict."""
+    store = WitnessStore(tmp_path / "w.db")
+    other = WitnessStore(tmp_path / "w.db")  # as another process would have it
+    services = [WitnessService(KEYS["w1"], [LOG.verifier], one, host=Host()) for one in (store, other)]
+    services[0].add_checkpoint(body(0, 3))
+    answers: list[int] = []
+    barrier = threading.Barrier(8)
+
+    def submit(new: int) -> None:
+        barrier.wait()
+        try:
+            services[new % 2].add_checkpoint(body(3, new))
+            answers.append(new)
+        except Declined as declined:
+            answers.append(-declined.status)
+
+    threads = [threading.Thread(target=submit, args=(new,)) for new in range(4, 12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    *refused, won = sorted(answers)
+    assert [-409] * 7 == refused
+    assert [won] == [kept.size for kept in store.all()]
+    store.close()
+    other.close()
+
+
+def test_nobody_else_writes_between_the_look_and_the_new_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The atomicity that the spec asks for, also against another process with the same file."""
+    store = WitnessStore(tmp_path / "w.db")
+    service = WitnessService(KEYS["w1"], [LOG.verifier], store, host=Host())
+    other = sqlite3.connect(tmp_path / "w.db", timeout=0, isolation_level=None)
+    locked: list[str] = []
+
+    def deciding(*args: Any) -> None:
+        with pytest.raises(sqlite3.OperationalError, match="locked") as refusal:
+            other.execute("BEGIN IMMEDIATE")
+        locked.append(str(refusal.value))
+        require_growth(*args)
+
+    monkeypatch.setattr("domicile.cosigning.store.require_growth", deciding)
+    service.add_checkpoint(body(0, 9))
+    assert 1 == len(locked)
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
+    store.close()
+
+
+def test_killed_with_kill_9_the_program_still_refuses_what_it_refused(tmp_path: Path) -> None:
+    save_signer(tmp_path / "w1.key", KEYS["w1"])
+    (tmp_path / "trust.txt").write_text(f"log {LOG.verifier.vkey}\nquorum none\n")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    for asked, wanted in (([body(0, 9)], [200]), ([body(0, 5), body(9, 9, FORK), body(9, 20)], [409, 409, 200])):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "domicile.cli", "witness", "serve", "--key", "w1.key", "--store", "w1.db", "--trust",
+             "trust.txt", "--listen", f"127.0.0.1:{port}"],
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
+        try:
+            _await(url)
+            assert wanted == [post(url, data).status for data in asked]
+        finally:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+    store = WitnessStore(tmp_path / "w1.db")
+    assert [20] == [kept.size for kept in store.all()]
+    store.close()
+
+
+def _await(url: str) -> None:
+    pause = threading.Event()
+    for _ in range(3_000):
+        try:
+            ask(f"{url}/", bytes_max=9_000)
+        except Unreachable:
+            pause.wait(0.01)
+        else:
+            return
+    raise TimeoutError("the witness never answered")

@@ -1,0 +1,72 @@
+"""Bundles whose checkpoint witnesses cosigned, or not enough of them: what a thief of the engine's key comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from domicile.bundle import pack, trust_policy
+from domicile.keys import Signer
+from domicile.tlog.cosignature import cosign, cosigner_of
+from domicile.tlog.note import format_signatures, parse_note
+from domicile.tlog.policy import parse_policy
+from tests.vectors import scenario as s
+
+WITNESSES = {name: s.key(f"witness-{name}.example") for name in ("ca", "us", "press")}
+TIME = int(s.at(61).timestamp())
+CHECKPOINT = "log/checkpoint"
+
+
+def cosigned(files: Mapping[str, bytes], signers: Mapping[str, Signer], *, text: str | None = None) -> dict[str, bytes]:
+    """The same files with cosignatures of their checkpoint, or of another text, a minute apart."""
+    data = files[CHECKPOINT]
+    seen = text or parse_note(data).text
+    lines = [cosign(seen, signer, time=TIME + 60 * place) for place, signer in enumerate(signers.values())]
+    return {**files, CHECKPOINT: data + format_signatures(lines)}
+
+
+def chosen(*names: str) -> dict[str, Signer]:
+    return {name: WITNESSES[name] for name in names}
+
+
+def good() -> bytes:
+    """The good run, under a checkpoint that two of three witnesses cosigned."""
+    return pack(cosigned(s.files_of(s.good()), chosen("ca", "us")), s.ENGINE)
+
+
+def stolen() -> s.Script:
+    """Another story, which whoever has the engine's key can tell in a log of their own: fewer rows are in it."""
+    return s.good().set("plan", not_proven=())
+
+
+def unwitnessed() -> dict[str, bytes]:
+    """Bundles by name that hold together without a policy, and that the policy `two-of-three` refuses at check 5."""
+    files = s.files_of(s.good())
+    theirs = s.files_of(stolen())
+    of_good = parse_note(files[CHECKPOINT]).text
+    fakes = {name: Signer(name=signer.name, seed=s.STRANGER.seed) for name, signer in chosen("ca", "us").items()}
+    again = {"ca": WITNESSES["ca"], "once more": WITNESSES["ca"]}
+    made: dict[str, Callable[[], Mapping[str, bytes]]] = {
+        "stolen-key": lambda: theirs,
+        "stolen-key-with-cosignatures-of-the-true-log": lambda: cosigned(theirs, chosen("ca", "us"), text=of_good),
+        "stolen-key-with-witnesses-of-its-own": lambda: cosigned(theirs, fakes),
+        "cosigned-by-one": lambda: cosigned(files, chosen("ca")),
+        "cosigned-by-one-twice": lambda: cosigned(files, again),
+        "cosigned-by-the-log-and-an-approver": lambda: cosigned(files, {"log": s.ENGINE, "operator": s.OPERATOR}),
+    }
+    return {name: pack(make(), s.ENGINE) for name, make in made.items()}
+
+
+def policies() -> dict[str, str]:
+    """What an auditor asks for: two of three, all three, and one of two groups."""
+    lines = "".join(f"witness {name} {cosigner_of(signer).vkey}\n" for name, signer in WITNESSES.items())
+    quorums = {
+        "two-of-three": "group some 2 ca us press\nquorum some\n",
+        "all-three": "group every all ca us press\nquorum every\n",
+        "one-witness": "quorum press\n",
+        "states-and-press": "group states all ca us\ngroup both any states press\nquorum both\n",
+    }
+    rule = s.plan().approvals
+    return {
+        name: trust_policy(s.ENGINE.verifier, rule, parse_policy((lines + text).encode()))
+        for name, text in quorums.items()
+    }
