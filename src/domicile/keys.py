@@ -25,6 +25,9 @@ SEED_BYTES = 32
 KEY_NAME_CHARS_MAX = 255
 KEY_TEXT_CHARS_MAX = 1_024
 _ED25519 = b"\x01"  # signed-note, "Signature types"
+_P = 2**255 - 19  # RFC 8032 section 5.1
+_EIGHTH = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826  # y of a point of order 8
+_SMALL_ORDER = frozenset({0, 1, _EIGHTH, _P - _EIGHTH, _P - 1, _P, _P + 1})  # docs/formats.md, "Keys and signatures"
 _SECRET_PREFIX = "PRIVATE+KEY+"  # noqa: S105  (the prefix of the format, no secret)
 
 
@@ -40,6 +43,10 @@ class Verifier:
         require_key_name(self.name)
         if len(self.public) != SEED_BYTES:
             raise BadFile(f"key {self.name}: a public key has 32 bytes; take the key's line as it was given to you")
+        if int.from_bytes(self.public, "little") % 2**255 in _SMALL_ORDER:
+            raise BadFile(
+                f"key {self.name}: is of small order, so anybody signs with it; make a key with `domicile keys new`"
+            )
 
     @property
     def key_id(self) -> bytes:

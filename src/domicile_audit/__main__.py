@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 
 from domicile_audit import receipt
@@ -21,6 +22,7 @@ from domicile_audit.report import Passed, Report, refuse
 
 ACCEPTED, REFUSED, USAGE = 0, 1, 2
 LINE_SIGNS, SAYING_LINES_MAX = 160, 6
+BLOCK_BYTES = 1024 * 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,8 +85,9 @@ def _read_policy(path: Path) -> Policy:
 
 
 def _read(path: Path, bytes_max: int) -> bytes:
+    """At most a block more than that; block by block, since Python takes as much memory as it is asked to read."""
     with path.open("rb") as source:
-        return source.read(bytes_max + 1)
+        return b"".join(islice(iter(lambda: source.read(BLOCK_BYTES), b""), bytes_max // BLOCK_BYTES + 1))
 
 
 def as_text(report: Report) -> str:

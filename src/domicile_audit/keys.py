@@ -11,6 +11,9 @@ from domicile_audit.case import Refused, require
 
 ED25519 = b"\x01"  # signed-note, "Signature types"
 KEY_CHARS_MAX = 1_024
+_P = 2**255 - 19  # RFC 8032 section 5.1
+_EIGHTH = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826  # y of a point of order 8
+SMALL_ORDER = {0, 1, _EIGHTH, _P - _EIGHTH, _P - 1, _P, _P + 1}  # docs/formats.md, "Keys and signatures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ def read_vkey(line: str, where: str = "this") -> Key:
     require(bool(name) and name.isprintable() and not spaced, f"{where} is not a key: a name with spaces, or none")
     raw = read_base64(parts[2], f"the key of {where}")
     require(raw[:1] == ED25519 and len(raw) == 33, f"{where} is not an Ed25519 key of type 1")
+    small = int.from_bytes(raw[1:], "little") % 2**255 in SMALL_ORDER
+    require(not small, f"{where} is a key of small order, with which anybody signs")
     key = Key(name, hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4], raw[1:])
     require(key.vkey == line, f"{where} is not a key: name, id and key do not belong together")
     return key

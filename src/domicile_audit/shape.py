@@ -13,7 +13,7 @@ from typing import Any
 
 from domicile_audit.case import Refused, require
 
-JSON_BYTES_MAX = 256 * 1024 * 1024
+JSON_BYTES_MAX = 64 * 1024 * 1024  # what a writer may write; values take up to 30 times as much memory
 ITEMS_MAX = 1_000_000
 COUNT_MAX = 2**53 - 1
 

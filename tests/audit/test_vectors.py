@@ -54,6 +54,9 @@ NOTHING_LEFT = {
     "certificate-missing",
     "certificate-not-last",
     "equality-without-a-slice",
+    "plan-stated-after-the-fact",
+    "erasure-after-the-certificate",
+    "log-rolled-back-behind-its-certificate",
 }
 
 

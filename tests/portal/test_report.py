@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from playwright.sync_api import Browser, Page
 from domicile import predicates as p
 from domicile.errors import EvidenceFault
 from domicile.model import Finding
+from domicile.portal import checking
 from domicile.portal.report import Extras, StageTime, render
 from domicile.proof import Verdict
 from tests.portal import made_runs as made
@@ -22,26 +24,30 @@ PLAIN = Extras(engine="0.1.0")
 
 
 class _Reader(HTMLParser):
-    """The text of a page, its tags and its attributes, by Python's own parser."""
+    """The text of a page, its tags, attributes and scripts, by Python's own parser; links into the page don't count."""
 
     def __init__(self) -> None:
         super().__init__()
         self.words: list[str] = []
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
-        self._hidden = False
+        self.scripts: list[str] = []
+        self._hidden = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
-        self.attributes.update(name for name, _ in attrs)
-        self._hidden = tag == "style"
+        self.attributes.update(name for name, value in attrs if name != "href" or not (value or "").startswith("#"))
+        self._hidden = tag if tag in ("style", "script") else ""
+        self.scripts += [""] if tag == "script" else []
 
     def handle_endtag(self, tag: str) -> None:
-        self._hidden = self._hidden and tag != "style"
+        self._hidden = "" if tag == self._hidden else self._hidden
 
     def handle_data(self, data: str) -> None:
         if not self._hidden:
             self.words.append(data)
+        if self._hidden == "script":
+            self.scripts[-1] += data
 
     @property
     def text(self) -> str:
@@ -304,7 +310,7 @@ def test_names_are_escaped() -> None:
     slices = tuple(dataclasses.replace(one, dataset=evil) for one in first.slices)
     run[0] = dataclasses.replace(first, programme=evil, slices=slices, locations=places)
     page = read(render(run, extras=dataclasses.replace(PLAIN, checkpoint=evil, bundle=evil)))
-    assert "script" not in page.tags
+    assert [checking.script()] == page.scripts
     assert "img" not in page.tags
     assert "onerror" not in page.attributes
     assert evil in page.text
@@ -313,10 +319,11 @@ def test_names_are_escaped() -> None:
 def test_the_page_needs_nothing_from_outside() -> None:
     page = render(made.usual(), extras=made.EXTRAS)
     reader = read(page)
-    assert not reader.tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
+    assert not reader.tags & {"link", "img", "iframe", "object", "embed", "base", "form"}
+    assert [checking.script()] == reader.scripts
     assert not reader.attributes & {"src", "href", "onload", "onclick", "srcset"}
     assert "url(" not in page.replace("url(#tip-wide)", "").replace("url(#tip-narrow)", "")
-    assert "default-src 'none'" in page
+    assert "default-src 'none'; script-src 'sha256-" in unescape(page)
 
 
 def opened(browser: Browser, path: Path, statements: Sequence[p.Predicate], *, width: int) -> tuple[Page, list[str]]:

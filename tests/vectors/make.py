@@ -8,11 +8,11 @@ from domicile import predicates as p
 from domicile.bundle import trust_policy
 from domicile.keys import Verifier
 from domicile.proof import Verdict
-from tests.vectors import bad_bytes, bad_stories, live, objects, receipts, rotations, witnessed
+from tests.vectors import bad_bytes, bad_stories, hostile, live, objects, receipts, rotations, witnessed
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS
 
-REGISTERED = (bad_bytes, bad_stories, live, objects, receipts, rotations)  # importing them fills DEFECTS
+REGISTERED = (bad_bytes, bad_stories, hostile, live, objects, receipts, rotations)  # importing them fills DEFECTS
 
 FOLDER = Path(__file__).parent
 GOOD = FOLDER / "good"

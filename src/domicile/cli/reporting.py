@@ -37,6 +37,7 @@ def write_report(run: Run) -> Path:
         checkpoint=run.ledger.log.checkpoint_bytes.decode() or None,
         certificate=certificate.sha256 if certificate else None,
         bundle=run.workspace.bundle.name if run.workspace.bundle.exists() else None,
+        bundle_bytes=run.workspace.bundle.read_bytes() if certificate and run.workspace.bundle.exists() else None,
         made_at=run.host.now(),
     )
     page = render([recorded.predicate for recorded in run.ledger.statements() if not recorded.void], extras=extras)

@@ -1,14 +1,15 @@
-"""One self-contained page on a run: what a board member reads and an engineer checks. No script, nothing from outside.
+"""One self-contained page on a run: what a board member reads and an engineer checks. Nothing from outside.
 
-It is made from the statements of the log and shows nothing better than they allow (`portal.facts`). It checks no
-signature: that is `domicile-audit`'s, and the page says so. Statements hold no personal data (P8), so neither does it.
+It is made from the statements of the log and shows nothing better than they allow (`portal.facts`). Its one script
+(`portal.checking`) checks the bundle that lies inside the page, or another that the reader gives, and says what such a
+check is worth. Statements hold no personal data (P8), so neither does the page.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import Final
@@ -20,6 +21,7 @@ from domicile.cohorts import LagPoint
 from domicile.felt import Felt
 from domicile.model import Finding
 from domicile.portal import lag, schematic, words
+from domicile.portal.checking import self_check
 from domicile.portal.facts import Facts, Rows, gather
 from domicile.portal.flow import State, Step, steps
 from domicile.predicates import JudgedCopy, PlannedCopy, Predicate, SweptCopy
@@ -29,7 +31,7 @@ ALWAYS: Final = (
     "that the signers told the truth about their stores, and that their clocks were right",
     "that the list of copies is complete: a copy that nobody listed has no verdict",
     "that no other version of this log was shown to others: no witness has cosigned it",
-    "who holds the keys: this page checks no signature; domicile-audit does, against keys that you got elsewhere",
+    "who holds the keys: neither this page nor domicile-audit knows, unless you give keys that you got elsewhere",
 )
 BETWEEN: Final = (
     Step(
@@ -76,7 +78,7 @@ class Extras:
 
     `lag` is shown when people went home in cohorts; `felt` is what somebody beside the engine measured. `checkpoint`
     is the log's signed head as text, `certificate` the SHA-256 of the certificate's envelope, `bundle` the file name of
-    the bundle.
+    the bundle, `bundle_bytes` the bundle itself, which goes into the page as data if it is short enough.
     """
 
     engine: str
@@ -89,6 +91,7 @@ class Extras:
     checkpoint: str | None = None
     certificate: str | None = None
     bundle: str | None = None
+    bundle_bytes: bytes | None = field(default=None, repr=False)
     made_at: datetime | None = None
 
 
@@ -180,6 +183,7 @@ def render(statements: Sequence[Predicate], *, extras: Extras) -> str:
         verdict_words=words.VERDICTS,
         decisions=tuple(_decisions(facts, extras)),
         checkpoint_sha256=hashlib.sha256(extras.checkpoint.encode()).hexdigest() if extras.checkpoint else None,
+        self_check=self_check(extras.bundle_bytes, certified=facts.certificate is not None),
         words=words,
     )
 
