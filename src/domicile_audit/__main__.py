@@ -10,19 +10,17 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from importlib import import_module
-from itertools import islice
 from pathlib import Path
 
 from domicile_audit import receipt
 from domicile_audit.asking import Asked, Misasked, add_options, read_asked
 from domicile_audit.claims import examine, say_claims
 from domicile_audit.container import BUNDLE_BYTES_MAX
-from domicile_audit.policy import POLICY_BYTES_MAX, Policy, read_policy
+from domicile_audit.files import read_file, read_policy_file
 from domicile_audit.report import Passed, Report, refuse
 
 ACCEPTED, REFUSED, USAGE = 0, 1, 2
 LINE_SIGNS, SAYING_LINES_MAX = 160, 6
-BLOCK_BYTES = 1024 * 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(words)
     try:
-        policy = _read_policy(options.trust) if options.trust else None
-        report = _audit(_read(options.bundle, BUNDLE_BYTES_MAX), read_asked(policy, options))
+        policy = read_policy_file(options.trust) if options.trust else None
+        report = _audit(read_file(options.bundle, BUNDLE_BYTES_MAX), read_asked(policy, options))
     except (OSError, ValueError) as error:
         if options.json:
             print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
@@ -75,19 +73,6 @@ def _audit(data: bytes, asked: Asked) -> Report:
     except Exception as error:  # noqa: BLE001  (a checker never accepts by accident and never shows a traceback)
         reason = f"this program failed ({type(error).__name__}); please report the bundle"
         return refuse(asked.policy, [Passed(0, "the program itself", "", passed=False)], reason)
-
-
-def _read_policy(path: Path) -> Policy:
-    try:
-        return read_policy(_read(path, POLICY_BYTES_MAX))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _read(path: Path, bytes_max: int) -> bytes:
-    """At most a block more than that; block by block, since Python takes as much memory as it is asked to read."""
-    with path.open("rb") as source:
-        return b"".join(islice(iter(lambda: source.read(BLOCK_BYTES), b""), bytes_max // BLOCK_BYTES + 1))
 
 
 def as_text(report: Report) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from domicile_audit.demands import Demands
+from domicile_audit.files import read_file
 from domicile_audit.policy import Policy
 from domicile_audit.sample import SAMPLE_BYTES_MAX, Sample, read_sample
 
@@ -52,8 +53,7 @@ def _moment(text: str | None) -> datetime:
 
 
 def _sample(path: Path) -> Sample:
-    with path.open("rb") as source:
-        data = source.read(SAMPLE_BYTES_MAX + 1)
+    data = read_file(path, SAMPLE_BYTES_MAX)
     try:
         return read_sample(data)
     except (ValueError, RecursionError) as error:

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from domicile_audit.files import read_file, read_policy_file
 from domicile_audit.paper import RECEIPT_BYTES_MAX, Answer, Paper, check
-from domicile_audit.policy import POLICY_BYTES_MAX, Policy, read_policy
+from domicile_audit.policy import Policy
 
 ACCEPTED, REFUSED, USAGE = 0, 1, 2
 LINE_SIGNS: Final = 100
@@ -174,9 +175,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     options = parser.parse_args(arguments)
     try:
-        policy = None if options.trust is None else _read_policy(options.trust)
-        with options.file.open("rb") as source:
-            data = source.read(RECEIPT_BYTES_MAX + 1)
+        policy = None if options.trust is None else read_policy_file(options.trust)
+        data = read_file(options.file, RECEIPT_BYTES_MAX)
     except (OSError, ValueError) as error:
         if options.json:
             print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
@@ -199,12 +199,3 @@ def _checked(data: bytes, policy: Policy | None) -> Answer:
             accepted=False, check=0, reason=f"this program failed ({type(error).__name__}); please report it",
             paper=Paper(data, policy),
         )  # fmt: skip
-
-
-def _read_policy(path: Path) -> Policy:
-    with path.open("rb") as source:
-        data = source.read(POLICY_BYTES_MAX + 1)
-    try:
-        return read_policy(data)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error

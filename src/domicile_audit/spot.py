@@ -27,9 +27,9 @@ from domicile_audit.certificate import check_certificate, check_counts, check_ve
 from domicile_audit.checklist import CHECKS, judge
 from domicile_audit.container import BUNDLE_BYTES_MAX
 from domicile_audit.draw import draw
+from domicile_audit.files import read_file, read_policy_file
 from domicile_audit.looking import Stores, look
 from domicile_audit.opening import OPENING_BYTES_MAX, read_opening
-from domicile_audit.policy import POLICY_BYTES_MAX, read_policy
 from domicile_audit.sample import CHANGED, Sample, compared, write_sample
 
 NOTHING_WRONG, WRONG, USAGE = 0, 1, 2
@@ -98,8 +98,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _case(bundle: Path, trust: Path | None) -> Case:
     """Read and check the bundle; Refused unless it holds, but for a certificate that isn't there yet."""
-    policy = None if trust is None else read_policy(_read(trust, POLICY_BYTES_MAX))
-    case = Case(data=_read(bundle, BUNDLE_BYTES_MAX), policy=policy)
+    policy = None if trust is None else read_policy_file(trust)
+    case = Case(data=read_file(bundle, BUNDLE_BYTES_MAX), policy=policy)
     report = judge(case)
     if report.accepted:
         return case
@@ -112,13 +112,8 @@ def _case(bundle: Path, trust: Path | None) -> Case:
     return case
 
 
-def _read(path: Path, bytes_max: int) -> bytes:
-    with path.open("rb") as source:
-        return source.read(bytes_max + 1)
-
-
 def _spot_check(case: Case, options: argparse.Namespace) -> Sample:
-    opening = read_opening(_read(options.key, OPENING_BYTES_MAX))
+    opening = read_opening(read_file(options.key, OPENING_BYTES_MAX))
     if opening.plan != case.plan["plan"]:
         raise ValueError(f"{options.key}: the audit key is of another plan than the bundle")
     if options.draws < 1:

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from domicile.at_once import AtOnce
 from domicile.errors import BadFile, DomicileError, Refused, Waiting, WorldChanged
 from domicile.keys import Signer, load_signer, save_signer
 from domicile.run import Run, Stage
@@ -45,7 +46,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Stop:
         def end(*_: object) -> None:
             raise Killed
 
-        monkeypatch.setattr(Run, step, end)
+        monkeypatch.setattr(Run if hasattr(Run, step) else AtOnce, step, end)
 
     return stop
 
