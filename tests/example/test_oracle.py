@@ -22,11 +22,11 @@ from shortvideo.media.clips import make
 from shortvideo.oracle.__main__ import check
 from shortvideo.oracle.compare import Fault, Finding
 from shortvideo.oracle.expect import Expected, Film, Said, There, expected
-from shortvideo.oracle.ledger import Ledger, read
+from shortvideo.oracle.ledger import Entry, Kind, Ledger, read
 from shortvideo.stack import CLIP_CACHE, Stack
 from shortvideo.traffic import accounts, writing
 from shortvideo.traffic.figures import Result
-from shortvideo.traffic.people import Crowd, Person, with_sessions
+from shortvideo.traffic.people import Crowd, Person, blocked_before, with_sessions
 from shortvideo.traffic.run import Run
 from shortvideo.traffic.wire import Wire
 from tests.servers import ROOT, SCRATCH
@@ -317,3 +317,16 @@ def _command(played: Played, *options: str) -> subprocess.CompletedProcess[str]:
         check=False,
         env={"PYTHONPATH": str(ROOT / "examples")},
     )
+
+
+def test_a_message_to_who_had_blocked_its_sender_before_is_left_open(played: Played) -> None:
+    """It is dropped where it arrives: nobody promised that it is seen."""
+    people = with_sessions([played.stack.dsns["sg"]], 150)
+    lines = blocked_before([played.stack.dsns["sg"]], people)
+    names = {person.username: person for person in people}
+    assert lines
+    sender, recipient = names[lines[0].text("username")], lines[0].person
+    said = {"id": 1, "to": "x", "to_id": recipient, "body": "hello"}
+    entries = [accounts.arrival(sender), Entry(kind=Kind.MESSAGE, person=sender.id, what=said)]
+    assert There.YES is expected(entries).messages["hello"].there
+    assert There.MAYBE is expected([*lines, *entries]).messages["hello"].there

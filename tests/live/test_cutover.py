@@ -18,6 +18,8 @@ from domicile.stores.postgres.server import EmbeddedServer
 from tests.live.platform import PEOPLE, Ledger, Traffic, World, check, moving_world
 
 SEEDS: Final = (7,)
+WRITTEN_MIN: Final = 60
+"""So many notes at least are written meanwhile: a fast machine has everybody at home before that."""
 
 
 @contextmanager
@@ -74,7 +76,7 @@ def test_p1_p6_people_go_home_and_back_while_everybody_writes(pg18: EmbeddedServ
             _another_country(world)
             world.run.apply(until=Stage.CUTOVER)
             back = world.live.roll_back(world.scope, 1)
-            for _ in range(5):
+            while sum(len(ledger.notes) for ledger in ledgers) < WRITTEN_MIN:
                 world.live.moving.step(world.live.moving.follower(world.standing))
         _settle(world)
         check(world, ledgers)
@@ -87,7 +89,6 @@ def test_p1_p6_people_go_home_and_back_while_everybody_writes(pg18: EmbeddedServ
         places = {person: world.authority(person) for person in (8, 9, 10)}
         assert "source" == places[10]
         assert {"us", "source"} >= {str(places[8]), str(places[9])}
-        assert sum(len(ledger.notes) for ledger in ledgers) > 50
 
 
 @pytest.mark.timeout(300)

@@ -23,7 +23,7 @@ from shortvideo.media.clips import make
 from shortvideo.oracle.ledger import Ledger
 from shortvideo.traffic import screen
 from shortvideo.traffic.figures import Figures, Group, lines
-from shortvideo.traffic.people import Crowd, with_sessions
+from shortvideo.traffic.people import Crowd, blocked_before, with_sessions
 from shortvideo.traffic.run import Nobody, Run, every_second
 from shortvideo.traffic.wire import Wire
 
@@ -65,7 +65,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _crowd(options: argparse.Namespace, people: list[Any]) -> Crowd:
-    crowd = Crowd(people=people, chance=Random(options.seed), run=f"q{time.time_ns() // 1_000_000:x}")  # noqa: S311
+    word, before = f"q{time.time_ns() // 1_000_000:x}", blocked_before(options.dsn, people)
+    crowd = Crowd(people=people, chance=Random(options.seed), run=word, before=before)  # noqa: S311
     if not options.no_uploads:
         with tempfile.TemporaryDirectory(prefix="shortvideo-traffic-") as folder:
             crowd.clips = tuple(path.read_bytes() for path in make(Path(folder), CLIPS, options.seed))

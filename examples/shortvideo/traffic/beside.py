@@ -30,9 +30,9 @@ from typing import Any, Final, TextIO
 import psycopg
 
 from shortvideo.media.clips import make
-from shortvideo.oracle.ledger import Ledger
+from shortvideo.oracle.ledger import Entry, Ledger
 from shortvideo.traffic.figures import Histogram, Phase
-from shortvideo.traffic.people import Crowd, with_sessions
+from shortvideo.traffic.people import Crowd, blocked_before, with_sessions
 from shortvideo.traffic.run import Nobody, Run
 from shortvideo.traffic.wire import Wire
 
@@ -129,7 +129,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     try:
         people = with_sessions([os.environ["SV_TRAFFIC_DSN"]], options.people)
-        run = asyncio.run(_run(options, people))
+        before = blocked_before([os.environ["SV_TRAFFIC_DSN"]], people)
+        run = asyncio.run(_run(options, people, before))
     except (Nobody, psycopg.Error, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -149,8 +150,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def _run(options: argparse.Namespace, people: list[Any]) -> Run:
-    crowd = Crowd(people=people, chance=Random(options.seed), run=f"q{time.time_ns() // 1_000_000:x}")  # noqa: S311
+async def _run(options: argparse.Namespace, people: list[Any], before: Sequence[Entry]) -> Run:
+    word = f"q{time.time_ns() // 1_000_000:x}"
+    crowd = Crowd(people=people, chance=Random(options.seed), run=word, before=before)  # noqa: S311
     if not options.no_uploads:
         with tempfile.TemporaryDirectory(prefix="shortvideo-traffic-") as folder:
             crowd.clips = tuple(path.read_bytes() for path in make(Path(folder), CLIPS, options.seed))

@@ -11,6 +11,7 @@ from typing import Final
 import psycopg
 from psycopg.rows import class_row
 
+from shortvideo.oracle.ledger import Entry, Kind
 from shortvideo.traffic.figures import State
 
 PUBLIC_KEPT_MAX: Final = 400
@@ -95,6 +96,8 @@ class Crowd:
     run: str = ""  # a word that no other run has
     written: int = 0
     newcomers: list[Person] = field(default_factory=list)
+    before: Sequence[Entry] = ()
+    """What the oracle has to know of the time before."""
 
     def welcome(self, person: Person) -> None:
         """Take in somebody who has signed up."""
@@ -132,6 +135,22 @@ class Crowd:
         """Return a word that stands in one text only, also as a part of a longer one."""
         self.written += 1
         return f"{self.run}x{self.written:06x}"
+
+
+def blocked_before(dsns: Sequence[str], people: Sequence[Person]) -> list[Entry]:
+    """Return who blocks one of these people, as lines of the ledger: what those write to them is dropped on arrival."""
+    names = {person.id: person.username for person in people}
+    found = set[tuple[int, int]]()
+    for dsn in dsns:
+        with psycopg.connect(dsn) as connection:
+            rows = connection.execute(
+                "SELECT blocker_id, blocked_id FROM app.blocks WHERE blocked_id = ANY(%s)", [list(names)]
+            )
+            found.update((int(blocker), int(blocked)) for blocker, blocked in rows)
+    return [
+        Entry(kind=Kind.BLOCK, person=blocker, what={"username": names[blocked], "on": True})
+        for blocker, blocked in sorted(found)
+    ]
 
 
 def with_sessions(dsns: Sequence[str], count: int) -> list[Person]:

@@ -56,6 +56,8 @@ class Run:
         await asyncio.gather(*(self._greet(person, turns) for person in self.crowd.people))
         self.crowd.people = [person for person in self.crowd.people if not person.gone]
         self.free = list(self.crowd.people)
+        for line in self.crowd.before:
+            self.ledger.write(line)
 
     async def receive(self, newcomers: int) -> None:
         """Let people of every country sign up before the schedule begins."""
