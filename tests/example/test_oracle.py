@@ -326,7 +326,7 @@ def test_a_message_to_who_had_blocked_its_sender_before_is_left_open(played: Pla
     names = {person.username: person for person in people}
     assert lines
     sender, recipient = names[lines[0].text("username")], lines[0].person
-    said = {"id": 1, "to": "x", "to_id": recipient, "body": "hello"}
-    entries = [accounts.arrival(sender), Entry(kind=Kind.MESSAGE, person=sender.id, what=said)]
+    message = Entry(kind=Kind.MESSAGE, person=sender.id, what={"id": 1, "to": "x", "to_id": recipient, "body": "hello"})
+    entries = [accounts.arrival(sender), message]
     assert There.YES is expected(entries).messages["hello"].there
     assert There.MAYBE is expected([*lines, *entries]).messages["hello"].there
