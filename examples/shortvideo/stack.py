@@ -51,6 +51,7 @@ HELD_DAYS: Final = 90
 REFERENCE: Final = ("countries", "locations")
 SOURCE_VARIABLE: Final = "SERVICE_DSN"
 """The name that domicile.yaml knows the source by; homes have SERVICE_US_DSN and so on."""
+STANDBY_VARIABLE: Final = "SERVICE_STANDBY_DSN"
 PARAMETERS: Final = {"max_connections": "200"}  # every instance comes to the commons, too
 TABLES: Final = "SELECT to_regclass('app.users') IS NOT NULL"
 CLIPS_SHOWN: Final = "SELECT EXISTS (SELECT FROM app.videos WHERE thumb_key IS NOT NULL)"
@@ -215,7 +216,7 @@ class Stack:
             if home_schema:
                 for location in locations[1:]:
                     _open_home(location, dsns)
-            _write_variables(state / "service.env", dsns, buckets[SOURCE])
+            _write_variables(state / "service.env", dsns, buckets[SOURCE], beside)
             web = _web(state, dsns, buckets, words["token"], port)
             ending.callback(_each, Web.stop, web.values())
             web["directory"].start()  # first: the others ask it
@@ -353,7 +354,7 @@ def _uvicorn(factory: str, port: int) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _write_variables(path: Path, dsns: Mapping[str, str], bucket: Bucket) -> None:
+def _write_variables(path: Path, dsns: Mapping[str, str], bucket: Bucket, beside: Beside | None) -> None:
     """Write what `domicile` and `python -m shortvideo.residence` read from the environment, for a shell."""
     homes = {location: dsn for location, dsn in dsns.items() if location != SOURCE}
     variables = {
@@ -363,6 +364,7 @@ def _write_variables(path: Path, dsns: Mapping[str, str], bucket: Bucket) -> Non
         "SERVICE_S3_ENDPOINT": bucket.endpoint,
         "SERVICE_S3_KEY": bucket.key,
         "SERVICE_S3_SECRET": bucket.secret,
+        **({STANDBY_VARIABLE: beside.standby} if beside else {}),
     }
     path.touch(mode=0o600)
     lines = (f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())

@@ -9,13 +9,16 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from shortvideo.stack import HELD_DAYS
+from tests.example.outside import Outside, look_outside
 
 SECONDS_MAX = 500
 pytestmark = pytest.mark.timeout(600)
@@ -33,17 +36,59 @@ PERHAPS = {  # the server's own statistics of template1 may hold half a value th
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A demo with fewer people at its end: its folder, its screen, and what lay outside while it stayed up."""
+
+    folder: Path
+    screen: str
+    outside: Outside
+
+
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder and the screen of a demo with fewer people."""
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("demo") / "of-a-stranger"
-    few = ("--users", "200", "--people", "40", "--rate", "8", "--watched", "3", "--nice", "0")
+    few = ("--users", "200", "--people", "40", "--rate", "8", "--watched", "3", "--nice", "0", "--keep")
     command = [sys.executable, "-m", "domicile.cli", "demo", *few, "--folder", str(folder)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=SECONDS_MAX, env={**os.environ, "COLUMNS": "200"}
-    )
-    assert 0 == done.returncode, done.stdout[-2000:] + done.stderr[-2000:]
-    return folder, done.stdout
+    with (
+        (folder.parent / "errors").open("w+") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, "COLUMNS": "200"}
+        ) as demo,
+    ):
+        ending = threading.Timer(SECONDS_MAX, demo.kill)
+        ending.start()
+        try:
+            lines, outside = list[str](), None
+            for line in demo.stdout or ():
+                lines.append(line)
+                if " stays up; " in line:
+                    outside = look_outside(folder)
+                    demo.send_signal(signal.SIGINT)
+            demo.wait()
+        finally:
+            ending.cancel()
+            demo.kill()
+        errors.seek(0)
+        assert outside is not None, "".join(lines)[-2000:] + errors.read()[-2000:]
+        assert 0 == demo.returncode
+    return Ran(folder, "".join(lines), outside)
+
+
+@pytest.fixture(scope="module")
+def shown(ran: Ran) -> tuple[Path, str]:
+    """Folder and screen."""
+    return ran.folder, ran.screen
+
+
+@pytest.mark.slow
+def test_p3_a_search_by_other_programs_finds_no_mover_at_the_source(ran: Ran) -> None:
+    """GNU grep over files of both servers, archived WAL, and what pg_restore makes of dumps; boto3 over versions."""
+    outside = ran.outside
+    assert outside.searched > 100
+    assert [] == outside.holding_movers
+    assert {"sg", "standby", "dumps"} <= {place.split("/", 1)[0] for place in outside.holding_stayers}
+    assert 1 == outside.versions  # the locked one
 
 
 @pytest.mark.slow
