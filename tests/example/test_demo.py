@@ -16,9 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from shortvideo.stack import HELD_DAYS
 from tests.example.outside import Outside, look_outside
+from tests.independent.bundles import go_checks, page_says
 
 SECONDS_MAX = 500
 pytestmark = pytest.mark.timeout(600)
@@ -101,6 +103,13 @@ def test_every_copy_but_those_that_nobody_can_look_at_is_erased_and_verified(sho
     assert re.search(r"^ files/store-files +~ erased-unverified ", screen, re.MULTILINE)
     assert re.search(r"^ files/locked-versions +… blocked-until ", screen, re.MULTILINE)
     assert int(found[2]) - len(unknown) - 2 == int(found[1]), screen[found.start() :]
+
+
+@pytest.mark.slow
+def test_p9_go_and_the_report_itself_check_the_bundle(shown: tuple[Path, str], browser: Browser) -> None:
+    made = shown[0] / ".domicile"
+    assert go_checks(made / "bundle.zip") > 100
+    assert page_says(browser, made / "report.html").startswith("✓ Accepted: all 24 checks")
 
 
 @pytest.mark.slow

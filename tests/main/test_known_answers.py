@@ -9,7 +9,9 @@ from decimal import Decimal
 
 import psycopg
 import pytest
+from playwright.sync_api import Browser
 
+from tests.independent.bundles import go_checks, page_says
 from tests.main.conftest import MAJORS, Moves
 from tests.main.programme import ask, value
 from tests.main.questions import CONSTRAINTS, OBJECTS, anti_join, orphans, rows
@@ -180,6 +182,15 @@ def test_the_auditor_accepts(moved: Moves, sample: str, country: str) -> None:
     assert "ACCEPTED" in said
     private = sum(GONE[asked(sample, country)].values())
     assert f"{private} rows deleted, 0 blanked" in said
+
+
+@every
+def test_p9_go_and_the_report_itself_check_the_bundle(
+    moved: Moves, browser: Browser, sample: str, country: str
+) -> None:
+    made = moved(sample, country).programme.made
+    assert go_checks(made / "bundle.zip") > 5
+    assert page_says(browser, made / "report.html").startswith("✓ Accepted: all 24 checks")
 
 
 def test_the_auditor_refuses_a_flipped_byte(moved: Moves) -> None:
