@@ -45,12 +45,14 @@ check: $(READY) ## format, lint, types, import contracts
 	$(BIN)/mypy $(PATHS)
 	PYTHONPATH=src $(BIN)/lint-imports
 
-bench: $(READY) ## measure copy, verify, closure, sweep and evidence against the raw pipe, reladiff, one scan, ripgrep, bare signatures
+bench: $(READY) ## measure copy, verify, closure, sweep, feeds, evidence and receipts against the raw pipe, reladiff, a scan, ripgrep, bare signatures
 	@scripts/debian.sh bench
 	$(BIN)/python -m bench
 	PYTHONPATH=examples $(BIN)/python -m bench.closure
 	$(BIN)/python -m bench.sweep
+	$(BIN)/python -m bench.feeds
 	$(BIN)/python -m bench.evidence
+	$(BIN)/python -m bench.receipts
 
 docs: $(READY) ## check the documents: links, anchors, commands
 	@$(BIN)/python scripts/docs.py
