@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import psycopg
@@ -19,7 +20,7 @@ from domicile.config import Config
 from domicile.events import Advanced, Listener, Noted
 from domicile.logs import COPY as SERVER_LOG
 from domicile.logs import Removing, ServerLogs
-from domicile.model import Finding, Home, Scope
+from domicile.model import Finding, Home, Scope, State
 from domicile.objects import Objects
 from domicile.predicates import SweepPredicate, SweptCopy, SweptRows, SweptTokens
 from domicile.proof import Copy, CopyVerdict, Verdict
@@ -325,8 +326,14 @@ class Horizon:
         if self._wanted is None:
             raise RuntimeError("a search without anything to look for proves nothing")
         with faults(self._source.name, "read what stays"):
-            self._wanted = sweep.without_common(self._wanted, sweep.staying(connection, self._mapped))
+            stays = chain(sweep.staying(connection, self._mapped), [self._own_words()])
+            self._wanted = sweep.without_common(self._wanted, stays)
         return self._wanted
+
+    def _own_words(self) -> bytes:
+        """What the engine writes at the source by itself, of nobody: the directory's states, homes and kinds."""
+        kinds = (str(kind.dataset) for kind in self._scope.kinds)
+        return "\n".join((*State, *map(str, self._scope.homes), *kinds)).encode()
 
     def _leave_out_dumped(self, connection: psycopg.Connection[Any]) -> None:
         """Do so in the moment of a dump of what is left: what came and went around it lies in that dump alone."""

@@ -12,6 +12,7 @@ import pytest
 
 from domicile.cohorts import Way, waits
 from domicile.errors import Refused, Waiting
+from domicile.predicates import CertificatePredicate
 from domicile.run import Stage
 from domicile.stores.postgres.names import tag
 from domicile.stores.postgres.server import EmbeddedServer
@@ -133,3 +134,23 @@ def _nothing_left(world: World) -> None:
     for place in ("us", "ca"):
         with psycopg.connect(world.dsns[place]) as home:
             assert (0,) == home.execute("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zzzz_domicile%'").fetchone()
+
+
+@pytest.mark.timeout(300)
+def test_p11_a_word_of_the_directory_is_nobodys(pg18: EmbeddedServer, tmp_path: Path) -> None:
+    """Somebody wrote just the word that the directory has for a state: there it is of others, and no residue."""
+    with moving_world(pg18, tmp_path, "word") as world:
+        with psycopg.connect(world.dsns["source"], autocommit=True) as line:
+            line.execute("UPDATE \"Note\" SET body = 'Moving' WHERE person_id = 1")
+        with pytest.raises(Waiting, match="approvals"):
+            world.run.apply(close=True, until=Stage.CLEAR)
+        world.programme.approve_in(world.run)
+        world.run.apply(yes=True, close=True, until=Stage.ERASE)
+        with psycopg.connect(world.dsns["source"], autocommit=True) as line:
+            line.execute("UPDATE domicile_directory.place SET state = 'moving' WHERE key = '6'")
+        world.run.apply(yes=True, close=True)
+        found = world.run.last(CertificatePredicate)
+    assert found is not None
+    assert isinstance(found.predicate, CertificatePredicate)
+    told = {one.id: one.verdict.value for one in found.predicate.copies}
+    assert "present" != told["app/directory"]
