@@ -32,9 +32,13 @@ from domicile.keys import Signer
 from domicile.ledger import Ledger
 from domicile.model import Scope
 from domicile.predicates import (
+    ApprovalRule,
+    ApproverKey,
     CertificatePredicate,
     Counts,
     JudgedCopy,
+    Place,
+    PlanPredicate,
     ReceiptsPredicate,
     Received,
 )
@@ -55,6 +59,7 @@ PERSON = "app.public.person"
 ALL = Counts(moved=10**9, deleted=10**9, blanked=10**9, kept=0)
 MOMENT = datetime(2026, 11, 22, 10, tzinfo=UTC)
 PLAN = hashlib.sha256(b"plan").hexdigest()
+APPROVER = Signer(name="bench.example/approver", seed=hashlib.sha256(b"approver").digest())
 AIM = 0.02
 """A million people in minutes: the bare hashes take some seconds."""
 
@@ -161,6 +166,14 @@ def sizes_of(folder: Path, people: int) -> tuple[dict[str, int], dict[str, float
                        until=None)
             for number in range(COPIES)
         ),
+    )  # fmt: skip
+    ledger.record(
+        PlanPredicate(
+            plan=PLAN, programme="bench", engine="0", config_sha256=PLAN, made_at=MOMENT, deadline=None,
+            homes={"US": HOME}, slices=(), copies=(), not_proven=(),
+            locations={HOME: Place(country="US", operator="Home Inc")},
+            approvals=ApprovalRule(threshold=1, of=(ApproverKey(name="approver", vkey=APPROVER.verifier.vkey),)),
+        )
     )  # fmt: skip
     with closing(receipts):
         stated = receipts.stated()
