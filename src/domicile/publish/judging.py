@@ -183,7 +183,7 @@ def _subscription(publishing: Publishing, location: str, found: ObservedSubscrip
     if found.errors and found.running:
         yield _late(
             location, "errors", found.name, f"{found.errors} errors so far; it went on afterwards",
-            "the server's log at this location tells them",
+            "the server's log at this location tells them; pg_stat_reset_subscription_stats() there forgets them",
         )  # fmt: skip  # 7
     if found.password:
         yield _red(
