@@ -149,11 +149,14 @@ def compare(place: Place, count: int, *, rounds: int, hits: dict[int, int], riva
             file.writelines(text + b"\n" for text, _ in strings(count))
         contenders |= {RIPGREP: partial(ripgrep, place, listed), READING: partial(reading, place)}
     done = interleave(contenders, rounds=rounds, before=lambda: None, tell=tell)
+    title = f"{count:,} strings"
+    if not rival:
+        return Part(title=title, rounds=done, figures=())
     figures = (
         Figure(name=f"{ENGINE} / {RIPGREP}", ratio=speed(done, ENGINE, against=RIPGREP), target=AIM),
         Figure(name=f"{ENGINE} / {READING}", ratio=speed(done, ENGINE, against=READING)),
     )
-    return Part(title=f"{count:,} strings", rounds=done, figures=figures if rival else ())
+    return Part(title=title, rounds=done, figures=figures)
 
 
 def main() -> None:
