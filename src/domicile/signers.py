@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib import parse
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from domicile.errors import BadFile, HostFault, NotPermitted, Unreachable
@@ -79,15 +79,16 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """A key that a signer of securesystemslib's interface holds."""
+    """A key that lies elsewhere: its public half, and who is asked to sign with it."""
 
     public: bytes
     uri: str
-    signer: LibrarySigner = field(repr=False)
+    by: Callable[[bytes], bytes] = field(repr=False)
+    """Asks for a signature over these bytes."""
 
     def sign(self, message: bytes) -> bytes:
         with _faults(self.uri):
-            return bytes.fromhex(self.signer.sign(message).signature)
+            return self.by(message)
 
 
 def is_uri(text: str) -> bool:
@@ -145,6 +146,10 @@ def read_place(line: str) -> tuple[Place, Verifier] | None:
     return Place(uri=parse.unquote(words[2]), secret=None if secret == "-" else secret), parse_vkey(words[1])  # noqa: S105 - no secret: the sign for none
 
 
+def _asking(signer: LibrarySigner) -> Callable[[bytes], bytes]:
+    return lambda message: bytes.fromhex(signer.sign(message).signature)
+
+
 # -- files ----------------------------------------------------------------------------------------------------------
 
 
@@ -166,7 +171,7 @@ def _open_file(wanted: _Wanted) -> _Asked:
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise BadFile(f"key file {path}: not an Ed25519 key; `openssl genpkey -algorithm ed25519` makes one")
-    return _Asked(public=key.public_key().public_bytes_raw(), uri=wanted.uri, signer=CryptoSigner(key))
+    return _Asked(public=key.public_key().public_bytes_raw(), uri=wanted.uri, by=_asking(CryptoSigner(key)))
 
 
 # -- PKCS#11 --------------------------------------------------------------------------------------------------------
@@ -181,8 +186,7 @@ def _open_token(wanted: _Wanted) -> _Asked:
         wanted=wanted, label=dict(parse.parse_qsl(uri.query)).get("label"),
         key_id=number.to_bytes((number.bit_length() + 7) // 8 or 1, "big"),
     )  # fmt: skip
-    signer = _token_signer(token)
-    return _Asked(public=bytes.fromhex(signer.public_key.keyval["public"]), uri=wanted.uri, signer=signer)
+    return _Asked(public=token.public(), uri=wanted.uri, by=token.sign)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,28 +236,6 @@ class _Token:
             return bytes(private.sign(message, mechanism=Mechanism.EDDSA))
 
 
-def _token_signer(token: _Token) -> LibrarySigner:
-    """Put a token's key behind securesystemslib's interface; its class is made here since it is imported late."""
-    from securesystemslib.signer import Signature, SSlibKey  # noqa: PLC0415
-    from securesystemslib.signer import Signer as Base  # noqa: PLC0415
-
-    key = SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(token.public()))
-
-    class TokenSigner(Base):
-        @property
-        def public_key(self) -> SSlibKey:
-            return key
-
-        @classmethod
-        def from_priv_key_uri(cls, *_: object) -> TokenSigner:
-            raise NotImplementedError("opened by domicile.signers")
-
-        def sign(self, payload: bytes) -> Signature:
-            return Signature(key.keyid, token.sign(payload).hex())
-
-    return TokenSigner()
-
-
 # -- Vault ----------------------------------------------------------------------------------------------------------
 
 
@@ -269,7 +251,7 @@ def _open_vault(wanted: _Wanted) -> _Asked:
             f"key {wanted.uri}: the newest version there is {newest}; sign with that, and rotate to it (docs/keys.md)"
         )
     signer = VaultSigner.from_priv_key_uri(wanted.uri, key)
-    return _Asked(public=bytes.fromhex(key.keyval["public"]), uri=wanted.uri, signer=signer)
+    return _Asked(public=bytes.fromhex(key.keyval["public"]), uri=wanted.uri, by=_asking(signer))
 
 
 _OPENERS: Final[Mapping[str, Callable[[_Wanted], _Asked]]] = {
