@@ -83,7 +83,7 @@ def test_the_samples_are_whole_and_carry_their_licences() -> None:
 
 
 def test_every_major_under_test_has_a_source() -> None:
-    assert set(MAJORS) == {*PINNED, 15, 18}
+    assert set(MAJORS) == {*PINNED, 18}
 
 
 def test_a_fetched_server_that_is_not_the_pinned_one_is_refused(
