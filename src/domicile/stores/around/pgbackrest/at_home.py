@@ -19,11 +19,11 @@ from typing import Final, LiteralString
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from domicile.errors import HostFault, NoClearance, StoreFault
+from domicile.errors import NoClearance, StoreFault
 from domicile.stores.around.pgbackrest.stanza import Backup, newest_before, position
 from domicile.stores.around.pgbackrest.tool import WORK_SECONDS_MAX, Tool
 from domicile.stores.around.scratch import Scratch, clear_leftovers
-from domicile.stores.postgres.programs import find_server
+from domicile.stores.postgres.programs import SCRATCH, find_server
 from domicile.stores.postgres.session import connect, faults
 
 ARCHIVE_S_MAX: Final = 300.0
@@ -32,8 +32,8 @@ POLL_S: Final = 0.1
 STOP_S_MAX: Final = 60
 PORT: Final = 5432
 """Names the socket; nobody listens on a network."""
-SOCKET_BYTES_MAX: Final = 107
-"""Linux: `sun_path`, unix(7)."""
+SOCKETS: Final = SCRATCH
+"""Where the socket is: `scratch` may be longer than its name may be (107 bytes, unix(7))."""
 _OF_HOME: LiteralString = """
 SELECT (SELECT system_identifier FROM pg_control_system()), current_setting('server_version_num')::int / 10000,
        current_setting('max_prepared_transactions'), has_function_privilege('pg_switch_wal()', 'EXECUTE')
@@ -71,12 +71,13 @@ class HomeRepository:
 
         Raise NoClearance where no backup is whole at that place, or the repository doesn't lead to it.
         """
-        clear_leftovers(self.scratch, owner=self.tool.owner())
+        for folder in {self.scratch, SOCKETS}:
+            clear_leftovers(folder, owner=self.tool.owner())
         cluster = self._cluster()
         backup = self._newest(cluster, place)
         self._archive(cluster)
-        scratch = Scratch(self.scratch, owner=self.tool.owner())
-        try:
+        owner = self.tool.owner()
+        with closing(Scratch(self.scratch, owner=owner)) as scratch, closing(Scratch(SOCKETS, owner=owner)) as socket:
             scratch.refuse_small(backup.bytes, what=f"store {self.store}: its backup {backup.label}")
             code = self.tool.restore(backup.label, scratch.folder("home"), lock=scratch.lock, until=place)
             if code:
@@ -85,10 +86,8 @@ class HomeRepository:
                     f"{code}, --config={self.tool.config} --stanza={self.tool.stanza}); take a new one, then run "
                     "`domicile apply` again"
                 )
-            with self._served(cluster, scratch) as dsn:
+            with self._served(cluster, scratch, socket.path) as dsn:
                 yield dsn, backup
-        finally:
-            scratch.close()
 
     def _cluster(self) -> _Cluster:
         with closing(connect(self.dsn, store=self.store)) as connection, faults(self.store, "read its settings"):
@@ -129,14 +128,9 @@ class HomeRepository:
                 connection.execute("SELECT pg_sleep(%s)", (POLL_S,))
 
     @contextmanager
-    def _served(self, cluster: _Cluster, scratch: Scratch) -> Iterator[str]:
+    def _served(self, cluster: _Cluster, scratch: Scratch, socket: Path) -> Iterator[str]:
         """Start a server on what was restored, wait until it has recovered, and stop it at the end."""
-        socket = scratch.folder("socket")
-        if len(str(socket / f".s.PGSQL.{PORT}").encode()) > SOCKET_BYTES_MAX:
-            raise HostFault(
-                f"store {self.store}: {self.scratch} is too long for a socket in it; name a shorter `scratch`"
-            )
-        access = socket / "pg_hba.conf"
+        access = scratch.path / "pg_hba.conf"
         access.write_text("local all all trust\n", encoding="ascii")
         scratch.give(access)
         settings = _settings(cluster, socket, access, self.tool.restore_command(scratch.path / "home"))
