@@ -17,7 +17,7 @@ from typing import Final
 import psycopg
 
 from domicile.errors import HostFault
-from domicile.stores.postgres.programs import distribution_servers, reachable, server_user, spawn
+from domicile.stores.postgres.programs import distribution_servers, major_of, reachable, server_user, spawn
 from domicile.stores.postgres.server import EmbeddedServer
 
 PROGRAM: Final = "pgbackrest"
@@ -49,9 +49,10 @@ def find_pair() -> Pair | None:
         folder = Path(name)
         folder.chmod(0o711)
         for binaries in distribution_servers():
-            if _knows(folder / binaries.parent.name, binaries):
-                version = _run("version").stdout.decode(errors="replace").strip()[:60]
-                return Pair(version=version, binaries=binaries, major=int(binaries.parent.name))
+            major = major_of(binaries)
+            if _knows(folder / str(major), binaries):
+                version = run("version").stdout.decode(errors="replace").strip()[:60]
+                return Pair(version=version, binaries=binaries, major=major)
     return None
 
 
@@ -67,7 +68,7 @@ def _knows(folder: Path, binaries: Path) -> bool:
         made = spawn([binaries / "initdb", "--no-sync", f"--pgdata={folder}/data"], user, log=log.fileno())
         if made.wait(SECONDS_MAX):
             return False
-    asked = _run(
+    asked = run(
         f"--repo1-path={folder}/repo", f"--lock-path={folder}", f"--pg1-path={folder}/data", f"--stanza={STANZA}",
         "--no-config", "--log-level-file=off", "--no-online", "stanza-create", check=False,
     )  # fmt: skip
@@ -156,7 +157,7 @@ class Repository:
 
     def tool(self, *words: str) -> None:
         """Run pgBackRest on it."""
-        _run(f"--config={self.config}", f"--stanza={STANZA}", "--log-level-console=off", *words)
+        run(f"--config={self.config}", f"--stanza={STANZA}", "--log-level-console=off", *words)
 
 
 def _own(path: Path) -> None:
@@ -165,7 +166,7 @@ def _own(path: Path) -> None:
         shutil.chown(path, user.uid, user.gid)
 
 
-def _run(*words: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+def run(*words: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
     """Run the program as the servers' user."""
     user = server_user()
     done = subprocess.run(
