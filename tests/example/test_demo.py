@@ -86,8 +86,8 @@ def shown(ran: Ran) -> tuple[Path, str]:
 
 @pytest.mark.slow
 def test_p3_a_search_by_other_programs_finds_no_mover_at_the_source(ran: Ran) -> None:
-    """GNU grep over files of both servers, archived WAL, what pg_restore makes of dumps, what `pgbackrest restore` makes
-    of its repository, and that one unpacked; boto3 over versions."""
+    """GNU grep over both servers, archived WAL, what pg_restore makes of dumps, what `pgbackrest restore` makes of its
+    repository, and that one unpacked; boto3 over versions."""
     outside = ran.outside
     assert outside.searched > 100
     assert [] == outside.holding_movers
