@@ -127,7 +127,7 @@ def test_p2_another_clusters_repository_is_no_backup_of_this_home(
 
 
 @contextmanager
-def writing(dsn: str, writers: int) -> Iterator[None]:
+def writing(dsn: str, writers: int, *, pause_s: float) -> Iterator[None]:
     """People who write numbers at home, each in small transactions, until the block ends."""
     stop = threading.Event()
 
@@ -135,7 +135,7 @@ def writing(dsn: str, writers: int) -> Iterator[None]:
         with psycopg.connect(dsn, autocommit=True) as connection:
             while not stop.is_set():
                 connection.execute("INSERT INTO entry DEFAULT VALUES")
-                stop.wait(0.001)
+                stop.wait(pause_s)
 
     threads = [threading.Thread(target=write) for _ in range(writers)]
     for thread in threads:
@@ -148,23 +148,62 @@ def writing(dsn: str, writers: int) -> Iterator[None]:
             thread.join()
 
 
+SLOW = """
+SELECT pg_snapshot_xmin(s) = pg_snapshot_xmax(s) AND age(pg_snapshot_xmax(s)::xid) = 0 AND pg_sleep(0.04) IS NOT NULL,
+       pg_current_wal_insert_lsn()::text
+  FROM pg_current_snapshot() AS s
+"""
+"""The same question, with time for others between the snapshot and the place."""
+
+
+@pytest.mark.parametrize(("writers", "pause_s", "slowly"), [(4, 0.001, False), (1, 0.05, True)])
 def test_p2_a_restore_ends_at_the_very_moment_that_is_held_while_others_write(
-    backed: Backed, database: Databases
+    backed: Backed, database: Databases, monkeypatch: pytest.MonkeyPatch, writers: int, pause_s: float, slowly: bool
 ) -> None:
     """Each commit is on the same side of both: the held snapshot, and the place in the WAL."""
+    if slowly:
+        monkeypatch.setattr(closing, "_SEEN", SLOW)
     dsn = database(backed.server)
     run(dsn, "CREATE TABLE entry (id bigserial PRIMARY KEY)")
     backed.at.back_up("incr")
     count = "SELECT count(*), sum(id), sum(id * id) FROM public.entry"
     home = PostgresHome(dsn, key=bytes(32), name="home")
-    with writing(dsn, 4):
-        for _ in range(3):
+    with writing(dsn, writers, pause_s=pause_s):
+        for _ in range(2):
             with closing.moment_of(home, None, bytes(32), at_rest=True) as (held, _):  # type: ignore[arg-type]
                 seen = held.connection.execute(count.encode()).fetchone()
                 assert held.place is not None
                 assert seen != run(dsn, count)[0]
                 with repository_of(backed, dsn).restored(held.place) as (there, _):
                     assert [seen] == run(there, count)
+
+
+def test_p2_a_commit_that_is_in_the_wal_and_nobody_sees_yet_is_waited_for(
+    backed: Backed, database: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held there by a standby that never comes: a restore to this place has the row, the snapshot hasn't."""
+    dsn = database(backed.server)
+    run(dsn, "CREATE TABLE entry (id bigserial PRIMARY KEY)")
+    home = PostgresHome(dsn, key=bytes(32), name="home")
+    monkeypatch.setattr(closing, "REST_TRIES_MAX", 20)
+    run(dsn, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    run(dsn, "SELECT pg_reload_conf()")
+    writer = threading.Thread(target=run, args=(dsn, "INSERT INTO entry DEFAULT VALUES"))
+    try:
+        writer.start()
+        while run(dsn, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") != [(1,)]:
+            continue
+        assert [(0,)] == run(dsn, "SELECT count(*) FROM entry")
+        with (
+            pytest.raises(NoClearance, match="no moment came in which no transaction was writing"),
+            closing.moment_of(home, None, bytes(32), at_rest=True),  # type: ignore[arg-type]
+        ):
+            pass
+    finally:
+        run(dsn, "ALTER SYSTEM RESET synchronous_standby_names")
+        run(dsn, "SELECT pg_reload_conf()")
+        writer.join()
+    assert [(1,)] == run(dsn, "SELECT count(*) FROM entry")
 
 
 def test_a_home_that_never_rests_is_told_and_let_go(

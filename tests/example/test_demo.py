@@ -151,8 +151,7 @@ def test_p3_what_the_platform_kept_beside_its_database_is_gone(shown: tuple[Path
     } < around.keys()  # fmt: skip
     assert {"erased-verified"} == set(around.values())
     shown_ones = screen.partition("pgBackRest repository at the source")[2]
-    for label in labels.groups():
-        assert re.search(rf"^ service-repository/base-backup:{label} +✓ erased-verified ", shown_ones, re.MULTILINE)
+    assert re.search(rf"^ service-repository/base-backup:{labels[1]} +✓ erased-verified ", shown_ones, re.MULTILINE)
 
 
 @pytest.mark.slow
