@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, LiteralString
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from domicile.errors import NoClearance, StoreFault
 from domicile.stores.around.pgbackrest.stanza import Backup, newest_before, position
@@ -34,9 +34,12 @@ PORT: Final = 5432
 """Names the socket; nobody listens on a network."""
 SOCKETS: Final = SCRATCH
 """Where the socket is: `scratch` may be longer than its name may be (107 bytes, unix(7))."""
+RECOVERING: Final = ("starting up", "accepting connections", "shutting down")
+"""What a server says that takes nobody in yet (57P03)."""
 _OF_HOME: LiteralString = """
 SELECT (SELECT system_identifier FROM pg_control_system()), current_setting('server_version_num')::int / 10000,
-       current_setting('max_prepared_transactions'), has_function_privilege('pg_switch_wal()', 'EXECUTE')
+       current_setting('max_prepared_transactions'), has_function_privilege('pg_switch_wal()', 'EXECUTE'),
+       current_database(), session_user
 """
 _WRITE: LiteralString = "SELECT pg_logical_emit_message(false, 'domicile', '')"
 _SEGMENT: LiteralString = "SELECT pg_walfile_name(pg_current_wal_insert_lsn())"
@@ -54,6 +57,8 @@ class _Cluster:
     major: int
     prepared: str
     may_switch: bool
+    database: str
+    role: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +99,10 @@ class HomeRepository:
             row = connection.execute(_OF_HOME).fetchone()
         if row is None:
             raise StoreFault(f"store {self.store}: it doesn't say its number; connect again")
-        return _Cluster(system=int(row[0]), major=int(row[1]), prepared=str(row[2]), may_switch=bool(row[3]))
+        return _Cluster(
+            system=int(row[0]), major=int(row[1]), prepared=str(row[2]), may_switch=bool(row[3]), database=str(row[4]),
+            role=str(row[5]),
+        )  # fmt: skip
 
     def _newest(self, cluster: _Cluster, place: str) -> Backup:
         stanza = self.tool.read()
@@ -140,8 +148,7 @@ class HomeRepository:
         ]  # fmt: skip
         server = self.tool.start(command, lock=scratch.lock)
         try:
-            known = conninfo_to_dict(self.dsn)
-            dsn = make_conninfo(host=str(socket), port=PORT, user=known.get("user"), dbname=known.get("dbname"))
+            dsn = make_conninfo(host=str(socket), port=PORT, user=cluster.role, dbname=cluster.database)
             self._await(server, dsn)
             yield dsn
         finally:
@@ -150,8 +157,12 @@ class HomeRepository:
     def _await(self, server: subprocess.Popen[bytes], dsn: str) -> None:
         deadline = time.monotonic() + WORK_SECONDS_MAX
         while server.poll() is None and time.monotonic() < deadline:
-            with suppress(psycopg.OperationalError):  # it takes nobody in until it has recovered
+            try:
                 psycopg.connect(dsn).close()
+            except psycopg.OperationalError as fault:
+                if "FATAL" in str(fault) and not any(words in str(fault) for words in RECOVERING):
+                    return  # it has recovered and refuses us: whoever connects says why
+            else:
                 return
             with suppress(subprocess.TimeoutExpired):
                 server.wait(POLL_S)
@@ -173,7 +184,7 @@ def _settings(cluster: _Cluster, socket: Path, access: Path, restore_command: st
         "wal_level": "replica", "max_wal_senders": "0", "max_prepared_transactions": cluster.prepared,
         "shared_preload_libraries": "", "session_preload_libraries": "", "local_preload_libraries": "",
         "shared_buffers": "128MB", "huge_pages": "off", "max_connections": "20", "autovacuum": "off", "fsync": "off",
-        "full_page_writes": "off", "logging_collector": "off", "log_destination": "stderr",
+        "full_page_writes": "off", "logging_collector": "off", "log_destination": "stderr", "lc_messages": "C",
     }  # fmt: skip
 
 
