@@ -17,7 +17,7 @@ import pytest
 
 from domicile.config import load
 from domicile.errors import BadFile, NoClearance, StoreFault, Waiting
-from domicile.predicates import ClearancePredicate
+from domicile.evidence.predicates import ClearancePredicate
 from domicile.run import Run, Stage
 from domicile.stores.around.pgbackrest.at_home import HomeRepository
 from domicile.stores.around.pgbackrest.stanza import newest_before, position

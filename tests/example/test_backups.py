@@ -12,7 +12,7 @@ import pytest
 
 from domicile import config
 from domicile.cli.demo_backups import NO_PGBACKREST, REPOSITORY, around_lines, backed_words
-from domicile.custody import CopiesRule, RepositoryRule
+from domicile.config.custody import CopiesRule, RepositoryRule
 from domicile.stores.around.pgbackrest.stanza import parse
 from domicile.stores.postgres.programs import embedded_binaries, reachable_binaries, server_user
 from shortvideo import repositories

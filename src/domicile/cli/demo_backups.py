@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from domicile.cli.show import Screen, plain, verdict
-from domicile.predicates import JudgedCopy
+from domicile.evidence.predicates import JudgedCopy
 
 STANDBY: Final = "SERVICE_STANDBY_DSN"
 REPOSITORY: Final = "service-repository"
