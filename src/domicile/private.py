@@ -33,8 +33,11 @@ class PrivateFile:
     def forget(self) -> None:
         """Remove the file, and what SQLite keeps beside it."""
         self.close()
-        for path in (self.path, *(self.path.with_name(self.path.name + tail) for tail in ("-wal", "-shm"))):
-            path.unlink(missing_ok=True)
+        try:
+            for path in (self.path, *(self.path.with_name(self.path.name + tail) for tail in ("-wal", "-shm"))):
+                path.unlink(missing_ok=True)
+        except OSError as fault:
+            raise self._fault(fault) from None
 
     def rows(self, query: str, *values: object) -> list[Any]:
         """What a query says, all of it."""
