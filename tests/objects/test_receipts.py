@@ -1,21 +1,30 @@
-"""Objects in people's receipts: how many versions of theirs went home, counted as by hand, whatever rule leads there."""
+"""Objects in people's receipts: how many of theirs went home, counted as by hand; and counts that can't be true."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from domicile.errors import Waiting
+from domicile import receipting
+from domicile.proof import Verdict
+from domicile.receipts.leaf import Rows
 from domicile_audit.paper import check
 from domicile_audit.receipt import as_text
 from tests.attack.conftest import run
 from tests.objects.conftest import Folders, Made
+from tests.receipts.conftest import Tell, everybody, tell
 from tests.servers import ROOT
+from tests.vectors import objects as o
+from tests.vectors import receipts as r
+from tests.vectors import scenario as s
+
+__all__ = ["tell"]
 
 
 def receipts(made: Folders, *keys: str) -> dict[str, Path]:
@@ -25,6 +34,11 @@ def receipts(made: Folders, *keys: str) -> dict[str, Path]:
             found[key] = made.programme.folder / f"{key}.tlog-proof"
             found[key].write_bytes(opened.receipt(key))
     return found
+
+
+def counted(moved: int, deleted: int) -> dict[str, Rows]:
+    """What an engine says of somebody's objects."""
+    return {"media": Rows(moved=moved, deleted=deleted, blanked=0)}
 
 
 def media(path: Path) -> dict[str, int] | None:
@@ -61,3 +75,51 @@ def test_p9_each_counts_the_objects_that_rows_and_keys_lead_to(folders: Made) ->
     text = as_text(check(found["6"].read_bytes()))
     assert "media                  2          1          1" in text
     assert "Places of media outside:" in text
+
+
+def test_p11_who_has_none_is_told_so(folders: Made) -> None:
+    made = folders(fill=False)
+    made.put("u/2/letter.txt", b"a letter")
+    made.programme.plan()
+    made.programme.clear_again()
+    made.programme.apply(yes=True)
+    found = receipts(made, "2", "4")
+    assert {"moved": 1, "deleted": 1, "blanked": 0} == media(found["2"])
+    assert media(found["4"]) is None
+    text = as_text(check(found["4"].read_bytes()))
+    assert "No file in media is counted as yours." in text
+    assert "Your files in  went home     erased       kept\n(none)" in text
+
+
+def test_p9_counts_that_are_more_than_all_peoples_are_refused(tell: Tell) -> None:
+    """An engine that commits to more: of nine versions at home, of which one is locked, one person can't have ten."""
+    people = everybody()
+    for place, (moved, deleted) in enumerate(((9, 9), (10, 8), (8, 9))):
+        people[0][place] = replace(people[0][place], rows=counted(moved, deleted))
+    told = tell(o.objects().before(r.FIRST_INTENT, r.EVERYBODY), people)
+    answers = [check(receipting.receipt(told.record, key)) for key in ("1", "2", "3", "4")]
+    assert [True, False, False, True] == [answer.accepted for answer in answers]
+    assert [8, 8] == [answer.check for answer in answers[1:3]]
+    assert "media: the receipt tells of more objects at home" in answers[1].reason
+    assert "media: more rows are erased than went home" in answers[2].reason
+
+
+@pytest.mark.parametrize(
+    ("verdict", "accepted"), [(Verdict.ERASED_VERIFIED, False), (Verdict.HELD, True), (Verdict.PRESENT, True)]
+)
+def test_p11_more_erased_than_the_certificate_says_needs_a_copy_that_holds_it(
+    tell: Tell, verdict: Verdict, accepted: bool
+) -> None:
+    """The store's own copies count: that a table's is held says nothing of objects."""
+    people = everybody()
+    people[0][0] = replace(people[0][0], rows=counted(9, 9))
+    certificate = o.certified(verdict)
+    if not accepted:
+        held = replace(certificate.copies[0], verdict=Verdict.HELD)
+        certificate = replace(certificate, verdict=Verdict.HELD, copies=(held, *certificate.copies[1:]))
+    script = o.objects().signed("certificate", s.Line("certificate", lambda _: certificate))
+    answer = check(receipting.receipt(tell(script.before(r.FIRST_INTENT, r.EVERYBODY), people).record, "1"))
+    assert (
+        accepted,
+        "" if accepted else "media: the receipt tells of more erased rows than the certificate of all people",
+    ) == (answer.accepted, answer.reason)

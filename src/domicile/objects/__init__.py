@@ -376,13 +376,13 @@ class Objects:
                 owned.end(ends.name)
             yield owned
 
-    def listed(self) -> Mapping[SliceId, tuple[str, Home, Iterable[Listed]]]:
-        """What each slice's digest is made of, for an auditor: store, home, and the objects in their order.
+    def listed(self) -> Mapping[SliceId, tuple[int, Iterable[Listed]]]:
+        """What each slice's digest is made of, for an auditor: how many objects, and these in their order.
 
         None of a store whose book is gone, or that was not compared.
         """
         return {
-            piece.id: (ends.name, piece.home, self._book.listed(ends.name, piece.home))
+            piece.id: (piece.upto, self._book.listed(ends.name, piece.home))
             for ends in self.ends
             if self._book.is_frozen(ends.name) and not self._book.not_compared(ends.name)
             for piece in moving.slices_of(ends)
