@@ -166,14 +166,11 @@ class Bucket:
         with self._trouble():
             pages = self._client.get_paginator("list_object_versions")
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
-                lists = {
-                    b"Version": iter(page.get("Versions", ())),
-                    b"DeleteMarker": iter(page.get("DeleteMarkers", ())),
-                }
-                for kind in page["Order"]:
-                    one = next(lists[kind], None)
-                    if one is None:
-                        raise Trouble(f"{self.name}: a listing can't be read; is it S3?")
+                lists = {b"Version": page.get("Versions", []), b"DeleteMarker": page.get("DeleteMarkers", [])}
+                if any(page["Order"].count(kind) != len(some) for kind, some in lists.items()):
+                    raise Trouble(f"{self.name}: a listing can't be read; is it S3?")
+                rest = {kind: iter(some) for kind, some in lists.items()}
+                for kind, one in ((kind, next(rest[kind])) for kind in page["Order"]):
                     if one["Key"].startswith(self._prefix):
                         key = one["Key"].removeprefix(self._prefix)
                         yield Version(key, one["VersionId"], is_marker=kind == b"DeleteMarker"), one["IsLatest"]
@@ -208,7 +205,7 @@ class Bucket:
             raise Trouble(
                 f"{self.name}: it refuses ({code}); check bucket, key id, and that it may list and read"
             ) from None
-        except (faults.BotoCoreError, unread, ValueError) as error:
+        except (faults.BotoCoreError, unread, ValueError, LookupError) as error:
             if isinstance(error, Trouble):
                 raise
             raise Trouble(f"{self.name}: no answer ({type(error).__name__}); check its address, look again") from None

@@ -111,7 +111,7 @@ def _files(paper: Paper, files: Mapping[str, Any]) -> list[str]:
             lines.append(f"No file in {store} is counted as yours.")
         judged = Counter(copy["verdict"] for copy in copies_of(paper, store))
         told = [f"{judged[verdict]} {MEANING[verdict]}" for verdict in reversed(MEANING) if judged[verdict]]
-        lines += _wrapped(f"Places of {store} outside: {'; '.join(told)}.")
+        lines += _wrapped(f"Places of {store} outside: {'; '.join(told) or 'none is listed'}.")
     return lines
 
 

@@ -24,7 +24,6 @@ from domicile.stores.postgres.session import run
 PEOPLE_AT_ONCE = 10_000
 ALL_AT_ONCE = 0
 """The number of the one cohort of a move at once."""
-NOTHING = sql.SQL("NULL::text")
 
 
 def counted_people(connection: psycopg.Connection[Any], scope: Scope) -> Iterator[tuple[int, Person]]:
@@ -52,7 +51,9 @@ def people_naming(
 
     Kind and key of the person, and the value; to be read before the first row is erased.
     """
-    rows, kind, key, value = _of_people(scope, dataset, sql.SQL("{}::text").format(column("d", naming)))
+    value: sql.Composable = sql.SQL("{}::text").format(column("d", naming))
+    rows, kind, key = _of_people(scope, dataset, value)
+    value = value if dataset.sole else column("q", "value")
     query = sql.SQL("SELECT {kind}, {key}, {value} FROM {rows} WHERE m.owner IS NOT NULL AND {value} IS NOT NULL")
     kinds = tuple(str(one.dataset) for one in scope.kinds)
     for number, person, named in lines_of(connection, query.format(kind=kind, key=key, value=value, rows=rows)):
@@ -80,7 +81,7 @@ def _people(scope: Scope, datasets: tuple[DatasetScope, ...]) -> sql.Composable:
 
 def _counts(scope: Scope, number: int, dataset: DatasetScope) -> sql.Composable:
     """SELECT of dataset, kind, key, and how many rows went home, are to be deleted and blanked."""
-    rows, kind, key, _ = _of_people(scope, dataset)
+    rows, kind, key = _of_people(scope, dataset)
     return sql.SQL(
         "SELECT {number} AS dataset, {kind} AS kind, {key} AS key, sum(m.copies)::bigint,"
         " coalesce(sum(m.copies) FILTER (WHERE m.fate = {delete}), 0)::bigint,"
@@ -93,9 +94,12 @@ def _counts(scope: Scope, number: int, dataset: DatasetScope) -> sql.Composable:
 
 
 def _of_people(
-    scope: Scope, dataset: DatasetScope, value: sql.Composable = NOTHING
-) -> tuple[sql.Composable, sql.Composable, sql.Composable, sql.Composable]:
-    """FROM of the lines `m` with the people whom their rows lead to; kind, key, and `value` of row `d`."""
+    scope: Scope, dataset: DatasetScope, value: sql.Composable | None = None
+) -> tuple[sql.Composable, sql.Composable, sql.Composable]:
+    """FROM of the lines `m` with the people whom their rows lead to; kind and key of these.
+
+    The row itself is `d` where one path leads to people, else `q`, which has nothing of it but a `value`, if asked for.
+    """
     manifest = staged("m", dataset.id)
     if dataset.sole:
         (path,) = dataset.paths
@@ -103,15 +107,15 @@ def _of_people(
         rows = sql.SQL("{} AS d{} JOIN {} AS s ON {} JOIN {} AS m ON {} AND m.part = s.home").format(
             source_of(dataset), joins, movers_of(path.subject), match, manifest, key_match(dataset, "d", "m")
         )
-        return rows, sql.Literal(_kind(scope, path)), sql.SQL("s.key::text"), value
+        return rows, sql.Literal(_kind(scope, path)), sql.SQL("s.key::text")
     led = sql.SQL(" UNION ").join(_led(scope, dataset, at, value) for at in range(len(dataset.paths)))
     rows = sql.SQL("({}) AS q JOIN {} AS m ON {} AND m.part = q.home").format(
         led, manifest, lines_match(dataset, "q", "m")
     )
-    return rows, column("q", "kind"), column("q", "key"), column("q", "value")
+    return rows, column("q", "kind"), column("q", "key")
 
 
-def _led(scope: Scope, dataset: DatasetScope, at: int, value: sql.Composable) -> sql.Composable:
+def _led(scope: Scope, dataset: DatasetScope, at: int, value: sql.Composable | None) -> sql.Composable:
     """SELECT of the rows that a path leads to movers, each once for each of them.
 
     By the rule `first` a later path counts only where none before it leads to anyone (docs/closure.md).
@@ -122,11 +126,12 @@ def _led(scope: Scope, dataset: DatasetScope, at: int, value: sql.Composable) ->
     if at and dataset.sharing(path) is Shared.FIRST:
         counts = sql.SQL("NOT ({})").format(any_of(_leads(scope, one) for one in dataset.paths[:at]))
     return sql.SQL(
-        "SELECT DISTINCT {kind} AS kind, s.key::text AS key, s.home AS home, {value} AS value, {keys}"
-        " FROM {rows} AS d{joins} JOIN {movers} AS s ON {match} WHERE {counts}"
+        "SELECT DISTINCT {kind} AS kind, s.key::text AS key, s.home AS home{also}, {keys} FROM {rows} AS d{joins}"
+        " JOIN {movers} AS s ON {match} WHERE {counts}"
     ).format(
         kind=sql.Literal(_kind(scope, path)), keys=key_select(dataset, "d"), rows=source_of(dataset), joins=joins,
-        movers=movers_of(path.subject), match=match, counts=counts, value=value,
+        movers=movers_of(path.subject), match=match, counts=counts,
+        also=sql.SQL("") if value is None else sql.SQL(", {} AS value").format(value),
     )  # fmt: skip
 
 
