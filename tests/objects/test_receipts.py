@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from domicile import receipting
+from domicile.evidence.receipts.leaf import Rows
 from domicile.proof import Verdict
-from domicile.receipts.leaf import Rows
+from domicile.run import receipting
 from domicile_audit.paper import check
 from domicile_audit.receipt import as_text
 from tests.attack.conftest import run

@@ -25,8 +25,8 @@ from typing import Any, TypeAlias
 import psycopg
 
 from domicile import sweep
-from domicile.belongings import FolderRule, ObjectRule
 from domicile.config import Config
+from domicile.config.belongings import FolderRule, ObjectRule
 from domicile.errors import NoClearance, Refused, Waiting
 from domicile.events import Listener
 from domicile.host import Host
@@ -46,7 +46,7 @@ from domicile.objects.telling import tell_keys
 from domicile.objects.underway import UnderWay
 from domicile.plan.document import Beside
 from domicile.proof import Clearance, Copy, Equality, Erased, Measure, Pair
-from domicile.seen import Seen, named
+from domicile.record.workspace import Workspace
 from domicile.stores.objects import ObjectStore, ObjectVersion, Observed, RuleKind, Versioning
 from domicile.stores.objects.copying import histories
 from domicile.stores.postgres.home import PostgresHome
@@ -55,7 +55,7 @@ from domicile.stores.postgres.naming import people, people_at, rows_naming
 from domicile.stores.postgres.persons import people_naming
 from domicile.stores.postgres.session import faults
 from domicile.stores.postgres.source import PostgresSource
-from domicile.workspace import Workspace
+from domicile.sweep.seen import Seen, named
 
 KEPT = (Versioning.ON, Versioning.SUSPENDED)
 Listed: TypeAlias = tuple[bytes, bool, tuple[str, ...]]

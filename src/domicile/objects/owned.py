@@ -17,7 +17,7 @@ from typing import Final, Self
 
 import blake3
 
-from domicile.receipts.leaf import Person, Rows
+from domicile.evidence.receipts.leaf import Person, Rows
 
 PURPOSE: Final = b"domicile person of objects v1\x00"
 _TABLES: Final = """
