@@ -7,24 +7,40 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from domicile.evidence.receipts.leaf import Rows
 from domicile.proof import Verdict
 from domicile.run import receipting
+from domicile.stores.postgres.server import EmbeddedServer
 from domicile_audit.paper import check
 from domicile_audit.receipt import as_text
 from tests.attack.conftest import run
-from tests.objects.conftest import Folders, Made
+from tests.objects.conftest import DATASETS, SCHEMA, Folders, Made, written
 from tests.receipts.conftest import Tell, everybody, tell
-from tests.servers import ROOT
+from tests.servers import ROOT, Databases
 from tests.vectors import objects as o
 from tests.vectors import receipts as r
 from tests.vectors import scenario as s
 
 __all__ = ["tell"]
+
+GIFTS: Final = """
+CREATE TABLE gift (id int PRIMARY KEY, giver int REFERENCES person, taker int REFERENCES person, picture text);
+INSERT INTO gift VALUES (1, 2, 4, 'g1'), (2, 4, 1, 'g2'), (3, 4, 4, 'g3'), (4, 4, NULL, NULL);
+"""
+GIFT: Final = """
+  app.public.gift:
+    rows: move
+    subjects: {by: [giver, taker], shared: each}
+    edges: {giver: {apart: {home: whole, source: whole}}, taker: {apart: {home: whole, source: whole}}}
+"""
+NAMED: Final = """
+      - {of: app.public.gift, column: picture, disposition: move}
+      - {disposition: none, reason: "nobody's"}
+"""
 
 
 def receipts(made: Folders, *keys: str) -> dict[str, Path]:
@@ -77,16 +93,28 @@ def test_p9_each_counts_the_objects_that_rows_and_keys_lead_to(folders: Made) ->
     assert "Places of media outside:" in text
 
 
-def test_p11_who_has_none_is_told_so(folders: Made) -> None:
-    made = folders(fill=False)
-    made.put("u/2/letter.txt", b"a letter")
+def test_p9_p11_what_several_people_have_counts_for_each_and_who_has_none_is_told_so(
+    pg18: EmbeddedServer, database: Databases, tmp_path: Path
+) -> None:
+    """Gifts between 2 and 4, 4 and 1 who stays, 4 and himself; 6 has none, and a file that nobody names is no one's."""
+    source, home = database(pg18), database(pg18)
+    run(source, SCHEMA + GIFTS)
+    programme = written(tmp_path, NAMED, source=source, home=home, datasets=DATASETS + GIFT)
+    for number in range(1, 5):
+        path = tmp_path / "media" / f"g{number}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"a picture")
+    (tmp_path / "media-ca").mkdir()
+    made = Folders(programme=programme, source=source, media=tmp_path / "media", home=tmp_path / "media-ca")
     made.programme.plan()
     made.programme.clear_again()
     made.programme.apply(yes=True)
-    found = receipts(made, "2", "4")
+    assert {"ca": (3, 2, 1)} == made.counts()
+    found = receipts(made, "2", "4", "6")
     assert {"moved": 1, "deleted": 1, "blanked": 0} == media(found["2"])
-    assert media(found["4"]) is None
-    text = as_text(check(found["4"].read_bytes()))
+    assert {"moved": 3, "deleted": 2, "blanked": 0} == media(found["4"])
+    assert media(found["6"]) is None
+    text = as_text(check(found["6"].read_bytes()))
     assert "No file in media is counted as yours." in text
     assert "Your files in  went home     erased       kept\n(none)" in text
 
