@@ -165,16 +165,16 @@ def kept_objects(case: Case) -> dict[str, Kept]:
     """The slices of objects of the same equality; their digest is the source's, which a clearance wants equal."""
     if not case.object_stores:
         return {}
-    gone = erased(case)
+    gone, has_begun = erased(case), bool(case.of("erasure/v1"))
     equal = {part["id"]: part for part in _equality(case).predicate["slices"]}
-    return {
-        id_: Kept(
-            id_, named["dataset"], named["home"], equal[id_]["rows"], named["erase"]["delete"], equal[id_]["source"],
-            sum(gone[id_]) if id_ in gone else None,
-        )
-        for id_, named in sorted(case.slices.items())
-        if id_ in equal and named["dataset"] in case.object_stores
-    }  # fmt: skip
+    found = {}
+    for id_, named in sorted(case.slices.items()):
+        if id_ in equal and named["dataset"] in case.object_stores:
+            leaving, part = named["erase"]["delete"], equal[id_]
+            stated = id_ in gone or (has_begun and not leaving)  # of what all stays nothing is ever stated
+            went = sum(gone.get(id_, (0, 0))) if stated else None
+            found[id_] = Kept(id_, named["dataset"], named["home"], part["rows"], leaving, part["source"], went)
+    return found
 
 
 def numbered(kept: Mapping[str, Kept]) -> Iterator[str]:

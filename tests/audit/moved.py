@@ -38,8 +38,8 @@ SHARED: Final = "videos/of-4.mp4"
 LETTER, FILM, HIDDEN, KEPT_ONE = "u/2/letter.txt", "videos/of-2.mp4", "u/4/hidden.txt", "u/6/kept.txt"
 LABELLED: Final = "exports/1.bin"
 LABEL: Final = "      - {metadata: whose, disposition: move}\n"
-VERSIONS: Final = 10
-"""Of people who go: two of a letter, one of another, a hidden one and its marker, three films, one that a lock may
+VERSIONS: Final = 11
+"""Of people who go: three of a letter, one of another, a hidden one and its marker, three films, one that a lock may
 keep, one that bears somebody's key as metadata."""
 Capsys = pytest.CaptureFixture[str]
 
@@ -153,6 +153,7 @@ def fill(client: Any, bucket: str, prefix: str, until: datetime | None) -> None:
         client.put_object(Bucket=bucket, Key=f"{prefix}videos/of-{number}.mp4", Body=b"film of %d" % number)
     traits = {"ContentType": "text/plain", "Metadata": {"owner": "two"}, "Tagging": "a=b&c=d"}
     client.put_object(Bucket=bucket, Key=prefix + LETTER, Body=b"first")
+    client.put_object(Bucket=bucket, Key=prefix + LETTER, Body=b"another")
     client.put_object(Bucket=bucket, Key=prefix + LETTER, Body=b"second", CacheControl="no-store", **traits)
     client.put_object(Bucket=bucket, Key=prefix + HIDDEN, Body=b"hidden")
     client.delete_object(Bucket=bucket, Key=prefix + HIDDEN)

@@ -11,10 +11,16 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domicile.evidence import predicates as p
+from domicile.proof import Verdict
 from domicile.run.disclosing import object_lines
+from domicile_audit.case import Case
+from domicile_audit.checklist import judge
 from domicile_audit.listed import read_listed
 from domicile_audit.opening import Opening
-from domicile_audit.sample import Kept
+from domicile_audit.sample import Kept, kept_objects
+from tests.vectors import objects as o
+from tests.vectors import scenario as s
 
 KEY: Final = bytes(range(32))
 SLICE: Final = "media/ca/objects"
@@ -76,3 +82,21 @@ def test_p9_of_whatever_bytes_nothing_but_a_refusal_comes_out(data: bytes, count
     logged = replace(kept([(KEY, True, [KEY])]), digest="00" * 32)
     with pytest.raises(ValueError, match="audit key"):
         read_listed(io.BytesIO(data), opening(count), {SLICE: logged}, [])
+
+
+def test_p11_of_a_slice_that_all_stays_nobody_expects_that_the_source_is_still_equal() -> None:
+    """Others go on writing there; nothing of it is ever stated as erased. Before the erasure both ends are compared."""
+    stays = p.PlannedSlice(id=o.ID, dataset="media", home="us", rows=o.ROWS, erase=p.EraseCounts(delete=0, blank=0))
+    certificate = o.certified(Verdict.ERASED_VERIFIED, gone=0)
+    script = (
+        o.objects()
+        .set("plan", slices=(*s.plan().slices, stays))
+        .without(o.INTENT, o.OUTCOME)
+        .signed("certificate", s.Line("certificate", lambda _: certificate))
+    )
+    case = Case(s.bundle_of(script), None)
+    report = judge(case)
+    assert report.accepted, report.reason
+    assert (0, 0) == ((found := kept_objects(case)[o.ID]).leaving, found.erased)
+    case.statements = [one for one in case.statements if one.kind != "erasure/v1"]
+    assert kept_objects(case)[o.ID].erased is None

@@ -72,13 +72,13 @@ def compared(pg18: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_p1_p3_every_version_is_at_home_and_none_at_the_source(erased: Case, capsys: Capsys) -> None:
-    """Also the two versions of the letter, one with traits, and a delete marker; with rights to read and list only."""
+    """Also three versions of the letter, one with traits, and a delete marker; with rights to read and list only."""
     seen = erased.seen(capsys)
     assert {f"media/ca/objects#{number}" for number in range(VERSIONS)} == seen.keys()
     shared = erased.ids(SHARED)
     assert {("same", "stays")} == {seen[id_] for id_ in shared}
     assert {("same", "gone")} == {one for id_, one in seen.items() if id_ not in shared}
-    assert (2, 2) == (len(erased.ids(LETTER)), len(erased.ids(HIDDEN)))
+    assert (3, 2) == (len(erased.ids(LETTER)), len(erased.ids(HIDDEN)))
     bounds = json.loads(erased.said)["bounds"]
     assert 2 == sum(f"{VERSIONS} of {VERSIONS} versions of objects drawn, 0 wrong" in line for line in bounds)
     assert 0 == erased.look(capsys)
@@ -144,7 +144,7 @@ def test_p3_what_came_back_at_the_source_is_found(erased: Case, capsys: Capsys, 
 
 
 def test_p11_what_a_lock_keeps_is_open_and_counts_as_wrong(locked: Case, capsys: Capsys) -> None:
-    """The log says that one of nine stays, not which."""
+    """The log says that one of ten stays, not which."""
     seen = locked.seen(capsys)
     assert locked.ids(KEPT_ONE) == [id_ for id_, one in seen.items() if one == ("same", "kept")]
     source = next(line for line in json.loads(locked.said)["bounds"] if line.startswith("source") and "objects" in line)
@@ -162,6 +162,19 @@ def test_p1_before_the_erasure_both_ends_are_held_against_the_log(compared: Case
         seen = compared.seen(capsys, code=1)
         assert compared.ids(LETTER) == [id_ for id_, one in seen.items() if one == wrong]
         path.write_bytes(before)
+
+
+def test_p1_a_link_in_the_place_of_a_file_is_no_file(compared: Case, capsys: Capsys, tmp_path: Path) -> None:
+    """It leads to something else whenever its owner likes."""
+    path = compared.programme.folder.parent / "media-ca" / LETTER
+    before = path.read_bytes()
+    path.unlink()
+    (tmp_path / "elsewhere").write_bytes(before)
+    path.symlink_to(tmp_path / "elsewhere")
+    seen = compared.seen(capsys, code=1)
+    assert compared.ids(LETTER) == [id_ for id_, one in seen.items() if one == ("differs", "same")]
+    path.unlink()
+    path.write_bytes(before)
 
 
 def test_p11_what_people_changed_at_a_home_without_versions_is_left_open(compared: Case, capsys: Capsys) -> None:
@@ -343,8 +356,8 @@ def receipt(case: Case, key: str) -> Any:
 
 
 def test_p9_receipts_count_versions_by_rows_keys_and_labels(erased: Case) -> None:
-    """By hand: 2 has two letters, a film, an export; 4 three by its key, and a film that one who stays has, too."""
-    for key, moved, deleted in (("2", 4, 4), ("4", 4, 3), ("6", 2, 2)):
+    """By hand: 2 has three letters, a film, an export; 4 three by its key, and a film that one who stays has, too."""
+    for key, moved, deleted in (("2", 5, 5), ("4", 4, 3), ("6", 2, 2)):
         said = receipt(erased, key)
         counts = {"moved": moved, "deleted": deleted, "blanked": 0}
         assert {"media": counts} == said["objects"]

@@ -37,7 +37,7 @@ from domicile.objects.carried import Carried
 from domicile.objects.claims import Claims, sqlite_faults
 from domicile.objects.erasing import erase_objects, erase_uploads, free_objects
 from domicile.objects.listing import Sorting, labelled_by, named_by
-from domicile.objects.moving import Ends, frozen_ones
+from domicile.objects.moving import Ends
 from domicile.objects.naming import dataset_naming, tells_people
 from domicile.objects.opening import open_store, prefix_of
 from domicile.objects.owned import Owned
@@ -438,11 +438,11 @@ def _told_people(ends: Ends, rules: Sequence[ObjectRule]) -> Iterator[tuple[byte
     """Whom keys and labels of the frozen objects name: the object's digest, and the person's key."""
     for history in histories(ends.source):
         entry = ends.entry(history[0].key)
-        versions = None if entry is None or entry.public else frozen_ones(history, entry)
-        if entry is None or versions is None:
+        if entry is None or entry.public:
             continue
+        frozen = [version for version in history if version.version_id in entry.versions]
         texts = {text for _, text in named_by(rules, history[0].key)}
-        texts.update(*(values for _, values in labelled_by(rules, ends.source, versions)))
+        texts.update(*(values for _, values in labelled_by(rules, ends.source, frozen)))
         for text in texts:
             if text is not None:
                 yield entry.key, text
