@@ -12,7 +12,7 @@ from typing import Final
 import blake3
 
 from domicile_audit.listed import Thing
-from domicile_audit.places import PLAIN, Gone, Place, Traits, Version
+from domicile_audit.places import PLAIN, Gone, Place, Traits, Version, open_place
 from domicile_audit.sample import CHANGED, DIFFERS, GONE, KEPT, LEFT, SAME, STAYS, UNSEEN, Kept, Looked
 
 KEY_PURPOSE: Final = b"domicile object key v1\x00"
@@ -31,6 +31,23 @@ class Places:
     homes: Mapping[tuple[str, str], Place]
     sources: Mapping[str, Place]
     lived_in: bool
+
+
+def open_places(given: Mapping[str, str], wanted: Iterable[tuple[str, str]], *, lived_in: bool) -> Places:
+    """Open what of these stores and homes was told: all homes, and all stores at the source or none."""
+    homes = {(store, home): f"{store}@{home}" for store, home in sorted(wanted)}
+    missing = [name for name in homes.values() if name not in given]
+    if missing:
+        raise ValueError(f"objects of {', '.join(missing)} are drawn; give --objects {missing[0]}=PLACE")
+    stores = sorted({store for store, _ in homes})
+    absent = [store for store in stores if store not in given]
+    if absent and len(absent) < len(stores):
+        raise ValueError(f"--objects tells where some stores are at the source, and not {', '.join(absent)}")
+    return Places(
+        {which: open_place(name, given[name]) for which, name in homes.items()},
+        {} if absent else {store: open_place(store, given[store]) for store in stores},
+        lived_in,
+    )
 
 
 def look(places: Places, key: bytes, logged: Mapping[str, Kept], things: Things) -> Iterator[Looked]:

@@ -21,7 +21,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -34,9 +33,7 @@ from domicile_audit.draw import draw
 from domicile_audit.files import read_file, read_policy_file
 from domicile_audit.listed import read_listed
 from domicile_audit.looking import Stores, look
-from domicile_audit.objects import Places
 from domicile_audit.opening import OPENING_BYTES_MAX, Opening, read_opening
-from domicile_audit.places import open_place
 from domicile_audit.sample import (
     CHANGED,
     KEPT,
@@ -155,7 +152,9 @@ def _spot_check(case: Case, options: argparse.Namespace) -> Sample:
         drawn = draw(case.root, options.seed, slices, options.draws)
         chosen = draw(case.root, options.seed, numbered(kept), options.draws) if options.objects else ()
         things = read_listed(file, opening, kept, chosen) if options.objects else {}
-    places = _places(options, {(kept[id_].store, kept[id_].home) for id_, found in things.items() if found})
+    given = _named(options.objects, "--objects takes STORE@HOME=PLACE and STORE=PLACE")
+    wanted = {(kept[id_].store, kept[id_].home) for id_, found in things.items() if found}
+    places = objects.open_places(given, wanted, lived_in=options.lived_in)
     looked = _look_at_rows(options, opening, slices, drawn)
     seen = {one.id: one for one in objects.look(places, opening.key, kept, things)}
     return Sample(case.root.hex(), options.seed, looked, tuple(seen[id_] for id_ in chosen))
@@ -179,23 +178,6 @@ def _look_at_rows(
             if opening.run_mark not in rows.run_marks(home):
                 raise ValueError(f"home {name} was filled by a run of another key than that of {options.key}")
         return tuple(look(stores, opening, id_, slices[id_]) for id_ in drawn)
-
-
-def _places(options: argparse.Namespace, wanted: AbstractSet[tuple[str, str]]) -> Places:
-    """The stores of objects of which something was drawn: all at home, and all or none at the source."""
-    given = _named(options.objects, "--objects takes STORE@HOME=PLACE and STORE=PLACE")
-    missing = sorted(f"{store}@{home}" for store, home in wanted if f"{store}@{home}" not in given)
-    if missing:
-        raise ValueError(f"objects of {', '.join(missing)} are drawn; give --objects {missing[0]}=PLACE")
-    sources = sorted({store for store, _ in wanted})
-    absent = [store for store in sources if store not in given]
-    if absent and len(absent) < len(sources):
-        raise ValueError(f"--objects tells where some stores are at the source, and not {', '.join(absent)}")
-    return Places(
-        {(store, home): open_place(f"{store}@{home}", given[f"{store}@{home}"]) for store, home in wanted},
-        {} if absent else {store: open_place(store, given[store]) for store in sources},
-        options.lived_in,
-    )
 
 
 def _named(given: Sequence[str], form: str = "--home and --lines take HOME=DSN") -> dict[str, str]:
