@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final
 import pytest
 from blake3 import blake3
 
+from domicile.cli import program
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile_audit.__main__ import main
 from tests.attack.conftest import run
@@ -62,10 +64,20 @@ class Case:
         return self.programme.folder / "audit.key"
 
     def hand_over(self) -> None:
-        for words in (("audit-bundle", "--to", str(self.bundle)), ("audit-key", "--to", str(self.key))):
-            done = self.programme.command(*words)
-            assert 0 == done.returncode, done.stdout + done.stderr
-        (self.programme.folder / "trust.txt").write_text(self.programme.command("log", "policy").stdout)
+        """Bundle, key and policy, by the commands that a person types."""
+        self.command("audit-bundle", "--to", str(self.bundle))
+        self.command("audit-key", "--to", str(self.key))
+        (self.programme.folder / "trust.txt").write_text(self.command("log", "policy"))
+
+    def command(self, *words: str) -> str:
+        """Run a command here; what it says."""
+        heard = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(heard):
+            for name, value in self.programme.environment.items():
+                patch.setenv(name, value)
+            patch.chdir(self.programme.folder)
+            program(words[0])(list(words), standalone_mode=False)
+        return heard.getvalue()
 
     def look(self, capsys: Capsys, *more: str, places: dict[str, str] | None = None, key: Path | None = None) -> int:
         given = self.places if places is None else places

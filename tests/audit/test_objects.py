@@ -111,12 +111,9 @@ def test_p1_an_object_altered_or_lost_at_home_is_found(erased: Case, capsys: Cap
         seen = erased.seen(capsys, code=1)
         (found,) = erased.ids(FILM)
         assert [found] == [id_ for id_, one in seen.items() if one == ("differs", "gone")]
-        assert 1 == erased.look(capsys)
-        assert f"WRONG: 1 of {VERSIONS + 2} drawn slices and versions of objects" in erased.said
     finally:
         gone(client, "gone-ca/", FILM)
         client.put_object(Bucket=BUCKET, Key=key, Body=b"film of 2")
-    assert 0 == erased.look(capsys), erased.said
 
 
 def test_p1_younger_versions_at_home_are_homes_own_life(erased: Case, capsys: Capsys, weed: Weed) -> None:
@@ -140,7 +137,6 @@ def test_p3_what_came_back_at_the_source_is_found(erased: Case, capsys: Capsys, 
         assert erased.ids(FILM) == [id_ for id_, one in seen.items() if one == ("same", "left")]
     finally:
         gone(client, "gone-sg/", FILM)
-    assert 0 == erased.look(capsys), erased.said
 
 
 def test_p11_what_a_lock_keeps_is_open_and_counts_as_wrong(locked: Case, capsys: Capsys) -> None:
@@ -173,6 +169,8 @@ def test_p1_a_link_in_the_place_of_a_file_is_no_file(compared: Case, capsys: Cap
     path.symlink_to(tmp_path / "elsewhere")
     seen = compared.seen(capsys, code=1)
     assert compared.ids(LETTER) == [id_ for id_, one in seen.items() if one == ("differs", "same")]
+    assert 1 == compared.look(capsys)
+    assert "WRONG: 1 of 8 drawn slices and versions of objects" in compared.said
     path.unlink()
     path.write_bytes(before)
 
@@ -232,7 +230,7 @@ def test_p1_p11_a_list_that_lies_is_not_the_logs(erased: Case, capsys: Capsys, t
         key = erased.bent(tmp_path / f"{number}.key", change)
         assert 2 == erased.look(capsys, key=key), number
         assert said in erased.said, number
-        assert 0 == erased.look(capsys, key=key, places={}), erased.said  # rows can be looked at all the same
+    assert 0 == erased.look(capsys, key=key, places={}), erased.said  # rows can be looked at all the same
 
 
 def test_p8_the_audit_key_holds_no_key_of_an_object(erased: Case, compared: Case) -> None:
