@@ -94,7 +94,7 @@ def asked(page: Page, whole: dict[str, bytes], policy: str | None = None) -> dic
     answers: dict[str, Any] = page.evaluate(
         """async ([whole, policy]) => {
           const trusted = policy === null ? null : await readPolicy(policy), answers = {};
-          for (const name of Object.keys(whole)) answers[name] = await audit(unbase64(whole[name]), trusted);
+          for (const name of Object.keys(whole)) answers[name] = await audit(readBase64(whole[name], name), trusted);
           return answers;
         }""",
         [{name: base64.b64encode(data).decode() for name, data in whole.items()}, policy],
@@ -150,7 +150,7 @@ def test_p9_the_two_checkers_agree_on_policies(good: Page) -> None:
 
 def test_p9_the_page_lists_the_checks_of_the_first_checker(good: Page) -> None:
     """A check that only domicile-audit makes has to be named in the page; today there is none."""
-    titles = good.evaluate("CHECKS.map(([title]) => title)")
+    titles = good.evaluate("CHECKS.map(({title}) => title)")
     assert [title for title, _, _ in CHECKS] == titles
     assert f"This page makes all {len(titles)} checks" in re.sub(r"\s+", " ", good.locator("body").inner_text())
 
@@ -244,7 +244,7 @@ def test_a_bundle_is_dropped_anywhere_on_the_page(browser: Browser, tmp_path: Pa
         """([data]) => {
           document.getElementById('self').dataset.state = 'none';
           const files = new DataTransfer();
-          files.items.add(new File([unbase64(data)], 'x.zip'));
+          files.items.add(new File([readBase64(data, "it")], 'x.zip'));
           document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: files, bubbles: true, cancelable: true}));
         }""",
         [base64.b64encode(BAD.read_bytes()).decode()],

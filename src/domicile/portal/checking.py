@@ -17,7 +17,7 @@ from typing import Final
 
 BUNDLE_BYTES_MAX: Final = 8 * 1024 * 1024
 """A longer bundle is not put into the page; the reader gives it."""
-_PARTS: Final = ("bundle.js", "people.js", "story.js", "page.js")
+_PARTS: Final = ("bytes.js", "bundle.js", "story.js", "policy.js", "page.js")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ def _source_hash(text: str) -> str:
 
 
 def _count_checks() -> int:
-    return len(re.findall(r'\["[^"]+", check\w+\]', script()))
+    return len(re.findall(r'^check\("', script(), re.MULTILINE))
 
 
 def _without(bundle: bytes | None, *, certified: bool) -> str:
