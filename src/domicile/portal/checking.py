@@ -1,8 +1,8 @@
 """The second checker in the page: its script, the hash that lets only it run, and the bundle as data ([ADR 0041]).
 
-The script is four files in `scripts/`, put together as they are: `bundle.js` (checks 1 to 9), `story.js` (10 to 22),
-`people.js` (23 and 24), `page.js` (what the reader sees). It is written from docs/formats.md and shares no code with
-`domicile_audit`.
+The script is five files in `scripts/`, put together as they are: `bytes.js` (texts, JSON, keys), `bundle.js` (checks 1
+to 9), `story.js` (10 to 24), `policy.js` (whom the reader believes), `page.js` (what the reader sees). It is written
+from docs/formats.md and shares no code with `domicile_audit`.
 """
 
 from __future__ import annotations

@@ -95,8 +95,9 @@ check("manifest signed over every file", async (c) => {
 
 check("no unknown file, fixed README", async (c) => {
   for (const name of c.files.keys()) need(KNOWN.some((form) => form.test(name)), `${name} does not belong in a bundle`);
-  const [, , readme] = ["plan.json", "log/checkpoint", "README.txt"].map((name) => fileOf(c, name));
-  need((await sha256hex(readme)) === README, "README.txt is not the fixed text of this format; it could claim anything");
+  for (const name of ["plan.json", "log/checkpoint"]) fileOf(c, name);
+  const digest = await sha256hex(fileOf(c, "README.txt"));
+  need(digest === README, "README.txt is not the fixed text of this format; it could claim anything");
 });
 
 // ------------------------------------------------------------------------------------------------------------ the log
@@ -220,8 +221,8 @@ check("statements in their shape", async (c) => {
       subject: [{ name: about.replace("plan", "plan.json"), digest: { sha256: predicate[about] } }] };
     const isFramed = spell(body) === spell({ ...frame, predicate: body.predicate });
     need(isFramed, `${name} is about another subject, or is not an in-toto Statement v1`);
-    const maySign = type === "key/v1" || (type === "approval/v1") === (signer.chain !== 0);
-    need(maySign, `${name} is signed by the wrong kind of key`);
+    const isApprovers = type === "approval/v1" || (type === "key/v1" && signer.chain !== 0);
+    need(isApprovers === (signer.chain !== 0), `${name} is signed by the wrong kind of key`);
     const sha256 = await sha256hex(c.entries[index]);
     c.statements.push({ ...predicate, predicate, index, type, name, signer, sha256 });
     if (!c.bySha256.has(sha256)) c.bySha256.set(sha256, c.statements[index]);

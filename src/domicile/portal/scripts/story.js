@@ -170,8 +170,10 @@ check("erasures", (c) => {
     const isCleared = cleared.parts.has(id) && cleared.compared.parts.get(id)?.home === digest;
     need(isCleared, `${where} was not cleared, or is not what was proven equal`);
     need(deleted <= erase.delete && blanked <= erase.blank, `${where} loses more rows than planned`);
-    if (phase === "intent") announced.set(key, part);
-    if (phase === "intent") continue;
+    if (phase === "intent") {
+      announced.set(key, part);
+      continue;
+    }
     const most = announced.get(key), isWithin = deleted <= most?.deleted && blanked <= most?.blanked; // (4)
     need(isWithin, `${where} was not announced, or loses more rows than that`);
     const isLater = c.objectStores.has(dataset) && deleted > done.get(id); // versions whose lock is over
@@ -184,8 +186,10 @@ check("sweeps", (c) => {
   const known = new Set(ids(c.plan.copies));
   for (const { name, copies } of c.of("sweep/v1")) {
     needOnce(ids(copies), name);
-    for (const { id } of copies) need(known.has(id), `${name} searched a copy that is not planned`);
-    for (const { id, hits, residue } of copies) need(residue <= hits, `${name}: copy ${id} has more residue than hits`);
+    for (const { id, hits, residue } of copies) {
+      need(known.has(id), `${name} searched ${id}, which is not planned`);
+      need(residue <= hits, `${name}: copy ${id} has more residue than hits`);
+    }
   }
 });
 
@@ -205,14 +209,13 @@ check("verdicts", (c) => {
   const outcomes = erasures.filter((one) => one.phase === "outcome" && one.index > c.step.index); // (2)
   c.gone = byId(outcomes.flatMap((one) => one.slices));
   c.sweep = c.of("sweep/v1").findLast((one) => one.index > c.step.index && !(erasures.at(-1)?.index > one.index));
-  const found = byId(c.sweep?.copies ?? []), isFinal = (one) => !c.objectStores.has(one.dataset);
+  const found = byId(c.sweep?.copies ?? []), last = erasures.findLast((one) => !c.objectStores.has(one.dataset));
   for (const { id, verdict, until } of copies) { // (3)
     const where = `copy ${id} is called ${verdict}`, isSwept = found.has(id) && c.sweep.tokens.searched > 0;
     need((until !== null) === (verdict === "blocked-until"), `${where}: a date belongs to blocked-until alone`);
     need(!found.get(id)?.residue || MAY_HOLD_RESIDUE.includes(verdict), `${where}, but holds residue`);
     need(verdict !== "erased-verified" || isSwept, `${where}, but was not searched after the last erasure`);
-    const isTold = verdict !== "key-destroyed" || isKeyDestroyed(c, id, erasures.findLast(isFinal));
-    need(isTold, `${where}, but the log doesn't tell of that after the last erasure`);
+    need(verdict !== "key-destroyed" || isKeyDestroyed(c, id, last), `${where}, but the log doesn't tell of that`);
   }
   const worst = VERDICTS.findLast((verdict) => copies.some((copy) => copy.verdict === verdict)); // (4)
   need(whole === worst, `the certificate says ${whole}, its worst copy is ${worst}`);
@@ -220,15 +223,15 @@ check("verdicts", (c) => {
 });
 
 /** After the last erasure of rows the copy's key was announced, then destroyed, and did not come back. */
-function isKeyDestroyed(c, id, erasure) {
-  const kinds = ["key to be destroyed", "key destroyed", "key came back"], since = erasure?.index ?? Infinity;
+function isKeyDestroyed(c, id, last) {
+  const kinds = ["key to be destroyed", "key destroyed", "key came back"], since = last?.index ?? Infinity;
   const told = c.of("finding/v1").filter((one) => one.index > since && one.where === id && kinds.includes(one.kind));
   return told.length === 2 && told.every((one, place) => one.kind === kinds[place] && one.text === told[0].text);
 }
 
 function needNothingLeft(c, isPresent) {
-  const isFrozen = !c.isLive || c.step.type === "freeze/v1"; // (5)
-  need(isPresent || isFrozen, "people went in cohorts after the last freeze, but no copy is called present");
+  const mayGo = isPresent || !c.isLive || c.step.type === "freeze/v1"; // (5)
+  need(mayGo, "people went in cohorts after the last freeze, but no copy is called present");
   need(isPresent || !c.sweep?.rows.hits, "the sweep found rows by query, but no copy is called present");
   const holding = byId(c.certificate.copies.filter((copy) => MAY_HOLD_RESIDUE.includes(copy.verdict)));
   const stores = new Set(c.plan.copies.filter(({ id }) => holding.has(id)).map((copy) => copy.store));
@@ -266,10 +269,10 @@ check("times", (c) => {
   }
 });
 
-/** Counts by home, those of nobody left out, as one text that can be compared. */
+/** People by home, a home of nobody left out, as one text that can be compared. */
 function people(all) {
-  const sum = new Map();
-  for (const [home, count] of all.flatMap(Object.entries)) if (count) sum.set(home, (sum.get(home) ?? 0) + count);
+  const sum = new Map(), counts = all.flatMap(Object.entries).map(([home, one]) => [home, one.subjects ?? one]);
+  for (const [home, count] of counts) if (count > 0) sum.set(home, (sum.get(home) ?? 0) + count);
   return JSON.stringify([...sum].sort(([a], [b]) => byCodePoint(a, b)));
 }
 
@@ -304,8 +307,7 @@ check("receipts", (c) => {
     }
     const since = went.get(cohort)?.fenced_at; // (3)
     need(since === one.home_since, `${name} is of people who are not at home, or went at another time`);
-    const subjects = Object.entries(homes).map(([home, place]) => [home, place.subjects]);
-    stated.set(cohort, [...(stated.get(cohort) ?? []), Object.fromEntries(subjects)]);
+    stated.set(cohort, [...(stated.get(cohort) ?? []), homes]);
     need(part === stated.get(cohort).length, `${name} is not of the part that follows`); // (4)
   }
   for (const [cohort, { subjects }] of stated.size ? went : []) {
@@ -357,8 +359,7 @@ async function needChange(c, votes, turns) {
     need(may && votes.length === 1, `${name}: its own key may rotate, or be given up, and no more`);
     return chain;
   }
-  const may = what === "revoked" && !signed.has(0) && (next !== null || chain !== 0);
-  need(may, `${name} is signed by the wrong ones`);
+  need(what === "revoked" && !signed.has(0) && (next !== null || chain !== 0), `${name} is signed by the wrong ones`);
   const isCounted = signed.size === votes.length && signed.size === threshold;
   need(isCounted, `${name} is signed by ${signed.size} approvers, ${threshold} are needed, each once`);
   needApprovers(c, votes, threshold, name);
@@ -369,8 +370,8 @@ async function needChange(c, votes, turns) {
 /**
  * Check a bundle. `policy` is what readPolicy returned, or null: then the keys are the bundle's own, as the page says.
  * The answer's `checks` say of each that was made whether it passed. Its `state` is "accepted", "refused" (at the last
- * check; by the policy's `fresh` if that passed) or "unchecked" (this browser, or this program, could not tell). What could
- * not be checked is never accepted.
+ * of them, or, if that passed, by the policy's `fresh`) or "unchecked" (this browser, or this program, could not tell).
+ * What could not be checked is never accepted.
  */
 async function audit(data, policy, now = Date.now()) {
   const c = { data, policy, files: new Map(), nodes: new Map(), bySha256: new Map(), detached: 0 }, checks = [];
