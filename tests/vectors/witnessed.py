@@ -52,6 +52,7 @@ def unwitnessed() -> dict[str, bytes]:
         "stolen-key-with-witnesses-of-its-own": lambda: cosigned(theirs, fakes),
         "cosigned-by-one": lambda: cosigned(files, chosen("ca")),
         "cosigned-by-one-twice": lambda: cosigned(files, again),
+        "cosigned-beyond-all-time": lambda: _beyond(cosigned(files, chosen("ca"))),
         "cosigned-later-than-it-was": lambda: _later(cosigned(files, chosen("ca", "us"))),
         "cosigned-by-the-log-and-an-approver": lambda: cosigned(files, {"log": s.ENGINE, "operator": s.OPERATOR}),
     }
@@ -65,6 +66,14 @@ def _later(files: Mapping[str, bytes]) -> dict[str, bytes]:
     time = int.from_bytes(last.signature[:8], "big") + 31_536_000
     bent = replace(last, signature=time.to_bytes(8, "big") + last.signature[8:])
     return {**files, CHECKPOINT: format_note(replace(note, signatures=(*others, bent)))}
+
+
+def _beyond(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """A second cosignature, rightly signed, at 2^63 seconds (tlog-cosignature: it MUST NOT exceed 2^63 - 1)."""
+    note, signer, time = parse_note(files[CHECKPOINT]), WITNESSES["us"], 2**63
+    signed = signer.sign(b"cosignature/v1\ntime %d\n%b" % (time, note.text.encode()))
+    line = replace(cosign(note.text, signer, time=TIME), signature=time.to_bytes(8, "big") + signed)
+    return {**files, CHECKPOINT: files[CHECKPOINT] + format_signatures([line])}
 
 
 def policies() -> dict[str, str]:

@@ -27,7 +27,7 @@ function say({ state, checks, reason, ...answer }, name, policy) {
     : policy.threshold ? "Its keys are those of your policy."
       : "Its log's key is the one that you gave; the approvers' keys are its own.";
   const all = `all ${CHECKS.length} checks of ${what} hold, and its certificate is the one that this page names`;
-  const by = seen ? ` Of your policy's witnesses, ${seen} cosigned it.` : "";
+  const by = seen ? ` Witnesses of your policy who cosigned it: ${seen}.` : "";
   return [isBest ? "good" : "open", `Accepted: ${all}. ${verdict} ${keys}${by}`];
 }
 
