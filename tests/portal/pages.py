@@ -9,8 +9,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
+from domicile.evidence.statement import read_unverified
 from domicile.portal.report import Extras, render
-from domicile.statement import read_unverified
 from domicile_audit.checklist import audit
 from domicile_audit.policy import Policy
 from tests.vectors import make

@@ -12,11 +12,11 @@ from random import Random
 import pytest
 from playwright.sync_api import Browser, Page
 
-from domicile import predicates as p
-from domicile.bundle import pack, trust_policy
-from domicile.keys import Signer
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import pack, trust_policy
+from domicile.evidence.keys import Signer
+from domicile.evidence.tlog.cosignature import cosigner_of
 from domicile.portal import checking
-from domicile.tlog.cosignature import cosigner_of
 from domicile_audit.asking import Asked
 from domicile_audit.claims import examine
 from domicile_audit.policy import read_policy

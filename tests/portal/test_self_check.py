@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from domicile.evidence.predicates import CertificatePredicate
+from domicile.evidence.statement import read_unverified
 from domicile.portal import checking
 from domicile.portal.report import render
-from domicile.predicates import CertificatePredicate
-from domicile.statement import read_unverified
 from domicile_audit.checklist import CHECKS
 from tests.fuzz import bundles
 from tests.portal import made_runs as made
