@@ -221,6 +221,7 @@ def _unlisted(lines: list[bytes]) -> None:
 def test_p1_p11_a_list_that_lies_is_not_the_logs(erased: Case, capsys: Capsys, tmp_path: Path) -> None:
     """An object left out, altered, in another order, or called one that stays, so that nobody looks for it outside."""
     other = "are not those of the log"
+    key = erased.key
     for number, (change, said) in enumerate((
         (_swap, other), (_alter, other), (_hush, "another number of versions"), (_count(-1), other),
         (lambda lines: (lines.pop(), _count(-1)(lines)), other), (lambda lines: lines.pop(), "is cut"),
