@@ -2,9 +2,9 @@
 
 from domicile_audit.case import require
 from domicile_audit.keys import Key, read_base64
-from domicile_audit.shape import TEXT, Text, misfit, read_json
+from domicile_audit.shape import TEXT, misfit, read_json, text
 
-ENVELOPE = {"payload": Text(chars_max=1 << 28), "payloadType": TEXT, "signatures": [{"keyid": TEXT, "sig": TEXT}]}
+ENVELOPE = {"payload": text(chars_max=1 << 28), "payloadType": TEXT, "signatures": [{"keyid": TEXT, "sig": TEXT}]}
 
 
 def open_envelope(data: bytes, payload_type: str, keys: dict[str, Key], where: str) -> tuple[bytes, str]:

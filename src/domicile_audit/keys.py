@@ -48,8 +48,7 @@ def read_vkey(line: str, where: str = "this") -> Key:
     parts = line.split("+", 2)
     require(len(parts) == 3 and len(line) <= KEY_CHARS_MAX, f"{where} is not a key: not of the form NAME+ID+KEY")
     name = parts[0]
-    spaced = any(sign.isspace() for sign in name)
-    require(bool(name) and name.isprintable() and not spaced, f"{where} is not a key: a name with spaces, or none")
+    require(name and name.isprintable() and " " not in name, f"{where} is not a key: a name with spaces, or none")
     raw = read_base64(parts[2], f"the key of {where}")
     require(raw[:1] == ED25519 and len(raw) == 33, f"{where} is not an Ed25519 key of type 1")
     small = int.from_bytes(raw[1:], "little") % 2**255 in SMALL_ORDER

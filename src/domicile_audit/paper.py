@@ -28,7 +28,7 @@ from domicile_audit.case import Refused, require
 from domicile_audit.cosignature import read_cosignatures
 from domicile_audit.keys import Key, read_base64, read_vkey
 from domicile_audit.policy import Policy
-from domicile_audit.shape import COUNT, HEX, TEXT, Map, Maybe, Text, misfit, read_json
+from domicile_audit.shape import COUNT, HEX, TEXT, maybe, misfit, read_json, text
 from domicile_audit.statements import DETACHED, DETACHED_OVER_BYTES, PAYLOAD_TYPE, PREFIX, SHAPES, STATEMENT_TYPE
 
 RECEIPT_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -37,13 +37,13 @@ FORMAT: Final = "urn:domicile:receipt/v1"
 PURPOSE: Final = b"domicile receipt v1\x00"
 FIRST_LINE: Final = "c2sp.org/tlog-proof@v1"
 INDEX: Final = re.compile(r"0|[1-9][0-9]{0,12}")
-LONG: Final = Text(pattern="[A-Za-z0-9+/=]*", chars_max=RECEIPT_BYTES_MAX)
-SEALED: Final = {"envelope": LONG, "detached": Maybe(LONG)}
+LONG: Final = text("[A-Za-z0-9+/=]*", chars_max=RECEIPT_BYTES_MAX)
+SEALED: Final = {"envelope": LONG, "detached": maybe(LONG)}
 PERSON: Final = {
-    "home": TEXT, "key": TEXT, "kind": TEXT, "rows": Map({"blanked": COUNT, "deleted": COUNT, "moved": COUNT}),
+    "home": TEXT, "key": TEXT, "kind": TEXT, "rows": {"*": {"blanked": COUNT, "deleted": COUNT, "moved": COUNT}},
 }  # fmt: skip
 EXTRA: Final = {
-    "format": Text(pattern=FORMAT),
+    "format": text(FORMAT),
     "log": TEXT,
     "person": PERSON,
     "nonce": HEX,

@@ -5,23 +5,14 @@ approver N. `keys/` holds them: `log-before-N.vkey` and at last `log.vkey`; `app
 `approver-N-after-M.vkey`. Check 8 takes signatures of all of them; here each is held against its place in the log.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import groupby
 
 from domicile_audit.case import Case, Statement, require
-from domicile_audit.keys import Key, read_vkey
+from domicile_audit.keys import read_vkey
+from domicile_audit.tree import merkle_root
 
 LOG = 0
-
-
-def read_chains(case: Case, read: Callable[[Case, str], Key]) -> None:
-    """Check 2 goes on: the keys that the log's and the approvers' keys took over from, or that took over from them."""
-    chains = [[*_numbered(case, read, "keys/log-before-{}.vkey"), case.engine]]
-    for number, key in enumerate(case.approver_keys.values(), start=1):
-        chains.append([key, *_numbered(case, read, f"keys/approver-{number}-after-{{}}.vkey")])
-    case.chains = chains
-    case.holders = {key.keyid: number for number, chain in enumerate(chains) for key in chain}
 
 
 def people(case: Case) -> dict[str | None, int]:
@@ -30,11 +21,14 @@ def people(case: Case) -> dict[str | None, int]:
     return {name: number for number, name in enumerate(names)}
 
 
-def trusted(case: Case, statements: Iterable[Statement]) -> int:
-    """How many people signed these of whom the auditor's policy names a key."""
-    named = set(case.policy.approvers) if case.policy is not None else set()
+def require_trusted(case: Case, statements: Iterable[Statement], what: str) -> None:
+    """Refuse if the auditor's policy wants more of the people who signed these to have a key that it names."""
+    if case.policy is None:
+        return
     signed = {case.holders[statement.keyid] for statement in statements}
-    return sum(any(key.vkey in named for key in case.chains[number]) for number in signed)
+    trusted = sum(any(key.vkey in case.policy.approvers for key in case.chains[number]) for number in signed)
+    wanted = case.policy.threshold
+    require(trusted >= wanted, f"{what} has {trusted} trusted approvals, the policy wants {wanted}")
 
 
 def check_keys(case: Case) -> None:
@@ -42,14 +36,13 @@ def check_keys(case: Case) -> None:
     turns = [0] * len(case.chains)  # which key of each chain is in force
     lost: dict[int, list[range]] = {}  # by approver: from where to where a key was used that was lost by then
     needed: list[Statement] = []
-    roots = _roots(case.leaves, {statement["stands"] for statement in case.of("key/v1")})
     for change, same in groupby(case.statements, key=_change):
         group = list(same)
         for statement in group:
             _require_in_force(case, statement, turns)
         if change is None:
             continue
-        number = _check_change(case, group, turns, roots)
+        number = _check_change(case, group, turns)
         if case.holders[group[0].keyid] != number:
             needed += group
         if group[0]["what"] == "revoked":
@@ -76,7 +69,7 @@ def _change(statement: Statement) -> str | None:
     return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else None
 
 
-def _check_change(case: Case, group: list[Statement], turns: list[int], roots: dict[int, bytes]) -> int:
+def _check_change(case: Case, group: list[Statement], turns: list[int]) -> int:
     """The number of the chain whose key changes: the key in force, the next one, in this log, with authority."""
     first, numbers = group[0], people(case)
     require(first["approver"] in numbers, f"{first} is about nobody whom the plan names")
@@ -86,10 +79,9 @@ def _check_change(case: Case, group: list[Statement], turns: list[int], roots: d
     named = [] if first["new"] is None else [first["new"]]
     require([key.vkey for key in following] == named, f"{first}: the next key in keys/ is another than it names")
     require(number != LOG or len({key.name for key in (*now, *following)}) == 1, f"{first}: a log keeps its name")
-    own = first["stands"] == first.index if number == LOG else first["stands"] <= first.index
+    own = 1 <= first["stands"] <= first.index and (number != LOG or first["stands"] == first.index)
     require(own, f"{first} speaks of another place in the log")
-    same = first["stands"] in roots and roots[first["stands"]].hex() == first["root"]
-    require(same, f"{first} speaks of another log")
+    require(_root_of_first(first["stands"], case.levels) == first["root"], f"{first} speaks of another log")
     _check_authority(case, group, number)
     return number
 
@@ -110,33 +102,17 @@ def _check_authority(case: Case, group: list[Statement], number: int) -> None:
     wanted = case.plan["approvals"]["threshold"]
     enough = len(signed) == len(group) == wanted
     require(enough, f"{first} is signed by {len(signed)} approvers, {wanted} are needed")
-    if case.policy is not None:
-        known = trusted(case, group)
-        require(known >= case.policy.threshold, f"{first} is signed by {known} trusted approvers only")
+    require_trusted(case, group, str(first))
 
 
-def _roots(leaves: list[bytes], sizes: set[int]) -> dict[int, bytes]:
-    """The root of the first so many leaves, for each of these sizes that the log has (RFC 6962 section 2.1)."""
-    roots: dict[int, bytes] = {}
-    peaks: list[bytes] = []  # the roots of the full trees that make up the leaves so far, the largest first
-    for size, leaf in enumerate(leaves if sizes else (), start=1):
-        node, rest = leaf, size
-        while rest % 2 == 0:
-            node, rest = hashlib.sha256(b"\x01" + peaks.pop() + node).digest(), rest // 2
-        peaks.append(node)
-        if size in sizes:
-            for peak in reversed(peaks[:-1]):
-                node = hashlib.sha256(b"\x01" + peak + node).digest()
-            roots[size] = node
-    return roots
-
-
-def _numbered(case: Case, read: Callable[[Case, str], Key], name: str) -> list[Key]:
-    """The keys of these file names, numbered from 1 as far as there are such files."""
-    keys: list[Key] = []
-    while name.format(len(keys) + 1) in case.files:
-        keys.append(read(case, name.format(len(keys) + 1)))
-    return keys
+def _root_of_first(size: int, levels: list[list[bytes]]) -> str:
+    """The root of the first so many entries, in hex, from the tiles at the edge of that tree only."""
+    edge: list[bytes] = []  # the root of what is not a full tile of the level
+    for hashes in levels:
+        rest = hashes[size // 256 * 256 : size] + edge
+        edge = [merkle_root(rest)] if rest else []
+        size //= 256
+    return edge[0].hex()
 
 
 def say_keys(case: Case) -> list[str]:
