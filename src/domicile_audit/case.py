@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Part = Mapping[str, Any]  # an object of the JSON of a statement, its shape checked
 Slices = Mapping[str, Part]  # slices by their id
+LOG = 0  # the place of the log's keys among the chains; approvers have theirs from 1 on
 STEPS = ("cohort/v1", "freeze/v1")  # of a live move; each voids what was fenced, compared or searched before it
 
 

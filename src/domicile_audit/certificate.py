@@ -6,8 +6,7 @@ from domicile_audit.case import STEPS, Case, Part, Statement, require
 from domicile_audit.statements import VERDICTS
 
 MAY_HOLD_RESIDUE = ("blocked-until", "held", "present")
-KEY_STORY = ["key to be destroyed", "key destroyed"]
-KEY_CAME_BACK = "key came back"
+KEY_STORY = ["key to be destroyed", "key destroyed", "key came back"]  # the third one must not be told
 CLOCKS = ("made_at", "fenced_at", "frozen_at", "done_at", "counted_at", "swept_at", "issued_at")  # the engine's
 
 
@@ -17,8 +16,7 @@ def check_certificate(case: Case) -> None:
     last = case.statements[-1]
     require(last.kind == "certificate/v1", "the certificate is not the last statement; it may no longer hold")
     require("certificate.dsse.json" in case.files, "certificate.dsse.json is missing")
-    same = case.files["certificate.dsse.json"] == case.entries[-1]
-    require(same, "certificate.dsse.json is not the certificate of the log")
+    require(case.files["certificate.dsse.json"] == case.entries[-1], "certificate.dsse.json is not that of the log")
 
 
 def check_verdicts(case: Case) -> None:
@@ -29,9 +27,8 @@ def check_verdicts(case: Case) -> None:
         require(judged[copy["id"]] == 1, f"the certificate does not judge the planned {copy['id']} exactly once")
     require(len(judged) == len(case.plan["copies"]), "the certificate judges a copy that is not planned")
     for copy in copies:
-        dated = copy["until"] is not None
-        right = dated == (copy["verdict"] == "blocked-until")
-        require(right, f"copy {copy['id']}: a date belongs to blocked-until and only to it")
+        dated = (copy["until"] is not None) == (copy["verdict"] == "blocked-until")
+        require(dated, f"copy {copy['id']}: a date belongs to blocked-until and only to it")
     _check_swept(case, copies)
     _check_keys(case, copies)
     worst = max((copy["verdict"] for copy in copies), key=VERDICTS.index)
@@ -45,8 +42,7 @@ def _check_swept(case: Case, copies: list[Part]) -> None:
     residue = {copy["id"]: copy["residue"] for copy in sweep["copies"]} if sweep else {}
     for copy in copies:
         where = f"copy {copy['id']} is called {copy['verdict']}"
-        clean = residue.get(copy["id"], 0) == 0 or copy["verdict"] in MAY_HOLD_RESIDUE
-        require(clean, f"{where}, and holds residue")
+        require(residue.get(copy["id"], 0) == 0 or copy["verdict"] in MAY_HOLD_RESIDUE, f"{where}, and holds residue")
         if copy["verdict"] == "erased-verified":
             require(copy["id"] in residue, f"{where}, but was not swept after the last erasure")
             require(sweep and sweep["tokens"]["searched"], f"{where} by a sweep that searched for nothing")
@@ -57,12 +53,12 @@ def _check_keys(case: Case, copies: list[Part]) -> None:
     erasures = [one.index for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores]
     told = defaultdict[str, list[tuple[str, str]]](list)
     for finding in case.of("finding/v1"):
-        if finding["kind"] in (*KEY_STORY, KEY_CAME_BACK) and erasures and finding.index > erasures[-1]:
+        if finding["kind"] in KEY_STORY and erasures and finding.index > erasures[-1]:
             told[finding["where"]].append((finding["kind"], finding["text"]))
     for copy in copies:
         story, keys = [kind for kind, _ in told[copy["id"]]], {key for _, key in told[copy["id"]]}
         if copy["verdict"] == "key-destroyed":
-            backed = story == KEY_STORY and len(keys) == 1
+            backed = story == KEY_STORY[:2] and len(keys) == 1
             require(backed, f"copy {copy['id']}: the log doesn't tell of its key's destruction after the last erasure")
 
 
@@ -113,10 +109,8 @@ def last_sweep(case: Case) -> Statement | None:
 
 def count_rows(case: Case) -> dict[str, dict[str, Counter[str]]]:
     """Rows by dataset and home: moved (equal under the fence), deleted, blanked, and kept (the rest)."""
-    equal: dict[str, int] = {}
-    for statement in case.of("equality/v1"):
-        if statement["fenced"] and statement.index > case.last_step.index:
-            equal.update({part["id"]: part["rows"] for part in statement["slices"] if part["source"] == part["home"]})
+    fenced = [one for one in case.of("equality/v1") if one["fenced"] and one.index > case.last_step.index]
+    equal = {part["id"]: part["rows"] for one in fenced for part in one["slices"] if part["source"] == part["home"]}
     gone = erased(case)
     counts: dict[str, dict[str, Counter[str]]] = {}
     for id_, planned in case.slices.items():
@@ -128,9 +122,5 @@ def count_rows(case: Case) -> dict[str, dict[str, Counter[str]]]:
 
 def erased(case: Case) -> dict[str, tuple[int, int]]:
     """Rows deleted and blanked, by slice, from the outcomes."""
-    return {
-        part["id"]: (part["deleted"], part["blanked"])
-        for statement in case.of("erasure/v1")
-        for part in statement["slices"]
-        if statement["phase"] == "outcome"
-    }
+    outcomes = [one for one in case.of("erasure/v1") if one["phase"] == "outcome"]
+    return {part["id"]: (part["deleted"], part["blanked"]) for one in outcomes for part in one["slices"]}

@@ -67,12 +67,11 @@ def audit(data: bytes, policy: Policy | None = None) -> Report:
 
 def judge(case: Case) -> Report:
     """Check a case that holds nothing but its bytes and a policy, and fill it."""
-    checks: list[Passed] = []
+    passed: list[Passed] = []
     for number, (title, clause, check) in enumerate(CHECKS, start=1):
         try:
             check(case)
         except Refused as refusal:
-            checks.append(Passed(number, title, clause, passed=False))
-            return refuse(case.policy, checks, str(refusal))
-        checks.append(Passed(number, title, clause, passed=True))
-    return accept(case, checks)
+            return refuse(case.policy, [*passed, Passed(number, title, clause, passed=False)], str(refusal))
+        passed.append(Passed(number, title, clause, passed=True))
+    return accept(case, passed)

@@ -10,9 +10,8 @@ import struct
 import zlib
 
 from domicile_audit import dsse
-from domicile_audit.case import Case, require
+from domicile_audit.case import LOG, Case, require
 from domicile_audit.keys import Key, read_vkey
-from domicile_audit.rotation import LOG
 from domicile_audit.shape import COUNT, HEX, TEXT, misfit, read_json
 
 BUNDLE_BYTES_MAX = 640 * 1024 * 1024
@@ -99,14 +98,12 @@ def check_names(case: Case) -> None:
 
 def write_zip(files: dict[str, bytes]) -> bytes:
     """Zip by the rule: version 2.0, stored, 1980-01-01, mode 0644, sorted, no extra fields, no comments."""
-    body: list[bytes] = []
-    directory: list[bytes] = []
-    offset = 0
+    body, directory, offset = list[bytes](), list[bytes](), 0
     for name, data in sorted(files.items()):
         path, size = name.encode(), len(data)
         both = (20, 0, 0, 0, _DATE, zlib.crc32(data), size, size, len(path), 0)
         body += [_LOCAL.pack(b"PK\x03\x04", *both), path, data]
-        directory += [_CENTRAL.pack(b"PK\x01\x02", 0x0314, *both, 0, 0, 0, 0o100644 << 16, offset), path]
+        directory.append(_CENTRAL.pack(b"PK\x01\x02", 0x0314, *both, 0, 0, 0, 0o100644 << 16, offset) + path)
         offset += _LOCAL.size + len(path) + size
     end = _END.pack(b"PK\x05\x06", 0, 0, len(files), len(files), sum(map(len, directory)), offset, 0)
     return b"".join([*body, *directory, end])

@@ -8,11 +8,9 @@ approver N. `keys/` holds them: `log-before-N.vkey` and at last `log.vkey`; `app
 from collections.abc import Iterable
 from itertools import groupby
 
-from domicile_audit.case import Case, Statement, require
-from domicile_audit.keys import read_vkey
+from domicile_audit.case import LOG, Case, Statement, require
+from domicile_audit.keys import Key, read_vkey
 from domicile_audit.tree import merkle_root
-
-LOG = 0
 
 
 def people(case: Case) -> dict[str | None, int]:
@@ -33,23 +31,24 @@ def require_trusted(case: Case, statements: Iterable[Statement], what: str) -> N
 
 def check_keys(case: Case) -> None:
     """Check 24 (P2): whoever signed had that key then, and nothing rests on what was signed with a lost one."""
-    turns = [0] * len(case.chains)  # which key of each chain is in force
+    ahead = [list(chain) for chain in case.chains]  # the key of each chain that is in force, and those that follow
     lost: dict[int, list[range]] = {}  # by approver: from where to where a key was used that was lost by then
     needed: list[Statement] = []
     for change, same in groupby(case.statements, key=_change):
         group = list(same)
         for statement in group:
-            _require_in_force(case, statement, turns)
+            in_force = [key.keyid for key in ahead[case.holders[statement.keyid]][:1]]  # none, if it was given up
+            require(in_force == [statement.keyid], f"{statement}: {statement.keyid} was not in force there")
         if change is None:
             continue
-        number = _check_change(case, group, turns)
+        number = _check_change(case, group, ahead)
         if case.holders[group[0].keyid] != number:
             needed += group
         if group[0]["what"] == "revoked":
             lost.setdefault(number, []).append(range(group[0]["stands"], group[0].index))
-        turns[number] += 1
-    for chain, turn in zip(case.chains, turns, strict=True):
-        require(turn >= len(chain) - 1, f"no statement hands over to {chain[-1].keyid}, which is in keys/")
+        del ahead[number][0]
+    for keys in ahead:
+        require(len(keys) <= 1, f"no statement hands over to {[key.keyid for key in keys[1:]]}, which are in keys/")
     for clearance in case.of("clearance/v1"):
         needed += [case.by_sha256[sha256] for sha256 in clearance["approvals"] if sha256 in case.by_sha256]  # check 14
     for statement in needed:
@@ -57,24 +56,17 @@ def check_keys(case: Case) -> None:
         require(not void, f"{statement} is needed, and its key was lost by then")
 
 
-def _require_in_force(case: Case, statement: Statement, turns: list[int]) -> None:
-    number = case.holders[statement.keyid]
-    in_force = case.chains[number][turns[number] : turns[number] + 1]  # none, if it was given up
-    same = [key.keyid for key in in_force] == [statement.keyid]
-    require(same, f"{statement}: {statement.keyid} was not in force there")
-
-
 def _change(statement: Statement) -> str | None:
     """What is said of a key, as text: statements in a row that say the same are votes for one change."""
     return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else None
 
 
-def _check_change(case: Case, group: list[Statement], turns: list[int]) -> int:
+def _check_change(case: Case, group: list[Statement], ahead: list[list[Key]]) -> int:
     """The number of the chain whose key changes: the key in force, the next one, in this log, with authority."""
     first, numbers = group[0], people(case)
     require(first["approver"] in numbers, f"{first} is about nobody whom the plan names")
     number = numbers[first["approver"]]
-    now, following = (case.chains[number][turn : turn + 1] for turn in (turns[number], turns[number] + 1))
+    now, following = ahead[number][:1], ahead[number][1:2]
     require([key.vkey for key in now] == [first["key"]], f"{first}: that key was not in force")
     named = [] if first["new"] is None else [first["new"]]
     require([key.vkey for key in following] == named, f"{first}: the next key in keys/ is another than it names")
@@ -100,8 +92,7 @@ def _check_authority(case: Case, group: list[Statement], number: int) -> None:
     others = not rotates and LOG not in signed and number not in signed and (goes_on or number != LOG)
     require(others, f"{first} is signed by the wrong ones")
     wanted = case.plan["approvals"]["threshold"]
-    enough = len(signed) == len(group) == wanted
-    require(enough, f"{first} is signed by {len(signed)} approvers, {wanted} are needed")
+    require(len(signed) == len(group) == wanted, f"{first} is signed by {len(signed)} approvers, {wanted} are needed")
     require_trusted(case, group, str(first))
 
 

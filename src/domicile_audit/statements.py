@@ -3,8 +3,8 @@
 import hashlib
 from typing import Any
 
-from domicile_audit import dsse, rotation
-from domicile_audit.case import Case, Part, Statement, require
+from domicile_audit import dsse
+from domicile_audit.case import LOG, Case, Part, Statement, require
 from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, maybe, misfit, read_json, text
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -73,7 +73,7 @@ def check_statements(case: Case) -> None:
     for index, (payload, keyid) in enumerate(case.envelopes):
         kind, predicate = _read(case, payload, f"statement {index}", unread)
         statement = Statement(index, hashlib.sha256(case.entries[index]).hexdigest(), kind, keyid, predicate)
-        right = kind == "key/v1" or (kind == "approval/v1") == (case.holders[keyid] != rotation.LOG)
+        right = kind == "key/v1" or (kind == "approval/v1") == (case.holders[keyid] != LOG)
         require(right, f"{statement} is signed by the wrong kind of key")
         case.statements.append(statement)
         case.by_sha256.setdefault(statement.sha256, statement)
@@ -87,16 +87,14 @@ def _read(case: Case, payload: bytes, where: str, unread: set[str]) -> tuple[str
     kind = body["predicateType"].removeprefix(PREFIX)
     require(kind in SHAPES, f"{where} is of a type that this checker does not know")
     where = f"{where} ({kind})"
-    predicate = body.get("predicate")
-    if misfit(predicate, DETACHED) is None:
-        predicate = _detached(case, predicate["detached"], where, unread)
+    inner = body.get("predicate")
+    predicate = _detached(case, inner["detached"], where, unread) if misfit(inner, DETACHED) is None else inner
     wrong = misfit(predicate, SHAPES[kind])
     require(wrong is None, f"{where} has not the shape of its type, at {wrong}")
     about = ABOUT.get(kind, "plan")
     subject = {"name": "plan.json" if about == "plan" else about, "digest": {"sha256": predicate[about]}}
-    frame = {"_type": STATEMENT_TYPE, "subject": [subject], "predicateType": PREFIX + kind}
-    right = body == {**frame, "predicate": body["predicate"]}
-    require(right, f"{where} is about another subject, or is not an in-toto Statement v1")
+    frame = {"_type": STATEMENT_TYPE, "subject": [subject], "predicateType": PREFIX + kind, "predicate": inner}
+    require(body == frame, f"{where} is about another subject, or is not an in-toto Statement v1")
     return kind, predicate
 
 

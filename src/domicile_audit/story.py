@@ -19,8 +19,7 @@ def check_plan(case: Case) -> None:
     require(not case.live or not case.plan.slices, "the plan has slices of its own, although people went in cohorts")
     rule, first_keys = case.plan["approvals"], [chain[0].vkey for chain in case.chains[1:]]
     require_once((approver["name"] for approver in rule["of"]), "the plan's approvers")
-    same = [approver["vkey"] for approver in rule["of"]] == first_keys
-    require(same, "keys/ are not those of the plan's approvers")
+    require([approver["vkey"] for approver in rule["of"]] == first_keys, "keys/ are not those of the plan's approvers")
     require(1 <= rule["threshold"] <= len(first_keys), "the plan's number of approvals can't be met, or is none")
 
 
@@ -87,8 +86,7 @@ def check_equalities(case: Case) -> None:
         if statement.kind in STEPS:
             last = statement
         if statement.kind == "equality/v1":
-            require_once((part["id"] for part in statement["slices"]), str(statement))
-            require(slices.keys() >= statement.slices.keys(), f"{statement} compares a slice that is not planned")
+            _require_planned(statement, slices)
         if statement.kind == "clearance/v1":
             frozen = last.kind == "freeze/v1" or not case.live
             require(frozen, f"{statement}: no freeze stands, since a cohort went after it or there is none")
@@ -128,8 +126,7 @@ def _check_approved(case: Case, clearance: Statement) -> None:
     require_once(clearance["approvals"], f"the approvals of {clearance}")
     approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
     for approval in approvals:
-        same = approval["equality"] == clearance["equality"]
-        require(same, f"{approval} approves another equality than that of {clearance}")
+        require(approval["equality"] == clearance["equality"], f"{approval} approves another equality than {clearance}")
     by, wanted = len({approval["approver"] for approval in approvals}), case.plan["approvals"]["threshold"]
     require(by >= wanted, f"{clearance} has {by} approvals, the plan wants {wanted}")
     rotation.require_trusted(case, approvals, str(clearance))
@@ -233,9 +230,9 @@ def check_sweeps(case: Case) -> None:
 
 
 def _require_planned(statement: Statement, slices: Slices) -> None:
-    """Each slice of the statement stands there once, is one of these, and of the statement's dataset and home."""
+    """Each slice of the statement stands there once, is one of these, and of its dataset and home if it names such."""
     require_once((part["id"] for part in statement["slices"]), str(statement))
     for id_ in statement.slices:
         require(id_ in slices, f"{statement} names a slice that is not planned")
-        same = all(slices[id_][key] == statement[key] for key in ("dataset", "home"))
+        same = all(slices[id_][key] == statement[key] for key in {"dataset", "home"} & statement.predicate.keys())
         require(same, f"{statement}: slice {id_} is of another dataset or home")

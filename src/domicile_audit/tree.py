@@ -55,8 +55,7 @@ def check_tiles(case: Case) -> None:
 
 def check_root(case: Case) -> None:
     """Check 7 (RFC 6962 section 2.1): the entries, in this order and no others, have the signed root."""
-    same = merkle_root(case.levels[0]) == case.root
-    require(same, "the entries are not those of the checkpoint: one was left out, added, moved or altered")
+    require(merkle_root(case.levels[0]) == case.root, "the log's entries were left out, added, moved or altered")
 
 
 def merkle_root(hashes: list[bytes]) -> bytes:
@@ -85,8 +84,7 @@ def _index(index: int) -> str:
 
 def _split_entries(data: bytes, width: int, name: str) -> list[bytes]:
     """tlog-tiles "Log entries": each entry stands behind its length, a big-endian uint16."""
-    entries: list[bytes] = []
-    place = 0
+    entries, place = list[bytes](), 0
     while place < len(data) and len(entries) <= width:
         start = place + 2
         place = start + int.from_bytes(data[place:start], "big")

@@ -377,7 +377,7 @@ filed("certificate-file-missing", 18, "is missing", gone(_CERTIFICATE))
 filed(
     "certificate-file-of-another",
     18,
-    "not the certificate of the log",
+    "not that of the log",
     lambda f: f.update({_CERTIFICATE: seal(replace(s.certificate(), issued_at=s.at(61)), ENGINE).envelope}),
 )
 
