@@ -6,7 +6,7 @@ approver N. `keys/` holds them: `log-before-N.vkey` and at last `log.vkey`; `app
 """
 
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import dropwhile, groupby
 
 from domicile_audit.case import LOG, Case, Statement, require
 from domicile_audit.keys import Key, read_vkey
@@ -20,13 +20,20 @@ def people(case: Case) -> dict[str | None, int]:
 
 
 def require_trusted(case: Case, statements: Iterable[Statement], what: str) -> None:
-    """Refuse if the auditor's policy wants more of the people who signed these to have a key that it names."""
+    """Refuse unless as many people signed these as the auditor's policy wants, with keys that it trusts.
+
+    Those are the ones that it names and those that took over from them, by their signature or by trusted votes. Not
+    those before them: anybody can begin a chain with a key of their own, and hand it on to somebody else's.
+    """
     if case.policy is None:
         return
-    signed = {case.holders[statement.keyid] for statement in statements}
-    trusted = sum(any(key.vkey in case.policy.approvers for key in case.chains[number]) for number in signed)
-    wanted = case.policy.threshold
-    require(trusted >= wanted, f"{what} has {trusted} trusted approvals, the policy wants {wanted}")
+    named, wanted = case.policy.approvers, case.policy.threshold
+    people = set()
+    for statement in statements:
+        number = case.holders[statement.keyid]
+        trusted = dropwhile(lambda key: key.vkey not in named, case.chains[number])
+        people.update(number for key in trusted if key.keyid == statement.keyid)
+    require(len(people) >= wanted, f"{what} has {len(people)} trusted approvals, the policy wants {wanted}")
 
 
 def check_keys(case: Case) -> None:

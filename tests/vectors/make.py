@@ -8,11 +8,20 @@ from domicile import predicates as p
 from domicile.bundle import trust_policy
 from domicile.keys import Verifier
 from domicile.proof import Verdict
-from tests.vectors import bad_bytes, bad_stories, hostile, live, objects, receipts, rotations, witnessed
+from tests.vectors import bad_bytes, bad_stories, hostile, live, near_misses, objects, receipts, rotations, witnessed
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS
 
-REGISTERED = (bad_bytes, bad_stories, hostile, live, objects, receipts, rotations)  # importing them fills DEFECTS
+REGISTERED = (
+    bad_bytes,
+    bad_stories,
+    hostile,
+    live,
+    near_misses,
+    objects,
+    receipts,
+    rotations,
+)  # importing them fills DEFECTS
 
 FOLDER = Path(__file__).parent
 GOOD = FOLDER / "good"
@@ -47,6 +56,7 @@ def good_scripts() -> dict[str, s.Script]:
         "live-run-on-its-way": live.not_frozen(),
         "objects-one-locked": objects.objects(),
         "objects-lock-is-over": objects.lock_is_over(),
+        "key-destroyed-before-a-lock-was-over": near_misses.objects_went_last(),
         "receipts": receipts.at_once(),
         "receipts-in-parts": receipts.in_parts(),
         "receipts-in-cohorts": receipts.in_cohorts(),
