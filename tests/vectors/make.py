@@ -8,7 +8,18 @@ from domicile import predicates as p
 from domicile.bundle import trust_policy
 from domicile.keys import Verifier
 from domicile.proof import Verdict
-from tests.vectors import bad_bytes, bad_stories, hostile, live, near_misses, objects, receipts, rotations, witnessed
+from tests.vectors import (
+    bad_bytes,
+    bad_stories,
+    hostile,
+    live,
+    near_misses,
+    objects,
+    receipts,
+    rotations,
+    untrusted,
+    witnessed,
+)
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS
 
@@ -27,6 +38,7 @@ FOLDER = Path(__file__).parent
 GOOD = FOLDER / "good"
 BAD = FOLDER / "bad"
 UNWITNESSED = FOLDER / "unwitnessed"
+UNTRUSTED = FOLDER / "untrusted"
 
 
 def all_files() -> dict[Path, bytes]:
@@ -37,7 +49,8 @@ def all_files() -> dict[Path, bytes]:
     bad = {BAD / f"{name}.zip": defect.make() for name, defect in DEFECTS.items()}
     bundles[GOOD / "cosigned.zip"] = witnessed.good()
     unwitnessed = {UNWITNESSED / f"{name}.zip": data for name, data in witnessed.unwitnessed().items()}
-    return bundles | policies | bad | unwitnessed
+    strangers = {UNTRUSTED / f"{name}.zip": data for name, data in untrusted.bundles().items()}
+    return bundles | policies | bad | unwitnessed | strangers
 
 
 def good_scripts() -> dict[str, s.Script]:

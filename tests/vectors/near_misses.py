@@ -10,7 +10,7 @@ from domicile.proof import Verdict
 from tests.vectors import objects
 from tests.vectors import rotations as r
 from tests.vectors import scenario as s
-from tests.vectors.registry import told
+from tests.vectors.registry import filed, told
 from tests.vectors.rotations import cheat
 from tests.vectors.scenario import Line, Script, good
 
@@ -53,6 +53,18 @@ def _only_objects_went() -> Script:
     return _keyed(script.bent("certificate", bend), Verdict.KEY_DESTROYED)
 
 
+# Two keys of one name whose ids are the same four bytes: one in 80,000 tries has such a twin.
+_TWINS = tuple(Signer(name=s.OPERATOR.name, seed=s.key(f"twin{number}").seed) for number in (41869, 59126))
+
+
+filed(
+    "approvers-with-one-key-id",
+    2,
+    "two roles",
+    lambda f: f.update(
+        {f"keys/approver-{turn}.vkey": f"{key.verifier.vkey}\n".encode() for turn, key in enumerate(_TWINS, start=1)}
+    ),
+)
 told(
     "approval-named-twice-beside-enough",
     14,
