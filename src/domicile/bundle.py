@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -125,19 +125,33 @@ def write_bundle(path: Path, bundle: bytes) -> None:
         raise HostFault(f"bundle {path}: can't be written ({error.strerror}); check space and rights") from error
 
 
-def trust_policy(log: Verifier, approvals: ApprovalRule, witnesses: Policy | None = None) -> str:
+FORMER = "replaced since; make a line of it if its holder approved with it and did not lose it"
+
+
+def trust_policy(
+    log: Verifier, approvals: ApprovalRule, witnesses: Policy | None = None, former: Iterable[str] = ()
+) -> str:
     """The policy that an auditor compares with keys got elsewhere (C2SP tlog-policy, and lines of ours).
 
-    What else may be asked for is the auditor's choice, not the operator's: it stands there as remarks.
+    What else may be asked for is the auditor's choice, not the operator's: it stands there as remarks. So do `former`
+    vkeys of approvers: what was signed with one counts only where the policy names it, and one may have been lost.
     """
     lines = ["# Compare each key with its holder, by phone or in person, before you trust this file."]
     lines.append(f"log {log.vkey}")
     lines.extend(f"approver {parse_vkey(key.vkey).vkey}" for key in approvals.of)
+    lines.extend(f"# {FORMER}: approver {key}" for key in former)
     lines.append(f"approvals {approvals.threshold}")
     text = "".join(line + "\n" for line in lines)
     others = witnesses or Policy(logs={}, witnesses={}, groups={}, quorum=NONE)
     choices = "".join(line + "\n" for line in POLICY_CHOICES)
     return text + format_policy(others).decode(errors="surrogateescape") + choices
+
+
+def former_approvers(ledger: Ledger) -> list[str]:
+    """The approvers' vkeys that were in force once and are no more, as the log tells."""
+    ring, now = ledger.keyring(), {one.vkey for one in ledger.approvers().of}
+    keys = [key.vkey for one in ledger.plan().approvals.of for key in ring.lineage(one.name)]
+    return [key for key in keys if key not in now]
 
 
 def _files(ledger: Ledger, plan_file: bytes) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from domicile_audit.checklist import audit
 from domicile_audit.keys import KEY_CHARS_MAX, read_vkey
 from domicile_audit.policy import POLICY_BYTES_MAX, read_policy
 from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, maybe, misfit, read_json, text
-from domicile_audit.tree import _split_entries, merkle_root
+from domicile_audit.tree import _split_entries, _tiles, merkle_root
 from tests.vectors import make
 from tests.vectors import scenario as s
 
@@ -169,6 +169,15 @@ def test_p9_a_tile_of_empty_entries_does_not_fill_the_memory() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100_000
+
+
+@pytest.mark.parametrize(
+    ("count", "last"),
+    [(1, "000.p/1"), (255, "000.p/255"), (256, "000"), (257, "001.p/1"), (1_002 * 256, "x001/001")],
+)
+def test_p9_a_row_of_tiles_ends_as_tlog_tiles_says(count: int, last: str) -> None:
+    tiles = _tiles("0", count)
+    assert (f"log/tile/0/{last}", count) == (tiles[-1][0], sum(width for _, width in tiles))
 
 
 def test_a_tree_of_one_entry_is_its_hash() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from domicile import predicates as p
-from domicile.bundle import make_bundle, trust_policy
+from domicile.bundle import former_approvers, make_bundle, trust_policy
 from domicile.errors import BadFile, EvidenceFault, Refused
 from domicile.events import silent
 from domicile.host import Host
@@ -107,6 +107,20 @@ def test_p2_an_approver_rotates_and_only_the_new_key_approves(place: Place) -> N
     report = audit(place.bundle())
     assert report.accepted, report.reason
     assert any("monitor was rotated" in line for line in report.proven)
+
+
+def test_p2_who_approved_and_then_took_a_new_key_is_trusted_by_the_old_one(place: Place) -> None:
+    """The policy tells of it as a remark; the auditor, who knows that the old key was not lost, makes a line of it."""
+    place.go_on("clearance")
+    with place.opened() as keeping:
+        keeping.rotate(s.MONITOR, "monitor.key", NEXT.verifier, "yearly")
+    place.go_on("certificate")
+    ledger = place.ledger()
+    text = trust_policy(ledger.log.verifier, ledger.approvers(), former=former_approvers(ledger))
+    [remark] = [line for line in text.splitlines() if s.MONITOR.verifier.vkey in line]
+    assert "1 trusted approvals" in (audit(place.bundle(), read_policy(text.encode())).reason or "")
+    taken_in = text.replace(remark, f"approver {s.MONITOR.verifier.vkey}")
+    assert audit(place.bundle(), read_policy(taken_in.encode())).accepted
 
 
 def test_p2_what_a_thief_approved_counts_for_nothing_once_others_say_so(place: Place) -> None:

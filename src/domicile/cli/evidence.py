@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from domicile.bundle import trust_policy
+from domicile.bundle import former_approvers, trust_policy
 from domicile.cli import public_log
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
@@ -47,7 +47,8 @@ def policy(file: FileOption = DEFAULT_FILE) -> None:
     with opened(file, Screen(as_json=True)) as run:
         rule = run.ledger.approvers() if run.ledger.size else run.approvers()
         witnesses = run.record.witnesses
-        typer.echo(trust_policy(run.signer.verifier, rule, witnesses.policy if witnesses else None), nl=False)
+        former = former_approvers(run.ledger) if run.ledger.size else ()
+        typer.echo(trust_policy(run.signer.verifier, rule, witnesses.policy if witnesses else None, former), nl=False)
 
 
 def report(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:

@@ -41,10 +41,13 @@ function needReceipts(c, one, went) {
   need(went.p.fenced_at === one.p.home_since, `${one.name} is of people who went home at another time`);
 }
 
-/** How many people signed these of whom the reader's policy names a key. */
+/** How many people signed these with a key that the reader's policy names, or with one behind such a key in its chain. */
 function trustedSigners(c, statements) {
-  const signed = new Set(statements.map((one) => c.holders.get(one.keyid)));
-  return [...signed].filter((number) => c.chains[number].some((key) => c.policy.approvers.includes(key.vkey))).length;
+  const trusted = statements.filter((one) => {
+    const chain = c.chains[c.holders.get(one.keyid)], place = chain.findIndex((key) => key.keyid === one.keyid);
+    return chain.slice(0, place + 1).some((key) => c.policy.approvers.includes(key.vkey));
+  });
+  return new Set(trusted.map((one) => c.holders.get(one.keyid))).size;
 }
 
 /** Every key signed while it was in force; nothing rests on what was signed with a lost one. */
@@ -103,7 +106,12 @@ function needAuthority(c, group, number) {
   need(!rotates && !signed.has(0) && !signed.has(number) && (goesOn || number !== 0), `${first.name} is signed by the wrong ones`);
   const wanted = c.plan.approvals.threshold;
   need(signed.size === group.length && group.length === wanted, `${first.name} is signed by ${signed.size} approvers, ${wanted} are needed`);
-  if (!c.policy?.threshold) return;
+  if (!c.policy) return;
+  if (!c.policy.threshold) { // the log's key alone is trusted: nobody's vote may lead on from it
+    const behind = c.chains[0].slice(c.chains[0].findIndex((key) => key.vkey === first.p.key) + 1);
+    need(number !== 0 || behind.some((key) => c.policy.logs.includes(key.vkey)), `${first.name} replaces the log's key by votes that no policy trusts`);
+    return;
+  }
   need(trustedSigners(c, group) >= c.policy.threshold, `${first.name} is signed by too few trusted approvers`);
 }
 

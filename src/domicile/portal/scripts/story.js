@@ -296,7 +296,8 @@ function checkObjectsTold(c, judged) {
   const gone = erasedRows(c);
   const told = new Set(c.plan.copies.filter((copy) => MAY_HOLD_RESIDUE.includes(judged.get(copy.id)[0].verdict)).map((copy) => copy.store));
   for (const { id, dataset, erase } of c.slices.values()) {
-    if (!c.objectStores.has(dataset) || gone(id).deleted === erase.delete) continue;
+    const { deleted, blanked } = gone(id);
+    if (!c.objectStores.has(dataset) || (deleted === erase.delete && blanked === erase.blank)) continue;
     need(told.has(dataset), `slice ${id} is not erased as planned, but no copy of ${dataset} is called held`);
   }
 }
