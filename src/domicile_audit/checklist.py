@@ -6,7 +6,7 @@ is the spot check, a program of its own (spot.py).
     case.py           what the checks know so far, and `require`, the one way to say no
     checklist.py      this list: number (its place), title, clause, function
     container.py      1 to 4: from the bytes of a zip to files
-    keys.py, dsse.py  Ed25519 keys, and what they signed
+    keys.py           Ed25519 keys, and what they signed
     tree.py           5 to 7: from files to the entries of a log
     shape.py          JSON in one spelling, and the shapes it must fit
     statements.py     8 and 9: from entries to statements; the table of all that can be said

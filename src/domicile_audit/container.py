@@ -9,17 +9,15 @@ import re
 import struct
 import zlib
 
-from domicile_audit import dsse
 from domicile_audit.case import LOG, Case, require
-from domicile_audit.keys import Key, read_vkey
-from domicile_audit.shape import COUNT, HEX, TEXT, misfit, read_json
+from domicile_audit.keys import Key, open_envelope, read_vkey
+from domicile_audit.shape import COUNT, HEX, TEXT, misfit, read_json, text
 
 BUNDLE_BYTES_MAX = 640 * 1024 * 1024
 FILE_BYTES_MAX = 512 * 1024 * 1024
 FILES_MAX = 60_001
 MANIFEST_TYPE = "application/vnd.domicile.manifest+json"
-MANIFEST = {"format": TEXT, "files": [{"path": TEXT, "bytes": COUNT, "sha256": HEX}]}
-FORMAT = "urn:domicile:bundle/v1"
+MANIFEST = {"format": text("urn:domicile:bundle/v1"), "files": [{"path": TEXT, "bytes": COUNT, "sha256": HEX}]}
 README_SHA256 = "65e1a6f7973a14e490d18e1a30bb597f481210329e80a384f3cc1e7f413413c7"
 
 _LOCAL = struct.Struct("<4s5H3I2H")  # APPNOTE 4.3.7
@@ -70,10 +68,10 @@ def check_manifest(case: Case) -> None:
     """Check 3 (DSSE v1.0.2): the log's key signed the SHA-256 of every file."""
     require("manifest.json" in case.files, "the bundle has no manifest.json")
     keys = {case.engine.keyid: case.engine}
-    payload, _ = dsse.open_envelope(case.files["manifest.json"], MANIFEST_TYPE, keys, "manifest.json")
+    payload, _ = open_envelope(case.files["manifest.json"], MANIFEST_TYPE, keys, "manifest.json")
     manifest = read_json(payload, "manifest.json")
-    require(misfit(manifest, MANIFEST) is None, "manifest.json has not the shape of a manifest")
-    require(manifest["format"] == FORMAT, f"manifest.json is not of the format {FORMAT}")
+    wrong = misfit(manifest, MANIFEST)
+    require(wrong is None, f"manifest.json has not the shape of a manifest, at {wrong}")
     listed = {file["path"]: file for file in manifest["files"]}
     names = sorted(case.files.keys() - {"manifest.json"})
     for name in names:

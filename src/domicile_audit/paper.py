@@ -23,10 +23,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from domicile_audit import dsse
 from domicile_audit.case import Refused, require
 from domicile_audit.cosignature import read_cosignatures
-from domicile_audit.keys import Key, read_base64, read_vkey
+from domicile_audit.keys import Key, open_envelope, read_base64, read_vkey
 from domicile_audit.policy import Policy
 from domicile_audit.shape import COUNT, HEX, TEXT, maybe, misfit, read_json, text
 from domicile_audit.statements import DETACHED, DETACHED_OVER_BYTES, PAYLOAD_TYPE, PREFIX, SHAPES, STATEMENT_TYPE
@@ -212,7 +211,7 @@ def _statement(paper: Paper, sealed: Mapping[str, Any], kind: str) -> tuple[byte
     """The entry's bytes, and the predicate of this kind that the log's key signed."""
     entry = read_base64(sealed["envelope"], f"the envelope of the {kind}")
     outside = sealed["detached"] and read_base64(sealed["detached"], f"the predicate of the {kind}")
-    payload, _ = dsse.open_envelope(entry, PAYLOAD_TYPE, {paper.key.keyid: paper.key}, f"the {kind}")
+    payload, _ = open_envelope(entry, PAYLOAD_TYPE, {paper.key.keyid: paper.key}, f"the {kind}")
     body = read_json(payload, f"the {kind}")
     inner = body.get("predicate") if isinstance(body, dict) else None
     predicate: Any = inner

@@ -28,7 +28,7 @@ def require_trusted(case: Case, statements: Iterable[Statement], what: str) -> N
     if case.policy is None:
         return
     named, wanted = case.policy.approvers, case.policy.threshold
-    people = set()
+    people: set[int] = set()
     for statement in statements:
         number = case.holders[statement.keyid]
         trusted = dropwhile(lambda key: key.vkey not in named, case.chains[number])

@@ -3,8 +3,8 @@
 import hashlib
 from typing import Any
 
-from domicile_audit import dsse
 from domicile_audit.case import LOG, Case, Part, Statement, require
+from domicile_audit.keys import open_envelope
 from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, maybe, misfit, read_json, text
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -64,7 +64,7 @@ def check_envelopes(case: Case) -> None:
     """Check 8 (DSSE v1.0.2): each entry is one envelope, signed by the log's key or by an approver's."""
     keys = {key.keyid: key for chain in case.chains for key in chain}
     for index, entry in enumerate(case.entries):
-        case.envelopes.append(dsse.open_envelope(entry, PAYLOAD_TYPE, keys, f"entry {index}"))
+        case.envelopes.append(open_envelope(entry, PAYLOAD_TYPE, keys, f"entry {index}"))
 
 
 def check_statements(case: Case) -> None:

@@ -88,8 +88,7 @@ def check_equalities(case: Case) -> None:
         if statement.kind == "equality/v1":
             _require_planned(statement, slices)
         if statement.kind == "clearance/v1":
-            frozen = last.kind == "freeze/v1" or not case.live
-            require(frozen, f"{statement}: no freeze stands, since a cohort went after it or there is none")
+            require(last.kind == "freeze/v1" or not case.live, f"{statement}: no freeze stands since the last cohort")
             equality = case.named(statement["equality"], "equality/v1", statement)
             require(last.index < equality.index, f"{statement} rests on an equality from before the last freeze")
             cleared[equality.sha256] = equality
@@ -100,8 +99,7 @@ def check_equalities(case: Case) -> None:
 def _check_equal(case: Case, equality: Statement) -> None:
     """Check 13 goes on: fenced, whole, and without a difference."""
     require(equality["fenced"], f"{equality} was not made under the fence, but a clearance rests on it")
-    none = equality["differences"] == 0 and equality["strays"] == 0
-    require(none, f"{equality} counts differences or strays, but a clearance rests on it")
+    require(not equality["differences"] and not equality["strays"], f"{equality} clears with differences or strays")
     for id_, planned in case.slices.items():
         require(id_ in equality.slices, f"{equality} does not compare slice {id_}")
         part = equality.slices[id_]

@@ -31,7 +31,6 @@ DECIDES = (
     "checklist.py",
     "container.py",
     "keys.py",
-    "dsse.py",
     "tree.py",
     "shape.py",
     "statements.py",
