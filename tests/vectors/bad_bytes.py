@@ -13,14 +13,14 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-from domicile import predicates as p
-from domicile.bundle import MANIFEST_TYPE, pack, zip_files
-from domicile.codec import dump_json, encode
-from domicile.statement import Sealed, seal, sign_envelope
-from domicile.tlog.cosignature import cosign
-from domicile.tlog.merkle import hash_leaf
-from domicile.tlog.note import format_signatures
-from domicile.tlog.tile import encode_entries
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import MANIFEST_TYPE, pack, zip_files
+from domicile.evidence.codec import dump_json, encode
+from domicile.evidence.statement import Sealed, seal, sign_envelope
+from domicile.evidence.tlog.cosignature import cosign
+from domicile.evidence.tlog.merkle import hash_leaf
+from domicile.evidence.tlog.note import format_signatures
+from domicile.evidence.tlog.tile import encode_entries
 from tests.vectors import scenario as s
 from tests.vectors.registry import defect, filed, gone, put, told
 from tests.vectors.scenario import ENGINE, OPERATOR, STRANGER, Line, Script, good
@@ -223,7 +223,9 @@ defect("manifest-missing", 3, "has no manifest.json")(lambda: _rezipped(gone("ma
 defect("manifest-lists-less", 3, "not in the manifest")(lambda: _listed(lambda m: m["files"].pop()))
 defect("manifest-lists-more", 3, "not in the zip")(lambda: _rezipped(gone("certificate.dsse.json")))
 defect("manifest-unsorted", 3, "not sorted")(lambda: _listed(lambda m: m["files"].reverse()))
-defect("manifest-of-another-format", 3, "shape of a manifest, at .format")(lambda: _listed(lambda m: m.update(format="urn:x")))
+defect("manifest-of-another-format", 3, "shape of a manifest, at .format")(
+    lambda: _listed(lambda m: m.update(format="urn:x"))
+)
 defect("manifest-with-more-keys", 3, "shape of a manifest")(lambda: _listed(lambda m: m.update(note="all is well")))
 defect("plan-file-altered", 3, "not the file that the manifest lists")(
     lambda: _rezipped(put("plan.json", s.PLAN_FILE.replace(b"3", b"4")))

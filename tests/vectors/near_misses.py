@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from domicile import predicates as p
-from domicile.keys import Signer
+from domicile.evidence import predicates as p
+from domicile.evidence.keys import Signer
 from domicile.proof import Verdict
 from tests.vectors import objects
 from tests.vectors import rotations as r
