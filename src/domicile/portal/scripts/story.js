@@ -124,13 +124,15 @@ check("approvals", (c) => {
   }
 });
 
-/** As many people signed these as are wanted, and as many whose keys are in the policy as that wants. */
+/** As many people signed these as are wanted, and as many as the policy wants by a key that it names, or one behind it. */
 function needApprovers(c, statements, wanted, where) {
-  const chains = [...new Set(statements.map((one) => one.signer.chain))], least = c.policy?.threshold ?? 0;
-  need(chains.length >= wanted, `${where} has ${chains.length} approvals, the plan wants ${wanted}`);
-  const isTrusted = (chain) => c.chains[chain].some((key) => c.policy?.approvers.includes(key.vkey));
-  const { length } = chains.filter(isTrusted);
-  need(length >= least, `${where} has ${length} trusted approvals, the policy wants ${least}`);
+  const people = (some) => new Set(some.map((one) => one.signer.chain)).size, least = c.policy?.threshold ?? 0;
+  need(people(statements) >= wanted, `${where} has ${people(statements)} approvals, the plan wants ${wanted}`);
+  const trusted = people(statements.filter(({ signer }) => {
+    const chain = c.chains[signer.chain];
+    return chain.slice(0, chain.indexOf(signer) + 1).some((key) => c.policy?.approvers.includes(key.vkey));
+  }));
+  need(trusted >= least, `${where} has ${trusted} trusted approvals, the policy wants ${least}`);
 }
 
 check("clearance and restore", (c) => {
@@ -363,6 +365,9 @@ async function needChange(c, votes, turns) {
   const isCounted = signed.size === votes.length && signed.size === threshold;
   need(isCounted, `${name} is signed by ${signed.size} approvers, ${threshold} are needed, each once`);
   needApprovers(c, votes, threshold, name);
+  const behind = c.chains[chain].slice(turns[chain] + 1).map((one) => one.vkey), isAlone = c.policy?.threshold === 0;
+  const isLed = chain !== 0 || !isAlone || behind.some((vkey) => c.policy.logs.includes(vkey)); // (4), end
+  need(isLed, `${name} replaces the log's key by votes that no policy trusts`);
   return chain;
 }
 
