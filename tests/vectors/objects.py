@@ -186,7 +186,7 @@ def _not_blanked() -> Script:
         objects()
         .signed("plan", Line("plan", lambda _: replace(plan, slices=(*plan.slices[:-1], planned))))
         .signed(INTENT, Line(INTENT, _erasure(p.Phase.INTENT, GONE)))
-        .signed("certificate", Line("certificate", lambda _: _certificate(Verdict.ERASED_VERIFIED)))
+        .signed("certificate", Line("certificate", lambda _: certified(Verdict.ERASED_VERIFIED)))
     )
 
 

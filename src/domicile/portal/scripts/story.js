@@ -124,7 +124,7 @@ check("approvals", (c) => {
   }
 });
 
-/** As many people signed these as are wanted, and as many as the policy wants by a key that it names, or one behind it. */
+/** As many people signed these as are wanted, and as many as the policy wants with a key it names, or one behind it. */
 function needApprovers(c, statements, wanted, where) {
   const people = (some) => new Set(some.map((one) => one.signer.chain)).size, least = c.policy?.threshold ?? 0;
   need(people(statements) >= wanted, `${where} has ${people(statements)} approvals, the plan wants ${wanted}`);
