@@ -23,7 +23,7 @@ SHAPE: Final = {
         "private": {"*": maybe(TEXT)},
     }},
     "slices": {"*": {"dataset": TEXT, "part": TEXT, "form": text("whole|private|shared"), "after": COUNT,
-                   "upto": COUNT}},
+                     "upto": COUNT}},
     "objects": {"*": COUNT},
 }  # fmt: skip
 

@@ -124,15 +124,14 @@ check("approvals", (c) => {
   }
 });
 
-/** As many people signed these as are wanted, and as many as the policy wants with a key it names, or one behind it. */
+/** As many people signed these as are wanted; and, with a key of the policy or one behind it, as many as that wants. */
 function needApprovers(c, statements, wanted, where) {
-  const people = (some) => new Set(some.map((one) => one.signer.chain)).size, least = c.policy?.threshold ?? 0;
-  need(people(statements) >= wanted, `${where} has ${people(statements)} approvals, the plan wants ${wanted}`);
-  const trusted = people(statements.filter(({ signer }) => {
-    const chain = c.chains[signer.chain];
-    return chain.slice(0, chain.indexOf(signer) + 1).some((key) => c.policy?.approvers.includes(key.vkey));
-  }));
-  need(trusted >= least, `${where} has ${trusted} trusted approvals, the policy wants ${least}`);
+  const chains = [...new Set(statements.map((one) => one.signer.chain))], least = c.policy?.threshold ?? 0;
+  need(chains.length >= wanted, `${where} has ${chains.length} approvals, the plan wants ${wanted}`);
+  const upTo = ({ signer }) => c.chains[signer.chain].slice(0, c.chains[signer.chain].indexOf(signer) + 1);
+  const trusted = statements.filter((one) => upTo(one).some((key) => c.policy?.approvers.includes(key.vkey)));
+  const length = new Set(trusted.map((one) => one.signer.chain)).size;
+  need(length >= least, `${where} has ${length} trusted approvals, the policy wants ${least}`);
 }
 
 check("clearance and restore", (c) => {
@@ -365,9 +364,9 @@ async function needChange(c, votes, turns) {
   const isCounted = signed.size === votes.length && signed.size === threshold;
   need(isCounted, `${name} is signed by ${signed.size} approvers, ${threshold} are needed, each once`);
   needApprovers(c, votes, threshold, name);
-  const behind = c.chains[chain].slice(turns[chain] + 1).map((one) => one.vkey), isAlone = c.policy?.threshold === 0;
-  const isLed = chain !== 0 || !isAlone || behind.some((vkey) => c.policy.logs.includes(vkey)); // (4), end
-  need(isLed, `${name} replaces the log's key by votes that no policy trusts`);
+  const isLed = !c.policy || c.policy.threshold > 0 || chain !== 0; // else the log's key alone is trusted, and no vote
+  const behind = c.chains[0].slice(turns[0] + 1);
+  need(isLed || behind.some((key) => c.policy.logs.includes(key.vkey)), `${name} replaces the log's key by votes that nobody trusts`);
   return chain;
 }
 
