@@ -54,14 +54,14 @@ class _Alike:
     """Small files in which nothing was found, and how much was unpacked of each; threads share it."""
 
     known: dict[tuple[bool, bytes], int] = field(default_factory=dict, repr=False)
-    bytes: int = 0
+    size: int = 0
     lock: Lock = field(default_factory=Lock)
 
     def keep(self, likeness: tuple[bool, bytes], unpacked: int) -> None:
         with self.lock:
-            if likeness not in self.known and self.bytes + len(likeness[1]) <= CLEAN_FILES_BYTES_MAX:
+            if likeness not in self.known and self.size + len(likeness[1]) <= CLEAN_FILES_BYTES_MAX:
                 self.known[likeness] = unpacked
-                self.bytes += len(likeness[1])
+                self.size += len(likeness[1])
 
 
 @dataclass(slots=True)
