@@ -16,8 +16,8 @@ from psycopg import sql
 
 from domicile import config
 from domicile.errors import BadFile, Waiting
+from domicile.evidence.predicates import CertificatePredicate, FindingPredicate
 from domicile.host import Host
-from domicile.predicates import CertificatePredicate, FindingPredicate
 from domicile.run import Stage
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.around.conftest import MOVER, holding
