@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from domicile.codec import load_json
+from domicile.codec import Json, dump_json, load_json
 from domicile.errors import DomicileError
 from domicile.predicates import ReceiptsPredicate
 from domicile.receipts.document import write_document
 from domicile.receipts.keeping import Leaf
 from domicile.receipts.leaf import commit
-from domicile.statement import parse_envelope
+from domicile.statement import Sealed, parse_envelope
+from domicile.tlog.cosignature import cosigner_of
 from domicile.tlog.log import Log
+from domicile.tlog.merkle import Tree, hash_leaf
 from domicile.tlog.tile import TILE_WIDTH, decode_entries
+from domicile.tlog.witness import AddCheckpoint, format_request
+from domicile_audit.case import Case
+from domicile_audit.checklist import judge
+from domicile_audit.draw import draw
+from domicile_audit.sample import Looked, Sample, compared, write_sample
 from tests.fuzz import bundles
-from tests.vectors import make, receipts
+from tests.vectors import bad_bytes, make, receipts, witnessed
 from tests.vectors import scenario as s
+
+SEED = "drand quicknet 14213370"
 
 
 @cache
@@ -88,19 +99,134 @@ def predicates() -> Iterator[bytes]:
 @cache
 def person() -> bytes:
     """A person's receipt, as `receipts.at_once` has one for each."""
-    people = [*receipts.people(40, "us"), *receipts.people(10, "ca")]
+    people = [*receipts.people(40, "us", first=0), *receipts.people(10, "ca", first=0)]
     tree, commitments = receipts.tree(people)
-    played = receipts.at_once().play()
-    names = list(played)
+    told = receipts.at_once().play()
+    names = list(told)
     one = people[7]
     place = commitments.index(commit(one, receipts.nonce(one)))
-    stated = receipts.EVERYBODY.make(played)
+    stated = receipts.EVERYBODY.make(told)
     assert isinstance(stated, ReceiptsPredicate)
     leaf = Leaf(person=one, nonce=receipts.nonce(one), place=place, path=tree.inclusion(place), stated=stated)
     with tempfile.TemporaryDirectory() as folder:
         log = Log.create(Path(folder) / "log", s.ENGINE)
-        log.append([sealed.envelope for sealed in played.values()])
-        told, judged = (names.index(name) for name in (receipts.ONE, "certificate"))
-        return write_document(
-            log, leaf, stated=(told, played[receipts.ONE]), certificate=(judged, played["certificate"])
-        )
+        log.append([sealed.envelope for sealed in told.values()])
+        places = {one: (names.index(one), told[one]) for one in (receipts.ONE, "certificate")}
+        return write_document(log, leaf, stated=places[receipts.ONE], certificate=places["certificate"])
+
+
+@cache
+def played() -> dict[str, Sealed]:
+    """The statements of the good run."""
+    return bundles.good_plays()[0]
+
+
+@cache
+def small_log() -> dict[str, bytes]:
+    """The files of a small log, below its folder."""
+    files = bundles.log_files([sealed.envelope for sealed in played().values()], s.ENGINE)
+    return {path.removeprefix("log/"): data for path, data in files.items()}
+
+
+@cache
+def receipt() -> bytes:
+    """A proof that one of them is in the log."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Log.create(Path(folder) / "log", s.ENGINE)
+        log.append([sealed.envelope for sealed in played().values()])
+        return log.receipt(5)
+
+
+@cache
+def request() -> bytes:
+    """A log's request to a witness that saw half of it."""
+    tree = small_tree()
+    old = tree.size // 2
+    return format_request(AddCheckpoint(old=old, path=tree.consistency(old), checkpoint=small_log()["checkpoint"]))
+
+
+@cache
+def small_tree() -> Tree:
+    return Tree(hash_leaf(sealed.envelope) for sealed in played().values())
+
+
+@cache
+def cosigned_note() -> bytes:
+    """A checkpoint that three witnesses cosigned."""
+    files = witnessed.cosigned(s.files_of(s.good()), witnessed.WITNESSES)
+    return files["log/checkpoint"]
+
+
+@cache
+def answer() -> bytes:
+    """What a witness says to a request it likes."""
+    return b"\n".join(cosigned_note().split(b"\n")[-4:])
+
+
+def golden_policies() -> list[bytes]:
+    """Trust policies."""
+    return [path.read_bytes() for path in sorted((make.FOLDER / "policies").glob("*.txt"))]
+
+
+@cache
+def opening() -> bytes:
+    """An audit key."""
+    table: Json = {
+        "schema": "public", "table": "note", "only": True, "binary": True, "columns": ["id", "body"], "key": ["id"],
+        "private": {"body": None},
+    }  # fmt: skip
+    stretch: Json = {"dataset": "app.public.note", "part": "ca", "form": "whole", "after": 0, "upto": 812}
+    return dump_json({
+        "format": "urn:domicile:audit-key/v1", "plan": s.PLAN, "key": s.digest("key"),
+        "datasets": {"app.public.note": table}, "slices": {"app.public.note/ca/whole/0": stretch},
+    })  # fmt: skip
+
+
+@cache
+def sample() -> bytes:
+    """The report of a spot check that drew two slices of the first good bundle, and found one of them wrong."""
+    case = Case(data=bundles.good_bundles()[0], policy=None)
+    judge(case)
+    drawn = draw(case.root, SEED, compared(case), 2)
+    looked = (Looked(drawn[0], 3, "same", "gone", "as stated"), Looked(drawn[1], 3, "changed since", "left", "not so"))
+    return bundles.dump(json.loads(json.dumps(write_sample(Sample(case.root.hex(), SEED, looked)))))
+
+
+def notes() -> list[bytes]:
+    """Checkpoints."""
+    return [*files_named("log/checkpoint"), cosigned_note()]
+
+
+def keys() -> list[bytes]:
+    """Lines of keys."""
+    return [data.removesuffix(b"\n") for data in files_named("keys/")]
+
+
+def cosigners() -> list[bytes]:
+    """Lines of keys of witnesses."""
+    return [cosigner_of(key).vkey.encode() for key in witnessed.WITNESSES.values()]
+
+
+@cache
+def logs() -> tuple[bytes, ...]:
+    """Folders of logs, each as JSON of paths below the log and bytes in hex; one has predicates beside it."""
+    whole = {name: data.hex() for name, data in small_log().items()}
+    large = bad_bytes.large().play().values()
+    beside = {f"../detached/{name(one.detached)}.json": one.detached.hex() for one in large if one.detached}
+    files = bundles.log_files([one.envelope for one in large], s.ENGINE)
+    with_beside = {path.removeprefix("log/"): data.hex() for path, data in files.items()} | beside
+    pending = {**whole, "../log.pending": whole["checkpoint"]}
+    return tuple(bundles.dump(dict(one)) for one in (whole, with_beside, pending, {"checkpoint": whole["checkpoint"]}))
+
+
+def name(data: bytes) -> str:
+    """The SHA-256, as digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@cache
+def detached() -> tuple[bytes, bytes]:
+    """A statement that leaves its predicate outside, and that predicate."""
+    sealed = next(one for one in bad_bytes.large().play().values() if one.detached)
+    assert sealed.detached is not None
+    return sealed.envelope, sealed.detached

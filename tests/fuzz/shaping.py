@@ -80,6 +80,16 @@ def bend_note(data: bytes, chance: Random, mutate: Mutate) -> bytes:
     return signed + tail.partition(b"\n")[2] if chance.random() < 0.5 else signed
 
 
+def bend_headed(data: bytes, chance: Random, mutate: Mutate) -> bytes:
+    """Lines of proof, an empty line, a checkpoint: one of the two is bent."""
+    head, gap, note = data.partition(b"\n\n")
+    if not gap or chance.random() < 0.1:
+        return bend_any(data, chance, mutate)
+    if chance.random() < 0.6:
+        return bend_lines(head, chance, mutate) + gap + note
+    return head + gap + bend_note(note, chance, mutate)
+
+
 def bend_lines(data: bytes, chance: Random, mutate: Mutate) -> bytes:
     """Lines: a word of one is bent, a line goes, comes twice, or changes places; or it is bent as bytes."""
     lines = data.split(b"\n")

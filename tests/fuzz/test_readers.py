@@ -16,7 +16,7 @@ from domicile.tlog.log import Log
 from domicile.tlog.tile import encode_entries
 from domicile_audit.checklist import audit
 from domicile_audit.paper import check
-from tests.fuzz import bundles, corpus, targets
+from tests.fuzz import bundles, corpus
 from tests.fuzz.mutating import bend_bytes
 from tests.fuzz.targets import TARGETS, give, try_once
 from tests.vectors import scenario as s
@@ -36,8 +36,7 @@ def test_p9_nothing_but_refusals_comes_out_of_bent_input(name: str) -> None:
 @settings(max_examples=25, deadline=None)
 def test_p9_nothing_but_refusals_comes_out_of_any_bytes(data: bytes) -> None:
     for name in TARGETS:
-        if name not in targets.FOLDERS:
-            give(name, data)
+        give(name, data)
 
 
 @given(text=st.text(max_size=200))
@@ -53,17 +52,17 @@ WHOLE: dict[str, bytes] = {
     "vkey of the checker": s.ENGINE.verifier.vkey.encode(),
     "vkey": s.ENGINE.verifier.vkey.encode(),
     "skey": s.STRANGER.skey.encode(),
-    "note": targets.small_log()["checkpoint"],
-    "checkpoint": targets.small_log()["checkpoint"],
-    "checkpoint's text": targets.small_log()["checkpoint"].rpartition(b"\n\n")[0] + b"\n",
-    "proof": targets.receipt(),
+    "note": corpus.small_log()["checkpoint"],
+    "checkpoint": corpus.small_log()["checkpoint"],
+    "checkpoint's text": corpus.small_log()["checkpoint"].rpartition(b"\n\n")[0] + b"\n",
+    "proof": corpus.receipt(),
     "entries": encode_entries([b"one", b"", b"three"]),
-    "envelope": targets.played()["sweep"].envelope,
-    "statement": targets.played()["sweep"].envelope,
-    "statement's bytes": targets.played()["sweep"].envelope,
-    "detached name": targets.played()["sweep"].envelope,
-    "log": dump_json({name: data.hex() for name, data in targets.small_log().items()}),
-    "ledger": dump_json({name: data.hex() for name, data in targets.small_log().items()}),
+    "envelope": corpus.played()["sweep"].envelope,
+    "statement": corpus.played()["sweep"].envelope,
+    "statement's bytes": corpus.played()["sweep"].envelope,
+    "detached name": corpus.played()["sweep"].envelope,
+    "log": dump_json({name: data.hex() for name, data in corpus.small_log().items()}),
+    "ledger": dump_json({name: data.hex() for name, data in corpus.small_log().items()}),
     "receipt of a person": corpus.person(),
 }
 WHOLE |= {
