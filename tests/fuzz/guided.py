@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import io
 import re
+import shutil
 import sys
 import zlib
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ def run(name: str, options: argparse.Namespace, *, seconds: int) -> Kept:
     target = TARGETS[name]
     seeds = sorted(target.seeds(), key=zlib.crc32)[: options.seeds]
     places = [options.folder / kind / slug(name) for kind in ("kept", "seeds")]
+    shutil.rmtree(places[1], ignore_errors=True)  # there may have been more of them
     for place in places:
         place.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(seeds):

@@ -6,6 +6,7 @@ reader, by the processor time or the memory of one input, by a fault of the inte
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import hashlib
 import mmap
@@ -32,6 +33,7 @@ FOLDER: Final = Path(".cache/fuzz")
 INPUT_BYTES_MAX: Final = 16 * MIB
 FAULT: Final = 70
 """How a process ends whose reader let something out."""
+PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _HEAD_BYTES: Final = 24
 
 Give = Callable[[bytes], None]
@@ -137,6 +139,7 @@ def _be_the_child(name: str, work: Callable[[Give], object], shared: _Shared, lo
     """Do the work, print to the log, and never return."""
     code = 1
     try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # it does not outlive the parent
         with log.open("wb", buffering=0) as out:
             os.dup2(out.fileno(), 1)
             os.dup2(out.fileno(), 2)

@@ -176,7 +176,7 @@ def _retold(files: Mapping[str, bytes], signer: Signer, chance: Random, mutate: 
         renamed |= _bend_detached(kept, chance.choice(outside), chance, mutate)
     elif entries:
         _bend_entry(entries, renamed, chance, mutate)
-    entries = _named_again(entries, renamed)
+    entries = named_again(entries, renamed)
     if "certificate.dsse.json" in kept and entries:
         kept["certificate.dsse.json"] = entries[-1]
     try:
@@ -209,7 +209,7 @@ def _bend_detached(files: dict[str, bytes], name: str, chance: Random, mutate: M
     return {was: now}
 
 
-def _named_again(entries: list[bytes], renamed: dict[bytes, bytes]) -> list[bytes]:
+def named_again(entries: list[bytes], renamed: dict[bytes, bytes]) -> list[bytes]:
     """The entries, with every old name in a payload replaced; whatever changes by it has a new name itself."""
     if not renamed:
         return entries

@@ -16,12 +16,13 @@ import pytest
 from packaging.requirements import Requirement
 
 import domicile_audit
+from domicile.bundle import pack
 from domicile.codec import dump_json, load_json
 from domicile.errors import DomicileError
-from domicile.statement import PAYLOAD_TYPE, open_envelope, parse_envelope
+from domicile.statement import PAYLOAD_TYPE, open_envelope, parse_envelope, sign_envelope
 from domicile.tlog.note import open_note
 from domicile_audit.checklist import audit
-from tests.fuzz import corpus, reading, shaping
+from tests.fuzz import bundles, corpus, reading, shaping
 from tests.fuzz.mutating import bend_bytes
 from tests.fuzz.targets import TARGETS
 from tests.vectors import scenario as s
@@ -225,6 +226,23 @@ def test_bundles_that_are_bent_again_and_again_reach_most_checks() -> None:
             reached.add(0 if report.accepted else report.checks[-1].number)
     assert 0 in reached
     assert len(reached) >= 18
+
+
+def test_what_names_a_bent_statement_names_it_as_it_is_now() -> None:
+    """The approvals and the clearance name the comparison by its digest, the erasures the clearance, and so on."""
+    files = shaping.unzipped(bundles.good_bundles()[0])
+    del files["manifest.json"]
+    (path,) = (name for name in files if name.startswith(shaping.ENTRIES))
+    entries = list(corpus.entries_of(path, files[path]))
+    place = max(number for number, one in enumerate(entries) if b"equality/v1" in parse_envelope(one).payload)
+    payload = parse_envelope(entries[place]).payload.replace(b'"position":"', b'"position":"1')
+    bent = sign_envelope(payload, payload_type=PAYLOAD_TYPE, signer=s.ENGINE)
+    renamed = {corpus.name(entries[place]).encode(): corpus.name(bent).encode()}
+    entries[place] = bent
+    for told, number in ((entries, 13), (shaping.named_again(entries, renamed), 0)):
+        whole = {**files, **bundles.log_files(told, s.ENGINE), "certificate.dsse.json": told[-1]}
+        report = audit(pack(whole, s.ENGINE))
+        assert number == (0 if report.accepted else report.checks[-1].number)
 
 
 def test_nothing_is_written_beside_a_logs_own_files(tmp_path: Path) -> None:
