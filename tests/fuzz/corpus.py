@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from domicile.codec import Json, dump_json, load_json
 from domicile.errors import DomicileError
-from domicile.predicates import ReceiptsPredicate
-from domicile.receipts.document import write_document
-from domicile.receipts.keeping import Leaf
-from domicile.receipts.leaf import commit
-from domicile.statement import Sealed, parse_envelope
-from domicile.tlog.cosignature import cosigner_of
-from domicile.tlog.log import Log
-from domicile.tlog.merkle import Tree, hash_leaf
-from domicile.tlog.tile import TILE_WIDTH, decode_entries
-from domicile.tlog.witness import AddCheckpoint, format_request
+from domicile.evidence.codec import Json, dump_json, load_json
+from domicile.evidence.predicates import ReceiptsPredicate
+from domicile.evidence.receipts.document import write_document
+from domicile.evidence.receipts.keeping import Leaf
+from domicile.evidence.receipts.leaf import commit
+from domicile.evidence.statement import Sealed, parse_envelope
+from domicile.evidence.tlog.cosignature import cosigner_of
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.merkle import Tree, hash_leaf
+from domicile.evidence.tlog.tile import TILE_WIDTH, decode_entries
+from domicile.evidence.tlog.witness import AddCheckpoint, format_request
 from domicile_audit.case import Case
 from domicile_audit.checklist import judge
 from domicile_audit.draw import draw

@@ -10,19 +10,19 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from domicile import predicates as p
-from domicile.bundle import trust_policy
-from domicile.codec import decode, encode, load_json
 from domicile.errors import DomicileError
-from domicile.ledger import Ledger
-from domicile.statement import PAYLOAD_TYPE, Sealed, parse_envelope, read_unverified, sign_envelope
-from domicile.tlog.cosignature import cosigned, cosigner_of
-from domicile.tlog.log import Log
-from domicile.tlog.merkle import is_consistent, root_from_inclusion
-from domicile.tlog.note import parse_note
-from domicile.tlog.policy import format_policy, only_policy_lines, parse_policy
-from domicile.tlog.proof import check_proof, format_proof, parse_proof
-from domicile.tlog.witness import Seen, format_request, identify, parse_request, require_growth
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import trust_policy
+from domicile.evidence.codec import decode, encode, load_json
+from domicile.evidence.ledger import Ledger
+from domicile.evidence.statement import PAYLOAD_TYPE, Sealed, parse_envelope, read_unverified, sign_envelope
+from domicile.evidence.tlog.cosignature import cosigned, cosigner_of
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.merkle import is_consistent, root_from_inclusion
+from domicile.evidence.tlog.note import parse_note
+from domicile.evidence.tlog.policy import format_policy, only_policy_lines, parse_policy
+from domicile.evidence.tlog.proof import check_proof, format_proof, parse_proof
+from domicile.evidence.tlog.witness import Seen, format_request, identify, parse_request, require_growth
 from domicile_audit import receipt as persons
 from domicile_audit.__main__ import as_json, as_text
 from domicile_audit.asking import Asked

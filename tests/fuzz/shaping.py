@@ -16,12 +16,12 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from domicile.bundle import pack, zip_files
-from domicile.codec import Json, load_json
 from domicile.errors import DomicileError
-from domicile.keys import Signer
-from domicile.statement import Envelope, parse_envelope, sign_envelope
-from domicile.tlog.note import sign_note
+from domicile.evidence.bundle import pack, zip_files
+from domicile.evidence.codec import Json, load_json
+from domicile.evidence.keys import Signer
+from domicile.evidence.statement import Envelope, parse_envelope, sign_envelope
+from domicile.evidence.tlog.note import sign_note
 from tests.fuzz import bundles
 from tests.fuzz.corpus import entries_of
 from tests.fuzz.mutating import bend_bytes, bend_json

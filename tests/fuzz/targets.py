@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from domicile.bundle import trust_policy
-from domicile.codec import dump_json, load_json
 from domicile.errors import DomicileError
-from domicile.keys import parse_skey, parse_vkey
-from domicile.statement import PAYLOAD_TYPE, detached_name, open_envelope, parse_envelope
-from domicile.tlog.checkpoint import open_checkpoint, parse_checkpoint
-from domicile.tlog.cosignature import parse_cosigner
-from domicile.tlog.note import parse_note
-from domicile.tlog.tile import decode_entries, encode_entries
-from domicile.tlog.witness import parse_answer
+from domicile.evidence.bundle import trust_policy
+from domicile.evidence.codec import dump_json, load_json
+from domicile.evidence.keys import parse_skey, parse_vkey
+from domicile.evidence.statement import PAYLOAD_TYPE, detached_name, open_envelope, parse_envelope
+from domicile.evidence.tlog.checkpoint import open_checkpoint, parse_checkpoint
+from domicile.evidence.tlog.cosignature import parse_cosigner
+from domicile.evidence.tlog.note import parse_note
+from domicile.evidence.tlog.tile import decode_entries, encode_entries
+from domicile.evidence.tlog.witness import parse_answer
 from domicile_audit.keys import read_vkey
 from domicile_audit.policy import read_policy
 from tests.fuzz import bundles, corpus, reading, shaping

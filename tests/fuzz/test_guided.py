@@ -16,11 +16,11 @@ import pytest
 from packaging.requirements import Requirement
 
 import domicile_audit
-from domicile.bundle import pack
-from domicile.codec import dump_json, load_json
 from domicile.errors import DomicileError
-from domicile.statement import PAYLOAD_TYPE, open_envelope, parse_envelope, sign_envelope
-from domicile.tlog.note import open_note
+from domicile.evidence.bundle import pack
+from domicile.evidence.codec import dump_json, load_json
+from domicile.evidence.statement import PAYLOAD_TYPE, open_envelope, parse_envelope, sign_envelope
+from domicile.evidence.tlog.note import open_note
 from domicile_audit.checklist import audit
 from tests.fuzz import bundles, corpus, reading, shaping
 from tests.fuzz.mutating import bend_bytes
