@@ -32,7 +32,7 @@ test: $(READY) ## run every test against real servers (TESTS=path narrows)
 	$(BIN)/python scripts/majors.py .cache/postgres
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
 
-crash: $(READY) ## fail every effect of the engine in every way, for hours (SEED=, SCENARIO=whole|live, MINUTES= each)
+crash: $(READY) ## fail every effect of the engine in every way, for hours (SEED=, SCENARIO=whole|live|objects, MINUTES= each)
 	@$(BIN)/python -u -m tests.crash --scenario $(or $(SCENARIO),all) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(MINUTES),--minutes $(MINUTES))
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from domicile.errors import BadFile
 from domicile.model import Home
-from domicile.objects.keeping import PrivateFile
+from domicile.private import PrivateFile
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS frozen (store TEXT PRIMARY KEY, gaps INTEGER NOT NULL);
