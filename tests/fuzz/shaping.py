@@ -141,7 +141,7 @@ def bend_bundle(data: bytes, chance: Random, mutate: Mutate) -> bytes:
         return bend_zip(data, chance, mutate)
     signer = _owner(files.get("keys/log.vkey", b""))
     if chance.random() < 0.7:
-        files = _retold(files, signer, chance, mutate)
+        files = retold(files, signer, chance, mutate)
     else:
         name = chance.choice(sorted(files))
         files[name] = _way_of(name)(files[name], chance, mutate)
@@ -156,7 +156,7 @@ def bend_folder(data: bytes, chance: Random, mutate: Mutate) -> bytes:
     except (DomicileError, ValueError, AttributeError):
         return bend_document(data, chance, mutate)
     if chance.random() < 0.5:
-        files = _retold(files, s.ENGINE, chance, mutate)
+        files = retold(files, s.ENGINE, chance, mutate)
     elif files:
         name = chance.choice(sorted(files))
         files[name] = _way_of(name)(files[name], chance, mutate)
@@ -166,7 +166,7 @@ def bend_folder(data: bytes, chance: Random, mutate: Mutate) -> bytes:
 # -- stories -----------------------------------------------------------------------------------------------------------
 
 
-def _retold(files: Mapping[str, bytes], signer: Signer, chance: Random, mutate: Mutate) -> dict[str, bytes]:
+def retold(files: Mapping[str, bytes], signer: Signer, chance: Random, mutate: Mutate) -> dict[str, bytes]:
     """One statement bent, gone, twice or elsewhere; those that name it name it as it is now; a tree made again."""
     entries = [one for name in sorted(files) if name.startswith(ENTRIES) for one in entries_of(name, files[name])]
     kept = {name: data for name, data in files.items() if not name.startswith("log/")}
@@ -176,7 +176,7 @@ def _retold(files: Mapping[str, bytes], signer: Signer, chance: Random, mutate: 
         renamed |= _bend_detached(kept, chance.choice(outside), chance, mutate)
     elif entries:
         _bend_entry(entries, renamed, chance, mutate)
-    entries = named_again(entries, renamed)
+    entries = _named_again(entries, renamed)
     if "certificate.dsse.json" in kept and entries:
         kept["certificate.dsse.json"] = entries[-1]
     try:
@@ -209,7 +209,7 @@ def _bend_detached(files: dict[str, bytes], name: str, chance: Random, mutate: M
     return {was: now}
 
 
-def named_again(entries: list[bytes], renamed: dict[bytes, bytes]) -> list[bytes]:
+def _named_again(entries: list[bytes], renamed: dict[bytes, bytes]) -> list[bytes]:
     """The entries, with every old name in a payload replaced; whatever changes by it has a new name itself."""
     if not renamed:
         return entries
