@@ -62,7 +62,7 @@ def bend(data: bytes) -> bytes:
 
 
 def test_p9_by_coverage_nothing_but_refusals_comes_out(tmp_path: Path) -> None:
-    words = ["--runs", "60", "--seeds", "4", "--seed", str(SEED), "--folder", str(tmp_path)]
+    words = ["--runs", "60", "--seconds", "6000", "--seeds", "4", "--seed", str(SEED), "--folder", str(tmp_path)]
     done = fuzz("tests.fuzz.guided", *words)
     if is_missing(done):
         return
@@ -129,7 +129,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
     """What is found in the planted copy, and the folder with it."""
     folder = tmp_path_factory.mktemp("planted")
     only = [word for name in PLANTED for word in ("--only", name)]
-    words = ["--runs", "400000", "--seconds", "120", "--seed", "1", "--cpu", "1", "--folder", str(folder)]
+    words = ["--runs", "400000", "--seconds", "600", "--seed", "1", "--cpu", "1", "--folder", str(folder)]
     return folder, fuzz("tests.fuzz.guided", *words, *only, before=planted(folder))
 
 
