@@ -18,7 +18,7 @@ from domicile.evidence.predicates import CertificatePredicate
 from domicile.evidence.statement import read_unverified
 from domicile.portal import checking
 from domicile.portal.report import render
-from domicile_audit.checklist import CHECKS, audit
+from domicile_audit.checklist import CHECKS
 from domicile_audit.policy import read_policy
 from tests.fuzz import bundles
 from tests.portal import made_runs as made
