@@ -52,11 +52,16 @@ def read_vkey(line: str, where: str = "this") -> Key:
     require(bool(name) and name.isprintable() and not spaced, f"{where} is not a key: a name with spaces, or none")
     raw = read_base64(parts[2], f"the key of {where}")
     require(raw[:1] == ED25519 and len(raw) == 33, f"{where} is not an Ed25519 key of type 1")
-    small = int.from_bytes(raw[1:], "little") % 2**255 in SMALL_ORDER
-    require(not small, f"{where} is a key of small order, with which anybody signs")
+    refuse_small(raw[1:], where)
     key = Key(name, hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4], raw[1:])
     require(key.vkey == line, f"{where} is not a key: name, id and key do not belong together")
     return key
+
+
+def refuse_small(public: bytes, where: str) -> None:
+    """Refuse an Ed25519 key with which a signature can be made without a secret."""
+    small = len(public) == 32 and int.from_bytes(public, "little") % 2**255 in SMALL_ORDER
+    require(not small, f"{where} is a key of small order, with which anybody signs")
 
 
 def read_base64(text: str, where: str = "this") -> bytes:

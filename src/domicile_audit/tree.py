@@ -17,8 +17,8 @@ def check_checkpoint(case: Case) -> None:
     """Check 5 (C2SP signed-note "Format" and "Signatures"; tlog-checkpoint "Note text"; tlog-policy)."""
     data = case.files["log/checkpoint"]
     require(len(data) <= NOTE_BYTES_MAX, f"the checkpoint is longer than {NOTE_BYTES_MAX} bytes")
-    note = _NOTE.fullmatch(data)
-    if note is None:
+    note = _NOTE.fullmatch(data) if data == data.decode(errors="replace").encode() else None
+    if note is None:  # or not UTF-8
         raise Refused("the checkpoint is not a note of three lines and signatures")
     text, origin, size, root, own, others = note.groups()
     _, name, signature = own[:-1].split(b" ")

@@ -242,6 +242,8 @@ UNWITNESSED = {
     "stolen-key-with-witnesses-of-its-own": "cosigned by no witness, the policy wants some",
     "cosigned-by-one": "cosigned by ca, the policy wants some",
     "cosigned-by-one-twice": "cosigned by ca, the policy wants some",
+    "cosigned-beyond-all-time": "the cosignature of witness us is wrong",
+    "cosigned-later-than-it-was": "the cosignature of witness us is wrong",
     "cosigned-by-the-log-and-an-approver": "cosigned by no witness, the policy wants some",
 }
 

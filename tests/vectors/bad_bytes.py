@@ -239,6 +239,8 @@ for _name, _line in {
     "checkpoint-with-a-line-that-is-no-signature": b"everything is fine\n",
     "checkpoint-with-a-signature-that-is-no-base64": "\u2014 witness.example !!!\n".encode(),
     "checkpoint-with-a-signature-of-no-one": "\u2014  AAAAAAA=\n".encode(),
+    "checkpoint-cosigned-by-no-utf-8": b"\xe2\x80\x94 witness\xff.example AAAAAAA=\n",
+    "checkpoint-cosigned-by-a-control-sign": "\u2014 witness\x07.example AAAAAAA=\n".encode(),
 }.items():
     filed(_name, 5, "signature", lambda f, more=_line: f.update({"log/checkpoint": f["log/checkpoint"] + more}))  # type: ignore[misc]
 filed(

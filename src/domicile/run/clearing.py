@@ -227,7 +227,7 @@ class Clearing:
                 if piece.blank:
                     self.source.rehearse(piece)
         guarding.commit(self.record, self.source, scope, manifest)
-        receipting.make(self.record, self.source, scope, clearance)
+        receipting.make(self.record, self.source, scope, clearance, self.objects)
         plan = self.record.ledger.plan().plan
         with self.record.timed("erase", total=sum(p.delete + p.blank for _, _, g in groups for p in g)) as words:
             rows = 0
