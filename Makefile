@@ -21,8 +21,9 @@ SERVICE_ARGS ?=
 help: ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
-demo: $(READY) ## move the short-video service's people home while they use it, erase, certify (eight minutes)
-	@$(BIN)/domicile demo $(DEMO_ARGS)
+demo: $(READY) ## move the short-video service's people home while they use it, erase, certify (five minutes)
+	@scripts/debian.sh demo
+	$(BIN)/domicile demo $(DEMO_ARGS)
 
 service: $(READY) ## run the short-video service, to watch videos in a browser (SERVICE_ARGS=--help)
 	@PYTHONPATH=examples:src $(BIN)/python -m shortvideo $(SERVICE_ARGS)

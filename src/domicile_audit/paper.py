@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from domicile_audit import dsse
 from domicile_audit.case import Refused, require
+from domicile_audit.certificate import MAY_HOLD_RESIDUE
 from domicile_audit.cosignature import read_cosignatures
 from domicile_audit.keys import Key, read_base64, read_vkey
 from domicile_audit.policy import Policy
@@ -178,9 +179,25 @@ def check_sense(paper: Paper) -> None:
     for dataset, rows in person["rows"].items():
         require(rows["deleted"] + rows["blanked"] <= rows["moved"], f"{dataset}: more rows are erased than went home")
         of_all = counts.get(dataset, {}).get(person["home"], {"deleted": 0, "blanked": 0})
-        judged = {copy["verdict"] for copy in paper.certificate["copies"]}
+        if is_object_store(dataset):
+            within = rows["moved"] <= of_all.get("moved", rows["moved"])
+            require(within, f"{dataset}: the receipt tells of more objects at home than the certificate of all people")
+        judged = {copy["verdict"] for copy in copies_of(paper, dataset)}
         within = all(rows[key] <= of_all[key] for key in ("deleted", "blanked")) or "present" in judged
+        within = within or (is_object_store(dataset) and bool(judged & set(MAY_HOLD_RESIDUE)))
         require(within, f"{dataset}: the receipt tells of more erased rows than the certificate of all people")
+
+
+def is_object_store(dataset: str) -> bool:
+    """Whether it is a store of objects, whose rows are versions: a dataset of a database has a dot in its name."""
+    return "." not in dataset
+
+
+def copies_of(paper: Paper, dataset: str) -> list[Mapping[str, Any]]:
+    """The copies that speak of a dataset: of objects those of their store, else all."""
+    copies = paper.certificate["copies"]
+    mine = [copy for copy in copies if copy["id"].startswith(f"{dataset}/")]
+    return mine if is_object_store(dataset) else list(copies)
 
 
 CHECKS: Final[Sequence[Callable[[Paper], None]]] = (

@@ -219,7 +219,7 @@ def test_p9_the_two_checkers_agree_on_quorums(page: Page) -> None:
     found = readable(page, texts)
     assert {name: reads(text) for name, text in texts.items()} == found
     whole = {"cosigned": COSIGNED}
-    told: set[tuple[bool, int]] = set()
+    told: set[tuple[object, ...]] = set()
     for text in {text for name, text in texts.items() if found[name]}:
         answers = {name: answer[:2] for name, answer in asked(page, whole, text).items()}
         assert first_checker(whole, read_policy(text.encode())) == answers, text
@@ -277,7 +277,7 @@ def rule(log: Signer, *approvers: Signer, threshold: int) -> str:
 def test_p2_the_two_checkers_agree_after_keys_changed_hands(page: Page) -> None:
     names = ("keys-rotated", "approver-key-stolen", "log-key-lost")
     whole = {name: (VECTORS / "good" / f"{name}.zip").read_bytes() for name in names}
-    told: set[tuple[bool, int]] = set()
+    told: set[tuple[object, ...]] = set()
     for policy in changed_hands():
         answers = {name: answer[:2] for name, answer in asked(page, whole, policy).items()}
         assert first_checker(whole, read_policy(policy.encode())) == answers, policy
