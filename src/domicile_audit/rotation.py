@@ -31,10 +31,19 @@ def people(case: Case) -> dict[str | None, int]:
 
 
 def trusted(case: Case, statements: Iterable[Statement]) -> int:
-    """How many people signed these of whom the auditor's policy names a key."""
+    """How many people signed these with a key that the auditor's policy names, or with one that took over from it.
+
+    Not with one that a named key took over from: whoever has any key can hand it on to a named one, whose holder is not
+    asked.
+    """
     named = set(case.policy.approvers) if case.policy is not None else set()
-    signed = {case.holders[statement.keyid] for statement in statements}
-    return sum(any(key.vkey in named for key in case.chains[number]) for number in signed)
+    signed = set()
+    for statement in statements:
+        number = case.holders[statement.keyid]
+        upto = [key.keyid for key in case.chains[number]].index(statement.keyid)
+        if any(key.vkey in named for key in case.chains[number][: upto + 1]):
+            signed.add(number)
+    return len(signed)
 
 
 def check_keys(case: Case) -> None:

@@ -38,6 +38,39 @@ def test_p9_a_policy_that_names_none_of_a_holders_keys_refuses() -> None:
     assert "1 trusted approvals" in (reason("keys-rotated", policy(s.ENGINE, s.OPERATOR, s.STRANGER)) or "")
 
 
+UNTRUSTED = {
+    "approved-by-keys-handed-on-to-trusted-ones": (14, "0 trusted approvals, the policy wants 2"),
+    "all-keys-handed-on-to-trusted-ones": (14, "0 trusted approvals, the policy wants 2"),
+    "log-key-lost-by-votes-of-keys-handed-on": (24, "signed by 0 trusted approvers only"),
+}
+
+
+@pytest.mark.parametrize("name", UNTRUSTED)
+def test_p2_a_key_that_was_handed_on_to_a_trusted_one_is_not_trusted_for_it(name: str) -> None:
+    """Whoever has no key at all names the trusted ones as their successors: these never signed."""
+    data = (GOOD.parent / "untrusted" / f"{name}.zip").read_bytes()
+    assert audit(data).accepted, "without a policy the keys are the bundle's own"
+    report = audit(data, policy(s.ENGINE, s.OPERATOR, s.MONITOR))
+    assert UNTRUSTED[name][0] == report.checks[-1].number
+    assert UNTRUSTED[name][1] in (report.reason or "")
+
+
+def test_p2_every_untrusted_bundle_has_its_reason() -> None:
+    assert sorted(UNTRUSTED) == sorted(path.stem for path in (GOOD.parent / "untrusted").glob("*.zip"))
+
+
+def test_p2_who_trusts_a_persons_next_key_alone_has_no_part_in_what_the_first_one_approved() -> None:
+    handed = s.Line("hand on", rotations.change("monitor", s.MONITOR, rotations.MONITOR_2, what="rotated"), s.MONITOR)
+    script = s.good().after("clearance", handed)
+    keys = {
+        "log": s.ENGINE, "approver-1": s.OPERATOR, "approver-2": s.MONITOR, "approver-2-after-1": rotations.MONITOR_2,
+    }  # fmt: skip
+    data = rotations.bundle(script, keys, log=s.ENGINE)
+    assert audit(data, policy(s.ENGINE, s.OPERATOR, s.MONITOR)).accepted
+    refused = audit(data, policy(s.ENGINE, s.OPERATOR, rotations.MONITOR_2)).reason or ""
+    assert "1 trusted approvals, the policy wants 2" in refused
+
+
 def test_p2_two_keys_of_one_person_are_one_trusted_approval() -> None:
     both = policy(s.ENGINE, s.MONITOR, rotations.MONITOR_2)
     assert "1 trusted approvals, the policy wants 2" in (reason("keys-rotated", both) or "")

@@ -18,6 +18,7 @@ FOLDER = Path(__file__).parent
 GOOD = FOLDER / "good"
 BAD = FOLDER / "bad"
 UNWITNESSED = FOLDER / "unwitnessed"
+UNTRUSTED = FOLDER / "untrusted"
 
 
 def all_files() -> dict[Path, bytes]:
@@ -28,7 +29,10 @@ def all_files() -> dict[Path, bytes]:
     bad = {BAD / f"{name}.zip": defect.make() for name, defect in DEFECTS.items()}
     bundles[GOOD / "cosigned.zip"] = witnessed.good()
     unwitnessed = {UNWITNESSED / f"{name}.zip": data for name, data in witnessed.unwitnessed().items()}
-    return bundles | policies | bad | unwitnessed
+    from tests.vectors import untrusted  # noqa: PLC0415 - it bends a script of this module
+
+    cheats = {UNTRUSTED / f"{name}.zip": data for name, data in untrusted.bundles().items()}
+    return bundles | policies | bad | unwitnessed | cheats
 
 
 def good_scripts() -> dict[str, s.Script]:
@@ -42,7 +46,7 @@ def good_scripts() -> dict[str, s.Script]:
         "copy-held-with-residue": _found("app/wal", Verdict.HELD, rows=0),
         "rows-found-and-said": _found("app/live", Verdict.PRESENT, rows=5),
         "copy-unknown": _judged("app/statistics", Verdict.UNKNOWN, until=False),
-        "nothing-erased-yet": _stopped_before_the_clearance(),
+        "nothing-erased-yet": stopped_before_the_clearance(),
         "live-run": live.live(),
         "live-run-on-its-way": live.not_frozen(),
         "objects-one-locked": objects.objects(),
@@ -93,7 +97,8 @@ def _more_found() -> s.Script:
     return s.key_destroyed().before("sweep", s.Line("note", lambda _: more))
 
 
-def _stopped_before_the_clearance() -> s.Script:
+def stopped_before_the_clearance() -> s.Script:
+    """A run in which nothing was erased yet, and the certificate says so."""
     names = [name for name in s.good().names() if name.startswith(("approval", "intent", "outcome"))]
     counts = {
         dataset: {home: p.Counts(moved=c.moved, deleted=0, blanked=0, kept=c.moved) for home, c in homes.items()}
