@@ -132,6 +132,20 @@ class Keyring:
         first = self.keys[who]
         return [parse_vkey(line) for line in lines] if mine else [first] if first is not None else []
 
+    def anchor(self, who: Who) -> Verifier | None:
+        """The key by which an auditor knows a holder: the first, or the first since others called one lost.
+
+        It covers each that took over from it. None for a holder without a key in force.
+        """
+        mine = [change.predicate for change in self.changes if change.predicate.approver == who]
+        lost = [turn for turn, change in enumerate(mine, start=1) if change.what is KeyChange.REVOKED]
+        return None if self.keys.get(who) is None else self.lineage(who)[max(lost, default=0)]
+
+    def log_keys(self) -> list[tuple[int, Verifier]]:
+        """The log's keys in their order, each with the place of the first statement, and head, that is its own."""
+        places = [0, *(change.behind for change in self.changes if change.predicate.approver is LOG)]
+        return list(zip(places, self.lineage(LOG), strict=True))
+
     def may_vote(self, about: Who) -> set[str]:
         """The keyids of those who may revoke somebody's key: all other approvers."""
         return {key.keyid for who, key in self.keys.items() if who not in (LOG, about) and key is not None}

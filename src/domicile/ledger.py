@@ -21,6 +21,7 @@ from domicile.predicates import (
     ApprovalPredicate,
     ApprovalRule,
     ApproverKey,
+    CertificatePredicate,
     KeyPredicate,
     PlanPredicate,
     Predicate,
@@ -147,6 +148,25 @@ class Ledger:
         keys = self.keyring().keys
         of = tuple(ApproverKey(name=one.name, vkey=key.vkey) for one in rule.of if (key := keys[one.name]) is not None)
         return ApprovalRule(threshold=rule.threshold, of=of)
+
+    def anchors(self) -> ApprovalRule:
+        """The same with the key of each by which an auditor knows them: what it approved counts, too (docs/keys.md)."""
+        rule, ring = self.plan().approvals, self.keyring()
+        of = tuple(ApproverKey(name=one.name, vkey=key.vkey) for one in rule.of if (key := ring.anchor(one.name)))
+        return ApprovalRule(threshold=rule.threshold, of=of)
+
+    def earlier_heads(self) -> list[tuple[Verifier, int]]:
+        """Heads that keys before the present one signed, and under which receipts were given: the newest first.
+
+        A receipt is given under a head whose last statement is a certificate. Each with its key and size.
+        """
+        *earlier, (since, _) = self.keyring().log_keys()
+        heads = [
+            (next(key for place, key in reversed(earlier) if place < size), size)
+            for size in range(1, since if earlier else 0)
+            if isinstance(self._predicate(self.sealed(size - 1)), CertificatePredicate)
+        ]
+        return heads[::-1]
 
     def plan(self) -> PlanPredicate:
         """The plan, which is the first statement."""

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from domicile.commitments import Commitments, has_key
 from domicile.errors import Refused, Waiting, WorldChanged
+from domicile.keyring import LOG
 from domicile.ledger import Recorded
 from domicile.model import Scope
 from domicile.predicates import (
@@ -22,6 +23,7 @@ from domicile.predicates import (
     CutoverPredicate,
     ErasurePredicate,
     FindingPredicate,
+    KeyPredicate,
     PlanPredicate,
     Predicate,
     ReceiptsPredicate,
@@ -157,7 +159,15 @@ def receipt(record: Record, key: str, *, kind: str = "") -> bytes:
     return write_document(
         ledger.log, leaf, stated=(stated, ledger.sealed(stated)),
         certificate=(certificate.index, ledger.sealed(certificate.index)),
+        changes=[(index, ledger.sealed(index)) for index in _changes_of_keys(statements)],
     )  # fmt: skip
+
+
+def _changes_of_keys(statements: Sequence[Recorded]) -> list[int]:
+    """Where the log tells of keys that changed hands; nowhere if its own never did, as a receipt has no other."""
+    changes = [(one.index, one.predicate) for one in statements if isinstance(one.predicate, KeyPredicate)]
+    own = any(change.approver is LOG for _, change in changes)
+    return [index for index, _ in changes] if own else []
 
 
 # -- destroying --------------------------------------------------------------------------------------------------------

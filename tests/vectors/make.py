@@ -8,7 +8,7 @@ from domicile import predicates as p
 from domicile.bundle import trust_policy
 from domicile.keys import Verifier
 from domicile.proof import Verdict
-from tests.vectors import bad_bytes, bad_stories, hostile, live, objects, receipts, rotations, witnessed
+from tests.vectors import bad_bytes, bad_stories, hostile, live, objects, papers, receipts, rotations, witnessed
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS
 
@@ -19,6 +19,7 @@ GOOD = FOLDER / "good"
 BAD = FOLDER / "bad"
 UNWITNESSED = FOLDER / "unwitnessed"
 UNTRUSTED = FOLDER / "untrusted"
+SUFFIXES = ("zip", "txt", "tlog-proof")
 
 
 def all_files() -> dict[Path, bytes]:
@@ -32,7 +33,7 @@ def all_files() -> dict[Path, bytes]:
     from tests.vectors import untrusted  # noqa: PLC0415 - it bends a script of this module
 
     cheats = {UNTRUSTED / f"{name}.zip": data for name, data in untrusted.bundles().items()}
-    return bundles | policies | bad | unwitnessed | cheats
+    return bundles | policies | bad | unwitnessed | cheats | papers.files(FOLDER / "papers")
 
 
 def good_scripts() -> dict[str, s.Script]:
@@ -115,9 +116,9 @@ def main() -> None:
     """Write what is made, and remove what is no longer made."""
     files = all_files()
     for path, data in files.items():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    for path in {*FOLDER.rglob("*.zip"), *FOLDER.rglob("*.txt")} - files.keys():
+    for path in {path for suffix in SUFFIXES for path in FOLDER.rglob(f"*.{suffix}")} - files.keys():
         path.unlink()
 
 

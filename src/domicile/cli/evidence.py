@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from domicile.bundle import trust_policy
+from domicile.bundle import lines_before, trust_policy
 from domicile.cli import public_log
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
@@ -45,9 +45,11 @@ def policy(file: FileOption = DEFAULT_FILE) -> None:
     Example: domicile log policy > trust.txt; domicile-audit bundle.zip --trust trust.txt
     """
     with opened(file, Screen(as_json=True)) as run:
-        rule = run.ledger.approvers() if run.ledger.size else run.approvers()
+        rule = run.ledger.anchors() if run.ledger.size else run.approvers()
+        before = lines_before(run.ledger) if run.ledger.size else ()
         witnesses = run.record.witnesses
-        typer.echo(trust_policy(run.signer.verifier, rule, witnesses.policy if witnesses else None), nl=False)
+        asked = witnesses.policy if witnesses else None
+        typer.echo(trust_policy(run.signer.verifier, rule, asked, before=before), nl=False)
 
 
 def report(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
