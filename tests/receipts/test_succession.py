@@ -14,12 +14,12 @@ from domicile_audit.paper import check
 from domicile_audit.policy import Policy, read_policy
 from domicile_audit.receipt import as_json, as_text
 from tests.receipts.conftest import Tell, everybody
-from tests.vectors import make, papers, rotations
+from tests.vectors import make, rotations, successions
 from tests.vectors import receipts as r
 from tests.vectors import scenario as s
 
 FOLDER = Path(make.__file__).parent / "papers"
-POLICIES = sorted(papers.policies())
+POLICIES = sorted(successions.policies())
 
 
 def paper(kind: str, name: str) -> bytes:
@@ -30,9 +30,9 @@ def policy(name: str) -> Policy:
     return read_policy((FOLDER / "policies" / f"{name}.txt").read_bytes())
 
 
-@pytest.mark.parametrize("name", papers.GOOD)
+@pytest.mark.parametrize("name", successions.GOOD)
 def test_p9_a_receipt_is_checkable_with_every_policy_whose_key_the_log_leads_from(name: str) -> None:
-    accepting = papers.GOOD[name][1]
+    accepting = successions.GOOD[name][1]
     data = paper("good", name)
     answers = {one: check(data, policy(one)) for one in POLICIES}
     assert sorted(accepting) == [one for one in POLICIES if answers[one].accepted], answers
@@ -40,9 +40,9 @@ def test_p9_a_receipt_is_checkable_with_every_policy_whose_key_the_log_leads_fro
     assert check(data).accepted, "without a policy its keys are its own"
 
 
-@pytest.mark.parametrize("name", papers.BAD)
+@pytest.mark.parametrize("name", successions.BAD)
 def test_p9_a_receipt_of_a_bad_succession_is_refused_for_its_own_reason(name: str) -> None:
-    bad = papers.BAD[name]
+    bad = successions.BAD[name]
     answer = check(paper("bad", name), policy(bad.policy))
     assert (False, bad.check) == (answer.accepted, answer.check), answer.reason
     assert bad.reason in answer.reason
@@ -63,7 +63,7 @@ def test_p9_one_flipped_byte_of_a_succession_is_refused_wherever_it_is() -> None
 
 def test_a_person_reads_whose_key_stated_and_what_a_lost_one_leaves_open() -> None:
     said = as_text(check(paper("good", "twice"), policy("first")))
-    keys = [key.verifier.keyid for key in (papers.FIRST, papers.SECOND, papers.THIRD)]
+    keys = [key.verifier.keyid for key in (successions.FIRST, successions.SECOND, successions.THIRD)]
     assert f"Stated by        {keys[2]}" in said
     assert f"{keys[0]} handed the log on to {keys[1]}" in said
     assert f"{keys[1]} handed the log on to {keys[2]}" in said
@@ -83,9 +83,9 @@ def test_p9_what_a_run_writes_and_prints_after_its_key_changed_is_accepted(tell:
     assert [] == lines_before(told.record.ledger)
 
     ledger = told.record.ledger
-    change = rotations.change(None, s.ENGINE, papers.SECOND, what="rotated", stands=ledger.size)
+    change = rotations.change(None, s.ENGINE, successions.SECOND, what="rotated", stands=ledger.size)
     played = {str(index): ledger.sealed(index) for index in range(ledger.size)}
-    ledger.admit_change([s.Script((s.Line("x", lambda _: change(played)),)).play()["x"].envelope], papers.SECOND)
+    ledger.admit_change([s.Script((s.Line("x", lambda _: change(played)),)).play()["x"].envelope], successions.SECOND)
     told.record.state(s.certificate())
     given_after = receipting.receipt(told.record, "7")
     of_now = trust_policy(ledger.log.verifier, ledger.anchors(), before=lines_before(ledger))
@@ -97,7 +97,7 @@ def test_p9_what_a_run_writes_and_prints_after_its_key_changed_is_accepted(tell:
     assert ["urn:domicile:receipt/v1", "urn:domicile:receipt/v2"] == formats
 
 
-RIGHT = papers.policies()["second"]
+RIGHT = successions.policies()["second"]
 BEFORE = next(line for line in RIGHT.splitlines() if line.startswith("before "))
 
 
@@ -110,7 +110,7 @@ BEFORE = next(line for line in RIGHT.splitlines() if line.startswith("before "))
         (BEFORE.rpartition(" ")[0] + f" {'A' * 44}", "root has 32 bytes"),
         (BEFORE[:-2] + "==", "is not base64|another spelling"),
         (BEFORE.replace("before homecoming", "before omecoming"), "do not belong together"),
-        (BEFORE.replace(papers.FIRST.verifier.vkey, papers.SECOND.verifier.vkey), "a key stands there twice"),
+        (BEFORE.replace(successions.FIRST.verifier.vkey, successions.SECOND.verifier.vkey), "a key stands there twice"),
     ],
 )
 def test_p9_a_line_about_a_head_of_before_is_read_strictly(line: str, reason: str) -> None:

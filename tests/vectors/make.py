@@ -8,7 +8,7 @@ from domicile import predicates as p
 from domicile.bundle import trust_policy
 from domicile.keys import Verifier
 from domicile.proof import Verdict
-from tests.vectors import bad_bytes, bad_stories, hostile, live, objects, papers, receipts, rotations, witnessed
+from tests.vectors import bad_bytes, bad_stories, hostile, live, objects, receipts, rotations, successions, witnessed
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS
 
@@ -33,7 +33,7 @@ def all_files() -> dict[Path, bytes]:
     from tests.vectors import untrusted  # noqa: PLC0415 - it bends a script of this module
 
     cheats = {UNTRUSTED / f"{name}.zip": data for name, data in untrusted.bundles().items()}
-    return bundles | policies | bad | unwitnessed | cheats | papers.files(FOLDER / "papers")
+    return bundles | policies | bad | unwitnessed | cheats | successions.files(FOLDER / "papers")
 
 
 def good_scripts() -> dict[str, s.Script]:
