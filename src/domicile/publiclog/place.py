@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from domicile.codec import JSON_BYTES_MAX
 from domicile.errors import EvidenceFault, HostFault, Unreachable
+from domicile.host import read_file
 from domicile.tlog.merkle import HASH_BYTES
 from domicile.tlog.note import NOTE_BYTES_MAX
 from domicile.tlog.tile import ENTRY_BYTES_MAX, TILE_WIDTH, Tile, decode_entries
@@ -40,8 +41,7 @@ class Folder:
             places.append(self._folder.parent / path)
         for place in places:
             try:
-                with place.open("rb") as source:
-                    data = source.read(bytes_max + 1)
+                data = read_file(place, bytes_max + 1)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as fault:

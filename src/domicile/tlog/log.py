@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from domicile.errors import EvidenceFault, HostFault
-from domicile.host import sync_folder
+from domicile.host import read_file, sync_folder
 from domicile.keys import Signer, Verifier
 from domicile.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
 from domicile.tlog.merkle import Tree, hash_leaf
@@ -387,8 +387,7 @@ def _place_file(root: Path, name: str, data: bytes) -> set[Path]:
 
 def _read_file(path: Path, bytes_max: int) -> bytes:
     try:
-        with path.open("rb") as source:
-            data = source.read(bytes_max + 1)
+        data = read_file(path, bytes_max + 1)
     except FileNotFoundError as error:
         raise EvidenceFault(f"log: {path} is missing; restore the folder from a copy") from error
     except OSError as error:
