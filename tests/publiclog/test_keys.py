@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from tests.vectors import scenario as s
 from tests.vectors.successions import FIRST, SECOND, THIEF, THIRD
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
-STORIES = {
+STORIES: dict[str, tuple[Callable[[], s.Script], list[Signer]]] = {
     "twice": (successions.twice, [FIRST, SECOND, THIRD]),
     "lost": (successions.lost, [FIRST, SECOND]),
     "approver and log": (rotations.rotated, [FIRST, SECOND]),
@@ -126,7 +126,7 @@ def test_p9_a_trusted_key_that_strangers_call_lost_leads_nowhere(tmp_path: Path)
 
 
 CHANGE = successions.after().names()[-2]
-FORGED = {
+FORGED: dict[str, Callable[[], s.Script]] = {
     "signed by a thief": lambda: successions.forged(successions.after(), CHANGE, as_if=FIRST),
     "by a thief": lambda: successions.not_its_own(successions.after(), CHANGE, THIEF),
     "by the next key": lambda: successions.not_its_own(successions.after(), CHANGE, SECOND),
