@@ -22,7 +22,8 @@ from domicile.tlog.checkpoint import Checkpoint, sign_checkpoint
 from domicile.tlog.log import Log
 from domicile.tlog.merkle import Tree, hash_leaf
 from domicile.tlog.policy import Policy, parse_policy
-from tests.vectors import receipts, rotations, successions
+from domicile.tlog.tile import encode_entries
+from tests.vectors import receipts, rotations, successions, untrusted
 from tests.vectors import scenario as s
 from tests.vectors.successions import FIRST, SECOND, THIEF, THIRD
 
@@ -214,17 +215,20 @@ def test_p9_a_state_goes_on_with_a_policy_of_any_of_its_keys_and_no_other(tmp_pa
         seen(place, state, trusting(THIEF))
 
 
-def test_p9_earlier_entries_that_were_exchanged_do_not_change_the_rules(tmp_path: Path) -> None:
-    """Votes are judged by the plan; who serves another plan than the one that was seen is told so."""
-    script = successions.lost()
-    entries, size = entries_of(script), script.place("vote 1")
-    state = kept(seen(shown(tmp_path, entries[:size], FIRST)))
-    thief = [entries_of(script.set("plan", approvals=rotations.THREE))[0], *entries[1:]]
-    assert "fork" in kinds(seen(shown(tmp_path, thief, SECOND), state))
-    shown(tmp_path, entries, SECOND)
-    bundle = next((tmp_path / "log/tile/entries/000.p").iterdir())
-    bundle.write_bytes(bundle.read_bytes().replace(entries[0], thief[0]) if len(entries[0]) == len(thief[0]) else b"")
-    assert "damaged" in kinds(seen(Folder(tmp_path / "log"), state))
+def test_p9_who_may_vote_is_said_by_the_plan_that_was_seen(tmp_path: Path) -> None:
+    """A thief's approvers call the key lost, and the place serves a plan that names them in place of the true one."""
+    script = receipts.at_once()
+    votes = rotations.votes(None, FIRST, SECOND, untrusted.ONE, untrusted.TWO, stands=len(script.lines))
+    true = entries_of(successions.anew(s.Script((*script.lines, *votes)), SECOND))
+    served = [entries_of(script.set("plan", approvals=untrusted.RULE))[0], *true[1:]]
+    state = kept(seen(shown(tmp_path, true[: len(script.lines)], FIRST)))
+    place = shown(tmp_path, true, SECOND)
+    (bundle,) = (tmp_path / "log/tile/entries/000.p").iterdir()
+    for entries in (true, served):
+        bundle.write_bytes(encode_entries(entries))
+        looked = seen(place, state)
+        assert ({"statement", "key"}, None) == (set(kinds(looked)), looked.state)
+    assert any("not those that were seen" in alarm.text for alarm in looked.alarms)
 
 
 def test_a_state_of_before_keys_were_followed_is_read(tmp_path: Path) -> None:

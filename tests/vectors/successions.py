@@ -207,7 +207,7 @@ def voted_before_it_was_handed_on() -> Script:
     return anew(Script((*script.lines, Line("on", rotated, s.MONITOR), *more)), SECOND)
 
 
-# ---------------------------------------------------------------------------------------------------------- what is made
+# ------------------------------------------------------------------------------------------------------ what is made
 @dataclass(frozen=True)
 class Bad:
     """A receipt that one of the policies refuses, at this check, for this reason."""
