@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bench.machine import facts
 from bench.pairing import Sample, interleave, speed
 from bench.results import Figure, Part, Results, tell, write
-from domicile.bundle import make_bundle
-from domicile.keys import Signer
-from domicile.ledger import Ledger
-from domicile.predicates import (
+from domicile.evidence.bundle import make_bundle
+from domicile.evidence.keys import Signer
+from domicile.evidence.ledger import Ledger
+from domicile.evidence.predicates import (
     ApprovalRule,
     ApproverKey,
     CertificatePredicate,
@@ -36,11 +36,11 @@ from domicile.predicates import (
     PlanPredicate,
     Predicate,
 )
+from domicile.evidence.statement import Sealed, parse_envelope, pre_authentication, seal, unseal
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.merkle import hash_leaf, root_from_inclusion
+from domicile.evidence.tlog.tile import tiles_of
 from domicile.proof import Verdict
-from domicile.statement import Sealed, parse_envelope, pre_authentication, seal, unseal
-from domicile.tlog.log import Log
-from domicile.tlog.merkle import hash_leaf, root_from_inclusion
-from domicile.tlog.tile import tiles_of
 from domicile_audit.checklist import audit
 
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -23,8 +23,8 @@ from bench.pairing import Sample, interleave, speed
 from bench.results import Figure, Part, Results, tell, write
 from bench.world import execute, servers
 from domicile.catalogue import Table
+from domicile.config.rules import Disposition, HomeRows
 from domicile.model import DatasetId, DatasetScope
-from domicile.rules import Disposition, HomeRows
 from domicile.stores.feed import Changefeed, FeedKind
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.feed.choosing import make_feed

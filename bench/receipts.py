@@ -26,12 +26,10 @@ from bench.pairing import Sample, interleave, ratio_of, speed
 from bench.results import Figure, Part, Results, tell, write
 from bench.workers import peak_rss_bytes
 from bench.world import EVENTS, HOME, Sizes, World, engine_of, made_world
-from domicile.codec import dump_json, encode
-from domicile.host import Host
-from domicile.keys import Signer
-from domicile.ledger import Ledger
-from domicile.model import Scope
-from domicile.predicates import (
+from domicile.evidence.codec import dump_json, encode
+from domicile.evidence.keys import Signer
+from domicile.evidence.ledger import Ledger
+from domicile.evidence.predicates import (
     ApprovalRule,
     ApproverKey,
     CertificatePredicate,
@@ -42,11 +40,13 @@ from domicile.predicates import (
     ReceiptsPredicate,
     Received,
 )
+from domicile.evidence.receipts.document import write_document
+from domicile.evidence.receipts.keeping import Receipts
+from domicile.evidence.receipts.leaf import Person, Rows, opening
+from domicile.evidence.statement import seal
+from domicile.host import Host
+from domicile.model import Scope
 from domicile.proof import Verdict
-from domicile.receipts.document import write_document
-from domicile.receipts.keeping import Receipts
-from domicile.receipts.leaf import Person, Rows, opening
-from domicile.statement import seal
 from domicile.stores.postgres.persons import counted_people
 from domicile.stores.postgres.session import application_path
 from domicile_audit.paper import check

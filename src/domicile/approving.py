@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from domicile.errors import NoClearance, Refused
-from domicile.keyring import Keyring
-from domicile.keys import Signer
-from domicile.predicates import ApprovalPredicate, EqualityPredicate, Scope
+from domicile.evidence.keyring import Keyring
+from domicile.evidence.keys import Signer
+from domicile.evidence.predicates import ApprovalPredicate, EqualityPredicate, Scope
+from domicile.evidence.signers import open_key
+from domicile.evidence.statement import seal
 from domicile.run import Run
-from domicile.signers import open_key
-from domicile.statement import seal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

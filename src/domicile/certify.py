@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domicile.errors import EvidenceFault
-from domicile.predicates import (
+from domicile.evidence.predicates import (
     CertificatePredicate,
     Counts,
     EqualityPredicate,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from domicile.config.places import Places
+from domicile.config.rules import Apart, Decide, HomeRows, Shared
 from domicile.model import DatasetScope, Edge, Fate, Form, Home, MarketRule, Path, Scope, Step
-from domicile.places import Places
-from domicile.rules import Apart, Decide, HomeRows, Shared
-from domicile.traces import HopTrace, NeedTrace, PathTrace, PersonTrace, RowKey, RowLine, Told, Trace
+from domicile.stores.traces import HopTrace, NeedTrace, PathTrace, PersonTrace, RowKey, RowLine, Told, Trace
 
 EVERY_HOME = "*"
 NOT_WRITTEN = "not written: refuse"

@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from domicile.approving import as_approver
-from domicile.codec import encode
 from domicile.errors import EvidenceFault, Refused
+from domicile.evidence.codec import encode
+from domicile.evidence.keyring import LOG, Keyring, Who, name_of, quorum_of
+from domicile.evidence.keys import Signer, Verifier
+from domicile.evidence.ledger import Ledger
+from domicile.evidence.predicates import KeyChange, KeyPredicate
+from domicile.evidence.signers import Place
+from domicile.evidence.statement import Sealed, parse_envelope, read_unverified, seal
 from domicile.host import Host
-from domicile.journal import Journal
-from domicile.keyring import LOG, Keyring, Who, name_of, quorum_of
-from domicile.keys import Signer, Verifier
-from domicile.ledger import Ledger
-from domicile.predicates import KeyChange, KeyPredicate
-from domicile.signers import Place
-from domicile.statement import Sealed, parse_envelope, read_unverified, seal
-from domicile.workspace import Workspace
+from domicile.record.journal import Journal
+from domicile.record.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NewType
 
 from domicile.catalogue import PLAIN, Column, Comparison, TableName
-from domicile.rules import Apart, Decide, Disposition, HomeRows, Shared
+from domicile.config.rules import Apart, Decide, Disposition, HomeRows, Shared
 
 DatasetId = NewType("DatasetId", str)
 Home = NewType("Home", str)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from domicile.cutover import missing_approvals
-from domicile.ledger import Recorded
-from domicile.predicates import (
+from domicile.evidence.ledger import Recorded
+from domicile.evidence.predicates import (
     CertificatePredicate,
     ClearancePredicate,
     CohortPredicate,

@@ -11,7 +11,7 @@ import pytest
 
 from domicile.config import load
 from domicile.errors import BadFile, HostFault, NoClearance, Waiting
-from domicile.predicates import ClearancePredicate
+from domicile.evidence.predicates import ClearancePredicate
 from domicile.run import Stage
 from domicile.stores.postgres import restoring
 from domicile.stores.postgres.programs import find_client

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from domicile import stating
 from domicile.errors import NotPermitted, Waiting
-from domicile.ledger import Recorded
+from domicile.evidence.ledger import Recorded
+from domicile.run import stating
 from domicile.stores.around import Boundary, Custody
 from domicile.stores.around.archive import Archive
 from domicile.stores.around.folder import Folder

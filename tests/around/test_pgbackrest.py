@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from domicile.errors import Waiting
-from domicile.predicates import FindingPredicate, SweepPredicate
+from domicile.evidence.predicates import FindingPredicate, SweepPredicate
+from domicile.horizon.surroundings import Surroundings
 from domicile.proof import Verdict
 from domicile.run import Run
 from domicile.stores.postgres.server import EmbeddedServer
-from domicile.surroundings import Surroundings
 from domicile.sweep import Tokens
 from tests.around.conftest import MOVER, STAYER
 from tests.around.repository import STANZA, Backed, Keep, Kept, backed_server, line_of

@@ -13,13 +13,13 @@ import pytest
 from domicile import config
 from domicile.config import load
 from domicile.errors import BadFile, NotPermitted, Waiting
+from domicile.evidence.predicates import SweepPredicate
+from domicile.horizon.surroundings import Surroundings
 from domicile.host import Host
-from domicile.predicates import SweepPredicate
 from domicile.stores.around.restic.doctor import examine
 from domicile.stores.postgres.doctor import Check
 from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.server import EmbeddedServer
-from domicile.surroundings import Surroundings
 from tests.around.conftest import MOVER, STAYER
 from tests.around.restic import HOST, PASSWORD, Machine, machine
 from tests.attack.conftest import World, run

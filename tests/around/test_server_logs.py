@@ -15,7 +15,7 @@ from psycopg import sql
 
 from domicile import config
 from domicile.errors import BadFile, Waiting
-from domicile.predicates import FindingPredicate
+from domicile.evidence.predicates import FindingPredicate
 from domicile.run import Stage
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.around.conftest import MOVER, holding

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from domicile.predicates import CertificatePredicate
+from domicile.evidence.predicates import CertificatePredicate
 from domicile.run import Stage
 from domicile.stores.postgres.horizon import receivers
 from domicile.stores.postgres.horizon import standby as treating

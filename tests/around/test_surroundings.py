@@ -17,13 +17,13 @@ import zstandard
 from psycopg import sql
 
 from domicile.errors import NotPermitted, StoreFault, Waiting
+from domicile.evidence.predicates import FindingPredicate
 from domicile.horizon import Horizon, Treated
+from domicile.horizon.surroundings import Surroundings
 from domicile.host import Host
-from domicile.predicates import FindingPredicate
 from domicile.run import Run, Stage
 from domicile.stores.around import dumps as dumps_module
 from domicile.stores.postgres.programs import find_client
-from domicile.surroundings import Surroundings
 from tests.around.conftest import MOVER, STAYER, Surround, Surrounded, holding
 from tests.servers import Databases
 

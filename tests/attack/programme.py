@@ -13,12 +13,12 @@ from typing import Final
 
 from domicile import config
 from domicile.approving import approve
-from domicile.bundle import trust_policy
 from domicile.errors import Waiting
+from domicile.evidence.bundle import trust_policy
+from domicile.evidence.keys import Signer, load_signer, save_signer
 from domicile.host import Host
-from domicile.keys import Signer, load_signer, save_signer
+from domicile.record.workspace import Workspace
 from domicile.run import Run, Stage
-from domicile.workspace import Workspace
 from tests.servers import ROOT
 
 APPROVERS: Final = ("operator", "monitor")

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domicile import canaries, sealed
 from domicile.errors import BadFile, HostFault, Refused, Waiting
+from domicile.evidence import canaries
+from domicile.evidence.predicates import CertificatePredicate, FindingPredicate
 from domicile.host import Host
-from domicile.predicates import CertificatePredicate, FindingPredicate
+from domicile.run import sealed
 from tests.attack.conftest import World, Worlds
 from tests.attack.test_second_thoughts import RULES, SCHEMA
 

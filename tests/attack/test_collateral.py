@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from domicile.errors import Collateral, DomicileError, NotEqual, Refused, Undecided, Waiting
-from domicile.predicates import ErasurePredicate
+from domicile.evidence.predicates import ErasurePredicate
 from domicile.run import Stage
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.attack.conftest import World, Worlds, run

@@ -7,10 +7,9 @@ from typing import Final
 
 import pytest
 
-from domicile import again, stating
 from domicile.errors import BadFile, DomicileError, Refused, Unclassed, Undecided, Waiting
-from domicile.predicates import CertificatePredicate, ErasurePredicate, FindingPredicate, Phase
-from domicile.run import Stage
+from domicile.evidence.predicates import CertificatePredicate, ErasurePredicate, FindingPredicate, Phase
+from domicile.run import Stage, again, stating
 from tests.attack.conftest import World, Worlds
 from tests.attack.programme import PERSON
 

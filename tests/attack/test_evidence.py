@@ -11,9 +11,9 @@ import pytest
 from domicile import sweep
 from domicile.errors import StoreFault
 from domicile.events import Advanced, Event
+from domicile.evidence.predicates import CertificatePredicate, SweepPredicate
 from domicile.horizon import Horizon, Treated
 from domicile.host import Host
-from domicile.predicates import CertificatePredicate, SweepPredicate
 from domicile.proof import Verdict
 from domicile.record import Record
 from tests.attack.conftest import World, Worlds

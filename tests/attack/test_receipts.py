@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import pytest
 
-from domicile import config, guarding, receipting
-from domicile.clearing import Clearing
+from domicile import config
 from domicile.errors import Refused, WorldChanged
+from domicile.evidence.predicates import CertificatePredicate, ErasurePredicate, ReceiptsPredicate
+from domicile.evidence.receipts.keeping import Receipts
 from domicile.host import Host
-from domicile.predicates import CertificatePredicate, ErasurePredicate, ReceiptsPredicate
-from domicile.receipts.keeping import Receipts
-from domicile.run import Run
+from domicile.run import Run, guarding, receipting
+from domicile.run.clearing import Clearing
 from tests.attack.conftest import World, Worlds
 from tests.attack.programme import PERSON
 from tests.servers import ROOT

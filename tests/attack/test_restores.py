@@ -12,11 +12,11 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from domicile.commitments import Commitments, Committed
 from domicile.errors import BadFile, Collateral, Refused, Waiting
-from domicile.guarding import Guarded
+from domicile.evidence.commitments import Commitments, Committed
+from domicile.evidence.predicates import ErasurePredicate, FindingPredicate, Predicate
 from domicile.host import Host
-from domicile.predicates import ErasurePredicate, FindingPredicate, Predicate
+from domicile.run.guarding import Guarded
 from domicile.stores.postgres.programs import find_client
 from tests.attack.conftest import World, Worlds, run
 from tests.attack.programme import PERSON
@@ -186,7 +186,7 @@ def _broken_off(world: Worlds, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise KeyboardInterrupt
 
     with monkeypatch.context() as ended:
-        ended.setattr("domicile.guarding.erase_found", end)
+        ended.setattr("domicile.run.guarding.erase_found", end)
         with pytest.raises(KeyboardInterrupt):
             look(made, yes=True)
     with pytest.raises(Waiting, match="restore-guard"):

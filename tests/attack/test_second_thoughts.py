@@ -9,10 +9,10 @@ from typing import Final
 
 import pytest
 
-from domicile.at_once import AtOnce
 from domicile.errors import BadFile, DomicileError, Refused, Waiting, WorldChanged
-from domicile.keys import Signer, load_signer, save_signer
+from domicile.evidence.keys import Signer, load_signer, save_signer
 from domicile.run import Run, Stage
+from domicile.run.at_once import AtOnce
 from tests.attack.conftest import World, Worlds
 from tests.attack.programme import PERSON, Programme, make
 

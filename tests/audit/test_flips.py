@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from domicile.bundle import pack
+from domicile.evidence.bundle import pack
 from domicile_audit.checklist import audit
 from tests.vectors import make
 from tests.vectors.scenario import ENGINE

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from domicile import predicates as p
-from domicile.bundle import trust_policy
-from domicile.keys import Signer
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import trust_policy
+from domicile.evidence.keys import Signer
 from domicile_audit.checklist import audit
 from domicile_audit.policy import Policy, read_policy
 from tests.vectors import make, rotations

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from domicile.tlog.cosignature import cosigner_of
+from domicile.evidence.tlog.cosignature import cosigner_of
 from domicile_audit.case import Case, Refused
 from domicile_audit.checklist import CHECKS, audit
 from domicile_audit.policy import Policy, read_policy

@@ -18,7 +18,7 @@ import pytest
 import typer
 
 from domicile.cli import ROOMS, program
-from domicile.workspace import Workspace
+from domicile.record.workspace import Workspace
 from tests.cli.sessions import FOLDER
 from tests.main.conftest import Begin
 from tests.main.programme import Programme

@@ -11,15 +11,15 @@ from typing import Self
 
 import pytest
 
-from domicile.cosigning.asking import Witnesses, witnesses_of
+from domicile.config.witnesses import WitnessRule
 from domicile.errors import BadFile, EvidenceFault, NoQuorum, Unreachable
+from domicile.evidence.cosigning.asking import Witnesses, witnesses_of
+from domicile.evidence.keys import Signer
+from domicile.evidence.tlog.cosignature import Cosigner, cosign, cosigned, cosigner_of
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.note import format_signatures, parse_note
 from domicile.host import Host
-from domicile.keys import Signer
-from domicile.tlog.cosignature import Cosigner, cosign, cosigned, cosigner_of
-from domicile.tlog.log import Log
-from domicile.tlog.note import format_signatures, parse_note
 from domicile.web import ask, require_url
-from domicile.witnesses import WitnessRule
 from tests.cosigning.town import KEYS, LOG, NAMES, Patient, asked, grown, policy_of, witness
 
 NOWHERE = "http://127.0.0.1:1"

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from domicile.cosigning.asking import Witnesses
 from domicile.errors import EvidenceFault, NoQuorum
 from domicile.events import Event, Noted
+from domicile.evidence.cosigning.asking import Witnesses
+from domicile.evidence.ledger import Ledger
+from domicile.evidence.tlog.log import Log
 from domicile.host import Host
-from domicile.journal import Journal
-from domicile.ledger import Ledger
 from domicile.record import Record
-from domicile.tlog.log import Log
-from domicile.workspace import Workspace
+from domicile.record.journal import Journal
+from domicile.record.workspace import Workspace
 from tests.cosigning.town import LOG, asked, witness
 from tests.vectors import scenario as s
 
@@ -93,12 +93,12 @@ def _after(effect: Callable[..., object]) -> Callable[..., object]:
 
 
 PLACES = {
-    "before the append": ("domicile.tlog.log.Log.append", None),
-    "after the append": ("domicile.tlog.log.Log.append", Log.append),
-    "after the journal": ("domicile.cosigning.asking.Witnesses.cosign", None),
-    "after the cosignatures": ("domicile.cosigning.asking.Witnesses.cosign", Witnesses.cosign),
-    "before it is published": ("domicile.tlog.log.Log.publish", None),
-    "after it is published": ("domicile.tlog.log.Log.publish", Log.publish),
+    "before the append": ("domicile.evidence.tlog.log.Log.append", None),
+    "after the append": ("domicile.evidence.tlog.log.Log.append", Log.append),
+    "after the journal": ("domicile.evidence.cosigning.asking.Witnesses.cosign", None),
+    "after the cosignatures": ("domicile.evidence.cosigning.asking.Witnesses.cosign", Witnesses.cosign),
+    "before it is published": ("domicile.evidence.tlog.log.Log.publish", None),
+    "after it is published": ("domicile.evidence.tlog.log.Log.publish", Log.publish),
 }
 
 

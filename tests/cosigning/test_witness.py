@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from domicile.cosigning import serving
-from domicile.cosigning.serving import WitnessService, log_id
-from domicile.cosigning.store import WitnessStore
 from domicile.errors import HostFault, Unreachable
+from domicile.evidence.cosigning import serving
+from domicile.evidence.cosigning.serving import WitnessService, log_id
+from domicile.evidence.cosigning.store import WitnessStore
+from domicile.evidence.keys import Signer, save_signer
+from domicile.evidence.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from domicile.evidence.tlog.cosignature import cosigned, cosigner_of
+from domicile.evidence.tlog.merkle import Tree, hash_leaf
+from domicile.evidence.tlog.note import parse_note
+from domicile.evidence.tlog.witness import AddCheckpoint, Declined, format_request, parse_answer, require_growth
 from domicile.host import Host
-from domicile.keys import Signer, save_signer
-from domicile.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from domicile.tlog.cosignature import cosigned, cosigner_of
-from domicile.tlog.merkle import Tree, hash_leaf
-from domicile.tlog.note import parse_note
-from domicile.tlog.witness import AddCheckpoint, Declined, format_request, parse_answer, require_growth
 from domicile.web import Answer, ask
 from tests.cosigning.town import KEYS, LOG, free_port, listening, witness
 
@@ -196,7 +196,7 @@ def test_nobody_else_writes_between_the_look_and_the_new_head(tmp_path: Path, mo
         locked.append(str(refusal.value))
         require_growth(*args)
 
-    monkeypatch.setattr("domicile.cosigning.store.require_growth", deciding)
+    monkeypatch.setattr("domicile.evidence.cosigning.store.require_growth", deciding)
     service.add_checkpoint(body(0, 9))
     assert 1 == len(locked)
     other.execute("BEGIN IMMEDIATE")

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import uvicorn
 
-from domicile.cosigning.asking import Witnesses
-from domicile.cosigning.serving import WitnessService, application
-from domicile.cosigning.store import WitnessStore
+from domicile.evidence.cosigning.asking import Witnesses
+from domicile.evidence.cosigning.serving import WitnessService, application
+from domicile.evidence.cosigning.store import WitnessStore
+from domicile.evidence.keys import Signer, Verifier
+from domicile.evidence.tlog.cosignature import Cosigner, cosigner_of
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.policy import Policy, parse_policy
 from domicile.host import Host
-from domicile.keys import Signer, Verifier
-from domicile.tlog.cosignature import Cosigner, cosigner_of
-from domicile.tlog.log import Log
-from domicile.tlog.policy import Policy, parse_policy
 
 LOG: Final = Signer(name="log.example/one", seed=bytes(range(32)))
 NAMES: Final = ("w1", "w2", "w3")

@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from domicile.predicates import ErasurePredicate, Phase
+from domicile.evidence.predicates import ErasurePredicate, Phase
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.attack.programme import Programme, make
 from tests.crash.world import RULES, SCHEMA, End, expected_end, held

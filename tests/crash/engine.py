@@ -23,10 +23,10 @@ from psycopg.pq import TransactionStatus
 from psycopg.transaction import BaseTransaction
 
 from domicile.cli import main
-from domicile.journal import Journal
-from domicile.ledger import Ledger
+from domicile.evidence.ledger import Ledger
+from domicile.record.journal import Journal
+from domicile.record.workspace import Workspace
 from domicile.stores.postgres import staging
-from domicile.workspace import Workspace
 
 READS: Final = re.compile(r"\s*(SELECT|WITH|BEGIN|SET|SHOW|ROLLBACK|ANALYZE)\b", re.IGNORECASE)
 NAME_CHARS_MAX: Final = 60

@@ -13,8 +13,8 @@ from typing import Final
 import psycopg
 
 from domicile import config
+from domicile.evidence.predicates import CertificatePredicate, CohortPredicate
 from domicile.host import Host
-from domicile.predicates import CertificatePredicate, CohortPredicate
 from domicile.run import Run, Stage
 from domicile.stores.postgres import staging
 from tests.attack.programme import Programme, make

@@ -7,7 +7,7 @@ from typing import Final
 
 import psycopg
 
-from domicile.predicates import CertificatePredicate
+from domicile.evidence.predicates import CertificatePredicate
 from domicile.run import Stage
 from domicile.stores.postgres import staging
 from tests.attack.programme import Programme, make

@@ -17,8 +17,8 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from domicile.journal import Journal
 from domicile.record import Record
+from domicile.record.journal import Journal
 from domicile.stores.postgres import copying
 from tests.crash.effects import Fault, Side, Tracer, replaced
 

@@ -14,10 +14,10 @@ import psycopg
 import uvicorn
 from psycopg import sql
 
+from domicile.config.rules import Decide
 from domicile.directory.server import application
 from domicile.directory.states import Served
 from domicile.model import DatasetId, Home, Kind, MarketRule, Scope, State
-from domicile.rules import Decide
 from domicile.stores.postgres import places
 from domicile.stores.postgres.names import movers_of
 from domicile.stores.postgres.session import connect

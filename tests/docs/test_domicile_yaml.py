@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from domicile import belongings, config, custody, rules, tree, witnesses
+from domicile import config
+from domicile.config import belongings, custody, rules, tree, witnesses
 from domicile.errors import BadFile
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "domicile-yaml.md"

@@ -21,11 +21,11 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from domicile import predicates as p
-from domicile.bundle import Manifest
 from domicile.errors import BadFile
-from domicile.keys import parse_vkey
-from domicile.statement import DETACHED_OVER_BYTES
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import Manifest
+from domicile.evidence.keys import parse_vkey
+from domicile.evidence.statement import DETACHED_OVER_BYTES
 from domicile_audit.checklist import CHECKS
 from domicile_audit.keys import SMALL_ORDER, read_vkey
 from domicile_audit.statements import VERDICTS

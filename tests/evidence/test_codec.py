@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domicile import predicates as p
-from domicile.codec import COUNT_MAX, TEXT_CHARS_MAX, decode, encode, format_time, load_json, parse_time
 from domicile.errors import BadFile
+from domicile.evidence import predicates as p
+from domicile.evidence.codec import COUNT_MAX, TEXT_CHARS_MAX, decode, encode, format_time, load_json, parse_time
 from domicile.proof import Verdict
 from domicile_audit.shape import misfit
 from domicile_audit.statements import SHAPES, VERDICTS
@@ -55,7 +55,7 @@ CERTIFICATES = st.builds(
 
 
 def every_predicate() -> list[p.Predicate]:
-    from domicile.statement import read_unverified  # noqa: PLC0415
+    from domicile.evidence.statement import read_unverified  # noqa: PLC0415
 
     worlds = [receipts.at_once(), live.live(), rotations.rotated()]
     played = [sealed for world in worlds for sealed in world.play().values()]

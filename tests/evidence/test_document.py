@@ -6,7 +6,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from domicile import predicates as p
+from domicile.evidence import predicates as p
 from domicile_audit.checklist import CHECKS
 from domicile_audit.statements import VERDICTS
 

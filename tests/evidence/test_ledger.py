@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from domicile import predicates as p
-from domicile import stating
-from domicile.bundle import make_bundle, trust_policy, write_bundle, zip_files
 from domicile.certify import certify, roll_up
 from domicile.errors import EvidenceFault, HostFault
-from domicile.ledger import COMING_AGAIN, Ledger
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import make_bundle, trust_policy, write_bundle, zip_files
+from domicile.evidence.ledger import COMING_AGAIN, Ledger
+from domicile.evidence.statement import seal
+from domicile.evidence.tlog.proof import check_proof, parse_proof
 from domicile.proof import CopyVerdict, Verdict
-from domicile.statement import seal
-from domicile.tlog.proof import check_proof, parse_proof
+from domicile.run import stating
 from domicile_audit.checklist import audit
 from domicile_audit.container import write_zip
 from domicile_audit.policy import read_policy
@@ -47,7 +47,7 @@ def played(folder: Path, *, upto: str = "sweep", script: s.Script | None = None)
 
 
 def s_read(sealed: object) -> p.Predicate:
-    from domicile.statement import Sealed, read_unverified  # noqa: PLC0415
+    from domicile.evidence.statement import Sealed, read_unverified  # noqa: PLC0415
 
     assert isinstance(sealed, Sealed)
     return read_unverified(sealed)

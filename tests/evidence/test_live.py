@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from domicile import predicates as p
-from domicile import stating
-from domicile.bundle import make_bundle
 from domicile.certify import certify
-from domicile.codec import encode
-from domicile.cohorts import Cohort, Way
+from domicile.cutover.cohorts import Cohort, Way
 from domicile.errors import EvidenceFault
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import make_bundle
+from domicile.evidence.codec import encode
+from domicile.evidence.statement import read_unverified
 from domicile.model import DatasetId, Form, Home, Manifest, Slice, SliceId
 from domicile.proof import CopyVerdict, Verdict
-from domicile.statement import read_unverified
+from domicile.run import stating
 from domicile_audit.checklist import audit
 from domicile_audit.shape import misfit
 from domicile_audit.statements import SHAPES

@@ -19,7 +19,7 @@ from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
 
 from domicile.errors import EvidenceFault
-from domicile.statement import (
+from domicile.evidence.statement import (
     DETACHED_OVER_BYTES,
     ENVELOPE_BYTES_MAX,
     PAYLOAD_TYPE,

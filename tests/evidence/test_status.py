@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from domicile import predicates as p
 from domicile.config import Approvals
-from domicile.ledger import Ledger, Recorded
+from domicile.evidence import predicates as p
+from domicile.evidence.ledger import Ledger, Recorded
 from domicile.run import Run
 from domicile.status import Status, read_status
 from tests.evidence.test_ledger import played

@@ -13,9 +13,9 @@ from domicile.cli import demo
 from domicile.errors import Waiting
 from domicile.host import Host
 from domicile.model import State
+from domicile.record.workspace import Workspace
 from domicile.run import Run
 from domicile.stores.postgres import places
-from domicile.workspace import Workspace
 from shortvideo.stack import Stack
 
 CANARIES = tuple(f"zk{number:02}canary" for number in range(8))

@@ -16,12 +16,12 @@ import pytest
 from domicile import config
 from domicile.approving import approve
 from domicile.cli import demo
-from domicile.cohorts import Cohort, Way
+from domicile.cutover.cohorts import Cohort, Way
 from domicile.errors import Waiting
 from domicile.host import Host
-from domicile.live import Chosen
+from domicile.record.workspace import Workspace
 from domicile.run import Run, Stage
-from domicile.workspace import Workspace
+from domicile.run.live import Chosen
 from shortvideo.media.clips import make
 from shortvideo.oracle.__main__ import check
 from shortvideo.oracle.expect import expected

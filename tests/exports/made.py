@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from domicile import predicates as p
+from domicile.evidence import predicates as p
+from domicile.evidence.ledger import Ledger
+from domicile.evidence.tlog.log import Log
 from domicile.exports.audited import Audit
 from domicile.exports.evidence import Evidence, read_evidence
-from domicile.ledger import Ledger
 from domicile.proof import Verdict
-from domicile.tlog.log import Log
 from tests.vectors import scenario as s
 from tests.vectors.scenario import ENGINE, Script
 

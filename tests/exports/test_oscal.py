@@ -14,12 +14,12 @@ from uuid import UUID
 import pytest
 from markdown_it import MarkdownIt
 
-from domicile import predicates as p
 from domicile.errors import EvidenceFault, Refused
+from domicile.evidence import predicates as p
+from domicile.evidence.ledger import Ledger
 from domicile.exports.evidence import ALWAYS, Evidence, read_evidence
 from domicile.exports.oscal import assessment_results
 from domicile.exports.packs import choose
-from domicile.ledger import Ledger
 from domicile.proof import Verdict
 from tests.exports import made
 from tests.vectors import scenario as s

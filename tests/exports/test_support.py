@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from domicile import predicates as p
+from domicile.evidence import predicates as p
 from domicile.exports.evidence import Evidence
 from domicile.exports.holding import SUPPORTING, holdings
 from domicile.exports.packs import Clause, Pack, SupportedBy, choose

@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from random import Random
 
-from domicile.bundle import README, pack, zip_files
-from domicile.codec import Json, dump_json, load_json
 from domicile.errors import DomicileError
-from domicile.keys import Signer
-from domicile.predicates import Predicate
-from domicile.statement import PAYLOAD_TYPE, Sealed, parse_envelope, seal, sign_envelope
-from domicile.tlog.checkpoint import Checkpoint, sign_checkpoint
-from domicile.tlog.merkle import Tree, hash_leaf
-from domicile.tlog.tile import TILE_HEIGHT, encode_entries, tiles_of
+from domicile.evidence.bundle import README, pack, zip_files
+from domicile.evidence.codec import Json, dump_json, load_json
+from domicile.evidence.keys import Signer
+from domicile.evidence.predicates import Predicate
+from domicile.evidence.statement import PAYLOAD_TYPE, Sealed, parse_envelope, seal, sign_envelope
+from domicile.evidence.tlog.checkpoint import Checkpoint, sign_checkpoint
+from domicile.evidence.tlog.merkle import Tree, hash_leaf
+from domicile.evidence.tlog.tile import TILE_HEIGHT, encode_entries, tiles_of
 from tests.fuzz.mutating import bend_bytes, bend_json
 from tests.vectors import live, objects, receipts, rotations
 from tests.vectors import scenario as s

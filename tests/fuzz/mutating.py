@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from domicile.codec import Json
+from domicile.evidence.codec import Json
 
 NUMBERS = (0, 1, -1, 2**31, 2**53 - 1, 2**53, 2**64, 10**30, True, False)
 TEXTS = (

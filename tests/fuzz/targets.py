@@ -10,19 +10,26 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from domicile import predicates as p
-from domicile.bundle import trust_policy
-from domicile.codec import decode, dump_json, encode, load_json
 from domicile.errors import DomicileError
-from domicile.keys import parse_skey, parse_vkey
-from domicile.ledger import Ledger
-from domicile.statement import PAYLOAD_TYPE, Sealed, detached_name, open_envelope, parse_envelope, read_unverified
-from domicile.tlog.checkpoint import open_checkpoint, parse_checkpoint
-from domicile.tlog.log import Log
-from domicile.tlog.merkle import is_consistent, root_from_inclusion
-from domicile.tlog.note import parse_note
-from domicile.tlog.proof import check_proof, format_proof, parse_proof
-from domicile.tlog.tile import decode_entries, encode_entries
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import trust_policy
+from domicile.evidence.codec import decode, dump_json, encode, load_json
+from domicile.evidence.keys import parse_skey, parse_vkey
+from domicile.evidence.ledger import Ledger
+from domicile.evidence.statement import (
+    PAYLOAD_TYPE,
+    Sealed,
+    detached_name,
+    open_envelope,
+    parse_envelope,
+    read_unverified,
+)
+from domicile.evidence.tlog.checkpoint import open_checkpoint, parse_checkpoint
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.merkle import is_consistent, root_from_inclusion
+from domicile.evidence.tlog.note import parse_note
+from domicile.evidence.tlog.proof import check_proof, format_proof, parse_proof
+from domicile.evidence.tlog.tile import decode_entries, encode_entries
 from domicile_audit.__main__ import as_json, as_text
 from domicile_audit.checklist import audit
 from domicile_audit.keys import read_vkey

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from domicile.bundle import pack, zip_files
-from domicile.codec import dump_json
-from domicile.statement import PAYLOAD_TYPE, parse_envelope, sign_envelope
+from domicile.evidence.bundle import pack, zip_files
+from domicile.evidence.codec import dump_json
+from domicile.evidence.statement import PAYLOAD_TYPE, parse_envelope, sign_envelope
 from tests.fuzz import bundles
 from tests.vectors import make
 from tests.vectors import scenario as s
@@ -36,14 +36,14 @@ ENGINE = (
     LIMITED
     + """
 from pathlib import Path
-from domicile import predicates as p
-from domicile.codec import decode, load_json
+from domicile.evidence import predicates as p
+from domicile.evidence.codec import decode, load_json
 from domicile.errors import DomicileError
-from domicile.keys import parse_vkey
-from domicile.statement import Sealed, detached_name, parse_envelope, read_unverified
-from domicile.tlog.note import parse_note
-from domicile.tlog.proof import parse_proof
-from domicile.tlog.tile import decode_entries
+from domicile.evidence.keys import parse_vkey
+from domicile.evidence.statement import Sealed, detached_name, parse_envelope, read_unverified
+from domicile.evidence.tlog.note import parse_note
+from domicile.evidence.tlog.proof import parse_proof
+from domicile.evidence.tlog.tile import decode_entries
 data = Path(sys.argv[1]).read_bytes()
 text = data.decode("latin-1")
 for read in (

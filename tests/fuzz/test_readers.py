@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domicile.bundle import trust_policy
-from domicile.codec import dump_json
 from domicile.errors import DomicileError, EvidenceFault, HostFault
-from domicile.tlog.log import Log
-from domicile.tlog.tile import encode_entries
+from domicile.evidence.bundle import trust_policy
+from domicile.evidence.codec import dump_json
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.tile import encode_entries
 from domicile_audit.checklist import audit
 from tests.fuzz import bundles, targets
 from tests.fuzz.mutating import bend_bytes

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from domicile.config.rules import Disposition, HomeRows
 from domicile.model import DatasetId, DatasetScope
 from domicile.proof import Verdict
-from domicile.rules import Disposition, HomeRows
 from domicile.stores.feed import Changefeed, FeedKind
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.copies import CopyKind

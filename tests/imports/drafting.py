@@ -13,9 +13,9 @@ from psycopg import sql
 
 from domicile.catalogue import Catalogue
 from domicile.config import Config, load
+from domicile.config.rules import DatasetRule
 from domicile.model import Scope
 from domicile.plan.resolve import resolve
-from domicile.rules import DatasetRule
 from domicile.stores.postgres.catalogue import read_catalogue
 from tests.servers import ROOT
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from domicile.catalogue import Catalogue, Column, ForeignKey, RelationKind, Table, TableName
+from domicile.catalogue.samples import KindAnswer, Samples
 from domicile.config import load
 from domicile.map import Frame, draft, imports
 from domicile.map.imports.categories import kind_of_category
 from domicile.map.imports.interchange import Imported
 from domicile.map.vocabulary import ENTRIES, Weight
 from domicile.plan.resolve import resolve
-from domicile.samples import KindAnswer, Samples
 
 KINDS = {
     "int": ("integer", "N"),

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domicile.catalogue import Catalogue, Column, ForeignKey, RelationKind, Table, TableName
+from domicile.catalogue.samples import Samples
 from domicile.config import Config, dataset_id, load, split_dataset_id
+from domicile.config.tree import load_tree
 from domicile.map import Frame, draft, imports
 from domicile.map.imports.fides import read_fides
 from domicile.map.imports.interchange import Said
 from domicile.map.imports.saying import renamed
-from domicile.samples import Samples
-from domicile.tree import load_tree
 
 STORE = "app"
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)

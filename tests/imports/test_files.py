@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from domicile import tree
+from domicile.config import tree
 from domicile.errors import BadFile
 from domicile.map import imports
 from domicile.map.imports.expressions import plain_condition, spell_expression

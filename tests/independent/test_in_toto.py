@@ -18,11 +18,11 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 
-from domicile import predicates as p
 from domicile.errors import EvidenceFault
-from domicile.keys import Signer, parse_vkey
-from domicile.statement import PAYLOAD_TYPE, Sealed, seal, unseal
-from domicile.tlog.log import Log
+from domicile.evidence import predicates as p
+from domicile.evidence.keys import Signer, parse_vkey
+from domicile.evidence.statement import PAYLOAD_TYPE, Sealed, seal, unseal
+from domicile.evidence.tlog.log import Log
 from domicile_audit import dsse
 from domicile_audit.keys import read_vkey
 from tests.vectors import make
@@ -92,7 +92,7 @@ def signed(payload: bytes, *, signer: Signer = s.ENGINE) -> bytes:
 
 
 def _predicate(predicate: p.Predicate) -> Any:
-    from domicile.codec import encode  # noqa: PLC0415
+    from domicile.evidence.codec import encode  # noqa: PLC0415
 
     return json.loads(encode(predicate))
 

@@ -10,9 +10,9 @@ import base64
 import pytest
 
 from domicile.errors import EvidenceFault
-from domicile.keys import Signer, Verifier
-from domicile.tlog.note import format_note, open_note, parse_note
-from domicile.tlog.proof import format_proof, parse_proof
+from domicile.evidence.keys import Signer, Verifier
+from domicile.evidence.tlog.note import format_note, open_note, parse_note
+from domicile.evidence.tlog.proof import format_proof, parse_proof
 
 # C2SP signed-note, at its head.
 NOTE = (

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from domicile.errors import EvidenceFault
-from domicile.keys import Signer, parse_skey, parse_vkey
-from domicile.statement import parse_envelope
-from domicile.tlog.checkpoint import open_checkpoint
-from domicile.tlog.log import Log
-from domicile.tlog.merkle import is_consistent
-from domicile.tlog.note import open_note, sign_note
-from domicile.tlog.proof import Proof, check_proof, format_proof, parse_proof
+from domicile.evidence.keys import Signer, parse_skey, parse_vkey
+from domicile.evidence.statement import parse_envelope
+from domicile.evidence.tlog.checkpoint import open_checkpoint
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.merkle import is_consistent
+from domicile.evidence.tlog.note import open_note, sign_note
+from domicile.evidence.tlog.proof import Proof, check_proof, format_proof, parse_proof
 from tests.independent.golang import Refused, Sumdb, build
 from tests.vectors import make
 

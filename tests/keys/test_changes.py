@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from domicile import predicates as p
-from domicile.bundle import make_bundle, trust_policy
 from domicile.errors import BadFile, EvidenceFault, Refused
 from domicile.events import silent
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import make_bundle, trust_policy
+from domicile.evidence.keyring import CHANGES_MAX, LOG, Keyring, Stated
+from domicile.evidence.keys import Signer, Verifier, load_signer, parse_vkey
+from domicile.evidence.ledger import Ledger, Recorded
+from domicile.evidence.statement import Sealed, read_unverified, seal
 from domicile.host import Host
-from domicile.journal import Journal
 from domicile.keeping import Changed, Keeping, Proposal
-from domicile.keyring import CHANGES_MAX, LOG, Keyring, Stated
-from domicile.keys import Signer, Verifier, load_signer, parse_vkey
-from domicile.ledger import Ledger, Recorded
 from domicile.record import Record
-from domicile.statement import Sealed, read_unverified, seal
-from domicile.workspace import Workspace
+from domicile.record.journal import Journal
+from domicile.record.workspace import Workspace
 from domicile_audit.checklist import audit
 from domicile_audit.policy import read_policy
 from tests.vectors import rotations as r

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from domicile.custody import CopiesRule
+from domicile.config.custody import CopiesRule
 from domicile.errors import NoClearance, Waiting
-from domicile.predicates import (
+from domicile.evidence.predicates import (
     CertificatePredicate,
     ErasurePredicate,
     FindingPredicate,

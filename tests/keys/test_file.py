@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from domicile import config
-from domicile.custody import CopiesRule, FileKeysRule, TokenKeysRule
+from domicile.config.custody import CopiesRule, FileKeysRule, TokenKeysRule
 from domicile.errors import BadFile
 
 FILE = """

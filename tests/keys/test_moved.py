@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from domicile.signers import MODULE_VARIABLE
+from domicile.evidence.signers import MODULE_VARIABLE
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.databases import SAMPLES
 from tests.keys.benches import MODULE, PIN

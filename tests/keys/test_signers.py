@@ -15,14 +15,14 @@ from pkcs11 import Attribute, KeyType, Mechanism
 from pkcs11.util.ec import encode_named_curve_parameters
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
-from domicile import signers
 from domicile.errors import BadFile, DomicileError, EvidenceFault, HostFault, NotPermitted, Unreachable
+from domicile.evidence import signers
+from domicile.evidence.keys import Signer, Verifier
+from domicile.evidence.signers import MODULE_VARIABLE, Place, is_uri, open_place, read_place, write_place
+from domicile.evidence.statement import seal, unseal
+from domicile.evidence.tlog.note import open_note, sign_note
 from domicile.host import Host
-from domicile.keys import Signer, Verifier
-from domicile.signers import MODULE_VARIABLE, Place, is_uri, open_place, read_place, write_place
-from domicile.statement import seal, unseal
-from domicile.tlog.note import open_note, sign_note
-from domicile.workspace import Workspace
+from domicile.record.workspace import Workspace
 from tests.keys.benches import MODULE, PIN, TOKEN, session
 from tests.vectors import scenario as s
 

@@ -13,9 +13,9 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 
-from domicile.live import Live
 from domicile.model import Scope
 from domicile.run import Run, Stage
+from domicile.run.live import Live
 from domicile.stores.postgres.live.standing import Standing
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.session import FENCED_STATE

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from domicile.errors import FeedBroken, NotEqual, Refused, Unreachable, Waiting, WorldChanged
-from domicile.live import cohort_of
-from domicile.predicates import CohortPredicate
+from domicile.evidence.predicates import CohortPredicate
 from domicile.run import Stage
+from domicile.run.live import cohort_of
 from domicile.stores.postgres.live.people import People
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.live.platform import World, homes_of, moving_in, moving_world

@@ -10,9 +10,9 @@ from typing import Final
 import psycopg
 import pytest
 
-from domicile.cohorts import Way, waits
+from domicile.cutover.cohorts import Way, waits
 from domicile.errors import Refused, Waiting
-from domicile.predicates import CertificatePredicate
+from domicile.evidence.predicates import CertificatePredicate
 from domicile.run import Stage
 from domicile.stores.postgres.names import tag
 from domicile.stores.postgres.server import EmbeddedServer

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
+from domicile.config.rules import Apart
 from domicile.errors import Undecided
-from domicile.rules import Apart
 from domicile.stores.feed import FeedKind
 from domicile.stores.postgres.live.follower import Follower
 from tests.live.histories import Followed, Place, changes, otherwise, rows_of

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
 from domicile import erase, verify
-from domicile.closing import Moment
 from domicile.errors import Undecided
 from domicile.events import silent
 from domicile.host import Host
 from domicile.model import Home, Manifest, Slice
 from domicile.proof import Clearance, Equality, Erased
+from domicile.run.closing import Moment
 from domicile.stores import Living
 from domicile.stores.feed import FeedKind
 from domicile.stores.postgres import places

@@ -10,12 +10,11 @@ from typing import Final
 import psycopg
 import pytest
 
-from domicile import moving
-from domicile.cohorts import Cohort, Way
+from domicile.cutover.cohorts import Cohort, Way
 from domicile.errors import StoreFault, Unreachable
-from domicile.live import cohort_of
-from domicile.moving import Moving
-from domicile.run import Stage
+from domicile.run import Stage, moving
+from domicile.run.live import cohort_of
+from domicile.run.moving import Moving
 from domicile.stores.postgres.live.people import People
 from domicile.stores.postgres.live.standing import Standing
 from domicile.stores.postgres.server import EmbeddedServer

@@ -8,7 +8,7 @@ from typing import Any, Final, LiteralString
 import psycopg
 import pytest
 
-from domicile.live import cohort_of
+from domicile.run.live import cohort_of
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.live.platform import RULES, World, moving_world
 

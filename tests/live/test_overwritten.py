@@ -11,8 +11,8 @@ from typing import Any, Final, LiteralString
 import psycopg
 import pytest
 
-from domicile.live import cohort_of
 from domicile.model import Home
+from domicile.run.live import cohort_of
 from domicile.stores.feed import Batch, Changefeed
 from domicile.stores.postgres.live.follower import Follower
 from domicile.stores.postgres.server import EmbeddedServer

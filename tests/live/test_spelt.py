@@ -11,8 +11,8 @@ from typing import Any, Final, LiteralString
 import psycopg
 import pytest
 
-from domicile.live import cohort_of
 from domicile.run import Run, Stage
+from domicile.run.live import cohort_of
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.attack.programme import make
 from tests.live.platform import homes_of

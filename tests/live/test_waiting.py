@@ -8,8 +8,8 @@ from typing import Any, Final, LiteralString
 import psycopg
 import pytest
 
-from domicile.live import cohort_of
 from domicile.model import Home
+from domicile.run.live import cohort_of
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.live.platform import World, moving_world
 

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from domicile.keys import Signer, load_signer, save_signer
-from domicile.predicates import ApprovalPredicate, Scope
-from domicile.statement import seal
+from domicile.evidence.keys import Signer, load_signer, save_signer
+from domicile.evidence.predicates import ApprovalPredicate, Scope
+from domicile.evidence.statement import seal
 from tests.main.conftest import Begin
 from tests.main.programme import APPROVERS, Programme, run, value
 from tests.main.questions import rows

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from domicile import stating
-from domicile.keys import load_signer
-from domicile.ledger import Ledger
-from domicile.predicates import ErasurePredicate
-from domicile.tlog.cosignature import cosigner_of
+from domicile.evidence.keys import load_signer
+from domicile.evidence.ledger import Ledger
+from domicile.evidence.predicates import ErasurePredicate
+from domicile.evidence.tlog.cosignature import cosigner_of
+from domicile.run import stating
 from tests.cosigning.town import KEYS, free_port, witness
 from tests.main.conftest import Begin
 from tests.main.programme import Programme, value
@@ -53,7 +53,7 @@ def test_p7_no_row_goes_before_its_announcement_is_cosigned_and_published(
             stack.close()
             return intent(*args, **kwargs)
 
-        patch.setattr("domicile.clearing.stating.erasure_intent", lose_the_witness)
+        patch.setattr("domicile.run.clearing.stating.erasure_intent", lose_the_witness)
         assert "w1" in begun.cli("apply", "--yes", code=15).err
     whole = Ledger.open(begun.made / "evidence", load_signer(begun.made / "engine.key"), cosigned=True)
     announced = [one.index for one in whole.statements() if isinstance(one.predicate, ErasurePredicate)]

@@ -11,11 +11,11 @@ from psycopg import sql
 
 from domicile import map as datamap
 from domicile.catalogue import Catalogue, TableName
+from domicile.catalogue.samples import Samples
 from domicile.config import Config, load
+from domicile.config.rules import DatasetRule
 from domicile.model import Scope
 from domicile.plan.resolve import resolve
-from domicile.rules import DatasetRule
-from domicile.samples import Samples
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.samples import read_samples
 

@@ -11,7 +11,7 @@ import pytest
 
 from domicile import config
 from domicile.catalogue import TableName
-from domicile.clues import Clue, Place, Target, TokenKind
+from domicile.catalogue.clues import Clue, Place, Target, TokenKind
 from domicile.map.coverage import Hint, hint, propose
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.main.programme import Programme

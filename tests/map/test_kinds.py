@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from domicile.catalogue import Column
+from domicile.catalogue.samples import FieldSample
 from domicile.map.countries import country_code, is_country_code
 from domicile.map.kinds import kind_of
 from domicile.map.vocabulary import ENTRIES, Weight
 from domicile.map.words import words
-from domicile.samples import FieldSample
 
 
 def column(name: str, base: str = "text", category: str = "S") -> Column:

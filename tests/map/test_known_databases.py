@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from domicile.rules import Apart, Disposition, FieldClass, HomeRows, Shared
+from domicile.config.rules import Apart, Disposition, FieldClass, HomeRows, Shared
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.source import PostgresSource
 from tests.map.databases import CANADA, Drafted, ask, draft_of

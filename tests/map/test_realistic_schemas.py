@@ -6,9 +6,9 @@ import pytest
 
 from domicile import map as datamap
 from domicile.config import load
+from domicile.config.rules import Disposition
 from domicile.errors import Unclassed
 from domicile.map import Frame
-from domicile.rules import Disposition
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.map.databases import Drafted, draft_of, public, run
 from tests.servers import Databases

@@ -6,12 +6,12 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from domicile.catalogue import Catalogue, Column, RelationKind, Table, TableName
+from domicile.catalogue.samples import Samples
 from domicile.config import load
+from domicile.config.rules import Apart, Disposition, FieldClass, HomeRows, Shared
 from domicile.errors import BadFile, Unclassed
 from domicile.map import Frame, draft
 from domicile.model import DatasetId
-from domicile.rules import Apart, Disposition, FieldClass, HomeRows, Shared
-from domicile.samples import Samples
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.map.databases import Drafted, draft_of, run
 from tests.servers import Databases

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from domicile.belongings import ObjectRule
+from domicile.config.belongings import ObjectRule
 from domicile.events import silent
 from domicile.model import Home
 from domicile.objects import surveying

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from domicile.predicates import CertificatePredicate, FindingPredicate, JudgedCopy, Predicate
+from domicile.evidence.predicates import CertificatePredicate, FindingPredicate, JudgedCopy, Predicate
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.attack.conftest import run
 from tests.attack.programme import PERSON, Programme, make

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 from pydantic import ValidationError
 
-from domicile.belongings import ObjectRule
+from domicile.config.belongings import ObjectRule
 from domicile.model import Home
 from domicile.objects.belonging import Belongs, Decision, decide
 from domicile.objects.claims import Claim

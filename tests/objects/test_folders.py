@@ -7,20 +7,19 @@ from typing import Any
 
 import pytest
 
-from domicile import guarding
 from domicile.cli.moving import _would_erase
-from domicile.commitments import Commitments
 from domicile.errors import BadFile, Refused, Unclassed, Waiting
+from domicile.evidence.commitments import Commitments
+from domicile.evidence.predicates import ErasurePredicate, Phase
 from domicile.host import Host
-from domicile.journal import Journal
 from domicile.objects import erasing, moving
 from domicile.objects.book import Book
-from domicile.predicates import ErasurePredicate, Phase
-from domicile.run import Stage
+from domicile.record.journal import Journal
+from domicile.record.workspace import Workspace
+from domicile.run import Stage, guarding
 from domicile.status import read_status
 from domicile.stores.objects import Removal, Upload
 from domicile.stores.objects.files import FileObjects
-from domicile.workspace import Workspace
 from tests.attack.conftest import World
 from tests.attack.test_restores import dump, restore
 from tests.objects.conftest import RULES, Folders, Made, keys

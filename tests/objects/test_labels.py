@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from domicile.belongings import ObjectRule
+from domicile.config.belongings import ObjectRule
 from domicile.errors import Unclassed
 from domicile.objects.claims import Claims
 from domicile.objects.listing import Sorting, labelled_by

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import pytest
 
-from domicile.closing import Closing
 from domicile.errors import NotEqual, Refused, Unreachable, Waiting
-from domicile.live import Chosen
-from domicile.moving import Moving
 from domicile.objects import moving
 from domicile.objects.carried import Carried
 from domicile.run import Run, Stage
+from domicile.run.closing import Closing
+from domicile.run.live import Chosen
+from domicile.run.moving import Moving
 from domicile.stores.postgres.live.people import People
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.attack.conftest import run

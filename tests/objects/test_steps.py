@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from domicile.belongings import ObjectRule
+from domicile.config.belongings import ObjectRule
 from domicile.errors import NotEqual, Refused, StoreFault, Unclassed, WorldChanged
 from domicile.model import Form
 from domicile.objects import erasing

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from domicile.belongings import ObjectRule
+from domicile.config.belongings import ObjectRule
 from domicile.errors import NotEqual, Unclassed
 from domicile.events import Event
 from domicile.host import Host

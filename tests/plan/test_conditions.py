@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domicile.conditions import parse_condition, qualify_condition
+from domicile.config.conditions import parse_condition, qualify_condition
 from domicile.errors import BadFile
 
 COLUMNS = frozenset({"kind", "target_id", "payload", "Odd Name"})

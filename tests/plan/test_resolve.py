@@ -9,10 +9,10 @@ import pytest
 
 from domicile import config
 from domicile.catalogue import Catalogue, Column, ForeignKey, RelationKind, Table, TableName
+from domicile.config.rules import Apart
 from domicile.errors import BadFile, Unclassed
 from domicile.model import DatasetId, Holds, KeyKind, Outside, Reading, Scope, Step
 from domicile.plan.resolve import resolve
-from domicile.rules import Apart
 
 HEAD = """
 version: 1

@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from domicile import predicates as p
-from domicile.cohorts import LagPoint
+from domicile.cutover.cohorts import LagPoint
+from domicile.evidence import predicates as p
 from domicile.model import Finding
 from domicile.portal.report import Extras, LockTime, StageTime
 from domicile.proof import Verdict

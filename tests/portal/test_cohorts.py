@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from domicile import predicates as p
-from domicile.cohorts import LagPoint
+from domicile.cutover.cohorts import LagPoint
+from domicile.evidence import predicates as p
 from domicile.portal import checking, lag
 from domicile.portal.report import render
 from tests.portal import made_runs as made

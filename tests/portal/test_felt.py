@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Browser
 
 from domicile.errors import BadFile
-from domicile.felt import FELT_BYTES_MAX, PHASES_MAX, Felt, FeltPhase, FeltWaits, read_felt, write_felt
 from domicile.portal.report import Extras, render
-from domicile.workspace import Workspace
+from domicile.record.felt import FELT_BYTES_MAX, PHASES_MAX, Felt, FeltPhase, FeltWaits, read_felt, write_felt
+from domicile.record.workspace import Workspace
 from tests.portal import made_runs as made
 from tests.portal.test_report import read, text_of
 

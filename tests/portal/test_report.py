@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from domicile import predicates as p
 from domicile.errors import EvidenceFault
+from domicile.evidence import predicates as p
 from domicile.model import Finding
 from domicile.portal import checking
 from domicile.portal.report import Extras, StageTime, render

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from domicile.evidence.predicates import CertificatePredicate
+from domicile.evidence.statement import read_unverified
 from domicile.portal import checking
 from domicile.portal.report import Extras, render
-from domicile.predicates import CertificatePredicate
-from domicile.statement import read_unverified
 from domicile_audit.checklist import CHECKS, audit
 from domicile_audit.policy import read_policy
 from tests.fuzz import bundles

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from domicile.keys import Signer
-from domicile.publiclog.fsck import check_log
-from domicile.publiclog.place import Folder, Place, Web
-from domicile.publiclog.serve import application
-from domicile.tlog.cosignature import cosign, cosigner_of
-from domicile.tlog.merkle import hash_leaf
-from domicile.tlog.note import parse_note
-from domicile.tlog.policy import Policy, parse_policy
-from domicile.tlog.tile import encode_entries
+from domicile.evidence.keys import Signer
+from domicile.evidence.publiclog.fsck import check_log
+from domicile.evidence.publiclog.place import Folder, Place, Web
+from domicile.evidence.publiclog.serve import application
+from domicile.evidence.tlog.cosignature import cosign, cosigner_of
+from domicile.evidence.tlog.merkle import hash_leaf
+from domicile.evidence.tlog.note import parse_note
+from domicile.evidence.tlog.policy import Policy, parse_policy
+from domicile.evidence.tlog.tile import encode_entries
 from tests.cosigning.town import KEYS, LOG, grown, listening
 
 TRUST = f"log {LOG.verifier.vkey}\n"

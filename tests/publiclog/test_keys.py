@@ -12,17 +12,17 @@ import pytest
 from typer.testing import CliRunner
 
 from domicile.cli import program
-from domicile.codec import decode, encode
 from domicile.errors import EvidenceFault
-from domicile.keys import Signer, Verifier
-from domicile.publiclog.holders import Before
-from domicile.publiclog.monitor import Looked, State, look
-from domicile.publiclog.place import Folder
-from domicile.tlog.checkpoint import Checkpoint, sign_checkpoint
-from domicile.tlog.log import Log
-from domicile.tlog.merkle import Tree, hash_leaf
-from domicile.tlog.policy import Policy, parse_policy
-from domicile.tlog.tile import encode_entries
+from domicile.evidence.codec import decode, encode
+from domicile.evidence.keys import Signer, Verifier
+from domicile.evidence.publiclog.holders import Before
+from domicile.evidence.publiclog.monitor import Looked, State, look
+from domicile.evidence.publiclog.place import Folder
+from domicile.evidence.tlog.checkpoint import Checkpoint, sign_checkpoint
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.merkle import Tree, hash_leaf
+from domicile.evidence.tlog.policy import Policy, parse_policy
+from domicile.evidence.tlog.tile import encode_entries
 from tests.vectors import receipts, rotations, successions, untrusted
 from tests.vectors import scenario as s
 from tests.vectors.successions import FIRST, SECOND, THIEF, THIRD

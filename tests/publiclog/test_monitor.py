@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from domicile.codec import decode, encode
 from domicile.errors import EvidenceFault
-from domicile.ledger import Ledger
-from domicile.predicates import ApprovalPredicate
-from domicile.publiclog.monitor import Looked, State, look
-from domicile.publiclog.place import Folder, Web, read_checkpoint
-from domicile.publiclog.serve import application
-from domicile.statement import Sealed, read_unverified, seal
-from domicile.tlog.cosignature import cosign, cosigner_of
-from domicile.tlog.log import Log
-from domicile.tlog.note import parse_note
-from domicile.tlog.policy import Policy, parse_policy
+from domicile.evidence.codec import decode, encode
+from domicile.evidence.ledger import Ledger
+from domicile.evidence.predicates import ApprovalPredicate
+from domicile.evidence.publiclog.monitor import Looked, State, look
+from domicile.evidence.publiclog.place import Folder, Web, read_checkpoint
+from domicile.evidence.publiclog.serve import application
+from domicile.evidence.statement import Sealed, read_unverified, seal
+from domicile.evidence.tlog.cosignature import cosign, cosigner_of
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.note import parse_note
+from domicile.evidence.tlog.policy import Policy, parse_policy
 from tests.cosigning.town import KEYS, listening
 from tests.vectors import bad_bytes
 from tests.vectors import scenario as s

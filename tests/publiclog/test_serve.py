@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domicile.publiclog.place import Web, read_entries
-from domicile.publiclog.serve import application, is_within, tile_of
-from domicile.tlog.log import Log
-from domicile.tlog.tile import Tile, decode_entries, tiles_of
+from domicile.evidence.publiclog.place import Web, read_entries
+from domicile.evidence.publiclog.serve import application, is_within, tile_of
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.tile import Tile, decode_entries, tiles_of
 from tests.cosigning.town import LOG, grown, listening
 
 YEAR = "public, max-age=31536000, immutable"

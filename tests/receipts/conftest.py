@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from domicile import predicates as p
-from domicile.commitments import Commitments
 from domicile.events import silent
+from domicile.evidence import predicates as p
+from domicile.evidence.commitments import Commitments
+from domicile.evidence.keys import Signer
+from domicile.evidence.receipts.keeping import Receipts
+from domicile.evidence.receipts.leaf import Person
+from domicile.evidence.statement import Sealed
 from domicile.host import Host
-from domicile.journal import Journal
-from domicile.keys import Signer
-from domicile.receipts.keeping import Receipts
-from domicile.receipts.leaf import Person
 from domicile.record import Record
-from domicile.statement import Sealed
-from domicile.workspace import Workspace
+from domicile.record.journal import Journal
+from domicile.record.workspace import Workspace
 from tests.vectors import receipts as r
 from tests.vectors import scenario as s
 

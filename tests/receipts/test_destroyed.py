@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from domicile import predicates as p
-from domicile import receipting
-from domicile.bundle import make_bundle
-from domicile.codec import encode
 from domicile.errors import Refused
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import make_bundle
+from domicile.evidence.codec import encode
+from domicile.evidence.receipts.keeping import Receipts
 from domicile.host import Host
-from domicile.receipts.keeping import Receipts
 from domicile.record import Record
+from domicile.run import receipting
 from domicile_audit.checklist import audit
 from domicile_audit.paper import check
 from tests.receipts.conftest import Tell, Told, everybody

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domicile import predicates as p
-from domicile.codec import encode
 from domicile.errors import BadFile, Refused
+from domicile.evidence import predicates as p
+from domicile.evidence.codec import encode
+from domicile.evidence.receipts import keeping, trees
+from domicile.evidence.receipts.keeping import Receipts
+from domicile.evidence.receipts.leaf import Person, Rows, commit
+from domicile.evidence.tlog.merkle import Tree, hash_leaf, root_from_inclusion
 from domicile.host import Host
-from domicile.receipts import keeping, trees
-from domicile.receipts.keeping import Receipts
-from domicile.receipts.leaf import Person, Rows, commit
-from domicile.tlog.merkle import Tree, hash_leaf, root_from_inclusion
 from tests.vectors import receipts as r
 from tests.vectors import scenario as s
 

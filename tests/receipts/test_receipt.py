@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from domicile import receipting
-from domicile.bundle import make_bundle, trust_policy
 from domicile.errors import Refused, Waiting
+from domicile.evidence.bundle import make_bundle, trust_policy
+from domicile.evidence.tlog.proof import check_proof, parse_proof
 from domicile.proof import Verdict
-from domicile.tlog.proof import check_proof, parse_proof
+from domicile.run import receipting
 from domicile_audit.checklist import audit
 from domicile_audit.paper import Answer, check
 from domicile_audit.policy import read_policy

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from domicile import receipting
-from domicile.bundle import lines_before, trust_policy
-from domicile.tlog.proof import parse_proof
+from domicile.evidence.bundle import lines_before, trust_policy
+from domicile.evidence.tlog.proof import parse_proof
+from domicile.run import receipting
 from domicile_audit.paper import check
 from domicile_audit.policy import Policy, read_policy
 from domicile_audit.receipt import as_json, as_text

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 import pytest
 
-from domicile import predicates as p
-from domicile import receipting
-from domicile.bundle import trust_policy
-from domicile.codec import dump_json, load_json
-from domicile.keys import Verifier
-from domicile.receipts.leaf import Rows
-from domicile.statement import parse_envelope, sign_envelope
-from domicile.tlog.proof import format_proof, parse_proof
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import trust_policy
+from domicile.evidence.codec import dump_json, load_json
+from domicile.evidence.keys import Verifier
+from domicile.evidence.receipts.leaf import Rows
+from domicile.evidence.statement import parse_envelope, sign_envelope
+from domicile.evidence.tlog.proof import format_proof, parse_proof
+from domicile.run import receipting
 from domicile_audit.paper import check
 from domicile_audit.policy import Policy, read_policy
 from tests.receipts.conftest import Tell, Told, by_cohorts, everybody

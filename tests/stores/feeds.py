@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import psycopg
 
 from domicile.catalogue import RelationKind, Table
+from domicile.config.rules import Disposition, HomeRows
 from domicile.model import DatasetId, DatasetScope
-from domicile.rules import Disposition, HomeRows
 from domicile.stores.feed import Batch, Changefeed, Key
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.feed.slot import SlotFeed

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
+from domicile.config.rules import Apart, Decide, Disposition, Shared
 from domicile.model import Path, Reading, Step
-from domicile.rules import Apart, Decide, Disposition, Shared
 from domicile.stores.memory.conditions import holds
 from tests.stores.benches import SOURCE, Bench, Row
 from tests.stores.world import Sheet, World

@@ -12,8 +12,8 @@ from datetime import date
 
 from hypothesis import strategies as st
 
+from domicile.config.rules import Apart, Decide, Disposition, HomeRows, Shared
 from domicile.model import EACH, Blank, Holds, KeyKind, Path, Reading, Step
-from domicile.rules import Apart, Decide, Disposition, HomeRows, Shared
 from tests.stores.world import (
     People,
     Reference,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import psycopg
 
 from domicile.catalogue import Catalogue, RelationKind, Table, TableName
+from domicile.config.rules import Decide, Disposition, HomeRows
 from domicile.model import (
     DatasetId,
     DatasetScope,
@@ -19,7 +20,6 @@ from domicile.model import (
     Scope,
     Step,
 )
-from domicile.rules import Decide, Disposition, HomeRows
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.source import PostgresSource
 from tests.stores.benches import DIGEST_KEY, SOURCE, Flowing, as_home

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from psycopg import sql
 
+from domicile.config.rules import Shared
 from domicile.errors import Undecided
 from domicile.model import DatasetScope, Finding, Manifest, Scope
-from domicile.rules import Shared
 from domicile.stores.memory.values import decode
 from domicile.stores.postgres.names import key_names, staged
 from domicile.stores.postgres.server import EmbeddedServer

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from psycopg import sql
 
+from domicile.config.places import Places
 from domicile.explain import Explanation, explain
 from domicile.model import Home, Scope
-from domicile.places import Places
 from domicile.stores.memory.rows import key_text
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.source import PostgresSource
 from domicile.stores.postgres.tracing import Tracer, traced_world
-from domicile.traces import NeedTrace, RowKey, Told, Trace, told_once
+from domicile.stores.traces import NeedTrace, RowKey, Told, Trace, told_once
 from tests.servers import create_database
 from tests.stores import flow
 from tests.stores.benches import DIGEST_KEY, SOURCE, MemoryBench, make_tables

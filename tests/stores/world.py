@@ -12,6 +12,7 @@ from datetime import date
 from psycopg import sql
 
 from domicile.catalogue import FOLDED, Catalogue, Column, ForeignKey, OnDelete, RelationKind, Table, TableName
+from domicile.config.rules import Apart, Decide, Disposition, HomeRows, Shared
 from domicile.model import (
     Blank,
     DatasetId,
@@ -26,7 +27,6 @@ from domicile.model import (
     Scope,
     Step,
 )
-from domicile.rules import Apart, Decide, Disposition, HomeRows, Shared
 
 STORE = "app"
 MARKETS = (("US", "us"), ("CA", "ca"))

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import date
 
 from domicile.catalogue import OnDelete
+from domicile.config.rules import Apart, Disposition, HomeRows, Shared
 from domicile.model import EACH, Holds, KeyKind, Reading, Step
-from domicile.rules import Apart, Disposition, HomeRows, Shared
 from tests.stores.world import People, Sheet, World, down, literal, null, path, refer, tell, token, up
 
 ADDRESS_OF = "address_id"

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domicile.errors import BadFile, EvidenceFault
-from domicile.keys import Signer, parse_vkey
-from domicile.tlog.cosignature import Cosigner, cosign, cosigned, cosigner_of, parse_cosigner
-from domicile.tlog.note import (
+from domicile.evidence.keys import Signer, parse_vkey
+from domicile.evidence.tlog.cosignature import Cosigner, cosign, cosigned, cosigner_of, parse_cosigner
+from domicile.evidence.tlog.note import (
     Note,
     NoteSignature,
     format_note,

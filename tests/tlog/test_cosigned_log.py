@@ -13,12 +13,12 @@ from typing import Any, Self
 import pytest
 
 from domicile.errors import EvidenceFault, HostFault
-from domicile.keys import Signer
-from domicile.tlog.checkpoint import open_checkpoint
-from domicile.tlog.cosignature import cosign, cosigned, cosigner_of
-from domicile.tlog.log import Log
-from domicile.tlog.note import NoteSignature, parse_note
-from domicile.tlog.proof import check_proof, parse_proof
+from domicile.evidence.keys import Signer
+from domicile.evidence.tlog.checkpoint import open_checkpoint
+from domicile.evidence.tlog.cosignature import cosign, cosigned, cosigner_of
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.note import NoteSignature, parse_note
+from domicile.evidence.tlog.proof import check_proof, parse_proof
 from tests.tlog.test_merkle import mth, numbered
 
 SIGNER = Signer(name="log.example/one", seed=bytes(range(32)))
@@ -191,8 +191,8 @@ class Effects:
             return Writing(found, self) if mode == "wb" else found
 
         patch.setattr(Path, "open", opening)
-        patch.setattr("domicile.tlog.log.os.fsync", self.wrapped(os.fsync))
-        patch.setattr("domicile.tlog.log.shutil.rmtree", self.wrapped(shutil.rmtree))
+        patch.setattr("domicile.evidence.tlog.log.os.fsync", self.wrapped(os.fsync))
+        patch.setattr("domicile.evidence.tlog.log.shutil.rmtree", self.wrapped(shutil.rmtree))
         for name in ("mkdir", "replace"):
             patch.setattr(Path, name, self.wrapped(getattr(Path, name)))
 

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from domicile.errors import EvidenceFault, HostFault
-from domicile.keys import Signer
-from domicile.publiclog.place import Folder
-from domicile.tlog.checkpoint import open_checkpoint
-from domicile.tlog.log import Log
-from domicile.tlog.merkle import is_consistent
-from domicile.tlog.proof import Proof, check_proof, format_proof, parse_proof
+from domicile.evidence.keys import Signer
+from domicile.evidence.publiclog.place import Folder
+from domicile.evidence.tlog.checkpoint import open_checkpoint
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.merkle import is_consistent
+from domicile.evidence.tlog.proof import Proof, check_proof, format_proof, parse_proof
 from tests.tlog.test_merkle import mth, numbered
 
 SIGNER = Signer(name="log.example/one", seed=bytes(range(32)))
@@ -206,8 +206,8 @@ def crashing(monkeypatch: pytest.MonkeyPatch, after: int, fault: Callable[[], Ba
 
         return step
 
-    monkeypatch.setattr("domicile.tlog.log.os.fsync", wrap("fsync", os.fsync))
-    monkeypatch.setattr("domicile.tlog.log.shutil.rmtree", wrap("rmtree", shutil.rmtree))
+    monkeypatch.setattr("domicile.evidence.tlog.log.os.fsync", wrap("fsync", os.fsync))
+    monkeypatch.setattr("domicile.evidence.tlog.log.shutil.rmtree", wrap("rmtree", shutil.rmtree))
     for name in ("mkdir", "replace"):
         monkeypatch.setattr(Path, name, wrap(name, getattr(Path, name)))
     return done
@@ -262,8 +262,8 @@ def test_p5_kill_9_while_appending_leaves_a_log_that_opens_and_continues(folder:
     program = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from domicile.keys import Signer
-        from domicile.tlog.log import Log
+        from domicile.evidence.keys import Signer
+        from domicile.evidence.tlog.log import Log
         signer = Signer(name="log.example/one", seed=bytes(range(32)))
         folder = Path(sys.argv[1])
         log = Log.open(folder, signer) if (folder / "checkpoint").exists() else Log.create(folder, signer)

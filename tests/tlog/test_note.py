@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domicile.errors import BadFile, DomicileError, EvidenceFault
-from domicile.keys import (
+from domicile.evidence.keys import (
     Signer,
     Verifier,
     load_signer,
@@ -22,8 +22,8 @@ from domicile.keys import (
     save_signer,
     save_verifier,
 )
-from domicile.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
-from domicile.tlog.note import Note, NoteSignature, format_note, open_note, parse_note, sign_note
+from domicile.evidence.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
+from domicile.evidence.tlog.note import Note, NoteSignature, format_note, open_note, parse_note, sign_note
 
 # The example in the documentation of golang.org/x/mod/sumdb/note.
 SKEY = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domicile.errors import BadFile
-from domicile.keys import Signer
-from domicile.tlog.cosignature import Cosigner, cosigner_of
-from domicile.tlog.policy import format_policy, only_policy_lines, parse_policy
+from domicile.evidence.keys import Signer
+from domicile.evidence.tlog.cosignature import Cosigner, cosigner_of
+from domicile.evidence.tlog.policy import format_policy, only_policy_lines, parse_policy
 from domicile_audit.cosignature import Quorum
 
 NAMES = ("X1", "X2", "X3", "Y1", "Y2", "Y3")

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domicile.errors import EvidenceFault
-from domicile.keys import Signer, Verifier
-from domicile.tlog.checkpoint import Checkpoint, sign_checkpoint
-from domicile.tlog.merkle import Edge, Tree, hash_leaf
-from domicile.tlog.witness import (
+from domicile.evidence.keys import Signer, Verifier
+from domicile.evidence.tlog.checkpoint import Checkpoint, sign_checkpoint
+from domicile.evidence.tlog.merkle import Edge, Tree, hash_leaf
+from domicile.evidence.tlog.witness import (
     NOTHING,
     AddCheckpoint,
     Declined,

@@ -13,14 +13,14 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-from domicile import predicates as p
-from domicile.bundle import MANIFEST_TYPE, pack, zip_files
-from domicile.codec import dump_json, encode
-from domicile.statement import Sealed, seal, sign_envelope
-from domicile.tlog.cosignature import cosign
-from domicile.tlog.merkle import hash_leaf
-from domicile.tlog.note import format_signatures
-from domicile.tlog.tile import encode_entries
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import MANIFEST_TYPE, pack, zip_files
+from domicile.evidence.codec import dump_json, encode
+from domicile.evidence.statement import Sealed, seal, sign_envelope
+from domicile.evidence.tlog.cosignature import cosign
+from domicile.evidence.tlog.merkle import hash_leaf
+from domicile.evidence.tlog.note import format_signatures
+from domicile.evidence.tlog.tile import encode_entries
 from tests.vectors import scenario as s
 from tests.vectors.registry import defect, filed, gone, put, told
 from tests.vectors.scenario import ENGINE, OPERATOR, STRANGER, Line, Script, good

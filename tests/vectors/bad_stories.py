@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from domicile import predicates as p
-from domicile.bundle import pack
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import pack
+from domicile.evidence.statement import seal
 from domicile.proof import Verdict
-from domicile.statement import seal
 from tests.vectors import scenario as s
 from tests.vectors.registry import defect, filed, gone, told
 from tests.vectors.scenario import ENGINE, MONITOR, OPERATOR, STRANGER, Line, Script, good

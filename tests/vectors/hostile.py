@@ -12,13 +12,13 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-from domicile import predicates as p
-from domicile.bundle import MANIFEST_TYPE, pack, zip_files
-from domicile.codec import dump_json
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import MANIFEST_TYPE, pack, zip_files
+from domicile.evidence.codec import dump_json
+from domicile.evidence.statement import PAYLOAD_TYPE, Sealed, parse_envelope, pre_authentication, seal, sign_envelope
+from domicile.evidence.tlog.checkpoint import Checkpoint, sign_checkpoint
+from domicile.evidence.tlog.merkle import hash_leaf
 from domicile.proof import Verdict
-from domicile.statement import PAYLOAD_TYPE, Sealed, parse_envelope, pre_authentication, seal, sign_envelope
-from domicile.tlog.checkpoint import Checkpoint, sign_checkpoint
-from domicile.tlog.merkle import hash_leaf
 from tests.vectors import scenario as s
 from tests.vectors.registry import defect, filed, put, told
 from tests.vectors.scenario import ENGINE, Line, Script, good

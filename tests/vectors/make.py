@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from domicile import predicates as p
-from domicile.bundle import trust_policy
-from domicile.keys import Verifier
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import trust_policy
+from domicile.evidence.keys import Verifier
 from domicile.proof import Verdict
 from tests.vectors import bad_bytes, bad_stories, hostile, live, objects, receipts, rotations, successions, witnessed
 from tests.vectors import scenario as s

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from domicile import predicates as p
+from domicile.evidence import predicates as p
 from domicile.proof import Verdict
 from tests.vectors import scenario as s
 from tests.vectors.registry import defect, told

@@ -9,9 +9,9 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 
-from domicile import predicates as p
-from domicile.receipts.leaf import Person, Rows, commit
-from domicile.tlog.merkle import Tree, hash_leaf
+from domicile.evidence import predicates as p
+from domicile.evidence.receipts.leaf import Person, Rows, commit
+from domicile.evidence.tlog.merkle import Tree, hash_leaf
 from tests.vectors import live as on_the_way
 from tests.vectors import scenario as s
 from tests.vectors.live import SOURCE

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from domicile.bundle import pack
+from domicile.evidence.bundle import pack
 from tests.vectors import scenario as s
 from tests.vectors.scenario import ENGINE, Script, good
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from domicile import predicates as p
-from domicile.bundle import README, pack
-from domicile.keys import Signer
-from domicile.tlog.merkle import Tree, hash_leaf
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import README, pack
+from domicile.evidence.keys import Signer
+from domicile.evidence.tlog.merkle import Tree, hash_leaf
 from tests.vectors import scenario as s
 from tests.vectors.registry import defect
 from tests.vectors.scenario import Line, Script
@@ -51,7 +51,7 @@ def change(who: str | None, old: Signer, new: Signer | None, *, what: str, stand
 
 def _place(entries: list[bytes]) -> int:
     """How many statements stand before this one and the votes for the same change before it."""
-    from domicile.statement import Sealed, read_unverified  # noqa: PLC0415
+    from domicile.evidence.statement import Sealed, read_unverified  # noqa: PLC0415
 
     votes = 0
     while votes < len(entries) and isinstance(

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from domicile import predicates as p
-from domicile.bundle import README, pack
-from domicile.codec import dump_json
-from domicile.keys import Signer
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import README, pack
+from domicile.evidence.codec import dump_json
+from domicile.evidence.keys import Signer
+from domicile.evidence.statement import Sealed, seal
+from domicile.evidence.tlog.log import Log
 from domicile.proof import Verdict
-from domicile.statement import Sealed, seal
-from domicile.tlog.log import Log
 
 START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 PLAN_FILE = b'{"programme":"homecoming","slices":3}\n'
@@ -349,7 +349,7 @@ def bundle_of(script: Script) -> bytes:
 
 def raw(payload: object, signer: Signer = ENGINE) -> Sealed:
     """A statement that our own classes would not make."""
-    from domicile.statement import PAYLOAD_TYPE, sign_envelope  # noqa: PLC0415  (only the cheats need it)
+    from domicile.evidence.statement import PAYLOAD_TYPE, sign_envelope  # noqa: PLC0415  (only the cheats need it)
 
     return Sealed(
         envelope=sign_envelope(dump_json(payload), payload_type=PAYLOAD_TYPE, signer=signer),  # type: ignore[arg-type]

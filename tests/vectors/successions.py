@@ -17,17 +17,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from domicile import predicates as p
-from domicile.bundle import trust_policy
-from domicile.codec import dump_json
-from domicile.keys import Signer
-from domicile.receipts.document import write_document
-from domicile.receipts.keeping import Leaf
-from domicile.receipts.leaf import commit
-from domicile.statement import Sealed, read_unverified, seal
-from domicile.tlog.log import Log
-from domicile.tlog.merkle import Tree, hash_leaf
-from domicile.tlog.proof import format_proof, parse_proof
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import trust_policy
+from domicile.evidence.codec import dump_json
+from domicile.evidence.keys import Signer
+from domicile.evidence.receipts.document import write_document
+from domicile.evidence.receipts.keeping import Leaf
+from domicile.evidence.receipts.leaf import commit
+from domicile.evidence.statement import Sealed, read_unverified, seal
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.merkle import Tree, hash_leaf
+from domicile.evidence.tlog.proof import format_proof, parse_proof
 from tests.vectors import receipts
 from tests.vectors import rotations as r
 from tests.vectors import scenario as s

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from domicile import predicates as p
-from domicile.keys import Signer
+from domicile.evidence import predicates as p
+from domicile.evidence.keys import Signer
 from tests.vectors import make
 from tests.vectors import rotations as r
 from tests.vectors import scenario as s

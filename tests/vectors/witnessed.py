@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from domicile.bundle import pack, trust_policy
-from domicile.keys import Signer
-from domicile.tlog.cosignature import cosign, cosigner_of
-from domicile.tlog.note import format_signatures, parse_note
-from domicile.tlog.policy import parse_policy
+from domicile.evidence.bundle import pack, trust_policy
+from domicile.evidence.keys import Signer
+from domicile.evidence.tlog.cosignature import cosign, cosigner_of
+from domicile.evidence.tlog.note import format_signatures, parse_note
+from domicile.evidence.tlog.policy import parse_policy
 from tests.vectors import scenario as s
 
 WITNESSES = {name: s.key(f"witness-{name}.example") for name in ("ca", "us", "press")}

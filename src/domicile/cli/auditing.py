@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from domicile.bundle import make_bundle, write_bundle
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.show import Screen, plain
-from domicile.disclosing import WARNING, audit_key
 from domicile.errors import BadFile, HostFault, Refused
+from domicile.evidence.bundle import make_bundle, write_bundle
 from domicile.host import sync_folder
 from domicile.model import Manifest
 from domicile.plan.resolve import resolve
+from domicile.run.disclosing import WARNING, audit_key
 
 ToOption = Annotated[Path, typer.Option(help="The file to write.")]
 

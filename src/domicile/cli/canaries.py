@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from domicile import canaries, sealed
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.show import Screen, count, plain
 from domicile.errors import BadFile
+from domicile.evidence import canaries
 from domicile.host import Host
+from domicile.run import sealed
 from domicile.stores.postgres.copies import Copy, CopyKind, copy_id
 from domicile.stores.postgres.files import LocalFiles, Place, Shape, Storage
 from domicile.stores.postgres.pages import Geometry

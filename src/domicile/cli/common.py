@@ -11,12 +11,12 @@ import typer
 
 from domicile import config
 from domicile.cli.show import Screen
+from domicile.config.tree import read_bytes
 from domicile.errors import BadFile
+from domicile.evidence.tlog.policy import Policy, only_policy_lines, parse_policy
 from domicile.host import Host
+from domicile.record.workspace import Workspace
 from domicile.run import Run
-from domicile.tlog.policy import Policy, only_policy_lines, parse_policy
-from domicile.tree import read_bytes
-from domicile.workspace import Workspace
 
 FileOption = Annotated[Path, typer.Option("--file", "-f", help="The programme's file.", show_default=True)]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON value on standard output, for scripts.")]

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from domicile.catalogue import Catalogue
+from domicile.catalogue.clues import Clues, Reached
 from domicile.cli.show import Screen, count, plain
-from domicile.clues import Clues, Reached
 from domicile.config import Config
 from domicile.errors import Unclassed
 from domicile.host import Host

@@ -18,20 +18,20 @@ from rich.markup import escape
 
 from domicile import config
 from domicile.approving import approve
-from domicile.bundle import trust_policy
 from domicile.cli.demo_service import LOCATIONS, Seen, example, in_use, serving
 from domicile.cli.moving import print_plan, print_status
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, count
-from domicile.cohorts import Way, waits
+from domicile.cutover.cohorts import Way, waits
 from domicile.errors import HostFault, Refused, Waiting
-from domicile.felt import Felt, write_felt
+from domicile.evidence.bundle import trust_policy
+from domicile.evidence.keys import Signer, save_signer, save_verifier
 from domicile.host import Host
-from domicile.keys import Signer, save_signer, save_verifier
-from domicile.live import Live
+from domicile.record.felt import Felt, write_felt
+from domicile.record.workspace import Workspace
 from domicile.run import Run, Stage
+from domicile.run.live import Live
 from domicile.status import read_status
-from domicile.workspace import Workspace
 
 CANARIES: Final = 80
 DEADLINE_DAYS: Final = 45

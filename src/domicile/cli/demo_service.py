@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from domicile.errors import HostFault
-from domicile.felt import Felt, FeltPhase, FeltWaits
+from domicile.record.felt import Felt, FeltPhase, FeltWaits
 
 LOCATIONS: Final = {"sg": "SERVICE_DSN", "us": "SERVICE_US_DSN", "ca": "SERVICE_CA_DSN", "au": "SERVICE_AU_DSN"}
 MOVERS: Final = ("US", "CA", "AU", "NZ")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from domicile.bundle import lines_before, trust_policy
 from domicile.cli import public_log
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, plain
 from domicile.errors import Refused
+from domicile.evidence.bundle import lines_before, trust_policy
 from domicile.run import Run
 
 log = typer.Typer(help="The public log of the run.", no_args_is_help=True)

@@ -11,12 +11,12 @@ import typer
 from domicile.catalogue import Column
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.show import Screen, count
+from domicile.config.places import Places
 from domicile.errors import DomicileError
 from domicile.explain import Answer, Because, Explanation, Goes, Need, Person, Way, explain, verdict
 from domicile.model import DatasetScope, Fate, Scope
-from domicile.places import Places
 from domicile.plan.resolve import resolve
-from domicile.traces import DIGEST_DIGITS, RowKey, Told
+from domicile.stores.traces import DIGEST_DIGITS, RowKey, Told
 
 SEARCHED_ROWS_MAX = 5_000_000
 NEAR_NAMES_MAX = 3

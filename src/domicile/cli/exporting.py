@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from domicile.bundle import make_bundle
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.show import Screen, plain, verdict
 from domicile.errors import HostFault, Refused
+from domicile.evidence.bundle import make_bundle
+from domicile.evidence.predicates import CertificatePredicate
 from domicile.exports.audited import ask
 from domicile.exports.evidence import Evidence, read_evidence
 from domicile.exports.holding import holdings
@@ -20,7 +21,6 @@ from domicile.exports.packs import ReadPack, choose
 from domicile.exports.support import State, supports
 from domicile.exports.tables import tables
 from domicile.plan.document import PLAN_BYTES_MAX
-from domicile.predicates import CertificatePredicate
 from domicile.run import Run
 
 export = typer.Typer(

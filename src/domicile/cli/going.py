@@ -15,9 +15,9 @@ import typer
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, count
-from domicile.cohorts import Cohort
-from domicile.live import cohort_of
+from domicile.cutover.cohorts import Cohort
 from domicile.run import Run, Stage
+from domicile.run.live import cohort_of
 from domicile.status import read_status
 
 

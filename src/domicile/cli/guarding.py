@@ -10,7 +10,7 @@ import typer
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.show import Screen, count, plain
 from domicile.errors import Refused
-from domicile.guarding import Guarded
+from domicile.run.guarding import Guarded
 
 
 def register(app: typer.Typer) -> None:

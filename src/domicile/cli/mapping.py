@@ -13,6 +13,7 @@ import typer
 from domicile import config
 from domicile import map as mapper
 from domicile.catalogue import Catalogue, TableName
+from domicile.catalogue.samples import Samples
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption
 from domicile.cli.covering import show_coverage
 from domicile.cli.show import Screen, count, plain, size
@@ -22,14 +23,13 @@ from domicile.map import imports, within
 from domicile.plan.document import PLAN_BYTES_MAX, bytes_by_home, decode_plan
 from domicile.plan.resolve import missing_lines
 from domicile.portal import picture
-from domicile.samples import Samples
+from domicile.record.workspace import Workspace
 from domicile.stores.around.restic import doctor as restic
 from domicile.stores.postgres.doctor import Check, examine
 from domicile.stores.postgres.samples import read_kinds, read_samples
 from domicile.stores.postgres.searching import search
 from domicile.stores.postgres.session import connect, faults
 from domicile.stores.postgres.source import PostgresSource
-from domicile.workspace import Workspace
 
 DIGEST_KEY_OF_NO_RUN = bytes(32)
 

@@ -16,10 +16,10 @@ from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, SecretOpti
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, count, plain, size, verdict
 from domicile.errors import NotEqual, Refused
+from domicile.evidence.predicates import ErasurePredicate
 from domicile.model import Finding
 from domicile.plan.document import Plan
 from domicile.plan.silencing import Silenced
-from domicile.predicates import ErasurePredicate
 from domicile.proof import Equality, Verdict
 from domicile.run import Run, Stage
 from domicile.status import Status, read_status

@@ -17,9 +17,9 @@ from domicile.directory.states import Served, entry_of
 from domicile.errors import Refused
 from domicile.host import Host
 from domicile.model import DatasetId
+from domicile.record.workspace import Workspace
 from domicile.stores.postgres import places
 from domicile.stores.postgres.session import connect, faults
-from domicile.workspace import Workspace
 
 LISTEN = "127.0.0.1:7080"
 

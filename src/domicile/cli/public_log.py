@@ -18,16 +18,16 @@ from domicile.cli.common import (
     trusted,
 )
 from domicile.cli.show import Screen, plain
-from domicile.cosigning.asking import witnesses_of
 from domicile.errors import Different, Refused
+from domicile.evidence.cosigning.asking import witnesses_of
+from domicile.evidence.keys import load_signer
+from domicile.evidence.publiclog.fsck import Checked, check_log
+from domicile.evidence.publiclog.place import Folder, place_of
+from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.policy import NONE, Policy
+from domicile.evidence.tlog.witness import AddCheckpoint, format_request
 from domicile.host import Host
-from domicile.keys import load_signer
-from domicile.publiclog.fsck import Checked, check_log
-from domicile.publiclog.place import Folder, place_of
-from domicile.tlog.log import Log
-from domicile.tlog.policy import NONE, Policy
-from domicile.tlog.witness import AddCheckpoint, format_request
-from domicile.workspace import Workspace
+from domicile.record.workspace import Workspace
 
 LISTEN = "127.0.0.1:7081"
 
@@ -49,7 +49,7 @@ def serve(
 
     Example: domicile log serve --listen 10.0.0.5:7081
     """
-    from domicile.publiclog import serve as serving  # noqa: PLC0415 - no other command has to load a web server
+    from domicile.evidence.publiclog import serve as serving  # noqa: PLC0415 - no other command has to load a web server
 
     host, port = address(listen)
     place = folder or _own_folder(file)

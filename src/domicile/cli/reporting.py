@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from domicile import __version__
-from domicile.cohorts import LagPoint
-from domicile.felt import read_felt
+from domicile.cutover.cohorts import LagPoint
+from domicile.evidence.predicates import CertificatePredicate
 from domicile.horizon import Judged
 from domicile.model import Manifest
 from domicile.portal.report import Extras, LockTime, StageTime, render
-from domicile.predicates import CertificatePredicate
 from domicile.proof import Fence
+from domicile.record.felt import read_felt
 from domicile.run import Run
 
 NONE: tuple[int | None, int | None] = (None, None)

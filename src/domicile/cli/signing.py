@@ -14,12 +14,12 @@ from domicile import config
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, SecretOption
 from domicile.cli.show import Screen, plain
 from domicile.errors import Refused
+from domicile.evidence.keyring import LOG, Who, name_of
+from domicile.evidence.keys import Signer, Verifier, parse_vkey, save_signer, save_verifier
+from domicile.evidence.signers import Place, open_key
 from domicile.host import Host
 from domicile.keeping import Changed, Keeping, Proposal
-from domicile.keyring import LOG, Who, name_of
-from domicile.keys import Signer, Verifier, parse_vkey, save_signer, save_verifier
-from domicile.signers import Place, open_key
-from domicile.workspace import Workspace
+from domicile.record.workspace import Workspace
 
 keys = typer.Typer(help="Keys that sign: of approvers, and of the log.", no_args_is_help=True)
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from domicile import receipting
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.show import Screen, count, plain
 from domicile.errors import HostFault, Refused
+from domicile.run import receipting
 
 subject = typer.Typer(help="One person: the receipt of what went home of them.", no_args_is_help=True)
 KindOption = Annotated[

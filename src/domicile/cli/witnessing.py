@@ -11,15 +11,15 @@ import typer
 
 from domicile.cli.common import JsonOption, TrustOption, address, trusted
 from domicile.cli.show import Screen, count, plain
-from domicile.codec import encode, from_json, load_json
-from domicile.cosigning.store import WitnessStore
 from domicile.errors import BadFile, Different, EvidenceFault, HostFault
+from domicile.evidence.codec import encode, from_json, load_json
+from domicile.evidence.cosigning.store import WitnessStore
+from domicile.evidence.keys import Signer, load_signer, save_signer
+from domicile.evidence.publiclog.monitor import Looked, State, kinds_told, look
+from domicile.evidence.publiclog.place import Folder, is_url, place_of, read_checkpoint
+from domicile.evidence.tlog.cosignature import cosigner_of
+from domicile.evidence.tlog.note import NOTE_BYTES_MAX
 from domicile.host import Host, write_whole
-from domicile.keys import Signer, load_signer, save_signer
-from domicile.publiclog.monitor import Looked, State, kinds_told, look
-from domicile.publiclog.place import Folder, is_url, place_of, read_checkpoint
-from domicile.tlog.cosignature import cosigner_of
-from domicile.tlog.note import NOTE_BYTES_MAX
 from domicile.web import ask, require_url
 
 LISTEN = "127.0.0.1:7082"
@@ -68,7 +68,7 @@ def serve(
 
     Example: domicile witness serve --key w1.key --store w1.db --trust logs.txt --listen 127.0.0.1:7082
     """
-    from domicile.cosigning import serving  # noqa: PLC0415 - no other command has to load a web server
+    from domicile.evidence.cosigning import serving  # noqa: PLC0415 - no other command has to load a web server
 
     host, port = address(listen)
     signer, policy = load_signer(key), trusted(trust)

@@ -12,10 +12,8 @@ from datetime import datetime
 from typing import Final
 
 from domicile.errors import EvidenceFault, Refused
-from domicile.exports.audited import Audit
-from domicile.ledger import Ledger, Recorded
-from domicile.portal.facts import Facts, gather
-from domicile.predicates import (
+from domicile.evidence.ledger import Ledger, Recorded
+from domicile.evidence.predicates import (
     ApprovalPredicate,
     CertificatePredicate,
     ClearancePredicate,
@@ -32,8 +30,10 @@ from domicile.predicates import (
     SweptCopy,
     TransferPredicate,
 )
+from domicile.evidence.tlog.checkpoint import open_checkpoint
+from domicile.exports.audited import Audit
+from domicile.portal.facts import Facts, gather
 from domicile.proof import Verdict
-from domicile.tlog.checkpoint import open_checkpoint
 
 ALWAYS: Final = (
     "that the signers told the truth about their stores, and that their clocks were right",

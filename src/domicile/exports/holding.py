@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from domicile.exports.evidence import Evidence
-from domicile.ledger import Recorded
-from domicile.predicates import (
+from domicile.evidence.ledger import Recorded
+from domicile.evidence.predicates import (
     ApprovalPredicate,
     CertificatePredicate,
     ClearancePredicate,
@@ -31,6 +30,7 @@ from domicile.predicates import (
     slices_of,
     still_standing,
 )
+from domicile.exports.evidence import Evidence
 
 P = TypeVar("P", bound=Predicate)
 Places = tuple[int, ...]

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from domicile.codec import Json, format_time
+from domicile.evidence.codec import Json, format_time
+from domicile.evidence.predicates import FindingPredicate
 from domicile.exports.evidence import CopyStanding, Evidence, times
 from domicile.exports.holding import Holding
 from domicile.exports.spelled import Item, Names, marked, props, without_empty
-from domicile.predicates import FindingPredicate
 
 EXAMINED, TESTED = "EXAMINE", "TEST"
 

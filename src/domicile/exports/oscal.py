@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from domicile.codec import Json, format_time
+from domicile.evidence.codec import Json, format_time
 from domicile.exports.evidence import CopyStanding, Evidence, tell, times
 from domicile.exports.holding import holdings
 from domicile.exports.observed import Observed, observations

@@ -17,10 +17,10 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from domicile.config.tree import load_tree, read_bytes
 from domicile.errors import BadFile
 from domicile.exports.holding import SUPPORTING
 from domicile.proof import Verdict
-from domicile.tree import load_tree, read_bytes
 
 HINT: Final = "docs/exports.md"
 REMEDY: Final = f"see {HINT} for how a pack is written"

@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from domicile.codec import Json, format_time
 from domicile.errors import BadFile
+from domicile.evidence.codec import Json, format_time
 
 VERSION: Final = "1.2.3"
 NS: Final = "urn:domicile:export:v1"

@@ -14,12 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domicile.exports.evidence import Evidence, tell, times
-from domicile.exports.holding import Holding, holdings
-from domicile.exports.packs import ReadPack
-from domicile.exports.spelled import plain
-from domicile.exports.support import Support, reason_of, supports, unfinished
-from domicile.predicates import (
+from domicile.evidence.predicates import (
     ClearancePredicate,
     CohortPredicate,
     ComparedSlice,
@@ -35,6 +30,11 @@ from domicile.predicates import (
     slices_of,
     still_standing,
 )
+from domicile.exports.evidence import Evidence, tell, times
+from domicile.exports.holding import Holding, holdings
+from domicile.exports.packs import ReadPack
+from domicile.exports.spelled import plain
+from domicile.exports.support import Support, reason_of, supports, unfinished
 
 GUARD: Final = "'"
 RISKY: Final = frozenset("=+-@＝＋－＠'")

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from domicile.catalogue import Catalogue
+from domicile.catalogue.samples import Samples
 from domicile.map.draft import Frame, Place, Proposal, propose
 from domicile.map.draft import questions_of as questions
 from domicile.map.imports import NOTHING, Bound
 from domicile.map.table import Counts, MapRow, table
 from domicile.map.writer import write
-from domicile.samples import Samples
 
 __all__ = ["Counts", "Draft", "Frame", "MapRow", "Place", "Proposal", "draft", "propose", "questions", "table"]
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from domicile.catalogue import TableName
+from domicile.catalogue.samples import Samples
+from domicile.config.rules import Apart, Disposition, HomeRows, Shared
 from domicile.map.edges import Link, sharing
 from domicile.map.owners import Ownership
-from domicile.rules import Apart, Disposition, HomeRows, Shared
-from domicile.samples import Samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,14 +14,14 @@ from enum import StrEnum
 from typing import Final
 
 from domicile.catalogue import Catalogue, Column, Table, TableName
-from domicile.clues import Clue, Place, Target, TokenKind
-from domicile.conditions import split_when
+from domicile.catalogue.clues import Clue, Place, Target, TokenKind
 from domicile.config import Config, dataset_id, split_dataset_id
+from domicile.config.conditions import split_when
+from domicile.config.rules import DatasetRule, Disposition
 from domicile.map.edges import PERSON_ROLES, is_own_key
 from domicile.map.table import class_of, spell_path
 from domicile.map.words import words
 from domicile.model import Scope
-from domicile.rules import DatasetRule, Disposition
 
 HITS_MIN: Final = 3
 SHARE_MIN: Final = 0.02

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from domicile.catalogue import Catalogue, Table, TableName
+from domicile.catalogue.samples import FieldName, Questions, Samples
 from domicile.config import dataset_id
+from domicile.config.rules import DatasetRule
 from domicile.map.apart import EdgeProposal, edge_proposals, skeletons
 from domicile.map.countries import is_former
 from domicile.map.edges import SHARE_SUGGESTS, Link, links, questions
@@ -24,8 +26,6 @@ from domicile.map.markets import MarketWay, market_ways
 from domicile.map.owners import Ownership, ownerships
 from domicile.map.people import CLOSE_SHARE, Candidate, candidates, chosen, most_referred
 from domicile.map.ways import World, targets_of_pairs
-from domicile.rules import DatasetRule
-from domicile.samples import FieldName, Questions, Samples
 
 PEOPLE_ASKED_MAX = 3
 

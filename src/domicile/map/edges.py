@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 from domicile.catalogue import Catalogue, Column, ForeignKey, Table, TableName
+from domicile.catalogue.samples import Containment, FieldName, Found, Questions, Samples
 from domicile.map.words import listed, spelt, words
 from domicile.reading import is_reading
-from domicile.samples import Containment, FieldName, Found, Questions, Samples
 
 SHARE_CONFIRMS = 0.95
 SHARE_SUGGESTS = 0.5

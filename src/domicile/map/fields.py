@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from domicile.catalogue import Catalogue, Column, Table, TableName
+from domicile.catalogue.samples import FieldName, Samples
+from domicile.config.rules import Disposition, FieldClass
 from domicile.map.edges import Link
 from domicile.map.kinds import Kind
 from domicile.map.owners import Ownership
 from domicile.map.vocabulary import Weight
-from domicile.rules import Disposition, FieldClass
-from domicile.samples import FieldName, Samples
 
 TOKEN = "token"  # noqa: S105 - a word of domicile.yaml
 # What is unlikely to mean anything and fits the type.

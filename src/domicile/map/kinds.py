@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from domicile.catalogue import Column
+from domicile.catalogue.samples import FieldSample
 from domicile.map.vocabulary import ENTRIES, Weight
 from domicile.map.words import spelt
-from domicile.samples import FieldSample
 
 
 class Confidence(StrEnum):

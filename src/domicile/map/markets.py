@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from domicile.catalogue import Catalogue, Column, Table, TableName
+from domicile.catalogue.samples import Samples, ValueList
 from domicile.map.countries import country_code, is_country_code
 from domicile.map.edges import Link
 from domicile.map.people import is_other_people
 from domicile.map.ways import Hop
 from domicile.map.words import listed, words
-from domicile.samples import Samples, ValueList
 
 HOPS_MAX = 5
 WAYS_MAX = 2_000

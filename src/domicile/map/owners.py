@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from domicile.catalogue import RelationKind, Table, TableName
+from domicile.config.rules import Disposition, HomeRows, Shared
 from domicile.map.edges import Link
 from domicile.map.kinds import Confidence
 from domicile.map.people import ORGANISATION_WORDS, SUBJECT_WORDS, holds_people, is_other_people
 from domicile.map.vocabulary import Weight
 from domicile.map.ways import Hop, Way, World, has_a_part, kinds_of_nobody, ways_down, ways_up
 from domicile.map.words import listed, words
-from domicile.rules import Disposition, HomeRows, Shared
 
 WAYS_SHOWN_MAX = 6
 _WATCHED = listed("user customer account member session log audit event history")

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from domicile.catalogue import Catalogue, Table, TableName
+from domicile.catalogue.samples import FieldName
 from domicile.map.edges import is_touch, named_edges
 from domicile.map.kinds import Kind
 from domicile.map.vocabulary import Weight
 from domicile.map.words import listed, words
-from domicile.samples import FieldName
 
 SUBJECT_WORDS = {
     "user": 40, "customer": 40, "person": 35, "member": 35, "client": 35, "patient": 40, "subscriber": 35,

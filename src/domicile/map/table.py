@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from domicile.catalogue import Catalogue, Table, View
 from domicile.config import Config, dataset_id
-from domicile.rules import DatasetRule, Disposition, FieldClass, Hop
+from domicile.config.rules import DatasetRule, Disposition, FieldClass, Hop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from domicile.catalogue import Catalogue, Table, TableName
+from domicile.catalogue.samples import FieldName, Samples, ValueList
 from domicile.map.edges import Link, pairs
 from domicile.map.kinds import Kind
 from domicile.map.people import OTHER_PEOPLE_WORDS, is_other_people
 from domicile.map.vocabulary import Weight
 from domicile.map.words import listed, words
 from domicile.reading import INTEGERS, PATTERN_SIGN, WHOLE_TEXT, is_reading
-from domicile.samples import FieldName, Samples, ValueList
 
 # Of a shared lookup only few different values are referred to; of a private parent nearly every row has its own.
 PRIVATE_PARENT_SHARE = 0.5

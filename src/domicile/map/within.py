@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from domicile.catalogue import Catalogue, Column, Table, TableName
-from domicile.clues import Clue, Target, TokenKind
+from domicile.catalogue.clues import Clue, Target, TokenKind
+from domicile.catalogue.samples import Found
 from domicile.config import Config, load
 from domicile.errors import BadFile
 from domicile.map.coverage import Wanted, best_of, columns_to_search, key_target, targets_of, wanted
@@ -19,7 +20,6 @@ from domicile.map.edges import Link
 from domicile.map.imports.bind import Bound
 from domicile.map.ways import Hop
 from domicile.reading import WHOLE_TEXT
-from domicile.samples import Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from domicile.catalogue import TableName
 from domicile.config import dataset_id
+from domicile.config.rules import Disposition, FieldClass, HomeRows
 from domicile.map.apart import EdgeProposal
 from domicile.map.countries import is_former
 from domicile.map.draft import DatasetProposal, Place, Proposal
@@ -18,7 +19,6 @@ from domicile.map.fields import FieldProposal, Literal
 from domicile.map.markets import MarketWay
 from domicile.map.spelling import block, said, scalar
 from domicile.map.ways import Hop, Way
-from domicile.rules import Disposition, FieldClass, HomeRows
 
 SEVERAL = "a subject may have several of these rows: say which one counts, or what holds where they disagree"
 UNKNOWN_COUNTRY = "ZZ"  # ISO 3166-1: free for users; here: not yet said

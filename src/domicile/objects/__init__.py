@@ -25,8 +25,8 @@ from typing import Any
 import psycopg
 
 from domicile import sweep
-from domicile.belongings import FolderRule
 from domicile.config import Config
+from domicile.config.belongings import FolderRule
 from domicile.errors import NoClearance, Refused, Waiting
 from domicile.events import Listener
 from domicile.host import Host
@@ -45,14 +45,14 @@ from domicile.objects.telling import tell_keys
 from domicile.objects.underway import UnderWay
 from domicile.plan.document import Beside
 from domicile.proof import Clearance, Copy, Equality, Erased, Measure, Pair
-from domicile.seen import Seen, named
+from domicile.record.workspace import Workspace
 from domicile.stores.objects import ObjectStore, ObjectVersion, Observed, RuleKind, Versioning
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.names import STAGING
 from domicile.stores.postgres.naming import people, people_at, rows_naming
 from domicile.stores.postgres.session import faults
 from domicile.stores.postgres.source import PostgresSource
-from domicile.workspace import Workspace
+from domicile.sweep.seen import Seen, named
 
 KEPT = (Versioning.ON, Versioning.SUSPENDED)
 

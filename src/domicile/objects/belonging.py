@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from domicile.belongings import ObjectRule, rest_of
+from domicile.config.belongings import ObjectRule, rest_of
 from domicile.model import Home
 from domicile.objects.claims import Claim
 

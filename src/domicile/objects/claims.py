@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import blake3
 
-from domicile.belongings import ObjectRule
+from domicile.config.belongings import ObjectRule
 from domicile.errors import HostFault
 from domicile.model import Home
 from domicile.stores.postgres.naming import Named

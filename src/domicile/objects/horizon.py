@@ -18,12 +18,12 @@ from domicile.objects.book import Standing
 from domicile.objects.erasing import upload_digest
 from domicile.objects.moving import Ends
 from domicile.objects.telling import KEYS_TOLD_MAX
-from domicile.seen import Seen
 from domicile.stores.objects import GapKind, ObjectStore, ObjectVersion, Observed, RuleKind, Versioning
 from domicile.stores.objects.copying import histories
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment, copy_id
 from domicile.sweep.containers import search_stream
 from domicile.sweep.search import Spot, Tally, View
+from domicile.sweep.seen import Seen
 
 UPLOADS: Final = copy_id(CopyKind.UPLOADS)
 LOCKED: Final = copy_id(CopyKind.LOCKED_VERSIONS)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from domicile.belongings import SUBJECT, ObjectRule, pattern_of
+from domicile.config.belongings import SUBJECT, ObjectRule, pattern_of
 from domicile.model import Home
 from domicile.objects.belonging import Belongs, Decision, decide
 from domicile.objects.claims import Claim, Claims, key_digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from domicile.belongings import ObjectRule
+from domicile.config.belongings import ObjectRule
 from domicile.errors import Refused
 from domicile.model import DatasetScope, Scope
 

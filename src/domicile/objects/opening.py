@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from domicile.belongings import BucketRule
 from domicile.config import ObjectStoreRule
+from domicile.config.belongings import BucketRule
 from domicile.host import Host
 from domicile.stores.objects import ObjectStore
 from domicile.stores.objects.files import FileObjects

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import psycopg
 
-from domicile.belongings import ANY, SUBJECT, ObjectRule
+from domicile.config.belongings import ANY, SUBJECT, ObjectRule
 from domicile.errors import NotEqual, Refused, Unclassed, Unreachable, WorldChanged
 from domicile.events import Advanced, Listener, Noted
 from domicile.host import Host

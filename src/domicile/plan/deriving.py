@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from domicile.catalogue import Catalogue, RelationKind, Table, View
 from domicile.config import Config, dataset_id, split_dataset_id
+from domicile.config.rules import DatasetRule, Disposition
 from domicile.errors import BadFile, Refused
 from domicile.model import DatasetId, Derived
-from domicile.rules import DatasetRule, Disposition
 
 
 def unclassed_views(config: Config, catalogue: Catalogue) -> Iterator[str]:

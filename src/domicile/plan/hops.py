@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from domicile.catalogue import FOLDED, Catalogue, Column, Comparison, Table, TableName
-from domicile.conditions import parse_condition
 from domicile.config import dataset_id, split_dataset_id
+from domicile.config.conditions import parse_condition
+from domicile.config.rules import Hop
 from domicile.errors import BadFile
 from domicile.model import Edge, Step
 from domicile.plan.comparing import compare_all, own_equality
 from domicile.reading import is_reading, parse_reading
-from domicile.rules import Hop
 
 
 class Tables:

@@ -11,8 +11,19 @@ from collections.abc import Iterator
 import networkx as nx
 
 from domicile.catalogue import FOLDED, PLAIN, Catalogue, Column, ForeignKey, RelationKind, Table
-from domicile.conditions import split_when
 from domicile.config import Config, EvidenceRule, SubjectRule, dataset_id, split_dataset_id
+from domicile.config.conditions import split_when
+from domicile.config.rules import (
+    Apart,
+    ApartRule,
+    DatasetRule,
+    Disposition,
+    EdgeRule,
+    FieldClass,
+    FieldRule,
+    HomeRows,
+    PathRule,
+)
 from domicile.errors import BadFile, Refused, Unclassed
 from domicile.model import (
     Blank,
@@ -30,17 +41,6 @@ from domicile.plan.comparing import compare_all, compare_key
 from domicile.plan.deriving import derived, unclassed_views
 from domicile.plan.hops import Hops, Tables, spell
 from domicile.reading import check_pattern, is_reading, parse_reading
-from domicile.rules import (
-    Apart,
-    ApartRule,
-    DatasetRule,
-    Disposition,
-    EdgeRule,
-    FieldClass,
-    FieldRule,
-    HomeRows,
-    PathRule,
-)
 
 SHORT_EVIDENCE = "market"
 LISTED_MAX = 200

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from domicile.catalogue import Catalogue, OnDelete, Table
+from domicile.config.rules import Apart
 from domicile.model import DatasetScope, Scope
-from domicile.rules import Apart
 
 ACTIONS = (OnDelete.CASCADE, OnDelete.SET_NULL, OnDelete.SET_DEFAULT)
 FIRES_OF_OLD = ("O",)  # enabled as usual: in sessions that replicate, it is silent

@@ -12,11 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from domicile.certify import certify, roll_up
-from domicile.cohorts import Cohort, Waits, Way, waits
+from domicile.cutover.cohorts import Cohort, Waits, Way, waits
 from domicile.errors import EvidenceFault
-from domicile.model import Home
-from domicile.portal import words
-from domicile.predicates import (
+from domicile.evidence.predicates import (
     ApprovalPredicate,
     CertificatePredicate,
     ClearancePredicate,
@@ -38,6 +36,8 @@ from domicile.predicates import (
     slices_of,
     still_standing,
 )
+from domicile.model import Home
+from domicile.portal import words
 from domicile.proof import CopyVerdict, Verdict
 
 P = TypeVar("P", bound=Predicate)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from domicile.evidence.predicates import Went
 from domicile.portal import words
 from domicile.portal.facts import Facts
-from domicile.predicates import Went
 
 
 class State(StrEnum):

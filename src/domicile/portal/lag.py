@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from domicile.cohorts import LagPoint
+from domicile.cutover.cohorts import LagPoint
 from domicile.portal import words
 
 SIZES: Final = {"wide": (960.0, 250.0, 6), "narrow": (340.0, 220.0, 3)}

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from html import escape
 
 from domicile.catalogue import Catalogue, Column, RelationKind, Table
-from domicile.conditions import split_when
 from domicile.config import Config, EvidenceRule, SubjectRule, dataset_id
+from domicile.config.conditions import split_when
+from domicile.config.rules import DatasetRule, FieldClass, Hop, Shared
 from domicile.map.table import MapRow, class_of, table
 from domicile.portal.layout import BOX_WIDTH, Box, Placement, place
-from domicile.rules import DatasetRule, FieldClass, Hop, Shared
 
 HEAD_HEIGHT = 40
 ROW_HEIGHT = 16

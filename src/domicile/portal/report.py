@@ -17,15 +17,15 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from domicile.certify import WORST_LAST
-from domicile.cohorts import LagPoint
-from domicile.felt import Felt
+from domicile.cutover.cohorts import LagPoint
+from domicile.evidence.predicates import JudgedCopy, PlannedCopy, Predicate, SweptCopy
 from domicile.model import Finding
 from domicile.portal import lag, schematic, words
 from domicile.portal.checking import self_check
 from domicile.portal.facts import Facts, Rows, gather
 from domicile.portal.flow import State, Step, steps
-from domicile.predicates import JudgedCopy, PlannedCopy, Predicate, SweptCopy
 from domicile.proof import Verdict
+from domicile.record.felt import Felt
 
 ALWAYS: Final = (
     "that the signers told the truth about their stores, and that their clocks were right",

@@ -17,12 +17,12 @@ import re
 from collections.abc import Iterator, Mapping
 
 from domicile.catalogue import TableName
-from domicile.conditions import condition_columns, parse_condition
 from domicile.config import Config, PublicRule
+from domicile.config.conditions import condition_columns, parse_condition
+from domicile.config.rules import Disposition, FieldClass, HomeRows
 from domicile.errors import BadFile, Refused
 from domicile.model import Blank, DatasetScope, Finding, Outside, Scope
 from domicile.publish.values import Crossing, Published, Publishing, Sight, SightedTable
-from domicile.rules import Disposition, FieldClass, HomeRows
 
 OPEN = "domicile_open"
 """The publication of datasets that hold nothing private: inserts, updates and deletions cross."""

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from domicile.catalogue import Catalogue
 from domicile.model import DatasetScope, Digest, Home, Manifest, Scope, Slice, SliceId
 from domicile.proof import Erased, Fence, Measure
-from domicile.traces import Trace
+from domicile.stores.traces import Trace
 
 Sink = Callable[[bytes], None]
 Living = Callable[[Any, Callable[[Any], Digest]], bool]

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from domicile.catalogue import OnDelete
+from domicile.config.rules import Apart, Disposition, HomeRows, Shared
 from domicile.errors import Collateral, NoClearance, NotEqual, Undecided
 from domicile.model import Digest, Fate, Form, Home, Manifest, Slice
-from domicile.rules import Apart, Disposition, HomeRows, Shared
 from tests.stores import flow
 from tests.stores.benches import SOURCE, Bench
 from tests.stores.world import Sheet, World, null, path, refer, up

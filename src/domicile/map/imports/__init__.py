@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from domicile.config.tree import Tree, load_tree, read_bytes
 from domicile.errors import BadFile
 from domicile.map.imports.bind import NOTHING, Bound, bind, kind_questions
 from domicile.map.imports.fides import read_fides
@@ -16,7 +17,6 @@ from domicile.map.imports.fides_export import export_fides
 from domicile.map.imports.greenmask import read_greenmask
 from domicile.map.imports.interchange import Imported
 from domicile.map.imports.programs import Interpreter, ask_program
-from domicile.tree import Tree, load_tree, read_bytes
 
 __all__ = ["NOTHING", "Bound", "Imported", "Interpreter", "bind", "export_fides", "kind_questions", "read"]
 

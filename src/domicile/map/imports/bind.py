@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from domicile.catalogue import Catalogue, Column, ForeignKey, Table, TableName
-from domicile.conditions import parse_condition
+from domicile.catalogue.samples import FieldName, KindAnswer, KindQuestion
+from domicile.config.conditions import parse_condition
 from domicile.errors import BadFile
 from domicile.map.edges import Link
 from domicile.map.imports.categories import kind_of_category
@@ -21,7 +22,6 @@ from domicile.map.kinds import Kind
 from domicile.map.ways import Hop
 from domicile.model import EACH
 from domicile.reading import INTEGERS, TEXTS, WHOLE_TEXT, is_reading, parse_reading
-from domicile.samples import FieldName, KindAnswer, KindQuestion
 
 PREFERRED_SCHEMA = "public"
 QUESTIONS_MAX = 5_000

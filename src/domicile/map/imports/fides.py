@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from domicile.config.rules import DatasetRule, FieldRule
+from domicile.config.tree import Tree
 from domicile.errors import BadFile
 from domicile.map.imports.fideslang import Collection, Dataset, FidesField, FidesFile, Reference
 from domicile.map.imports.interchange import Imported, ImportedEdge, ImportedField, Said, TableRef
 from domicile.model import EACH
-from domicile.rules import DatasetRule, FieldRule
-from domicile.tree import Tree
 
 HINT = "fideslang's dataset resource, and docs/importers.md"
 SOURCE = "fides"

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domicile.catalogue import Catalogue, Column, Table, TableName
-from domicile.conditions import split_when
 from domicile.config import Config, dataset_id, split_dataset_id
+from domicile.config.conditions import split_when
+from domicile.config.rules import DatasetRule, FieldRule
 from domicile.errors import BadFile
 from domicile.map.spelling import block, said
 from domicile.model import EACH
 from domicile.reading import is_reading, parse_reading
-from domicile.rules import DatasetRule, FieldRule
 
 _FIDES_KEY = re.compile(r"[a-zA-Z0-9_.<>-]+")
 _TYPES = {

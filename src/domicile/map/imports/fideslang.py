@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from domicile.config import SubjectRule
-from domicile.rules import DatasetRule, FieldRule
+from domicile.config.rules import DatasetRule, FieldRule
 
 Unused = Any
 Key = Annotated[str, Field(min_length=1, max_length=500)]

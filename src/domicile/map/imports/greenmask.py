@@ -10,9 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from domicile.config.tree import Tree
 from domicile.map.imports.expressions import plain_condition, spell_expression
 from domicile.map.imports.interchange import Imported, ImportedEdge, TableRef, Word
-from domicile.tree import Tree
 
 HINT = "Greenmask's page on virtual references, and docs/importers.md"
 SOURCE = "Greenmask"

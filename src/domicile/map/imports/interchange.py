@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from domicile.config import SubjectRule
-from domicile.rules import DatasetRule
+from domicile.config.rules import DatasetRule
 
 EDGES_MAX = 50_000
 FIELDS_MAX = 500_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from domicile.config import SubjectRule, dataset_id, split_dataset_id
+from domicile.config.rules import DatasetRule
 from domicile.map.imports.interchange import Said
-from domicile.rules import DatasetRule
 
 
 def renamed(said: Said, store: str) -> Said:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from domicile.config.rules import Apart, Decide, HomeRows, Shared
 from domicile.model import (
     DatasetId,
     DatasetScope,
@@ -24,7 +25,6 @@ from domicile.model import (
     Path,
     Scope,
 )
-from domicile.rules import Apart, Decide, HomeRows, Shared
 from domicile.stores.memory.conditions import holds
 from domicile.stores.memory.rows import Row, Rows, identity
 

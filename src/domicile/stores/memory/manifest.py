@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+from domicile.config.rules import Apart, HomeRows
 from domicile.model import (
     DatasetScope,
     Edge,
@@ -20,7 +21,6 @@ from domicile.model import (
     SliceId,
     Tally,
 )
-from domicile.rules import Apart, HomeRows
 from domicile.stores.memory.closure import (
     EVERY_HOME,
     Closure,
@@ -35,7 +35,7 @@ from domicile.stores.memory.closure import (
 from domicile.stores.memory.conditions import holds
 from domicile.stores.memory.readings import is_readable, references
 from domicile.stores.memory.rows import Row, key_text, same
-from domicile.traces import LISTED_MAX, key_digest
+from domicile.stores.traces import LISTED_MAX, key_digest
 
 KEYED: Final = frozenset(
     {

@@ -32,7 +32,7 @@ from domicile.stores.memory.manifest import lines_of, write_lines, write_manifes
 from domicile.stores.memory.rows import Row, identity, key_text
 from domicile.stores.memory.snapshot import Keys, MemorySnapshot, blank
 from domicile.stores.memory.tracing import Tracer
-from domicile.traces import Trace, key_digest
+from domicile.stores.traces import Trace, key_digest
 
 
 class MemorySource:

@@ -1,4 +1,4 @@
-"""One row traced, by rows: hops, people, evidence, and who else needs it (see `domicile.traces`)."""
+"""One row traced, by rows: hops, people, evidence, and who else needs it (see `domicile.stores.traces`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from domicile.stores.memory.closure import (
 from domicile.stores.memory.conditions import holds
 from domicile.stores.memory.readings import is_readable, references
 from domicile.stores.memory.rows import Row, identity, key_text
-from domicile.traces import (
+from domicile.stores.traces import (
     LISTED_MAX,
     HopTrace,
     NeedTrace,

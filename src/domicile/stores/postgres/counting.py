@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from domicile.clues import Reached
+from domicile.catalogue.clues import Reached
 from domicile.model import DatasetScope, Path, Scope
 from domicile.stores.postgres.fence import create_staging
 from domicile.stores.postgres.names import source_of

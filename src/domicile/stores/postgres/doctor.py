@@ -16,10 +16,10 @@ import psycopg
 
 from domicile.catalogue import Catalogue, RelationKind
 from domicile.config import Config
+from domicile.config.rules import Disposition, HomeRows
 from domicile.errors import DomicileError, Refused
 from domicile.host import Host
 from domicile.model import DatasetId, DatasetScope
-from domicile.rules import Disposition, HomeRows
 from domicile.stores.postgres import horizon
 from domicile.stores.postgres.catalogue import read_catalogue
 from domicile.stores.postgres.feed.choosing import choose

@@ -27,9 +27,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from domicile.conditions import named_columns
+from domicile.config.conditions import named_columns
+from domicile.config.rules import Shared
 from domicile.model import DatasetId, DatasetScope, Fate, Path, Scope, Side, State
-from domicile.rules import Shared
 from domicile.stores.postgres.closure.market import becomes_mover
 from domicile.stores.postgres.names import (
     DIRECTORY,

@@ -11,9 +11,9 @@ from dataclasses import replace
 from psycopg import sql
 
 from domicile.catalogue import PLAIN
-from domicile.conditions import qualify_condition
+from domicile.config.conditions import qualify_condition
+from domicile.config.rules import Shared
 from domicile.model import DatasetId, DatasetScope, Path, Scope, Step
-from domicile.rules import Shared
 from domicile.stores.postgres.comparing import compare, compare_each
 from domicile.stores.postgres.names import DIRECTORY, STAGING, column, movers_of, relation, source_of
 from domicile.stores.postgres.readings import FOUND, is_key, references

@@ -13,9 +13,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from domicile.config.rules import Shared
+from domicile.evidence.receipts.leaf import Person, Rows
 from domicile.model import DatasetScope, Fate, Path, Scope
-from domicile.receipts.leaf import Person, Rows
-from domicile.rules import Shared
 from domicile.stores.postgres.names import column, key_match, key_select, lines_match, movers_of, source_of, staged
 from domicile.stores.postgres.paths import any_of, leads_to_anyone, path_join
 from domicile.stores.postgres.session import run

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from psycopg import sql
 
-from domicile.conditions import qualify_condition
+from domicile.config.conditions import qualify_condition
 from domicile.model import EACH, Edge, Holds, KeyKind, Reading
 from domicile.stores.postgres.comparing import compare, compare_each
 

@@ -14,8 +14,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from domicile.commitments import Committed
 from domicile.errors import Collateral
+from domicile.evidence.commitments import Committed
 from domicile.model import DatasetScope, Fate, Outside
 from domicile.stores.postgres.names import (
     column,

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from domicile.catalogue import Catalogue, Column, RelationKind, Table, TableName
-from domicile.samples import (
+from domicile.catalogue.samples import (
     LISTED_VALUES_MAX,
     ROWS_MAX,
     VALUE_CHARACTERS_MAX,

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from domicile.catalogue import Column, RelationKind, Table
-from domicile.clues import (
+from domicile.catalogue.clues import (
     PLACES_MAX,
     ROWS_MAX,
     TOKENS_MAX,

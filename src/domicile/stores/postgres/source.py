@@ -29,7 +29,7 @@ from domicile.stores.postgres.horizon.treatment import Patience
 from domicile.stores.postgres.names import STAGING, columns, key_names, run_id, staged
 from domicile.stores.postgres.reading import PostgresSnapshot, current_position, snapshot
 from domicile.stores.postgres.session import Session, faults, run
-from domicile.traces import Trace
+from domicile.stores.traces import Trace
 
 FENCE_TRIES_MAX = 30
 

@@ -16,6 +16,7 @@ from psycopg import sql
 from pydantic import TypeAdapter
 
 from domicile.catalogue import Sequence
+from domicile.config.rules import Shared
 from domicile.errors import Undecided
 from domicile.model import (
     SLICE_ROWS_MAX,
@@ -28,7 +29,6 @@ from domicile.model import (
     SliceId,
     Tally,
 )
-from domicile.rules import Shared
 from domicile.stores.postgres import sequences
 from domicile.stores.postgres.closure import EVERYWHERE, Work, compute
 from domicile.stores.postgres.closure import number as number_lines

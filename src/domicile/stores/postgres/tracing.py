@@ -1,4 +1,4 @@
-"""One row traced in SQL: hops, people, evidence, and who else needs it (see `domicile.traces`).
+"""One row traced in SQL: hops, people, evidence, and who else needs it (see `domicile.stores.traces`).
 
 Everything happens in one transaction that is rolled back. The key that was asked for stands in settings of that
 transaction, never in the text of a statement, where logs and pg_stat_statements would keep it (P8).
@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from domicile.conditions import qualify_condition
+from domicile.config.conditions import qualify_condition
 from domicile.model import DatasetScope, Edge, Fate, Form, Home, Kind, Path, Scope, Step
 from domicile.stores.postgres.closure import Work, compute, number
 from domicile.stores.postgres.closure.market import home_expression, markets_query, told_query
@@ -33,7 +33,7 @@ from domicile.stores.postgres.names import (
 from domicile.stores.postgres.paths import follow, leads_to_anyone
 from domicile.stores.postgres.readings import as_key, json_function, opened, references, refers, unreadable
 from domicile.stores.postgres.session import run
-from domicile.traces import (
+from domicile.stores.traces import (
     LISTED_MAX,
     HopTrace,
     NeedTrace,

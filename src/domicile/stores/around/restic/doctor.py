@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from domicile.config import Config
-from domicile.custody import ResticRule
+from domicile.config.custody import ResticRule
 from domicile.errors import DomicileError
 from domicile.host import Host
 from domicile.stores.around.restic.listing import Machine, Snapshot

@@ -20,7 +20,7 @@ from domicile.stores.postgres.names import key_expressions, key_match, key_names
 from domicile.stores.postgres.paths import leads_to_anyone
 from domicile.stores.postgres.readings import opened, refers
 from domicile.stores.postgres.readings import unreadable as unreadable_text
-from domicile.traces import LISTED_MAX, key_digest
+from domicile.stores.traces import LISTED_MAX, key_digest
 
 Rows: TypeAlias = tuple[DatasetScope, sql.Composable]
 """A dataset, and SELECT of the keys (under the names that the manifest gives them) of some of its rows."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from domicile.catalogue import PLAIN
-from domicile.conditions import qualify_condition
+from domicile.config.conditions import qualify_condition
+from domicile.config.rules import Decide
 from domicile.model import Evidence, Finding, Kind, MarketRule, Scope
-from domicile.rules import Decide
 from domicile.stores.postgres.closure.work import Work
 from domicile.stores.postgres.comparing import compare
 from domicile.stores.postgres.names import column, source_of

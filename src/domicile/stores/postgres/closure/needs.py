@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
+from domicile.config.rules import Apart, HomeRows
 from domicile.errors import StoreFault
 from domicile.model import DatasetId, DatasetScope, Edge, Fate, Finding, Form, Scope
-from domicile.rules import Apart, HomeRows
 from domicile.stores.postgres.closure.work import Work, is_everywhere
 from domicile.stores.postgres.comparing import compare_each
 from domicile.stores.postgres.names import column, key_match, key_select, lines_match, source_of

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
+from domicile.config.rules import Shared
 from domicile.model import DatasetScope, Fate, Finding, Form, Path
-from domicile.rules import Shared
 from domicile.stores.postgres.closure.work import Work
 from domicile.stores.postgres.names import column, key_match, key_names, key_select, lines_match, source_of
 from domicile.stores.postgres.paths import follow, is_mover, leads_to_anyone, path_join

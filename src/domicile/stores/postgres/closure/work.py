@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from domicile.config.rules import HomeRows
 from domicile.model import DatasetId, DatasetScope, Scope
-from domicile.rules import HomeRows
 from domicile.stores.postgres import session
 from domicile.stores.postgres.names import key_names, movers_of, source_of, staged
 

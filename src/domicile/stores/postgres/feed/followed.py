@@ -13,10 +13,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from domicile.config.rules import HomeRows
 from domicile.errors import Unreachable, WorldChanged
 from domicile.host import Host
 from domicile.model import DatasetId, DatasetScope, Scope
-from domicile.rules import HomeRows
 from domicile.stores.postgres.names import STAGING, relation
 from domicile.stores.postgres.session import Session, faults, run
 

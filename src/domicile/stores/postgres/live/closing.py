@@ -15,9 +15,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from domicile.config.rules import Shared
 from domicile.model import DatasetScope, Digest, Fate, Form, Home, Scope, Slice
 from domicile.proof import Measure
-from domicile.rules import Shared
 from domicile.stores import Living
 from domicile.stores.feed import Changefeed
 from domicile.stores.postgres.closure.work import Work

@@ -15,9 +15,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from domicile.config.rules import Apart
 from domicile.errors import StoreFault
 from domicile.model import DatasetId, DatasetScope, Form, Home, Scope
-from domicile.rules import Apart
 from domicile.stores.postgres.feed.triggers import log_of
 from domicile.stores.postgres.guard import without_private
 from domicile.stores.postgres.live import back, carrying, comparing, delta, outgoing

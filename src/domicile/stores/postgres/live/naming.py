@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from domicile.config.rules import Shared
 from domicile.model import DatasetScope, Home, Path, Scope
-from domicile.rules import Shared
 from domicile.stores.postgres.names import movers_of, source_of
 from domicile.stores.postgres.naming import Named, lines_of
 from domicile.stores.postgres.paths import any_of, has_outsiders, leads_to_anyone, leads_to_mover, path_join

@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from domicile.config.rules import HomeRows
 from domicile.model import DatasetId, DatasetScope, Form, Home, Scope
-from domicile.rules import HomeRows
 from domicile.stores.postgres.closure.needs import refuses_at_home
 from domicile.stores.postgres.closure.work import is_everywhere
 from domicile.stores.postgres.live import carrying
