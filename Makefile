@@ -21,8 +21,9 @@ SERVICE_ARGS ?=
 help: ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
-demo: $(READY) ## move the short-video service's people home while they use it, erase, certify (eight minutes)
-	@$(BIN)/domicile demo $(DEMO_ARGS)
+demo: $(READY) ## move the short-video service's people home while they use it, erase, certify (five minutes)
+	@scripts/debian.sh demo
+	$(BIN)/domicile demo $(DEMO_ARGS)
 
 service: $(READY) ## run the short-video service, to watch videos in a browser (SERVICE_ARGS=--help)
 	@PYTHONPATH=examples:src $(BIN)/python -m shortvideo $(SERVICE_ARGS)
@@ -32,11 +33,11 @@ test: $(READY) ## run every test against real servers (TESTS=path narrows)
 	$(BIN)/python scripts/majors.py .cache/postgres
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
 
-crash: $(READY) ## fail every effect of the engine in every way, for hours (SEED=, SCENARIO=whole|live, MINUTES= each)
+crash: $(READY) ## fail every effect of the engine in every way, for hours (SEED=, SCENARIO=whole|live|objects, MINUTES= each)
 	@$(BIN)/python -u -m tests.crash --scenario $(or $(SCENARIO),all) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(MINUTES),--minutes $(MINUTES))
 
-fuzz: $(READY) ## give every reader of evidence hostile input (FUZZ_SECONDS=60 SEED=)
+fuzz: $(READY) ## give every reader of evidence hostile input, by seed and by coverage (FUZZ_SECONDS=60 each, SEED=)
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 check: $(READY) ## format, lint, types, import contracts

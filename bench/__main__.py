@@ -18,6 +18,7 @@ from bench.results import Figure, Part, Results, tell, write
 from bench.workers import engine_copy, engine_verify, measured, reladiff_table, reladiff_view, task_of
 from bench.world import (
     HOME,
+    OF_DISTRIBUTION,
     Engine,
     Sizes,
     World,
@@ -180,7 +181,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=main.__doc__)
     parser.add_argument("--events", type=int, default=6_000_000, help="rows of the table; 40 %% of them are in scope")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each comparison")
-    parser.add_argument("--major", type=int, choices=(15, 18), default=18, help="the servers: Debian's or the wheel's")
+    parser.add_argument(
+        "--major", type=int, choices=sorted({*OF_DISTRIBUTION, 18}), default=18, help="the servers: 18 is the wheel's"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder for the results")
     parser.add_argument("--quick", action="store_true", help="60,000 events, one round: does it work at all")
     given = parser.parse_args()

@@ -15,6 +15,7 @@ from domicile.config import load
 from domicile.model import DatasetId, Home, Manifest, Scope, Slice
 from domicile.plan.resolve import resolve
 from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.programs import distribution_servers, major_of
 from domicile.stores.postgres.server import EmbeddedServer, ServerSettings
 from domicile.stores.postgres.source import PostgresSource
 
@@ -23,7 +24,8 @@ KEY = bytes(range(32))
 PASSWORD = "throw-away"  # noqa: S105 - of a server on loopback that lives as long as the bench
 HOME = Home("us")
 EVENTS = DatasetId("app.public.watch_event")
-DEBIAN = Path("/usr/lib/postgresql/15/bin")
+OF_DISTRIBUTION = {major_of(folder): folder for folder in distribution_servers()}
+"""The servers that Debian or Ubuntu brought, by major: 15 on Debian 12."""
 CREATE_DATABASE = "CREATE DATABASE app"
 # Durable as a real server is. Checkpoints and autovacuum run between the runs, so that no contender pays another's.
 PARAMETERS = {"autovacuum": "off", "max_wal_size": "16GB", "checkpoint_timeout": "1h", "shared_buffers": "512MB"}
@@ -89,7 +91,7 @@ def servers(*names: str, major: int) -> Iterator[tuple[EmbeddedServer, ...]]:
     """Start a server of each name, with an empty database `app`; all is gone afterwards."""
     folder = Path(mkdtemp(prefix="domicile-bench-", dir="/var/tmp"))
     folder.chmod(0o711)
-    settings = ServerSettings(binaries=DEBIAN if major == 15 else None, parameters=PARAMETERS)
+    settings = ServerSettings(binaries=None if major == 18 else OF_DISTRIBUTION[major], parameters=PARAMETERS)
     running: list[EmbeddedServer] = []
     try:
         for name in names:

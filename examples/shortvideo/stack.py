@@ -32,7 +32,7 @@ import psycopg
 from domicile.stores.postgres.programs import reachable_folder
 from domicile.stores.postgres.server import EmbeddedServer, ServerSettings
 from shortvideo import database, residence
-from shortvideo.backups import Beside, archiving, folders, keep
+from shortvideo.backups import Beside
 from shortvideo.left_over import end_left_over
 from shortvideo.media import clips as clip_maker
 from shortvideo.media.seeding import fill, hold
@@ -143,6 +143,8 @@ class Stack:
     """Location, `router` or `directory` → its process, for those who want to break something."""
     backups: Beside | None
     """What is kept beside the databases, if anything is."""
+    standby: str | None = field(repr=False)
+    """DSN of the service's database on the source's standby, if there is one."""
 
     @classmethod
     @contextmanager
@@ -164,7 +166,7 @@ class Stack:
         The source's database is filled unless it is filled already. Homes begin empty, as Domicile's transfer asks
         for; with `home_schema` they get the tables, and their countries' newcomers live there from the beginning.
         With `backups` the source archives its log and has a standby, and was dumped and backed up, as if the night
-        before; homes have a folder for backups; and the store has locked a draft of one who moves.
+        before; homes have backups of their own; and the store has locked a draft of one who moves.
         """
         if locations[0] != SOURCE:
             raise ValueError(f"the first location is the source, {SOURCE}")
@@ -178,16 +180,10 @@ class Stack:
             words = _secrets(state / "secrets.json")
             folder = _data_folder(state, ending)
 
-            kept = folders(folder / "backups", "wal", "dumps", *locations[1:]) if backups else {}
+            beside = Beside.prepare(folder / "backups", locations, ending) if backups else None
 
             def serve(location: str) -> EmbeddedServer:
-                own = archiving(kept["wal"]) if kept and location == SOURCE else {}
-                settings = ServerSettings(parameters={**PARAMETERS, **own})
-                server = EmbeddedServer.start(
-                    folder / location, name=location, password=words["password"], settings=settings
-                )
-                ending.callback(server.stop)
-                return server
+                return _serve(location, folder / location, words["password"], beside, ending)
 
             with ThreadPoolExecutor() as pool:  # most of this is waiting for other programs
                 starting = {location: pool.submit(serve, location) for location in locations}
@@ -201,22 +197,17 @@ class Stack:
                 }
                 if not _holds(dsns[SOURCE], TABLES):
                     database.create(dsns[SOURCE], users=users, seed=seed, canaries=canaries)
+                backing = pool.submit(beside.back_up) if beside else None
                 if not _holds(dsns[SOURCE], CLIPS_SHOWN):
                     _fill(dsns, buckets[SOURCE], making.result(), may_lock=backups)
-            beside = None
-            if kept:
-                beside, standby = keep(
-                    servers[SOURCE],
-                    DATABASE,
-                    kept,
-                    password=words["password"],
-                    parameters=PARAMETERS,
-                )
-                ending.callback(standby.stop)
+                standby = None
+                if beside and backing:
+                    backing.result()
+                    standby = _follow(beside, servers[SOURCE], words["password"], ending)
             if home_schema:
                 for location in locations[1:]:
                     _open_home(location, dsns)
-            _write_variables(state / "service.env", dsns, buckets[SOURCE], beside)
+            _write_variables(state / "service.env", dsns, buckets[SOURCE], standby)
             web = _web(state, dsns, buckets, words["token"], port)
             ending.callback(_each, Web.stop, web.values())
             web["directory"].start()  # first: the others ask it
@@ -232,7 +223,29 @@ class Stack:
                 servers=servers,
                 web=web,
                 backups=beside,
+                standby=standby,
             )
+
+
+def _serve(
+    location: str, folder: Path, password: str, beside: Beside | None, ending: ExitStack
+) -> EmbeddedServer:  # fmt: skip
+    """Start a location's server, and what is kept beside it."""
+    plain = ServerSettings(parameters=PARAMETERS)
+    settings = beside.settings(location, PARAMETERS) if beside else plain
+    server = EmbeddedServer.start(folder, name=location, password=password, settings=settings)
+    ending.callback(server.stop)
+    if beside:
+        beside.serve(location, server)
+    return server
+
+
+def _follow(beside: Beside, source: EmbeddedServer, password: str, ending: ExitStack) -> str:
+    """Let the night before pass, and start the standby; its DSN."""
+    beside.nightly(source.dsn(DATABASE), major=source.major)
+    standby = beside.follow(source, password=password, parameters=PARAMETERS)
+    ending.callback(standby.stop)
+    return standby.dsn(DATABASE)
 
 
 def _fill(dsns: Mapping[str, str], bucket: Bucket, clips: Sequence[Path], *, may_lock: bool) -> None:
@@ -354,7 +367,7 @@ def _uvicorn(factory: str, port: int) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _write_variables(path: Path, dsns: Mapping[str, str], bucket: Bucket, beside: Beside | None) -> None:
+def _write_variables(path: Path, dsns: Mapping[str, str], bucket: Bucket, standby: str | None) -> None:
     """Write what `domicile` and `python -m shortvideo.residence` read from the environment, for a shell."""
     homes = {location: dsn for location, dsn in dsns.items() if location != SOURCE}
     variables = {
@@ -364,7 +377,7 @@ def _write_variables(path: Path, dsns: Mapping[str, str], bucket: Bucket, beside
         "SERVICE_S3_ENDPOINT": bucket.endpoint,
         "SERVICE_S3_KEY": bucket.key,
         "SERVICE_S3_SECRET": bucket.secret,
-        **({STANDBY_VARIABLE: beside.standby} if beside else {}),
+        **({STANDBY_VARIABLE: standby} if standby else {}),
     }
     path.touch(mode=0o600)
     lines = (f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())

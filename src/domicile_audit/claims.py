@@ -15,7 +15,7 @@ from domicile_audit.case import Case
 from domicile_audit.checklist import judge
 from domicile_audit.demands import ANY_COPY
 from domicile_audit.report import BEST, Claim, Report
-from domicile_audit.sample import Bound, Sample, compared
+from domicile_audit.sample import Bound, Sample, compared, kept_objects
 
 ACCEPTED, NOT_SHOWN, REFUSED = "accepted", "not shown", "refused"
 LINE_SIGNS: Final = 160
@@ -94,22 +94,24 @@ def _promises(case: Case, asked: Asked) -> Iterator[Claim]:
     bounds = _bounds(case, asked.sample)
     for name, words in PROMISES.items():
         result, why = judged[name]
-        yield Claim(name, words, result, why, str(bounds[name]) if name in bounds else None)
+        yield Claim(name, words, result, why, "; ".join(map(str, bounds.get(name, ()))) or None)
 
 
-def _bounds(case: Case, sample: Sample | None) -> dict[str, Bound]:
+def _bounds(case: Case, sample: Sample | None) -> dict[str, tuple[Bound, ...]]:
     """What a spot check says of the homes bounds P1, what it says of the source bounds P3."""
-    if sample is None:
-        return {}
-    population = len(compared(case))
-    source = sample.at_source(population)
-    return {"P1": sample.at_home(population)} | ({"P3": source} if source else {})
+    return {} if sample is None else {"P1": sample.at_home(case), "P3": sample.at_source(case)}
+
+
+def _wrong(case: Case, asked: Asked, name: str) -> str:
+    """How much a spot check found wrong, in words; empty where nothing."""
+    found = [f"{bound.wrong} {bound.unit}" for bound in _bounds(case, asked.sample).get(name, ()) if bound.wrong]
+    return " and ".join(found)
 
 
 def _no_loss(case: Case, asked: Asked) -> tuple[str, str]:
-    bound = _bounds(case, asked.sample).get("P1")
-    if bound is not None and bound.wrong:
-        return REFUSED, f"a spot check found {bound.wrong} slices at home that are not what was stated equal"
+    wrong = _wrong(case, asked, "P1")
+    if wrong:
+        return REFUSED, f"a spot check found {wrong} at home that are not what was stated equal"
     if not case.of("clearance/v1"):
         return NOT_SHOWN, "nothing was cleared, so nothing had to be equal yet"
     rows = sum(one.rows for one in compared(case).values())
@@ -125,9 +127,9 @@ def _no_early_erase(case: Case, asked: Asked) -> tuple[str, str]:
 
 
 def _nothing_left(case: Case, asked: Asked) -> tuple[str, str]:
-    bound = _bounds(case, asked.sample).get("P3")
-    if bound is not None and bound.wrong:
-        return REFUSED, f"a spot check found {bound.wrong} slices at the source that are not as the log says"
+    wrong = _wrong(case, asked, "P3")
+    if wrong:
+        return REFUSED, f"a spot check found {wrong} at the source that are not as the log says"
     tolerated = asked.demands.tolerated
     kinds = {copy["id"]: copy["kind"] for copy in case.plan["copies"]}
     open_ones = [
@@ -179,9 +181,12 @@ def _demanded(case: Case, asked: Asked) -> Iterator[Claim]:
 def _sampled(case: Case, sample: Sample | None, percent: int) -> tuple[str, str]:
     if sample is None:
         return REFUSED, "no spot check was given (--spot REPORT)"
-    if "P3" not in _bounds(case, sample):
+    if kept_objects(case) and not sample.objects:
+        return REFUSED, "the spot check did not look at objects"
+    at_home, at_source = sample.at_home(case), sample.at_source(case)
+    if not at_source or len(at_source) < len(at_home):
         return REFUSED, "the spot check did not look at the source"
-    widest = max(bound.percent for bound in _bounds(case, sample).values())
+    widest = max(bound.percent for bound in (*at_home, *at_source))
     return (ACCEPTED if widest <= percent else REFUSED), f"the spot check leaves {widest:.1f} % open"
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from domicile_audit.case import Refused, require
-from domicile_audit.keys import Key, read_base64
+from domicile_audit.keys import Key, read_base64, refuse_small
 
 ED25519, ML_DSA_44 = 4, 6
 PUBLIC_BYTES = {ED25519: 32, ML_DSA_44: 1_312}
 WITNESS_CHARS_MAX = 4_096
-LINE = rb"\xe2\x80\x94 [^ \n+]+ [A-Za-z0-9+/=]+\n"  # signed-note "Format"
+LINE = rb"\xe2\x80\x94 [^\x00- +]+ [A-Za-z0-9+/=]+\n"  # signed-note "Format": no spaces, plus or control signs
 LINES = re.compile(b"(?:" + LINE + b"){0,63}")
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 
@@ -126,6 +126,7 @@ def read_cosigner(line: str, where: str = "this") -> Cosigner:
     require(bool(name) and name.isprintable() and not spaced, f"{where} is not a key: a name with spaces, or none")
     cosigns = raw[:1] != b"" and len(raw) == 1 + PUBLIC_BYTES.get(raw[0], -1)
     require(cosigns, f"{where} is not a key of a type that cosigns (4 or 6)")
+    refuse_small(raw[1:], where)
     key_id = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
     require(parts[1] == key_id.hex(), f"{where} is not a key: name, id and key do not belong together")
     return Cosigner(name, key_id, raw[0], raw[1:])

@@ -5,6 +5,7 @@ are drawn first, so a longer draw of the same seed holds the shorter one.
 """
 
 import hashlib
+import heapq
 import math
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -23,7 +24,7 @@ def draw(root: bytes, seed: str, slice_ids: Iterable[str], count: int) -> Sequen
     """The ids with the lowest tickets, at most `count`; ValueError where the seed is none."""
     if not seed.strip() or not seed.isprintable() or len(seed) > SEED_CHARS_MAX:
         raise ValueError(f"the seed has to be a printable text of at most {SEED_CHARS_MAX} characters")
-    return sorted(slice_ids, key=lambda one: ticket(root, seed, one))[:count]
+    return heapq.nsmallest(count, slice_ids, key=lambda one: ticket(root, seed, one))
 
 
 def at_most(population: int, drawn: int, wrong: int) -> int:

@@ -1,7 +1,7 @@
 """The audit key: what the operator discloses to an auditor so that digests of rows can be made again.
 
-It holds the key of the digests and how each slice was read. All of that is a hint: who lies in it gets another digest
-than the log's (docs/evidence.md, "What the spot check shows").
+It holds the key of the digests, how each slice was read, and how many objects of a slice are listed behind it. All of
+that is a hint: who lies in it gets another digest than the log's (docs/evidence.md, "What the spot check shows").
 """
 
 import hashlib
@@ -10,20 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from domicile_audit.shape import COUNT, FLAG, HEX, TEXT, Map, Maybe, Text, misfit
+from domicile_audit.shape import COUNT, FLAG, HEX, TEXT, maybe, misfit, text
 
 OPENING_BYTES_MAX: Final = 64 * 1024 * 1024
 FORMAT: Final = "urn:domicile:audit-key/v1"
 SHAPE: Final = {
-    "format": Text(pattern=FORMAT),
+    "format": text(FORMAT),
     "plan": HEX,
     "key": HEX,
-    "datasets": Map({
+    "datasets": {"*": {
         "schema": TEXT, "table": TEXT, "only": FLAG, "binary": FLAG, "columns": [TEXT], "key": [TEXT],
-        "private": Map(Maybe(TEXT)),
-    }),
-    "slices": Map({"dataset": TEXT, "part": TEXT, "form": Text(pattern="whole|private|shared"), "after": COUNT,
-                   "upto": COUNT}),
+        "private": {"*": maybe(TEXT)},
+    }},
+    "slices": {"*": {"dataset": TEXT, "part": TEXT, "form": text("whole|private|shared"), "after": COUNT,
+                     "upto": COUNT}},
+    "objects": {"*": COUNT},
 }  # fmt: skip
 
 
@@ -77,6 +78,7 @@ class Opening:
     key: bytes
     tables: Mapping[str, Table]
     stretches: Mapping[str, Stretch]
+    listed: Mapping[str, int]
 
     @property
     def run_mark(self) -> str:
@@ -85,10 +87,11 @@ class Opening:
 
 
 def read_opening(data: bytes) -> Opening:
-    """Read an audit key; ValueError unless it is one."""
+    """Read an audit key's first line, which tells all but objects (`listed.py`); ValueError unless it is one."""
     if len(data) > OPENING_BYTES_MAX:
         raise ValueError(f"longer than {OPENING_BYTES_MAX} bytes")
     found: Any = json.loads(data.decode())
+    found = {"objects": {}, **found} if isinstance(found, dict) else found
     wrong = misfit(found, SHAPE)
     if wrong is not None:
         raise ValueError(f"no audit key, at {wrong}; `domicile audit-key` writes one")
@@ -98,5 +101,5 @@ def read_opening(data: bytes) -> Opening:
     }
     return Opening(
         found["plan"], bytes.fromhex(found["key"]), tables,
-        {name: Stretch(**one) for name, one in found["slices"].items()},
+        {name: Stretch(**one) for name, one in found["slices"].items()}, found["objects"],
     )  # fmt: skip

@@ -26,11 +26,12 @@ from typing import Any, Final
 
 from domicile_audit import succession
 from domicile_audit.case import Refused, require
+from domicile_audit.certificate import MAY_HOLD_RESIDUE
 from domicile_audit.cosignature import read_cosignatures
 from domicile_audit.keys import Key, read_base64, read_vkey
 from domicile_audit.placed import PATH_MAX, PLACED, RECEIPT_BYTES_MAX, SEALED, Sealed, read_sealed, require_in
 from domicile_audit.policy import Policy
-from domicile_audit.shape import COUNT, HEX, TEXT, Map, Text, misfit, read_json
+from domicile_audit.shape import COUNT, HEX, TEXT, misfit, read_json, text
 from domicile_audit.succession import Handover, Succession
 
 FORMAT: Final = "urn:domicile:receipt/v1"
@@ -39,10 +40,10 @@ PURPOSE: Final = b"domicile receipt v1\x00"
 FIRST_LINE: Final = "c2sp.org/tlog-proof@v1"
 INDEX: Final = re.compile(r"0|[1-9][0-9]{0,12}")
 PERSON: Final = {
-    "home": TEXT, "key": TEXT, "kind": TEXT, "rows": Map({"blanked": COUNT, "deleted": COUNT, "moved": COUNT}),
+    "home": TEXT, "key": TEXT, "kind": TEXT, "rows": {"*": {"blanked": COUNT, "deleted": COUNT, "moved": COUNT}},
 }  # fmt: skip
 EXTRA: Final = {
-    "format": Text(pattern=FORMAT),
+    "format": text(FORMAT),
     "log": TEXT,
     "person": PERSON,
     "nonce": HEX,
@@ -50,7 +51,7 @@ EXTRA: Final = {
     "receipts": SEALED,
     "certificate": PLACED,
 }
-EXTRA_OF_KEYS: Final = {**EXTRA, "format": Text(pattern=FORMAT_OF_KEYS), "keys": [PLACED]}
+EXTRA_OF_KEYS: Final = {**EXTRA, "format": text(FORMAT_OF_KEYS), "keys": [PLACED]}
 
 
 @dataclasses.dataclass(slots=True)
@@ -217,9 +218,25 @@ def check_sense(paper: Paper) -> None:
     for dataset, rows in person["rows"].items():
         require(rows["deleted"] + rows["blanked"] <= rows["moved"], f"{dataset}: more rows are erased than went home")
         of_all = counts.get(dataset, {}).get(person["home"], {"deleted": 0, "blanked": 0})
-        judged = {copy["verdict"] for copy in paper.certificate["copies"]}
+        if is_object_store(dataset):
+            within = rows["moved"] <= of_all.get("moved", rows["moved"])
+            require(within, f"{dataset}: the receipt tells of more objects at home than the certificate of all people")
+        judged = {copy["verdict"] for copy in copies_of(paper, dataset)}
         within = all(rows[key] <= of_all[key] for key in ("deleted", "blanked")) or "present" in judged
+        within = within or (is_object_store(dataset) and bool(judged & set(MAY_HOLD_RESIDUE)))
         require(within, f"{dataset}: the receipt tells of more erased rows than the certificate of all people")
+
+
+def is_object_store(dataset: str) -> bool:
+    """Whether it is a store of objects, whose rows are versions: a dataset of a database has a dot in its name."""
+    return "." not in dataset
+
+
+def copies_of(paper: Paper, dataset: str) -> list[Mapping[str, Any]]:
+    """The copies that speak of a dataset: of objects those of their store, else all."""
+    copies = paper.certificate["copies"]
+    mine = [copy for copy in copies if copy["id"].startswith(f"{dataset}/")]
+    return mine if is_object_store(dataset) else list(copies)
 
 
 CHECKS: Final[Sequence[Callable[[Paper], None]]] = (

@@ -11,16 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from domicile_audit import dsse
 from domicile_audit.case import Part, require
-from domicile_audit.keys import Key, read_base64
-from domicile_audit.shape import COUNT, HEX, Maybe, Text, misfit, read_json
+from domicile_audit.keys import ENVELOPE, Key, open_envelope, read_base64
+from domicile_audit.shape import COUNT, HEX, maybe, misfit, read_json, text
 from domicile_audit.statements import DETACHED, DETACHED_OVER_BYTES, PAYLOAD_TYPE, PREFIX, SHAPES, STATEMENT_TYPE
 
 RECEIPT_BYTES_MAX: Final = 64 * 1024 * 1024
 PATH_MAX: Final = 63
-LONG: Final = Text(pattern="[A-Za-z0-9+/=]*", chars_max=RECEIPT_BYTES_MAX)
-SEALED: Final = {"envelope": LONG, "detached": Maybe(LONG)}
+LONG: Final = text("[A-Za-z0-9+/=]*", chars_max=RECEIPT_BYTES_MAX)
+SEALED: Final = {"envelope": LONG, "detached": maybe(LONG)}
 PLACED: Final = {**SEALED, "index": COUNT, "path": [HEX]}
 
 
@@ -35,7 +34,7 @@ class Sealed:
 
     def require_signed(self, key: Key) -> None:
         """Refuse unless this key signed it (DSSE v1.0.2, protocol.md)."""
-        dsse.open_envelope(self.entry, PAYLOAD_TYPE, {key.keyid: key}, self.what)
+        open_envelope(self.entry, PAYLOAD_TYPE, {key.keyid: key}, self.what)
 
 
 def read_sealed(sealed: Mapping[str, Any], kind: str) -> Sealed:
@@ -65,7 +64,7 @@ def read_sealed(sealed: Mapping[str, Any], kind: str) -> Sealed:
 def _opened(entry: bytes, what: str) -> tuple[str, bytes]:
     """The keyid and payload of an envelope with one signature, as they stand there."""
     envelope = read_json(entry, what)
-    require(misfit(envelope, dsse.ENVELOPE) is None, f"{what} is not a DSSE envelope")
+    require(misfit(envelope, ENVELOPE) is None, f"{what} is not a DSSE envelope")
     require(len(envelope["signatures"]) == 1, f"{what} does not have exactly one signature")
     return envelope["signatures"][0]["keyid"], read_base64(envelope["payload"], f"the payload of {what}")
 

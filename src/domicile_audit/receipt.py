@@ -9,12 +9,13 @@ import argparse
 import json
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from domicile_audit.files import read_file, read_policy_file
-from domicile_audit.paper import Answer, Paper, check
+from domicile_audit.paper import Answer, Paper, check, copies_of, is_object_store
 from domicile_audit.placed import RECEIPT_BYTES_MAX
 from domicile_audit.policy import Policy
 from domicile_audit.succession import Handover
@@ -69,16 +70,9 @@ def _whose(paper: Paper) -> list[str]:
 
 
 def _what_went(paper: Paper) -> list[str]:
-    """The table: names may be long, numbers stand to the right."""
-    rows = paper.person["rows"]
-    width = max([len(name) for name in rows] + [len("Your rows in")])
-    heads = ("went home", "erased", "blanked", "kept")
-    lines = ["  ".join([f"{'Your rows in':<{width}}", *(f"{head:>9}" for head in heads)])]
-    for name, row in sorted(rows.items()):
-        counts = (row["moved"], row["deleted"], row["blanked"], row["moved"] - row["deleted"] - row["blanked"])
-        lines.append("  ".join([f"{name:<{width}}", *(f"{count:>9,}" for count in counts)]))
-    if not rows:
-        lines.append("(none)")
+    """Rows, then versions of files, each as a table, and what the words at its head mean."""
+    rows, files = _rows_and_files(paper)
+    lines = _table("Your rows in", ("moved", "deleted", "blanked"), rows)
     lines.append("Erased, blanked (private parts removed), kept: what becomes of these rows at the old place.")
     if any(copy["verdict"] == "present" for copy in paper.certificate["copies"]):
         lines.append("THAT MAY NOT BE DONE YET: at least one copy below is still there.")
@@ -87,9 +81,39 @@ def _what_went(paper: Paper) -> list[str]:
             "Kept rows went home as well, and stay at the old place by a rule of the programme, most often because "
             "they are also somebody else's who did not move."
         )
-    objects = sorted(name for name in paper.certificate["counts"] if "." not in name)
-    if objects:
-        lines += _wrapped(f"Files in {', '.join(objects)} are counted for all people together, not in this receipt.")
+    return lines + (["", *_files(paper, files)] if files else [])
+
+
+def _rows_and_files(paper: Paper) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What went home by dataset, and by store of objects; None of a store where nothing is counted."""
+    said = paper.person["rows"]
+    stores = {name for name in (*said, *paper.certificate["counts"]) if is_object_store(name)}
+    rows = {name: row for name, row in said.items() if name not in stores}
+    return rows, {name: said.get(name) for name in sorted(stores)}
+
+
+def _table(title: str, columns: Sequence[str], rows: Mapping[str, Any]) -> list[str]:
+    """Names may be long, numbers stand to the right."""
+    heads = {"moved": "went home", "deleted": "erased", "blanked": "blanked"}
+    width = max([len(name) for name in rows] + [len(title)])
+    shown = ["  ".join([f"{title:<{width}}", *(f"{heads[name]:>9}" for name in columns), f"{'kept':>9}"])]
+    for name, row in sorted(rows.items()):
+        counts = [*(row[column] for column in columns), row["moved"] - row["deleted"] - row["blanked"]]
+        shown.append("  ".join([f"{name:<{width}}", *(f"{count:>9,}" for count in counts)]))
+    return shown if rows else [*shown, "(none)"]
+
+
+def _files(paper: Paper, files: Mapping[str, Any]) -> list[str]:
+    """Versions of files by store, with the verdicts of its copies outside."""
+    counted = {store: row for store, row in files.items() if row}
+    lines = _table("Your files in", ("moved", "deleted"), counted)
+    lines.append("Counted are versions of files; a mark of a deleted file is one, too.")
+    for store in files:
+        if store not in counted:
+            lines.append(f"No file in {store} is counted as yours.")
+        judged = Counter(copy["verdict"] for copy in copies_of(paper, store))
+        told = [f"{judged[verdict]} {MEANING[verdict]}" for verdict in reversed(MEANING) if judged[verdict]]
+        lines += _wrapped(f"Places of {store} outside: {'; '.join(told) or 'none is listed'}.")
     return lines
 
 
@@ -165,6 +189,7 @@ def as_json(answer: Answer) -> str:
         body |= {
             "person": paper.person, "home": paper.receipts["homes"][paper.person["home"]],
             "home_since": paper.receipts["home_since"], "counted_at": paper.receipts["counted_at"],
+            "objects": {store: row for store, row in _rows_and_files(paper)[1].items() if row},
             "verdict": paper.certificate["verdict"], "copies": paper.certificate["copies"],
             "issued_at": paper.certificate["issued_at"], "log": paper.key.vkey,
             "log_keys": [key.vkey for key in paper.keys],

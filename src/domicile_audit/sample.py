@@ -1,30 +1,38 @@
 """What a spot check saw, as a value and as JSON; and what may be drawn: the slices of the equality that counts.
 
+Of slices of objects the versions are drawn, each by its number in the slice: `media/ca/objects#17`. They are a
+population of their own.
+
 Written by `domicile-audit spot-check --json`, read again by `domicile-audit --spot`. Ids, counts and outcomes only.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from domicile_audit.case import Case, Refused, Statement
 from domicile_audit.certificate import erased
 from domicile_audit.draw import SEED_CHARS_MAX, at_most, draw
-from domicile_audit.shape import COUNT, HEX, TEXT, Text, misfit
+from domicile_audit.shape import COUNT, HEX, TEXT, misfit, text
 
 FORMAT: Final = "urn:domicile:spot-check/v1"
 SAMPLE_BYTES_MAX: Final = 64 * 1024 * 1024
 SAME, DIFFERS, CHANGED, GONE, LEFT, UNSEEN = "same", "differs", "changed since", "gone", "left", "not looked at"
+STAYS, KEPT, NUMBER = "stays", "kept", "#"
 WRONG: Final = frozenset({DIFFERS, LEFT})
+SLICES, VERSIONS = "slices", "versions of objects"
 LOOKED: Final = {
     "id": TEXT,
     "rows": COUNT,
-    "home": Text(pattern=f"{SAME}|{DIFFERS}|{CHANGED}"),
-    "source": Text(pattern=f"{SAME}|{DIFFERS}|{GONE}|{LEFT}|{UNSEEN}"),
+    "home": text(f"{SAME}|{DIFFERS}|{CHANGED}"),
+    "source": text(f"{SAME}|{DIFFERS}|{GONE}|{LEFT}|{STAYS}|{KEPT}|{UNSEEN}"),
     "why": TEXT,
 }
-SHAPE: Final = {"format": Text(pattern=FORMAT), "root": HEX, "seed": Text(chars_max=SEED_CHARS_MAX), "slices": [LOOKED]}
+SHAPE: Final = {
+    "format": text(FORMAT), "root": HEX, "seed": text(chars_max=SEED_CHARS_MAX), "slices": [LOOKED],
+    "objects": [LOOKED],
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,24 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A slice of objects whose versions may be drawn: store, home, how many versions, and how many of them leave.
+
+    One digest for all of it, and how many versions were erased (None: not yet).
+    """
+
+    id: str
+    store: str
+    home: str
+    rows: int
+    leaving: int
+    digest: str
+    erased: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Looked:
-    """What was seen of one slice, at its home and at the source; `why` says it in words."""
+    """What was seen of one slice, or version of an object, at its home and at the source; `why` says it in words."""
 
     id: str
     rows: int
@@ -59,6 +83,7 @@ class Bound:
     undecided: int
     at_most: int
     of: int
+    unit: str = SLICES
 
     @property
     def percent(self) -> float:
@@ -69,52 +94,62 @@ class Bound:
         """In words."""
         open_ones = f", {self.undecided} undecided and counted as wrong" if self.undecided else ""
         return (
-            f"{self.looked} of {self.of} slices drawn, {self.wrong} wrong{open_ones}: "
+            f"{self.looked} of {self.of} {self.unit} drawn, {self.wrong} wrong{open_ones}: "
             f"at most {self.at_most} of {self.of} ({self.percent:.1f} %) are wrong, at 95 %"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A spot check: of the log with this root (hex), by this seed."""
+    """A spot check: of the log with this root (hex), by this seed; `objects` are empty where nobody looked at any."""
 
     root: str
     seed: str
     slices: tuple[Looked, ...]
+    objects: tuple[Looked, ...] = ()
 
-    def at_home(self, population: int) -> Bound:
-        """What it says of the homes. What changed since is not decided, and counts as wrong."""
-        wrong = sum(one.home == DIFFERS for one in self.slices)
-        undecided = sum(one.home == CHANGED for one in self.slices)
-        return _bound(population, len(self.slices), wrong, undecided)
+    def at_home(self, case: Case) -> tuple[Bound, ...]:
+        """What it says of the homes, of slices and of versions of objects. What changed since counts as wrong."""
+        return tuple(
+            _bound(of, unit, [one.home for one in some]) for some, of, unit in self._looks(case)
+        )  # fmt: skip
 
-    def at_source(self, population: int) -> Bound | None:
-        """What it says of the source; None where nobody looked."""
-        seen = [one.source for one in self.slices if one.source != UNSEEN]
-        return _bound(population, len(seen), sum(one in WRONG for one in seen), 0) if seen else None
+    def at_source(self, case: Case) -> tuple[Bound, ...]:
+        """What it says of the source; nothing of what nobody looked at there."""
+        return tuple(
+            _bound(of, unit, seen)
+            for some, of, unit in self._looks(case)
+            if (seen := [one.source for one in some if one.source != UNSEEN])
+        )
+
+    def _looks(self, case: Case) -> Iterator[tuple[tuple[Looked, ...], int, str]]:
+        """What was looked at, of how many, of what."""
+        if self.slices:
+            yield self.slices, len(compared(case)), SLICES
+        if self.objects:
+            yield self.objects, sum(one.rows for one in kept_objects(case).values()), VERSIONS
 
     @property
     def wrong(self) -> tuple[Looked, ...]:
-        """The slices that are not as the log says."""
-        return tuple(one for one in self.slices if {one.home, one.source} & WRONG)
+        """The slices and versions that are not as the log says."""
+        return tuple(one for one in (*self.slices, *self.objects) if {one.home, one.source} & WRONG)
 
     def refuse_other(self, case: Case) -> None:
         """Raise ValueError unless it is a draw from this log."""
         if self.root != case.root.hex():
             raise ValueError("the spot check is of another log, or of this one at another size")
-        if [one.id for one in self.slices] != list(draw(case.root, self.seed, compared(case), len(self.slices))):
-            raise ValueError("the spot check looked at other slices than its seed draws")
+        for looked, ids in ((self.slices, compared(case)), (self.objects, numbered(kept_objects(case)))):
+            if [one.id for one in looked] != list(draw(case.root, self.seed, ids, len(looked))):
+                raise ValueError("the spot check looked at other slices than its seed draws")
 
 
-def _bound(population: int, looked: int, wrong: int, undecided: int) -> Bound:
-    return Bound(looked, wrong, undecided, at_most(population, looked, wrong + undecided), population)
+def _bound(population: int, unit: str, seen: Sequence[str]) -> Bound:
+    wrong, undecided = sum(one in WRONG for one in seen), sum(one in (CHANGED, KEPT) for one in seen)
+    return Bound(len(seen), wrong, undecided, at_most(population, len(seen), wrong + undecided), population, unit)
 
 
 def compared(case: Case) -> dict[str, Compared]:
-    """The slices of rows of the equality that a clearance rests on, or, without one, of the last under the fence.
-
-    Of slices of objects none: no digest of theirs is made from rows.
-    """
+    """The slices of rows of the equality that a clearance rests on, or, without one, of the last under the fence."""
     gone = erased(case)
     equal = {part["id"]: part for part in _equality(case).predicate["slices"]}
     return {
@@ -126,10 +161,31 @@ def compared(case: Case) -> dict[str, Compared]:
     }  # fmt: skip
 
 
+def kept_objects(case: Case) -> dict[str, Kept]:
+    """The slices of objects of the same equality; their digest is the source's, which a clearance wants equal."""
+    if not case.object_stores:
+        return {}
+    gone, has_begun = erased(case), bool(case.of("erasure/v1"))
+    equal = {part["id"]: part for part in _equality(case).predicate["slices"]}
+    found = {}
+    for id_, named in sorted(case.slices.items()):
+        if id_ in equal and named["dataset"] in case.object_stores:
+            leaving, part = named["erase"]["delete"], equal[id_]
+            stated = id_ in gone or (has_begun and not leaving)  # of what all stays nothing is ever stated
+            went = sum(gone.get(id_, (0, 0))) if stated else None
+            found[id_] = Kept(id_, named["dataset"], named["home"], part["rows"], leaving, part["source"], went)
+    return found
+
+
+def numbered(kept: Mapping[str, Kept]) -> Iterator[str]:
+    """The versions of these slices, by their numbers."""
+    return (f"{one.id}{NUMBER}{number}" for one in kept.values() for number in range(one.rows))
+
+
 def _equality(case: Case) -> Statement:
     for clearance in case.of("clearance/v1")[-1:]:
         return case.named(clearance.predicate["equality"], "equality/v1", clearance)
-    fenced = [one for one in case.of("equality/v1") if one.predicate["fenced"] and one.index > case.since]
+    fenced = [one for one in case.of("equality/v1") if one.predicate["fenced"] and one.index > case.last_step.index]
     if not fenced:
         raise Refused("nothing was compared under a fence yet, so there is nothing to draw from")
     return fenced[-1]
@@ -145,9 +201,9 @@ def read_sample(data: bytes) -> Sample:
     if len(data) > SAMPLE_BYTES_MAX:
         raise ValueError(f"longer than {SAMPLE_BYTES_MAX} bytes")
     found = json.loads(data.decode())
-    value = {key: found[key] for key in SHAPE if key in found} if isinstance(found, dict) else found
+    value = {"objects": [], **{key: found[key] for key in SHAPE if key in found}} if isinstance(found, dict) else found
     wrong = misfit(value, SHAPE)
     if wrong is not None:
         raise ValueError(f"no report of a spot check, at {wrong}")
-    slices: Sequence[Any] = value["slices"]
-    return Sample(value["root"], value["seed"], tuple(Looked(**one) for one in slices))
+    slices, objects = (tuple(Looked(**one) for one in value[name]) for name in ("slices", "objects"))
+    return Sample(value["root"], value["seed"], slices, objects)

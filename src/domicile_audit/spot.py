@@ -2,35 +2,51 @@
 
  1  the bundle passes the checklist; only a certificate may be missing yet    checklist.py
  2  the audit key is of its plan, and of the run that filled each home        opening.py
- 3  the slices with the lowest tickets are drawn                              draw.py
+ 3  the slices with the lowest tickets are drawn, and versions of objects     draw.py
  4  each is read at home and hashed; its digest is the log's, or it differs   looking.py, rows.py
  5  what the log calls erased stands at the source no more; what it doesn't
     is read and hashed there, too                                             looking.py, rows.py
- 6  the bound says how many of all slices are wrong at most, at 95 %          draw.py
+ 6  drawn objects: the audit key lists those of the log, and no others; then
+    as 4 and 5, in the stores of objects                                      listed.py, objects.py, places.py
+ 7  the bound says how many of all slices are wrong at most, at 95 %, and
+    how many versions of objects                                              draw.py
 
 Exit 0: nothing wrong was found. 1: something was, or the bundle is refused. 2: not asked properly, or a store can't be
 read.
-Needs psycopg and blake3. What it shows and what not: docs/evidence.md, "What the spot check shows".
+Needs psycopg and blake3, for buckets boto3. What it shows and what not: docs/evidence.md, "What the spot check shows".
 """
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from domicile_audit import rows
+from domicile_audit import objects, rows
 from domicile_audit.case import Case, Refused
 from domicile_audit.certificate import check_certificate, check_counts, check_verdicts
 from domicile_audit.checklist import CHECKS, judge
 from domicile_audit.container import BUNDLE_BYTES_MAX
 from domicile_audit.draw import draw
 from domicile_audit.files import read_file, read_policy_file
+from domicile_audit.listed import read_listed
 from domicile_audit.looking import Stores, look
-from domicile_audit.opening import OPENING_BYTES_MAX, read_opening
-from domicile_audit.sample import CHANGED, Sample, compared, write_sample
+from domicile_audit.opening import OPENING_BYTES_MAX, Opening, read_opening
+from domicile_audit.sample import (
+    CHANGED,
+    KEPT,
+    SLICES,
+    VERSIONS,
+    Compared,
+    Looked,
+    Sample,
+    compared,
+    kept_objects,
+    numbered,
+    write_sample,
+)
 
 NOTHING_WRONG, WRONG, USAGE = 0, 1, 2
 OF_A_CERTIFICATE = (check_certificate, check_verdicts, check_counts)
@@ -41,7 +57,7 @@ NOT_SHOWN = (
     "which of a slice's rows had to leave the source: home's lines say so; how many is in the log",
     "rows that stand at the source under another key, or in another table",
     "that nobody mended the drawn slices between the time the seed was known and this look",
-    "objects, and copies other than live rows: backups, logs, statistics, files",
+    "copies other than live rows and objects: backups, logs, statistics, files, incomplete uploads",
 )
 
 
@@ -82,13 +98,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trust", type=Path, metavar="POLICY", help="whose keys you believe")
     parser.add_argument("--key", type=Path, required=True, help="what `domicile audit-key` wrote")
     parser.add_argument("--seed", required=True, help="a public text that nobody knew when the log was written")
-    parser.add_argument("--draws", type=int, default=DRAWS, metavar="N", help=f"how many slices at most ({DRAWS})")
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=DRAWS,
+        metavar="N",
+        help=f"how many slices at most, and how many versions of objects ({DRAWS})",
+    )
     for name, text in (
         ("--home", "a home's database, or a restored backup of it; DSN may be env:NAME"),
         ("--lines", "whose lines to take, where that backup has none (a live move's)"),
     ):
         parser.add_argument(name, action="append", default=[], metavar="HOME=DSN", help=text)
     parser.add_argument("--source", metavar="DSN", help="the source's database")
+    parser.add_argument(
+        "--objects", action="append", default=[], metavar="STORE[@HOME]=PLACE",
+        help="where the objects of a store are at the source (STORE) or at a home (STORE@HOME): a folder, or "
+        "https://KEY:SECRET@HOST/BUCKET/PREFIX?region=REGION; PLACE may be env:NAME. Without it none is looked at",
+    )  # fmt: skip
     parser.add_argument(
         "--lived-in", action="store_true", help="people changed rows at home since: a difference is open"
     )
@@ -113,15 +140,29 @@ def _case(bundle: Path, trust: Path | None) -> Case:
 
 
 def _spot_check(case: Case, options: argparse.Namespace) -> Sample:
-    opening = read_opening(read_file(options.key, OPENING_BYTES_MAX))
-    if opening.plan != case.plan["plan"]:
-        raise ValueError(f"{options.key}: the audit key is of another plan than the bundle")
-    if options.draws < 1:
-        raise ValueError("--draws: at least one slice has to be drawn")
-    slices = compared(case)
-    if not slices:
-        raise ValueError("the log holds no slice of rows that was compared under a fence, so there is none to draw")
-    drawn = draw(case.root, options.seed, slices, options.draws)
+    with options.key.open("rb") as file:
+        opening = read_opening(file.readline(OPENING_BYTES_MAX + 1))
+        if opening.plan != case.plan["plan"]:
+            raise ValueError(f"{options.key}: the audit key is of another plan than the bundle")
+        if options.draws < 1:
+            raise ValueError("--draws: at least one slice has to be drawn")
+        slices, kept = compared(case), kept_objects(case)
+        if not slices and not (kept and options.objects):
+            raise ValueError("the log holds no slice that was compared under a fence, so there is none to draw")
+        drawn = draw(case.root, options.seed, slices, options.draws)
+        chosen = draw(case.root, options.seed, numbered(kept), options.draws) if options.objects else ()
+        things = read_listed(file, opening, kept, chosen) if options.objects else {}
+    given = _named(options.objects, "--objects takes STORE@HOME=PLACE and STORE=PLACE")
+    wanted = {(kept[id_].store, kept[id_].home) for id_, found in things.items() if found}
+    places = objects.open_places(given, wanted, lived_in=options.lived_in)
+    looked = _look_at_rows(options, opening, slices, drawn)
+    seen = {one.id: one for one in objects.look(places, opening.key, kept, things)}
+    return Sample(case.root.hex(), options.seed, looked, tuple(seen[id_] for id_ in chosen))
+
+
+def _look_at_rows(
+    options: argparse.Namespace, opening: Opening, slices: Mapping[str, Compared], drawn: Sequence[str]
+) -> tuple[Looked, ...]:
     homes, lenders = _named(options.home), _named(options.lines)
     missing = sorted({slices[id_].home for id_ in drawn} - homes.keys())
     if missing:
@@ -136,14 +177,13 @@ def _spot_check(case: Case, options: argparse.Namespace) -> Sample:
         for name, home in stores.homes.items():
             if opening.run_mark not in rows.run_marks(home):
                 raise ValueError(f"home {name} was filled by a run of another key than that of {options.key}")
-        looked = [look(stores, opening, id_, slices[id_]) for id_ in drawn]
-    return Sample(case.root.hex(), options.seed, tuple(looked))
+        return tuple(look(stores, opening, id_, slices[id_]) for id_ in drawn)
 
 
-def _named(given: Sequence[str]) -> dict[str, str]:
+def _named(given: Sequence[str], form: str = "--home and --lines take HOME=DSN") -> dict[str, str]:
     pairs = [text.partition("=")[::2] for text in given]
     if any(not name or not dsn for name, dsn in pairs) or len(dict(pairs)) != len(pairs):
-        raise ValueError("--home and --lines take HOME=DSN, each home once")
+        raise ValueError(f"{form}, each once")
     return {name: _dsn(dsn) for name, dsn in pairs}
 
 
@@ -158,15 +198,22 @@ def _dsn(text: str) -> str:
 
 
 def _lines(sample: Sample, case: Case) -> list[str]:
-    population = len(compared(case))
-    source = sample.at_source(population)
-    return [f"home: {sample.at_home(population)}", f"source: {source or 'nobody looked there'}"]
+    """The bounds, side by side; what nobody looked at is said."""
+    lines = [f"home: {bound}" for bound in sample.at_home(case)]
+    at_source = sample.at_source(case)
+    lines += [f"source: {bound}" for bound in at_source] or ["source: nobody looked there"]
+    if at_source and len(at_source) < len(sample.at_home(case)):
+        lines.append(f"source: nobody looked there for {SLICES if at_source[0].unit != SLICES else VERSIONS}")
+    versions = sum(one.rows for one in kept_objects(case).values())
+    if versions and not sample.objects:
+        lines.append(f"objects: nobody looked at the {versions} versions in the log (give --objects)")
+    return lines
 
 
 def _as_text(sample: Sample, case: Case) -> str:
     lines = [f"drawn by seed {sample.seed!r} from the log with root {sample.root}:"]
-    for one in sample.slices:
-        sign = "✗" if one in sample.wrong else "·" if one.home == CHANGED else "✓"
+    for one in (*sample.slices, *sample.objects):
+        sign = "✗" if one in sample.wrong else "·" if one.home == CHANGED or one.source == KEPT else "✓"
         lines += [f"{sign} {one.id}  home: {one.home}, source: {one.source}", f"    {one.why}"]
     lines += ["", *_lines(sample, case), "", "not shown:", *(f"  - {line}" for line in NOT_SHOWN)]
     if not case.of("certificate/v1"):
@@ -174,9 +221,15 @@ def _as_text(sample: Sample, case: Case) -> str:
     if case.policy is None:
         lines.append("  - whose log it is: the keys were taken from the bundle itself (give --trust POLICY)")
     headline = (
-        f"WRONG: {len(sample.wrong)} of {len(sample.slices)} drawn slices" if sample.wrong else "NOTHING WRONG FOUND"
+        f"WRONG: {len(sample.wrong)} of {len(sample.slices) + len(sample.objects)} drawn {_what(sample)}"
+        if sample.wrong
+        else "NOTHING WRONG FOUND"
     )
     return "\n".join([*lines, "", headline])
+
+
+def _what(sample: Sample) -> str:
+    return " and ".join([SLICES] * bool(sample.slices) + [VERSIONS] * bool(sample.objects))
 
 
 def _as_json(sample: Sample, case: Case) -> str:

@@ -62,7 +62,7 @@ class Succession:
 
 def begin(policy: Policy | None) -> Succession:
     """Nothing but the policy's approvers."""
-    keys = [read_vkey(line) for line in policy.approvers] if policy is not None else []
+    keys = [read_vkey(line) for line in sorted(policy.approvers)] if policy is not None else []
     people = {key.keyid: (number, key) for number, key in enumerate(keys)}
     return Succession(None if policy is None else policy.threshold, people, used=keys)
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL 15 whose WAL goes to a real pgBackRest, and programmes that name its stanza."""
+"""A PostgreSQL whose WAL goes to a real pgBackRest, and programmes that name its stanza."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from domicile.stores.around.pgbackrest.stanza import Backup, parse
 from domicile.stores.postgres.programs import server_user
 from domicile.stores.postgres.server import EmbeddedServer, ServerSettings, free_port
 from tests.attack.conftest import World
-from tests.servers import PASSWORD, SCRATCH, binaries_of
+from tests.servers import DISTRIBUTION_MAJOR, PASSWORD, SCRATCH, binaries_of
 
 STANZA: Final = "app"
 
@@ -132,7 +132,7 @@ class Backed:
 
 @contextmanager
 def backed_server() -> Iterator[Backed]:
-    """Start Debian's PostgreSQL 15 with `archive-push`, and make its stanza."""
+    """Start the distribution's PostgreSQL, which its pgBackRest knows, with `archive-push`, and make its stanza."""
     with folder_of_repository() as at:
         directory = Path(tempfile.mkdtemp(prefix="domicile-test-backed-", dir=at.folder))
         directory.chmod(0o711)
@@ -144,7 +144,7 @@ def backed_server() -> Iterator[Backed]:
             "autovacuum": "off", "fsync": "off", "shared_buffers": "16MB", "max_wal_size": "64MB",
             "min_wal_size": "32MB",
         }  # fmt: skip
-        settings = ServerSettings(binaries=binaries_of(15), parameters=parameters, port=port)
+        settings = ServerSettings(binaries=binaries_of(DISTRIBUTION_MAJOR), parameters=parameters, port=port)
         server = EmbeddedServer.start(directory, name="backed", password=PASSWORD, settings=settings)
         try:
             access = server.data_directory / "pg_hba.conf"

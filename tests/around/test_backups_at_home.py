@@ -158,7 +158,7 @@ def test_p2_a_home_that_lives_on_is_backed_up_as_of_the_moment_that_was_compared
     ("line", "said"),
     [
         ("{kind: dumps, location: here, of: app-ca, path: /b}", "here is not ca, where app-ca is: no backup at home"),
-        ("{kind: archive, location: ca, of: app-ca, path: /b}", "backups of a home are `dumps`"),
+        ("{kind: archive, location: ca, of: app-ca, path: /b}", "backups of a home are `dumps` or `pgbackrest`"),
         ("{kind: dumps, location: ca, of: app-ca, path: /b, removed_by: engine}", "are for what has to go"),
         ("{kind: dumps, location: ca, of: other, path: /b}", "neither app, which data leaves, nor a home of it"),
         ("{kind: dumps, location: here, of: app, path: b}", "is not absolute"),

@@ -23,6 +23,7 @@ from domicile.stores.postgres.copies import Outcome, Treatment
 from domicile.stores.postgres.files import ServerFile, Unread
 from domicile.stores.postgres.programs import server_user
 from tests.around.repository import STANZA, Backed, Repositories, backed_server, folder_of_repository
+from tests.servers import DISTRIBUTION_MAJOR
 
 ENGINE = Custody(by_engine=True)
 VALUE = b"a-value-that-is-told-from-all-others"
@@ -284,7 +285,7 @@ def test_p3_a_backup_is_restored_whole_and_nowhere_else(backed: Backed) -> None:
     holding = {path for path, data in found.items() if VALUE in data}
     assert {path for path in holding if path.startswith(f"{label}/restored/pg_tblspc/")}
     assert {path for path in holding if path.startswith(f"{label}/restored/base/")}
-    assert {path for path in holding if path.startswith("archive/15-1/")}
+    assert {path for path in holding if path.startswith(f"archive/{DISTRIBUTION_MAJOR}-1/")}
     packed = {path for path in found if path.startswith(f"{label}/pg_data")}
     assert {f"{label}/pg_data/tablespace_map.gz"} == packed  # all others aren't read a second time, as they are
     assert any(path.startswith(f"{label}/backup.manifest") for path in found)

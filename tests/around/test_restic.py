@@ -199,7 +199,7 @@ def test_p4_a_repository_that_cannot_be_opened_stops_the_plan_and_the_doctor_say
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("of: app-ca", "backups of a home are `dumps` yet"),
+        ("of: app-ca", "backups of a home are `dumps` or `pgbackrest`"),
         ("of: app, repository: repo", "stores.backups.repository: repo is not absolute"),
         ("of: app, scratch: tmp", "stores.backups.scratch: tmp is not absolute"),
         ("of: app, paths: [srv]", "stores.backups.paths: srv is not absolute"),

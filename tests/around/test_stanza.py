@@ -31,11 +31,13 @@ from tests.attack.test_second_thoughts import RULES
 EDGE = "0000000200000000000000A0"
 
 
-def backup(label: str, first: str | None, *, needs: tuple[str, ...] = (), damaged: bool = False) -> Backup:
+def backup(
+    label: str, first: str | None, *, needs: tuple[str, ...] = (), damaged: bool = False, whole_at: int | None = None
+) -> Backup:
     moment = datetime(2020, 1, 1, tzinfo=UTC)
     return Backup(
         label=label, kind="full" if label.endswith("F") else "incr", cluster=1, first=first, began_at=moment,
-        ended_at=moment, bytes=1, needs=needs, damaged=damaged,
+        ended_at=moment, bytes=1, needs=needs, damaged=damaged, whole_at=whole_at,
     )  # fmt: skip
 
 
@@ -147,7 +149,10 @@ def test_p5_a_restore_that_outlives_its_engine_keeps_the_folder_in_use(tmp_path:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{kind: pgbackrest, location: ca, of: app-ca, stanza: app}", "backups of a home are `dumps` yet"),
+        (
+            "{kind: pgbackrest, location: ca, of: app-us, stanza: app}",
+            "neither app, which data leaves, nor a home of it",
+        ),
         ("{kind: pgbackrest, location: here, of: app, stanza: app, config: conf}", "is not absolute"),
         ("{kind: pgbackrest, location: here, of: app, stanza: app, scratch: tmp}", "is not absolute"),
         ("{kind: pgbackrest, location: here, of: app, stanza: --repo=2}", ":16: stores.backups.stanza"),

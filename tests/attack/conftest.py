@@ -58,11 +58,11 @@ def world(pg18: EmbeddedServer, database: Databases, tmp_path: Path) -> Worlds:
 
 
 @pytest.fixture
-def icu(pg15: EmbeddedServer, database: Databases, tmp_path: Path) -> Worlds:
+def icu(distributed: EmbeddedServer, database: Databases, tmp_path: Path) -> Worlds:
     """Worlds on a server with ICU and contributed extensions."""
 
     def of(schema: str, rules: str) -> World:
-        source, home = database(pg15), database(pg15)
+        source, home = database(distributed), database(distributed)
         run(source, schema)
         programme = make(tmp_path / f"p{len(list(tmp_path.iterdir()))}", rules, source=source, homes={"CA": home})
         return World(source=source, home=home, programme=programme)

@@ -238,10 +238,10 @@ def test_p5_a_sequence_that_turns_round_is_no_obstacle(world: Worlds) -> None:
 
 
 def test_p5_functions_of_checks_and_indexes_see_the_paths_they_were_written_for(
-    pg15: EmbeddedServer, database: Databases, tmp_path: Path
+    distributed: EmbeddedServer, database: Databases, tmp_path: Path
 ) -> None:
     """Written with unqualified names, as most are: they work in every session of the service."""
-    source, home = database(pg15), database(pg15)
+    source, home = database(distributed), database(distributed)
     run(
         source,
         PEOPLE + NOTES + "CREATE FUNCTION low(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower(t)';"

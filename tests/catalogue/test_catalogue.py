@@ -270,9 +270,9 @@ def test_p4_a_changed_shape_changes_the_digest_and_new_rows_do_not(
 
 
 def test_pagila_keeps_its_one_partition_without_keys(
-    sample: Callable[[EmbeddedServer, str], str], pg15: EmbeddedServer
+    sample: Callable[[EmbeddedServer, str], str], distributed: EmbeddedServer
 ) -> None:
-    found = read(sample(pg15, "pagila"))
+    found = read(sample(distributed, "pagila"))
     assert {("customer_id",), ("rental_id",), ("staff_id",)} == {
         key.columns for key in found.foreign_keys if key.missing_on == (name("payment_p2022_07", "public"),)
     }

@@ -20,6 +20,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from tests.crash.carried import Carried
 from tests.crash.effects import Way
 from tests.crash.everywhere import Effect, Everywhere, Job, Ran, Verdict, all_jobs, distinct, in_rounds
 from tests.crash.ground import ground
@@ -27,7 +28,7 @@ from tests.crash.onward import Onward
 from tests.crash.scenario import Scenario
 from tests.crash.whole import Whole
 
-SCENARIOS: Final[dict[str, Scenario]] = {"whole": Whole(), "live": Onward()}
+SCENARIOS: Final[dict[str, Scenario]] = {"whole": Whole(), "live": Onward(), "objects": Carried()}
 WORKERS: Final = 2
 
 

@@ -27,7 +27,7 @@ from tests.servers import ROOT
 
 STEP_S_MAX: Final = 300
 PROXIED: Final = (Way.CUT, Way.CUT_AFTER)
-PRELOADED: Final = ["tests.crash.whole", "tests.crash.onward"]
+PRELOADED: Final = ["tests.crash.whole", "tests.crash.carried", "tests.crash.onward"]
 Act = Callable[[Place, Tracer], None]
 
 

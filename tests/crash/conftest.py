@@ -122,5 +122,5 @@ def crash_world(crash_servers: tuple[EmbeddedServer, EmbeddedServer], tmp_path: 
 
 def _has_tables(dsn: str) -> bool:
     with psycopg.connect(dsn) as connection:
-        row = connection.execute("SELECT count(*) = 6 FROM pg_tables WHERE schemaname = 'public'").fetchone()
+        row = connection.execute("SELECT count(*) >= 6 FROM pg_tables WHERE schemaname = 'public'").fetchone()
     return bool(row and row[0])

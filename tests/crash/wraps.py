@@ -17,6 +17,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
+from domicile.private import PrivateFile
 from domicile.record import Record
 from domicile.record.journal import Journal
 from domicile.stores.postgres import copying
@@ -185,15 +186,16 @@ def _disk(full: bool) -> BaseException:
 def _files(tracer: Tracer, folder: Path) -> Wraps:
     root = str(folder.resolve())
 
-    def name(path: Any) -> str | None:
-        text = Path(f"/proc/self/fd/{path}").readlink() if isinstance(path, int) else path
-        whole = os.path.realpath(text)
+    def name(path: Any, beside: int | None) -> str | None:
+        text = Path(f"/proc/self/fd/{path}").readlink() if isinstance(path, int) else Path(path)
+        whole = os.path.realpath(text if beside is None else Path(f"/proc/self/fd/{beside}").readlink() / text)
         return whole.removeprefix(root).lstrip("/") or "." if whole.startswith(root) else None
 
     def around(verb: str, *, wanted: Callable[..., bool] = lambda *_, **__: True, shown: int = 0) -> Any:
         def make(plain: Any) -> Any:
             def call(*arguments: Any, **options: Any) -> Any:
-                found = name(arguments[shown]) if wanted(*arguments, **options) else None
+                beside = options.get("dir_fd", options.get("dst_dir_fd"))
+                found = name(arguments[shown], beside) if wanted(*arguments, **options) else None
                 spot = tracer.before(Side.FILE if found else None, f"{verb} {found}", _disk)
                 result = plain(*arguments, **options)
                 tracer.after(spot, _disk)
@@ -209,29 +211,37 @@ def _files(tracer: Tracer, folder: Path) -> Wraps:
     def creates(_: Any, flags: int, *__: Any, **___: Any) -> bool:
         return bool(flags & os.O_CREAT)
 
-    def is_new(path: Any, *_: Any, **__: Any) -> bool:
-        return not Path(path).exists()
+    def is_new(path: Any, *_: Any, dir_fd: int | None = None, **__: Any) -> bool:
+        return not (Path(path) if dir_fd is None else Path(f"/proc/self/fd/{dir_fd}") / path).exists()
 
     yield pathlib.Path, "open", around("write", wanted=writes)
     yield os, "open", around("make", wanted=creates)
     yield os, "fsync", around("sync")
     yield os, "replace", around("put", shown=1)
+    yield os, "rename", around("put", shown=1)
     yield os, "mkdir", around("folder", wanted=is_new)
+    yield os, "unlink", around("remove")
+    yield os, "rmdir", around("remove")
 
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """The journal's database, each write of which is an effect."""
+    """A private database: each write of the journal, and the end of each transaction of a book, is an effect."""
 
     plain: sqlite3.Connection
     tracer: Tracer
+    name: str = ""
 
-    def execute(self, query: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        writes = query.startswith("INSERT")
-        spot = self.tracer.before(Side.JOURNAL if writes else None, f"line {values[0] if values else ''}", _journal)
+    def execute(self, query: str, values: Any = ()) -> sqlite3.Cursor:
+        writes = query == "COMMIT" if self.name else query.startswith("INSERT")
+        words = self.name or f"line {values[0] if values else ''}"
+        spot = self.tracer.before(Side.JOURNAL if writes else None, words, _journal)
         found = self.plain.execute(query, values)
         self.tracer.after(spot, _journal)
         return found
+
+    def executemany(self, query: str, values: Any) -> sqlite3.Cursor:
+        return self.plain.executemany(query, values)
 
     def close(self) -> None:
         self.plain.close()
@@ -248,6 +258,13 @@ def _others(tracer: Tracer) -> Wraps:
             journal._database = _Lines(journal._database, tracer)
 
         return begin
+
+    def keeping(plain: Any) -> Any:
+        def database(book: Any) -> Any:
+            found = plain(book)
+            return _Lines(found, tracer, f"commit {book.path.name}")
+
+        return database
 
     def timing(plain: Any) -> Any:
         @contextmanager
@@ -268,5 +285,6 @@ def _others(tracer: Tracer) -> Wraps:
         return start
 
     yield Journal, "__init__", opening
+    yield PrivateFile, "_database", keeping
     yield Record, "timed", timing
     yield subprocess.Popen, "__init__", running

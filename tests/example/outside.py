@@ -1,10 +1,12 @@
-"""What lies at the source of a demo that stays up, as programs find it that are not ours: grep, pg_restore, boto3."""
+"""What lies at the source of a demo that stays up, found by programs not ours: grep, pg_restore, pgBackRest, boto3."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import tempfile
+import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,10 +46,14 @@ def look_outside(folder: Path) -> Outside:
         row = line.execute("SHOW data_directory").fetchone()
         assert row
     servers = Path(row[0]).parents[1]
-    with _restored(servers / "backups" / "dumps") as dumps:
+    with (
+        _restored(servers / "backups" / "dumps") as dumps,
+        _restored_repository(servers / "backups" / "repository-sg") as (backup, unpacked),
+    ):
         places = {
             "sg": servers / "sg" / "data", "standby": servers / "standby" / "data",
             "wal": servers / "backups" / "wal", "files": servers / "backups" / "dumps", "dumps": dumps,
+            "backup": backup, "repository": unpacked,
         }  # fmt: skip
         mails = {mail for _, mail in moved}
         return Outside(
@@ -82,6 +88,40 @@ def _restored(dumps: Path) -> Iterator[Path]:
             command = [str(find_client("pg_restore", at_least_major=18)), f"--file={folder}/{dump.stem}.sql", str(dump)]
             subprocess.run(command, check=True, capture_output=True)
         yield Path(folder)
+
+
+@contextmanager
+def _restored_repository(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """What `pgbackrest restore` makes of its newest backup, and all its files, unpacked; empty where there is none."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        backup, unpacked = Path(name) / "backup", Path(name) / "unpacked"
+        backup.mkdir()
+        unpacked.mkdir()
+        if (folder / "repo").is_dir():
+            owner = (folder / "repo").stat()
+            Path(name).chmod(0o711)
+            os.chown(backup, owner.st_uid, owner.st_gid)
+            command = [
+                "pgbackrest", f"--config={folder}/pgbackrest.conf", "--stanza=service", f"--pg1-path={backup}",
+                "--type=none", "--archive-mode=off", "restore",
+            ]  # fmt: skip
+            subprocess.run(command, check=True, capture_output=True, cwd="/", user=owner.st_uid, group=owner.st_gid)
+            for number, path in enumerate(path for path in (folder / "repo").rglob("*") if path.is_file()):
+                (unpacked / f"{number}-{path.name}").write_bytes(_unpacked(path.read_bytes()))
+        yield backup, unpacked
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Every gzip stream of a file, one behind the other, as pgBackRest bundles them; a plain file as it is."""
+    found = b""
+    while data:
+        stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            found += stream.decompress(data)
+        except zlib.error:
+            return found + data
+        data = stream.unused_data
+    return found
 
 
 def _versions(known: dict[str, str], people: Collection[str]) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from domicile.stores.postgres.restoring import METHOD_OF_MOMENT, METHOD_OF_REPOSITORY
 from shortvideo.stack import HELD_DAYS
 from tests.example.outside import Outside, look_outside
 from tests.independent.bundles import go_checks, page_says
@@ -85,11 +86,14 @@ def shown(ran: Ran) -> tuple[Path, str]:
 
 @pytest.mark.slow
 def test_p3_a_search_by_other_programs_finds_no_mover_at_the_source(ran: Ran) -> None:
-    """GNU grep over files of both servers, archived WAL, and what pg_restore makes of dumps; boto3 over versions."""
+    """GNU grep over both servers, archived WAL, what pg_restore makes of dumps, what `pgbackrest restore` makes of its
+    repository, and that one unpacked; boto3 over versions."""
     outside = ran.outside
     assert outside.searched > 100
     assert [] == outside.holding_movers
-    assert {"sg", "standby", "dumps"} <= {place.split("/", 1)[0] for place in outside.holding_stayers}
+    assert {"sg", "standby", "dumps", "backup", "repository"} <= {
+        place.split("/", 1)[0] for place in outside.holding_stayers
+    }
     assert 1 == outside.versions  # the locked one
 
 
@@ -133,15 +137,32 @@ def test_p11_a_locked_version_is_foreseen_and_stays_until_its_day(shown: tuple[P
 def test_p3_what_the_platform_kept_beside_its_database_is_gone(shown: tuple[Path, str]) -> None:
     folder, screen = shown
     assert "in service-dumps: base-backup, nightly.dump" in screen  # the plan named them
+    labels = re.search(r"in service-repository: (\d{8}-\d{6}F), (\1_\d{8}-\d{6}I)$", screen, re.MULTILINE)
+    assert labels is not None
     with zipfile.ZipFile(folder / ".domicile" / "bundle.zip") as bundle:
         envelope = json.loads(bundle.read("certificate.dsse.json"))
         inner = json.loads(base64.b64decode(envelope["payload"]))["predicate"]["detached"]
         copies = json.loads(bundle.read(f"detached/{inner['sha256']}.json"))["copies"]
-    around = {
-        copy["id"]: copy["verdict"] for copy in copies if copy["id"].startswith(("service-wal/", "service-dumps/"))
-    }
-    assert {"service-wal/archived-wal", "service-dumps/dump:nightly.dump"} < around.keys()
+    stores = ("service-wal/", "service-dumps/", "service-repository/")
+    around = {copy["id"]: copy["verdict"] for copy in copies if copy["id"].startswith(stores)}
+    assert {
+        "service-wal/archived-wal", "service-dumps/dump:nightly.dump", "service-repository/archived-wal",
+        f"service-repository/base-backup:{labels[1]}", f"service-repository/base-backup:{labels[2]}",
+    } < around.keys()  # fmt: skip
     assert {"erased-verified"} == set(around.values())
+    shown_ones = screen.partition("pgBackRest repository at the source")[2]
+    assert re.search(rf"^ service-repository/base-backup:{labels[1]} +✓ erased-verified ", shown_ones, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_p2_the_homes_own_repository_and_dumps_were_restored_before_anything_was_cleared(ran: Ran) -> None:
+    with zipfile.ZipFile(ran.folder / ".domicile" / "bundle.zip") as bundle:
+        entries = b"".join(bundle.read(name) for name in bundle.namelist() if "/entries/" in name)
+    statements = map(json.loads, map(base64.b64decode, re.findall(rb'"payload": *"([A-Za-z0-9+/=]+)"', entries)))
+    (cleared,) = (one["predicate"] for one in statements if one["predicateType"].endswith("clearance/v1"))
+    assert METHOD_OF_REPOSITORY in cleared["restore"]["method"]
+    assert METHOD_OF_MOMENT in cleared["restore"]["method"]
+    assert {"us", "ca", "au"} == set(cleared["restore"]["homes"])
 
 
 @pytest.mark.slow

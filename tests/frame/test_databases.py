@@ -22,8 +22,8 @@ def test_a_sample_is_loaded_whole(pg18: EmbeddedServer, sample: Sample, name: st
 
 
 @pytest.mark.parametrize("name", ["pagila", "chinook_identity"])
-def test_a_sample_is_loaded_whole_on_debians_server(pg15: EmbeddedServer, sample: Sample, name: str) -> None:
-    assert ROWS[name] == count_rows(sample(pg15, name))
+def test_a_sample_is_loaded_whole_on_debians_server(distributed: EmbeddedServer, sample: Sample, name: str) -> None:
+    assert ROWS[name] == count_rows(sample(distributed, name))
 
 
 def test_copies_do_not_see_one_another(pg18: EmbeddedServer, sample: Sample) -> None:

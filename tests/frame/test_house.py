@@ -83,7 +83,7 @@ def test_the_samples_are_whole_and_carry_their_licences() -> None:
 
 
 def test_every_major_under_test_has_a_source() -> None:
-    assert set(MAJORS) == {*PINNED, 15, 18}
+    assert set(MAJORS) == {*PINNED, 18}
 
 
 def test_a_fetched_server_that_is_not_the_pinned_one_is_refused(
@@ -100,19 +100,36 @@ def test_a_fetched_server_that_is_not_the_pinned_one_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_machine_without_debian_is_told_what_is_missing(tmp_path: Path) -> None:
-    """The script sees only the programs of one folder: no apt-get, none of the tests' programs."""
-    for program in ("bash", "id", "mktemp", "rm", "tr", "sed", "python3"):
-        (tmp_path / program).symlink_to(Path("/usr/bin") / program)
-    answer = subprocess.run(
-        ["/bin/bash", ROOT / "scripts" / "debian.sh", "test"],
-        env={"PATH": str(tmp_path)},
+def _asked_without_debian(folder: Path, purpose: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """Let the script see only the programs of one folder: no apt-get unless asked for, none of the others."""
+    for program in ("bash", "id", "mktemp", "rm", "tr", "sed", "python3", *more):
+        (folder / program).symlink_to(Path("/usr/bin") / program)
+    return subprocess.run(
+        ["/bin/bash", ROOT / "scripts" / "debian.sh", purpose],
+        env={"PATH": str(folder)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_a_machine_without_debian_is_told_what_is_missing(tmp_path: Path) -> None:
+    answer = _asked_without_debian(tmp_path, "test")
     assert answer.returncode == 1
     assert re.search(r"make test needs these programs, and this is no Debian: .*chromium.*npm", answer.stderr)
+
+
+def test_a_demo_without_debian_goes_on_and_is_told_in_a_line_what_is_left_out(tmp_path: Path) -> None:
+    answer = _asked_without_debian(tmp_path, "demo")
+    assert (0, "") == (answer.returncode, answer.stdout)
+    (line,) = answer.stderr.splitlines()
+    assert "pgBackRest in the demo's world needs these programs, and this is no Debian: " in line
+    assert line.endswith("pgbackrest; it is left out")
+
+
+def test_a_demo_that_has_what_it_wants_asks_nobody(tmp_path: Path) -> None:
+    answer = _asked_without_debian(tmp_path, "demo", "pgbackrest")
+    assert (0, "", "") == (answer.returncode, answer.stdout, answer.stderr)
 
 
 def test_a_python_that_is_too_old_is_told(tmp_path: Path) -> None:

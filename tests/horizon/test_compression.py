@@ -29,8 +29,8 @@ VALUES = """
 
 
 @pytest.mark.parametrize("method", ["pglz", "lz4"])
-def test_unpacks_what_the_server_packed(pg15: EmbeddedServer, database: Databases, method: str) -> None:
-    with psycopg.connect(database(pg15), autocommit=True) as conn:
+def test_unpacks_what_the_server_packed(distributed: EmbeddedServer, database: Databases, method: str) -> None:
+    with psycopg.connect(database(distributed), autocommit=True) as conn:
         conn.execute(f"SET default_toast_compression = {method}")
         conn.execute("CREATE TABLE packed (id int, value text)")
         conn.execute(f"INSERT INTO packed {VALUES}")
@@ -44,7 +44,7 @@ def test_unpacks_what_the_server_packed(pg15: EmbeddedServer, database: Database
             " WHERE relname = 'packed'"
         ).fetchone()
     assert paths
-    heap, toast = ((pg15.data_directory / path).read_bytes() for path in paths)
+    heap, toast = ((distributed.data_directory / path).read_bytes() for path in paths)
     found = {carved.data for carved in carve_compressed(heap, block=8192, aligned=True)} | _external(toast)
     assert len(expected) > 50
     assert set() == expected - found
@@ -59,7 +59,7 @@ def _external(toast: bytes) -> set[bytes]:
 
 
 def test_a_value_whose_first_match_comes_as_late_as_the_server_allows_is_unpacked(
-    pg15: EmbeddedServer, database: Databases
+    distributed: EmbeddedServer, database: Databases
 ) -> None:
     """It gives up after 1,024 bytes without a match; what it kept, however late the match, is read."""
     letters, dice = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", random.Random(1)  # noqa: S311
@@ -69,7 +69,7 @@ def test_a_value_whose_first_match_comes_as_late_as_the_server_allows_is_unpacke
         if text[-2:] + letter not in seen:
             seen.add(text[-2:] + letter)
             text += letter
-    with psycopg.connect(database(pg15), autocommit=True) as conn:
+    with psycopg.connect(database(distributed), autocommit=True) as conn:
         conn.execute("SET default_toast_compression = pglz")
         conn.execute("CREATE TABLE late (value text); ALTER TABLE late ALTER value SET STORAGE MAIN")
         for length in range(800, 1000, 3):
@@ -80,7 +80,7 @@ def test_a_value_whose_first_match_comes_as_late_as_the_server_allows_is_unpacke
     assert row
     latest = max(len(value.rstrip("0")) for (value,) in kept)
     assert 890 < latest < 920  # eight letters to each nine bytes: the server's own limit was reached
-    heap = (pg15.data_directory / row[0]).read_bytes()
+    heap = (distributed.data_directory / row[0]).read_bytes()
     found = {carved.data for carved in carve_compressed(heap, block=8192, aligned=True)}
     assert set() == {value.encode() for (value,) in kept} - found
 

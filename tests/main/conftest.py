@@ -16,7 +16,7 @@ from psycopg import sql
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.databases import SAMPLES, sample_template
 from tests.main.programme import Programme
-from tests.servers import HASTY, Databases, Servers, create_database, own_server
+from tests.servers import DISTRIBUTION_MAJOR, HASTY, Databases, Servers, create_database, own_server
 
 MARKETS: Mapping[str, str] = {"Canada": "CA", "Germany": "DE"}
 MAJORS: Mapping[tuple[str, str], int] = {
@@ -66,7 +66,7 @@ class Moves:
         self.sources[sample, country] = server
         source = create_database(server, sample)
         SAMPLES[sample](source)
-        homes = self.servers.of(18 if major in (16, 17, 18) else 15)
+        homes = self.servers.of(18 if major in (16, 17, 18) else max(15, DISTRIBUTION_MAJOR))
         market = MARKETS[country]
         programme = Programme(
             folder=self.folders(f"{sample}-{market}"),

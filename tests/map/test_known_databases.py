@@ -56,8 +56,8 @@ def _leaves(drafted: Drafted, dataset: str) -> bool:
 
 
 @pytest.fixture
-def pagila(sample: Sample, pg15: EmbeddedServer) -> Drafted:
-    return draft_of(sample(pg15, "pagila"))
+def pagila(sample: Sample, distributed: EmbeddedServer) -> Drafted:
+    return draft_of(sample(distributed, "pagila"))
 
 
 def test_pagila_is_about_customers_whose_market_is_three_joins_away(pagila: Drafted) -> None:
@@ -166,15 +166,15 @@ def test_northwind_suppliers_and_staff_are_no_subjects(sample: Sample, pg18: Emb
     assert "user.demographic.date_of_birth" == northwind.rule("employees").fields["birth_date"].category
 
 
-def test_the_same_database_gives_the_same_bytes(sample: Sample, pg15: EmbeddedServer) -> None:
-    dsn = sample(pg15, "pagila")
+def test_the_same_database_gives_the_same_bytes(sample: Sample, distributed: EmbeddedServer) -> None:
+    dsn = sample(distributed, "pagila")
     first = draft_of(dsn).draft.text
     ask(dsn, "SELECT count(*) FROM payment")
     assert first == draft_of(dsn).draft.text
 
 
-def test_p8_no_value_of_a_person_is_in_the_draft(sample: Sample, pg15: EmbeddedServer) -> None:
-    dsn = sample(pg15, "pagila")
+def test_p8_no_value_of_a_person_is_in_the_draft(sample: Sample, distributed: EmbeddedServer) -> None:
+    dsn = sample(distributed, "pagila")
     drafted = draft_of(dsn, CANADA)
     secrets = ask(
         dsn,

@@ -92,13 +92,15 @@ def keys(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def written(folder: Path, rules: str, *, source: str = "nowhere", home: str = "nowhere") -> Programme:
+def written(
+    folder: Path, rules: str, *, source: str = "nowhere", home: str = "nowhere", datasets: str = DATASETS
+) -> Programme:
     """A programme whose objects lie in two folders; without databases it is a file only."""
     stores = (
         f"  media:\n    kind: files\n    location: here\n    path: {folder / 'media'}\n    objects:{rules}"
         f"  media-ca: {{kind: files, location: ca, path: {folder / 'media-ca'}, home_of: media}}\n"
     )
-    return make(folder / "programme", stores + PERSON + DATASETS, source=source, homes={"CA": home})
+    return make(folder / "programme", stores + PERSON + datasets, source=source, homes={"CA": home})
 
 
 Made = Callable[..., Folders]

@@ -19,8 +19,10 @@ from domicile.run.live import Chosen
 from domicile.run.moving import Moving
 from domicile.stores.postgres.live.people import People
 from domicile.stores.postgres.server import EmbeddedServer
+from domicile_audit.paper import check
 from tests.attack.conftest import run
 from tests.attack.programme import PERSON, make
+from tests.audit.moved import Case
 from tests.objects.conftest import DATASETS, RULES, SCHEMA, Folders, keys
 from tests.servers import Databases
 
@@ -91,7 +93,7 @@ def _finish(made: Lived) -> None:
 
 
 def test_p1_p3_objects_go_home_in_cohorts_and_back_and_what_was_written_between_is_there(
-    made: Lived, monkeypatch: pytest.MonkeyPatch
+    made: Lived, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with _begun(made) as opened:
         assert {"u/2/letter.txt", "u/4/letter.txt", "videos/of-6.mp4", "thumbs/2.jpg"} <= keys(made.home)
@@ -115,6 +117,7 @@ def test_p1_p3_objects_go_home_in_cohorts_and_back_and_what_was_written_between_
         run(made.homes["ca"], "DELETE FROM video WHERE person_id = 4")  # its object stays: nothing names it any more
         made.at_home("u/2/then.txt", b"home's own")
     _finish(made)
+    _are_in_the_evidence(made, capsys)
     of_6 = {"u/6/letter.txt", "videos/of-6.mp4"}
     assert STAY | REST | of_6 == keys(made.media)
     assert not of_6 & keys(made.home)
@@ -123,6 +126,20 @@ def test_p1_p3_objects_go_home_in_cohorts_and_back_and_what_was_written_between_
     assert "erased-verified" == made.told()["objects"] == made.told()["incomplete-uploads"]
     audited = made.programme.audit()
     assert 0 == audited.returncode, audited.stdout + audited.stderr
+
+
+def _are_in_the_evidence(made: Lived, capsys: pytest.CaptureFixture[str]) -> None:
+    """What no row names any more goes home, and is in nobody's receipt; all of it can be looked at."""
+    for key, count in (("2", 5), ("4", 2)):
+        with made.programme.opened() as opened:
+            found = check(opened.receipt(key))
+        assert (True, "") == (found.accepted, found.reason)
+        assert {"moved": count, "deleted": count, "blanked": 0} == found.paper.person["rows"]["media"]
+    places = {"media": str(made.media), "media@ca": str(made.home)}
+    case = Case(programme=made.programme, homes=made.homes["ca"], places=places)
+    case.hand_over()
+    seen = case.seen(capsys, "--lived-in")
+    assert (8, {("same", "gone")}) == (len(seen), set(seen.values()))
 
 
 @contextmanager

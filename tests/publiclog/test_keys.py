@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from domicile.cli import program
 from domicile.errors import EvidenceFault
+from domicile.evidence import predicates as p
 from domicile.evidence.codec import decode, encode
 from domicile.evidence.keys import Signer, Verifier
 from domicile.evidence.publiclog.holders import Before
@@ -218,17 +219,20 @@ def test_p9_a_state_goes_on_with_a_policy_of_any_of_its_keys_and_no_other(tmp_pa
 def test_p9_who_may_vote_is_said_by_the_plan_that_was_seen(tmp_path: Path) -> None:
     """A thief's approvers call the key lost, and the place serves a plan that names them in place of the true one."""
     script = receipts.at_once()
-    votes = rotations.votes(None, FIRST, SECOND, untrusted.ONE, untrusted.TWO, stands=len(script.lines))
+    votes = rotations.votes(None, FIRST, SECOND, untrusted.POSED, untrusted.POSED_TOO, stands=len(script.lines))
     true = entries_of(successions.anew(s.Script((*script.lines, *votes)), SECOND))
-    served = [entries_of(script.set("plan", approvals=untrusted.RULE))[0], *true[1:]]
+    keys = (("operator", untrusted.POSED), ("monitor", untrusted.POSED_TOO))
+    of = tuple(p.ApproverKey(name=name, vkey=key.verifier.vkey) for name, key in keys)
+    posed = p.ApprovalRule(threshold=2, of=of)
+    served = [entries_of(script.set("plan", approvals=posed))[0], *true[1:]]
     state = kept(seen(shown(tmp_path, true[: len(script.lines)], FIRST)))
     place = shown(tmp_path, true, SECOND)
     (bundle,) = (tmp_path / "log/tile/entries/000.p").iterdir()
-    for entries in (true, served):
+    for entries, why in ((true, "keys: "), (served, "not those that were seen")):
         bundle.write_bytes(encode_entries(entries))
         looked = seen(place, state)
         assert ({"statement", "key"}, None) == (set(kinds(looked)), looked.state)
-    assert any("not those that were seen" in alarm.text for alarm in looked.alarms)
+        assert any(why in alarm.text for alarm in looked.alarms)
 
 
 def test_a_state_of_before_keys_were_followed_is_read(tmp_path: Path) -> None:

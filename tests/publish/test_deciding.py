@@ -180,9 +180,9 @@ def test_a_server_that_can_not_is_refused(connection: psycopg.Connection, kind: 
 
 
 def test_a_real_postgresql_15_is_told_what_it_lacks(
-    connection: psycopg.Connection, pg15: EmbeddedServer, database: Databases
+    connection: psycopg.Connection, distributed: EmbeddedServer, database: Databases
 ) -> None:
-    with psycopg.connect(database(pg15)) as old:
+    with psycopg.connect(database(distributed)) as old:
         old.execute(TABLES.encode())
         parsed = config.load(FILE.encode())
         scope = resolve(parsed, read_catalogue(connection))

@@ -88,7 +88,7 @@ def test_p9_what_a_run_writes_and_prints_after_its_key_changed_is_accepted(tell:
     ledger.admit_change([s.Script((s.Line("x", lambda _: change(played)),)).play()["x"].envelope], successions.SECOND)
     told.record.state(s.certificate())
     given_after = receipting.receipt(told.record, "7")
-    of_now = trust_policy(ledger.log.verifier, ledger.anchors(), before=lines_before(ledger))
+    of_now = trust_policy(ledger.log.verifier, ledger.approvers(), before=lines_before(ledger))
     for data in (given_before, given_after):
         for text in (of_then, of_now):
             answer = check(data, read_policy(text.encode()))

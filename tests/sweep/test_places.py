@@ -13,7 +13,7 @@ from domicile.stores.postgres.horizon import CopyKind, inventory
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile.sweep import SearchResult, decide_all
 from domicile.sweep.search import View
-from tests.servers import Databases
+from tests.servers import DISTRIBUTION_MAJOR, Databases
 from tests.sweep.plants import (
     CANARY,
     DATASETS,
@@ -56,7 +56,7 @@ def views(result: SearchResult, copy: str) -> set[View]:
 
 @pytest.mark.parametrize("lz4", [False, True], ids=["pglz", "lz4"])
 def test_p3_finds_a_value_in_every_place(planted_server: EmbeddedServer, dsn: str, lz4: bool) -> None:
-    lz4 = lz4 and planted_server.major == 15  # the embedded server is built without lz4: pglz twice
+    lz4 = lz4 and planted_server.major == DISTRIBUTION_MAJOR  # the embedded server is built without lz4: pglz twice
     with connected(dsn) as conn:
         plant_schema(conn, lz4=lz4)
         with plants_elsewhere(planted_server, conn, dsn):
@@ -159,7 +159,7 @@ def _page_image_views(conn: psycopg.Connection, method: str) -> set[View]:
 
 def test_p3_zstd_page_images_are_a_gap_not_a_clean_search(planted_server: EmbeddedServer, dsn: str) -> None:
     with connected(dsn) as conn:
-        method = "zstd" if planted_server.major == 15 else "pglz"
+        method = "zstd" if planted_server.major == DISTRIBUTION_MAJOR else "pglz"
         conn.execute("CREATE TABLE image (id int PRIMARY KEY, note text)")
         conn.execute("INSERT INTO image SELECT g, repeat('n', 50) FROM generate_series(1, 40) g")
         treat_quickly(conn, tuple(copy for copy in inventory(conn, ()) if copy.kind is CopyKind.WAL))

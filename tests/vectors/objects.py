@@ -54,7 +54,8 @@ def _erasure(phase: p.Phase, deleted: int) -> s.Maker:
     return make
 
 
-def _certificate(locked: Verdict = Verdict.BLOCKED_UNTIL, gone: int = GONE) -> p.CertificatePredicate:
+def certified(locked: Verdict = Verdict.BLOCKED_UNTIL, gone: int = GONE) -> p.CertificatePredicate:
+    """The certificate, with a verdict of what is locked, and how many versions went."""
     rows = s.certificate()
     until = s.at(9_999) if locked is Verdict.BLOCKED_UNTIL else None
     judged = (
@@ -77,7 +78,7 @@ def objects() -> Script:
         .bent("clearance", lambda made: replace(made, slices=(*_slices(made), ID)))
         .before("sweep", Line(INTENT, _erasure(p.Phase.INTENT, ROWS)), Line(OUTCOME, _erasure(p.Phase.OUTCOME, GONE)))
         .bent("sweep", lambda made: replace(made, copies=(*_copies(made), *swept)))
-        .signed("certificate", Line("certificate", lambda _: _certificate()))
+        .signed("certificate", Line("certificate", lambda _: certified()))
     )
 
 
@@ -87,7 +88,7 @@ def lock_is_over(later: int = ROWS) -> Script:
     return (
         objects()
         .before("sweep", Line("objects later", _erasure(p.Phase.OUTCOME, later)))
-        .signed("certificate", Line("certificate", lambda _: _certificate(locked, gone=later)))
+        .signed("certificate", Line("certificate", lambda _: certified(locked, gone=later)))
     )
 
 
@@ -173,5 +174,20 @@ told(
     "objects-left-and-no-copy-says-so",
     19,
     "no copy of media",
-    lambda: objects().signed("certificate", Line("certificate", lambda _: _certificate(Verdict.ERASED_VERIFIED))),
+    lambda: objects().signed("certificate", Line("certificate", lambda _: certified(Verdict.ERASED_VERIFIED))),
 )
+
+
+def _not_blanked() -> Script:
+    """One version was to be blanked, and stayed as it was."""
+    plan = _plan()
+    planned = replace(plan.slices[-1], erase=p.EraseCounts(delete=GONE, blank=ROWS - GONE))
+    return (
+        objects()
+        .signed("plan", Line("plan", lambda _: replace(plan, slices=(*plan.slices[:-1], planned))))
+        .signed(INTENT, Line(INTENT, _erasure(p.Phase.INTENT, GONE)))
+        .signed("certificate", Line("certificate", lambda _: certified(Verdict.ERASED_VERIFIED)))
+    )
+
+
+told("objects-not-blanked-and-no-copy-says-so", 19, "no copy of media", _not_blanked)

@@ -1,6 +1,7 @@
-"""Bundles of keys of a cheat's own, which their log hands on to the auditor's trusted ones: these never signed.
+"""Bundles of people who hold none of the keys that a trust policy names, but put these keys where it looks for them.
 
-A rotation is signed by the old key alone, so anybody can name anybody's public key as the next one.
+Anybody can begin a chain with a key of their own and hand it on to somebody else's, of which only the public half is
+needed. All of these are accepted by whoever takes the keys from the bundle itself, as it must be.
 """
 
 from __future__ import annotations
@@ -9,58 +10,69 @@ from dataclasses import replace
 
 from domicile.evidence import predicates as p
 from domicile.evidence.keys import Signer
-from tests.vectors import make
+from domicile.proof import Verdict
 from tests.vectors import rotations as r
 from tests.vectors import scenario as s
-from tests.vectors.scenario import Line, Script
+from tests.vectors.scenario import Line, Script, good
 
-LOG, LOG_2 = (Signer(name=s.ENGINE.name, seed=s.key(f"cheat/{turn}").seed) for turn in (1, 2))
-ONE, TWO = s.key("cheat.example/one"), s.key("cheat.example/two")
-RULE = p.ApprovalRule(
-    threshold=2,
-    of=tuple(
-        p.ApproverKey(name=name, vkey=key.verifier.vkey) for name, key in (("operator", ONE), ("monitor", TWO))
-    ),
-)  # fmt: skip
-APPROVERS: r.Keys = {
-    "approver-1": ONE, "approver-1-after-1": s.OPERATOR, "approver-2": TWO, "approver-2-after-1": s.MONITOR,
+FIRST, LAST = (Signer(name=s.ENGINE.name, seed=s.key(f"posed.example/log/{turn}").seed) for turn in (1, 2))
+POSED, POSED_TOO = s.key("operator.posed.example"), s.key("monitor.posed.example")
+CHAINS: r.Keys = {
+    "approver-1": POSED, "approver-1-after-1": s.OPERATOR, "approver-2": POSED_TOO, "approver-2-after-1": s.MONITOR,
 }  # fmt: skip
-LAST = "certificate"
-
-
-def _by_cheats(script: Script, log: Signer) -> Script:
-    """The same plan and story, signed by other keys."""
-    of = {s.ENGINE: log, s.OPERATOR: ONE, s.MONITOR: TWO}
-    script = script.set("plan", approvals=RULE)
-    return Script(tuple(replace(line, signer=of[line.signer]) for line in script.lines))
-
-
-def _hand_approvers_on(script: Script) -> Script:
-    """Before the certificate both approvers' keys are handed on to those of the auditor's policy."""
-    for who, key, trusted in (("operator", ONE, s.OPERATOR), ("monitor", TWO, s.MONITOR)):
-        handed = r.change(who, key, trusted, what="rotated", stands=1)
-        script = script.before(LAST, Line(f"{who} hands on", handed, key))
-    return script
-
-
-def _hand_log_on_and_back(script: Script) -> Script:
-    """The cheat's log is handed on to the trusted key, which the cheat's approvers then call lost."""
-    script = script.before(LAST, Line("log hands on", r.change(None, LOG, s.ENGINE, what="rotated"), LOG))
-    lost = r.change(None, s.ENGINE, LOG_2, what="revoked", stands=script.place(LAST))
-    script = script.before(LAST, Line("vote 1", lost, ONE), Line("vote 2", lost, TWO))
-    return r.later(_hand_approvers_on(script), "vote 2", LOG, LOG_2)
-
-
-LOG_KEYS: r.Keys = {"log": LOG_2, "log-before-1": LOG, "log-before-2": s.ENGINE}
 
 
 def bundles() -> dict[str, bytes]:
-    """By name; they hold together without a policy, and the policy `right` refuses each."""
-    approvals = _hand_approvers_on(_by_cheats(s.good(), s.ENGINE))
-    both = _hand_log_on_and_back(_by_cheats(s.good(), LOG))
-    votes = _hand_log_on_and_back(_by_cheats(make.stopped_before_the_clearance(), LOG))
+    """By name; the log's key is true in some, and its holder the cheat."""
     return {
-        "approved-by-keys-handed-on-to-trusted-ones": r.bundle(approvals, {"log": s.ENGINE, **APPROVERS}, log=s.ENGINE),
-        "all-keys-handed-on-to-trusted-ones": r.bundle(both, {**LOG_KEYS, **APPROVERS}, log=LOG_2),
-        "log-key-lost-by-votes-of-keys-handed-on": r.bundle(votes, {**LOG_KEYS, **APPROVERS}, log=LOG_2),
+        "approved-by-keys-that-hand-on-to-the-true-ones": _bundle(_handed_on(_posed(good())), s.ENGINE),
+        "log-of-nobody-by-way-of-the-true-keys": _bundle(_all_posed(), LAST, FIRST, s.ENGINE),
+        "log-key-called-lost-by-keys-that-hand-on-to-the-true-ones": _bundle(_called_lost(), LAST, s.ENGINE),
     }
+
+
+def _bundle(script: Script, log: Signer, *before: Signer) -> bytes:
+    earlier = {f"log-before-{turn}": key for turn, key in enumerate(before, start=1)}
+    return r.bundle(script, {"log": log, **earlier, **CHAINS}, log=log)
+
+
+def _posed(script: Script) -> Script:
+    """The run with the approvers' names, but with other keys in the plan and under the approvals."""
+    of = tuple(
+        replace(one, vkey=key.verifier.vkey)
+        for one, key in zip(s.plan().approvals.of, (POSED, POSED_TOO), strict=True)
+    )  # fmt: skip
+    script = script.set("plan", approvals=p.ApprovalRule(threshold=2, of=of))
+    posed = {s.OPERATOR: POSED, s.MONITOR: POSED_TOO}
+    return Script(tuple(replace(line, signer=posed.get(line.signer, line.signer)) for line in script.lines))
+
+
+def _handed_on(script: Script) -> Script:
+    """At last both take over keys of which nobody has the secret."""
+    return script.before(
+        "certificate",
+        Line("operator hands on", r.change("operator", POSED, s.OPERATOR, what="rotated", stands=1), POSED),
+        Line("monitor hands on", r.change("monitor", POSED_TOO, s.MONITOR, what="rotated", stands=1), POSED_TOO),
+    )
+
+
+def _all_posed() -> Script:
+    """Not even the log's key is there: it is handed to the true one, and called lost at once."""
+    lines = tuple(replace(line, signer=FIRST) if line.signer == s.ENGINE else line for line in _posed(good()).lines)
+    script = Script(lines).before("sweep", Line("log hands on", r.change(None, FIRST, s.ENGINE, what="rotated"), FIRST))
+    votes = r.votes(None, s.ENGINE, LAST, POSED, POSED_TOO, stands=script.place("sweep"))
+    return _handed_on(r.later(script.before("sweep", *votes), votes[-1].name, FIRST, LAST))
+
+
+def _called_lost() -> Script:
+    """The true log up to where nothing is approved yet; from there on somebody else goes on with it."""
+    after = [name for name in good().names() if name.startswith(("approval", "intent", "outcome"))]
+    counts = {
+        dataset: {home: replace(c, deleted=0, blanked=0, kept=c.moved) for home, c in homes.items()}
+        for dataset, homes in s.certificate().counts.items()
+    }
+    copies = tuple(replace(copy, verdict=Verdict.PRESENT) for copy in s.certificate().copies)
+    script = _posed(good().without(*after, "clearance", "sweep"))
+    script = script.set("certificate", copies=copies, counts=counts, verdict=Verdict.PRESENT)
+    votes = r.votes(None, s.ENGINE, LAST, POSED, POSED_TOO, stands=script.place("certificate"))
+    return _handed_on(r.later(script.before("certificate", *votes), votes[-1].name, s.ENGINE, LAST))

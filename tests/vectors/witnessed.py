@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from domicile.evidence.bundle import pack, trust_policy
 from domicile.evidence.keys import Signer
 from domicile.evidence.tlog.cosignature import cosign, cosigner_of
-from domicile.evidence.tlog.note import format_signatures, parse_note
+from domicile.evidence.tlog.note import format_note, format_signatures, parse_note
 from domicile.evidence.tlog.policy import parse_policy
 from tests.vectors import scenario as s
 
@@ -51,9 +52,28 @@ def unwitnessed() -> dict[str, bytes]:
         "stolen-key-with-witnesses-of-its-own": lambda: cosigned(theirs, fakes),
         "cosigned-by-one": lambda: cosigned(files, chosen("ca")),
         "cosigned-by-one-twice": lambda: cosigned(files, again),
+        "cosigned-beyond-all-time": lambda: _beyond(cosigned(files, chosen("ca"))),
+        "cosigned-later-than-it-was": lambda: _later(cosigned(files, chosen("ca", "us"))),
         "cosigned-by-the-log-and-an-approver": lambda: cosigned(files, {"log": s.ENGINE, "operator": s.OPERATOR}),
     }
     return {name: pack(make(), s.ENGINE) for name, make in made.items()}
+
+
+def _later(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The last cosignature dated a year later than its witness did, so that an old log looks young."""
+    note = parse_note(files[CHECKPOINT])
+    *others, last = note.signatures
+    time = int.from_bytes(last.signature[:8], "big") + 31_536_000
+    bent = replace(last, signature=time.to_bytes(8, "big") + last.signature[8:])
+    return {**files, CHECKPOINT: format_note(replace(note, signatures=(*others, bent)))}
+
+
+def _beyond(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """A second cosignature, rightly signed, at 2^63 seconds (tlog-cosignature: it MUST NOT exceed 2^63 - 1)."""
+    note, signer, time = parse_note(files[CHECKPOINT]), WITNESSES["us"], 2**63
+    signed = signer.sign(b"cosignature/v1\ntime %d\n%b" % (time, note.text.encode()))
+    line = replace(cosign(note.text, signer, time=TIME), signature=time.to_bytes(8, "big") + signed)
+    return {**files, CHECKPOINT: files[CHECKPOINT] + format_signatures([line])}
 
 
 def policies() -> dict[str, str]:

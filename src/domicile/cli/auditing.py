@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +17,7 @@ from domicile.evidence.bundle import make_bundle, write_bundle
 from domicile.host import sync_folder
 from domicile.model import Manifest
 from domicile.plan.resolve import resolve
-from domicile.run.disclosing import WARNING, audit_key
+from domicile.run.disclosing import WARNING, audit_key, object_lines
 
 ToOption = Annotated[Path, typer.Option(help="The file to write.")]
 
@@ -29,8 +31,8 @@ def register(app: typer.Typer) -> None:
 def write_audit_key(to: ToOption, file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:
     """Write what an auditor needs to make digests of rows again (0600): for `domicile-audit spot-check`.
 
-    It holds the key of the digests and how slices were read, no row. It is for the auditor, not for the public: with
-    it, guesses of rows can be tested against the evidence.
+    It holds the key of the digests and how slices were read, no row and no key of an object. It is for the auditor, not
+    for the public: with it, guesses of rows and of objects' keys can be tested against the evidence.
 
     Example: domicile audit-key --to audit.key
     """
@@ -39,10 +41,12 @@ def write_audit_key(to: ToOption, file: FileOption = DEFAULT_FILE, as_json: Json
         manifest = run.journal.get("manifest", Manifest) if run.ledger.size else None
         if manifest is None:
             raise Refused("nothing is frozen yet, so there are no digests to open; `domicile apply` makes them")
-        data = audit_key(
-            run.ledger.plan().plan, run.key, resolve(run.config, run.source.catalogue()), manifest
+        listed = dict(sorted(run.objects.listed().items()))
+        head = audit_key(
+            run.ledger.plan().plan, run.key, resolve(run.config, run.source.catalogue()), manifest,
+            {name: count for name, (count, _) in listed.items()},
         )  # fmt: skip
-    _write_secret(to, data)
+        _write_secret(to, chain([head], *(object_lines(some) for _, some in listed.values())))
     screen.say(f"{plain(str(to))}: {WARNING}")
     screen.value({"file": str(to), "warning": WARNING})
 
@@ -62,12 +66,12 @@ def write_audit_bundle(to: ToOption, file: FileOption = DEFAULT_FILE, as_json: J
     screen.value({"file": str(to), "statements": size})
 
 
-def _write_secret(path: Path, data: bytes) -> None:
+def _write_secret(path: Path, parts: Iterable[bytes]) -> None:
     """Write a new file that only its owner reads; BadFile where there is one."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as out:
-            out.write(data)
+            out.writelines(parts)
             out.flush()
             os.fsync(out.fileno())
         sync_folder(path.resolve().parent)

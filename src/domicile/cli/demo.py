@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from domicile import config
 from domicile.approving import approve
+from domicile.cli.demo_backups import STANDBY, around_lines, backed_words, tell_repository
 from domicile.cli.demo_service import LOCATIONS, Seen, example, in_use, serving
 from domicile.cli.moving import print_plan, print_status
 from domicile.cli.reporting import write_report
@@ -41,7 +42,6 @@ FIRST_HOME: Final = 8
 GROW: Final = (0.01, 0.05, 0.1, 0.2)
 NICE: Final = 4.0
 """The service, its traffic and the engine share one machine here."""
-STANDBY: Final = "SERVICE_STANDBY_DSN"
 FILES: Final = ("SERVICE_S3_ENDPOINT", "SERVICE_S3_KEY", "SERVICE_S3_SECRET")
 SETTLE_S: Final = 4.0
 """Sessions and caches are cold when people come; that is no measure of anything."""
@@ -76,18 +76,19 @@ def demo(
     )
     with serving(folder, users=users, canaries=words) as stack:
         screen.say(f"   {stack.url} is up; {people} people come, {rate:.0f} requests a second")
-        around = _around(stack.backups) + _objects({place: bucket.name for place, bucket in stack.buckets.items()})
+        screen.say(f"   {backed_words(stack.backups)}")
+        around = around_lines(stack.backups) + _objects({place: bucket.name for place, bucket in stack.buckets.items()})
         _programme(folder, words, host, around=around, cutover=_cutover(stack.dsns["sg"], nice))
         files = stack.buckets["sg"]
         environment = {variable: stack.dsns[location] for location, variable in LOCATIONS.items()}
-        environment[STANDBY] = stack.backups.standby
+        environment[STANDBY] = stack.standby
         environment |= dict(zip(FILES, (files.endpoint, files.key, files.secret), strict=True))
         with _opened(folder, Host(environment=environment), screen) as run:
             with in_use(stack, folder, people=people, rate=rate) as seen:
                 host.pause(SETTLE_S)
                 seen.now("before")
                 host.pause(watched)
-                _move(run, folder, screen, seen)
+                _move(run, folder, screen, seen, stack.backups)
                 seen.now("after")
                 host.pause(watched)
             felt = seen.felt()
@@ -121,24 +122,6 @@ def _cutover(dsn: str, nice: float) -> str:
         first = [str(row[0]) for row in connection.execute(query, [FIRST_HOME])]
     canaries = f"canaries: {first}, " if first else ""
     return f"\ncutover: {{{canaries}grow: {list(GROW)}, pause: never, wait_s_max: 10, nice_ratio: {nice:g}}}\n"
-
-
-def _around(beside: Any) -> str:  # noqa: ANN401 - the example's
-    """What the platform keeps beside its databases: at the source it has to go as well, at home it is the backup."""
-    lines = {"service-wal": ("archive", beside.archive), "service-dumps": ("dumps", beside.dumps)}
-    return "".join(
-        (
-            f"  service-standby: {{kind: postgresql, location: sg, dsn: env:{STANDBY}, standby_of: service}}\n",
-            *(
-                f"  {name}: {{kind: {kind}, location: sg, of: service, path: {path}, removed_by: engine}}\n"
-                for name, (kind, path) in lines.items()
-            ),
-            *(
-                f"  backups-{place}: {{kind: dumps, location: {place}, of: service-{place}, path: {path}}}\n"
-                for place, path in beside.homes.items()
-            ),
-        )
-    )
 
 
 def _objects(buckets: Mapping[str, str]) -> str:
@@ -182,7 +165,7 @@ def _opened(folder: Path, host: Host, screen: Screen) -> Iterator[Run]:
         yield run
 
 
-def _move(run: Run, folder: Path, screen: Screen, seen: Seen) -> None:
+def _move(run: Run, folder: Path, screen: Screen, seen: Seen, beside: Any) -> None:  # noqa: ANN401 - the example's
     """All stages, each told to the traffic, which keeps apart what people feel."""
     screen.say("\n[bold]2  Plan[/] (domicile plan)")
     seen.now("plan")
@@ -204,7 +187,9 @@ def _move(run: Run, folder: Path, screen: Screen, seen: Seen) -> None:
     run.apply(close=True, yes=True)
     (folder / "trust.txt").write_text(trust_policy(run.signer.verifier, run.ledger.approvers()), encoding="utf-8")
     write_report(run)
-    print_status(screen, read_status(run))
+    state = read_status(run)
+    print_status(screen, state)
+    tell_repository(screen, state.verdicts, beside)
 
 
 def _write_receipt(run: Run, folder: Path) -> None:

@@ -18,6 +18,7 @@ from domicile.config.belongings import BucketRule, FolderRule
 from domicile.config.custody import (
     AnyKeys,
     AroundRule,
+    BackupRule,
     CopiesRule,
     FileKeysRule,
     RepositoryRule,
@@ -268,13 +269,13 @@ class Config(FileModel):
         }
 
     @property
-    def backups(self) -> dict[str, CopiesRule]:
-        """The folders of dumps of homes, by the home's store."""
-        return {store.of: store for store in self._copies.values() if store.of != self.source}
-
-    @property
-    def _copies(self) -> dict[str, CopiesRule]:
-        return {name: store for name, store in self.stores.items() if isinstance(store, CopiesRule)}
+    def backups(self) -> dict[str, BackupRule]:
+        """The homes' own backups, by the home's store: folders of dumps, and repositories of pgBackRest."""
+        return {
+            store.of: store
+            for store in self.stores.values()
+            if isinstance(store, CopiesRule | RepositoryRule) and store.of != self.source
+        }
 
     @property
     def object_stores(self) -> dict[str, ObjectStoreRule]:
@@ -361,6 +362,8 @@ def _wrong_around(config: Config) -> Iterator[str]:
             yield f"stores.{name}.server_log: only of what data leaves, and its standbys; a home's own log stays"
     paths: dict[str, str] = {}
     for name, store in config.stores.items():
+        if isinstance(store, CopiesRule | RepositoryRule) and store.of != config.source:
+            yield from _wrong_backups(config, name, store)
         if not isinstance(store, CopiesRule | FolderRule | ResticRule):
             continue
         own, key = (store.repository, "repository") if isinstance(store, ResticRule) else (store.path, "path")
@@ -371,24 +374,24 @@ def _wrong_around(config: Config) -> Iterator[str]:
             if place.startswith(path) or path.startswith(place):
                 yield f"stores.{name}.{key}: lies in, or around, the path of {other}; each file belongs to one store"
         paths[name] = place
-        if isinstance(store, CopiesRule) and store.of != config.source:
-            yield from _wrong_backups(config, name, store)
 
 
-def _wrong_backups(config: Config, name: str, store: CopiesRule) -> Iterator[str]:
-    """What is wrong with a folder that isn't the source's: it has to be a home's, at home, and of dumps."""
+def _wrong_backups(config: Config, name: str, store: BackupRule) -> Iterator[str]:
+    """What is wrong with backups that aren't the source's: they have to be a home's, at home, and no bare archive."""
     if store.of not in config.home_stores.values():
         yield f"stores.{name}.of: {store.of} is neither {config.source}, which data leaves, nor a home of it"
         return
     home = config.stores[store.of].location
     if store.location != home:
         yield f"stores.{name}.location: {store.location} is not {home}, where {store.of} is: no backup at home"
-    if store.kind != "dumps":
-        yield f"stores.{name}.kind: backups of a home are `dumps`"
-    if store.removed_by != "operator" or store.keep_until is not None or store.encrypted is not None:
+    if store.kind == "archive":
+        yield f"stores.{name}.kind: backups of a home are `dumps` or `pgbackrest`"
+    goes = isinstance(store, CopiesRule) and store.encrypted is not None
+    if goes or store.removed_by != "operator" or store.keep_until is not None:
         yield f"stores.{name}: `removed_by`, `keep_until`, `encrypted` are for what has to go; backups of a home stay"
-    if [other.of for other in config.stores.values() if isinstance(other, CopiesRule)].count(store.of) > 1:
-        yield f"stores.{name}: {store.of} has two folders of backups"
+    theirs = [other.of for other in config.stores.values() if isinstance(other, CopiesRule | RepositoryRule)]
+    if theirs.count(store.of) > 1:
+        yield f"stores.{name}: {store.of} has two stores of backups; name the one that is to be restored"
 
 
 def _wrong_homes(config: Config) -> Iterator[str]:

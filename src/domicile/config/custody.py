@@ -81,10 +81,11 @@ class CopiesRule(FileModel):
 
 
 class RepositoryRule(FileModel):
-    """A stanza of a pgBackRest repository that holds backups and archived WAL of the source.
+    """A stanza of a pgBackRest repository that holds backups and archived WAL of the store `of`.
 
     `config` is pgBackRest's own configuration on this machine, `user` as whom it is run when we are root, `scratch`
-    where a backup is restored to be searched.
+    where a backup is restored to be searched. Of a home, it is the home's backup: the newest one and the WAL after it
+    are restored in `scratch`, and have to hold what home holds before anything is erased.
     """
 
     kind: Literal["pgbackrest"]
@@ -123,15 +124,22 @@ class ResticRule(FileModel):
 AroundRule = CopiesRule | RepositoryRule | ResticRule
 
 
+BackupRule = CopiesRule | RepositoryRule
+"""What a home's own backups can be."""
+
+
 def wrong_repositories(stores: Mapping[str, object], source: str) -> Iterator[str]:
-    """Yield what is wrong with repositories: of the source, each once, and in places that are written out."""
+    """Yield what is wrong with repositories: each once, in places that are written out, restic's of the source."""
     taken: dict[tuple[str, str], str] = {}
     for name, store in stores.items():
         if not isinstance(store, RepositoryRule | ResticRule):
             continue
         yield from _not_absolute(name, store)
-        if store.of != source:
-            yield f"stores.{name}.of: {store.of} is not {source}, which data leaves; backups of a home are `dumps` yet"
+        if isinstance(store, ResticRule) and store.of != source:
+            yield (
+                f"stores.{name}.of: {store.of} is not {source}, which data leaves; backups of a home are `dumps` or "
+                "`pgbackrest`"
+            )
         if isinstance(store, RepositoryRule):
             other = taken.setdefault((store.config, store.stanza), name)
             if other != name:

@@ -132,15 +132,6 @@ class Keyring:
         first = self.keys[who]
         return [parse_vkey(line) for line in lines] if mine else [first] if first is not None else []
 
-    def anchor(self, who: Who) -> Verifier | None:
-        """The key by which an auditor knows a holder: the first, or the first since others called one lost.
-
-        It covers each that took over from it. None for a holder without a key in force.
-        """
-        mine = [change.predicate for change in self.changes if change.predicate.approver == who]
-        lost = [turn for turn, change in enumerate(mine, start=1) if change.what is KeyChange.REVOKED]
-        return None if self.keys.get(who) is None else self.lineage(who)[max(lost, default=0)]
-
     def log_keys(self) -> list[tuple[int, Verifier]]:
         """The log's keys in their order, each with the place of the first statement, and head, that is its own."""
         places = [0, *(change.behind for change in self.changes if change.predicate.approver is LOG)]

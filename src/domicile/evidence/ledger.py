@@ -154,12 +154,6 @@ class Ledger:
         of = tuple(ApproverKey(name=one.name, vkey=key.vkey) for one in rule.of if (key := keys[one.name]) is not None)
         return ApprovalRule(threshold=rule.threshold, of=of)
 
-    def anchors(self) -> ApprovalRule:
-        """The same with the key of each by which an auditor knows them: what it approved counts, too (docs/keys.md)."""
-        rule, ring = self.plan().approvals, self.keyring()
-        of = tuple(ApproverKey(name=one.name, vkey=key.vkey) for one in rule.of if (key := ring.anchor(one.name)))
-        return ApprovalRule(threshold=rule.threshold, of=of)
-
     def earlier_heads(self) -> list[tuple[Verifier, int]]:
         """Heads that keys before the present one signed, and under which receipts were given: the newest first.
 

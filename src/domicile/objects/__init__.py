@@ -14,23 +14,23 @@ While people write, `underway` takes the place of transfer and verify, and freez
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 
 from domicile import sweep
 from domicile.config import Config
-from domicile.config.belongings import FolderRule
-from domicile.errors import NoClearance, Refused, Waiting
+from domicile.config.belongings import FolderRule, ObjectRule
+from domicile.errors import NoClearance, Refused, StoreFault, Waiting
 from domicile.events import Listener
 from domicile.host import Host
-from domicile.model import DatasetId, Digest, Finding, Home, Manifest, Scope, Slice, SliceId
+from domicile.model import DatasetId, Digest, Finding, Form, Home, Manifest, Scope, Slice, SliceId
 from domicile.objects import horizon, moving, surveying
 from domicile.objects.book import Book, Standing
 from domicile.objects.carried import Carried
@@ -40,6 +40,7 @@ from domicile.objects.listing import Sorting, labelled_by, named_by
 from domicile.objects.moving import Ends
 from domicile.objects.naming import dataset_naming, tells_people
 from domicile.objects.opening import open_store, prefix_of
+from domicile.objects.owned import Owned
 from domicile.objects.surveying import Surveyed
 from domicile.objects.telling import tell_keys
 from domicile.objects.underway import UnderWay
@@ -47,14 +48,18 @@ from domicile.plan.document import Beside
 from domicile.proof import Clearance, Copy, Equality, Erased, Measure, Pair
 from domicile.record.workspace import Workspace
 from domicile.stores.objects import ObjectStore, ObjectVersion, Observed, RuleKind, Versioning
+from domicile.stores.objects.copying import histories
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.names import STAGING
 from domicile.stores.postgres.naming import people, people_at, rows_naming
+from domicile.stores.postgres.persons import people_naming
 from domicile.stores.postgres.session import faults
 from domicile.stores.postgres.source import PostgresSource
 from domicile.sweep.seen import Seen, named
 
 KEPT = (Versioning.ON, Versioning.SUSPENDED)
+Listed: TypeAlias = tuple[bytes, bool, tuple[str, ...]]
+"""An object of a slice: its key's digest, whether it leaves the source with this slice, its versions' digests."""
 
 
 class Objects:
@@ -346,6 +351,44 @@ class Objects:
         removed = self._book.removed(piece.dataset).get(piece.home, 0)
         return Erased(slice=piece.id, deleted=removed, blanked=0, digest=proven)
 
+    # -- evidence ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def owned(self, scope: Scope) -> Iterator[Owned]:
+        """Count, person by person, what was frozen of objects; the source's people and rows have to be there still."""
+        with Owned(digest_key=self._key) as owned, sqlite_faults():
+            for ends in self._known():
+                owned.begin(self._book.private(ends.name))
+                rules = tuple(
+                    rule for rule in self._config.object_stores[ends.name].objects if rule.disposition == "move"
+                )
+                for number, rule in enumerate(rules):
+                    if rule.of is not None and rule.column is not None:
+                        dataset = dataset_naming(scope, rule, where=f"stores.{ends.name}.objects.{number}")
+                        rows = people_naming(self._source.connection, scope, dataset, rule.column)
+                        owned.add(
+                            (ends.digest_of(key), kind, who)
+                            for kind, who, value in rows
+                            if (key := rule.key_named(value)) is not None
+                        )
+                if tells_people(rules):
+                    owned.add((key, str(scope.kinds[0].dataset), who) for key, who in _told_people(ends, rules))
+                owned.end(ends.name)
+            yield owned
+
+    def listed(self) -> Mapping[SliceId, tuple[int, Iterable[Listed]]]:
+        """What each slice's digest is made of, for an auditor: how many objects, and these in their order.
+
+        None of a store whose book is gone, or that was not compared.
+        """
+        return {
+            piece.id: (piece.upto, self._book.listed(ends.name, piece.home))
+            for ends in self.ends
+            if self._book.is_frozen(ends.name) and not self._book.not_compared(ends.name)
+            for piece in moving.slices_of(ends)
+            if piece.form is Form.OBJECTS
+        }
+
     # -- sweep -------------------------------------------------------------------------------------------------------
 
     def refuse_waiting(self, scope: Scope) -> None:
@@ -373,6 +416,21 @@ class Objects:
             tell_keys(self._folder / f"left-{ends.name}.txt", lines)
             yield named(ends.name, seen)
 
+    def there_again(self) -> Iterator[tuple[str, int, str]]:
+        """By store, how many versions and uploads it lists under keys of movers' objects, or why it can't be asked.
+
+        Only the book and the store are asked, for no row may be left that would tell of others.
+        """
+        for name in self._config.object_stores:
+            self._book.refuse_lost(name)
+            try:
+                (ends,) = (one for one in self.ends if one.name == name)
+                left = horizon.look(ends, lambda _, __: False)
+            except StoreFault as fault:
+                yield name, 0, str(fault)
+            else:
+                yield name, left.objects + left.versions + left.uploads, ""
+
     @contextmanager
     def _late(self, ends: Ends, scope: Scope) -> Iterator[horizon.IsLate]:
         """What says of a key that nobody froze whether it names a mover; asked of the homes, where these live now."""
@@ -389,6 +447,20 @@ class Objects:
                 return any(text is not None and claims.who(text) is not None for text in told)
 
             yield is_late
+
+
+def _told_people(ends: Ends, rules: Sequence[ObjectRule]) -> Iterator[tuple[bytes, str]]:
+    """Whom keys and labels of the frozen objects name: the object's digest, and the person's key."""
+    for history in histories(ends.source):
+        entry = ends.entry(history[0].key)
+        if entry is None or entry.public:
+            continue
+        frozen = [version for version in history if version.version_id in entry.versions]
+        texts = {text for _, text in named_by(rules, history[0].key)}
+        texts.update(*(values for _, values in labelled_by(rules, ends.source, frozen)))
+        for text in texts:
+            if text is not None:
+                yield entry.key, text
 
 
 def _refuse_nested(config: Config, source: str, homes: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 
 from domicile.errors import BadFile
 from domicile.model import Home
-from domicile.objects.keeping import PrivateFile
+from domicile.private import PrivateFile
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS frozen (store TEXT PRIMARY KEY, gaps INTEGER NOT NULL);
@@ -224,6 +224,27 @@ class Book(PrivateFile):
         )  # fmt: skip
         for key, digests in rows:
             yield key, tuple(json.loads(digests))
+
+    def private(self, store: str) -> Iterator[tuple[bytes, str, int, int]]:
+        """Each private object at each of its homes: key, home, versions, and how many of them leave with that home."""
+        yield from self.stream(
+            "SELECT g.key, g.home, json_array_length(o.versions), json_array_length(o.versions) * g.last"
+            " FROM going AS g JOIN object AS o USING (store, key) WHERE g.store = ? AND NOT o.public",
+            store,
+        )
+
+    def listed(self, store: str, home: Home) -> Iterator[tuple[bytes, bool, tuple[str, ...]]]:
+        """Each private object of that home, in the order of the keys' digests; none where nothing was compared.
+
+        Whether it leaves with that home, and its versions' digests as they were compared last, or pinned.
+        """
+        rows = self.stream(
+            "SELECT key, last, coalesce(digests, '[]') FROM going JOIN object USING (store, key)"
+            " WHERE store = ? AND home = ? AND NOT public ORDER BY key",
+            store, home,
+        )  # fmt: skip
+        for key, leaves, digests in rows:
+            yield key, bool(leaves), tuple(json.loads(digests))
 
     def not_compared(self, store: str) -> int:
         """How many private objects were not met at the source while both ends were compared."""

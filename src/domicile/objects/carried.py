@@ -18,7 +18,7 @@ from typing import Final
 
 from domicile.errors import BadFile
 from domicile.model import Home
-from domicile.objects.keeping import PrivateFile
+from domicile.private import PrivateFile
 from domicile.stores.objects import ObjectVersion
 
 _TABLES: Final = """

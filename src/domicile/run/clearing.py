@@ -7,13 +7,15 @@ Holds no rule: `verify`, `cutover` and `erase` do. It joins them with the stores
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from domicile import cutover, erase, verify
 from domicile.config import Config
+from domicile.config.custody import CopiesRule, RepositoryRule
 from domicile.errors import BadFile, NoClearance, NotEqual, Waiting
 from domicile.events import Advanced
 from domicile.evidence.keys import Signer, parse_vkey
@@ -27,15 +29,27 @@ from domicile.evidence.predicates import (
 from domicile.host import Host
 from domicile.model import Form, Home, Manifest, Scope, Slice, State
 from domicile.objects import Objects
-from domicile.proof import Clearance, Equality, Erased, Restore
+from domicile.proof import Clearance, Equality, Erased, Measure, Restore
 from domicile.record import Record
 from domicile.run import carrying, guarding, receipting, sealed, stating
 from domicile.stores import Living
 from domicile.stores.around.dumps import Database, newest
+from domicile.stores.around.pgbackrest.at_home import HomeRepository
+from domicile.stores.around.pgbackrest.tool import Tool
 from domicile.stores.postgres import restoring
 from domicile.stores.postgres.copies import CopyKind, copy_id
 from domicile.stores.postgres.home import PostgresHome
+from domicile.stores.postgres.live.closing import Held
 from domicile.stores.postgres.source import PostgresSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Restored:
+    """What is being read of a restored backup, what that is in words, and how it was had."""
+
+    measures: Iterable[Measure]
+    what: str
+    method: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +117,9 @@ class Clearing:
 
     def restore(  # noqa: PLR0913, PLR0917 - a home, and what it is held against
         self, scope: Scope, home: Home, slices: Sequence[Slice], equality: Equality, sha256: str,
-        moment: str | None = None,
+        moment: Held | None = None,
     ) -> Restore:  # fmt: skip
-        """Restore a backup of this home (of its exported snapshot `moment`, or of now) and read it, unless it was done.
+        """Restore a backup of this home (of the `moment` that is held, or of now) and read it, unless it was done.
 
         Of the slices those that are its own.
         """
@@ -114,36 +128,58 @@ class Clearing:
         if kept is not None:
             return kept
         mine = tuple(piece for piece in slices if piece.home == home)
-        source = self.source if moment is not None else None
         with self.record.timed("restore", total=sum(piece.rows for piece in mine)) as words:
             read = []
-            backup = self._backup(home, moment)
-            store = self.homes[home]
-            for measure in store.prove_restore(scope, home, mine, moment=moment, source=source, backup=backup):
-                read.append(measure)
-                self.record.listener(Advanced(stage="restore", units=measure.rows, bytes=measure.bytes))
+            with self._restored(scope, home, mine, moment) as restored:
+                for measure in restored.measures:
+                    read.append(measure)
+                    self.record.listener(Advanced(stage="restore", units=measure.rows, bytes=measure.bytes))
             proven = cutover.prove_restore(equality, home, read)
-            what = f"the backup {backup.name}" if backup else "a backup"
-            words[0] = f"{what} of {home} was restored there and holds all {len(proven)} slices"
-        kept_backup = restoring.METHOD_OF_BACKUP if moment is None else restoring.METHOD_OF_MOMENT
-        method = kept_backup if backup else restoring.METHOD
-        restore = Restore(home=home, method=method, done_at=self.record.now(), measures=proven)
+            words[0] = f"{restored.what} of {home} was restored there and holds all {len(proven)} slices"
+        restore = Restore(home=home, method=restored.method, done_at=self.record.now(), measures=proven)
         self.record.journal.put(name, restore, Restore)
         return restore
 
-    def _backup(self, home: Home, moment: str | None) -> Path | None:
-        """The newest dump in the home's own folder of backups, where the file names one.
+    def restores_from_wal(self, home: Home) -> bool:
+        """Whether the home's own backup leads to any place of its WAL, and so has to be told one."""
+        return isinstance(self.config.backups.get(self.homes[home].name), RepositoryRule)
+
+    @contextmanager
+    def _restored(
+        self, scope: Scope, home: Home, slices: tuple[Slice, ...], moment: Held | None
+    ) -> Iterator[_Restored]:
+        """Give what is read of the home's own backup where the file names one, else of a dump of our own."""
+        store = self.homes[home]
+        source = self.source if moment is not None else None
+        rule = self.config.backups.get(store.name)
+        if isinstance(rule, RepositoryRule):
+            tool = Tool(store=store.name, stanza=rule.stanza, config=Path(rule.config), user=rule.user)
+            place = moment.place if moment is not None else store.place()
+            repository = HomeRepository(store=store.name, dsn=store.dsn, tool=tool, scratch=Path(rule.scratch))
+            with repository.restored(place or "") as (dsn, label):
+                yield _Restored(
+                    measures=store.read_restored(dsn, scope, home, slices, source=source),
+                    what=f"the backup {label.label}", method=restoring.METHOD_OF_REPOSITORY,
+                )  # fmt: skip
+            return
+        backup = None if rule is None else self._dump(home, rule, moment)
+        kept = restoring.METHOD_OF_BACKUP if moment is None else restoring.METHOD_OF_MOMENT
+        snapshot = None if moment is None else moment.moment
+        yield _Restored(
+            measures=store.prove_restore(scope, home, slices, moment=snapshot, source=source, backup=backup),
+            what=f"the backup {backup.name}" if backup else "a backup", method=kept if backup else restoring.METHOD,
+        )  # fmt: skip
+
+    def _dump(self, home: Home, rule: CopiesRule, moment: Held | None) -> Path:
+        """The newest dump in the home's own folder of backups.
 
         Of a home that lives on no dump but one of that very `moment` can hold what was compared: it is made there, and
         takes the place of the one of an earlier close.
         """
         store = self.homes[home]
-        rule = self.config.backups.get(store.name)
-        if rule is None:
-            return None
         if moment is not None:
             path = Path(rule.path) / f"domicile-{self.config.programme.name}-{home}.dump"
-            restoring.back_up(store.dsn, path, moment=moment, store=store.name)
+            restoring.back_up(store.dsn, path, moment=moment.moment, store=store.name)
             return path
         info = store.connection.info
         database = Database(dsn=store.dsn, major=info.server_version // 10_000, name=info.dbname)
@@ -191,7 +227,7 @@ class Clearing:
                 if piece.blank:
                     self.source.rehearse(piece)
         guarding.commit(self.record, self.source, scope, manifest)
-        receipting.make(self.record, self.source, scope, clearance)
+        receipting.make(self.record, self.source, scope, clearance, self.objects)
         plan = self.record.ledger.plan().plan
         with self.record.timed("erase", total=sum(p.delete + p.blank for _, _, g in groups for p in g)) as words:
             rows = 0

@@ -97,7 +97,9 @@ class Closing:
             held: dict[Home, Held] = {}
             with self.record.timed("close") as words:
                 for home, store in self.homes.items():
-                    held[home], snapshot = stack.enter_context(closing.moment_of(store, scope, self.key))
+                    held[home], snapshot = stack.enter_context(
+                        closing.moment_of(store, scope, self.key, at_rest=self.clearing.restores_from_wal(home))
+                    )
                     follower.return_until(home, held[home].connection, snapshot)
                 manifest = self.source.freeze(scope, refine=partial(closing.refine, held=held))
                 for home, moment in held.items():
@@ -112,7 +114,7 @@ class Closing:
             sha256 = self._state(manifest, equality)
             self._refuse_unequal(equality)
             for home, moment in held.items():
-                self.clearing.restore(scope, home, leaving, equality, sha256, moment.moment)
+                self.clearing.restore(scope, home, leaving, equality, sha256, moment)
 
     def _refuse_unequal(self, equality: Equality) -> None:
         """Raise NotEqual, and name keys to whoever looks on, unless the equality clears."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from domicile.errors import Refused, Waiting, WorldChanged
@@ -31,7 +31,9 @@ from domicile.evidence.predicates import (
 )
 from domicile.evidence.receipts.document import write_document
 from domicile.evidence.receipts.keeping import Choice, Receipts
+from domicile.evidence.receipts.leaf import Person
 from domicile.model import Scope
+from domicile.objects import Objects
 from domicile.proof import Clearance
 from domicile.record import Record
 from domicile.stores.postgres.persons import ALL_AT_ONCE, counted_people
@@ -55,7 +57,9 @@ class _Went:
 # -- making ------------------------------------------------------------------------------------------------------------
 
 
-def make(record: Record, source: PostgresSource, scope: Scope, clearance: Clearance) -> None:
+def make(
+    record: Record, source: PostgresSource, scope: Scope, clearance: Clearance, objects: Objects
+) -> None:  # fmt: skip
     """Make everybody's receipt and state the roots, once, before the first row goes.
 
     A run whose erasure began without receipts gets none: what went can't be counted any more.
@@ -65,7 +69,7 @@ def make(record: Record, source: PostgresSource, scope: Scope, clearance: Cleara
     receipts = _opened(record)
     try:
         with record.timed("receipts", unit="people") as words:
-            stated = receipts.stated() or _made(record, source, scope, clearance, receipts)
+            stated = receipts.stated() or _made(record, source, _counted(source, scope, objects), clearance, receipts)
             people = sum(home.subjects for one in stated for home in one.homes.values())
             trees = f", in {len(stated)} trees" if len(stated) > 1 else ""
             words[0] = f"{people} people have one{trees}; the log holds nothing of them but the root"
@@ -75,7 +79,11 @@ def make(record: Record, source: PostgresSource, scope: Scope, clearance: Cleara
 
 
 def _made(
-    record: Record, source: PostgresSource, scope: Scope, clearance: Clearance, receipts: Receipts
+    record: Record,
+    source: PostgresSource,
+    counted: Iterator[tuple[int, Person]],
+    clearance: Clearance,
+    receipts: Receipts,
 ) -> tuple[ReceiptsPredicate, ...]:
     plan, now = record.ledger.plan(), record.now()
     went = _who_went(recorded.predicate for recorded in record.ledger.statements())
@@ -92,13 +100,24 @@ def _made(
         )  # fmt: skip
 
     with faults(source.name, "count rows for receipts"), application_path(source.connection):
-        stated = receipts.make(counted_people(source.connection, scope), state, record.host)
+        stated = receipts.make(counted, state, record.host)
     try:
         _refuse_others(stated, went)
     except WorldChanged:
         receipts.forget()
         raise
     return stated
+
+
+def _counted(source: PostgresSource, scope: Scope, objects: Objects) -> Iterator[tuple[int, Person]]:
+    """All people with their rows, and the versions of their objects beside them under the store's name."""
+    if not objects:
+        yield from counted_people(source.connection, scope)
+        return
+    with objects.owned(scope) as owned:
+        for cohort, person in counted_people(source.connection, scope):
+            mine = owned.of(person)
+            yield cohort, replace(person, rows={**person.rows, **mine}) if mine else person
 
 
 def _who_went(statements: Iterator[Predicate]) -> dict[int, _Went]:

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 from blake3 import blake3
 
@@ -35,6 +35,7 @@ from domicile.evidence.predicates import ReceiptsPredicate
 from domicile.evidence.receipts import trees
 from domicile.evidence.receipts.leaf import NONCE_BYTES, Person, Rows, commit
 from domicile.host import Host, sync_folder
+from domicile.private import PrivateFile
 
 PART_PEOPLE_MAX: Final = 1_000_000
 """Leaves of one tree: what is held in memory while it is made, about 300 bytes for each."""
@@ -84,13 +85,11 @@ class Receipts:
     def __init__(self, folder: Path, key: bytes) -> None:
         self._folder = folder
         self._key = key
-        self._open: sqlite3.Connection | None = None
+        self._people = PrivateFile(folder / "people.db", _TABLES, wal=False)
 
     def close(self) -> None:
         """Give the file back."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        self._people.close()
 
     # -- making ----------------------------------------------------------------------------------------------------
 
@@ -105,7 +104,7 @@ class Receipts:
             sync_folder(self._folder.parent)
         except OSError as fault:
             raise self._fault(fault) from None
-        with self._transaction() as database, self._writing("nonces") as nonces:
+        with self._people.transaction() as database, self._writing("nonces") as nonces:
             writer = _Writer(self._folder, self._key, database, nonces, state, host)
             for cohort, person in people:
                 writer.add(cohort, person)
@@ -117,10 +116,11 @@ class Receipts:
 
     def stated(self) -> tuple[ReceiptsPredicate, ...]:
         """The statements of the trees, in their order; none where nothing was made."""
-        if not (self._folder / "people.db").exists():
+        if not self._people.path.exists():
             return ()
         return tuple(
-            decode(bytes(body), ReceiptsPredicate) for (body,) in self._rows("SELECT body FROM part ORDER BY number")
+            decode(bytes(body), ReceiptsPredicate)
+            for (body,) in self._people.rows("SELECT body FROM part ORDER BY number")
         )
 
     # -- one person ------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class Receipts:
         if len(found) > 1:
             raise Refused(f"that key is one of {', '.join(kind for kind, *_ in found)}; say which with --kind")
         ((kind, place, home, rows),) = found
-        names = dict(self._rows("SELECT place, text FROM name"))
+        names = dict(self._people.rows("SELECT place, text FROM name"))
         person = Person(kind=kind, key=key, home=names[home], rows=_read_rows(rows, names))
         nonce = self._nonce(place)
         number, size, body = self._part_of(place)
@@ -151,11 +151,11 @@ class Receipts:
 
     def kinds(self) -> tuple[str, ...]:
         """The kinds of people who have receipts here: datasets of their own rows."""
-        return tuple(text for (text,) in self._rows("SELECT text FROM name WHERE place < 0 ORDER BY place DESC"))
+        return tuple(text for (text,) in self._people.rows("SELECT text FROM name WHERE place < 0 ORDER BY place DESC"))
 
     def count(self) -> int:
         """How many nonces there still are."""
-        return int(self._rows("SELECT count(*) FROM person")[0][0])
+        return int(self._people.rows("SELECT count(*) FROM person")[0][0])
 
     # -- destroying ------------------------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class Receipts:
         """
         found = [self.find(key, kinds).person for key in keys or ()]
         mine = [(self._digest(person.kind, person.key),) for person in found]
-        with self._transaction() as database:
+        with self._people.transaction() as database:
             if keys is None:
                 database.execute("INSERT INTO chosen SELECT digest, place FROM person")
             database.executemany("INSERT OR IGNORE INTO chosen SELECT digest, place FROM person WHERE digest = ?", mine)
@@ -176,12 +176,12 @@ class Receipts:
 
     def chosen(self) -> Choice | None:
         """Whose nonces were chosen and are not told as destroyed yet."""
-        rows = self._rows("SELECT moment, count FROM choice")
+        rows = self._people.rows("SELECT moment, count FROM choice")
         return Choice(moment=datetime.fromisoformat(rows[0][0]), count=rows[0][1]) if rows else None
 
     def overwrite(self) -> None:
         """Overwrite the chosen nonces where they stand, and remove their people's lines. Safe to repeat."""
-        places = [place for (place,) in self._rows("SELECT place FROM chosen ORDER BY place")]
+        places = [place for (place,) in self._people.rows("SELECT place FROM chosen ORDER BY place")]
         try:
             with (self._folder / "nonces").open("r+b") as nonces:
                 for place in places:
@@ -191,13 +191,13 @@ class Receipts:
                 os.fsync(nonces.fileno())
         except OSError as fault:
             raise self._fault(fault) from None
-        with self._transaction() as database:
+        with self._people.transaction() as database:
             database.execute("DELETE FROM person WHERE digest IN (SELECT digest FROM chosen)")
             database.execute("DELETE FROM chosen")
 
     def settle(self) -> None:
         """The destruction is told; where no nonce is left, nothing else is of use either."""
-        with self._transaction() as database:
+        with self._people.transaction() as database:
             database.execute("DELETE FROM choice")
         if not self.count():
             self.forget()
@@ -218,7 +218,7 @@ class Receipts:
         return _digest_of(self._key, kind, key)
 
     def _lines(self, kind: str, key: str) -> list[tuple[int, int, str]]:
-        return self._rows("SELECT place, home, rows FROM person WHERE digest = ?", self._digest(kind, key))
+        return self._people.rows("SELECT place, home, rows FROM person WHERE digest = ?", self._digest(kind, key))
 
     def _nonce(self, place: int) -> bytes:
         try:
@@ -232,7 +232,7 @@ class Receipts:
         return nonce
 
     def _part_of(self, place: int) -> tuple[int, int, bytes]:
-        ((number, size, body),) = self._rows(
+        ((number, size, body),) = self._people.rows(
             "SELECT number, size, body FROM part WHERE first <= ? ORDER BY first DESC LIMIT 1", place
         )
         return number, size, bytes(body)
@@ -245,38 +245,6 @@ class Receipts:
                 yield out
         except OSError as fault:
             raise self._fault(fault) from None
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        database = self._database()
-        try:
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-                database.execute("COMMIT")
-            except BaseException:
-                database.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as fault:
-            raise self._fault(fault) from None
-
-    def _rows(self, query: str, *values: object) -> list[Any]:
-        try:
-            return self._database().execute(query, values).fetchall()
-        except sqlite3.Error as fault:
-            raise self._fault(fault) from None
-
-    def _database(self) -> sqlite3.Connection:
-        if self._open is None:
-            path = self._folder / "people.db"
-            try:
-                path.touch(mode=0o600)
-                self._open = sqlite3.connect(path, isolation_level=None, timeout=10)
-                self._open.execute("PRAGMA synchronous = FULL")
-                self._open.executescript(_TABLES)
-            except (OSError, sqlite3.Error) as fault:
-                raise self._fault(fault) from None
-        return self._open
 
     def _fault(self, fault: Exception) -> HostFault:
         return HostFault(

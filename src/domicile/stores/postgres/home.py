@@ -8,7 +8,7 @@ mark are one transaction: after a crash both are there, or neither.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +37,7 @@ from domicile.stores.postgres.names import (
 )
 from domicile.stores.postgres.reading import PostgresSnapshot, slice_rows, snapshot, stray_rows
 from domicile.stores.postgres.schema import Part, dump_section
-from domicile.stores.postgres.session import Session, application_path, faults, run, with_application_path
+from domicile.stores.postgres.session import Session, application_path, connect, faults, run, with_application_path
 from domicile.stores.postgres.source import PostgresSource
 
 Filled = TypeVar("Filled")
@@ -98,6 +98,13 @@ def write_manifest(
     )
     run(connection, sql.SQL("ANALYZE {}").format(table))
     connection.execute("INSERT INTO domicile.mark VALUES (%s) ON CONFLICT DO NOTHING", (_manifest_mark(dataset),))
+
+
+def _take_lines(connection: psycopg.Connection[Any], scope: Scope, home: Home, source: PostgresSource | None) -> None:
+    """Write the manifest of a source that froze after the moment that was restored; else it came along."""
+    if source is not None:
+        for dataset in scope.datasets:
+            write_manifest(connection, dataset, home, source)
 
 
 def _manifest_mark(dataset: DatasetScope) -> str:
@@ -401,10 +408,24 @@ class PostgresHome:
         self.bind(scope)
 
         def take_lines(connection: psycopg.Connection[Any]) -> None:
-            if source is not None:
-                for dataset in scope.datasets:
-                    write_manifest(connection, dataset, home, source)
+            _take_lines(connection, scope, home, source)
 
         yield from restoring.prove(
             self.dsn, scope, slices, key=self._key, store=self.name, moment=moment, backup=backup, prepare=take_lines
         )
+
+    def place(self) -> str:
+        """Where its WAL ends now, as PostgreSQL writes it."""
+        with faults(self.name, "read the WAL position"):
+            row = self.connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
+        return str(row[0]) if row else ""
+
+    def read_restored(
+        self, dsn: str, scope: Scope, home: Home, slices: tuple[Slice, ...], *, source: PostgresSource | None
+    ) -> Iterator[Measure]:
+        """Read the slices from a server on which this home's own backup was restored; `source` as above."""
+        self.bind(scope)
+        with closing(connect(dsn, store=self.name)) as connection:
+            with faults(self.name, restoring.READY):
+                _take_lines(connection, scope, home, source)
+            yield from restoring.read(connection, scope, slices, key=self._key, store=self.name)

@@ -17,6 +17,7 @@ from domicile.config.rules import Shared
 from domicile.evidence.receipts.leaf import Person, Rows
 from domicile.model import DatasetScope, Fate, Path, Scope
 from domicile.stores.postgres.names import column, key_match, key_select, lines_match, movers_of, source_of, staged
+from domicile.stores.postgres.naming import lines_of
 from domicile.stores.postgres.paths import any_of, leads_to_anyone, path_join
 from domicile.stores.postgres.session import run
 
@@ -43,6 +44,22 @@ def counted_people(connection: psycopg.Connection[Any], scope: Scope) -> Iterato
             )
 
 
+def people_naming(
+    connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, naming: str
+) -> Iterator[tuple[str, str, str]]:
+    """Stream what the rows that went home name in the column `naming`, each for the people it leads to.
+
+    Kind and key of the person, and the value; to be read before the first row is erased.
+    """
+    value: sql.Composable = sql.SQL("{}::text").format(column("d", naming))
+    rows, kind, key = _of_people(scope, dataset, value)
+    value = value if dataset.sole else column("q", "value")
+    query = sql.SQL("SELECT {kind}, {key}, {value} FROM {rows} WHERE m.owner IS NOT NULL AND {value} IS NOT NULL")
+    kinds = tuple(str(one.dataset) for one in scope.kinds)
+    for number, person, named in lines_of(connection, query.format(kind=kind, key=key, value=value, rows=rows)):
+        yield kinds[number], str(person), str(named)
+
+
 def _people(scope: Scope, datasets: tuple[DatasetScope, ...]) -> sql.Composable:
     movers = sql.SQL(" UNION ALL ").join(
         sql.SQL("SELECT {} AS kind, key::text AS key, home, coalesce(cohort, {}) AS cohort FROM {}").format(
@@ -64,21 +81,7 @@ def _people(scope: Scope, datasets: tuple[DatasetScope, ...]) -> sql.Composable:
 
 def _counts(scope: Scope, number: int, dataset: DatasetScope) -> sql.Composable:
     """SELECT of dataset, kind, key, and how many rows went home, are to be deleted and blanked."""
-    manifest = staged("m", dataset.id)
-    if dataset.sole:
-        (path,) = dataset.paths
-        joins, match = path_join(scope, path, "d")
-        rows = sql.SQL("{} AS d{} JOIN {} AS s ON {} JOIN {} AS m ON {} AND m.part = s.home").format(
-            source_of(dataset), joins, movers_of(path.subject), match, manifest, key_match(dataset, "d", "m")
-        )
-        kind: sql.Composable = sql.Literal(_kind(scope, path))
-        key: sql.Composable = sql.SQL("s.key::text")
-    else:
-        led = sql.SQL(" UNION ").join(_led(scope, dataset, at) for at in range(len(dataset.paths)))
-        rows = sql.SQL("({}) AS q JOIN {} AS m ON {} AND m.part = q.home").format(
-            led, manifest, lines_match(dataset, "q", "m")
-        )
-        kind, key = column("q", "kind"), column("q", "key")
+    rows, kind, key = _of_people(scope, dataset)
     return sql.SQL(
         "SELECT {number} AS dataset, {kind} AS kind, {key} AS key, sum(m.copies)::bigint,"
         " coalesce(sum(m.copies) FILTER (WHERE m.fate = {delete}), 0)::bigint,"
@@ -90,7 +93,29 @@ def _counts(scope: Scope, number: int, dataset: DatasetScope) -> sql.Composable:
     )  # fmt: skip
 
 
-def _led(scope: Scope, dataset: DatasetScope, at: int) -> sql.Composable:
+def _of_people(
+    scope: Scope, dataset: DatasetScope, value: sql.Composable | None = None
+) -> tuple[sql.Composable, sql.Composable, sql.Composable]:
+    """FROM of the lines `m` with the people whom their rows lead to; kind and key of these.
+
+    The row itself is `d` where one path leads to people, else `q`, which has nothing of it but a `value`, if asked for.
+    """
+    manifest = staged("m", dataset.id)
+    if dataset.sole:
+        (path,) = dataset.paths
+        joins, match = path_join(scope, path, "d")
+        rows = sql.SQL("{} AS d{} JOIN {} AS s ON {} JOIN {} AS m ON {} AND m.part = s.home").format(
+            source_of(dataset), joins, movers_of(path.subject), match, manifest, key_match(dataset, "d", "m")
+        )
+        return rows, sql.Literal(_kind(scope, path)), sql.SQL("s.key::text")
+    led = sql.SQL(" UNION ").join(_led(scope, dataset, at, value) for at in range(len(dataset.paths)))
+    rows = sql.SQL("({}) AS q JOIN {} AS m ON {} AND m.part = q.home").format(
+        led, manifest, lines_match(dataset, "q", "m")
+    )
+    return rows, column("q", "kind"), column("q", "key")
+
+
+def _led(scope: Scope, dataset: DatasetScope, at: int, value: sql.Composable | None) -> sql.Composable:
     """SELECT of the rows that a path leads to movers, each once for each of them.
 
     By the rule `first` a later path counts only where none before it leads to anyone (docs/closure.md).
@@ -101,11 +126,12 @@ def _led(scope: Scope, dataset: DatasetScope, at: int) -> sql.Composable:
     if at and dataset.sharing(path) is Shared.FIRST:
         counts = sql.SQL("NOT ({})").format(any_of(_leads(scope, one) for one in dataset.paths[:at]))
     return sql.SQL(
-        "SELECT DISTINCT {kind} AS kind, s.key::text AS key, s.home AS home, {keys} FROM {rows} AS d{joins}"
+        "SELECT DISTINCT {kind} AS kind, s.key::text AS key, s.home AS home{also}, {keys} FROM {rows} AS d{joins}"
         " JOIN {movers} AS s ON {match} WHERE {counts}"
     ).format(
         kind=sql.Literal(_kind(scope, path)), keys=key_select(dataset, "d"), rows=source_of(dataset), joins=joins,
         movers=movers_of(path.subject), match=match, counts=counts,
+        also=sql.SQL("") if value is None else sql.SQL(", {} AS value").format(value),
     )  # fmt: skip
 
 

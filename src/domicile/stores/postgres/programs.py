@@ -98,6 +98,21 @@ def find_client(program: str, *, at_least_major: int) -> Path:
     return min(found, key=lambda candidate: candidate[0])[1]
 
 
+def find_server(major: int) -> Path:
+    """Return the folder of a PostgreSQL server of that very major; raise HostFault when there is none here."""
+    for path in _clients("postgres"):
+        if _major(path) == major:
+            return path.resolve().parent
+    raise HostFault(f"no server of PostgreSQL {major} on this machine; install postgresql-{major}")
+
+
+def distribution_servers() -> tuple[Path, ...]:
+    """Return the folders of the servers that this machine's distribution brought, the newest major first."""
+    return tuple(sorted(
+        (path.parent for path in DEBIAN.glob("*/bin/postgres") if _major(path)), key=major_of, reverse=True
+    ))  # fmt: skip
+
+
 def major_of(binaries: Path) -> int:
     """Return the major version of the server in the folder `binaries`; raise HostFault when there is none."""
     major = _major(binaries / "postgres")

@@ -38,6 +38,11 @@ METHOD_OF_MOMENT = (
     "a dump of the moment that was compared, kept in the home's own folder of backups, restored into a scratch "
     "database on the home's server, all slices read there"
 )
+METHOD_OF_REPOSITORY = (
+    "the newest backup in the home's own pgBackRest repository, restored with the WAL after it up to the place that "
+    "was compared, by a scratch server on its own folder, all slices read there"
+)
+READY = "make the restored backup ready to be read"
 PART = ".domicile-backup.part"
 BLOCK_BYTES = 1024 * 1024
 HEADER_LINES_MAX = 200
@@ -74,13 +79,9 @@ def prove(  # noqa: PLR0913 - what, how it is read, and of which moment
         connection = connect(target, store=store)
         try:
             if prepare is not None:
-                with faults(store, "make the restored backup ready to be read"):
+                with faults(store, READY):
                     prepare(connection)
-            with faults(store, "read the restored backup"), application_path(connection):
-                connection.execute("ANALYZE")
-            with snapshot(connection, scope, key, store) as view:
-                for piece in slices:
-                    yield view.read(piece, _discard, at_home=True)
+            yield from read(connection, scope, slices, key=key, store=store)
         finally:
             connection.close()
     finally:
@@ -88,6 +89,17 @@ def prove(  # noqa: PLR0913 - what, how it is read, and of which moment
             with faults(store, "drop the scratch database"):
                 _drop(admin, scratch)
             admin.close()
+
+
+def read(
+    connection: psycopg.Connection[Any], scope: Scope, slices: tuple[Slice, ...], *, key: bytes, store: str
+) -> Iterator[Measure]:
+    """Read every slice from what was restored."""
+    with faults(store, "read the restored backup"), application_path(connection):
+        connection.execute("ANALYZE")
+    with snapshot(connection, scope, key, store) as view:
+        for piece in slices:
+            yield view.read(piece, _discard, at_home=True)
 
 
 def back_up(dsn: str, path: Path, *, moment: str, store: str) -> None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 LABEL: Final = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?")
 ARCHIVED: Final = re.compile(r"(?P<segment>[0-9A-F]{24})(?P<partial>\.partial)?(-[0-9a-f]{40})?(\.(gz|bz2|lz4|zst))?")
 _OWN_LINK: Final = re.compile(rf"{LABEL.pattern}|(\.\./)+pg_tblspc/\d+")
+_POSITION: Final = re.compile(r"(?P<high>[0-9A-Fa-f]{1,8})/(?P<low>[0-9A-Fa-f]{1,8})")
 OK: Final = 0
 NO_PATH: Final = 1
 NO_BACKUPS: Final = 2
@@ -34,6 +35,11 @@ class _Said(BaseModel):
 class _Archive(_Said):
     start: str | None
     stop: str | None
+
+
+class _Places(_Said):
+    start: str
+    stop: str
 
 
 class _Times(_Said):
@@ -54,6 +60,7 @@ class _Backup(_Said):
     type: str
     database: _Of
     archive: _Archive
+    lsn: _Places | None = None
     timestamp: _Times
     info: _Sizes
     reference: tuple[str, ...] | None = None
@@ -101,7 +108,8 @@ _ANSWER: Final = TypeAdapter(tuple[_Stanza, ...])
 class Backup:
     """One backup: `first` is the WAL segment in which it began, `needs` the labels whose files it refers to.
 
-    `cluster` is the stanza's own small number of the cluster that it is of.
+    `cluster` is the stanza's own small number of the cluster that it is of; `whole_at` the place in the WAL (bytes from
+    its beginning) from which on it is consistent, None where the repository doesn't say.
     """
 
     label: str
@@ -113,6 +121,7 @@ class Backup:
     bytes: int
     needs: tuple[str, ...]
     damaged: bool
+    whole_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +173,20 @@ def _backup(said: _Backup) -> Backup:
         began_at=datetime.fromtimestamp(said.timestamp.start, UTC),
         ended_at=datetime.fromtimestamp(said.timestamp.stop, UTC),
         bytes=said.info.size, needs=said.reference or (), damaged=bool(said.error),
+        whole_at=None if said.lsn is None else position(said.lsn.stop),
     )  # fmt: skip
+
+
+def position(text: str) -> int | None:
+    """A place in the WAL as bytes from its beginning, of PostgreSQL's `0/16B3748`; None when it is none."""
+    found = _POSITION.fullmatch(text)
+    return None if found is None else int(found["high"], 16) << 32 | int(found["low"], 16)
+
+
+def newest_before(backups: Sequence[Backup], place: int) -> Backup | None:
+    """The newest undamaged backup that is consistent at that place of the WAL; None: there is none."""
+    found = [one for one in backups if not one.damaged and one.whole_at is not None and one.whole_at <= place]
+    return max(found, key=lambda one: (one.whole_at or 0, one.label), default=None)
 
 
 def is_before(segment: str, boundary: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -119,19 +120,46 @@ class Tool:
         with target.open("wb") as out:
             return self._run(["--log-level-file=off", "repo-get", path], out=out, seconds=READ_SECONDS_MAX) == 0
 
-    def restore(self, label: str, target: Path, *, lock: int) -> int:
+    def restore(self, label: str, target: Path, *, lock: int, until: str | None = None) -> int:
         """Restore one backup into an empty folder and nowhere else; return 0 or the error code.
 
         What a configuration may say of links, tablespaces and databases to leave out doesn't count: all of the backup
         comes, and all of it below `target`. The open file `lock` stays open as long as the tool works, also without us.
+        With `until` a server that is started on it recovers to just before that place of the WAL, and lives from there.
         """
+        recovery = ["--type=none"]
+        if until is not None:
+            recovery = ["--type=lsn", f"--target={until}", "--target-exclusive", "--target-action=promote"]
         options = [
             f"--set={label}", f"--pg1-path={target}/data", f"--tablespace-map-all={target}/tablespaces",
-            "--type=none", "--archive-mode=off", "--no-delta", "--no-link-all", "--log-level-file=off",
+            *recovery, "--archive-mode=off", "--no-delta", "--no-link-all", "--log-level-file=off",
             "--reset-link-map", "--reset-db-include", "--reset-db-exclude", "--reset-recovery-option",
             "--reset-pg1-host",
         ]  # fmt: skip
         return self._run([*options, "restore"], out=subprocess.DEVNULL, seconds=WORK_SECONDS_MAX, lock=lock)
+
+    def restore_command(self, target: Path) -> str:
+        """What a server started on such a restore fetches WAL with; it leaves a spool of the configuration's alone."""
+        words = [
+            PROGRAM, f"--config={self.config}", f"--stanza={self.stanza}", f"--pg1-path={target}/data",
+            "--reset-pg1-host", "--no-archive-async", "--log-level-file=off", "archive-get",
+        ]  # fmt: skip
+        return f'{shlex.join(words).replace("%", "%%")} %f "%p"'
+
+    def start(self, command: Sequence[str | Path], *, lock: int) -> subprocess.Popen[bytes]:
+        """Start another program with this one's user, pass phrases and silence; it ends when we do."""
+        user = self._os_user()
+        guard = shutil.which("setpriv")
+        ending = [guard, "--pdeathsig", "QUIT"] if guard else []
+        try:
+            return subprocess.Popen(
+                [*ending, *map(str, command)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, env=_environment(user), cwd="/", start_new_session=True,
+                user=user.pw_uid if user else None, group=user.pw_gid if user else None, extra_groups=_groups(user),
+                pass_fds=(lock,),
+            )  # fmt: skip
+        except OSError as fault:
+            raise HostFault(f"store {self.store}: {command[0]} can't be run: {fault.strerror}") from None
 
     def back_up(self) -> None:
         """Take a full backup. Nothing is expired by it, and nothing of one that was broken off goes into it."""

@@ -8,14 +8,15 @@ and home's key-log names every row that it changes later (docs/protocol.md, "The
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
 from domicile.config.rules import Shared
+from domicile.errors import NoClearance
 from domicile.model import DatasetScope, Digest, Fate, Form, Home, Scope, Slice
 from domicile.proof import Measure
 from domicile.stores import Living
@@ -42,6 +43,14 @@ from domicile.stores.postgres.paths import any_of, has_outsiders, leads_to_mover
 from domicile.stores.postgres.reading import PostgresSnapshot, slice_lines, slice_query
 from domicile.stores.postgres.session import connect, faults, number, run
 
+BEGIN: LiteralString = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+REST_TRIES_MAX = 20_000
+REST_PAUSE_S = 0.001
+_SEEN: LiteralString = """
+SELECT pg_snapshot_xmin(pg_current_snapshot()) = pg_snapshot_xmax(pg_current_snapshot())
+   AND age(pg_snapshot_xmax(pg_current_snapshot())::xid) = 0, pg_current_wal_insert_lsn()::text
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
@@ -50,6 +59,8 @@ class Held:
     connection: psycopg.Connection[Any]
     moment: str
     view: PostgresSnapshot
+    place: str | None = None
+    """Where in the WAL that moment is, if it was asked for: all that was committed before it is seen, nothing else."""
 
 
 class LivedIn(PostgresSnapshot):
@@ -85,19 +96,48 @@ def _is_theirs(scope: Scope, dataset: DatasetScope) -> sql.Composable:
 
 
 @contextmanager
-def moment_of(store: PostgresHome, scope: Scope, key: bytes) -> Iterator[tuple[Held, str]]:
-    """Hold one moment of a home, in a transaction that is committed at the end; and the text of its snapshot."""
+def moment_of(store: PostgresHome, scope: Scope, key: bytes, *, at_rest: bool = False) -> Iterator[tuple[Held, str]]:
+    """Hold one moment of a home, in a transaction that is committed at the end; and the text of its snapshot.
+
+    With `at_rest` a moment that is a place in the WAL, too, so that a restore can end there.
+    """
     connection = connect(store.dsn, store=store.name)
     try:
         with faults(store.name, "hold a moment of it"):
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            connection.execute(BEGIN)
+            place = _rest(connection, store) if at_rest else None
             row = connection.execute("SELECT pg_current_snapshot()::text, pg_export_snapshot()").fetchone()
         snapshot, moment = (str(row[0]), str(row[1])) if row else ("", "")
-        yield Held(connection=connection, moment=moment, view=LivedIn(connection, scope, key, store.name)), snapshot
+        view = LivedIn(connection, scope, key, store.name)
+        yield Held(connection=connection, moment=moment, view=view, place=place), snapshot
         with faults(store.name, "keep its manifest"):
             connection.execute("COMMIT")
     finally:
         connection.close()
+
+
+def _rest(connection: psycopg.Connection[Any], store: PostgresHome) -> str:
+    """Begin transactions until one sees a home at rest; return the place in its WAL.
+
+    At rest: no transaction that has written is under way as the snapshot is taken (none in it, and no younger number
+    given out: `age` counts from the next one), and the WAL ends at the same place just before and just after. A commit
+    stands in the WAL before its transaction counts as ended, so those before the place are the ones that the snapshot
+    sees. Nobody waits for it: others write as ever, and it is tried again.
+    """
+    with closing(connect(store.dsn, store=store.name)) as beside:
+        for _ in range(REST_TRIES_MAX):
+            before = beside.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
+            row = connection.execute(_SEEN).fetchone()
+            if row and before and row[0] and row[1] == before[0]:
+                return str(row[1])
+            connection.execute("ROLLBACK")
+            beside.execute("SELECT pg_sleep(%s)", (REST_PAUSE_S,))
+            connection.execute(BEGIN)
+    raise NoClearance(
+        f"store {store.name}: no moment came in which no transaction was writing, and a restore from its repository "
+        "ends at such a one only. End what writes for long (pg_stat_activity, pg_prepared_xacts), or close in a "
+        "quieter hour; the way back is open again"
+    )
 
 
 # -- what may be compared ------------------------------------------------------------------------------------------

@@ -12,11 +12,16 @@ from domicile.errors import HostFault
 
 
 class PrivateFile:
-    """One file with the tables of its user; nothing is opened before it is asked for."""
+    """One file with the tables of its user; nothing is opened before it is asked for.
 
-    def __init__(self, path: Path, tables: str) -> None:
+    With `wal`, commits are cheap and what is deleted stays for a while in the file beside it; without, they cost more
+    and SQLite's `secure_delete` is enough.
+    """
+
+    def __init__(self, path: Path, tables: str, *, wal: bool = True) -> None:
         self.path = path
         self._tables = tables
+        self._wal = wal
         self._open: sqlite3.Connection | None = None
 
     def close(self) -> None:
@@ -28,8 +33,11 @@ class PrivateFile:
     def forget(self) -> None:
         """Remove the file, and what SQLite keeps beside it."""
         self.close()
-        for path in (self.path, *(self.path.with_name(self.path.name + tail) for tail in ("-wal", "-shm"))):
-            path.unlink(missing_ok=True)
+        try:
+            for path in (self.path, *(self.path.with_name(self.path.name + tail) for tail in ("-wal", "-shm"))):
+                path.unlink(missing_ok=True)
+        except OSError as fault:
+            raise self._fault(fault) from None
 
     def rows(self, query: str, *values: object) -> list[Any]:
         """What a query says, all of it."""
@@ -65,7 +73,8 @@ class PrivateFile:
             try:
                 self.path.touch(mode=0o600)
                 self._open = sqlite3.connect(self.path, isolation_level=None, timeout=10)
-                self._open.execute("PRAGMA journal_mode = WAL")
+                if self._wal:
+                    self._open.execute("PRAGMA journal_mode = WAL")
                 self._open.execute("PRAGMA synchronous = FULL")
                 self._open.executescript(self._tables)
             except (OSError, sqlite3.Error) as fault:

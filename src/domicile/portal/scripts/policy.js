@@ -1,0 +1,74 @@
+// Whom the reader believes: trust policies (docs/formats.md, "Trust policy"; C2SP tlog-policy), and witnesses
+// (tlog-cosignature).
+
+const COSIGNERS = { 4: 32, 6: 1312 }; // Ed25519; ML-DSA-44, which is read and never counts
+const isCount = (word, length, most) => /^[0-9]+$/.test(word) && word.length <= length && word >= 1 && word <= most;
+
+/** A trust policy, or the log's key alone: then approvals are held against the plan only. */
+async function readPolicy(text) {
+  const lines = text.split("\n").map((line) => line.split(/[ \t]+/).filter(Boolean));
+  const said = lines.filter(([word]) => word && !word.startsWith("#")), [alone] = said;
+  const found = { log: [], approver: [], approvals: [], quorum: [], fresh: [] }, named = new Map();
+  if (said.length === 1 && alone.length === 1) {
+    return { logs: [(await readKey(alone[0], "the line")).vkey], approvers: [], threshold: 0, named, quorum: "none" };
+  }
+  for (const words of said) {
+    const where = `line ${lines.indexOf(words) + 1}`, [word, value] = words;
+    const is = (name, least, most = least) => word === name && words.length >= least && words.length <= most;
+    if (is("log", 2, 3) || is("approver", 2)) found[word].push(await readKey(value, where));
+    else if (is("approvals", 2) || is("fresh", 2)) found[word].push(value);
+    else if (is("quorum", 2)) {
+      need(value === "none" || named.has(value), `${where}: the quorum is no witness or group of a line above`);
+      found.quorum.push(value);
+    } else if (is("witness", 3, 4) || is("group", 3, Infinity)) {
+      need(value !== "none" && !named.has(value), `${where}: a name that stands for something else already`);
+      const isKey = word === "witness", key = isKey && (await readKey(words[2], where, COSIGNERS, 4096));
+      named.set(value, key || readGroup(named, words.slice(2), where));
+    } else throw new Refused(`${where}: not a line that this page reads; domicile-audit knows more`);
+  }
+  const { log, approver, approvals: [threshold = "", ...more], quorum, fresh: [days = "1", ...others] } = found;
+  const publics = [...log, ...approver, ...named.values()].filter((one) => one.raw).map((key) => hex(key.raw));
+  need(log.length > 0, "no log line: a policy that trusts nobody accepts nothing");
+  need(quorum.length === 1, "exactly one line such as `quorum none` is needed");
+  need(new Set(publics).size === publics.length, "a key stands there twice");
+  const isMet = more.length === 0 && isCount(threshold, 3, approver.length);
+  need(isMet, "exactly one line `approvals K` is needed, with K from 1 to the number of approvers");
+  need(others.length === 0 && isCount(days, 7, 36500), "`fresh DAYS` may stand there once, with 1 to 36500");
+  const [logs, approvers] = [log, approver].map((keys) => keys.map((key) => key.vkey));
+  return { logs, approvers, threshold: Number(threshold), named, quorum: quorum[0], days: found.fresh[0] };
+}
+
+/** A group of witnesses or groups of lines above, each a member once; `least` of them have to have cosigned. */
+function readGroup(named, [count, ...members], where) {
+  for (const name of members) {
+    need(named.has(name) && !named.get(name).isMember, `${where}: ${name} is of no line above, or a member already`);
+    named.get(name).isMember = true;
+  }
+  const least = count === "all" ? String(members.length) : count === "any" ? "1" : count;
+  const isReached = /^[1-9]/.test(least) && isCount(least, 4, members.length);
+  need(isReached, `${where}: a group wants \`all\`, \`any\` or a number that its members can reach`);
+  return { members, least };
+}
+
+/** Check 5 goes on: the policy's quorum has cosigned the text. A wrong cosignature of a witness of it refuses all. */
+async function checkCosignatures(c, text, signatures) {
+  const { named, quorum } = c.policy ?? { named: [], quorum: "none" }, met = new Set(); // witnesses, and groups
+  for (const [name, one] of named) {
+    const own = signatures.filter((line) => line.name === one.name && line.id === one.id && one.type === 4);
+    for (const { bytes } of own) {
+      const time = bytes.length === 72 ? new DataView(bytes.buffer).getBigUint64(0) : 2n ** 63n;
+      const isGood = await isSigned(one, utf8(`cosignature/v1\ntime ${time}\n${text}`), bytes.slice(8));
+      need(isGood && time < 2n ** 63n, `the checkpoint: the cosignature of witness ${name} is wrong`);
+    }
+    if (own.length > 0 || one.members?.filter((member) => met.has(member)).length >= one.least) met.add(name);
+  }
+  c.cosigned = [...met].filter((name) => !named.get(name).members);
+  const by = c.cosigned.join(", ") || "no witness";
+  need(quorum === "none" || met.has(quorum), `the checkpoint is cosigned by ${by}, the policy wants ${quorum}`);
+}
+
+/** Behind the checks: the certificate is as young as the policy wants. Clocks may be five minutes (in ms) apart. */
+function needFresh({ policy, certificate: { issued_at: issued } }, now) {
+  const age = now - Date.parse(issued), isFresh = !policy?.days || (age >= -300e3 && age <= policy.days * 864e5);
+  need(isFresh, `its certificate of ${issued} is not of the last ${policy?.days} days, as your policy wants`);
+}
