@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -15,7 +16,8 @@ from psycopg import sql
 
 from domicile import config
 from domicile.errors import BadFile, Waiting
-from domicile.evidence.predicates import FindingPredicate
+from domicile.evidence.predicates import CertificatePredicate, FindingPredicate
+from domicile.host import Host
 from domicile.run import Stage
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.around.conftest import MOVER, holding
@@ -103,6 +105,15 @@ class Logged:
             statements = [recorded.predicate for recorded in opened.ledger.statements()]
         return next(str(copy.verdict.value) for copy in getattr(statements[-1], "copies", ()) if copy.id == COPY)
 
+    def until(self) -> date | None:
+        """The day of the log's verdict."""
+        with self.world.programme.opened() as opened:
+            statements = [recorded.predicate for recorded in opened.ledger.statements()]
+        last = statements[-1]
+        assert isinstance(last, CertificatePredicate)
+        moment = next(copy.until for copy in last.copies if copy.id == COPY)
+        return moment.date() if moment else None
+
     def findings(self) -> list[tuple[str, int]]:
         """What the log of the run tells of this copy."""
         with self.world.programme.opened() as opened:
@@ -170,6 +181,41 @@ def test_p11_the_operator_removes_old_files_and_nobody_says_that_they_were_not_m
         (made.logging.logs / name).unlink()
     programme.apply(yes=True)
     assert "erased-unverified" == made.told()
+    assert 0 == programme.audit().returncode
+
+
+@pytest.mark.parametrize("hand", ["engine", "operator"])
+def test_p11_a_log_that_has_to_be_kept_is_blocked_until_its_day_and_goes_then(
+    logged: Log, monkeypatch: pytest.MonkeyPatch, hand: str
+) -> None:
+    day = datetime.now(UTC).date() + timedelta(days=30)
+    made = logged(f"removed_by: {hand}, keep_until: {day}")
+    programme = made.world.programme
+    planned = " ".join(programme.command("plan").stdout.split())
+    assert f"{day}" in planned
+    programme.clear_again()
+    programme.apply(yes=True)  # waits for nobody: the day has not come
+    assert 2 == len(made.logging.old())
+    assert [] == made.findings()
+    assert ("blocked-until", day) == (made.told(), made.until())
+    audited = programme.audit()
+    assert 0 == audited.returncode, audited.stdout + audited.stderr
+    assert str(day) in audited.stdout
+    programme.apply(yes=True)
+    assert 2 == len(made.logging.old())
+    assert "blocked-until" == made.told()
+
+    monkeypatch.setattr(Host, "now", lambda _: datetime.now(UTC) + timedelta(days=31))
+    programme.apply()
+    assert 2 == len(made.logging.old())  # nothing goes without --yes
+    if hand == "operator":
+        with pytest.raises(Waiting, match=f"{COPY}: .* still there; to do: remove them"):
+            programme.apply(yes=True)
+        for name in made.logging.old():  # and no others: the log is not rotated again meanwhile
+            (made.logging.logs / name).unlink()
+    programme.apply(yes=True)
+    assert [] == made.logging.old()
+    assert {"engine": "erased-verified", "operator": "erased-unverified"}[hand] == made.told()
     assert 0 == programme.audit().returncode
 
 

@@ -16,6 +16,7 @@ from domicile.native import packed, spellings
 from domicile.native.compiled import compiled
 from domicile.stores.postgres.compression import unpack_pglz
 from domicile.stores.postgres.pages import carve_compressed
+from domicile.sweep import decoded
 from tests.native import twins
 
 SPELT = st.lists(
@@ -65,6 +66,47 @@ def test_p3_base64_is_undone_as_python_does(text: str, shift: int) -> None:
 @given(ITEMS, st.integers(0, 3_000))
 def test_p3_pglz_is_undone_as_its_twin_does(payload: bytes, raw: int) -> None:
     assert twins.unpack_pglz(payload, raw) == unpack_pglz(payload, raw).data
+
+
+ESCAPED = st.lists(
+    st.binary(max_size=6)
+    | st.sampled_from([b"%", b"%25", b"%40", b"%2", b"&", b"&amp;", b"&#64;", b"&#x4", b";", b"&eacute", b"\\", b"\\u"])
+    | st.sampled_from([b"\\n", b"\\u0040", b"0040", b"\\ud83d\\ude00", b'\\"', b"a" * 33, b"#"]),
+    max_size=14,
+).map(b"".join)
+
+
+@settings(deadline=None)
+@given(ESCAPED, st.integers(1, 3))
+def test_p3_escapes_are_seen_wherever_their_expressions_see_them(data: bytes, held: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoded, "ESCAPES_AT_ONCE", held)
+        found = [match.span() for match in decoded._matches(data)]
+    simply = [match.span() for expression in decoded._EXPRESSIONS.values() for match in expression.finditer(data)]
+    assert sorted(simply) == sorted(found)
+
+
+HEADS = np.zeros(256, np.uint8)
+HEADS[[0x23, 0x43]], HEADS[[0x50, 0x90]] = spellings.SHORT_HEAD, spellings.LONG_HEAD
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([b"#", b"C", b"P", b"\x90", b"\0\0\0"]) | st.binary(max_size=12), max_size=14).map(
+        b"".join
+    ),
+    st.integers(1, 3),
+)
+def test_p3_places_of_hashes_as_bytes_are_seen_as_their_twin_does(data: bytes, room: int) -> None:
+    """By a filter that lets every hash pass."""
+    words = np.full(1, (1 << 64) - 1, np.uint64)
+    found: list[tuple[int, int]] = []
+    at = 0
+    while at < len(data):
+        keys, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int32), np.empty(room, np.int32)
+        count, at = spellings.hashes_as_bytes(view(data), at, HEADS, words, np.uint64(58), keys, starts, ends)
+        found += zip(starts[:count].tolist(), keys[:count].tolist(), strict=True)
+    assert twins.hashes_as_bytes(data, short=b"#C", long=b"P\x90") == found
 
 
 HEADERS = st.builds(

@@ -68,6 +68,16 @@ def packed_places(data: bytes, *, step: int, block: int, bytes_max: int) -> list
     return found
 
 
+def hashes_as_bytes(data: bytes, *, short: bytes, long: bytes) -> list[tuple[int, int]]:
+    """Where eight bytes stand behind a header: of one byte, or of one that three zeros follow."""
+    found = []
+    for at, byte in enumerate(data):
+        first = at + 1 if byte in short else at + 4 if byte in long and data[at + 1 : at + 4] == bytes(3) else 0
+        if first and first + 8 <= len(data):
+            found.append((first, int.from_bytes(data[first : first + 8], "big")))
+    return found
+
+
 def unpack_pglz(payload: bytes, raw_bytes: int) -> bytes:
     """Undo pglz item by item."""
     out = bytearray()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from domicile.errors import Refused
+from domicile.errors import Refused, Waiting
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.attack.conftest import run
 from tests.attack.programme import PERSON, make
@@ -43,7 +45,7 @@ STORES: Final = """
 
 
 @pytest.fixture
-def buckets(weed: Weed, pg18: EmbeddedServer, database: Databases, tmp_path: Path) -> tuple[Stored, Any]:
+def buckets(weed: Weed, pg18: EmbeddedServer, database: Databases, tmp_path: Path) -> Iterator[tuple[Stored, Any]]:
     """A programme over two prefixes, and a client of the tests' own."""
     source, home = database(pg18), database(pg18)
     run(source, SCHEMA)
@@ -53,7 +55,16 @@ def buckets(weed: Weed, pg18: EmbeddedServer, database: Databases, tmp_path: Pat
     programme.environment = {
         **programme.environment, "S3_ENDPOINT": weed.endpoint, "S3_KEY": OWNER.key_id, "S3_SECRET": OWNER.secret,
     }  # fmt: skip
-    return Stored(programme=programme, source=source), weed.client()
+    client = weed.client()
+    yield Stored(programme=programme, source=source), client
+    for bucket in ("locked", "versioned"):  # the next test finds them empty
+        said = client.list_object_versions(Bucket=bucket)
+        for one in (*said.get("Versions", ()), *said.get("DeleteMarkers", ())):
+            client.delete_object(
+                Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"], BypassGovernanceRetention=True
+            )  # fmt: skip
+        for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", ()):
+            client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
 
 def _listed(client: Any, bucket: str, prefix: str) -> dict[str, int]:
@@ -148,6 +159,59 @@ def _when_the_day_has_come(made: Stored, client: Any) -> None:
         assert ("media/locked-versions", count) == [(one.where, one.count) for one in made.findings(kind)][-1]
     audited = made.programme.audit()
     assert 0 == audited.returncode, audited.stdout + audited.stderr
+
+
+def test_p3_p10_a_bucket_alone_that_was_restored_is_found_by_the_guard(buckets: tuple[Stored, Any]) -> None:
+    """Its rows did not come back, all was certified: `apply` does not look, the guard does."""
+    made, client = buckets
+    _put(client, "u/2/letter", b"first")
+    _put(client, "u/2/letter", b"second")
+    _put(client, "u/1/letter", b"of one who stays")
+    made.programme.finish()
+    assert "erased-verified" == made.told()["objects"]
+    quiet = made.programme.command("restore-guard")
+    assert (0, True) == (quiet.returncode, "no erased object is there again" in quiet.stdout), quiet.stderr
+
+    for body in (b"first", b"second"):  # as a restored bucket has them: other version ids, the same keys
+        _put(client, "u/2/letter", body)
+    client.create_multipart_upload(Bucket="locked", Key="sg/u/2/letter")
+    before = made.statements()
+    made.programme.apply()
+    assert before == made.statements()  # finished before: nothing was looked at
+    dry = made.programme.command("restore-guard", "--json")
+    assert 1 == dry.returncode
+    assert [{"store": "media", "came_back": 3, "not_asked": None}] == json.loads(dry.stdout)["objects"]
+    assert before == made.statements()
+    assert 0 == made.programme.audit().returncode
+
+    said = made.programme.command("restore-guard", "--yes")
+    assert 1 == said.returncode
+    assert "store media: 3 versions of erased objects are there again" in " ".join(said.stdout.split())
+    assert [("media", 3)] == [(one.where, one.count) for one in made.findings("objects came back")]
+    assert "the certificate is not the last statement" in made.programme.audit().stdout
+    assert 2 == _listed(client, "locked", "sg/")["u/2/letter"]  # the guard itself removes none
+    with pytest.raises(Waiting, match="1 objects, 1 older versions and 1 incomplete uploads"):
+        made.programme.apply(yes=True)
+    for one in client.list_object_versions(Bucket="locked", Prefix="sg/u/2/")["Versions"]:
+        client.delete_object(Bucket="locked", Key=one["Key"], VersionId=one["VersionId"])
+    for upload in client.list_multipart_uploads(Bucket="locked", Prefix="sg/")["Uploads"]:
+        client.abort_multipart_upload(Bucket="locked", Key=upload["Key"], UploadId=upload["UploadId"])
+    made.programme.apply(yes=True)
+    assert "erased-verified" == made.told()["objects"]
+    assert 0 == made.programme.audit().returncode
+    assert 0 == made.programme.command("restore-guard").returncode
+
+
+def test_p11_a_bucket_that_cannot_be_asked_is_told_by_the_guard(buckets: tuple[Stored, Any]) -> None:
+    made, client = buckets
+    _put(client, "u/2/letter", b"first")
+    made.programme.finish()
+    made.programme.environment = {**made.programme.environment, "S3_SECRET": "another one"}
+    asked = made.programme.command("restore-guard", "--json")
+    assert 1 == asked.returncode, asked.stderr
+    (media,) = json.loads(asked.stdout)["objects"]
+    assert 0 == media["came_back"]
+    assert media["not_asked"]
 
 
 def test_a_home_that_would_keep_the_newest_version_only_is_refused(buckets: tuple[Stored, Any], weed: Weed) -> None:

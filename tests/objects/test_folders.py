@@ -202,8 +202,10 @@ def test_p3_p10_after_a_restore_rows_go_again_and_objects_that_came_back_are_fou
     restore(made.source, path)
     back = made.put("u/2/letter.txt", b"came back with a restored bucket")
     guarded = made.programme.command("restore-guard", "--yes")
-    assert 0 == guarded.returncode, guarded.stderr
-    assert "objects of media: not looked for here" in " ".join(guarded.stdout.split())
+    assert 1 == guarded.returncode, guarded.stderr
+    told = " ".join(guarded.stdout.split())
+    assert "rows are erased again" in told
+    assert "store media: 1 versions of erased objects are there again" in told
     with pytest.raises(Waiting, match="1 objects, 0 older versions"):
         made.programme.apply(yes=True)
     back.unlink()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domicile.errors import NotPermitted
-from domicile.stores.postgres.files import Layout, ServerFile, Unread
+from domicile.stores.postgres.files import Layout, LocalFiles, ServerFile, Unread
 from domicile.stores.postgres.pages import Geometry
 from domicile.sweep import SearchResult, TokenClass, Tokens
 from domicile.sweep.scan import Scan
@@ -81,3 +84,60 @@ def test_p8_no_value_in_what_is_told_of_a_file_that_cannot_be_read() -> None:
     (search,) = tally.result()
     assert (2, 2) == (search.hits, len(search.gaps))
     assert "ada" not in repr(search)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), st.integers(0, 2)), max_size=12), st.integers(1, 5))
+def test_what_is_counted_in_parts_is_what_is_counted_at_once(works: list[tuple[int, int, int]], size: int) -> None:
+    """Hits, tokens, gaps and bytes; and places, of which there are more than are told, but not in one part."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("domicile.sweep.search.PLACES_MAX", 4)
+        tokens = Tokens({b"needle-1": TokenClass.EMAIL, b"needle-2": TokenClass.NAME})
+        once, parts = Tally(tokens.matcher()), Tally(tokens.matcher())
+        for begin in range(0, len(works), size):
+            part = parts.part()
+            for tally in (once, part):
+                for copy, file, hits in works[begin : begin + size]:
+                    spot = Spot(f"copy {copy}", f"file {begin + file}")
+                    tally.stream([b"needle-1 needle-2"[: 8 * hits + 1] * 2], spot, view=View.RAW)
+                    tally.add(spot.copy, files=1, unpacked=file)
+                    if not hits:
+                        tally.gap(spot.copy, spot.path, "unseen")
+            parts.take(part)
+        assert once.result() == parts.result()
+
+
+class Beside(LocalFiles):
+    """Files of this machine that are read only when another one is being read at the same time."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.two = threading.Barrier(2, timeout=60)
+
+    def read(self, path: str, offset: int, length: int) -> bytes | None:
+        if not offset and path.startswith("large"):
+            self.two.wait()
+        return super().read(path, offset, length)
+
+
+def _so_many(threads: int, *, most: int) -> int:
+    return min(threads, most)
+
+
+def test_p3_files_that_are_searched_side_by_side_are_found_as_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(geometry=Geometry(), database=1, log_folder="", by_path={})
+    noise = bytes(range(256)) * 20_000
+    for number in range(2):
+        (tmp_path / f"large{number}").write_bytes(noise + b"needle-1" + noise[: 1000 * number])
+    for number in range(20):
+        (tmp_path / f"small{number:02}").write_bytes(b"needle-2 " * number + b"x" * 300)
+    results = []
+    for threads in (1, 2):
+        monkeypatch.setattr("domicile.sweep.scan.processors", partial(_so_many, threads))
+        tally = Tally(Tokens({b"needle-1": TokenClass.EMAIL, b"needle-2": TokenClass.NAME}).matcher())
+        files = LocalFiles(tmp_path) if threads == 1 else Beside(tmp_path)
+        assert 22 == Scan(files, layout, tally).all()
+        results.append(tally.result())
+    assert results[0] == results[1]
+    assert 2 + sum(range(20)) == sum(search.hits for search in results[0])

@@ -29,10 +29,11 @@ def restore_guard(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """After a restore of a backup: find erased people's rows that came back, and with --yes erase them again.
+    """After a restore of a backup: find erased people's rows and objects that came back, and erase the rows again.
 
     Run it before anybody writes to the restored database: a new row that was given the number of an erased one can't be
-    told from it. Ends with 1 when rows came back and are still there, or a table can't be asked.
+    told from it. Objects are looked for in the stores of the file, not with --dsn; a person removes them. Ends with 1
+    when rows or objects came back and are still there, or a table or a store can't be asked.
 
     Example: domicile restore-guard; domicile restore-guard --yes; domicile apply
     """
@@ -42,14 +43,11 @@ def restore_guard(
         return
     with opened(file, screen) as run:
         guarded = run.look_after_restore(dsn=dsn, yes=yes)
-        also = tuple(run.config.object_stores)
     _print(screen, guarded)
-    if also:
-        screen.say(
-            f"objects of {', '.join(also)}: not looked for here; the next treatment by `domicile apply` lists them"
-        )
+    _print_objects(screen, guarded, yes=yes)
     screen.value(_as_json(guarded))
-    if guarded.unasked or (guarded.rows and not guarded.erased):
+    unseen = any(one.missing for one in guarded.objects)
+    if guarded.unasked or unseen or guarded.object_count or (guarded.rows and not guarded.erased):
         raise typer.Exit(1)
 
 
@@ -73,12 +71,32 @@ def _print(screen: Screen, guarded: Guarded) -> None:
         screen.say(f"none of {count(guarded.committed)} erased rows came back")
 
 
+def _print_objects(screen: Screen, guarded: Guarded, *, yes: bool) -> None:
+    for one in guarded.objects:
+        if one.missing:
+            screen.say(f"[red]not asked[/]: store {plain(one.store)}: {plain(one.missing)}")
+        elif one.count:
+            then = (
+                "the certificate no longer holds: `domicile apply --yes` waits until they are gone, and names them"
+                if yes
+                else "dry run: with --yes the log says so, and `domicile apply --yes` waits until they are gone"
+            )
+            screen.say(
+                f"store {plain(one.store)}: {count(one.count)} versions of erased objects are there again; {then}"
+            )
+        else:
+            screen.say(f"store {plain(one.store)}: no erased object is there again")
+
+
 def _as_json(guarded: Guarded) -> dict[str, Any]:
     return {
         "committed": guarded.committed, "came_back": guarded.rows, "erased": guarded.erased,
         "datasets": [
             {"dataset": one.dataset, "deleted": one.deleted, "blanked": one.blanked, "not_asked": one.missing or None}
             for one in guarded.found
+        ],
+        "objects": [
+            {"store": one.store, "came_back": one.count, "not_asked": one.missing or None} for one in guarded.objects
         ],
     }  # fmt: skip
 

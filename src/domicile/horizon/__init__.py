@@ -73,12 +73,15 @@ class Treated:
 
     @property
     def logs_kept(self) -> Mapping[str, Rotated]:
-        """Of the logs of which nothing may go before a day, when they were rotated: what came since stays then, too."""
+        """Of the logs of which files wait for a day, or for somebody to remove them, when they were rotated.
+
+        What came since stays: rotated again with every treatment, a log would never come to its end.
+        """
         kept = {
             store
             for store, items in (("", self.server), *self.standbys.items())
             for item in items
-            if item.copy == SERVER_LOG and item.treatment is Treatment.BLOCKED
+            if item.copy == SERVER_LOG and item.treatment in {Treatment.BLOCKED, Treatment.HELD}
         }
         source = set(self.rotated) - set(self.standbys)
         return {name: when for name, when in self.rotated.items() if name in kept or ("" in kept and name in source)}

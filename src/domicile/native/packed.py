@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from domicile.native.compiled import compiled
-from domicile.native.patterns import Bytes, Places
+from domicile.native.patterns import Bytes, Places, whole_word
 
 _RECORD_HEADER_BYTES = 24
 _signed: Any = np.int64  # of bytes, before they are shifted
 _HAS_IMAGE, _SAME_RELATION = 0x10, 0x80
+# Of the first word of a packed value: compressed and inline, a length below 128 KiB, and of what it unpacks to.
+_HEADER_BITS, _HEADER = np.uint64(0x00C00000FFFE0003), np.uint64(2)
 
 
 def unpack_into(data: Bytes, begin: int, end: int, out: Bytes, first: int, last: int) -> tuple[int, bool]:
@@ -62,21 +64,22 @@ def unpack_pglz(data: Bytes, out: Bytes) -> tuple[int, bool]:
 
 @compiled(unpack_into)
 def unpack_places(
-    data: Bytes, places: Places, begin: int, hopeless: int, out: Bytes, ends: Places
-) -> int:  # fmt: skip
-    """Undo the values of pglz at `places[begin:]`, one behind the other; say for which there was no room.
+    data: Bytes, places: Places, begin: int, hopeless: int, apart: Bytes, out: Bytes, begins: Places, ends: Places
+) -> tuple[int, int]:  # fmt: skip
+    """Undo the values of pglz at `places[begin:]`, with `apart` behind each; say for which there was no room.
 
-    `ends[n]` is where value n ends in `out`. A value of another method takes no room; nor does one of more than
-    `hopeless` bytes that begins with so many literals.
+    Value n is `out[begins[n]:ends[n]]`; also say where the last one ends, with what is behind it. A value of another
+    method takes no room; nor does one of more than `hopeless` bytes that begins with so many literals.
     """
     size = 0
     for number in range(begin, len(places)):
         at = places[number]
         raw = _signed(data[at + 4]) | _signed(data[at + 5]) << 8 | _signed(data[at + 6]) << 16
-        if raw > len(out) - size:
-            return number
+        if raw + len(apart) > len(out) - size:
+            return number, size
         length = (_signed(data[at]) | _signed(data[at + 1]) << 8 | _signed(data[at + 2]) << 16) >> 2
         end = min(at + length, len(data))
+        begins[number] = ends[number] = size
         if data[at + 7] == 0:
             matches = end - at - 8 <= hopeless
             control = at + 8
@@ -84,12 +87,16 @@ def unpack_places(
                 matches = data[control] != 0
                 control += 9
             if matches:
-                size, _ = unpack_into(data, at + 8, end, out, size, size + raw)
-        ends[number] = size
-    return len(places)
+                last, _ = unpack_into(data, at + 8, end, out, size, size + raw)
+                if last > size:
+                    ends[number] = last
+                    for step in range(len(apart)):
+                        out[last + step] = apart[step]
+                    size = last + len(apart)
+    return len(places), size
 
 
-@compiled()
+@compiled(whole_word)
 def packed_places(
     data: Bytes, begin: int, step: int, block: int, bytes_max: int, ratios: tuple[int, int], found: Places
 ) -> tuple[int, int]:
@@ -100,7 +107,7 @@ def packed_places(
     """
     count, at, end = 0, begin, len(data)
     while at + 9 <= end:
-        if data[at] & 3 != 2 or data[at + 3] != 0 or data[at + 2] > 1 or data[at + 6] > 0x20:
+        if whole_word(data, np.uint64(at)) & _HEADER_BITS != _HEADER or data[at + 6] > 0x20:
             at += step
             continue
         method = data[at + 7]

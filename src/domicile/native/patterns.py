@@ -1,9 +1,14 @@
-"""Many byte strings looked for at once: a window of each, chosen for being rare, is looked up at every place.
+"""Many byte strings looked for at once: a window of each, chosen for being rare, is looked up wherever it could stand.
 
-A string is known by one window of `width` bytes of it (its anchor). At each place of what is searched, the hash of the
-window there is looked up in a compact filter (of 64-bit words, two bits for each anchor); what passes is looked up in
-the sorted hashes, and what is there is compared byte by byte. So nothing that is there is passed over, and nothing else
-is told. Widths up to 16 bytes. A string is known by its number; `bounds[n]` to `bounds[n + 1]` is where it stands.
+A string is known by one window of it (its anchor), up to 16 bytes wide. A compact filter (of 64-bit words, three bits
+for each) knows the beginning of every anchor, up to 8 bytes: at each place of what is searched it is asked for the
+bytes there. Where it knows them, the hash of the whole anchor is looked up among the sorted hashes, and what is there
+is compared byte by byte. So nothing that is there is passed over, and nothing else is told. A string is known by its
+number; `bounds[n]` to `bounds[n + 1]` is where it stands.
+
+With a `step` of more than 1, only every `step`-th place is looked at, and the filter knows as many pieces of each
+anchor, those that begin at its first bytes. Wherever an anchor stands, just one of them begins at such a place: each
+string is found, and found once. It needs anchors of `width + step - 1` bytes and more, for pieces of `width`.
 """
 
 from __future__ import annotations
@@ -24,70 +29,123 @@ COUNT_MAX = 255
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _ODD_TOO = np.uint64(0xC2B2AE3D27D4EB4F)
 _BYTE = np.uint64(8)
-_TOP = np.uint64(56)
 _SIX = np.uint64(63)
 _HALF = np.uint64(32)
 _ONE = np.uint64(1)
+_SIX_BITS, _TWELVE, _EIGHTEEN = np.uint64(6), np.uint64(12), np.uint64(18)
 
 
-def window_hash(high: np.uint64, low: np.uint64) -> np.uint64:
-    """Hash a window that is given as two words, what isn't of it masked out; its upper bits are well mixed."""
-    mixed = (low ^ (high * _ODD_TOO)) * _ODD
+def piece_hash(piece: np.uint64) -> np.uint64:
+    """Hash a piece of an anchor, what isn't of it masked out; its upper bits are well mixed."""
+    mixed = piece * _ODD
     return (mixed ^ (mixed >> _HALF)) * _ODD_TOO
 
 
-def masks_of(width: int) -> tuple[np.uint64, np.uint64]:
-    """The masks of the upper and the lower word of a window of `width` bytes."""
-    whole = (1 << 8 * width) - 1
-    return np.uint64(whole >> 64), np.uint64(whole & (1 << 64) - 1)
+def whole_word(data: Bytes, at: np.uint64) -> np.uint64:
+    """The word that begins at a place with eight bytes behind it, the first byte lowest.
+
+    Spelt out, so that the compiler makes one load of it; with unsigned places, so that it asks for no sign.
+    """
+    return (
+        np.uint64(data[at])
+        | np.uint64(data[at + _ONE]) << np.uint64(8)
+        | np.uint64(data[at + np.uint64(2)]) << np.uint64(16)
+        | np.uint64(data[at + np.uint64(3)]) << np.uint64(24)
+        | np.uint64(data[at + np.uint64(4)]) << np.uint64(32)
+        | np.uint64(data[at + np.uint64(5)]) << np.uint64(40)
+        | np.uint64(data[at + np.uint64(6)]) << np.uint64(48)
+        | np.uint64(data[at + np.uint64(7)]) << np.uint64(56)
+    )
 
 
-@compiled(window_hash)
-def count_windows(
-    texts: Bytes, bounds: Places, width: int, masks: tuple[np.uint64, np.uint64], counts: Bytes, shift: np.uint64
-) -> None:
-    """Count how often windows occur in the strings, by hash, up to COUNT_MAX."""
-    for number in range(len(bounds) - 1):
-        high, low = np.uint64(0), np.uint64(0)
-        for at in range(bounds[number], bounds[number + 1]):
-            high = (high << _BYTE) | (low >> _TOP)
-            low = (low << _BYTE) | np.uint64(texts[at])
-            if at - bounds[number] + 1 >= width:
-                place = window_hash(high & masks[0], low & masks[1]) >> shift
-                if counts[place] < COUNT_MAX:
-                    counts[place] += np.uint8(1)
+def word_at(data: Bytes, at: int) -> np.uint64:
+    """The word that begins at a place, the first byte lowest; zeros behind the end."""
+    if at + 8 <= len(data):
+        return whole_word(data, np.uint64(at))
+    found = np.uint64(0)
+    for place in range(len(data) - 1, at - 1, -1):
+        found = (found << _BYTE) | np.uint64(data[place])
+    return found
 
 
-@compiled(window_hash)
-def choose_anchors(
-    texts: Bytes, bounds: Places, width: int, masks: tuple[np.uint64, np.uint64], counts: Bytes, shift: np.uint64,
-    anchors: Bytes, hashes: Words,
+def bits_of(key: np.uint64, shift: np.uint64) -> np.uint64:
+    """The three bits of a hash in its word of the filter: what stands behind the number of the word."""
+    return (
+        (_ONE << ((key >> (shift - _SIX_BITS)) & _SIX))
+        | (_ONE << ((key >> (shift - _TWELVE)) & _SIX))
+        | (_ONE << ((key >> (shift - _EIGHTEEN)) & _SIX))
+    )
+
+
+def anchor_hash(data: Bytes, at: int, masks: tuple[np.uint64, np.uint64]) -> np.uint64:
+    """Hash the anchor that begins at a place."""
+    if at + 16 <= len(data):
+        low, high = whole_word(data, np.uint64(at)), whole_word(data, np.uint64(at) + _BYTE)
+    else:
+        low, high = word_at(data, at), word_at(data, at + 8)
+    return piece_hash((low & masks[0]) ^ ((high & masks[1]) * _ODD_TOO))
+
+
+def next_known(data: Bytes, begin: int, mask: np.uint64, step: int, words: Words, shift: np.uint64) -> int:
+    """The first place from `begin` on, in steps, whose piece the filter knows, or that has no eight bytes behind it."""
+    at, stride, end = np.uint64(begin), np.uint64(step), np.uint64(len(data))
+    while at + _BYTE <= end:
+        key = piece_hash(whole_word(data, at) & mask)
+        bits = bits_of(key, shift)
+        if words[key >> shift] & bits == bits:
+            break
+        at += stride
+    return int(at)
+
+
+def mask_of(width: int) -> np.uint64:
+    """What of a word is a piece of `width` bytes; none of it where the width is less than 1."""
+    return np.uint64((1 << 8 * min(max(width, 0), 8)) - 1)
+
+
+@compiled(piece_hash, whole_word, word_at)
+def count_pieces(
+    texts: Bytes, bounds: Places, width: int, mask: np.uint64, counts: Bytes, shift: np.uint64
 ) -> None:  # fmt: skip
-    """Choose the rarest window of each string: where it begins in the string, and its hash."""
+    """Count how often pieces occur in the strings, by hash, up to COUNT_MAX."""
     for number in range(len(bounds) - 1):
-        high, low = np.uint64(0), np.uint64(0)
-        rarest = np.int64(COUNT_MAX + 1)
-        for at in range(bounds[number], bounds[number + 1]):
-            high = (high << _BYTE) | (low >> _TOP)
-            low = (low << _BYTE) | np.uint64(texts[at])
-            begin = at - bounds[number] + 1 - width
-            if begin >= 0:
-                found = window_hash(high & masks[0], low & masks[1])
-                if counts[found >> shift] < rarest and begin <= 255:
-                    rarest = np.int64(counts[found >> shift])
-                    anchors[number] = np.uint8(begin)
-                    hashes[number] = found
+        for at in range(bounds[number], bounds[number + 1] - width + 1):
+            place = piece_hash(word_at(texts, at) & mask) >> shift
+            if counts[place] < COUNT_MAX:
+                counts[place] += np.uint8(1)
 
 
-@compiled()
-def fill_filter(hashes: Words, words: Words, shift: np.uint64) -> None:
-    """Set the two bits of each hash."""
-    for number in range(len(hashes)):
-        found = hashes[number]
-        bits = (_ONE << ((found >> (shift - np.uint64(6))) & _SIX)) | (
-            _ONE << ((found >> (shift - np.uint64(12))) & _SIX)
-        )
-        words[found >> shift] |= bits
+@compiled(piece_hash, whole_word, word_at, anchor_hash)
+def choose_anchors(
+    texts: Bytes, bounds: Places, reach: int, masks: tuple[np.uint64, np.uint64], mask: np.uint64, step: int,
+    counts: Bytes, shift: np.uint64, anchors: Bytes, hashes: Words,
+) -> None:  # fmt: skip
+    """Choose of each string the anchor of `reach` bytes whose pieces are rarest together: its place, and its hash."""
+    for number in range(len(bounds) - 1):
+        begin, last = bounds[number], min(bounds[number + 1] - reach, bounds[number] + 255)
+        common = np.int64(0)  # of the pieces from `at` on
+        for at in range(begin, begin + step):
+            common += np.int64(counts[piece_hash(word_at(texts, at) & mask) >> shift])
+        rarest, chosen = common, begin
+        for at in range(begin + 1, last + 1):
+            common -= np.int64(counts[piece_hash(word_at(texts, at - 1) & mask) >> shift])
+            common += np.int64(counts[piece_hash(word_at(texts, at + step - 1) & mask) >> shift])
+            if common < rarest:
+                rarest, chosen = common, at
+        anchors[number] = np.uint8(chosen - begin)
+        hashes[number] = anchor_hash(texts, chosen, masks)
+
+
+@compiled(piece_hash, whole_word, word_at, bits_of)
+def fill_filter(
+    texts: Bytes, bounds: Places, anchors: Bytes, mask: np.uint64, step: int, words: Words, shift: np.uint64
+) -> None:  # fmt: skip
+    """Set the bits of each piece of each anchor."""
+    for number in range(len(anchors)):
+        begin = bounds[number] + np.int64(anchors[number])
+        for at in range(begin, begin + step):
+            key = piece_hash(word_at(texts, at) & mask)
+            words[key >> shift] |= bits_of(key, shift)
 
 
 @compiled()
@@ -99,50 +157,44 @@ def fill_directory(hashes: Words, directory: Numbers, shift: np.uint64) -> None:
         directory[place] += directory[place - 1]
 
 
-@compiled(window_hash)
+@compiled(piece_hash, whole_word, word_at, bits_of, anchor_hash, next_known)
 def search(
-    data: Bytes, begin: int, width: int, masks: tuple[np.uint64, np.uint64], words: Words, shift: np.uint64,
-    hashes: Words, order: Numbers, directory: Numbers, directory_shift: np.uint64,
-    texts: Bytes, bounds: Places, anchors: Bytes, found_at: Places, found: Numbers,
+    data: Bytes, begin: int, width: int, mask: np.uint64, step: int, words: Words, shift: np.uint64,
+    reach: int, masks: tuple[np.uint64, np.uint64], hashes: Words, order: Numbers, directory: Numbers,
+    directory_shift: np.uint64, texts: Bytes, bounds: Places, anchors: Bytes, found_at: Places, found: Numbers,
 ) -> tuple[int, int]:  # fmt: skip
-    """Find every string in `data` whose anchor ends behind `begin`; say how many, and where to go on.
+    """Find every string in `data` of whose anchor a piece stands at `begin`, a step behind it, …; say how many.
 
-    Where `found` has no room for all that ends at a place, that place is where to go on. At the end it is the length.
+    Also say where to go on: at the end, or at a place of which `found` had no room for all strings.
     """
-    high, low = np.uint64(0), np.uint64(0)
-    count = 0
-    for at in range(max(begin - width + 1, 0), min(begin, len(data))):
-        high = (high << _BYTE) | (low >> _TOP)
-        low = (low << _BYTE) | np.uint64(data[at])
-    for at in range(begin, len(data)):
-        high = (high << _BYTE) | (low >> _TOP)
-        low = (low << _BYTE) | np.uint64(data[at])
-        key = window_hash(high & masks[0], low & masks[1])
-        bits = (_ONE << ((key >> (shift - np.uint64(6))) & _SIX)) | (_ONE << ((key >> (shift - np.uint64(12))) & _SIX))
-        if words[key >> shift] & bits != bits:
-            continue
+    count, size = 0, len(data)
+    at = next_known(data, begin, mask, step, words, shift)
+    while at + width <= size:
         before = count
-        place = key >> directory_shift
-        for entry in range(directory[place], directory[place + _ONE]):
-            if hashes[entry] != key:
-                continue
-            number = order[entry]
-            start = at - width + 1 - np.int64(anchors[number])
-            first, length = bounds[number], bounds[number + 1] - bounds[number]
-            if start < 0 or start + length > len(data):
-                continue
-            same = True
-            for step in range(length):
-                if data[start + step] != texts[first + step]:
-                    same = False
-                    break
-            if same:
-                if count == len(found):
-                    return before, at
-                found_at[count] = start
-                found[count] = number
-                count += 1
-    return count, len(data)
+        for anchor in range(max(at - step + 1, 0), min(at, size - reach) + 1):
+            key = anchor_hash(data, anchor, masks)
+            place = key >> directory_shift
+            for entry in range(directory[place], directory[place + _ONE]):
+                if hashes[entry] != key:
+                    continue
+                number = order[entry]
+                start = anchor - np.int64(anchors[number])
+                first, length = bounds[number], bounds[number + 1] - bounds[number]
+                if start < 0 or start + length > size:
+                    continue
+                same = True
+                for ahead in range(length):
+                    if data[start + ahead] != texts[first + ahead]:
+                        same = False
+                        break
+                if same:
+                    if count == len(found):
+                        return before, at
+                    found_at[count] = start
+                    found[count] = number
+                    count += 1
+        at = next_known(data, at + step, mask, step, words, shift)
+    return count, size
 
 
 def read_only(data: Bytes) -> Bytes:

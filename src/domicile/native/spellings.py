@@ -1,4 +1,4 @@
-"""Bytes said in another spelling: UTF-16, base64, hexadecimal undone, and the places where hashes can stand.
+"""Bytes said in another spelling: UTF-16, base64, hexadecimal undone, and the places of escapes and of hashes.
 
 What is undone comes with the place where each of its bytes stands in what was read; NOWHERE for bytes between runs,
 across which no string holds. What the spellings are, and why: `sweep.decoded`, `sweep.digests`.
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domicile.native.compiled import compiled
-from domicile.native.patterns import Bytes, Numbers, Words
+from domicile.native.patterns import Bytes, Numbers, Places, Words
 
 Origins: TypeAlias = NDArray[np.int32]
 
@@ -30,31 +30,114 @@ for _value, _letter in enumerate(b"0123456789abcdef"):
     DIGIT_OF[_letter] = _value
     DIGIT_OF[ord(chr(_letter).upper())] = _value
 SHORT_HEAD, LONG_HEAD = 1, 2
+PERCENT, AMPERSAND, BACKSLASH = 0x25, 0x26, 0x5C
+MARKS = np.zeros(256, np.uint8)
+MARKS[[PERCENT, AMPERSAND, BACKSLASH]] = 1
+_SPELT_BEHIND = np.zeros(256, np.uint8)  # a backslash
+_SPELT_BEHIND[list(b'\\"/nrtbfv')] = 1
+_ALPHANUMERIC = 62  # letters of base64 below this one
+_NAME_BYTES_MAX = 34
 _BYTE, _SIX_BITS, _FOUR_BITS = np.uint64(8), np.uint64(6), np.uint64(4)
 _LETTER_MASK, _ONE = np.uint64(63), np.uint64(1)
 
 
-@compiled()
+def wide_at(data: Bytes, at: int) -> bool:
+    """Whether a character of ASCII, a zero, another character and another zero begin at a place."""
+    return bool(
+        data[at + 1] == 0 and data[at + 3] == 0 and 0x20 <= data[at] < 0x7F and 0x20 <= data[at + 2] < 0x7F
+    )  # fmt: skip
+
+
+@compiled(wide_at)
 def widened(data: Bytes, least: int, out: Bytes, origins: Origins) -> int:
-    """Write characters of ASCII parted by zero bytes, `least` and more in a row, and a zero behind; say how much."""
-    size, at, end = 0, 0, len(data)
-    while at + 1 < end:
-        if data[at + 1] != 0 or not 0x20 <= data[at] < 0x7F:
-            at += 1
+    """Write characters of ASCII parted by zero bytes, `least` and more in a row, and a zero behind; say how much.
+
+    Of a run of so many (3 and more), some four bytes begin at a multiple of the stride, or at the place behind it.
+    """
+    size, at, begin, end = 0, 0, 0, len(data)
+    stride = 2 * least - 4
+    while at + 5 <= end:
+        if wide_at(data, at):
+            first = at
+        elif wide_at(data, at + 1):
+            first = at + 1
+        else:
+            at += stride
             continue
-        last = at
+        last = first + 2
+        while first - 2 >= begin and data[first - 1] == 0 and 0x20 <= data[first - 2] < 0x7F:
+            first -= 2
         while last + 2 < end and data[last + 1] == 0 and 0x20 <= data[last + 2] < 0x7F:
             last += 2
-        if (last - at) // 2 + 1 >= least:
-            for place in range(at, last + 1, 2):
+        if (last - first) // 2 + 1 >= least:
+            for place in range(first, last + 1, 2):
                 out[size] = data[place]
                 origins[size] = place
                 size += 1
             out[size] = 0
             origins[size] = NOWHERE
             size += 1
-        at = last + 1
+        begin = last + 1
+        at += (last - at + stride - 1) // stride * stride
     return size
+
+
+def none_of(data: Bytes, at: np.uint64, kinds: Bytes) -> bool:
+    """Whether none of eight bytes is of any kind."""
+    return bool(
+        kinds[data[at]]
+        | kinds[data[at + _ONE]]
+        | kinds[data[at + np.uint64(2)]]
+        | kinds[data[at + np.uint64(3)]]
+        | kinds[data[at + np.uint64(4)]]
+        | kinds[data[at + np.uint64(5)]]
+        | kinds[data[at + np.uint64(6)]]
+        | kinds[data[at + np.uint64(7)]]
+        == 0
+    )
+
+
+def digits_at(data: Bytes, at: int, count: int, digits: Bytes) -> bool:
+    """Whether so many hexadecimal digits begin at a place."""
+    last, limit = at, min(at + count, len(data))
+    while last < limit and digits[data[last]] < _NO_DIGIT:
+        last += 1
+    return last == at + count
+
+
+@compiled(none_of, digits_at)
+def escape_places(data: Bytes, begin: int, marks: Bytes, kinds: Bytes, digits: Bytes, found: Places) -> tuple[int, int]:
+    """List the places from `begin` on where an escape may begin, and none else that is easily told; where to go on.
+
+    That is a percent sign before two digits; an ampersand before what may be a name or a number and a semicolon; a
+    backslash before a letter that means something behind it, or before u and four digits.
+    """
+    count, end = 0, len(data)
+    for at in range(begin, end - 1, 8):
+        if at + 8 <= end and none_of(data, np.uint64(at), marks):
+            continue
+        for place in range(at, min(at + 8, end - 1)):
+            mark = data[place]
+            if marks[mark] == 0:
+                continue
+            if mark == PERCENT:
+                begins = digits_at(data, place + 1, 2, digits)
+            elif mark == AMPERSAND:
+                last, limit = place + 1, min(place + _NAME_BYTES_MAX, end)
+                while last < limit and (kinds[data[last]] < _ALPHANUMERIC or data[last] == 0x23):
+                    last += 1
+                begins = last < end and last > place + 1 and data[last] == 0x3B
+            else:
+                following = data[place + 1]
+                begins = _SPELT_BEHIND[following] == 1 or (
+                    following == 0x75 and digits_at(data, place + 2, 4, digits)
+                )  # fmt: skip
+            if begins:
+                if count == len(found):
+                    return count, place
+                found[count] = place
+                count += 1
+    return count, end
 
 
 @compiled()
@@ -64,17 +147,11 @@ def letters(data: Bytes, kinds: Bytes, least: int, out: Bytes, origins: Origins)
     Lines end as they are, or as JSON and COPY write it: up to four backslashes, and n or r.
     """
     size, at, end = 0, 0, len(data)
-    while at < end:
-        if kinds[data[at]] >= _NO_LETTER:
-            at += 1
-            continue
-        # Where the last letter of the least run would stand: no letter there, no run before it.
-        ahead = at + least - 1
-        if ahead >= end:
-            break
-        while ahead > at and kinds[data[ahead]] < _NO_LETTER:
+    while at + least <= end:
+        ahead = at + least - 1  # where the last letter of the least run would stand: no letter there, no run before it
+        while ahead >= at and kinds[data[ahead]] < _NO_LETTER:
             ahead -= 1
-        if ahead > at:
+        if ahead >= at:
             at = ahead + 1
             continue
         while at < end:
@@ -178,7 +255,7 @@ def bytes_key(data: Bytes, at: int) -> np.uint64:
     return key
 
 
-@compiled(passes, bytes_key)
+@compiled(passes, bytes_key, none_of)
 def hashes_as_bytes(
     data: Bytes, begin: int, heads: Bytes, words: Words, shift: np.uint64, found_keys: Words, starts: Origins,
     ends: Origins,
@@ -188,21 +265,24 @@ def hashes_as_bytes(
     `heads` says of a byte whether it is a header, or begins one that three zero bytes follow.
     """
     count, end = 0, len(data)
-    for at in range(begin, end - 8):
-        head = heads[data[at]]
-        if head == 0:
+    for at in range(begin, end - 8, 8):
+        if none_of(data, np.uint64(at), heads):
             continue
-        first = at + 1
-        if head == LONG_HEAD:
-            first = at + 4
-            if first + 8 > end or data[at + 1] != 0 or data[at + 2] != 0 or data[at + 3] != 0:
+        for place in range(at, min(at + 8, end - 8)):
+            head = heads[data[place]]
+            if head == 0:
                 continue
-        key = bytes_key(data, first)
-        if passes(key, words, shift):
-            if count == len(starts):
-                return count, at
-            found_keys[count], starts[count], ends[count] = key, first, first + 8
-            count += 1
+            first = place + 1
+            if head == LONG_HEAD:
+                first = place + 4
+                if first + 8 > end or data[place + 1] != 0 or data[place + 2] != 0 or data[place + 3] != 0:
+                    continue
+            key = bytes_key(data, first)
+            if passes(key, words, shift):
+                if count == len(starts):
+                    return count, place
+                found_keys[count], starts[count], ends[count] = key, first, first + 8
+                count += 1
     return count, end
 
 

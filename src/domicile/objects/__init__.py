@@ -27,7 +27,7 @@ import psycopg
 from domicile import sweep
 from domicile.config import Config
 from domicile.config.belongings import FolderRule, ObjectRule
-from domicile.errors import NoClearance, Refused, Waiting
+from domicile.errors import NoClearance, Refused, StoreFault, Waiting
 from domicile.events import Listener
 from domicile.host import Host
 from domicile.model import DatasetId, Digest, Finding, Form, Home, Manifest, Scope, Slice, SliceId
@@ -415,6 +415,21 @@ class Objects:
                 seen, lines = horizon.search(ends, tokens, is_late, now=now, listener=listener)
             tell_keys(self._folder / f"left-{ends.name}.txt", lines)
             yield named(ends.name, seen)
+
+    def there_again(self) -> Iterator[tuple[str, int, str]]:
+        """By store, how many versions and uploads it lists under keys of movers' objects, or why it can't be asked.
+
+        Only the book and the store are asked, for no row may be left that would tell of others.
+        """
+        for name in self._config.object_stores:
+            self._book.refuse_lost(name)
+            try:
+                (ends,) = (one for one in self.ends if one.name == name)
+                left = horizon.look(ends, lambda _, __: False)
+            except StoreFault as fault:
+                yield name, 0, str(fault)
+            else:
+                yield name, left.objects + left.versions + left.uploads, ""
 
     @contextmanager
     def _late(self, ends: Ends, scope: Scope) -> Iterator[horizon.IsLate]:

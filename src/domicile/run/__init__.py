@@ -417,8 +417,12 @@ class Run:
         target = self._dsn(store) if dsn is None else self.host.secret(dsn, base=self.workspace.base)
         with self.record.timed("restore-guard") as words:
             guarded = guarding.look(self.record, target, store=store if dsn is None else dsn, yes=yes)
+            if dsn is None:
+                guarded = replace(guarded, objects=guarding.look_at_objects(self.record, self.objects, yes=yes))
             words[0] = f"{guarded.rows} of {guarded.committed} erased rows came back"
-        if guarded.erased:  # so that nobody goes on handing out a certificate that no longer holds (P10)
+            words[0] += f", {guarded.object_count} versions of objects" if guarded.objects else ""
+        if guarded.erased or (yes and guarded.object_count):
+            # So that nobody goes on handing out a certificate that no longer holds (P10).
             self._write_bundle(self.load_plan()[1])
         return guarded
 

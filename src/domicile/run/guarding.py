@@ -3,7 +3,8 @@
 A backup from before the erasure brings erased people back, wherever it is restored. The commitments were written before
 the first row went; with them and the file's connection string alone the database is asked. What goes again is in the
 log before it goes (P7), and the certificate that was the last word there no longer is: the next `domicile apply` treats
-and sweeps the source anew, and states another one.
+and sweeps the source anew, and states another one. Objects that came back are known by the book of the run, and told: a
+person removes them, as they do everything in a bucket that was not compared under clearance, and `apply` waits for it.
 """
 
 from __future__ import annotations
@@ -29,12 +30,22 @@ from domicile.stores.postgres.source import PostgresSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectsBack:
+    """Versions and incomplete uploads that a store lists under keys of movers' objects, or why it can't be asked."""
+
+    store: str
+    count: int
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Guarded:
-    """What a look after a restore found, by dataset; `erased` says that it went again."""
+    """What a look after a restore found, by dataset; `erased` says that the rows went again. Objects only come back."""
 
     found: tuple[Returned, ...]
     committed: int
     erased: bool
+    objects: tuple[ObjectsBack, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -45,6 +56,11 @@ class Guarded:
     def unasked(self) -> tuple[Returned, ...]:
         """The datasets that can't be asked; one whose table isn't there has nothing to tell."""
         return tuple(one for one in self.found if one.missing and one.missing != NO_TABLE)
+
+    @property
+    def object_count(self) -> int:
+        """All versions and uploads that are there again."""
+        return sum(one.count for one in self.objects)
 
 
 def commit(record: Record, source: PostgresSource, scope: Scope, manifest: Manifest) -> None:
@@ -104,6 +120,19 @@ def keep_or_forget(record: Record, objects: Objects, *, is_final: bool) -> None:
         objects.forget_under_way()
         if not has_key(record.commitments):
             objects.forget()
+
+
+def look_at_objects(record: Record, objects: Objects, *, yes: bool) -> tuple[ObjectsBack, ...]:
+    """Look for erased objects that are there again; with `yes` state it, so that the next `apply` looks at all anew."""
+    found = tuple(
+        ObjectsBack(store=name, count=count, missing=missing) for name, count, missing in objects.there_again()
+    )
+    back = [one for one in found if one.count]
+    if yes and back:
+        again.forget_found(record.journal)
+        plan, moment = record.ledger.plan().plan, record.now()
+        record.state_all([stating.objects_back_statement(plan, one.store, one.count, moment) for one in back])
+    return found
 
 
 def destroy(workspace: Workspace) -> None:

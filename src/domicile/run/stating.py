@@ -118,6 +118,12 @@ def return_statement(plan: str, dataset: str, rows: int, moment: datetime, *, do
     )
 
 
+def objects_back_statement(plan: str, store: str, count: int, moment: datetime) -> FindingPredicate:
+    """State that a store lists objects again under keys whose objects were erased; a person removes them."""
+    text = f"versions and uploads under keys of erased objects are there again, {moment:%Y-%m-%d %H:%M:%S} UTC"
+    return FindingPredicate(plan=plan, kind="objects came back", where=store, count=count, text=text)
+
+
 def still_returned(log: Iterable[Recorded]) -> tuple[str, ...]:
     """The datasets of which rows came back, by the log, that were not erased again since."""
     found: dict[str, bool] = {}

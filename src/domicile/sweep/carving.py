@@ -7,8 +7,18 @@ Memory is bounded by a piece and by what the assembler of TOAST values keeps.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from domicile.stores.postgres.pages import Geometry, ToastAssembler, carve_chunks, carve_compressed
+import numpy as np
+
+from domicile.stores.postgres.pages import (
+    Geometry,
+    ToastAssembler,
+    Unpacked,
+    carve_chunks,
+    carve_compressed,
+    carve_together,
+)
 from domicile.stores.postgres.walpages import Run, page_images, runs
 from domicile.sweep.search import Spot, Tally, Value, View
 
@@ -48,13 +58,13 @@ class Carver:
         """Take the next block of the stream."""
         self._found.read += len(block)
         window = self._tail + block
-        self._found.values(self._values(window))
+        carved = carve_together(window, block=self._geometry.block, aligned=False)
+        self._found.unpacked(carved, self._offset - len(self._tail))
+        self._found.values(self._joined(window))
         self._tail = window[-LOOSE_AHEAD_BYTES:]
         self._offset += len(block)
 
-    def _values(self, window: bytes) -> Iterator[Value]:
-        for carved in carve_compressed(window, block=self._geometry.block, aligned=False):
-            yield Value(carved.data, self._offset, View.UNPACKED)
+    def _joined(self, window: bytes) -> Iterator[Value]:
         for chunk in carve_chunks(window, chunk_bytes=self._geometry.toast_chunk, aligned=False):
             for joined in self._assembler.add(chunk):
                 yield Value(joined.data, self._offset, View.JOINED)
@@ -92,13 +102,14 @@ class WalReader:
     def _piece(self, piece: bytes) -> None:
         for run in runs(piece, page_bytes=self._geometry.wal_block):
             self._found.raw(run.data, self._offset + run.offset)
+            block = self._geometry.block  # a value in a record is no longer than a block, as none in a tuple is
+            carved = carve_together(run.data, block=block, aligned=False, bytes_max=block)
+            self._found.unpacked(carved, self._offset + run.offset)
             self._found.values(self._values(run))
 
     def _values(self, run: Run) -> Iterator[Value]:
-        """Unpack what is packed in a run: a value in a record is no longer than a block, as none in a tuple is."""
+        """Unpack what is packed in a run but for values in records: of TOAST, and in images of pages."""
         block, at = self._geometry.block, self._offset + run.offset
-        for carved in carve_compressed(run.data, block=block, aligned=False, bytes_max=block):
-            yield Value(carved.data, at + carved.offset, View.UNPACKED)
         for chunk in carve_chunks(run.data, chunk_bytes=self._geometry.toast_chunk, aligned=False):
             for joined in self._assembler.add(chunk):
                 yield Value(joined.data, at, View.JOINED)
@@ -133,10 +144,25 @@ class _Found:
         for some in together(self._bounded(values)):
             self._tally.search_values(some, self._spot)
 
+    def unpacked(self, carved: Iterable[Unpacked], offset: int) -> None:
+        """Search values that were unpacked together from a stream that begins at `offset`, until no more may be."""
+        for found in carved:
+            some = replace(found, places=np.zeros_like(found.places)) if self._inside else found
+            begin = 0 if self._inside else offset
+            if self._unpacked + some.size > self._limit:
+                self.values(Value(value.data, begin + value.offset, View.UNPACKED) for value in some.values())
+                return
+            self._unpacked += some.size
+            self._tally.search_unpacked(some, self._spot, offset=begin)
+
+    @property
+    def _limit(self) -> int:
+        return UNPACKED_BYTES_FREE + UNPACKED_TIMES_MAX * self.read
+
     def _bounded(self, values: Iterable[Value]) -> Iterator[Value]:
         for value in values:
             self._unpacked += len(value.data)
-            if self._unpacked > UNPACKED_BYTES_FREE + UNPACKED_TIMES_MAX * self.read:
+            if self._unpacked > self._limit:
                 self.gap("the values packed in it unpack to more than is searched")
                 return
             yield Value(value.data, 0, value.view) if self._inside else value

@@ -25,9 +25,14 @@ import numpy as np
 
 from domicile.native.patterns import Bytes, read_only
 from domicile.native.spellings import (
+    AMPERSAND,
+    BACKSLASH,
     DIGIT_OF,
     LETTER_OF,
+    MARKS,
+    PERCENT,
     Origins,
+    escape_places,
     letters,
     unbase64,
     unhex,
@@ -40,6 +45,7 @@ DECODED_BYTES_MIN = 9
 BASE64_RUN_MIN = DECODED_BYTES_MIN * 4 // 3
 HEX_RUN_MIN = DECODED_BYTES_MIN * 2
 WIDE_RUN_MIN = 6
+ESCAPES_AT_ONCE = 4096
 _NOWHERE = -1
 
 
@@ -197,12 +203,13 @@ def _hexadecimal(text: _Text) -> Iterator[_Hexadecimal]:
 
 # --- escapes ----------------------------------------------------------------------------------------------------------
 
-# Each expression begins with one letter, which is looked for as fast as memory can be read; no two can overlap.
+# Each expression begins with one letter; no two can overlap. `escape_places` must know what each can begin with.
 _PERCENT = re.compile(rb"%(?:25){0,3}[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2})*+")
 _REFERENCE = re.compile(rb"&(?:amp;){0,3}(#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _BACKSLASH = re.compile(
     rb"\\(?:\\{0,3}(?:u([0-9A-Fa-f]{4}(?:\\{1,4}u[dD][c-fC-F][0-9A-Fa-f]{2})?)|([\"/]))|([\\nrtbfv]))"
 )
+_EXPRESSIONS = {PERCENT: _PERCENT, AMPERSAND: _REFERENCE, BACKSLASH: _BACKSLASH}
 _CONTROLS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"\\": b"\\"}
 _SURROGATE = re.compile(rb"\\+u")
 _PERCENT_BYTES = 3
@@ -265,16 +272,32 @@ def _escaped(block: bytes, reach: int) -> _Escaped | None:
 
 
 def _escapes(block: bytes) -> Iterator[_Escape]:
-    for match in _PERCENT.finditer(block):
-        yield from _percents(match[0], match.start())
-    for match in _REFERENCE.finditer(block):
-        said = _referred(match[1].decode())
-        if said is not None:
-            yield _Escape(match.start(), match.end(), said, match.end() - match.start())
-    for match in _BACKSLASH.finditer(block):
-        unit, sign, control = match.groups()
-        said = _units(unit) if unit else sign or _CONTROLS[control]
-        yield _Escape(match.start(), match.end(), said, match.end() - match.start())
+    for match in _matches(block):
+        start, end = match.span()
+        if block[start] == PERCENT:
+            yield from _percents(match[0], start)
+        elif block[start] == AMPERSAND:
+            said = _referred(match[1].decode())
+            if said is not None:
+                yield _Escape(start, end, said, end - start)
+        else:
+            unit, sign, control = match.groups()
+            yield _Escape(start, end, _units(unit) if unit else sign or _CONTROLS[control], end - start)
+
+
+def _matches(block: bytes) -> Iterator[re.Match[bytes]]:
+    """What each of the three expressions finds in a block; compiled code says where to look."""
+    view, at = np.frombuffer(block, np.uint8), 0
+    behind = dict.fromkeys(_EXPRESSIONS, 0)
+    while at < len(view):
+        places = np.empty(ESCAPES_AT_ONCE, np.int64)
+        count, at = escape_places(view, at, MARKS, LETTER_OF, DIGIT_OF, places)
+        for place in places[:count].tolist():
+            mark = block[place]
+            match = _EXPRESSIONS[mark].match(block, place) if place >= behind[mark] else None
+            if match:
+                behind[mark] = match.end()
+                yield match
 
 
 def _percents(run: bytes, start: int) -> Iterator[_Escape]:

@@ -1,8 +1,9 @@
 """Every form of every token, as strings that are looked for at once: compact, so that many millions fit in memory.
 
-Strings are sorted into groups by the width of their anchor (`native.patterns`): the longer, the rarer by chance, so
-each string goes to the widest that it has room for. A group costs one pass over what is searched. Beside its own bytes
-a string takes 25 bytes, and 2 to 4 in the filter. Nothing of a string is told (P8).
+Strings are sorted into groups by their length (`LENGTHS`): a group costs one pass over what is searched. The fewer
+strings, the fewer places are looked at (`native.patterns`): the step is as long as the shortest anchor has room for and
+the filter's size allows. Beside its own bytes a string takes 25 bytes, and 2 to 4 in the filter for each byte of the
+step. Nothing of a string is told (P8).
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import numpy as np
 
 from domicile.native import patterns as native
 
-WIDTHS = (10, 6, 4, 2, 1)  # a passport's number has 9 letters, a phone number 10 digits and more
-FILTER_BITS_PER_STRING = 16
+LENGTHS = (10, 6, 4, 2, 1)  # of the shortest of a group: a passport's number has 9 letters, a phone number 10 and more
+NARROWEST = {10: 6, 6: 5, 4: 4, 2: 2, 1: 1}  # pieces: what is less wide stands everywhere in any text
+REACH_MAX, WIDTH_MAX, STEP_MAX = 16, 8, 8
+PIECES_MAX = 1 << 22  # their filter takes 8 MiB: a larger one falls out of the processor's cache
+FILTER_BITS_PER_PIECE = 16
 FILTER_WORDS_MIN, FILTER_WORDS_MAX = 1 << 10, 1 << 24  # 128 MiB
 COUNTS_MIN, COUNTS_MAX = 1 << 10, 1 << 26
 FOUND_MAX = 1 << 14
@@ -27,15 +31,15 @@ class Patterns:
 
     def __init__(self, strings: Iterator[tuple[bytes, int]]) -> None:
         gathered: dict[int, tuple[bytearray, array[int], array[int]]] = {
-            width: (bytearray(), array("q", [0]), array("I")) for width in WIDTHS
+            least: (bytearray(), array("q", [0]), array("I")) for least in LENGTHS
         }
         rooms = [
-            gathered[next((width for width in WIDTHS if width <= size), WIDTHS[-1])] for size in range(WIDTHS[0] + 1)
+            gathered[next((least for least in LENGTHS if least <= size), LENGTHS[-1])] for size in range(LENGTHS[0] + 1)
         ]
         self.longest = 0
         for text, owner in strings:
             if text:
-                texts, bounds, owners = rooms[min(len(text), WIDTHS[0])]
+                texts, bounds, owners = rooms[min(len(text), LENGTHS[0])]
                 texts += text
                 bounds.append(len(texts))
                 owners.append(owner)
@@ -43,9 +47,9 @@ class Patterns:
         rooms.clear()
         self._groups: list[_Group] = []
         while gathered:
-            width, (texts, bounds, owners) = gathered.popitem()
+            least, (texts, bounds, owners) = gathered.popitem()
             if owners:
-                self._groups.append(_Group(width, texts, bounds, owners))
+                self._groups.append(_Group(least, texts, bounds, owners))
 
     def __repr__(self) -> str:
         return f"Patterns({len(self)})"
@@ -64,34 +68,41 @@ class Patterns:
 
 
 class _Group:
-    """The strings whose anchors have one width."""
+    """The strings of one range of lengths, `least` bytes and more."""
 
-    def __init__(self, width: int, texts: bytearray, bounds: array[int], owners: array[int]) -> None:
-        self._width, self._masks = width, native.masks_of(width)
+    def __init__(self, least: int, texts: bytearray, bounds: array[int], owners: array[int]) -> None:
         self._texts = np.frombuffer(texts, np.uint8)
         self._bounds = np.frombuffer(bounds, np.int64)
         self._owners = np.frombuffer(owners, np.uint32)
+        shortest = int(np.min(self._bounds[1:] - self._bounds[:-1]))
+        self._reach = min(shortest, REACH_MAX)
+        self._step = max(min(STEP_MAX, self._reach - NARROWEST[least] + 1, PIECES_MAX // len(owners)), 1)
+        self._width = min(WIDTH_MAX, self._reach - self._step + 1)
+        self._mask = native.mask_of(self._width)
+        self._masks = (native.mask_of(self._reach), native.mask_of(self._reach - 8))
         hashes = self._anchored()
         self._order = np.argsort(hashes).astype(np.uint32)
         self._hashes = hashes[self._order]
-        self._filter, self._shift = self._filtered(len(hashes))
+        self._filter, self._shift = self._filtered()
         self._directory, self._directory_shift = native.directory_of(self._hashes)
 
     def _anchored(self) -> native.Words:
         count = len(self._owners)
         places = native.power_of_two(4 * count, COUNTS_MIN, COUNTS_MAX)
         counts, shift = np.zeros(places, np.uint8), np.uint64(64 - places.bit_length() + 1)
-        native.count_windows(self._texts, self._bounds, self._width, self._masks, counts, shift)
+        native.count_pieces(self._texts, self._bounds, self._width, self._mask, counts, shift)
         self._anchors, hashes = np.zeros(count, np.uint8), np.zeros(count, np.uint64)
         native.choose_anchors(
-            self._texts, self._bounds, self._width, self._masks, counts, shift, self._anchors, hashes
+            self._texts, self._bounds, self._reach, self._masks, self._mask, self._step, counts, shift, self._anchors,
+            hashes,
         )  # fmt: skip
         return hashes
 
-    def _filtered(self, count: int) -> tuple[native.Words, np.uint64]:
-        size = native.power_of_two(FILTER_BITS_PER_STRING * count // 64, FILTER_WORDS_MIN, FILTER_WORDS_MAX)
+    def _filtered(self) -> tuple[native.Words, np.uint64]:
+        pieces = len(self._owners) * self._step
+        size = native.power_of_two(FILTER_BITS_PER_PIECE * pieces // 64, FILTER_WORDS_MIN, FILTER_WORDS_MAX)
         words, shift = np.zeros(size, np.uint64), np.uint64(64 - size.bit_length() + 1)
-        native.fill_filter(self._hashes, words, shift)
+        native.fill_filter(self._texts, self._bounds, self._anchors, self._mask, self._step, words, shift)
         return words, shift
 
     def __len__(self) -> int:
@@ -99,12 +110,13 @@ class _Group:
 
     def find(self, view: native.Bytes) -> Iterator[tuple[int, int, int]]:
         """Find the group's strings."""
-        at, room = self._width - 1, FOUND_MAX
+        at, room = 0, FOUND_MAX
         while at < len(view):
             starts, found = np.empty(room, np.int64), np.empty(room, np.uint32)
             count, following = native.search(
-                view, at, self._width, self._masks, self._filter, self._shift, self._hashes, self._order,
-                self._directory, self._directory_shift, self._texts, self._bounds, self._anchors, starts, found,
+                view, at, self._width, self._mask, self._step, self._filter, self._shift,
+                self._reach, self._masks, self._hashes, self._order, self._directory, self._directory_shift,
+                self._texts, self._bounds, self._anchors, starts, found,
             )  # fmt: skip
             if following == at and not count:
                 room *= 2  # more strings end at this one place than there is room for

@@ -15,17 +15,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
+from threading import Lock
 
+from domicile.engine.in_order import in_order, processors
 from domicile.errors import NotPermitted
 from domicile.stores.around import Placing
 from domicile.stores.postgres.copies import CopyKind
-from domicile.stores.postgres.files import READ_BYTES, Files, ServerFile, Shape, Unread
+from domicile.stores.postgres.files import READ_BYTES, Files, LocalFiles, ServerFile, Shape, Unread
 from domicile.stores.postgres.pages import (
     ToastAssembler,
     carve_chunks,
-    carve_compressed,
+    carve_together,
     is_foreign_page,
     looks_like_page,
 )
@@ -37,6 +40,9 @@ from domicile.sweep.search import Spot, Tally, Value, View
 PAGE_POSITION_BYTES = 10  # pd_lsn and pd_checksum (`bufpage.h`)
 CLEAN_FILE_BYTES_MAX = 2 * 1024 * 1024
 CLEAN_FILES_BYTES_MAX = 64 * 1024 * 1024
+THREADS_MAX = 4  # each holds some 60 MiB for what it looks at, and what pieces of values it has yet to join
+GROUP_BYTES = 4 * 1024 * 1024
+GROUP_FILES_MAX = 256
 _SEGMENT = re.compile(
     r"(?P<start>(.*/)?[0-9A-F]{8})(?P<log>[0-9A-F]{8})(?P<segment>[0-9A-F]{8})(?P<packed>(\.[a-z0-9]+)?)"
 )
@@ -44,29 +50,68 @@ _TAR_AT = 257  # of the magic in the header of a tar's first file
 
 
 @dataclass(slots=True)
+class _Alike:
+    """Small files in which nothing was found, and how much was unpacked of each; threads share it."""
+
+    known: dict[tuple[bool, bytes], int] = field(default_factory=dict, repr=False)
+    size: int = 0
+    lock: Lock = field(default_factory=Lock)
+
+    def keep(self, likeness: tuple[bool, bytes], unpacked: int) -> None:
+        with self.lock:
+            if likeness not in self.known and self.size + len(likeness[1]) <= CLEAN_FILES_BYTES_MAX:
+                self.known[likeness] = unpacked
+                self.size += len(likeness[1])
+
+
+@dataclass(slots=True)
 class Scan:
-    """One pass over a server's files."""
+    """One pass over a server's files, on as many cores as there are where the files are this machine's."""
 
     files: Files
     layout: Placing
     tally: Tally
-    _clean_files: dict[tuple[bool, bytes], int] = field(default_factory=dict, repr=False)
-    _clean_bytes: int = 0
+    _alike: _Alike = field(default_factory=_Alike)
 
     def all(self) -> int:
         """Search every file once, and those that came meanwhile once more; return how many."""
         seen: set[str] = set()
         expected = dict(self.layout.by_path)
+        threads = processors(most=THREADS_MAX) if isinstance(self.files, LocalFiles) else 1
         for _ in range(2):
-            for entry in self.files.walk():
-                if entry.path not in seen:
-                    seen.add(entry.path)
-                    expected.pop(entry.path, None)
-                    self._entry(entry)
+            for part in in_order((partial(self._some, group) for group in self._groups(seen)), threads=threads):
+                self.tally.take(part)
         for path, storage in expected.items():
-            if storage.place.kind is not CopyKind.TEMP_FILES:  # those end with their session, or with a crash
+            if path not in seen and storage.place.kind is not CopyKind.TEMP_FILES:  # they end with session or server
                 self.tally.gap(storage.place.copy, path, "the relation's file isn't where the catalogue says")
         return len(seen)
+
+    def _groups(self, seen: set[str]) -> Iterator[list[ServerFile | Unread]]:
+        """List the files that weren't seen, small ones together; now they are seen."""
+        group: list[ServerFile | Unread] = []
+        size = 0
+        for entry in self.files.walk():
+            if entry.path in seen:
+                continue
+            seen.add(entry.path)
+            group.append(entry)
+            size += entry.size if isinstance(entry, ServerFile) else 0
+            if size >= GROUP_BYTES or len(group) == GROUP_FILES_MAX:
+                yield group
+                group, size = [], 0
+        if group:
+            yield group
+
+    def _some(self, entries: list[ServerFile | Unread]) -> Tally:
+        """Search some files; what is found is counted apart, so that threads don't meet, and added up in order."""
+        part = self.tally.part()
+        replace(self, tally=part).search(entries)
+        return part
+
+    def search(self, entries: Iterable[ServerFile | Unread]) -> None:
+        """Search these files."""
+        for entry in entries:
+            self._entry(entry)
 
     def _entry(self, entry: ServerFile | Unread) -> None:
         place = self.layout.place(entry.path)
@@ -111,17 +156,15 @@ class Scan:
         blocks = self._blocks(path)
         first = next(blocks, b"")
         likeness = self._likeness(first, shape)
-        clean = self._clean_files.get(likeness) if likeness else None
+        clean = self._alike.known.get(likeness) if likeness else None
         if clean is not None:
             self.tally.add(spot.copy, read=len(first), unpacked=clean)
             return
         before = self.tally.standing(spot.copy)
         self._search_pages(chain((first,), blocks), spot, shape)
         after = self.tally.standing(spot.copy)
-        size = len(likeness[1]) if likeness else 0
-        if likeness and after.found == before.found and self._clean_bytes + size <= CLEAN_FILES_BYTES_MAX:
-            self._clean_files[likeness] = after.unpacked - before.unpacked
-            self._clean_bytes += size
+        if likeness and after.found == before.found:
+            self._alike.keep(likeness, after.unpacked - before.unpacked)
 
     def _likeness(self, block: bytes, shape: Shape) -> tuple[bool, bytes] | None:
         """What a small file is but for the positions of last changes, and whether it is searched for TOAST."""
@@ -148,8 +191,8 @@ class Scan:
             tally.search(window, spot, offset=offset - len(tail), view=View.RAW, carried=len(tail))
             tally.add(spot.copy, read=len(block))
             tail = window[-tally.carry_bytes :] if tally.carry_bytes else b""
-            carved = carve_compressed(block, block=geometry.block, aligned=True)
-            self._values((Value(value.data, offset + value.offset, View.UNPACKED) for value in carved), spot)
+            for unpacked in carve_together(block, block=geometry.block, aligned=True):
+                tally.search_unpacked(unpacked, spot, offset=offset)
             if toast:
                 chunks = carve_chunks(block, chunk_bytes=geometry.toast_chunk, aligned=True)
                 joined = (value for chunk in chunks for value in assembler.add(chunk))

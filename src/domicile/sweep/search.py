@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
+from typing import TypeAlias
 
+from domicile.stores.postgres.pages import APART, Unpacked
 from domicile.sweep.forms import TokenClass
 from domicile.sweep.matcher import Matcher
 from domicile.sweep.tokens import TokenCounts
@@ -19,7 +21,6 @@ from domicile.sweep.tokens import TokenCounts
 BUCKET_BYTES = 1024 * 1024
 PLACES_MAX = 20_000
 CLEAN_VALUES_MAX = 500_000  # of which only digests are kept
-_APART = b"\x00\n\xff\n"
 TOKEN_IN_NAME = "(holds a token)"  # noqa: S105 - what is told of a file's name in place of a token
 
 
@@ -124,6 +125,9 @@ class Value:
     view: View
 
 
+Place: TypeAlias = tuple[str, int, View, TokenClass]  # path, offset, how it was seen, of which class
+
+
 @dataclass(slots=True)
 class _Account:
     hits: int = 0
@@ -132,7 +136,7 @@ class _Account:
     bytes: int = 0
     bytes_unpacked: int = 0
     seen: bytearray = field(default_factory=bytearray)
-    places: Counter[tuple[str, int, View, TokenClass]] = field(default_factory=Counter)
+    places: Counter[Place] = field(default_factory=Counter)
     gaps: dict[Gap, None] = field(default_factory=dict)
 
 
@@ -175,9 +179,7 @@ class Tally:
                 view,
                 self._matcher.class_of(hit.token),
             )
-            if place not in account.places and len(account.places) >= PLACES_MAX:
-                place = ("(more places)", 0, *place[2:])
-            account.places[place] += 1
+            self._place(account, place, 1)
         return account.hits > before
 
     def finds(self, data: bytes) -> bool:
@@ -195,11 +197,45 @@ class Tally:
         fresh = [data for content, data in new.items() if content not in self._clean]
         if not fresh:
             return
-        if self.finds(_APART.join(fresh)):
+        if self.finds(APART.join(fresh)):
             for value in values:
                 self.search(value.data, spot, offset=value.offset // BUCKET_BYTES * BUCKET_BYTES, view=value.view)
         elif len(self._clean) < CLEAN_VALUES_MAX:
             self._clean.update(new)
+
+    def search_unpacked(self, unpacked: Unpacked, spot: Spot, *, offset: int) -> None:
+        """Count what is found in values of a stream that begins at `offset`; together first, as most hold nothing."""
+        self.add(spot.copy, unpacked=unpacked.size)
+        if self.finds(unpacked.data):
+            for value in unpacked.values():
+                where = (offset + value.offset) // BUCKET_BYTES * BUCKET_BYTES
+                self.search(value.data, spot, offset=where, view=View.UNPACKED)
+
+    def part(self) -> Tally:
+        """One that looks for the same and counts on its own, beside this one; `take` adds it up."""
+        part = Tally(self._matcher)
+        part._clean = self._clean
+        return part
+
+    def take(self, part: Tally) -> None:
+        """Add what a part has counted, as if it had been counted here."""
+        for name, theirs in part._accounts.items():
+            account = self._account(name)
+            account.hits += theirs.hits
+            account.files += theirs.files
+            account.relations += theirs.relations
+            account.bytes += theirs.bytes
+            account.bytes_unpacked += theirs.bytes_unpacked
+            account.seen = _either(account.seen, theirs.seen)
+            for place, count in theirs.places.items():
+                self._place(account, place, count)
+            for gap in theirs.gaps:
+                self.gap(gap.copy, gap.path, gap.why)
+
+    def _place(self, account: _Account, place: Place, count: int) -> None:
+        if place not in account.places and len(account.places) >= PLACES_MAX:
+            place = ("(more places)", 0, *place[2:])
+        account.places[place] += count
 
     def _mark(self, account: _Account, token: int) -> None:
         if not account.seen:
@@ -271,6 +307,13 @@ class Tally:
             ),
             gaps=tuple(account.gaps),
         )
+
+
+def _either(ours: bytearray, theirs: bytearray) -> bytearray:
+    """The bits that stand in one or the other; an empty one has none."""
+    if not ours or not theirs:
+        return ours or theirs
+    return bytearray((int.from_bytes(ours, "little") | int.from_bytes(theirs, "little")).to_bytes(len(ours), "little"))
 
 
 class Flow:

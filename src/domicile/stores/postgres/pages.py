@@ -35,7 +35,11 @@ TOAST_PENDING_BYTES_MAX = 128 * 1024 * 1024
 PROBE_BYTES = 16 * 1024
 PACKED_BYTES_MAX = 128 * 1024
 PLACES_AT_ONCE = 4096
-UNPACKED_AT_ONCE_BYTES = 4 * 1024 * 1024  # at least the largest that a header is taken for, 2 MiB
+UNPACKED_AT_ONCE_BYTES = 4 * 1024 * 1024  # more than the largest that a header is taken for, 2 MiB
+APART = (
+    b"\x00\n\xff\n"  # between values that are searched together: no token holds it, and no spelling goes on behind it
+)
+_APART = np.frombuffer(APART, np.uint8)
 _SIZES = struct.Struct("<II")
 _SHORT = struct.Struct("<HHH")
 _RAW_BITS = 0x3FFFFFFF
@@ -69,6 +73,29 @@ class Carved:
 
 
 @dataclass(frozen=True, slots=True)
+class Unpacked:
+    """Values unpacked together: one behind the other in `data`, APART behind each.
+
+    `places` are where they stood; `begins` and `ends` where they lie in `data`.
+    """
+
+    data: bytes = field(repr=False)
+    places: Places
+    begins: Places
+    ends: Places
+
+    @property
+    def size(self) -> int:
+        """How many bytes the values have together."""
+        return int(np.sum(self.ends - self.begins))
+
+    def values(self) -> Iterator[Carved]:
+        """One value after the other."""
+        for place, begin, end in zip(self.places.tolist(), self.begins.tolist(), self.ends.tolist(), strict=True):
+            yield Carved(place, self.data[begin:end])
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """One row of a TOAST table, wherever it was found."""
 
@@ -98,7 +125,13 @@ def is_foreign_page(page: bytes) -> bool:
 
 
 def carve_compressed(data: bytes, *, block: int, aligned: bool, bytes_max: int = PACKED_BYTES_MAX) -> Iterator[Carved]:
-    """Unpack every inline compressed value of at most `bytes_max` packed bytes in `data`.
+    """Unpack every inline compressed value of at most `bytes_max` packed bytes in `data`, one by one."""
+    for unpacked in carve_together(data, block=block, aligned=aligned, bytes_max=bytes_max):
+        yield from unpacked.values()
+
+
+def carve_together(data: bytes, *, block: int, aligned: bool, bytes_max: int = PACKED_BYTES_MAX) -> Iterator[Unpacked]:
+    """Unpack every inline compressed value of at most `bytes_max` packed bytes in `data`, about 4 MiB at once.
 
     `aligned` for relation pages: values start at multiples of four and end within their block. Otherwise (WAL,
     spill and temporary files) they may start anywhere. What is taken for one: a 4-byte varlena header whose two low
@@ -113,25 +146,48 @@ def carve_compressed(data: bytes, *, block: int, aligned: bool, bytes_max: int =
         count, at = packed.packed_places(
             view, at, *within, bytes_max, (PGLZ_RATIO_MAX, LZ4_RATIO_MAX), places
         )  # fmt: skip
-        yield from _unpacked(data, view, places[:count])
+        yield from _unpacked_pglz(view, places[:count])
+        yield from _unpacked_lz4(data, places[:count][view[places[:count] + 7] != 0].tolist())
 
 
-def _unpacked(data: bytes, view: Bytes, places: Places) -> Iterator[Carved]:
+def _unpacked_pglz(view: Bytes, places: Places) -> Iterator[Unpacked]:
     begin = 0
     while begin < len(places):
-        out, ends = np.empty(UNPACKED_AT_ONCE_BYTES, np.uint8), np.zeros(len(places), np.int64)
-        following = packed.unpack_places(view, places, begin, PGLZ_FIRST_MATCH_BYTES_MAX, out, ends)
-        before = 0
-        for start, end in zip(places[begin:following].tolist(), ends[begin:following].tolist(), strict=True):
-            if data[start + 7]:
-                length, raw = int.from_bytes(data[start : start + 3], "little") >> 2, data[start + 4 : start + 7]
-                carved = unpack(Method.LZ4, data[start + 8 : start + length], int.from_bytes(raw, "little")).data
-            else:
-                carved = out[before:end].tobytes()
-            if carved:
-                yield Carved(start, carved)
-            before = end
+        out = np.empty(UNPACKED_AT_ONCE_BYTES, np.uint8)
+        begins, ends = np.zeros(len(places), np.int64), np.zeros(len(places), np.int64)
+        following, size = packed.unpack_places(
+            view, places, begin, PGLZ_FIRST_MATCH_BYTES_MAX, _APART, out, begins, ends
+        )  # fmt: skip
+        if size:
+            some = np.flatnonzero(ends > begins)
+            yield Unpacked(out[:size].tobytes(), places[some], begins[some], ends[some])
         begin = following
+
+
+def _unpacked_lz4(data: bytes, places: list[int]) -> Iterator[Unpacked]:
+    held: list[Carved] = []
+    size = 0
+    for start in places:
+        length, raw = int.from_bytes(data[start : start + 3], "little") >> 2, data[start + 4 : start + 7]
+        value = unpack(Method.LZ4, data[start + 8 : start + length], int.from_bytes(raw, "little")).data
+        if value:
+            held.append(Carved(start, value))
+            size += len(value)
+        if size > UNPACKED_AT_ONCE_BYTES:
+            yield _joined_values(held)
+            held, size = [], 0
+    if held:
+        yield _joined_values(held)
+
+
+def _joined_values(values: list[Carved]) -> Unpacked:
+    ends = np.cumsum([len(value.data) + len(APART) for value in values]) - len(APART)
+    return Unpacked(
+        b"".join(part for value in values for part in (value.data, APART)),
+        np.array([value.offset for value in values], np.int64),
+        ends - np.array([len(value.data) for value in values], np.int64),
+        ends,
+    )
 
 
 def carve_chunks(data: bytes, *, chunk_bytes: int, aligned: bool) -> Iterator[Chunk]:
