@@ -1,4 +1,4 @@
-"""Whose keys a log's statements and heads are signed by, as a monitor follows it (docs/keys.md, ADR 0046).
+"""Whose keys a log's statements and heads are signed by, as a monitor follows it (docs/keys.md, ADR 0044).
 
 The keys change by the log's own statements. Where a new one is met, the rules of `domicile.evidence.keyring` are gone
 through from the plan on, over entries that are read anew and held against the root that was seen.
