@@ -3,13 +3,14 @@
 A receipt is accepted if and only if all of these hold; the first that fails is the reason.
 
  1  the file is a proof with extra data, both in their one spelling      C2SP tlog-proof; docs/receipts.md
- 2  the log's key is well spelled, and trusted                           C2SP signed-note; tlog-policy
+ 2  the log's key is well spelled                                       C2SP signed-note
  3  the checkpoint is this log's, signed by its key                      C2SP signed-note; tlog-checkpoint
- 4  the statement of receipts is signed, and in the log at its place     DSSE v1.0.2; RFC 6962 section 2.1.1
- 5  the certificate is signed, and the last word of this log             DSSE v1.0.2; P10
- 6  both are of one plan                                                 docs/receipts.md
- 7  this person's leaf, opened with the nonce, is among the receipts     docs/receipts.md; RFC 6962 section 2.1.1
- 8  what the leaf says fits the statement and the certificate            docs/receipts.md
+ 4  that key is trusted, or took over from a trusted one in this log     tlog-policy; docs/keys.md (`succession.py`)
+ 5  the statement of receipts is signed, and in the log at its place     DSSE v1.0.2; RFC 6962 section 2.1.1
+ 6  the certificate is signed, and the last word of this log             DSSE v1.0.2; P10
+ 7  all of it is of one plan                                             docs/receipts.md
+ 8  this person's leaf, opened with the nonce, is among the receipts     docs/receipts.md; RFC 6962 section 2.1.1
+ 9  what the leaf says fits the statement and the certificate            docs/receipts.md
 
 No check reads a clock, a network or another file. `receipt.py` is the program, and words the answer.
 """
@@ -23,22 +24,21 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from domicile_audit import succession
 from domicile_audit.case import Refused, require
 from domicile_audit.certificate import MAY_HOLD_RESIDUE
 from domicile_audit.cosignature import read_cosignatures
-from domicile_audit.keys import Key, open_envelope, read_base64, read_vkey
+from domicile_audit.keys import Key, read_base64, read_vkey
+from domicile_audit.placed import PATH_MAX, PLACED, RECEIPT_BYTES_MAX, SEALED, Sealed, read_sealed, require_in
 from domicile_audit.policy import Policy
-from domicile_audit.shape import COUNT, HEX, TEXT, maybe, misfit, read_json, text
-from domicile_audit.statements import DETACHED, DETACHED_OVER_BYTES, PAYLOAD_TYPE, PREFIX, SHAPES, STATEMENT_TYPE
+from domicile_audit.shape import COUNT, HEX, TEXT, misfit, read_json, text
+from domicile_audit.succession import Handover, Succession
 
-RECEIPT_BYTES_MAX: Final = 64 * 1024 * 1024
-PATH_MAX: Final = 63
 FORMAT: Final = "urn:domicile:receipt/v1"
+FORMAT_OF_KEYS: Final = "urn:domicile:receipt/v2"
 PURPOSE: Final = b"domicile receipt v1\x00"
 FIRST_LINE: Final = "c2sp.org/tlog-proof@v1"
 INDEX: Final = re.compile(r"0|[1-9][0-9]{0,12}")
-LONG: Final = text("[A-Za-z0-9+/=]*", chars_max=RECEIPT_BYTES_MAX)
-SEALED: Final = {"envelope": LONG, "detached": maybe(LONG)}
 PERSON: Final = {
     "home": TEXT, "key": TEXT, "kind": TEXT, "rows": {"*": {"blanked": COUNT, "deleted": COUNT, "moved": COUNT}},
 }  # fmt: skip
@@ -49,8 +49,9 @@ EXTRA: Final = {
     "nonce": HEX,
     "leaf": {"index": COUNT, "path": [HEX]},
     "receipts": SEALED,
-    "certificate": {**SEALED, "index": COUNT, "path": [HEX]},
+    "certificate": PLACED,
 }
+EXTRA_OF_KEYS: Final = {**EXTRA, "format": text(FORMAT_OF_KEYS), "keys": [PLACED]}
 
 
 @dataclasses.dataclass(slots=True)
@@ -66,15 +67,31 @@ class Paper:
     log: Key | None = None  # 2
     size: int = 0  # 3
     root: bytes = b""  # 3
-    receipts: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # 4
-    certificate: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # 5
+    changes: Sequence[succession.Vote] = ()  # 4
+    heirs: Succession | None = None  # 4
+    receipts: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # 5
+    certificate: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # 6
 
     @property
     def key(self) -> Key:
-        """The log's key."""
+        """The log's key, which signed the checkpoint."""
         if self.log is None:
             raise Refused("the receipt names no log")
         return self.log
+
+    def key_at(self, index: int) -> Key:
+        """The log's key in force at a place."""
+        return self.key if self.heirs is None else self.heirs.key_at(index)
+
+    @property
+    def keys(self) -> Sequence[Key]:
+        """The log's keys, as far as the receipt tells, the present one last."""
+        return [self.key] if self.heirs is None else self.heirs.keys
+
+    @property
+    def handovers(self) -> Sequence[Handover]:
+        """How the log came from one key to the next."""
+        return () if self.heirs is None else self.heirs.handovers
 
     @property
     def person(self) -> Mapping[str, Any]:
@@ -111,10 +128,8 @@ def check_file(paper: Paper) -> None:
 
 
 def check_key(paper: Paper) -> None:
-    """Check 2 (C2SP signed-note "Verifier keys", tlog-policy): the log's key; with a policy one that it trusts."""
+    """Check 2 (C2SP signed-note "Verifier keys"): the key that is to have signed the checkpoint."""
     paper.log = read_vkey(paper.extra["log"], "the log's key")
-    trusted = paper.policy is None or paper.log.vkey in paper.policy.logs
-    require(trusted, f"the receipt is of a log that the policy does not trust: {paper.log.keyid}")
 
 
 def check_checkpoint(paper: Paper) -> None:
@@ -137,42 +152,67 @@ def check_checkpoint(paper: Paper) -> None:
     paper.size = int(size)
 
 
+def check_trust(paper: Paper) -> None:
+    """Check 4 (tlog-policy, docs/keys.md): without a policy nobody is trusted, and the answer says so.
+
+    With one, its `log` line names that key or one that it took over from; or its `before` line this very head.
+    """
+    if "keys" in paper.extra:
+        paper.changes = succession.read_votes(paper.extra["keys"], paper.size, paper.root)
+        paper.heirs = succession.follow(paper.changes, paper.policy)
+        require(paper.keys[-1] == paper.key, f"the log's changes of keys do not lead to {paper.key.keyid}")
+    if paper.policy is None:
+        return
+    named = any(key.vkey in paper.policy.logs for key in paper.keys)
+    listed = (paper.key.vkey, paper.size, paper.root) in paper.policy.before
+    why = "; of a key before, a policy names the heads that count" if _is_before(paper) else ""
+    require(named or listed, f"the receipt is of a log that the policy does not trust: {paper.key.keyid}{why}")
+
+
+def _is_before(paper: Paper) -> bool:
+    return paper.policy is not None and any(vkey == paper.key.vkey for vkey, _, _ in paper.policy.before)
+
+
 def check_receipts(paper: Paper) -> None:
-    """Check 4: the statement of receipts is the log's own, of its kind, and stands at its index."""
-    entry, paper.receipts = _statement(paper, paper.extra["receipts"], "receipts/v1")
-    _require_in(paper.root, entry, paper.index, paper.size, paper.path, "the statement of receipts is not in the log")
+    """Check 5: the statement of receipts is the log's own, of its kind, and stands at its index."""
+    stated = _stated(paper, paper.extra["receipts"], "receipts/v1", paper.index)
+    paper.receipts = stated.predicate
+    require_in(
+        paper.root, stated.entry, paper.index, paper.size, paper.path, "the statement of receipts is not in the log"
+    )
 
 
 def check_certificate(paper: Paper) -> None:
-    """Check 5 (P10): the certificate is the log's own, and the last entry under this checkpoint."""
+    """Check 6 (P10): the certificate is the log's own, and the last entry under this checkpoint."""
     given = paper.extra["certificate"]
-    entry, paper.certificate = _statement(paper, given, "certificate/v1")
+    stated = _stated(paper, given, "certificate/v1", given["index"])
+    paper.certificate = stated.predicate
     path = [bytes.fromhex(node) for node in given["path"]]
-    _require_in(paper.root, entry, given["index"], paper.size, path, "the certificate is not in the log")
+    require_in(paper.root, stated.entry, given["index"], paper.size, path, "the certificate is not in the log")
     require(given["index"] == paper.size - 1, "the certificate is not the last word of this log; it may no longer hold")
 
 
 def check_plan(paper: Paper) -> None:
-    """Check 6: one plan. That the receipts were stated first follows from check 5."""
-    same = paper.receipts["plan"] == paper.certificate["plan"]
-    require(same, "receipts and certificate are of two different plans")
+    """Check 7: one plan. That the receipts were stated first follows from check 6."""
+    plans = {paper.receipts["plan"], paper.certificate["plan"], *(one.said.predicate["plan"] for one in paper.changes)}
+    require(len(plans) == 1, "receipts, certificate and changes of keys are of two different plans")
 
 
 def check_leaf(paper: Paper) -> None:
-    """Check 7: SHA-256 of purpose, nonce and opening is a leaf of the tree whose root was stated."""
+    """Check 8: SHA-256 of purpose, nonce and opening is a leaf of the tree whose root was stated."""
     opening = json.dumps(paper.extra["person"], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     commitment = hashlib.sha256(PURPOSE + bytes.fromhex(paper.extra["nonce"]) + opening).digest()
     leaf, root = paper.extra["leaf"], bytes.fromhex(paper.receipts["root"])
     size = sum(place["subjects"] for place in paper.receipts["homes"].values())
     path = [bytes.fromhex(node) for node in leaf["path"]]
-    _require_in(
+    require_in(
         root, commitment, leaf["index"], size, path,
         "what the receipt says of this person is not what was committed to: it was changed, or is somebody else's",
     )  # fmt: skip
 
 
 def check_sense(paper: Paper) -> None:
-    """Check 8: the person's home is one of the statement's, and no more is said of them than of all together."""
+    """Check 9: the person's home is one of the statement's, and no more is said of them than of all together."""
     person, counts = paper.person, paper.certificate["counts"]
     require(person["home"] in paper.receipts["homes"], "the person went to a place that the statement does not name")
     for dataset, rows in person["rows"].items():
@@ -200,7 +240,8 @@ def copies_of(paper: Paper, dataset: str) -> list[Mapping[str, Any]]:
 
 
 CHECKS: Final[Sequence[Callable[[Paper], None]]] = (
-    check_file, check_key, check_checkpoint, check_receipts, check_certificate, check_plan, check_leaf, check_sense,
+    check_file, check_key, check_checkpoint, check_trust, check_receipts, check_certificate, check_plan, check_leaf,
+    check_sense,
 )  # fmt: skip
 
 
@@ -220,46 +261,13 @@ def _check_extra(extra: Any) -> None:  # noqa: ANN401  (JSON)
     person = extra.get("person") if isinstance(extra, dict) else None
     key = person.get("key") if isinstance(person, dict) else None
     require(isinstance(key, str), "the receipt's extra data has not the shape of a receipt, at .person")
-    wrong = misfit({**extra, "person": {**extra["person"], "key": ""}}, EXTRA)
+    shape = EXTRA_OF_KEYS if "keys" in extra else EXTRA
+    wrong = misfit({**extra, "person": {**extra["person"], "key": ""}}, shape)
     require(wrong is None, f"the receipt's extra data has not the shape of a receipt, at {wrong}")
 
 
-def _statement(paper: Paper, sealed: Mapping[str, Any], kind: str) -> tuple[bytes, Mapping[str, Any]]:
-    """The entry's bytes, and the predicate of this kind that the log's key signed."""
-    entry = read_base64(sealed["envelope"], f"the envelope of the {kind}")
-    outside = sealed["detached"] and read_base64(sealed["detached"], f"the predicate of the {kind}")
-    payload, _ = open_envelope(entry, PAYLOAD_TYPE, {paper.key.keyid: paper.key}, f"the {kind}")
-    body = read_json(payload, f"the {kind}")
-    inner = body.get("predicate") if isinstance(body, dict) else None
-    predicate: Any = inner
-    if outside is not None:
-        reference = {"detached": {"bytes": len(outside), "sha256": hashlib.sha256(outside).hexdigest()}}
-        whole = inner == reference and misfit(inner, DETACHED) is None and len(outside) > DETACHED_OVER_BYTES
-        require(whole, f"the {kind} has another predicate than the one beside it")
-        predicate = read_json(outside, f"the {kind}")
-    wrong = misfit(predicate, SHAPES[kind])
-    require(wrong is None, f"the {kind} has not the shape of its type, at {wrong}")
-    frame = {
-        "_type": STATEMENT_TYPE, "predicate": inner, "predicateType": PREFIX + kind,
-        "subject": [{"digest": {"sha256": predicate["plan"]}, "name": "plan.json"}],
-    }  # fmt: skip
-    require(body == frame, f"what stands in place of the {kind} is another statement")
-    return entry, predicate
-
-
-def _require_in(  # noqa: PLR0913, PLR0917 - a proof has these parts
-    root: bytes, entry: bytes, index: int, size: int, path: Sequence[bytes], reason: str
-) -> None:
-    """RFC 9162 section 2.1.3.2: the path leads from this entry at this index to the root."""
-    require(index < size and len(path) <= PATH_MAX, reason)
-    node, place, last = hashlib.sha256(b"\x00" + entry).digest(), index, size - 1
-    for sibling in path:
-        require(last > 0, reason)
-        if place % 2 or place == last:
-            node = hashlib.sha256(b"\x01" + sibling + node).digest()
-            while place % 2 == 0 and place:
-                place, last = place // 2, last // 2
-        else:
-            node = hashlib.sha256(b"\x01" + node + sibling).digest()
-        place, last = place // 2, last // 2
-    require(last == 0 and node == root, reason)
+def _stated(paper: Paper, sealed: Mapping[str, Any], kind: str, index: int) -> Sealed:
+    """A statement of this kind that the log's key of that place signed."""
+    stated = read_sealed(sealed, kind)
+    stated.require_signed(paper.key_at(index))
+    return stated

@@ -1,6 +1,7 @@
 """The trust policy: whose keys the auditor believes. Lines of C2SP tlog-policy, and some of ours.
 
     log VKEY              the log's key; at least one line
+    before VKEY SIZE ROOT a head that a key of before signed: receipts under it count, and nothing else of that key
     approver VKEY         a key whose approvals count
     approvals K           how many of them an erasure needs at least
     witness NAME VKEY     a witness of the log            (this line and the next two: cosignature.py)
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from domicile_audit.case import Refused, require
 from domicile_audit.cosignature import Quorum
 from domicile_audit.demands import WORDS, Demands, read_demands
-from domicile_audit.keys import Key, read_vkey
+from domicile_audit.keys import Key, read_base64, read_vkey
 
 POLICY_BYTES_MAX = 262_144
 
@@ -32,12 +33,14 @@ class Policy:
     threshold: int
     quorum: Quorum
     demands: Demands = field(default_factory=Demands)
+    before: frozenset[tuple[str, int, bytes]] = frozenset()
 
 
 def read_policy(data: bytes) -> Policy:
     """Read a policy; the reason of a refusal (or of other bytes than UTF-8, a ValueError, too) names the line."""
     require(len(data) <= POLICY_BYTES_MAX, f"longer than {POLICY_BYTES_MAX} bytes")
     keys: dict[str, list[Key]] = {"log": [], "approver": []}
+    before: set[tuple[str, int, bytes]] = set()
     counts: list[int] = []
     quorum = Quorum()
     asked: list[tuple[int, list[str]]] = []
@@ -49,6 +52,10 @@ def read_policy(data: bytes) -> Policy:
         match words:
             case ["log", vkey] | ["log", vkey, _] | ["approver", vkey]:
                 keys[words[0]].append(read_vkey(vkey, f"line {number}"))
+            case ["before", vkey, size, root] if re.fullmatch("[1-9][0-9]{0,12}", size):
+                hash_ = read_base64(root, f"the root of line {number}")
+                require(len(hash_) == 32, f"line {number}: a root has 32 bytes")
+                before.add((read_vkey(vkey, f"line {number}").vkey, int(size), hash_))
             case ["approvals", count] if re.fullmatch("[0-9]{1,3}", count):
                 counts.append(int(count))
             case ["witness" | "group" | "quorum", *_]:
@@ -62,10 +69,11 @@ def read_policy(data: bytes) -> Policy:
     require(
         quorum.name is not None, "exactly one line such as `quorum none` is needed (tlog-policy, Defining the quorum)"
     )
-    publics = [key.public for key in (*logs, *approvers)] + [key.public for key in quorum.witnesses.values()]
+    earlier = [read_vkey(vkey) for vkey in {vkey for vkey, _, _ in before}]
+    publics = [key.public for key in (*logs, *approvers, *earlier)] + [key.public for key in quorum.witnesses.values()]
     differ = len(set(publics)) == len(publics)
     require(differ, "a key stands there twice (tlog-policy: duplicates are not allowed)")
     counted = len(counts) == 1 and 1 <= counts[0] <= len(approvers)
     require(counted, "exactly one line `approvals K` is needed, with K from 1 to the number of approvers")
     vkeys = frozenset(key.vkey for key in logs), frozenset(key.vkey for key in approvers)
-    return Policy(*vkeys, counts[0], quorum, read_demands(asked))
+    return Policy(*vkeys, counts[0], quorum, read_demands(asked), frozenset(before))

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from domicile_audit.files import read_file, read_policy_file
-from domicile_audit.paper import RECEIPT_BYTES_MAX, Answer, Paper, check, copies_of, is_object_store
+from domicile_audit.paper import Answer, Paper, check, copies_of, is_object_store
+from domicile_audit.placed import RECEIPT_BYTES_MAX
 from domicile_audit.policy import Policy
+from domicile_audit.succession import Handover
 
 ACCEPTED, REFUSED, USAGE = 0, 1, 2
 LINE_SIGNS: Final = 100
@@ -135,7 +137,15 @@ def _proven(paper: Paper) -> list[str]:
         f"{paper.key.keyid} committed to exactly these counts before the erasure, and can't change them now.",
         "The verdicts are those of the last certificate in this log; nothing was stated after it.",
         "Nobody can read from the log that it speaks of you. This file shows it: keep it to yourself.",
+        *(_handed_on(change, paper.policy is not None) for change in paper.handovers),
     ]
+
+
+def _handed_on(change: Handover, known: bool) -> str:
+    if change.voters is None:
+        return f"{change.old.keyid} handed the log on to {change.new.keyid}, and signed that."
+    who = f"{change.voters} approvers of your policy" if known else "others"
+    return f"{change.old.keyid} is followed by {change.new.keyid} as key of this log: {who} called it lost."
 
 
 def _not_proven(paper: Paper) -> list[str]:
@@ -143,8 +153,10 @@ def _not_proven(paper: Paper) -> list[str]:
         "Who holds the key: it was taken from the receipt itself. Ask for the operator's trust policy on another way, "
         "and give it with --trust."
     )
+    votes = "That enough approvers called the log's key lost: without a policy nobody's votes are known."
     return [
         *([] if paper.policy else [whose]),
+        *([votes] if not paper.policy and any(change.voters is not None for change in paper.handovers) else []),
         "That the operator told the truth about its stores, and listed all copies: this program saw no store.",
         "That this log as a whole is in order: `domicile-audit BUNDLE` checks that.",
         "That there is no newer certificate, nor another log: this is the state of the day on which it was written.",
@@ -180,6 +192,7 @@ def as_json(answer: Answer) -> str:
             "objects": {store: row for store, row in _rows_and_files(paper)[1].items() if row},
             "verdict": paper.certificate["verdict"], "copies": paper.certificate["copies"],
             "issued_at": paper.certificate["issued_at"], "log": paper.key.vkey,
+            "log_keys": [key.vkey for key in paper.keys],
             "proven": _proven(paper), "not_proven": [*_not_proven(paper), *paper.certificate["not_proven"]],
         }  # fmt: skip
     return json.dumps(body, indent=2, ensure_ascii=False)

@@ -108,10 +108,10 @@ def by_hand(made: World, kind: str, key: str) -> dict[str, dict[str, int]]:
     return found
 
 
-def audited(world: World, file: str, *, code: int = 0) -> Any:
+def audited(world: World, file: str, *options: str, code: int = 0) -> Any:
     """The word of the person's own program on a receipt, as values."""
     done = subprocess.run(
-        [sys.executable, "-m", "domicile_audit", "receipt", file, "--json"], cwd=world.programme.folder,
+        [sys.executable, "-m", "domicile_audit", "receipt", file, *options, "--json"], cwd=world.programme.folder,
         env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert code == done.returncode, done.stdout + done.stderr
@@ -144,7 +144,41 @@ def test_p9_every_person_is_told_the_rows_that_are_counted_by_hand(world: Worlds
         refused = made.programme.command("subject", "receipt", key)
         assert (1, True) == (refused.returncode, "no receipt for that key" in refused.stderr)
     assert 1 == made.programme.command("subject", "receipt", "2").returncode  # a person's and a shop's
+    _hand_the_key_on_and_look(made, *next(iter(expected)))
     _destroy_and_look(made)
+
+
+def _hand_the_key_on_and_look(made: World, kind: str, key: str) -> None:
+    """The log's key changes: each receipt holds with each policy, and a monitor goes on from what it saw."""
+    folder, command = made.programme.folder, made.programme.command
+    watch = (
+        "monitor",
+        str(made.programme.workspace.evidence / "log"),
+        "--trust",
+        "old.txt",
+        "--state",
+        "seen",
+        "--json",
+    )
+    receipt_of(made, kind, key)
+    (folder / "receipt.tlog-proof").rename(folder / "before.tlog-proof")
+    (folder / "old.txt").write_text(command("log", "policy").stdout)
+    first = json.loads(command(*watch).stdout)["log"]
+    assert 0 == command("keys", "rotate", "--log", "--why", "yearly").returncode
+    made.programme.apply(yes=True)
+    (folder / "new.txt").write_text(command("log", "policy").stdout)
+    receipt_of(made, kind, key)
+    log_keys = [
+        audited(made, file, "--trust", policy)["log_keys"]
+        for file in ("before.tlog-proof", "receipt.tlog-proof")
+        for policy in ("old.txt", "new.txt")
+    ]
+    looked = command(*watch)
+    assert (0, "") == (looked.returncode, looked.stderr)
+    last = json.loads(looked.stdout)["log"]
+    assert [[first], [first], [first, last], [first, last]] == log_keys
+    (folder / "new.txt").write_text((folder / "new.txt").read_text().replace("\nbefore ", "\n# "))
+    audited(made, "before.tlog-proof", "--trust", "new.txt", code=1)
 
 
 class _Stopped(Host):

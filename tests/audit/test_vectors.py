@@ -68,7 +68,7 @@ def bundle(kind: str, name: str) -> bytes:
 
 def test_the_golden_files_are_what_the_script_makes() -> None:
     made = make.all_files()
-    found = {path: path.read_bytes() for suffix in ("zip", "txt") for path in VECTORS.rglob(f"*.{suffix}")}
+    found = {path: path.read_bytes() for suffix in make.SUFFIXES for path in VECTORS.rglob(f"*.{suffix}")}
     assert sorted(made) == sorted(found)
     assert [path.name for path in made if made[path] != found[path]] == []
 

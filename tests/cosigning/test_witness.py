@@ -92,6 +92,25 @@ def test_rollbacks_and_forks_are_refused_and_change_nothing(tmp_path: Path) -> N
         assert 200 == post(url, body(9, 20)).status
 
 
+NEXT = Signer(name=LOG.name, seed=bytes(range(7, 39)))
+
+
+def test_p9_a_witness_goes_on_over_a_change_of_the_logs_key_and_never_back(tmp_path: Path) -> None:
+    """It sees no statement, so its operator names the next key, below the first; what is not named is refused."""
+    with witness("w1", tmp_path) as url:
+        assert 200 == post(url, body(0, 9)).status
+        assert 403 == post(url, body(9, 12, signer=NEXT)).status
+    with witness("w1", tmp_path, logs=(LOG.verifier, NEXT.verifier)) as url:
+        assert [200, 200] == [post(url, body(9, 9)).status, post(url, body(9, 12)).status]
+        assert 422 == post(url, body(12, 20, FORK, signer=NEXT)).status
+        assert [200, 200] == [post(url, body(12, 14, signer=NEXT)).status, post(url, body(14, 15, signer=NEXT)).status]
+        for data in (body(15, 20), body(15, 15), body(15, 20, signer=Signer(name=LOG.name, seed=bytes(32)))):
+            assert 403 == post(url, data).status
+        assert 15 == open_checkpoint(last(url).body, NEXT.verifier).size
+    with witness("w1", tmp_path, logs=(NEXT.verifier,)) as url:
+        assert [403, 200] == [post(url, body(15, 20)).status, post(url, body(15, 20, signer=NEXT)).status]
+
+
 def test_several_logs_are_known_apart(tmp_path: Path) -> None:
     other = Signer(name="log.example/other", seed=bytes(range(3, 35)))
     with witness("w1", tmp_path, logs=(LOG.verifier, other.verifier)) as url:

@@ -214,14 +214,17 @@ def _files(tracer: Tracer, folder: Path) -> Wraps:
     def is_new(path: Any, *_: Any, dir_fd: int | None = None, **__: Any) -> bool:
         return not (Path(path) if dir_fd is None else Path(f"/proc/self/fd/{dir_fd}") / path).exists()
 
+    def is_there(*arguments: Any, **options: Any) -> bool:
+        return not is_new(*arguments, **options)
+
     yield pathlib.Path, "open", around("write", wanted=writes)
     yield os, "open", around("make", wanted=creates)
     yield os, "fsync", around("sync")
     yield os, "replace", around("put", shown=1)
     yield os, "rename", around("put", shown=1)
     yield os, "mkdir", around("folder", wanted=is_new)
-    yield os, "unlink", around("remove")
-    yield os, "rmdir", around("remove")
+    yield os, "unlink", around("remove", wanted=is_there)
+    yield os, "rmdir", around("remove", wanted=is_there)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from domicile.certify import certify, roll_up
 from domicile.errors import EvidenceFault, HostFault
 from domicile.evidence import predicates as p
 from domicile.evidence.bundle import make_bundle, trust_policy, write_bundle, zip_files
-from domicile.evidence.ledger import Ledger
+from domicile.evidence.ledger import COMING_AGAIN, Ledger
 from domicile.evidence.statement import seal
 from domicile.evidence.tlog.proof import check_proof, parse_proof
 from domicile.proof import CopyVerdict, Verdict
+from domicile.run import stating
 from domicile_audit.checklist import audit
 from domicile_audit.container import write_zip
 from domicile_audit.policy import read_policy
@@ -103,6 +104,33 @@ def test_p5_the_same_statement_twice_is_one_entry(tmp_path: Path) -> None:
     assert ledger.named(first.sha256) == first
     with pytest.raises(EvidenceFault):
         ledger.named("0" * 64)
+
+
+@pytest.mark.parametrize("name", ["returns", "emptyings"])
+def test_p7_what_comes_again_within_one_second_is_said_again(tmp_path: Path, name: str) -> None:
+    """Erased rows come back, go, and come back: the last word counts, also where the clock shows the same second."""
+    ledger = played(tmp_path / "evidence")
+    if name == "returns":
+        one, two = (
+            stating.return_statement(s.PLAN, "app.public.note", 5, s.at(70), done=done) for done in (False, True)
+        )
+        elsewhere = stating.return_statement(s.PLAN, "app.public.other", 5, s.at(70), done=True)
+    else:
+        one, two = (
+            stating.emptying_statement(s.PLAN, "app/totals", kind, s.at(70)) for kind in ("to be emptied", "emptied")
+        )
+        elsewhere = stating.emptying_statement(s.PLAN, "app/more", "emptied", s.at(70))
+    size = ledger.size
+    for predicate in (one, one, elsewhere, one, two, elsewhere, two, one, one, two):
+        ledger.record(predicate)
+    assert [one, elsewhere, two, one, two] == said(ledger)[size:]
+    assert () == stating.still_returned(ledger.statements())
+    kinds = {kind for turns in COMING_AGAIN for kind in turns}
+    assert {stating.CAME_BACK, stating.ERASED_AGAIN, stating.TO_BE_EMPTIED, stating.EMPTIED} == kinds
+    again = Ledger.open(tmp_path / "evidence", s.ENGINE)
+    again.record_all([one])
+    assert said(again)[-1] == one
+    assert (("app.public.note",) if name == "returns" else ()) == stating.still_returned(again.statements())
 
 
 def test_p5_a_long_statement_is_on_the_disk_before_its_entry_and_a_lost_one_is_refused(tmp_path: Path) -> None:

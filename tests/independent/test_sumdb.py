@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from domicile.errors import EvidenceFault
 from domicile.evidence.keys import Signer, parse_skey, parse_vkey
+from domicile.evidence.statement import parse_envelope
 from domicile.evidence.tlog.checkpoint import open_checkpoint
 from domicile.evidence.tlog.log import Log
 from domicile.evidence.tlog.merkle import is_consistent
 from domicile.evidence.tlog.note import open_note, sign_note
-from domicile.evidence.tlog.proof import check_proof, parse_proof
+from domicile.evidence.tlog.proof import Proof, check_proof, format_proof, parse_proof
 from tests.independent.golang import Refused, Sumdb, build
 from tests.vectors import make
 
@@ -153,3 +156,30 @@ def test_p9_a_log_that_changed_its_key_is_the_new_keys_alone(
     assert 301 == open_checkpoint(log.checkpoint_bytes, following.verifier).size
     with pytest.raises(Refused):
         sumdb("check", tmp_path / "log", signer.verifier.vkey)
+
+
+@pytest.mark.parametrize(
+    "paper", sorted((Path(make.__file__).parent / "papers" / "good").glob("*")), ids=lambda p: p.stem
+)
+def test_p9_go_finds_every_statement_of_a_receipt_in_the_log_of_its_last_key(
+    sumdb: Sumdb, paper: Path, tmp_path: Path
+) -> None:
+    """Also those by which the key changed hands; with a key that the log had before, Go refuses the head."""
+    proof = parse_proof(paper.read_bytes())
+    extra = json.loads(proof.extra or b"")
+    path = [node.hex() for node in proof.path]
+    placed = [*extra.get("keys", []), extra["certificate"], {**extra["receipts"], "index": proof.index, "path": path}]
+    entry = tmp_path / "entry"
+    for one in placed:
+        entry.write_bytes(base64.b64decode(one["envelope"]))
+        plain = Proof(index=one["index"], path=tuple(map(bytes.fromhex, one["path"])), checkpoint=proof.checkpoint)
+        sumdb("proof", extra["log"], entry, given=format_proof(plain))
+        for before in [line for line in named_keys(extra) if line != extra["log"]]:
+            with pytest.raises(Refused):
+                sumdb("proof", before, entry, given=format_proof(plain))
+
+
+def named_keys(extra: dict[str, Any]) -> list[str]:
+    """The log's keys that a receipt's changes name."""
+    said = [json.loads(parse_envelope(base64.b64decode(one["envelope"])).payload) for one in extra.get("keys", [])]
+    return [one["predicate"]["key"] for one in said if one["predicate"]["approver"] is None]

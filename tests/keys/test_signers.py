@@ -16,6 +16,7 @@ from pkcs11.util.ec import encode_named_curve_parameters
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
 from domicile.errors import BadFile, DomicileError, EvidenceFault, HostFault, NotPermitted, Unreachable
+from domicile.evidence import signers
 from domicile.evidence.keys import Signer, Verifier
 from domicile.evidence.signers import MODULE_VARIABLE, Place, is_uri, open_place, read_place, write_place
 from domicile.evidence.statement import seal, unseal
@@ -102,6 +103,21 @@ def test_what_does_not_sign_by_pure_ed25519_is_refused_and_says_why(scheme: str)
 def test_a_service_whose_package_is_not_there_is_named() -> None:
     with pytest.raises(HostFault, match="hvac"):
         opened("hv:domicile-log/1")
+
+
+def test_a_vault_that_does_not_answer_is_not_called_a_file() -> None:
+    """As hvac's own errors are: a failed connection is an OSError, like a file that can't be read."""
+    with pytest.raises(
+        Unreachable, match=r"no Vault answers at VAULT_ADDR \(ConnectionError\); set that and VAULT_TOKEN"
+    ):
+        _fail("hv:domicile-log/1")
+    with pytest.raises(BadFile, match="can't be read"):
+        _fail("file2:engine.pem")
+
+
+def _fail(uri: str) -> None:
+    with signers._faults(uri):
+        raise ConnectionError
 
 
 @pytest.mark.parametrize(

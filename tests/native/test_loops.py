@@ -53,6 +53,21 @@ def test_p3_spellings_are_undone_as_their_twins_do(data: bytes) -> None:
         assert twins.unhexed(text, shift) == found
 
 
+@pytest.mark.parametrize("before", range(18))
+def test_p3_the_shortest_runs_are_seen_wherever_they_stand(before: int) -> None:
+    """Also at the very end, and before something else."""
+    for behind in (b"", b"\x01", b"\x01" * 9):
+        wide = b"\x01" * before + "abcdef".encode("utf-16-le")[:11] + behind
+        assert 7 == len(twins.widened(wide))
+        assert twins.widened(wide) == placed(spellings.widened, view(wide), 6, room=64)
+        text = b"\x01" * before + b"abcdefghijkl" + behind
+        assert 16 == len(twins.letters(text))
+        assert twins.letters(text) == placed(spellings.letters, view(text), spellings.LETTER_OF, 12, room=64)
+        for escape in (b"&" + b"a" * 32 + b";", b"&amp;amp;amp;#x10FFFF;", b"%40", b"%25252540", b"\\u0040", b"\\n"):
+            data = b"\x01" * before + escape + behind
+            assert [(before, before + len(escape))] == [match.span() for match in decoded._matches(data)]
+
+
 @settings(deadline=None)
 @given(st.text("ABCXYZabcxyz0189+/-_", max_size=60), st.integers(0, 3))
 def test_p3_base64_is_undone_as_python_does(text: str, shift: int) -> None:

@@ -16,6 +16,7 @@ from domicile.evidence import predicates as p
 from domicile.evidence.bundle import pack, trust_policy
 from domicile.evidence.keys import Signer
 from domicile.evidence.tlog.cosignature import cosigner_of
+from domicile.evidence.tlog.note import NoteSignature, format_signatures
 from domicile.portal import checking
 from domicile_audit.asking import Asked
 from domicile_audit.claims import examine
@@ -112,6 +113,22 @@ def test_p9_the_two_checkers_agree_on_bent_signature_lines(page: Page) -> None:
     answers = {name: answer[:2] for name, answer in asked(page, whole, TWO_OF_THREE).items()}
     assert first_checker(whole, read_policy(TWO_OF_THREE.encode())) == answers
     assert {(True, 24), (False, 5)} == set(answers.values())
+
+
+def test_p9_both_checkers_pass_over_lines_of_keys_that_they_do_not_know(page: Page) -> None:
+    """A witness's ID under another name, and the line of a lattice key: neither refuses, neither counts."""
+    files = witnessed.cosigned(s.files_of(s.good()), witnessed.chosen("ca", "us"))
+    ours, lattice = (bytes.fromhex(line.split("+")[1]) for line in (W["ca"], LATTICE))
+    lines = [
+        NoteSignature(name="other.example", key_id=ours, signature=bytes(72)),
+        NoteSignature(name="lattice.example", key_id=lattice, signature=bytes(72)),
+    ]
+    more = files[witnessed.CHECKPOINT] + format_signatures(lines)
+    whole = {"it": pack({**files, witnessed.CHECKPOINT: more}, s.ENGINE)}
+    for quorum, wanted in (("some", (True, 24)), ("lattice", (False, 5))):
+        policy = TWO_OF_THREE.replace("quorum some\n", f"witness lattice {LATTICE}\nquorum {quorum}\n")
+        assert wanted == asked(page, whole, policy)["it"][:2]
+        assert wanted == first_checker(whole, read_policy(policy.encode()))["it"]
 
 
 # -- the texts of policies -------------------------------------------------------------------------------------------

@@ -81,14 +81,14 @@ def swapped(extra: Extra) -> None:
         extra[name]["envelope"], extra[other]["envelope"] = extra[other]["envelope"], extra[name]["envelope"]
 
 
-COMMITTED: Final = (7, "not what was committed to")
+COMMITTED: Final = (8, "not what was committed to")
 SHAPE: Final = (1, "has not the shape of a receipt")
 ROWS: Final = ("person", "rows", "app.public.messages")
 OTHER_LOG: Final = Verifier(name=s.ENGINE.verifier.name, public=s.STRANGER.verifier.public)
 CHANGES: Final[dict[str, tuple[Callable[[Extra], object], tuple[int, str]]]] = {
     "format": (put("format", value="urn:domicile:receipt/v2"), SHAPE),
     "log is no key": (put("log", value="nobody+00000000+AAAA"), (2, "the log's key is")),
-    "log of another": (put("log", value=s.STRANGER.verifier.vkey), (2, "the policy does not trust")),
+    "log of another": (put("log", value=s.STRANGER.verifier.vkey), (3, "one of another log")),
     "person's key": (put("person", "key", value="8"), COMMITTED),
     "person's kind": (put("person", "kind", value="app.public.shops"), COMMITTED),
     "person's home": (put("person", "home", value="ca"), COMMITTED),
@@ -107,18 +107,18 @@ CHANGES: Final[dict[str, tuple[Callable[[Extra], object], tuple[int, str]]]] = {
     "path of the leaf": (put("leaf", "path", 0, value="00" * 32), COMMITTED),
     "path too short": (lambda extra: extra["leaf"]["path"].pop(), COMMITTED),
     "path too long": (lambda extra: extra["leaf"]["path"].append("00" * 32), COMMITTED),
-    "root that was stated": (resealed("receipts", root="00" * 32), (4, "signature of homecoming")),
-    "homes that were stated": (resealed("receipts", homes={}), (4, "signature of homecoming")),
-    "day that was stated": (resealed("receipts", home_since="2020-01-01T00:00:00Z"), (4, "signature of homecoming")),
-    "receipts detached": (put("receipts", "detached", value="AAAA"), (4, "another predicate")),
-    "receipts not base64": (put("receipts", "envelope", value="A"), (4, "is not base64")),
-    "verdict": (resealed("certificate", verdict="held"), (5, "signature of homecoming")),
-    "verdicts": (resealed("certificate", copies=[]), (5, "signature of homecoming")),
-    "day of the certificate": (resealed("certificate", issued_at="2030-01-01T00:00:00Z"), (5, "signature of homec")),
-    "place of the certificate": (put("certificate", "index", value=3), (5, "is not in the log")),
-    "path of the certificate": (put("certificate", "path", 0, value="00" * 32), (5, "is not in the log")),
-    "certificate detached": (put("certificate", "detached", value="AAAA"), (5, "another predicate")),
-    "statements swapped": (swapped, (4, "has not the shape of its type")),
+    "root that was stated": (resealed("receipts", root="00" * 32), (5, "signature of homecoming")),
+    "homes that were stated": (resealed("receipts", homes={}), (5, "signature of homecoming")),
+    "day that was stated": (resealed("receipts", home_since="2020-01-01T00:00:00Z"), (5, "signature of homecoming")),
+    "receipts detached": (put("receipts", "detached", value="AAAA"), (5, "another predicate")),
+    "receipts not base64": (put("receipts", "envelope", value="A"), (5, "is not base64")),
+    "verdict": (resealed("certificate", verdict="held"), (6, "signature of homecoming")),
+    "verdicts": (resealed("certificate", copies=[]), (6, "signature of homecoming")),
+    "day of the certificate": (resealed("certificate", issued_at="2030-01-01T00:00:00Z"), (6, "signature of homec")),
+    "place of the certificate": (put("certificate", "index", value=3), (6, "is not in the log")),
+    "path of the certificate": (put("certificate", "path", 0, value="00" * 32), (6, "is not in the log")),
+    "certificate detached": (put("certificate", "detached", value="AAAA"), (6, "another predicate")),
+    "statements swapped": (swapped, (5, "has not the shape of its type")),
     "a field more": (lambda extra: extra.update(note="x"), SHAPE),
     "a field less": (lambda extra: extra.pop("nonce"), SHAPE),
 }  # fmt: skip
@@ -154,9 +154,9 @@ def test_p9_one_flipped_byte_is_refused_wherever_it_is(good: bytes) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"index": 3}, (4, "is not in the log")),
-        ({"index": 10**9}, (4, "is not in the log")),
-        ({"path": ()}, (4, "is not in the log")),
+        ({"index": 3}, (5, "is not in the log")),
+        ({"index": 10**9}, (5, "is not in the log")),
+        ({"path": ()}, (5, "is not in the log")),
         ({"path": (bytes(32),) * 64}, (1, "no proper index and path")),
         ({"extra": None}, (1, "a proof, and no receipt")),
         ({"checkpoint": b"homecoming.example/log\n1\n\n"}, (3, "not a note")),
@@ -171,14 +171,16 @@ def test_p9_a_receipt_of_another_log_is_refused(tell: Tell, good: bytes) -> None
     """The same words under a key of the same name: by a policy at once, and by its own key where it names the right."""
     other = receipting.receipt(tell(r.at_once(), everybody(), name="other").record, "7")
     forged = bent(good, lambda extra: extra.update(log=OTHER_LOG.vkey))
-    assert (2, True) == ((found := refused(forged))[0], "does not trust" in found[1])
+    assert (3, True) == ((found := refused(forged))[0], "one of another log" in found[1])
+    stranger = read_policy(trust_policy(OTHER_LOG, s.plan().approvals).encode())
+    assert (4, True) == ((found := refused(other, stranger))[0], "does not trust" in found[1])
     assert 3 == refused(forged, None)[0]
     mixed = replace(parse_proof(good), checkpoint=parse_proof(other).checkpoint)
-    assert (4, True) == ((found := refused(format_proof(mixed)))[0], "is not in the log" in found[1])
+    assert (5, True) == ((found := refused(format_proof(mixed)))[0], "is not in the log" in found[1])
     head = bent(good, lambda extra: extra.update(json.loads(parse_proof(other).extra or b"")["leaf"] and {
         "leaf": json.loads(parse_proof(other).extra or b"")["leaf"]
     }))  # fmt: skip
-    assert 7 == refused(head)[0]
+    assert 8 == refused(head)[0]
 
 
 def test_p9_one_persons_nonce_opens_nobody_elses_leaf(tell: Tell) -> None:
@@ -187,7 +189,7 @@ def test_p9_one_persons_nonce_opens_nobody_elses_leaf(tell: Tell) -> None:
     extra = json.loads(parse_proof(theirs).extra or b"")
     for names in (("person",), ("nonce",), ("leaf",), ("person", "nonce"), ("nonce", "leaf"), ("person", "leaf")):
         found = refused(bent(mine, lambda own, names=names: own.update({name: extra[name] for name in names})))  # type: ignore[misc]
-        assert (7, True) == (found[0], "not what was committed to" in found[1])
+        assert (8, True) == (found[0], "not what was committed to" in found[1])
     assert check(
         bent(mine, lambda own: own.update({name: extra[name] for name in ("person", "nonce", "leaf")}))
     ).accepted
@@ -206,7 +208,7 @@ def test_p10_a_certificate_that_is_not_the_last_word_is_refused(tell: Tell) -> N
 
     index = parse_proof(good).index
     proof = replace(log.inclusion_proof(index), extra=parse_proof(bent(good, newer)).extra)
-    assert (5, True) == ((found := refused(format_proof(proof)))[0], "not the last word" in found[1])
+    assert (6, True) == ((found := refused(format_proof(proof)))[0], "not the last word" in found[1])
 
 
 def test_p9_what_a_cheat_with_the_key_signs_has_to_make_sense(tell: Tell) -> None:
@@ -221,13 +223,13 @@ def test_p9_what_a_cheat_with_the_key_signs_has_to_make_sense(tell: Tell) -> Non
         ("9", "a place that the statement does not name"),
     ):  # fmt: skip
         found = refused(receipting.receipt(told.record, key))
-        assert (8, True) == (found[0], reason in found[1])
+        assert (9, True) == (found[0], reason in found[1])
     assert check(receipting.receipt(told.record, "10"), TRUST).accepted
 
 
 def test_p9_a_certificate_of_another_plan_is_refused(tell: Tell) -> None:
     told = tell(r.at_once().set("certificate", plan=s.digest("another plan")), everybody())
-    assert (6, True) == ((found := refused(receipting.receipt(told.record, "7")))[0], "two different plans" in found[1])
+    assert (7, True) == ((found := refused(receipting.receipt(told.record, "7")))[0], "two different plans" in found[1])
 
 
 def test_p9_a_detached_certificate_is_bound_as_well(tell: Tell) -> None:
@@ -239,7 +241,7 @@ def test_p9_a_detached_certificate_is_bound_as_well(tell: Tell) -> None:
     other = base64.b64encode(base64.b64decode(body).replace(b"x", b"y", 1)).decode()
     for value in (None, other, base64.b64encode(b"{}").decode()):
         found = refused(bent(good, put("certificate", "detached", value=value)))
-        assert 5 == found[0], found
+        assert 6 == found[0], found
 
 
 def test_p9_a_statement_in_another_spelling_is_refused(good: bytes) -> None:
@@ -248,7 +250,7 @@ def test_p9_a_statement_in_another_spelling_is_refused(good: bytes) -> None:
     envelope = parse_envelope(base64.b64decode(extra["receipts"]["envelope"]))
     spaced = sign_envelope(envelope.payload + b" ", payload_type=envelope.payload_type, signer=s.ENGINE)
     found = refused(bent(good, put("receipts", "envelope", value=base64.b64encode(spaced).decode())))
-    assert (4, True) == (found[0], "one spelling" in found[1])
+    assert (5, True) == (found[0], "one spelling" in found[1])
 
 
 def test_p9_cohorts_are_not_mixed(tell: Tell) -> None:
@@ -256,4 +258,4 @@ def test_p9_cohorts_are_not_mixed(tell: Tell) -> None:
     third, fourth = (receipting.receipt(told.record, key) for key in ("7", "49"))
     extra = json.loads(parse_proof(fourth).extra or b"")
     found = refused(bent(third, lambda own: own.update({name: extra[name] for name in ("person", "nonce", "leaf")})))
-    assert (7, True) == (found[0], "not what was committed to" in found[1])
+    assert (8, True) == (found[0], "not what was committed to" in found[1])

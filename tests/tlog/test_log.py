@@ -17,6 +17,7 @@ import pytest
 
 from domicile.errors import EvidenceFault, HostFault
 from domicile.evidence.keys import Signer
+from domicile.evidence.publiclog.place import Folder
 from domicile.evidence.tlog.checkpoint import open_checkpoint
 from domicile.evidence.tlog.log import Log
 from domicile.evidence.tlog.merkle import is_consistent
@@ -291,3 +292,21 @@ def test_p5_kill_9_while_appending_leaves_a_log_that_opens_and_continues(folder:
         log = Log.open(folder, SIGNER, size_min=said)
         assert numbered(log.size) == list(log.entries())
         assert log.size - said in (0, 3)
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(folder: Path) -> None:
+    """Whoever may write the folder would stop every command of the engine, and every monitor, without a word."""
+    log = filled(folder, 300)
+    for name in ("checkpoint", "tile/entries/000", "tile/entries/001.p/44", "tile/0/000"):
+        (folder / name).rename(folder / "aside")
+        os.mkfifo(folder / name)
+        with pytest.raises(HostFault, match="is no file"):
+            Log.open(folder, SIGNER)
+        with pytest.raises(HostFault, match="is no file"):
+            Folder(folder).read(name, bytes_max=1_000_000)
+        (folder / name).unlink()
+        (folder / "aside").rename(folder / name)
+    os.mkfifo(folder.with_name("log.pending"))
+    with pytest.raises(HostFault, match="is no file"):
+        Log.open(folder, SIGNER)
+    assert log.root == Log.open(folder, SIGNER.verifier).root

@@ -17,6 +17,7 @@ from tests.vectors import (
     objects,
     receipts,
     rotations,
+    successions,
     untrusted,
     witnessed,
 )
@@ -39,6 +40,7 @@ GOOD = FOLDER / "good"
 BAD = FOLDER / "bad"
 UNWITNESSED = FOLDER / "unwitnessed"
 UNTRUSTED = FOLDER / "untrusted"
+SUFFIXES = ("zip", "txt", "tlog-proof")
 
 
 def all_files() -> dict[Path, bytes]:
@@ -50,7 +52,7 @@ def all_files() -> dict[Path, bytes]:
     bundles[GOOD / "cosigned.zip"] = witnessed.good()
     unwitnessed = {UNWITNESSED / f"{name}.zip": data for name, data in witnessed.unwitnessed().items()}
     strangers = {UNTRUSTED / f"{name}.zip": data for name, data in untrusted.bundles().items()}
-    return bundles | policies | bad | unwitnessed | strangers
+    return bundles | policies | bad | unwitnessed | strangers | successions.files(FOLDER / "papers")
 
 
 def good_scripts() -> dict[str, s.Script]:
@@ -64,7 +66,7 @@ def good_scripts() -> dict[str, s.Script]:
         "copy-held-with-residue": _found("app/wal", Verdict.HELD, rows=0),
         "rows-found-and-said": _found("app/live", Verdict.PRESENT, rows=5),
         "copy-unknown": _judged("app/statistics", Verdict.UNKNOWN, until=False),
-        "nothing-erased-yet": _stopped_before_the_clearance(),
+        "nothing-erased-yet": stopped_before_the_clearance(),
         "live-run": live.live(),
         "live-run-on-its-way": live.not_frozen(),
         "objects-one-locked": objects.objects(),
@@ -116,7 +118,8 @@ def _more_found() -> s.Script:
     return s.key_destroyed().before("sweep", s.Line("note", lambda _: more))
 
 
-def _stopped_before_the_clearance() -> s.Script:
+def stopped_before_the_clearance() -> s.Script:
+    """A run in which nothing was erased yet, and the certificate says so."""
     names = [name for name in s.good().names() if name.startswith(("approval", "intent", "outcome"))]
     counts = {
         dataset: {home: p.Counts(moved=c.moved, deleted=0, blanked=0, kept=c.moved) for home, c in homes.items()}
@@ -133,9 +136,9 @@ def main() -> None:
     """Write what is made, and remove what is no longer made."""
     files = all_files()
     for path, data in files.items():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    for path in {*FOLDER.rglob("*.zip"), *FOLDER.rglob("*.txt")} - files.keys():
+    for path in {path for suffix in SUFFIXES for path in FOLDER.rglob(f"*.{suffix}")} - files.keys():
         path.unlink()
 
 

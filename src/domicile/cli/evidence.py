@@ -9,7 +9,7 @@ from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, plain
 from domicile.errors import Refused
-from domicile.evidence.bundle import former_approvers, trust_policy
+from domicile.evidence.bundle import former_approvers, lines_before, trust_policy
 from domicile.run import Run
 
 log = typer.Typer(help="The public log of the run.", no_args_is_help=True)
@@ -46,9 +46,11 @@ def policy(file: FileOption = DEFAULT_FILE) -> None:
     """
     with opened(file, Screen(as_json=True)) as run:
         rule = run.ledger.approvers() if run.ledger.size else run.approvers()
+        before = lines_before(run.ledger) if run.ledger.size else ()
         witnesses = run.record.witnesses
         former = former_approvers(run.ledger) if run.ledger.size else ()
-        typer.echo(trust_policy(run.signer.verifier, rule, witnesses.policy if witnesses else None, former), nl=False)
+        asked = witnesses.policy if witnesses else None
+        typer.echo(trust_policy(run.signer.verifier, rule, asked, former, before=before), nl=False)
 
 
 def report(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:

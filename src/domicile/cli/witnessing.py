@@ -12,7 +12,7 @@ import typer
 from domicile.cli.common import JsonOption, TrustOption, address, trusted
 from domicile.cli.show import Screen, count, plain
 from domicile.errors import BadFile, Different, EvidenceFault, HostFault
-from domicile.evidence.codec import decode, encode
+from domicile.evidence.codec import encode, from_json, load_json
 from domicile.evidence.cosigning.store import WitnessStore
 from domicile.evidence.keys import Signer, load_signer, save_signer
 from domicile.evidence.publiclog.monitor import Looked, State, kinds_told, look
@@ -115,7 +115,8 @@ def monitor(
 ) -> None:
     """Look once whether a log only grew, and check every new statement; run it again and again, e.g. by cron.
 
-    Ends with 1 on an alarm: rollback, fork, damaged, split, behind, quorum, statement, old.
+    Where the log's key changes hands by its own statements, it goes on with the next one. Ends with 1 on an alarm:
+    rollback, fork, damaged, split, behind, key, quorum, statement, old.
 
     Example: domicile monitor https://log.example/homecoming --trust trust.txt --state seen.json --against other.txt
     """
@@ -141,6 +142,8 @@ def _say(screen: Screen, place: str, looked: Looked, others: Mapping[str, bytes]
     screen.say(plain(f"{place}: {looked.size} statements, {looked.new} of them new{kinds}"))
     for name, moment in looked.cosigned_at.items():
         screen.say(plain(f"cosigned by {_shown(name)} at {moment:%Y-%m-%d %H:%M:%S} UTC"))
+    if looked.state is not None and looked.state.before:
+        screen.say(plain(f"its key in force, after {len(looked.state.before)} before it: {looked.state.vkey}"))
     if others and not looked.alarms:
         screen.say(plain(f"the same log as {', '.join(others)} saw"))
     for alarm in looked.alarms:
@@ -154,7 +157,10 @@ def _read_state(path: Path) -> State | None:
     except FileNotFoundError:
         return None
     try:
-        return decode(data, State)
+        found = load_json(data)
+        if isinstance(found, dict):
+            found.setdefault("before", [])  # one of before keys were followed
+        return from_json(found, State)
     except BadFile as fault:
         raise BadFile(f"{path}: is no state of a monitor ({fault}); restore it, or begin with a new one") from None
 
@@ -185,6 +191,7 @@ def _looked_json(looked: Looked) -> dict[str, Any]:
         "size": looked.size, "new": looked.new, "kinds": dict(looked.kinds),
         "checkpoint": looked.checkpoint.decode(errors="replace"),
         "cosigned_at": {_shown(name): moment.isoformat() for name, moment in looked.cosigned_at.items()},
+        "log": looked.state and looked.state.vkey,
         "alarms": [{"kind": alarm.kind, "text": alarm.text} for alarm in looked.alarms],
     }  # fmt: skip
 

@@ -6,11 +6,12 @@ envelope by the log's key over the SHA-256 of every other file, so no byte is ou
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,9 @@ MANIFEST_TYPE: Final = "application/vnd.domicile.manifest+json"
 FORMAT: Final = "urn:domicile:bundle/v1"
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 BUNDLE_BYTES_MAX: Final = 512 * 1024 * 1024
+BEFORE_MAX: Final = 200
+"""Heads of before a change of the log's key that a policy names, of at most 1,100 bytes each."""
+BEFORE: Final = "# The log's keys before this one count for receipts alone, under these very heads (size, root):"
 FILES_MAX: Final = 60_000  # a zip without its 64-bit extension holds 65,535
 
 POLICY_CHOICES: Final = (
@@ -126,15 +130,21 @@ def write_bundle(path: Path, bundle: bytes) -> None:
 
 
 def trust_policy(
-    log: Verifier, approvals: ApprovalRule, witnesses: Policy | None = None, former: Iterable[str] = ()
+    log: Verifier,
+    approvals: ApprovalRule,
+    witnesses: Policy | None = None,
+    former: Iterable[str] = (),
+    *,
+    before: Sequence[str] = (),
 ) -> str:
     """The policy that an auditor compares with keys got elsewhere (C2SP tlog-policy, and lines of ours).
 
     What else may be asked for is the auditor's choice, not the operator's: it stands there as remarks. `former` are
-    lines about approvers' earlier keys (`former_approvers`).
+    lines about approvers' earlier keys (`former_approvers`), `before` those about the log's (`lines_before`).
     """
     lines = ["# Compare each key with its holder, by phone or in person, before you trust this file."]
     lines.append(f"log {log.vkey}")
+    lines.extend(before)
     lines.extend(f"approver {parse_vkey(key.vkey).vkey}" for key in approvals.of)
     lines.extend(former)
     lines.append(f"approvals {approvals.threshold}")
@@ -153,6 +163,17 @@ def former_approvers(ledger: Ledger) -> list[str]:
     handed_on = [f"approver {one.key}" for one in changes if one.what is KeyChange.ROTATED]
     lost = [one.key for one in changes if one.what is KeyChange.REVOKED]
     return [*handed_on, *(f"# revoked, but it may have approved before that: approver {key}" for key in lost)]
+
+
+def lines_before(ledger: Ledger) -> list[str]:
+    """The lines of a policy for receipts given before the log's key changed: key, size and root of each such head."""
+    heads = ledger.earlier_heads()
+    lines = [
+        f"before {key.vkey} {size} {base64.b64encode(ledger.log.root_at(size)).decode()}"
+        for key, size in heads[:BEFORE_MAX]
+    ]
+    left = f"# {len(heads) - BEFORE_MAX} older heads are left out; who has a receipt of one asks for a new one"
+    return [BEFORE, *lines, *([left] if len(heads) > BEFORE_MAX else [])] if lines else []
 
 
 def _files(ledger: Ledger, plan_file: bytes) -> dict[str, bytes]:

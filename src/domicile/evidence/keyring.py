@@ -132,6 +132,11 @@ class Keyring:
         first = self.keys[who]
         return [parse_vkey(line) for line in lines] if mine else [first] if first is not None else []
 
+    def log_keys(self) -> list[tuple[int, Verifier]]:
+        """The log's keys in their order, each with the place of the first statement, and head, that is its own."""
+        places = [0, *(change.behind for change in self.changes if change.predicate.approver is LOG)]
+        return list(zip(places, self.lineage(LOG), strict=True))
+
     def may_vote(self, about: Who) -> set[str]:
         """The keyids of those who may revoke somebody's key: all other approvers."""
         return {key.keyid for who, key in self.keys.items() if who not in (LOG, about) and key is not None}

@@ -1,7 +1,8 @@
 """The ledger: states, signs and appends in one step, and reads back what a log holds.
 
 A detached predicate is on the disk before the entry that names it (`detached/SHA256.json` beside the log), so
-a kill between the two leaves a file that nothing names. The same statement twice is one entry.
+a kill between the two leaves a file that nothing names. The same statement twice is one entry, but for what may come
+again after its opposite within one second (`COMING_AGAIN`): that is another fact, and a second entry of the same bytes.
 """
 
 from __future__ import annotations
@@ -20,16 +21,21 @@ from domicile.evidence.predicates import (
     ApprovalPredicate,
     ApprovalRule,
     ApproverKey,
+    CertificatePredicate,
+    FindingPredicate,
     KeyPredicate,
     PlanPredicate,
     Predicate,
 )
 from domicile.evidence.statement import Sealed, detached_name, parse_envelope, read_unverified, seal, unseal
 from domicile.evidence.tlog.log import Log
-from domicile.host import sync_folder
+from domicile.host import read_file, sync_folder
 
 OPENED_MAX: Final = 1024
 """Statements that are kept as they were read, of at most JSON_BYTES_MAX each; most are of a few KB."""
+
+COMING_AGAIN: Final = (frozenset({"came back", "erased again"}), frozenset({"to be emptied", "emptied"}))
+"""Kinds of findings that speak by turns of one place: the last word counts. Their texts tell the second, no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +154,19 @@ class Ledger:
         of = tuple(ApproverKey(name=one.name, vkey=key.vkey) for one in rule.of if (key := keys[one.name]) is not None)
         return ApprovalRule(threshold=rule.threshold, of=of)
 
+    def earlier_heads(self) -> list[tuple[Verifier, int]]:
+        """Heads that keys before the present one signed, and under which receipts were given: the newest first.
+
+        A receipt is given under a head whose last statement is a certificate. Each with its key and size.
+        """
+        *earlier, (since, _) = self.keyring().log_keys()
+        heads = [
+            (next(key for place, key in reversed(earlier) if place < size), size)
+            for size in range(1, since if earlier else 0)
+            if isinstance(self._predicate(self.sealed(size - 1)), CertificatePredicate)
+        ]
+        return heads[::-1]
+
     def plan(self) -> PlanPredicate:
         """The plan, which is the first statement."""
         self.keyring()
@@ -204,11 +223,22 @@ class Ledger:
         return self.log.receipt(index)
 
     def _append(self, stated: list[tuple[Predicate, Sealed]]) -> list[Recorded]:
-        fresh = {sealed.sha256: sealed for _, sealed in stated if self.log.find(sealed.sha256) is None}
+        fresh = {sealed.sha256: sealed for predicate, sealed in stated if self._is_news(predicate, sealed)}
         for sealed in fresh.values():
             self._write_detached(sealed)
         self.log.append([sealed.envelope for sealed in fresh.values()])
         return [self._recorded(sealed.sha256) for _, sealed in stated]
+
+    def _is_news(self, predicate: Predicate, sealed: Sealed) -> bool:
+        """Whether the log doesn't say so yet, or said the opposite since."""
+        if self.log.find(sealed.sha256) is None:
+            return True
+        turns = next((kinds for kinds in COMING_AGAIN if _kind_of(predicate) in kinds), frozenset())
+        for index in reversed(range(self.size if turns else 0)):
+            said = self._predicate(self.sealed(index))
+            if _kind_of(said) in turns and _where(said) == _where(predicate):
+                return said != predicate
+        return False
 
     def _recorded(self, sha256: str) -> Recorded:
         index = self.log.find(sha256)
@@ -240,10 +270,17 @@ class Ledger:
     def _read_detached(self, name: str) -> bytes:
         path = self._detached_path(name)
         try:
-            with path.open("rb") as source:
-                return source.read(JSON_BYTES_MAX + 1)
+            return read_file(path, JSON_BYTES_MAX + 1)
         except OSError as error:
             raise EvidenceFault(f"ledger: {path} can't be read ({error.strerror}); restore it from a copy") from error
+
+
+def _kind_of(predicate: Predicate) -> str:
+    return predicate.kind if isinstance(predicate, FindingPredicate) else ""
+
+
+def _where(predicate: Predicate) -> str:
+    return predicate.where if isinstance(predicate, FindingPredicate) else ""
 
 
 def _keyid(sealed: Sealed) -> str:

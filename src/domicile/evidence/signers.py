@@ -275,6 +275,11 @@ def _faults(uri: str) -> Iterator[None]:
             f"key {uri}: its package is missing; pip install 'domicile[pkcs11]' for tokens, `hvac` for Vault"
         ) from None
     except OSError as fault:
+        if uri.startswith("hv:"):  # what hvac raises where nobody answers
+            raise Unreachable(
+                f"key {uri}: no Vault answers at VAULT_ADDR ({type(fault).__name__}); set that and VAULT_TOKEN, and "
+                "see that it runs and is unsealed"
+            ) from None
         raise BadFile(
             f"key {uri}: can't be read ({fault.strerror or type(fault).__name__}); check path and rights"
         ) from None

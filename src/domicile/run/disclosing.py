@@ -2,7 +2,7 @@
 
 It discloses the key of the digests and how each slice was read; no key of a row and no value. Behind it the objects
 that moved are listed, by keyed digests of their keys and versions: the log has one digest for all of them, and to look
-at one it takes those of all others (ADR 0047). With it, whoever can guess a whole slice, a row key that a finding names
+at one it takes those of all others (ADR 0045). With it, whoever can guess a whole slice, a row key that a finding names
 by digest, or an object's key, can see that they guessed right: so it is for the auditor, not for the public (P8). Pure.
 """
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from domicile.errors import Refused, Waiting, WorldChanged
 from domicile.evidence.commitments import Commitments, has_key
+from domicile.evidence.keyring import LOG
 from domicile.evidence.ledger import Recorded
 from domicile.evidence.predicates import (
     CertificatePredicate,
@@ -21,6 +22,7 @@ from domicile.evidence.predicates import (
     CutoverPredicate,
     ErasurePredicate,
     FindingPredicate,
+    KeyPredicate,
     PlanPredicate,
     Predicate,
     ReceiptsPredicate,
@@ -176,7 +178,15 @@ def receipt(record: Record, key: str, *, kind: str = "") -> bytes:
     return write_document(
         ledger.log, leaf, stated=(stated, ledger.sealed(stated)),
         certificate=(certificate.index, ledger.sealed(certificate.index)),
+        changes=[(index, ledger.sealed(index)) for index in _changes_of_keys(statements)],
     )  # fmt: skip
+
+
+def _changes_of_keys(statements: Sequence[Recorded]) -> list[int]:
+    """Where the log tells of keys that changed hands; nowhere if its own never did, as a receipt has no other."""
+    changes = [(one.index, one.predicate) for one in statements if isinstance(one.predicate, KeyPredicate)]
+    own = any(change.approver is LOG for _, change in changes)
+    return [index for index, _ in changes] if own else []
 
 
 # -- destroying --------------------------------------------------------------------------------------------------------

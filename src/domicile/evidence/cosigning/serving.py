@@ -44,7 +44,7 @@ log = logging.getLogger("domicile.evidence.cosigning")
 
 
 class WitnessService:
-    """One key, the keys of the logs that it knows, and its store."""
+    """One key, its store, and the keys of the logs that it knows: of each log in the order in which they took over."""
 
     def __init__(self, signer: Signer, logs: Iterable[Verifier], store: WitnessStore, *, host: Host) -> None:
         self._signer = signer
@@ -60,7 +60,7 @@ class WitnessService:
         request = parse_request(body)
         head = identify(request, dict(self._logs))
         now = int(self._host.now().timestamp())
-        self._store.advance(request, head, now=now)
+        self._store.advance(request, head, keys=self._logs[head.origin], now=now)
         return format_answer([cosign(parse_note(request.checkpoint).text, self._signer, time=now)])
 
     def last(self, identity: str) -> bytes | None:

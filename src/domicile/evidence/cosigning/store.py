@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from domicile.errors import HostFault
+from domicile.evidence.keys import Verifier
 from domicile.evidence.tlog.checkpoint import Checkpoint
-from domicile.evidence.tlog.witness import NOTHING, AddCheckpoint, Seen, require_growth
+from domicile.evidence.tlog.witness import NOTHING, AddCheckpoint, Seen, require_growth, require_key_in_force
 from domicile.host import sync_folder
 
 BUSY_S: Final = 10
@@ -52,10 +53,15 @@ class WitnessStore:
             self._database.execute("PRAGMA synchronous = EXTRA")
             self._database.execute(_TABLE)
 
-    def advance(self, request: AddCheckpoint, head: Checkpoint, *, now: int) -> None:
-        """Take this head as the last one; `Declined`, and nothing is changed, unless it continues what was seen."""
+    def advance(self, request: AddCheckpoint, head: Checkpoint, *, keys: Sequence[Verifier], now: int) -> None:
+        """Take this head as the last one; `Declined`, and nothing is changed, unless it continues what was seen.
+
+        `keys` are the log's, in the order in which they took over.
+        """
         with self._lock, self._faults(), self._transaction():
             kept = self._find(head.origin)
+            if kept is not None:
+                require_key_in_force(request, kept.checkpoint, keys)
             require_growth(request, head, NOTHING if kept is None else Seen(size=kept.size, root=kept.root))
             self._database.execute(
                 "INSERT OR REPLACE INTO log VALUES (?, ?, ?, ?, ?)",

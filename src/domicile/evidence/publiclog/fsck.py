@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from domicile.errors import EvidenceFault
 from domicile.evidence.publiclog.place import Place, read_checkpoint, read_entries, read_hashes
-from domicile.evidence.tlog.checkpoint import Checkpoint, open_checkpoint
+from domicile.evidence.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
 from domicile.evidence.tlog.cosignature import Cosigner, cosigned
 from domicile.evidence.tlog.merkle import Tree, hash_leaf
-from domicile.evidence.tlog.note import parse_note
+from domicile.evidence.tlog.note import Note, parse_note
 from domicile.evidence.tlog.policy import Policy
 from domicile.evidence.tlog.tile import TILE_HEIGHT, Tile, tiles_of
 
@@ -51,6 +51,26 @@ class Signed:
     head: Checkpoint
     vkey: str
     times: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsigned:
+    """A checkpoint of a log whose name the policy has, not yet believed, and who cosigned it when."""
+
+    data: bytes
+    note: Note
+    head: Checkpoint
+    times: dict[str, int]
+
+
+def read_unsigned(data: bytes, policy: Policy, *, where: str) -> Unsigned:
+    """Read a checkpoint whose log's signature is judged elsewhere; `EvidenceFault` for a log of another name."""
+    note = parse_note(data)
+    head = parse_checkpoint(note.text)
+    if head.origin not in {verifier.name for verifier in policy.logs}:
+        raise EvidenceFault(f"{where}: is of a log that the policy does not name; get the policy of this log")
+    found = cosigned(note, [one.cosigner for one in policy.witnesses.values()])
+    return Unsigned(data=data, note=note, head=head, times=_by_name(policy, found))
 
 
 def open_signed(data: bytes, policy: Policy, *, where: str) -> Signed:

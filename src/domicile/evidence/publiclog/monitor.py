@@ -5,28 +5,33 @@
     damaged     its files are not those of its head
     split       somebody else was shown another log of this name
     behind      somebody else was shown more of it
+    key         a head is signed by a key that the log handed on before, or never handed over to
     quorum      too few witnesses cosigned its head
     statement   an entry is no statement of the engine's or of an approver's
     old         its head, or its cosignatures, are older than wanted; or dated after now
 
-What was seen is kept as the right edge of the tree, so that a look costs what came since. It goes on only without an
+What was seen is kept as the right edge of the tree, so that a look costs what came since. Where keys change hands the
+log says so, and the monitor goes on with the next one (`holders`). It goes on only without an
 alarm: one that rang rings again until a person has looked, and moved the state away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from domicile.errors import BadFile, EvidenceFault
 from domicile.evidence.codec import Hex
-from domicile.evidence.keys import parse_vkey
-from domicile.evidence.predicates import ApprovalPredicate, PlanPredicate, Predicate
-from domicile.evidence.publiclog.fsck import Signed, lacking, open_signed
+from domicile.evidence.keys import Verifier, parse_vkey
+from domicile.evidence.predicates import ApprovalPredicate, KeyPredicate, PlanPredicate, Predicate
+from domicile.evidence.publiclog.fsck import Signed, Unsigned, lacking, read_unsigned
+from domicile.evidence.publiclog.holders import Before, Holders, bears_line_of, first_key
 from domicile.evidence.publiclog.place import Place, read_checkpoint, read_detached, read_entries
 from domicile.evidence.statement import Sealed, detached_name, read_unverified, unseal
+from domicile.evidence.tlog.checkpoint import open_checkpoint
 from domicile.evidence.tlog.merkle import Edge, hash_leaf
 from domicile.evidence.tlog.policy import NONE, Policy
 from domicile.evidence.tlog.tile import TILE_WIDTH, Tile
@@ -38,7 +43,7 @@ CLOCKS_APART: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What a monitor remembers of one log."""
+    """What a monitor remembers of one log: `vkey` is its key in force, `before` are those that it took over from."""
 
     vkey: str
     size: int
@@ -46,6 +51,7 @@ class State:
     grew_at: datetime
     plan: Hex | None = None
     approvers: Mapping[str, str] = field(default_factory=dict)
+    before: tuple[Before, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +79,17 @@ class Looked:
 class _Look:
     place: Place
     policy: Policy
-    signed: Signed
+    shown: Unsigned
     now: datetime
     state: State
+    holders: Holders
     kinds: dict[str, int] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
+
+    @property
+    def signed(self) -> Signed:
+        """The head, whose signature is judged apart."""
+        return Signed(head=self.shown.head, vkey=self.holders.log.vkey, times=self.shown.times)
 
     def ring(self, kind: str, text: str) -> None:
         self.alarms.append(Alarm(kind=kind, text=text))
@@ -93,28 +105,65 @@ def look(  # noqa: PLR0913 - a place, by which rules, and what it is held agains
     log can't be read, EvidenceFault when it, or one held against it, is no checkpoint of a log of the policy.
     """
     checkpoint = read_checkpoint(place)
-    signed = open_signed(checkpoint, policy, where=place.name)
-    others = {name: open_signed(data, policy, where=name) for name, data in against.items()}
-    if any(one.head.origin != signed.head.origin for one in others.values()):
-        raise EvidenceFault(f"log {signed.head.origin}: held against a checkpoint of another log; name one of this log")
-    before = state or State(vkey=signed.vkey, size=0, edge=(), grew_at=now)
-    if before.vkey != signed.vkey:
-        raise EvidenceFault(f"log {signed.head.origin}: the state is of a log with another key; name its own state")
-    this = _Look(place, policy, signed, now, before)
+    shown = read_unsigned(checkpoint, policy, where=place.name)
+    origin = shown.head.origin
+    others = {name: read_unsigned(data, policy, where=name) for name, data in against.items()}
+    if any(one.head.origin != origin for one in others.values()):
+        raise EvidenceFault(f"log {origin}: held against a checkpoint of another log; name one of this log")
+    before = state or _begin(place, policy, shown, now)
+    log = parse_vkey(before.vkey)
+    if log.name != origin:
+        raise EvidenceFault(f"log {origin}: the state is of a log with another key; name its own state")
+    holders = Holders(
+        log=log, before=before.before, approvers=before.approvers, seal=lambda entry: _sealed(place, entry),
+        entries=lambda upto: islice(_entries(place, 0, shown.head.size), upto),
+    )  # fmt: skip
+    this = _Look(place, policy, shown, now, before, holders)
     after = _follow(this, others)
+    _judge_head(this)
     _check_age(this, before if after is None else after, older_than)
-    if not policy.is_met_by(signed.times):
-        this.ring("quorum", lacking(policy, signed))
+    if not policy.is_met_by(shown.times):
+        this.ring("quorum", lacking(policy, this.signed))
     return Looked(
-        checkpoint=checkpoint, size=signed.head.size, new=max(0, signed.head.size - before.size), kinds=this.kinds,
-        cosigned_at={name: datetime.fromtimestamp(time, UTC) for name, time in signed.times.items() if time < 2**37},
+        checkpoint=checkpoint, size=shown.head.size, new=max(0, shown.head.size - before.size), kinds=this.kinds,
+        cosigned_at={name: datetime.fromtimestamp(time, UTC) for name, time in shown.times.items() if time < 2**37},
         alarms=tuple(this.alarms), state=None if this.alarms else after,
     )  # fmt: skip
 
 
-def _follow(this: _Look, others: Mapping[str, Signed]) -> State | None:
+def _begin(place: Place, policy: Policy, shown: Unsigned, now: datetime) -> State:
+    """Of a log that was not seen before: which key began it, not yet believed."""
+    named = list(policy.logs)
+    entries = _entries(place, 0, min(shown.head.size, ENTRIES_MAX))
+    key = first_key(entries, named, lambda entry: _sealed(place, entry)) or next(
+        (key for key in named if bears_line_of(shown.note, key)), None
+    )
+    if key is None:
+        raise EvidenceFault(_untrusted(place.name))
+    return State(vkey=key.vkey, size=0, edge=(), grew_at=now)
+
+
+def _judge_head(this: _Look) -> None:
+    """The head is signed by the key that the log has there, and that is one to which a key of the policy led."""
+    if not this.holders.is_trusted_by(list(this.policy.logs)):
+        raise EvidenceFault(_untrusted(this.place.name))
+    head, key = this.shown.head, this.holders.of_head(this.shown.head.size)
+    if bears_line_of(this.shown.note, key):
+        open_checkpoint(this.shown.data, key)
+        return
+    this.ring("key", f"its head of {head.size} entries is not signed by {key.keyid}, whose log it is there")
+
+
+def _untrusted(name: str) -> str:
+    return (
+        f"{name}: its checkpoint is signed by no log of the policy, nor by a key that took over from it; "
+        "get the policy of this log"
+    )
+
+
+def _follow(this: _Look, others: Mapping[str, Unsigned]) -> State | None:
     """Read what is new, and hold the head against what was seen and what others were shown."""
-    head, before = this.signed.head, this.state
+    head, before = this.shown.head, this.state
     if head.size > ENTRIES_MAX:
         raise EvidenceFault(
             f"log {this.place.name}: more than {ENTRIES_MAX} entries; this program follows no larger one"
@@ -128,25 +177,37 @@ def _follow(this: _Look, others: Mapping[str, Signed]) -> State | None:
     after = before
     try:
         for index, entry in _entries(this.place, before.size, head.size):
-            after = _read_statement(this, after, index, entry)
+            after = _read_statement(this, after, index, entry, edge.root)
             edge.append(hash_leaf(entry))
             if edge.size in wanted:
                 roots[edge.size] = edge.root()
         if edge.root() != head.root:
             _ring_fork(this)
             return None
+        _settle(this)
         _hold_against(this, roots, others)
     except EvidenceFault as fault:
         this.ring("damaged", str(fault))
         return None
     if head.size > before.size:
         after = replace(after, grew_at=this.now)
-    return replace(after, size=head.size, edge=tuple(node.hex() for node in edge.nodes))
+    keys = this.holders
+    return replace(
+        after, size=head.size, edge=tuple(node.hex() for node in edge.nodes), vkey=keys.log.vkey, before=keys.before,
+        approvers=keys.approvers,
+    )  # fmt: skip
+
+
+def _settle(this: _Look) -> None:
+    try:
+        this.holders.settle()
+    except EvidenceFault as fault:
+        this.ring("statement", f"the last entry: {fault}")
 
 
 def _ring_fork(this: _Look) -> None:
     """Say whether the log is whole in itself, and another one, or whether its files are broken."""
-    head, before = this.signed.head, this.state
+    head, before = this.shown.head, this.state
     whole = _roots(this.place, head.size, {head.size})[head.size] == head.root
     if before.size and whole:
         this.ring("fork", f"its head of {head.size} entries does not continue the {before.size} that were seen")
@@ -154,19 +215,36 @@ def _ring_fork(this: _Look) -> None:
         this.ring("damaged", f"its entries are not those of its head of {head.size}; see `domicile log fsck`")
 
 
-def _hold_against(this: _Look, roots: dict[int, bytes], others: Mapping[str, Signed]) -> None:
-    head = this.signed.head
+def _hold_against(this: _Look, roots: dict[int, bytes], others: Mapping[str, Unsigned]) -> None:
+    head = this.shown.head
     unknown = {one.head.size for one in others.values() if one.head.size <= head.size} - roots.keys()
     if unknown:
         roots |= _roots(this.place, head.size, {*unknown, head.size})
         if roots[head.size] != head.root:
             raise EvidenceFault("its earlier entries are not those of its head; see `domicile log fsck`")
     for name, other in others.items():
-        size = other.head.size
+        size, key = other.head.size, _signer(this, other)
         if size > head.size:
-            this.ring("behind", f"{name} was shown {size} entries, here there are {head.size}")
+            by = "" if key else ", signed by a key of which this log says nothing yet"
+            this.ring("behind", f"{name} was shown {size} entries, here there are {head.size}{by}")
+        elif key is None:
+            this.ring("key", f"{name} was shown {size} entries, signed by no key of this log")
         elif roots[size] != other.head.root:
-            this.ring("split", f"{name} was shown another log of {size} entries, signed by the same key")
+            this.ring("split", f"{name} was shown another log of {size} entries, signed by {key.keyid}")
+        elif key != this.holders.of_head(size):
+            this.ring("key", f"{name} was shown {size} entries, signed by {key.keyid}, which has no place there")
+
+
+def _signer(this: _Look, other: Unsigned) -> Verifier | None:
+    """Which of the log's keys signed what somebody else was shown; that of its size before any other."""
+    for key in (this.holders.of_head(other.head.size), *this.holders.all(), *this.policy.logs):
+        if bears_line_of(other.note, key):
+            try:
+                open_checkpoint(other.data, key)
+            except EvidenceFault:
+                return None
+            return key
+    return None
 
 
 def _roots(place: Place, size: int, wanted: set[int]) -> dict[int, bytes]:
@@ -188,36 +266,46 @@ def _entries(place: Place, since: int, size: int) -> Iterator[tuple[int, bytes]]
                 yield number, entry
 
 
-def _read_statement(this: _Look, state: State, index: int, entry: bytes) -> State:
+def _read_statement(this: _Look, state: State, index: int, entry: bytes, root: Callable[[], bytes]) -> State:
     """Check one entry, count its kind, and take the plan's approvers from the first one."""
+    predicate: Predicate | None = None
     try:
-        predicate = _opened(this, state, entry)
+        predicate = _opened(this, index, entry, root)
         _require_place(predicate.plan, state, index, is_plan=isinstance(predicate, PlanPredicate))
+        this.holders.pass_by(entry, predicate)
     except (EvidenceFault, BadFile) as fault:
         if sum(alarm.kind == "statement" for alarm in this.alarms) < STATEMENTS_TOLD_MAX:
             this.ring("statement", f"entry {index}: {fault}")
         return state
     this.kinds[predicate.KIND] = this.kinds.get(predicate.KIND, 0) + 1
     if isinstance(predicate, PlanPredicate):
-        approvers = {key.name: key.vkey for key in predicate.approvals.of}
-        return replace(state, plan=predicate.plan, approvers=approvers)
+        this.holders.take_plan(predicate)
+        return replace(state, plan=predicate.plan)
     return state
 
 
-def _opened(this: _Look, state: State, entry: bytes) -> Predicate:
-    """The predicate, in its shape and signed by the log's key, or an approval by that of an approver of the plan."""
+def _opened(this: _Look, index: int, entry: bytes, root: Callable[[], bytes]) -> Predicate:
+    """The predicate, in its shape and signed by the key in force: the log's, or that of an approver of the plan."""
+    sealed = _sealed(this.place, entry)
+    predicate = read_unverified(sealed)
+    if isinstance(predicate, KeyPredicate):
+        return this.holders.open_change(index, sealed, root())
+    key = this.holders.log
+    if isinstance(predicate, ApprovalPredicate):
+        vkey = this.holders.approvers.get(predicate.approver, "")
+        if not vkey:
+            raise EvidenceFault("statement: an approval by somebody whom the plan does not name, or without a key")
+        key = parse_vkey(vkey)
+    return unseal(sealed, key)
+
+
+def _sealed(place: Place, entry: bytes) -> Sealed:
+    """An entry, with its predicate if that lies beside the log."""
     name = detached_name(entry)
-    detached = None if name is None else read_detached(this.place, name)
+    detached = None if name is None else read_detached(place, name)
     if name is not None and detached is None:
         raise EvidenceFault("statement: its predicate is not served beside the log (`detached`)")
-    sealed = Sealed(envelope=entry, detached=detached)
-    predicate = read_unverified(sealed)
-    vkey = this.signed.vkey
-    if isinstance(predicate, ApprovalPredicate):
-        vkey = state.approvers.get(predicate.approver, "")
-        if not vkey:
-            raise EvidenceFault("statement: an approval by somebody whom the plan does not name")
-    return unseal(sealed, parse_vkey(vkey))
+    return Sealed(envelope=entry, detached=detached)
 
 
 def _require_place(plan: str, state: State, index: int, *, is_plan: bool) -> None:
@@ -230,8 +318,8 @@ def _require_place(plan: str, state: State, index: int, *, is_plan: bool) -> Non
 def _check_age(this: _Look, state: State, older_than: timedelta | None) -> None:
     """A head is as old as the latest moment at which a quorum had cosigned it; without witnesses, as when it grew."""
     seen = state.grew_at
-    if this.policy.quorum != NONE and this.policy.is_met_by(this.signed.times):
-        seen = _quorum_at(this.policy, this.signed.times)
+    if this.policy.quorum != NONE and this.policy.is_met_by(this.shown.times):
+        seen = _quorum_at(this.policy, this.shown.times)
         if seen > this.now + CLOCKS_APART:
             this.ring("old", f"its cosignatures are of {seen:%Y-%m-%d %H:%M} UTC, which is after now")
     if older_than is not None and this.now - seen > older_than:

@@ -10,6 +10,7 @@ from domicile.evidence.codec import JSON_BYTES_MAX
 from domicile.evidence.tlog.merkle import HASH_BYTES
 from domicile.evidence.tlog.note import NOTE_BYTES_MAX
 from domicile.evidence.tlog.tile import ENTRY_BYTES_MAX, TILE_WIDTH, Tile, decode_entries
+from domicile.host import read_file
 from domicile.web import SCHEMES, ask, require_url
 
 _BUNDLE_BYTES_MAX: Final = TILE_WIDTH * (ENTRY_BYTES_MAX + 2)
@@ -40,8 +41,7 @@ class Folder:
             places.append(self._folder.parent / path)
         for place in places:
             try:
-                with place.open("rb") as source:
-                    data = source.read(bytes_max + 1)
+                data = read_file(place, bytes_max + 1)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as fault:

@@ -38,7 +38,7 @@ from domicile.evidence.tlog.tile import (
     encode_entries,
     tiles_of,
 )
-from domicile.host import sync_folder
+from domicile.host import read_file, sync_folder
 
 ENTRIES_MAX: Final = 4_194_304
 _BUNDLE_BYTES_MAX: Final = TILE_WIDTH * (ENTRY_BYTES_MAX + 2)
@@ -387,8 +387,7 @@ def _place_file(root: Path, name: str, data: bytes) -> set[Path]:
 
 def _read_file(path: Path, bytes_max: int) -> bytes:
     try:
-        with path.open("rb") as source:
-            data = source.read(bytes_max + 1)
+        data = read_file(path, bytes_max + 1)
     except FileNotFoundError as error:
         raise EvidenceFault(f"log: {path} is missing; restore the folder from a copy") from error
     except OSError as error:

@@ -2,7 +2,7 @@
 
 POST PREFIX/add-checkpoint     old SIZE, the consistency proof, an empty line, the checkpoint
 200  lines of cosignatures
-400  no such request      404  an unknown log      403  not signed by its key
+400  no such request      404  an unknown log      403  not signed by its key, or by one that another took over from
 409  the old size is not what the witness saw last (which the body tells), or the root of that size differs
 422  the log doesn't continue what the witness saw
 """
@@ -101,6 +101,20 @@ def identify(request: AddCheckpoint, logs: Mapping[str, Sequence[Verifier]]) -> 
     if request.old > claimed.size:
         raise Declined("add-checkpoint: the old size is above the checkpoint's", status=400)
     return claimed
+
+
+def require_key_in_force(request: AddCheckpoint, last: bytes, keys: Sequence[Verifier]) -> None:
+    """`Declined` (403) for a key that one of these followed: they stand in the order in which they took over the log.
+
+    Once the head that was cosigned last (`last`) bears a later key, an earlier one signs no more (docs/keys.md).
+    """
+    if _turn(request.checkpoint, keys) < _turn(last, keys):
+        raise Declined("add-checkpoint: signed by a key that the log had before; another took over", status=403)
+
+
+def _turn(checkpoint: bytes, keys: Sequence[Verifier]) -> int:
+    """The place of the last of these keys that signed; -1 for none."""
+    return max((turn for turn, verifier in enumerate(keys) if _signed(checkpoint, verifier)), default=-1)
 
 
 def _signed(checkpoint: bytes, verifier: Verifier) -> bool:
