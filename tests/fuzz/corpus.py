@@ -37,7 +37,7 @@ SEED = "drand quicknet 14213370"
 @cache
 def accepted_bundles() -> frozenset[bytes]:
     """All that a checker without a policy may accept of what is signed in this folder."""
-    golden = (path.read_bytes() for folder in (make.GOOD, make.UNWITNESSED) for path in folder.glob("*.zip"))
+    golden = (path.read_bytes() for path in make.FOLDER.glob("*/*.zip") if path.parent != make.BAD)
     return frozenset((*golden, *bundles.good_bundles()))
 
 

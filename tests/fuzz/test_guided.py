@@ -96,7 +96,7 @@ PLANTED = {
     "report of a spot check": (
         "sample", "MemoryError",
         """
-            if data[:1] not in b"{":
+            if len(data) % 2:
                 bytearray(200_000_000)
         """,
     ),

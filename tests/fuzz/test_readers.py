@@ -80,6 +80,12 @@ def test_what_is_whole_is_read(name: str) -> None:
     TARGETS[name].read(WHOLE[name])
 
 
+def test_no_golden_bundle_is_a_finding() -> None:
+    """Fuzzing begins with all of them, the bad ones, too; each is refused, or known as one that may be accepted."""
+    for bundle in corpus.golden_bundles():
+        give("bundle of a stranger", bundle)
+
+
 def test_the_receipt_that_is_bent_is_accepted_whole() -> None:
     assert check(corpus.person()).accepted
 
