@@ -37,7 +37,7 @@ crash: $(READY) ## fail every effect of the engine in every way, for hours (SEED
 	@$(BIN)/python -u -m tests.crash --scenario $(or $(SCENARIO),all) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(MINUTES),--minutes $(MINUTES))
 
-fuzz: $(READY) ## give every reader of evidence hostile input (FUZZ_SECONDS=60 SEED=)
+fuzz: $(READY) ## give every reader of evidence hostile input, by seed and by coverage (FUZZ_SECONDS=60 each, SEED=)
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 check: $(READY) ## format, lint, types, import contracts

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 Part = Mapping[str, Any]  # an object of the JSON of a statement, its shape checked
 Slices = Mapping[str, Part]  # slices by their id
+LOG = 0  # the place of the log's keys among the chains; approvers have theirs from 1 on
+STEPS = ("cohort/v1", "freeze/v1")  # of a live move; each voids what was fenced, compared or searched before it
 
 
 class Refused(ValueError):
     """The bundle, or the trust policy, does not hold; the message is the reason."""
 
 
-def require(holds: bool, reason: str) -> None:
-    """Refuse unless it holds."""
+def require(holds: object, reason: str) -> None:
+    """Refuse unless it holds (is true, or is not empty)."""
     if not holds:
         raise Refused(reason)
 
@@ -65,20 +67,18 @@ class Case:
     policy: Policy | None
     files: dict[str, bytes] = field(default_factory=dict)  # 1
     engine: Key = field(init=False)  # 2, the key of the log and of the engine
-    approver_keys: dict[str, Key] = field(default_factory=dict)  # 2, by keyid
-    chains: list[list[Key]] = field(default_factory=list)  # 2: the keys of the log, then of each approver
+    chains: list[list[Key]] = field(default_factory=list)  # 2: the log's keys, then each approver's (rotation.py)
     holders: dict[str, int] = field(default_factory=dict)  # 2: the number of the chain that a key is in, by keyid
     size: int = 0  # 5
     root: bytes = b""  # 5
     cosigned: dict[str, int] = field(default_factory=dict)  # 5: when, by the policy's names of witnesses
     cosignatures: int = 0  # 5: lines behind the log's own signature, whether a policy knows their keys or not
     entries: list[bytes] = field(default_factory=list)  # 6
-    leaves: list[bytes] = field(default_factory=list)  # 6, the hashes of the entries
+    levels: list[list[bytes]] = field(default_factory=list)  # 6: the hashes of the entries, then of full tiles below
     envelopes: list[tuple[bytes, str]] = field(default_factory=list)  # 8: payload, keyid
     statements: list[Statement] = field(default_factory=list)  # 9
     detached_bytes: int = 0  # 9: predicates that lie beside the log, counted for each statement that names one
     by_sha256: dict[str, Statement] = field(default_factory=dict)  # 9: the first one of these bytes
-    slices: Slices = field(default_factory=dict)  # 10: the last freeze's, else the plan's
 
     @property
     def plan(self) -> Statement:
@@ -86,14 +86,19 @@ class Case:
         return self.statements[0]
 
     @cached_property
+    def last_step(self) -> Statement:
+        """The last cohort or freeze; in a move at once the plan."""
+        return [self.plan, *self.of(*STEPS)][-1]
+
+    @property
     def live(self) -> bool:
         """Whether people went home in cohorts while the service ran; then freezes name the slices, not the plan."""
-        return bool(self.of("cohort/v1", "freeze/v1"))
+        return self.last_step.kind in STEPS
 
     @cached_property
-    def since(self) -> int:
-        """The last freeze or cohort, which voids what was compared before it; 0 in a move at once."""
-        return max((statement.index for statement in self.of("cohort/v1", "freeze/v1")), default=0)
+    def slices(self) -> Slices:
+        """What is moved: the slices of the last freeze, else of the plan."""
+        return [self.plan, *self.of("freeze/v1")][-1].slices
 
     @cached_property
     def homes(self) -> frozenset[str]:

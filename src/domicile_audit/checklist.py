@@ -6,7 +6,7 @@ is the spot check, a program of its own (spot.py).
     case.py           what the checks know so far, and `require`, the one way to say no
     checklist.py      this list: number (its place), title, clause, function
     container.py      1 to 4: from the bytes of a zip to files
-    keys.py, dsse.py  Ed25519 keys, and what they signed
+    keys.py           Ed25519 keys, and what they signed
     tree.py           5 to 7: from files to the entries of a log
     shape.py          JSON in one spelling, and the shapes it must fit
     statements.py     8 and 9: from entries to statements; the table of all that can be said
@@ -67,12 +67,11 @@ def audit(data: bytes, policy: Policy | None = None) -> Report:
 
 def judge(case: Case) -> Report:
     """Check a case that holds nothing but its bytes and a policy, and fill it."""
-    checks: list[Passed] = []
+    passed: list[Passed] = []
     for number, (title, clause, check) in enumerate(CHECKS, start=1):
         try:
             check(case)
         except Refused as refusal:
-            checks.append(Passed(number, title, clause, passed=False))
-            return refuse(case.policy, checks, str(refusal))
-        checks.append(Passed(number, title, clause, passed=True))
-    return accept(case, checks)
+            return refuse(case.policy, [*passed, Passed(number, title, clause, passed=False)], str(refusal))
+        passed.append(Passed(number, title, clause, passed=True))
+    return accept(case, passed)

@@ -9,17 +9,15 @@ import re
 import struct
 import zlib
 
-from domicile_audit import dsse, rotation
-from domicile_audit.case import Case, require
-from domicile_audit.keys import Key, read_vkey
-from domicile_audit.shape import COUNT, HEX, TEXT, misfit, read_json
+from domicile_audit.case import LOG, Case, require
+from domicile_audit.keys import Key, open_envelope, read_vkey
+from domicile_audit.shape import COUNT, HEX, TEXT, misfit, read_json, text
 
 BUNDLE_BYTES_MAX = 640 * 1024 * 1024
 FILE_BYTES_MAX = 512 * 1024 * 1024
 FILES_MAX = 60_001
 MANIFEST_TYPE = "application/vnd.domicile.manifest+json"
-MANIFEST = {"format": TEXT, "files": [{"path": TEXT, "bytes": COUNT, "sha256": HEX}]}
-FORMAT = "urn:domicile:bundle/v1"
+MANIFEST = {"format": text("urn:domicile:bundle/v1"), "files": [{"path": TEXT, "bytes": COUNT, "sha256": HEX}]}
 README_SHA256 = "65e1a6f7973a14e490d18e1a30bb597f481210329e80a384f3cc1e7f413413c7"
 
 _LOCAL = struct.Struct("<4s5H3I2H")  # APPNOTE 4.3.7
@@ -43,7 +41,7 @@ def check_zip(case: Case) -> None:
         require(name not in case.files, f"the zip holds {name} twice")
         require(len(case.files) < FILES_MAX, f"the zip holds more than {FILES_MAX} files")
         case.files[name] = data[start:place]
-    require(place > 0, "not a zip")
+    require(case.files, "not a zip")
     ruled = write_zip(case.files)
     require(data == ruled or not data.startswith(ruled), "the zip has bytes after its end")
     require(data == ruled or not data.startswith(ruled[:-2]), "the zip has a comment")
@@ -53,18 +51,16 @@ def check_zip(case: Case) -> None:
 def check_keys(case: Case) -> None:
     """Check 2 (C2SP signed-note, "Verifier keys"): all keys are well spelled, all differ, and are trusted."""
     case.engine = _read_key(case, "keys/log.vkey")
-    names = [name for name in case.files if name.startswith("keys/")]
-    approvers = sum("-before-" not in name and "-after-" not in name for name in names) - 1
-    for name in [f"keys/approver-{number + 1}.vkey" for number in range(approvers)]:
-        key = _read_key(case, name)
-        require(key.keyid not in case.approver_keys, f"{name} stands there twice")
-        case.approver_keys[key.keyid] = key
-    rotation.read_chains(case, _read_key)
+    case.chains = [[*_read_numbered(case, "keys/log-before-{}.vkey"), case.engine]]
+    for number, key in enumerate(_read_numbered(case, "keys/approver-{}.vkey"), start=1):
+        case.chains.append([key, *_read_numbered(case, f"keys/approver-{number}-after-{{}}.vkey")])
+    case.holders = {key.keyid: number for number, chain in enumerate(case.chains) for key in chain}
     keys = [key for chain in case.chains for key in chain]
-    require(len(keys) == len(names), "keys/ holds a key whose number has a gap before it")
-    differ = len(keys) == len({key.public for key in keys}) == len({key.keyid for key in keys})
+    whole = len(keys) == sum(name.startswith("keys/") for name in case.files)
+    require(whole, "keys/ holds what is no key of a chain, or a key whose number has a gap before it")
+    differ = len(keys) == len({key.public for key in keys}) == len(case.holders)
     require(differ, "one key has two roles: an approver must not be the engine, or two people, and no key comes twice")
-    trusted = case.policy is None or any(key.vkey in case.policy.logs for key in case.chains[rotation.LOG])
+    trusted = case.policy is None or any(key.vkey in case.policy.logs for key in case.chains[LOG])
     require(trusted, f"the log key {case.engine.keyid} is not in the trust policy")
 
 
@@ -72,25 +68,26 @@ def check_manifest(case: Case) -> None:
     """Check 3 (DSSE v1.0.2): the log's key signed the SHA-256 of every file."""
     require("manifest.json" in case.files, "the bundle has no manifest.json")
     keys = {case.engine.keyid: case.engine}
-    payload, _ = dsse.open_envelope(case.files["manifest.json"], MANIFEST_TYPE, keys, "manifest.json")
+    payload, _ = open_envelope(case.files["manifest.json"], MANIFEST_TYPE, keys, "manifest.json")
     manifest = read_json(payload, "manifest.json")
-    require(misfit(manifest, MANIFEST) is None, "manifest.json has not the shape of a manifest")
-    require(manifest["format"] == FORMAT, f"manifest.json is not of the format {FORMAT}")
+    wrong = misfit(manifest, MANIFEST)
+    require(wrong is None, f"manifest.json has not the shape of a manifest, at {wrong}")
     listed = {file["path"]: file for file in manifest["files"]}
-    files = {name: data for name, data in sorted(case.files.items()) if name != "manifest.json"}
-    for name, data in files.items():
+    names = sorted(case.files.keys() - {"manifest.json"})
+    for name in names:
         require(name in listed, f"{name} is in the zip but not in the manifest")
+        data = case.files[name]
         file = {"path": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         require(listed[name] == file, f"{name} is not the file that the manifest lists")
-    extra = listed.keys() - files.keys()
-    require(not extra, f"{min(extra, default='')} is in the manifest but not in the zip")
-    require([file["path"] for file in manifest["files"]] == list(files), "manifest.json is not sorted, or lists twice")
+    for name in listed:
+        require(name in case.files, f"{name} is in the manifest but not in the zip")
+    require([file["path"] for file in manifest["files"]] == names, "manifest.json is not sorted, or lists twice")
 
 
 def check_names(case: Case) -> None:
     """Check 4 (docs/evidence.md, "Bundle"): only files that a check reads, and the README that says nothing."""
     for name in case.files:
-        require(bool(_KNOWN.fullmatch(name)), f"{name} does not belong in a bundle")
+        require(_KNOWN.fullmatch(name), f"{name} does not belong in a bundle")
     for name in ("README.txt", "plan.json", "log/checkpoint"):
         require(name in case.files, f"the bundle has no {name}")
     same = hashlib.sha256(case.files["README.txt"]).hexdigest() == README_SHA256
@@ -99,29 +96,26 @@ def check_names(case: Case) -> None:
 
 def write_zip(files: dict[str, bytes]) -> bytes:
     """Zip by the rule: version 2.0, stored, 1980-01-01, mode 0644, sorted, no extra fields, no comments."""
-    body: list[bytes] = []
-    directory: list[bytes] = []
-    offset = 0
+    body, directory, offset = list[bytes](), list[bytes](), 0
     for name, data in sorted(files.items()):
-        path, crc, size = name.encode(), zlib.crc32(data), len(data)
-        body += [_LOCAL.pack(b"PK\x03\x04", 20, 0, 0, 0, _DATE, crc, size, size, len(path), 0), path, data]
-        rest = (crc, size, size, len(path), 0, 0, 0, 0, 0o100644 << 16, offset)
-        directory += [_CENTRAL.pack(b"PK\x01\x02", 0x0314, 20, 0, 0, 0, _DATE, *rest), path]
+        path, size = name.encode(), len(data)
+        both = (20, 0, 0, 0, _DATE, zlib.crc32(data), size, size, len(path), 0)
+        body += [_LOCAL.pack(b"PK\x03\x04", *both), path, data]
+        directory.append(_CENTRAL.pack(b"PK\x01\x02", 0x0314, *both, 0, 0, 0, 0o100644 << 16, offset) + path)
         offset += _LOCAL.size + len(path) + size
-    size = sum(map(len, directory))
-    end = _END.pack(b"PK\x05\x06", 0, 0, len(files), len(files), size, offset, 0)
+    end = _END.pack(b"PK\x05\x06", 0, 0, len(files), len(files), sum(map(len, directory)), offset, 0)
     return b"".join([*body, *directory, end])
 
 
 def _read_local(data: bytes, place: int) -> tuple[str, int, int]:
     """Name, start and end of the file whose local header is here (APPNOTE 4.3.7)."""
-    require(place + _LOCAL.size <= len(data), "the zip is cut off in a header")
-    _, _, _, method, _, _, crc, _, size, name_size, extra = _LOCAL.unpack_from(data, place)
-    start = place + _LOCAL.size + name_size + extra
+    name_at = place + _LOCAL.size
+    require(name_at <= len(data), "the zip is cut off in a header")
+    _, _, _, method, _, _, crc, _, size, name_size, _ = _LOCAL.unpack_from(data, place)
+    start = name_at + name_size
     end = start + size
-    path = data[place + _LOCAL.size : place + _LOCAL.size + name_size]
-    require(bool(_PATH.fullmatch(path.decode("latin-1"))), f"the zip holds a path that is not allowed: {path[:80]!r}")
-    name = path.decode("ascii")
+    name = data[name_at:start].decode("latin-1")
+    require(_PATH.fullmatch(name), f"the zip holds a path that is not allowed: {name[:80]!r}")
     require(method == 0, f"{name} is compressed; files are stored as they are")
     require(size <= FILE_BYTES_MAX and end <= len(data), f"{name} is cut off or too long")
     require(zlib.crc32(data[start:end]) == crc, f"{name} has a wrong zip check sum")
@@ -134,3 +128,11 @@ def _read_key(case: Case, name: str) -> Key:
     key = read_vkey(case.files[name].decode(errors="replace").removesuffix("\n"), name)
     require(f"{key.vkey}\n".encode() == case.files[name], f"{name} is not a key: not a line of UTF-8")
     return key
+
+
+def _read_numbered(case: Case, name: str) -> list[Key]:
+    """The keys of these file names, numbered from 1 as far as there are such files."""
+    keys: list[Key] = []
+    while name.format(len(keys) + 1) in case.files:
+        keys.append(_read_key(case, name.format(len(keys) + 1)))
+    return keys

@@ -1,4 +1,7 @@
-"""Ed25519 public keys as text (C2SP signed-note, "Verifier keys": NAME+ID+KEY) and their signatures (RFC 8032)."""
+"""Ed25519 public keys as text (C2SP signed-note, "Verifier keys": NAME+ID+KEY), and what they signed.
+
+That are DSSE envelopes with one signature, in one spelling (DSSE v1.0.2, envelope.md and protocol.md; RFC 8032).
+"""
 
 import base64
 import hashlib
@@ -8,9 +11,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from domicile_audit.case import Refused, require
+from domicile_audit.shape import TEXT, misfit, read_json, text
 
 ED25519 = b"\x01"  # signed-note, "Signature types"
 KEY_CHARS_MAX = 1_024
+ENVELOPE = {"payload": text(chars_max=1 << 28), "payloadType": TEXT, "signatures": [{"keyid": TEXT, "sig": TEXT}]}
 _P = 2**255 - 19  # RFC 8032 section 5.1
 _EIGHTH = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826  # y of a point of order 8
 SMALL_ORDER = {0, 1, _EIGHTH, _P - _EIGHTH, _P - 1, _P, _P + 1}  # docs/formats.md, "Keys and signatures"
@@ -48,8 +53,7 @@ def read_vkey(line: str, where: str = "this") -> Key:
     parts = line.split("+", 2)
     require(len(parts) == 3 and len(line) <= KEY_CHARS_MAX, f"{where} is not a key: not of the form NAME+ID+KEY")
     name = parts[0]
-    spaced = any(sign.isspace() for sign in name)
-    require(bool(name) and name.isprintable() and not spaced, f"{where} is not a key: a name with spaces, or none")
+    require(name and name.isprintable() and " " not in name, f"{where} is not a key: a name with spaces, or none")
     raw = read_base64(parts[2], f"the key of {where}")
     require(raw[:1] == ED25519 and len(raw) == 33, f"{where} is not an Ed25519 key of type 1")
     refuse_small(raw[1:], where)
@@ -72,3 +76,18 @@ def read_base64(text: str, where: str = "this") -> bytes:
         raise Refused(f"{where} is not base64") from error
     require(base64.b64encode(raw).decode() == text, f"{where} is base64 in another spelling")
     return raw
+
+
+def open_envelope(data: bytes, payload_type: str, keys: dict[str, Key], where: str) -> tuple[bytes, str]:
+    """The payload and keyid of an envelope that one of the keys signed."""
+    envelope = read_json(data, where)
+    require(misfit(envelope, ENVELOPE) is None, f"{where} is not a DSSE envelope")
+    require(envelope["payloadType"] == payload_type, f"{where} has another payload type than {payload_type}")
+    require(len(envelope["signatures"]) == 1, f"{where} does not have exactly one signature")
+    keyid = envelope["signatures"][0]["keyid"]
+    require(keyid in keys, f"{where} is signed by a key that has no place here: {keyid}")
+    payload = read_base64(envelope["payload"], f"the payload of {where}")
+    signature = read_base64(envelope["signatures"][0]["sig"], f"the signature of {where}")
+    message = b"DSSEv1 %d %b %d %b" % (len(payload_type), payload_type.encode(), len(payload), payload)  # PAE
+    require(keys[keyid].signed(message, signature), f"{where}: the signature of {keyid} is wrong")
+    return payload, keyid

@@ -10,21 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from domicile_audit.shape import COUNT, FLAG, HEX, TEXT, Map, Maybe, Text, misfit
+from domicile_audit.shape import COUNT, FLAG, HEX, TEXT, maybe, misfit, text
 
 OPENING_BYTES_MAX: Final = 64 * 1024 * 1024
 FORMAT: Final = "urn:domicile:audit-key/v1"
 SHAPE: Final = {
-    "format": Text(pattern=FORMAT),
+    "format": text(FORMAT),
     "plan": HEX,
     "key": HEX,
-    "datasets": Map({
+    "datasets": {"*": {
         "schema": TEXT, "table": TEXT, "only": FLAG, "binary": FLAG, "columns": [TEXT], "key": [TEXT],
-        "private": Map(Maybe(TEXT)),
-    }),
-    "slices": Map({"dataset": TEXT, "part": TEXT, "form": Text(pattern="whole|private|shared"), "after": COUNT,
-                   "upto": COUNT}),
-    "objects": Map(COUNT),
+        "private": {"*": maybe(TEXT)},
+    }},
+    "slices": {"*": {"dataset": TEXT, "part": TEXT, "form": text("whole|private|shared"), "after": COUNT,
+                     "upto": COUNT}},
+    "objects": {"*": COUNT},
 }  # fmt: skip
 
 

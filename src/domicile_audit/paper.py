@@ -23,13 +23,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from domicile_audit import dsse
 from domicile_audit.case import Refused, require
 from domicile_audit.certificate import MAY_HOLD_RESIDUE
 from domicile_audit.cosignature import read_cosignatures
-from domicile_audit.keys import Key, read_base64, read_vkey
+from domicile_audit.keys import Key, open_envelope, read_base64, read_vkey
 from domicile_audit.policy import Policy
-from domicile_audit.shape import COUNT, HEX, TEXT, Map, Maybe, Text, misfit, read_json
+from domicile_audit.shape import COUNT, HEX, TEXT, maybe, misfit, read_json, text
 from domicile_audit.statements import DETACHED, DETACHED_OVER_BYTES, PAYLOAD_TYPE, PREFIX, SHAPES, STATEMENT_TYPE
 
 RECEIPT_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -38,13 +37,13 @@ FORMAT: Final = "urn:domicile:receipt/v1"
 PURPOSE: Final = b"domicile receipt v1\x00"
 FIRST_LINE: Final = "c2sp.org/tlog-proof@v1"
 INDEX: Final = re.compile(r"0|[1-9][0-9]{0,12}")
-LONG: Final = Text(pattern="[A-Za-z0-9+/=]*", chars_max=RECEIPT_BYTES_MAX)
-SEALED: Final = {"envelope": LONG, "detached": Maybe(LONG)}
+LONG: Final = text("[A-Za-z0-9+/=]*", chars_max=RECEIPT_BYTES_MAX)
+SEALED: Final = {"envelope": LONG, "detached": maybe(LONG)}
 PERSON: Final = {
-    "home": TEXT, "key": TEXT, "kind": TEXT, "rows": Map({"blanked": COUNT, "deleted": COUNT, "moved": COUNT}),
+    "home": TEXT, "key": TEXT, "kind": TEXT, "rows": {"*": {"blanked": COUNT, "deleted": COUNT, "moved": COUNT}},
 }  # fmt: skip
 EXTRA: Final = {
-    "format": Text(pattern=FORMAT),
+    "format": text(FORMAT),
     "log": TEXT,
     "person": PERSON,
     "nonce": HEX,
@@ -229,7 +228,7 @@ def _statement(paper: Paper, sealed: Mapping[str, Any], kind: str) -> tuple[byte
     """The entry's bytes, and the predicate of this kind that the log's key signed."""
     entry = read_base64(sealed["envelope"], f"the envelope of the {kind}")
     outside = sealed["detached"] and read_base64(sealed["detached"], f"the predicate of the {kind}")
-    payload, _ = dsse.open_envelope(entry, PAYLOAD_TYPE, {paper.key.keyid: paper.key}, f"the {kind}")
+    payload, _ = open_envelope(entry, PAYLOAD_TYPE, {paper.key.keyid: paper.key}, f"the {kind}")
     body = read_json(payload, f"the {kind}")
     inner = body.get("predicate") if isinstance(body, dict) else None
     predicate: Any = inner

@@ -27,8 +27,8 @@ POLICY_BYTES_MAX = 262_144
 class Policy:
     """The keys that are believed, as vkeys, how many approvals are wanted, which witnesses, and what else."""
 
-    logs: tuple[str, ...]
-    approvers: tuple[str, ...]
+    logs: frozenset[str]
+    approvers: frozenset[str]
     threshold: int
     quorum: Quorum
     demands: Demands = field(default_factory=Demands)
@@ -58,7 +58,7 @@ def read_policy(data: bytes) -> Policy:
             case _:
                 raise Refused(f"line {number}: not a line this version reads")
     logs, approvers = keys["log"], keys["approver"]
-    require(bool(logs), "no log line: a policy that trusts nobody accepts nothing")
+    require(logs, "no log line: a policy that trusts nobody accepts nothing")
     require(
         quorum.name is not None, "exactly one line such as `quorum none` is needed (tlog-policy, Defining the quorum)"
     )
@@ -67,5 +67,5 @@ def read_policy(data: bytes) -> Policy:
     require(differ, "a key stands there twice (tlog-policy: duplicates are not allowed)")
     counted = len(counts) == 1 and 1 <= counts[0] <= len(approvers)
     require(counted, "exactly one line `approvals K` is needed, with K from 1 to the number of approvers")
-    vkeys = tuple(key.vkey for key in logs), tuple(key.vkey for key in approvers)
+    vkeys = frozenset(key.vkey for key in logs), frozenset(key.vkey for key in approvers)
     return Policy(*vkeys, counts[0], quorum, read_demands(asked))

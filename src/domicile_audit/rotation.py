@@ -5,23 +5,12 @@ approver N. `keys/` holds them: `log-before-N.vkey` and at last `log.vkey`; `app
 `approver-N-after-M.vkey`. Check 8 takes signatures of all of them; here each is held against its place in the log.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable
-from itertools import groupby
+from collections.abc import Iterable
+from itertools import dropwhile, groupby
 
-from domicile_audit.case import Case, Statement, require
+from domicile_audit.case import LOG, Case, Statement, require
 from domicile_audit.keys import Key, read_vkey
-
-LOG = 0
-
-
-def read_chains(case: Case, read: Callable[[Case, str], Key]) -> None:
-    """Check 2 goes on: the keys that the log's and the approvers' keys took over from, or that took over from them."""
-    chains = [[*_numbered(case, read, "keys/log-before-{}.vkey"), case.engine]]
-    for number, key in enumerate(case.approver_keys.values(), start=1):
-        chains.append([key, *_numbered(case, read, f"keys/approver-{number}-after-{{}}.vkey")])
-    case.chains = chains
-    case.holders = {key.keyid: number for number, chain in enumerate(chains) for key in chain}
+from domicile_audit.tree import merkle_root
 
 
 def people(case: Case) -> dict[str | None, int]:
@@ -30,33 +19,43 @@ def people(case: Case) -> dict[str | None, int]:
     return {name: number for number, name in enumerate(names)}
 
 
-def trusted(case: Case, statements: Iterable[Statement]) -> int:
-    """How many people signed these of whom the auditor's policy names a key."""
-    named = set(case.policy.approvers) if case.policy is not None else set()
-    signed = {case.holders[statement.keyid] for statement in statements}
-    return sum(any(key.vkey in named for key in case.chains[number]) for number in signed)
+def require_trusted(case: Case, statements: Iterable[Statement], what: str) -> None:
+    """Refuse unless as many people signed these as the auditor's policy wants, with keys that it trusts.
+
+    Those are the ones that it names and those that took over from them, by their signature or by trusted votes. Not
+    those before them: anybody can begin a chain with a key of their own, and hand it on to somebody else's.
+    """
+    if case.policy is None:
+        return
+    named, wanted = case.policy.approvers, case.policy.threshold
+    people: set[int] = set()
+    for statement in statements:
+        number = case.holders[statement.keyid]
+        trusted = dropwhile(lambda key: key.vkey not in named, case.chains[number])
+        people.update(number for key in trusted if key.keyid == statement.keyid)
+    require(len(people) >= wanted, f"{what} has {len(people)} trusted approvals, the policy wants {wanted}")
 
 
 def check_keys(case: Case) -> None:
     """Check 24 (P2): whoever signed had that key then, and nothing rests on what was signed with a lost one."""
-    turns = [0] * len(case.chains)  # which key of each chain is in force
+    ahead = [list(chain) for chain in case.chains]  # the key of each chain that is in force, and those that follow
     lost: dict[int, list[range]] = {}  # by approver: from where to where a key was used that was lost by then
     needed: list[Statement] = []
-    roots = _roots(case.leaves, {statement["stands"] for statement in case.of("key/v1")})
     for change, same in groupby(case.statements, key=_change):
         group = list(same)
         for statement in group:
-            _require_in_force(case, statement, turns)
+            in_force = [key.keyid for key in ahead[case.holders[statement.keyid]][:1]]  # none, if it was given up
+            require(in_force == [statement.keyid], f"{statement}: {statement.keyid} was not in force there")
         if change is None:
             continue
-        number = _check_change(case, group, turns, roots)
+        number = _check_change(case, group, ahead)
         if case.holders[group[0].keyid] != number:
             needed += group
         if group[0]["what"] == "revoked":
             lost.setdefault(number, []).append(range(group[0]["stands"], group[0].index))
-        turns[number] += 1
-    for chain, turn in zip(case.chains, turns, strict=True):
-        require(turn >= len(chain) - 1, f"no statement hands over to {chain[-1].keyid}, which is in keys/")
+        del ahead[number][0]
+    for keys in ahead:
+        require(len(keys) <= 1, f"no statement hands over to {[key.keyid for key in keys[1:]]}, which are in keys/")
     for clearance in case.of("clearance/v1"):
         needed += [case.by_sha256[sha256] for sha256 in clearance["approvals"] if sha256 in case.by_sha256]  # check 14
     for statement in needed:
@@ -64,32 +63,24 @@ def check_keys(case: Case) -> None:
         require(not void, f"{statement} is needed, and its key was lost by then")
 
 
-def _require_in_force(case: Case, statement: Statement, turns: list[int]) -> None:
-    number = case.holders[statement.keyid]
-    in_force = case.chains[number][turns[number] : turns[number] + 1]  # none, if it was given up
-    same = [key.keyid for key in in_force] == [statement.keyid]
-    require(same, f"{statement}: {statement.keyid} was not in force there")
-
-
 def _change(statement: Statement) -> str | None:
     """What is said of a key, as text: statements in a row that say the same are votes for one change."""
     return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else None
 
 
-def _check_change(case: Case, group: list[Statement], turns: list[int], roots: dict[int, bytes]) -> int:
+def _check_change(case: Case, group: list[Statement], ahead: list[list[Key]]) -> int:
     """The number of the chain whose key changes: the key in force, the next one, in this log, with authority."""
     first, numbers = group[0], people(case)
     require(first["approver"] in numbers, f"{first} is about nobody whom the plan names")
     number = numbers[first["approver"]]
-    now, following = (case.chains[number][turn : turn + 1] for turn in (turns[number], turns[number] + 1))
+    now, following = ahead[number][:1], ahead[number][1:2]
     require([key.vkey for key in now] == [first["key"]], f"{first}: that key was not in force")
     named = [] if first["new"] is None else [first["new"]]
     require([key.vkey for key in following] == named, f"{first}: the next key in keys/ is another than it names")
     require(number != LOG or len({key.name for key in (*now, *following)}) == 1, f"{first}: a log keeps its name")
-    own = first["stands"] == first.index if number == LOG else first["stands"] <= first.index
+    own = 1 <= first["stands"] <= first.index and (number != LOG or first["stands"] == first.index)
     require(own, f"{first} speaks of another place in the log")
-    same = first["stands"] in roots and roots[first["stands"]].hex() == first["root"]
-    require(same, f"{first} speaks of another log")
+    require(_root_of_first(first["stands"], case.levels) == first["root"], f"{first} speaks of another log")
     _check_authority(case, group, number)
     return number
 
@@ -108,35 +99,18 @@ def _check_authority(case: Case, group: list[Statement], number: int) -> None:
     others = not rotates and LOG not in signed and number not in signed and (goes_on or number != LOG)
     require(others, f"{first} is signed by the wrong ones")
     wanted = case.plan["approvals"]["threshold"]
-    enough = len(signed) == len(group) == wanted
-    require(enough, f"{first} is signed by {len(signed)} approvers, {wanted} are needed")
-    if case.policy is not None:
-        known = trusted(case, group)
-        require(known >= case.policy.threshold, f"{first} is signed by {known} trusted approvers only")
+    require(len(signed) == len(group) == wanted, f"{first} is signed by {len(signed)} approvers, {wanted} are needed")
+    require_trusted(case, group, str(first))
 
 
-def _roots(leaves: list[bytes], sizes: set[int]) -> dict[int, bytes]:
-    """The root of the first so many leaves, for each of these sizes that the log has (RFC 6962 section 2.1)."""
-    roots: dict[int, bytes] = {}
-    peaks: list[bytes] = []  # the roots of the full trees that make up the leaves so far, the largest first
-    for size, leaf in enumerate(leaves if sizes else (), start=1):
-        node, rest = leaf, size
-        while rest % 2 == 0:
-            node, rest = hashlib.sha256(b"\x01" + peaks.pop() + node).digest(), rest // 2
-        peaks.append(node)
-        if size in sizes:
-            for peak in reversed(peaks[:-1]):
-                node = hashlib.sha256(b"\x01" + peak + node).digest()
-            roots[size] = node
-    return roots
-
-
-def _numbered(case: Case, read: Callable[[Case, str], Key], name: str) -> list[Key]:
-    """The keys of these file names, numbered from 1 as far as there are such files."""
-    keys: list[Key] = []
-    while name.format(len(keys) + 1) in case.files:
-        keys.append(read(case, name.format(len(keys) + 1)))
-    return keys
+def _root_of_first(size: int, levels: list[list[bytes]]) -> str:
+    """The root of the first so many entries, in hex, from the tiles at the edge of that tree only."""
+    edge: list[bytes] = []  # the root of what is not a full tile of the level
+    for hashes in levels:
+        rest = hashes[size // 256 * 256 : size] + edge
+        edge = [merkle_root(rest)] if rest else []
+        size //= 256
+    return edge[0].hex()
 
 
 def say_keys(case: Case) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from domicile_audit.case import Case, Refused, Statement
 from domicile_audit.certificate import erased
 from domicile_audit.draw import SEED_CHARS_MAX, at_most, draw
-from domicile_audit.shape import COUNT, HEX, TEXT, Text, misfit
+from domicile_audit.shape import COUNT, HEX, TEXT, misfit, text
 
 FORMAT: Final = "urn:domicile:spot-check/v1"
 SAMPLE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -25,12 +25,12 @@ SLICES, VERSIONS = "slices", "versions of objects"
 LOOKED: Final = {
     "id": TEXT,
     "rows": COUNT,
-    "home": Text(pattern=f"{SAME}|{DIFFERS}|{CHANGED}"),
-    "source": Text(pattern=f"{SAME}|{DIFFERS}|{GONE}|{LEFT}|{STAYS}|{KEPT}|{UNSEEN}"),
+    "home": text(f"{SAME}|{DIFFERS}|{CHANGED}"),
+    "source": text(f"{SAME}|{DIFFERS}|{GONE}|{LEFT}|{STAYS}|{KEPT}|{UNSEEN}"),
     "why": TEXT,
 }
 SHAPE: Final = {
-    "format": Text(pattern=FORMAT), "root": HEX, "seed": Text(chars_max=SEED_CHARS_MAX), "slices": [LOOKED],
+    "format": text(FORMAT), "root": HEX, "seed": text(chars_max=SEED_CHARS_MAX), "slices": [LOOKED],
     "objects": [LOOKED],
 }  # fmt: skip
 
@@ -185,7 +185,7 @@ def numbered(kept: Mapping[str, Kept]) -> Iterator[str]:
 def _equality(case: Case) -> Statement:
     for clearance in case.of("clearance/v1")[-1:]:
         return case.named(clearance.predicate["equality"], "equality/v1", clearance)
-    fenced = [one for one in case.of("equality/v1") if one.predicate["fenced"] and one.index > case.since]
+    fenced = [one for one in case.of("equality/v1") if one.predicate["fenced"] and one.index > case.last_step.index]
     if not fenced:
         raise Refused("nothing was compared under a fence yet, so there is nothing to draw from")
     return fenced[-1]

@@ -1,13 +1,12 @@
 """JSON in one spelling, and shapes that it must fit: nothing unknown, nothing missing, everything bounded.
 
-A shape is a dict (exactly these keys), a list with one item (a list of such items), a `Map` (any keys), or a leaf: what
-says of a single value whether it fits.
+A shape is written as in docs/formats.md: a dict (exactly these keys), `{"*": X}` (any keys, whose values are X), a list
+with one item (a list of such items), or a leaf: what says of a single value whether it fits.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -17,50 +16,35 @@ JSON_BYTES_MAX = 64 * 1024 * 1024  # what a writer may write; values take up to 
 ITEMS_MAX = 1_000_000
 COUNT_MAX = 2**53 - 1
 
-
-@dataclass(frozen=True, slots=True)
-class Map:
-    """An object with any keys whose values have the inner shape."""
-
-    inner: Any
+Leaf = Callable[[object], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Maybe:
-    """Null, or what the leaf wants."""
-
-    leaf: Callable[[object], bool]
-
-    def __call__(self, value: object) -> bool:
-        """Say whether the value fits."""
-        return value is None or self.leaf(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
+def text(pattern: str = ".*", chars_max: int = 4_096) -> Leaf:
     """A printable text (so no control characters reach a terminal) that fully matches a pattern."""
 
-    pattern: str = ".*"
-    chars_max: int = 4_096
+    def fits(value: object) -> bool:
+        bounded = isinstance(value, str) and len(value) <= chars_max and value.isprintable()
+        return bounded and bool(re.fullmatch(pattern, str(value)))
 
-    def __call__(self, value: object) -> bool:
-        """Say whether the value fits."""
-        bounded = isinstance(value, str) and len(value) <= self.chars_max and value.isprintable()
-        return bounded and bool(re.fullmatch(self.pattern, str(value)))
+    return fits
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+def moment(form: str) -> Leaf:
     """A time in UTC, or a day, in just this spelling; the order of such texts is that of the times."""
 
-    form: str
-
-    def __call__(self, value: object) -> bool:
-        """Say whether the value fits."""
+    def fits(value: object) -> bool:
         try:
-            return datetime.strptime(str(value), self.form).strftime(self.form) == value  # noqa: DTZ007  (Z is in it)
+            again = datetime.strptime(str(value), form).strftime(form)  # noqa: DTZ007  (Z is in it)
         except ValueError:
             return False
+        return again == value and again >= "1000"  # some systems write the year 999 as 0999
+
+    return fits
+
+
+def maybe(leaf: Leaf) -> Leaf:
+    """Null, or what the leaf wants."""
+    return lambda value: value is None or leaf(value)
 
 
 def COUNT(value: object) -> bool:  # noqa: N802  (a shape)
@@ -73,8 +57,8 @@ def FLAG(value: object) -> bool:  # noqa: N802  (a shape)
     return isinstance(value, bool)
 
 
-TEXT, HEX = Text(), Text(pattern="[0-9a-f]{64}")
-TIME, DAY = Moment("%Y-%m-%dT%H:%M:%SZ"), Moment("%Y-%m-%d")
+TEXT, HEX = text(), text("[0-9a-f]{64}")
+TIME, DAY = moment("%Y-%m-%dT%H:%M:%SZ"), moment("%Y-%m-%d")
 
 
 def read_json(data: bytes, where: str) -> Any:  # noqa: ANN401  (JSON is anything until it fits a shape)
@@ -90,23 +74,18 @@ def read_json(data: bytes, where: str) -> Any:  # noqa: ANN401  (JSON is anythin
 
 
 def misfit(value: Any, shape: Any, where: str = "") -> str | None:  # noqa: ANN401  (any JSON, any shape)
-    """The place that does not fit the shape, or None."""
+    """The first place that does not fit the shape, or None."""
     if callable(shape):
         return None if shape(value) else where
-    kind = list if isinstance(shape, list) else dict
-    fits = isinstance(value, kind) and len(value) <= ITEMS_MAX
-    if not fits or (isinstance(shape, dict) and value.keys() != shape.keys()):
+    if not isinstance(value, type(shape)) or len(value) > ITEMS_MAX:
         return where or "the top"
-    wrong = (misfit(*part) for part in _parts(value, shape, where))
-    return next((place for place in wrong if place is not None), None)
-
-
-def _parts(value: Any, shape: Any, where: str) -> Iterator[tuple[Any, Any, str]]:  # noqa: ANN401  (as above)
-    """What is inside a value, each with the shape that it must fit and its place."""
     if isinstance(shape, list):
-        yield from ((item, shape[0], f"{where}[{place}]") for place, item in enumerate(value))
-    elif isinstance(shape, Map):
-        yield from ((key, TEXT, f"{where}.*") for key in value)
-        yield from ((item, shape.inner, f"{where}.*") for item in value.values())
+        parts = ((item, shape[0], f"{where}[{place}]") for place, item in enumerate(value))
+    elif "*" in shape and all(map(TEXT, value)):
+        parts = ((item, shape["*"], f"{where}.*") for item in value.values())
+    elif value.keys() == shape.keys():
+        parts = ((value[key], inner, f"{where}.{key}") for key, inner in shape.items())
     else:
-        yield from ((value[key], inner, f"{where}.{key}") for key, inner in shape.items())
+        return where or "the top"
+    wrong = (misfit(*part) for part in parts)
+    return next((place for place in wrong if place is not None), None)

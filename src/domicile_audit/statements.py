@@ -3,9 +3,9 @@
 import hashlib
 from typing import Any
 
-from domicile_audit import dsse, rotation
-from domicile_audit.case import Case, Part, Statement, require
-from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, Map, Maybe, Text, misfit, read_json
+from domicile_audit.case import LOG, Case, Part, Statement, require
+from domicile_audit.keys import open_envelope
+from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, maybe, misfit, read_json, text
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -16,31 +16,28 @@ DETACHED = {"detached": {"sha256": HEX, "bytes": COUNT}}
 
 # Best first; the roll-up is the worst.
 VERDICTS = ("erased-verified", "key-destroyed", "erased-unverified", "blocked-until", "held", "unknown", "present")
-VERDICT = Text(pattern="|".join(VERDICTS))
+VERDICT = text("|".join(VERDICTS))
 
 # What statements are made of.
 WHICH, PLACE = {"dataset": TEXT, "home": TEXT}, {"country": TEXT, "operator": TEXT}
-COPY = {"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": Maybe(TEXT), "method": TEXT}
+COPY = {"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": maybe(TEXT), "method": TEXT}
 SLICE = {"id": TEXT, **WHICH, "rows": COUNT, "erase": {"delete": COUNT, "blank": COUNT}}
 MOVED = {"id": TEXT, "rows": COUNT, "bytes": COUNT, "digest": HEX}
 COMPARED = {"id": TEXT, "rows": COUNT, "source": HEX, "home": HEX}
-ERASED = {"id": TEXT, "deleted": COUNT, "blanked": COUNT, "digest": HEX}
-ERASURE = {"slices": [ERASED], "collateral": COUNT, "emptied": [TEXT]}
-RECEIVED = {"home_since": TIME, "counted_at": TIME, "homes": Map({**PLACE, "subjects": COUNT})}
+GONE = {"id": TEXT, "deleted": COUNT, "blanked": COUNT, "digest": HEX}
+RECEIVED = {"home_since": TIME, "counted_at": TIME, "homes": {"*": {**PLACE, "subjects": COUNT}}}
 SWEPT = {"id": TEXT, "method": TEXT, "bytes": COUNT, "hits": COUNT, "residue": COUNT}
-JUDGED = {"id": TEXT, "verdict": VERDICT, "why": TEXT, "until": Maybe(TIME)}
-PROGRAMME = {"programme": TEXT, "engine": TEXT, "config_sha256": HEX, "made_at": TIME, "deadline": Maybe(DAY)}
+JUDGED = {"id": TEXT, "verdict": VERDICT, "why": TEXT, "until": maybe(TIME)}
+PROGRAMME = {"programme": TEXT, "engine": TEXT, "config_sha256": HEX, "made_at": TIME, "deadline": maybe(DAY)}
 APPROVALS = {"threshold": COUNT, "of": [{"name": TEXT, "vkey": TEXT}]}
-RULES = {"homes": Map(TEXT), "locations": Map(PLACE), "approvals": APPROVALS}
-FENCED = {"position": TEXT, "fenced_at": TIME, "subjects": Map(COUNT)}
+RULES = {"homes": {"*": TEXT}, "locations": {"*": PLACE}, "approvals": APPROVALS}
+FENCED = {"position": TEXT, "fenced_at": TIME, "subjects": {"*": COUNT}}
 WAITED = {"wait_ms": COUNT, "awaited_ms": COUNT, "rows": COUNT}
-RESTORE = {"done_at": TIME, "method": TEXT, "homes": Map({"slices": [{"id": TEXT, "rows": COUNT, "digest": HEX}]})}
+RESTORE = {"done_at": TIME, "method": TEXT, "homes": {"*": {"slices": [{"id": TEXT, "rows": COUNT, "digest": HEX}]}}}
 TOKENS = {"searched": COUNT, "not_searchable": COUNT, "canaries": COUNT}
-COUNTS = {"moved": COUNT, "deleted": COUNT, "blanked": COUNT, "kept": COUNT}
-LAST = {"counts": Map(Map(COUNTS)), "not_proven": [TEXT], "issued_at": TIME}
+SUMS = {"*": {"*": {"moved": COUNT, "deleted": COUNT, "blanked": COUNT, "kept": COUNT}}}
 STANDS = {"stands": COUNT, "root": HEX, "why": TEXT}
-CHANGE = Text("rotated|revoked")
-WAY, PHASE, SCOPE = Text("home|source"), Text("intent|outcome"), Text("erase")
+WAY, PHASE, SCOPE, CHANGE = text("home|source"), text("intent|outcome"), text("erase"), text("rotated|revoked")
 
 # The table of all that can be said; beside this, each statement names its plan.
 SAYS: dict[str, dict[str, Any]] = {
@@ -51,12 +48,12 @@ SAYS: dict[str, dict[str, Any]] = {
     "cutover/v1": {**FENCED, "fence": TEXT},
     "equality/v1": {"position": TEXT, "fenced": FLAG, "slices": [COMPARED], "differences": COUNT, "strays": COUNT},
     "approval/v1": {"approver": TEXT, "role": TEXT, "scope": SCOPE, "equality": HEX, "approved_at": TIME},
-    "key/v1": {"what": CHANGE, "approver": Maybe(TEXT), "key": TEXT, "new": Maybe(TEXT), "since": TIME, **STANDS},
+    "key/v1": {"what": CHANGE, "approver": maybe(TEXT), "key": TEXT, "new": maybe(TEXT), "since": TIME, **STANDS},
     "clearance/v1": {"equality": HEX, "approvals": [HEX], "restore": RESTORE, "slices": [TEXT]},
-    "erasure/v1": {"phase": PHASE, "clearance": HEX, **WHICH, **ERASURE},
+    "erasure/v1": {"phase": PHASE, "clearance": HEX, **WHICH, "slices": [GONE], "collateral": COUNT, "emptied": [TEXT]},
     "receipts/v1": {"clearance": HEX, "cohort": COUNT, "part": COUNT, "root": HEX, **RECEIVED},
     "sweep/v1": {"swept_at": TIME, "tokens": TOKENS, "copies": [SWEPT], "rows": {"datasets": COUNT, "hits": COUNT}},
-    "certificate/v1": {"verdict": VERDICT, "copies": [JUDGED], **LAST},
+    "certificate/v1": {"verdict": VERDICT, "copies": [JUDGED], "counts": SUMS, "not_proven": [TEXT], "issued_at": TIME},
     "finding/v1": {"kind": TEXT, "where": TEXT, "count": COUNT, "text": TEXT},
 }
 SHAPES = {kind: {"plan": HEX, **says} for kind, says in SAYS.items()}
@@ -67,7 +64,7 @@ def check_envelopes(case: Case) -> None:
     """Check 8 (DSSE v1.0.2): each entry is one envelope, signed by the log's key or by an approver's."""
     keys = {key.keyid: key for chain in case.chains for key in chain}
     for index, entry in enumerate(case.entries):
-        case.envelopes.append(dsse.open_envelope(entry, PAYLOAD_TYPE, keys, f"entry {index}"))
+        case.envelopes.append(open_envelope(entry, PAYLOAD_TYPE, keys, f"entry {index}"))
 
 
 def check_statements(case: Case) -> None:
@@ -76,7 +73,7 @@ def check_statements(case: Case) -> None:
     for index, (payload, keyid) in enumerate(case.envelopes):
         kind, predicate = _read(case, payload, f"statement {index}", unread)
         statement = Statement(index, hashlib.sha256(case.entries[index]).hexdigest(), kind, keyid, predicate)
-        right = kind == "key/v1" or (kind == "approval/v1") == (case.holders[keyid] != rotation.LOG)
+        right = kind == "key/v1" or (kind == "approval/v1") == (case.holders[keyid] != LOG)
         require(right, f"{statement} is signed by the wrong kind of key")
         case.statements.append(statement)
         case.by_sha256.setdefault(statement.sha256, statement)
@@ -90,16 +87,14 @@ def _read(case: Case, payload: bytes, where: str, unread: set[str]) -> tuple[str
     kind = body["predicateType"].removeprefix(PREFIX)
     require(kind in SHAPES, f"{where} is of a type that this checker does not know")
     where = f"{where} ({kind})"
-    predicate = body.get("predicate")
-    if misfit(predicate, DETACHED) is None:
-        predicate = _detached(case, predicate["detached"], where, unread)
+    inner = body.get("predicate")
+    predicate = _detached(case, inner["detached"], where, unread) if misfit(inner, DETACHED) is None else inner
     wrong = misfit(predicate, SHAPES[kind])
     require(wrong is None, f"{where} has not the shape of its type, at {wrong}")
     about = ABOUT.get(kind, "plan")
     subject = {"name": "plan.json" if about == "plan" else about, "digest": {"sha256": predicate[about]}}
-    frame = {"_type": STATEMENT_TYPE, "subject": [subject], "predicateType": PREFIX + kind}
-    right = body == {**frame, "predicate": body["predicate"]}
-    require(right, f"{where} is about another subject, or is not an in-toto Statement v1")
+    frame = {"_type": STATEMENT_TYPE, "subject": [subject], "predicateType": PREFIX + kind, "predicate": inner}
+    require(body == frame, f"{where} is about another subject, or is not an in-toto Statement v1")
     return kind, predicate
 
 

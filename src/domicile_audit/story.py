@@ -3,34 +3,31 @@
 import hashlib
 
 from domicile_audit import rotation
-from domicile_audit.case import Case, Part, Slices, Statement, require, require_once
+from domicile_audit.case import STEPS, Case, Part, Slices, Statement, require, require_once
 
 
 def check_plan(case: Case) -> None:
     """Check 10 (P4): one plan, first; its file is in the bundle; every statement names it; it is closed in itself."""
     require(case.plan.kind == "plan/v1", "the log does not begin with a plan")
-    case.slices = [case.plan, *case.of("freeze/v1")][-1].slices
     require(len(case.of("plan/v1")) == 1, "the log holds more than one plan")
     digest = hashlib.sha256(case.files["plan.json"]).hexdigest()
-    require(case.plan["plan"] == digest, "plan.json is not the plan that was stated")
     for statement in case.statements:
-        require(statement["plan"] == digest, f"{statement} is about another plan")
+        require(statement["plan"] == digest, f"{statement} is about another plan than plan.json")
     _check_copies(case)
     for statement in case.of("plan/v1", "freeze/v1"):
         _check_slices(case, statement)
-    require(not (case.live and case.plan["slices"]), "the plan has slices of its own, although people went in cohorts")
-    rule, keys = case.plan["approvals"], case.approver_keys.values()
+    require(not case.live or not case.plan.slices, "the plan has slices of its own, although people went in cohorts")
+    rule, first_keys = case.plan["approvals"], [chain[0].vkey for chain in case.chains[1:]]
     require_once((approver["name"] for approver in rule["of"]), "the plan's approvers")
-    same = [approver["vkey"] for approver in rule["of"]] == [key.vkey for key in keys]
-    require(same, "keys/ are not those of the plan's approvers")
-    require(1 <= rule["threshold"] <= len(keys), "the plan's number of approvals can't be met, or is none")
+    require([approver["vkey"] for approver in rule["of"]] == first_keys, "keys/ are not those of the plan's approvers")
+    require(1 <= rule["threshold"] <= len(first_keys), "the plan's number of approvals can't be met, or is none")
 
 
 def _check_copies(case: Case) -> None:
     """Check 10 goes on: each copy once, at a location of the plan; copies of objects bear their store's name."""
     copies, locations = case.plan["copies"], case.plan["locations"]
     require_once((copy["id"] for copy in copies), "the plan's copies")
-    require(bool(copies), "the plan lists no copy at all, so nothing could be judged")
+    require(copies, "the plan lists no copy at all, so nothing could be judged")
     require(case.homes <= locations.keys(), "the plan has a home that is no location")
     for copy in copies:
         own = copy["kind"] != "objects" or (copy["dataset"] == copy["store"] and "." not in copy["store"])
@@ -40,11 +37,11 @@ def _check_copies(case: Case) -> None:
 
 def _check_slices(case: Case, statement: Statement) -> None:
     """Check 10 goes on: each slice once, at a home of the plan, with no more rows to erase than there are."""
-    require_once((part["id"] for part in statement["slices"]), f"the slices of {statement}")
-    for part in statement["slices"]:
-        where = f"{statement}: slice {part['id']}"
-        require(part["home"] in case.homes, f"{where} goes to a place that is no home")
-        require(sum(part["erase"].values()) <= part["rows"], f"{where} erases more rows than it has")
+    require_once((part["id"] for part in statement["slices"]), str(statement))
+    for id_, part in statement.slices.items():
+        require(part["home"] in case.homes, f"{statement}: slice {id_} goes to a place that is no home")
+        erased = part["erase"]["delete"] + part["erase"]["blank"]
+        require(erased <= part["rows"], f"{statement}: slice {id_} erases more rows than it has")
 
 
 def check_transfers(case: Case) -> None:
@@ -56,12 +53,9 @@ def check_transfers(case: Case) -> None:
     missing = set(case.slices)  # what was not copied yet, or last with other rows than planned
     for statement, slices in case.along():
         if statement.kind == "transfer/v1":
-            require_once((part["id"] for part in statement["slices"]), str(statement))
-            for part in statement["slices"]:
-                if part["rows"] == _planned(slices, statement, part["id"])["rows"]:
-                    missing.discard(part["id"])
-                else:
-                    missing.add(part["id"])
+            _require_planned(statement, slices)
+            missing.update(statement.slices)
+            missing -= {id_ for id_, part in statement.slices.items() if part["rows"] == slices[id_]["rows"]}
         if statement.kind == "equality/v1" and statement["fenced"] and not case.live:
             require(not missing, f"slice {min(missing, default='')} was not transferred whole before {statement}")
 
@@ -71,15 +65,14 @@ def check_fence(case: Case) -> None:
 
     In a live move it closes after the freeze, and a cohort that goes after that opens it again.
     """
-    fenced = False
-    for statement in case.statements:
-        if statement.kind in ("cohort/v1", "freeze/v1"):
-            fenced = False
+    last = case.plan  # the last cut-over, cohort or freeze
+    for statement in case.of("cutover/v1", "equality/v1", *STEPS):
+        if statement.kind != "equality/v1":
+            last = statement
+        elif statement["fenced"]:
+            require(last.kind == "cutover/v1", f"{statement} claims a fence that was not put up before it")
         if statement.kind == "cutover/v1":
             require(case.homes >= statement["subjects"].keys(), f"{statement} fences an unplanned home")
-            fenced = True
-        if statement.kind == "equality/v1" and statement["fenced"]:
-            require(fenced, f"{statement} claims a fence that was not put up before it")
 
 
 def check_equalities(case: Case) -> None:
@@ -88,19 +81,17 @@ def check_equalities(case: Case) -> None:
     In a live move nobody went since the last freeze, and the equality is of what that freeze names.
     """
     cleared: dict[str, Statement] = {}
-    last = case.plan  # the last freeze or cohort
+    last = case.plan  # the last cohort or freeze
     for statement, slices in case.along():
-        if statement.kind in ("cohort/v1", "freeze/v1"):
+        if statement.kind in STEPS:
             last = statement
         if statement.kind == "equality/v1":
-            require_once((part["id"] for part in statement["slices"]), str(statement))
-            require(slices.keys() >= statement.slices.keys(), f"{statement} compares a slice that is not planned")
+            _require_planned(statement, slices)
         if statement.kind == "clearance/v1":
+            require(last.kind == "freeze/v1" or not case.live, f"{statement}: no freeze stands since the last cohort")
             equality = case.named(statement["equality"], "equality/v1", statement)
-            cleared[equality.sha256] = equality
-            frozen = last.kind == ("freeze/v1" if case.live else "plan/v1")
-            require(frozen, f"{statement}: no freeze stands, since a cohort went after it or there is none")
             require(last.index < equality.index, f"{statement} rests on an equality from before the last freeze")
+            cleared[equality.sha256] = equality
     for equality in cleared.values():
         _check_equal(case, equality)
 
@@ -108,8 +99,7 @@ def check_equalities(case: Case) -> None:
 def _check_equal(case: Case, equality: Statement) -> None:
     """Check 13 goes on: fenced, whole, and without a difference."""
     require(equality["fenced"], f"{equality} was not made under the fence, but a clearance rests on it")
-    none = equality["differences"] == 0 and equality["strays"] == 0
-    require(none, f"{equality} counts differences or strays, but a clearance rests on it")
+    require(not equality["differences"] and not equality["strays"], f"{equality} clears with differences or strays")
     for id_, planned in case.slices.items():
         require(id_ in equality.slices, f"{equality} does not compare slice {id_}")
         part = equality.slices[id_]
@@ -119,10 +109,10 @@ def _check_equal(case: Case, equality: Statement) -> None:
 
 def check_approvals(case: Case) -> None:
     """Check 14 (P2): each clearance has its k approvals, by different people, of this equality, by the right keys."""
-    names = rotation.people(case)
+    people = rotation.people(case)
     for approval in case.of("approval/v1"):
-        require(approval["approver"] in names, f"{approval} is by somebody the plan does not name")
-        own = names[approval["approver"]] == case.holders[approval.keyid]
+        require(approval["approver"] in people, f"{approval} is by somebody the plan does not name")
+        own = people[approval["approver"]] == case.holders[approval.keyid]
         require(own, f"{approval} is signed with another approver's key")
         case.named(approval["equality"], "equality/v1", approval)
     for clearance in case.of("clearance/v1"):
@@ -134,13 +124,10 @@ def _check_approved(case: Case, clearance: Statement) -> None:
     require_once(clearance["approvals"], f"the approvals of {clearance}")
     approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
     for approval in approvals:
-        same = approval["equality"] == clearance["equality"]
-        require(same, f"{approval} approves another equality than that of {clearance}")
+        require(approval["equality"] == clearance["equality"], f"{approval} approves another equality than {clearance}")
     by, wanted = len({approval["approver"] for approval in approvals}), case.plan["approvals"]["threshold"]
     require(by >= wanted, f"{clearance} has {by} approvals, the plan wants {wanted}")
-    if case.policy is not None:
-        trusted, wanted = rotation.trusted(case, approvals), case.policy.threshold
-        require(trusted >= wanted, f"{clearance} has {trusted} trusted approvals, the policy wants {wanted}")
+    rotation.require_trusted(case, approvals, str(clearance))
 
 
 def check_clearances(case: Case) -> None:
@@ -150,10 +137,10 @@ def check_clearances(case: Case) -> None:
     back: no cohort goes, and nothing is frozen anew.
     """
     for clearance in case.of("clearance/v1"):
-        last = case.statements[case.since]
-        require(last.index < clearance.index, f"{last} stands after a clearance, and there is no way back then")
+        late = case.last_step
+        require(late.index < clearance.index, f"{late} stands after a clearance, and there is no way back then")
         require_once(clearance["slices"], str(clearance))
-        require(len(clearance["slices"]) > 0, f"{clearance} clears nothing")
+        require(clearance["slices"], f"{clearance} clears nothing")
         require(case.slices.keys() >= set(clearance["slices"]), f"{clearance} clears a slice that is not planned")
         equal = case.named(clearance["equality"], "equality/v1", clearance).slices
         restored = _restored(case, clearance)
@@ -161,21 +148,20 @@ def check_clearances(case: Case) -> None:
             if case.slices[id_]["dataset"] in case.object_stores:
                 continue
             require(id_ in restored, f"{clearance}: slice {id_} was not restored at home")
-            part = restored[id_]
-            same = part["rows"] == equal[id_]["rows"] and part["digest"] == equal[id_]["home"]
+            same = restored[id_] == (equal[id_]["rows"], equal[id_]["home"])
             require(same, f"{clearance}: the restore of slice {id_} differs from home")
 
 
-def _restored(case: Case, clearance: Statement) -> Slices:
-    """The slices that were read from restored homes, each once and from its own home."""
-    found: dict[str, Part] = {}
+def _restored(case: Case, clearance: Statement) -> dict[str, tuple[int, str]]:
+    """Rows and digest of each slice that was read from a restored home, once and from its own."""
+    found: dict[str, tuple[int, str]] = {}
     for home, report in clearance["restore"]["homes"].items():
         for part in report["slices"]:
             id_ = part["id"]
             own = id_ in case.slices and case.slices[id_]["home"] == home
             require(own, f"{clearance} restores slice {id_} at a place that is not its home")
             require(id_ not in found, f"{clearance} restores slice {id_} twice")
-            found[id_] = part
+            found[id_] = part["rows"], part["digest"]
     return found
 
 
@@ -184,48 +170,51 @@ def check_erasures(case: Case) -> None:
 
     Versions of objects that a lock kept may go later, so of an object store's slice a later outcome may tell of more.
     """
-    derived = {copy["id"] for copy in case.plan["copies"] if copy["kind"] == "derived-table"}
+    _check_emptied(case)
     cleared = {clearance.sha256: _cleared(case, clearance) for clearance in case.of("clearance/v1")}
-    announced: dict[tuple[str, str], Part] = {}  # by slice and clearance
-    emptied: set[str] = set()  # derived tables of which it was announced
+    announced: dict[tuple[str, str], Part] = {}  # by clearance and slice
     done: dict[str, int] = {}
     for statement in case.of("erasure/v1"):
-        clearance = case.named(statement["clearance"], "clearance/v1", statement)
+        case.named(statement["clearance"], "clearance/v1", statement)
         require(statement["collateral"] == 0, f"{statement} touched rows outside the closure")
-        require_once((part["id"] for part in statement["slices"]), str(statement))
-        emptied.update(statement["emptied"] if statement["phase"] == "intent" else ())
-        for id_ in statement["emptied"]:
-            require(id_ in derived, f"{statement}: {id_} is emptied, and is no derived table of the plan")
-            require(id_ in emptied, f"{statement}: the emptying of {id_} was not announced")
-        for part in statement["slices"]:
-            _check_part(case, statement, part, cleared[clearance.sha256])
-            key = (part["id"], clearance.sha256)
+        _require_planned(statement, case.slices)
+        for id_, part in statement.slices.items():
+            where, key = f"{statement}: slice {id_}", (statement["clearance"], id_)
+            _check_part(part, case.slices[id_]["erase"], cleared[statement["clearance"]], where)
             if statement["phase"] == "intent":
                 announced[key] = part
                 continue
-            where = f"{statement}: slice {part['id']}"
-            require(key in announced, f"{statement}: the erasure of slice {part['id']} was not announced")
-            later = statement["dataset"] in case.object_stores and part["deleted"] > done.get(part["id"], 0)
-            require(part["id"] not in done or later, f"{where} was erased twice")
+            require(key in announced, f"{where}: its erasure was not announced")
             within = all(part[count] <= announced[key][count] for count in ("deleted", "blanked"))
-            require(within, f"{statement}: more was erased of slice {part['id']} than announced")
-            done[part["id"]] = part["deleted"]
+            require(within, f"{where}: more was erased than announced")
+            later = statement["dataset"] in case.object_stores and part["deleted"] > done.get(id_, 0)
+            require(id_ not in done or later, f"{where} was erased twice")
+            done[id_] = part["deleted"]
 
 
-def _check_part(case: Case, statement: Statement, part: Part, cleared: dict[str, str]) -> None:
+def _check_part(part: Part, planned: Part, cleared: dict[str, str], where: str) -> None:
     """Check 16 goes on: what is announced or told of one slice was cleared, is what was compared, and was planned."""
-    where = f"{statement}: slice {part['id']}"
-    erase = _planned(case.slices, statement, part["id"])["erase"]
     require(part["id"] in cleared, f"{where} was not cleared")
     require(part["digest"] == cleared[part["id"]], f"{where} is not what was proven equal")
-    within = part["deleted"] <= erase["delete"] and part["blanked"] <= erase["blank"]
+    within = part["deleted"] <= planned["delete"] and part["blanked"] <= planned["blank"]
     require(within, f"{where} loses more rows than planned")
 
 
 def _cleared(case: Case, clearance: Statement) -> dict[str, str]:
     """The slices that a clearance clears, with their digests in the equality that it names."""
     equal = case.named(clearance["equality"], "equality/v1", clearance).slices
-    return {id_: equal[id_]["home"] for id_ in clearance["slices"] if id_ in equal}
+    return {id_: equal[id_]["home"] for id_ in equal.keys() & clearance["slices"]}
+
+
+def _check_emptied(case: Case) -> None:
+    """Check 16 goes on: only derived tables of the plan are emptied, and that was announced."""
+    derived = {copy["id"] for copy in case.plan["copies"] if copy["kind"] == "derived-table"}
+    announced: set[str] = set()
+    for statement in case.of("erasure/v1"):
+        announced.update(statement["emptied"] if statement["phase"] == "intent" else ())
+        for id_ in statement["emptied"]:
+            require(id_ in derived, f"{statement}: {id_} is emptied, and is no derived table of the plan")
+            require(id_ in announced, f"{statement}: the emptying of {id_} was not announced")
 
 
 def check_sweeps(case: Case) -> None:
@@ -238,10 +227,10 @@ def check_sweeps(case: Case) -> None:
             require(copy["residue"] <= copy["hits"], f"{statement}: copy {copy['id']} has more residue than hits")
 
 
-def _planned(slices: Slices, statement: Statement, id_: str) -> Part:
-    """The slice of that id, which must be of the statement's dataset and home."""
-    require(id_ in slices, f"{statement} names a slice that is not planned")
-    planned = slices[id_]
-    same = planned["dataset"] == statement["dataset"] and planned["home"] == statement["home"]
-    require(same, f"{statement}: slice {id_} is of another dataset or home")
-    return planned
+def _require_planned(statement: Statement, slices: Slices) -> None:
+    """Each slice of the statement stands there once, is one of these, and of its dataset and home if it names such."""
+    require_once((part["id"] for part in statement["slices"]), str(statement))
+    for id_ in statement.slices:
+        require(id_ in slices, f"{statement} names a slice that is not planned")
+        same = all(slices[id_][key] == statement[key] for key in {"dataset", "home"} & statement.predicate.keys())
+        require(same, f"{statement}: slice {id_} is of another dataset or home")

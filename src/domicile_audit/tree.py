@@ -4,62 +4,58 @@ import hashlib
 import re
 
 from domicile_audit.case import Case, Refused, require
-from domicile_audit.cosignature import LINE, read_cosignatures
+from domicile_audit.cosignature import read_cosignatures
 from domicile_audit.keys import read_base64
 
 SIZE_MAX = 4_194_304
 NOTE_BYTES_MAX = 131_072
 # The three lines that are signed, the log's signature, and those of witnesses. signed-note "Format", tlog-checkpoint.
-_NOTE = re.compile(rb"((.*)\n(0|[1-9][0-9]{0,9})\n([A-Za-z0-9+/=]+)\n)\n(" + LINE + rb")((?:" + LINE + rb"){0,63})")
+_NOTE = re.compile(
+    rb"((.*)\n(0|[1-9][0-9]{0,9})\n([A-Za-z0-9+/=]+)\n)\n"
+    rb"\xe2\x80\x94 ([^ \n+]+) ([A-Za-z0-9+/=]+)\n((?s:.*))"
+)
 
 
 def check_checkpoint(case: Case) -> None:
     """Check 5 (C2SP signed-note "Format" and "Signatures"; tlog-checkpoint "Note text"; tlog-policy)."""
-    data = case.files["log/checkpoint"]
+    data, log = case.files["log/checkpoint"], case.engine
     require(len(data) <= NOTE_BYTES_MAX, f"the checkpoint is longer than {NOTE_BYTES_MAX} bytes")
     note = _NOTE.fullmatch(data) if data == data.decode(errors="replace").encode() else None
     if note is None:  # or not UTF-8
         raise Refused("the checkpoint is not a note of three lines and signatures")
-    text, origin, size, root, own, others = note.groups()
-    _, name, signature = own[:-1].split(b" ")
+    text, origin, size, root, name, signature, others = note.groups()
     blob = read_base64(signature.decode(), "the checkpoint's signature")
-    known = name == case.engine.name.encode() and blob[:4] == case.engine.key_id
-    require(known, "the checkpoint is not signed by the log's key")
-    require(case.engine.signed(text, blob[4:]), "the signature of the checkpoint is wrong")
-    require(origin == case.engine.name.encode(), "the checkpoint is one of another log")
-    require(0 < int(size) <= SIZE_MAX, "the checkpoint has no proper size")
+    require(name == log.name.encode() and blob[:4] == log.key_id, "the checkpoint is not signed by the log's key")
+    require(log.signed(text, blob[4:]), "the signature of the checkpoint is wrong")
+    require(origin == name, "the checkpoint is one of another log")
     case.size, case.root = int(size), read_base64(root.decode(), "the checkpoint's root")
+    require(0 < case.size <= SIZE_MAX, "the checkpoint has no proper size")
     require(len(case.root) == 32, "the checkpoint's root is not a SHA-256")
     quorum = None if case.policy is None else case.policy.quorum
-    case.cosignatures, case.cosigned = read_cosignatures(text, others, case.engine, quorum)
+    case.cosignatures, case.cosigned = read_cosignatures(text, others, log, quorum)
 
 
 def check_tiles(case: Case) -> None:
     """Check 6 (C2SP tlog-tiles "Merkle Tree", "Partial Tiles", "Log entries"): exactly the files of this size."""
-    wanted: set[str] = set()
+    tiles = {name: data for name, data in case.files.items() if name.startswith("log/tile/")}
     for name, width in _tiles("entries", case.size):
-        wanted.add(name)
-        require(name in case.files, f"{name} is missing")
-        case.entries += _split_entries(case.files[name], width, name)
-    hashes = case.leaves = [hashlib.sha256(b"\x00" + entry).digest() for entry in case.entries]  # RFC 6962, 2.1
-    level = 0
+        require(name in tiles, f"{name} is missing")
+        case.entries += _split_entries(tiles.pop(name), width, name)
+    hashes = [hashlib.sha256(b"\x00" + entry).digest() for entry in case.entries]  # RFC 6962, 2.1
     while hashes:
-        for number, (name, width) in enumerate(_tiles(str(level), len(hashes))):
-            wanted.add(name)
-            require(name in case.files, f"{name} is missing")
+        for number, (name, width) in enumerate(_tiles(str(len(case.levels)), len(hashes))):
+            require(name in tiles, f"{name} is missing")
             tile = b"".join(hashes[number * 256 : number * 256 + width])
-            require(case.files[name] == tile, f"{name} does not hold the hashes of the entries")
+            require(tiles.pop(name) == tile, f"{name} does not hold the hashes of the entries")
+        case.levels.append(hashes)
         full = len(hashes) // 256  # a partial tile is not hashed into the level above
         hashes = [merkle_root(hashes[i * 256 : i * 256 + 256]) for i in range(full)]
-        level += 1
-    extra = {name for name in case.files if name.startswith("log/tile/")} - wanted
-    require(not extra, f"{min(extra, default='')} is not a tile of a log of {case.size} entries")
+    require(not tiles, f"{min(tiles, default='')} is not a tile of a log of {case.size} entries")
 
 
 def check_root(case: Case) -> None:
     """Check 7 (RFC 6962 section 2.1): the entries, in this order and no others, have the signed root."""
-    same = merkle_root(case.leaves) == case.root
-    require(same, "the entries are not those of the checkpoint: one was left out, added, moved or altered")
+    require(merkle_root(case.levels[0]) == case.root, "the log's entries were left out, added, moved or altered")
 
 
 def merkle_root(hashes: list[bytes]) -> bytes:
@@ -88,8 +84,7 @@ def _index(index: int) -> str:
 
 def _split_entries(data: bytes, width: int, name: str) -> list[bytes]:
     """tlog-tiles "Log entries": each entry stands behind its length, a big-endian uint16."""
-    entries: list[bytes] = []
-    place = 0
+    entries, place = list[bytes](), 0
     while place < len(data) and len(entries) <= width:
         start = place + 2
         place = start + int.from_bytes(data[place:start], "big")

@@ -31,7 +31,6 @@ DECIDES = (
     "checklist.py",
     "container.py",
     "keys.py",
-    "dsse.py",
     "tree.py",
     "shape.py",
     "statements.py",
@@ -173,10 +172,10 @@ def test_the_checker_is_readable_in_an_hour() -> None:
     folder = Path(domicile_audit.__file__).parent
     counted = {path.name: lines_of_code(path) for path in folder.glob("*.py")}
     assert set(DECIDES) <= counted.keys()
-    assert sum(counted[name] for name in DECIDES) <= 886
-    assert sum(len((folder / name).read_text(encoding="utf-8").splitlines()) for name in DECIDES) <= 1_250
-    assert sum(counted[name] for name in ("policy.py", "cosignature.py", "report.py", "__main__.py")) <= 390
-    assert counted["rotation.py"] <= 120
+    assert sum(counted[name] for name in DECIDES) <= 822
+    assert sum(len((folder / name).read_text(encoding="utf-8").splitlines()) for name in DECIDES) <= 1_185
+    assert sum(counted[name] for name in ("policy.py", "cosignature.py", "report.py", "__main__.py")) <= 377
+    assert counted["rotation.py"] <= 87
     assert sum(counted[name] for name in ("asking.py", "demands.py", "claims.py", "sample.py", "draw.py")) <= 405
     assert sum(counted[name] for name in ("spot.py", "looking.py", "opening.py", "rows.py")) <= 510
     assert sum(counted[name] for name in ("objects.py", "listed.py", "places.py")) <= 355

@@ -15,8 +15,8 @@ from domicile_audit.case import Refused
 from domicile_audit.checklist import audit
 from domicile_audit.keys import KEY_CHARS_MAX, read_vkey
 from domicile_audit.policy import POLICY_BYTES_MAX, read_policy
-from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, Map, Maybe, Text, misfit, read_json
-from domicile_audit.tree import _split_entries, merkle_root
+from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, maybe, misfit, read_json, text
+from domicile_audit.tree import _split_entries, _tiles, merkle_root
 from tests.vectors import make
 from tests.vectors import scenario as s
 
@@ -30,15 +30,15 @@ DETACHED = 45_511
     ("fits", "value"),
     [
         (TEXT, ["", "x" * 4_096, "é – ✓"]),
-        (Text("home|source"), ["home", "source"]),
+        (text("home|source"), ["home", "source"]),
         (HEX, ["0a" * 32]),
         (COUNT, [0, 2**53 - 1]),
         (FLAG, [True, False]),
         (TIME, ["2026-11-22T10:00:00Z", "2024-02-29T23:59:59Z"]),
         (DAY, ["2026-11-22"]),
-        (Maybe(DAY), [None, "2026-11-22"]),
+        (maybe(DAY), [None, "2026-11-22"]),
         ([COUNT], [[], [1, 2]]),
-        (Map(COUNT), [{}, {"us": 1}]),
+        ({"*": COUNT}, [{}, {"us": 1}]),
         ({"a": COUNT}, [{"a": 1}]),
     ],
 )
@@ -50,15 +50,25 @@ def test_what_fits(fits: Any, value: list[Any]) -> None:
     ("fits", "value"),
     [
         (TEXT, [None, 7, ["x"], {}, "x" * 4_097, "two\nlines", "\x1b[2J", "\u202e"]),
-        (Text("home|source"), ["home ", "HOME", "homesource", ""]),
+        (text("home|source"), ["home ", "HOME", "homesource", ""]),
         (HEX, ["0a" * 31, "0A" * 32, "0a" * 32 + "\n", "0a" * 33]),
         (COUNT, [-1, 2**53, True, 1.0, "1", None]),
         (FLAG, [0, 1, "true", None]),
-        (TIME, ["2026-02-30T10:00:00Z", "2026-11-22T10:00:00+00:00", "2026-1-22T10:00:00Z", "2026-11-22T10:00:60Z", 7]),
-        (DAY, ["2026-02-30", "2026-1-22", "20261122", "2026-11-22T10:00:00Z", None]),
-        (Maybe(DAY), ["", False]),
+        (
+            TIME,
+            [
+                "2026-02-30T10:00:00Z",
+                "2026-11-22T10:00:00+00:00",
+                "2026-1-22T10:00:00Z",
+                "2026-11-22T10:00:60Z",
+                "0999-11-22T10:00:00Z",
+                7,
+            ],
+        ),
+        (DAY, ["2026-02-30", "2026-1-22", "20261122", "0999-11-22", "2026-11-22T10:00:00Z", None]),
+        (maybe(DAY), ["", False]),
         ([COUNT], [None, {}, "12", [1, "2"]]),
-        (Map(COUNT), [None, [], {"us": -1}, {"two\nlines": 1}, {"x" * 4_097: 1}]),
+        ({"*": COUNT}, [None, [], {"us": -1}, {"two\nlines": 1}, {"x" * 4_097: 1}]),
         ({"a": COUNT}, [None, [], {}, {"a": 1, "b": 1}, {"b": 1}, {"a": -1}]),
     ],
 )
@@ -159,6 +169,15 @@ def test_p9_a_tile_of_empty_entries_does_not_fill_the_memory() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100_000
+
+
+@pytest.mark.parametrize(
+    ("count", "last"),
+    [(1, "000.p/1"), (255, "000.p/255"), (256, "000"), (257, "001.p/1"), (1_002 * 256, "x001/001")],
+)
+def test_p9_a_row_of_tiles_ends_as_tlog_tiles_says(count: int, last: str) -> None:
+    tiles = _tiles("0", count)
+    assert (f"log/tile/0/{last}", count) == (tiles[-1][0], sum(width for _, width in tiles))
 
 
 def test_a_tree_of_one_entry_is_its_hash() -> None:

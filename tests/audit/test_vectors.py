@@ -46,6 +46,8 @@ ALSO = {
     "objects-that-differ-at-home": {16, 20},
     "objects-never-compared": {16, 20},
     "objects-erased-beyond-the-plan": {20},
+    "objects-of-a-store-that-has-none": {19},
+    "erasure-announced-but-called-done": {20},
 }
 # These leave nothing for the later checks to read.
 NOTHING_LEFT = {
@@ -263,6 +265,26 @@ def test_p9_a_stolen_key_of_the_engine_convinces_nobody_who_asks_for_witnesses(n
 
 def test_every_unwitnessed_bundle_has_its_reason() -> None:
     assert sorted(UNWITNESSED) == sorted(path.stem for path in (VECTORS / "unwitnessed").glob("*.zip"))
+
+
+UNTRUSTED = {
+    "approved-by-keys-that-hand-on-to-the-true-ones": (14, "0 trusted approvals, the policy wants 2"),
+    "log-of-nobody-by-way-of-the-true-keys": (14, "0 trusted approvals, the policy wants 2"),
+    "log-key-called-lost-by-keys-that-hand-on-to-the-true-ones": (24, "0 trusted approvals, the policy wants 2"),
+}
+
+
+@pytest.mark.parametrize("name", UNTRUSTED)
+def test_p2_who_has_no_key_of_the_policy_convinces_nobody_by_naming_it(name: str) -> None:
+    """A chain may end in anybody's key; what was signed before that is not signed by whom the policy names."""
+    assert audit(bundle("untrusted", name)).accepted
+    report = audit(bundle("untrusted", name), trusted("right"))
+    assert (False, UNTRUSTED[name][0]) == (report.accepted, report.checks[-1].number)
+    assert UNTRUSTED[name][1] in (report.reason or "")
+
+
+def test_every_untrusted_bundle_has_its_reason() -> None:
+    assert sorted(UNTRUSTED) == sorted(path.stem for path in (VECTORS / "untrusted").glob("*.zip"))
 
 
 RIGHT = (VECTORS / "policies" / "right.txt").read_text()

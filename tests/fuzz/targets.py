@@ -2,50 +2,42 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from random import Random
 from typing import Final
 
 from domicile.errors import DomicileError
-from domicile.evidence import predicates as p
 from domicile.evidence.bundle import trust_policy
-from domicile.evidence.codec import decode, dump_json, encode, load_json
+from domicile.evidence.codec import dump_json, load_json
 from domicile.evidence.keys import parse_skey, parse_vkey
-from domicile.evidence.ledger import Ledger
-from domicile.evidence.statement import (
-    PAYLOAD_TYPE,
-    Sealed,
-    detached_name,
-    open_envelope,
-    parse_envelope,
-    read_unverified,
-)
+from domicile.evidence.statement import PAYLOAD_TYPE, detached_name, open_envelope, parse_envelope
 from domicile.evidence.tlog.checkpoint import open_checkpoint, parse_checkpoint
-from domicile.evidence.tlog.log import Log
-from domicile.evidence.tlog.merkle import is_consistent, root_from_inclusion
+from domicile.evidence.tlog.cosignature import parse_cosigner
 from domicile.evidence.tlog.note import parse_note
-from domicile.evidence.tlog.proof import check_proof, format_proof, parse_proof
 from domicile.evidence.tlog.tile import decode_entries, encode_entries
-from domicile_audit.__main__ import as_json, as_text
-from domicile_audit.checklist import audit
+from domicile.evidence.tlog.witness import parse_answer
 from domicile_audit.keys import read_vkey
 from domicile_audit.policy import read_policy
-from tests.fuzz import bundles
+from tests.fuzz import bundles, corpus, reading, shaping
 from tests.fuzz.mutating import bend_bytes, bend_json
 from tests.vectors import scenario as s
 
 
 @dataclass(frozen=True)
 class Target:
-    """A reader: what it is given, and the errors that are its way to say no."""
+    """A reader: what it is given, and the errors that are its way to say no.
+
+    `make` makes an input from a seed. `seeds` and `bend` are for fuzzing by coverage: whole ones and bad ones, and how
+    one that was kept is changed. `share` is its part of the time: most readers have shown all their code in a second.
+    """
 
     make: Callable[[Random], bytes]
     read: Callable[[bytes], object]
     refusals: tuple[type[Exception], ...] = ()
+    seeds: Callable[[], Iterable[bytes]] = tuple
+    bend: shaping.Bend = shaping.bend_any
+    share: int = 1
 
 
 def try_once(name: str, seed: object) -> bytes:
@@ -65,48 +57,12 @@ def give(name: str, data: bytes) -> None:
             raise AssertionError(f"{name}: refused without a reason") from refusal
 
 
-@cache
-def played() -> dict[str, Sealed]:
-    return bundles.good_plays()[0]
-
-
-@cache
-def small_log() -> dict[str, bytes]:
-    """The files of a small log, below its folder."""
-    files = bundles.log_files([sealed.envelope for sealed in played().values()], s.ENGINE)
-    return {path.removeprefix("log/"): data for path, data in files.items()}
-
-
-@cache
-def receipt() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        log = Log.create(Path(folder) / "log", s.ENGINE)
-        log.append([sealed.envelope for sealed in played().values()])
-        return log.receipt(5)
-
-
 def _bent(*seeds: Callable[[], bytes]) -> Callable[[Random], bytes]:
     return lambda chance: bend_bytes(chance.choice(seeds)(), chance)
 
 
-def _audit(data: bytes) -> None:
-    """Whatever it is, it gets a report that can be printed; and one accepted by a first checker says what of."""
-    report = audit(data)
-    if report.accepted != (report.reason is None) or report.accepted != all(check.passed for check in report.checks):
-        raise AssertionError("the report contradicts itself")
-    as_text(report).encode()
-    as_json(report).encode()
-
-
-def _audit_of_a_stranger(data: bytes) -> None:
-    """Whoever has no key can't make another bundle that is accepted."""
-    _audit(data)
-    if audit(data).accepted and data not in bundles.good_bundles():
-        raise AssertionError("accepted, although nobody signed this")
-
-
 def _envelopes(chance: Random) -> bytes:
-    data = chance.choice(list(played().values())).envelope
+    data = chance.choice(list(corpus.played().values())).envelope
     if chance.random() < 0.5:
         return bend_bytes(data, chance)
     body = bend_json(load_json(data), chance)
@@ -115,50 +71,15 @@ def _envelopes(chance: Random) -> bytes:
 
 def _payloads(chance: Random) -> bytes:
     """Signed statements whose payload is bent, in its one spelling or not."""
-    return bundles.bent_envelope(chance.choice(list(played().values())), s.ENGINE, chance)
+    return bundles.bent_envelope(chance.choice(list(corpus.played().values())), s.ENGINE, chance)
 
 
 def _predicates(chance: Random) -> bytes:
-    whole = load_json(parse_envelope(chance.choice(list(played().values())).envelope).payload)
+    whole = load_json(parse_envelope(chance.choice(list(corpus.played().values())).envelope).payload)
     assert isinstance(whole, dict)
     if chance.random() < 0.3:
         return bend_bytes(dump_json(whole["predicate"]), chance)
     return bundles.dump(bend_json(whole["predicate"], chance))
-
-
-def _decode_all(data: bytes) -> None:
-    for kind in p.KINDS.values():
-        try:
-            found = decode(data, kind)
-        except DomicileError:
-            continue
-        if encode(found) != data:
-            raise AssertionError(f"{kind.KIND}: another spelling was read")
-
-
-def _unseal(data: bytes) -> None:
-    read_unverified(Sealed(envelope=data, detached=None))
-
-
-def _unseal_detached(data: bytes) -> None:
-    large = max(played().values(), key=lambda sealed: len(sealed.envelope))
-    read_unverified(Sealed(envelope=large.envelope, detached=data))
-
-
-def _proof(data: bytes) -> None:
-    proof = parse_proof(data)
-    if format_proof(proof) != data:
-        raise AssertionError("a proof was read in another spelling")
-    entry = list(played().values())[5].envelope
-    check_proof(proof, entry=entry, verifier=s.ENGINE.verifier)
-
-
-def _paths(data: bytes) -> None:
-    """Numbers and hashes of a proof as an attacker likes them."""
-    numbers = [int.from_bytes(data[place : place + 8], "big", signed=True) for place in (0, 8)]
-    path = [data[place : place + 32] for place in range(16, len(data), 32)]
-    is_consistent(old=numbers[0], old_root=data[:32], new=numbers[1], new_root=data[-32:], path=path)
-    root_from_inclusion(data[:32], index=numbers[0], size=numbers[1], path=path)
 
 
 def _numbers(chance: Random) -> bytes:
@@ -167,9 +88,13 @@ def _numbers(chance: Random) -> bytes:
     return numbers + chance.randbytes(32 * chance.choice((0, 1, 2, 8, 64, 65, 200)))
 
 
+def _some_numbers() -> list[bytes]:
+    return [_numbers(Random(seed)) for seed in range(20)]  # noqa: S311  (seeded)
+
+
 def _folders(chance: Random) -> bytes:
     """A log's folder as one text: path, length and bytes of each file."""
-    files = dict(small_log())
+    files = dict(corpus.small_log())
     for _ in range(chance.choice((1, 1, 2))):
         name = chance.choice(sorted(files))
         if chance.random() < 0.1:
@@ -181,24 +106,9 @@ def _folders(chance: Random) -> bytes:
     return dump_json({name: data.hex() for name, data in files.items()})
 
 
-def _open_log(data: bytes) -> None:
-    _open(data, lambda folder: Log.open(folder, s.ENGINE.verifier))
-
-
-def _open(data: bytes, opening: Callable[[Path], object]) -> None:
-    """Whatever the folder holds, it opens as a log that the key signed, or says why not."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = load_json(data)
-        assert isinstance(files, dict)
-        for name, text in files.items():
-            path = Path(folder) / "log" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(bytes.fromhex(str(text)))
-        opening(Path(folder) / "log")
-
-
-def _open_ledger(data: bytes) -> None:
-    _open(data, lambda folder: list(Ledger.open(folder.parent, s.ENGINE.verifier).statements()))
+def _documents(seed: Callable[[], bytes]) -> Callable[[Random], bytes]:
+    """A document bent as bytes or as JSON."""
+    return lambda chance: shaping.bend_document(seed(), chance, lambda data: bend_bytes(data, chance))
 
 
 def _policies(chance: Random) -> bytes:
@@ -210,32 +120,91 @@ def _text(read: Callable[[str], object]) -> Callable[[bytes], object]:
 
 
 NO: Final = (DomicileError,)
+KEY: Final = s.ENGINE.verifier
+VKEY: Final = _bent(KEY.vkey.encode)
+NOTE: Final = _bent(lambda: corpus.small_log()["checkpoint"])
+ENTRIES: Final = encode_entries([b"one", b"", b"three"])
+
+
 TARGETS: Final[dict[str, Target]] = {
-    "bundle of a stranger": Target(bundles.bent_zip, _audit_of_a_stranger),
-    "bundle signed again": Target(bundles.resigned, _audit),
-    "bundle told otherwise": Target(bundles.retold, _audit),
-    "policy": Target(_policies, read_policy, (ValueError,)),
-    "vkey of the checker": Target(_bent(s.ENGINE.verifier.vkey.encode), _text(read_vkey), (ValueError,)),
-    "vkey": Target(_bent(s.ENGINE.verifier.vkey.encode), _text(parse_vkey), NO),
-    "skey": Target(_bent(s.STRANGER.skey.encode), _text(parse_skey), NO),
-    "note": Target(_bent(lambda: small_log()["checkpoint"]), parse_note, NO),
-    "checkpoint": Target(
-        _bent(lambda: small_log()["checkpoint"]), lambda data: open_checkpoint(data, s.ENGINE.verifier), NO
+    "bundle of a stranger": Target(
+        bundles.bent_zip, reading.audit_of_a_stranger, (), corpus.golden_bundles, shaping.bend_zip, share=8
     ),
-    "checkpoint's text": Target(_bent(lambda: small_log()["checkpoint"]), _text(parse_checkpoint), NO),
-    "proof": Target(_bent(receipt), _proof, NO),
-    "path of a proof": Target(_numbers, _paths, NO),
+    "bundle signed again": Target(
+        bundles.resigned, reading.audit_any, (), corpus.golden_bundles, shaping.bend_bundle, share=8
+    ),
+    "bundle told otherwise": Target(
+        bundles.retold, reading.audit_any, (), bundles.good_bundles, shaping.bend_bundle, share=8
+    ),
+    "bundle under a policy": Target(
+        bundles.retold, reading.examine_any, (), corpus.golden_bundles, shaping.bend_bundle, share=8
+    ),
+    "policy": Target(_policies, read_policy, (ValueError,), corpus.golden_policies, shaping.bend_lines),
+    "policy of witnesses": Target(
+        _bent(lambda: corpus.golden_policies()[-1]), reading.read_and_write_policy, NO, corpus.golden_policies,
+        shaping.bend_lines,
+    ),
+    "vkey of the checker": Target(VKEY, _text(read_vkey), (ValueError,), corpus.keys),
+    "vkey": Target(VKEY, _text(parse_vkey), NO, corpus.keys),
+    "skey": Target(_bent(s.STRANGER.skey.encode), _text(parse_skey), NO, lambda: [s.STRANGER.skey.encode()]),
+    "key of a witness": Target(VKEY, _text(parse_cosigner), NO, corpus.cosigners),
+    "note": Target(NOTE, parse_note, NO, corpus.notes, shaping.bend_note),
+    "checkpoint": Target(NOTE, lambda data: open_checkpoint(data, KEY), NO, corpus.notes, shaping.bend_note),
+    "checkpoint's text": Target(
+        NOTE, _text(parse_checkpoint), NO, lambda: [one.rpartition(b"\n\n")[0] + b"\n" for one in corpus.notes()],
+        shaping.bend_lines,
+    ),
+    "checkpoint with cosignatures": Target(
+        _bent(corpus.cosigned_note), reading.count_cosignatures, NO, corpus.notes, shaping.bend_note
+    ),
+    "request to a witness": Target(
+        _bent(corpus.request), reading.answer_request, NO, lambda: [corpus.request()], shaping.bend_headed
+    ),
+    "answer of a witness": Target(
+        _bent(corpus.answer), parse_answer, NO, lambda: [corpus.answer()], shaping.bend_lines
+    ),
+    "proof": Target(
+        _bent(corpus.receipt), reading.open_proof, NO, lambda: [corpus.receipt(), corpus.person()], shaping.bend_headed
+    ),
+    "receipt of a person": Target(
+        _bent(corpus.person), reading.open_receipt, (), lambda: [corpus.person()], shaping.bend_receipt, share=3
+    ),
+    "path of a proof": Target(_numbers, reading.climb, NO, _some_numbers),
     "entries": Target(
-        _bent(lambda: encode_entries([b"one", b"", b"three"])), lambda data: decode_entries(data, width=3), NO
+        _bent(lambda: ENTRIES), lambda data: decode_entries(data, width=3), NO,
+        lambda: [ENTRIES, *corpus.files_named("log/tile/entries/")],
     ),
     "envelope": Target(
-        _envelopes, lambda data: open_envelope(data, payload_type=PAYLOAD_TYPE, verifier=s.ENGINE.verifier), NO
+        _envelopes, lambda data: open_envelope(data, payload_type=PAYLOAD_TYPE, verifier=KEY), NO, corpus.envelopes,
+        shaping.bend_envelope,
     ),
-    "statement": Target(_payloads, _unseal, NO),
-    "statement's bytes": Target(_envelopes, _unseal, NO),
-    "detached predicate": Target(_predicates, _unseal_detached, NO),
-    "detached name": Target(_payloads, detached_name, NO),
-    "predicate": Target(_predicates, _decode_all, NO),
-    "log": Target(_folders, _open_log, NO),
-    "ledger": Target(_folders, _open_ledger, NO),
-}
+    "statement": Target(_payloads, reading.unseal, NO, corpus.envelopes, shaping.bend_envelope, share=3),
+    "statement's bytes": Target(_envelopes, reading.unseal, NO, corpus.envelopes, shaping.bend_document),
+    "detached predicate": Target(
+        _predicates, reading.unseal_detached, NO, corpus.predicates, shaping.bend_document, share=3
+    ),
+    "detached name": Target(_payloads, detached_name, NO, corpus.envelopes, shaping.bend_envelope),
+    "predicate": Target(_predicates, reading.decode_all, NO, corpus.predicates, shaping.bend_document, share=3),
+    "audit key": Target(
+        _documents(corpus.opening), reading.open_audit_key, (ValueError,), lambda: [corpus.opening()],
+        shaping.bend_document,
+    ),
+    "report of a spot check": Target(
+        _documents(corpus.sample), reading.report_of_a_spot_check, (ValueError,), lambda: [corpus.sample()],
+        shaping.bend_document,
+    ),
+    "log": Target(_folders, reading.open_log, NO, corpus.logs, shaping.bend_folder, share=3),
+    "ledger": Target(_folders, reading.open_ledger, NO, corpus.logs, shaping.bend_folder, share=3),
+}  # fmt: skip
+
+
+def seconds_of(name: str, names: Sequence[str], seconds: float) -> float:
+    """How much of the time one of these readers has."""
+    return seconds * TARGETS[name].share / sum(TARGETS[one].share for one in names)
+
+
+def warm() -> None:
+    """Make what readers are held against, so that no input is charged with it."""
+    for made in (corpus.accepted_bundles, corpus.person, corpus.detached, corpus.small_tree, shaping.signers):
+        made()
+    reading.asked()

@@ -23,8 +23,7 @@ from domicile.evidence import predicates as p
 from domicile.evidence.keys import Signer, parse_vkey
 from domicile.evidence.statement import PAYLOAD_TYPE, Sealed, seal, unseal
 from domicile.evidence.tlog.log import Log
-from domicile_audit import dsse
-from domicile_audit.keys import read_vkey
+from domicile_audit.keys import open_envelope, read_vkey
 from tests.vectors import make
 from tests.vectors import scenario as s
 
@@ -77,7 +76,7 @@ def test_p9_a_statement_that_others_made_and_signed_is_one_of_ours() -> None:
     assert seal(s.cutover(), s.ENGINE).envelope == envelope
     assert s.cutover() == unseal(Sealed(envelope=envelope, detached=None), s.ENGINE.verifier)
     key = read_vkey(s.ENGINE.verifier.vkey)
-    assert (payload, key.keyid) == dsse.open_envelope(envelope, PAYLOAD_TYPE, {key.keyid: key}, "entry")
+    assert (payload, key.keyid) == open_envelope(envelope, PAYLOAD_TYPE, {key.keyid: key}, "entry")
     with pytest.raises(EvidenceFault):
         unseal(Sealed(envelope=signed(payload, signer=s.STRANGER), detached=None), s.ENGINE.verifier)
 

@@ -13,7 +13,7 @@ import pytest
 from domicile.errors import BadFile, EvidenceFault, Refused
 from domicile.events import silent
 from domicile.evidence import predicates as p
-from domicile.evidence.bundle import make_bundle, trust_policy
+from domicile.evidence.bundle import former_approvers, make_bundle, trust_policy
 from domicile.evidence.keyring import CHANGES_MAX, LOG, Keyring, Stated
 from domicile.evidence.keys import Signer, Verifier, load_signer, parse_vkey
 from domicile.evidence.ledger import Ledger, Recorded
@@ -107,6 +107,28 @@ def test_p2_an_approver_rotates_and_only_the_new_key_approves(place: Place) -> N
     report = audit(place.bundle())
     assert report.accepted, report.reason
     assert any("monitor was rotated" in line for line in report.proven)
+
+
+def test_p2_who_approved_and_then_took_a_new_key_is_trusted_by_the_old_one(place: Place) -> None:
+    """So the policy that the operator hands out names both."""
+    place.go_on("clearance")
+    with place.opened() as keeping:
+        keeping.rotate(s.MONITOR, "monitor.key", NEXT.verifier, "yearly")
+    place.go_on("certificate")
+    ledger = place.ledger()
+    text = trust_policy(ledger.log.verifier, ledger.approvers(), former=former_approvers(ledger))
+    assert audit(place.bundle(), read_policy(text.encode())).accepted
+    present = text.replace(f"approver {s.MONITOR.verifier.vkey}\n", "")
+    assert "1 trusted approvals" in (audit(place.bundle(), read_policy(present.encode())).reason or "")
+
+
+def test_p2_a_key_that_was_called_lost_is_no_line_of_the_policy(place: Place) -> None:
+    proposal = Proposal(why="stolen with a laptop", new=NEXT.verifier)
+    assert place.revoke("monitor", "operator", proposal).at is None
+    assert place.revoke("monitor", "counsel", Proposal(why="")).at is not None
+    [line] = former_approvers(place.ledger())
+    assert line.startswith("#")
+    assert line.endswith(f"approver {s.MONITOR.verifier.vkey}")
 
 
 def test_p2_what_a_thief_approved_counts_for_nothing_once_others_say_so(place: Place) -> None:

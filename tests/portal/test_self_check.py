@@ -19,6 +19,7 @@ from domicile.evidence.statement import read_unverified
 from domicile.portal import checking
 from domicile.portal.report import render
 from domicile_audit.checklist import CHECKS
+from domicile_audit.policy import read_policy
 from tests.fuzz import bundles
 from tests.portal import made_runs as made
 from tests.portal.pages import GOOD, VECTORS, asked, first_checker, give, line_of, opened, report_of
@@ -77,6 +78,16 @@ def test_p9_the_two_checkers_agree_on_bent_bundles(good: Page, way: Any) -> None
     answers = {name: answer[:2] for name, answer in asked(good, whole).items()}
     assert first_checker(whole) == answers
     assert len({number for _, number in answers.values()}) >= {"bent_zip": 2, "resigned": 6, "retold": 10}[way.__name__]
+
+
+def test_p2_the_second_checker_trusts_no_key_because_a_trusted_one_stands_behind_it(good: Page) -> None:
+    whole = {path.stem: path.read_bytes() for path in sorted((VECTORS / "untrusted").glob("*.zip"))}
+    answers = {name: answer[:2] for name, answer in asked(good, whole, RIGHT).items()}
+    assert first_checker(whole, read_policy(RIGHT.encode())) == answers
+    assert {False} == {accepted for accepted, _ in answers.values()}
+    alone = asked(good, whole, next(line for line in RIGHT.splitlines() if line.startswith("log ")).split()[1])
+    assert [name for name, answer in alone.items() if answer[0]] == ["approved-by-keys-that-hand-on-to-the-true-ones"]
+    assert {answer[0] for answer in asked(good, whole).values()} == {True}
 
 
 def test_p9_the_page_lists_the_checks_of_the_first_checker(good: Page) -> None:

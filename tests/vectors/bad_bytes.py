@@ -173,7 +173,7 @@ _log_key(
     _key_line("homecoming\ufffd".encode(), _RAW).replace(b"\xef\xbf\xbd", b"\xff"),
 )
 filed("log-key-missing", 2, "has no keys/log.vkey", gone("keys/log.vkey"))
-filed("approver-key-missing", 2, "has no keys/approver-1.vkey", gone("keys/approver-1.vkey"))
+filed("approver-key-missing", 2, "a gap before it", gone("keys/approver-1.vkey"))
 filed(
     "approver-is-the-engine",
     2,
@@ -223,7 +223,9 @@ defect("manifest-missing", 3, "has no manifest.json")(lambda: _rezipped(gone("ma
 defect("manifest-lists-less", 3, "not in the manifest")(lambda: _listed(lambda m: m["files"].pop()))
 defect("manifest-lists-more", 3, "not in the zip")(lambda: _rezipped(gone("certificate.dsse.json")))
 defect("manifest-unsorted", 3, "not sorted")(lambda: _listed(lambda m: m["files"].reverse()))
-defect("manifest-of-another-format", 3, "not of the format")(lambda: _listed(lambda m: m.update(format="urn:x")))
+defect("manifest-of-another-format", 3, "shape of a manifest, at .format")(
+    lambda: _listed(lambda m: m.update(format="urn:x"))
+)
 defect("manifest-with-more-keys", 3, "shape of a manifest")(lambda: _listed(lambda m: m.update(note="all is well")))
 defect("plan-file-altered", 3, "not the file that the manifest lists")(
     lambda: _rezipped(put("plan.json", s.PLAN_FILE.replace(b"3", b"4")))

@@ -34,7 +34,7 @@ told(
     "more than one plan",
     lambda: good().before("cutover", Line("again", lambda _: replace(s.plan(), programme="another"))),
 )
-told("plan-of-another-file", 10, "not the plan that was stated", lambda: _plan(plan="1" * 64))
+told("plan-of-another-file", 10, "about another plan than plan.json", lambda: _plan(plan="1" * 64))
 told("statement-about-another-plan", 10, "about another plan", lambda: good().set("sweep", plan="1" * 64))
 told("plan-with-a-slice-twice", 10, "twice", lambda: _plan(slices=(*_PLAN.slices, _PLAN.slices[0])))
 told("plan-with-a-copy-twice", 10, "twice", lambda: _plan(copies=(*_PLAN.copies, _PLAN.copies[0])))
@@ -377,7 +377,7 @@ filed("certificate-file-missing", 18, "is missing", gone(_CERTIFICATE))
 filed(
     "certificate-file-of-another",
     18,
-    "not the certificate of the log",
+    "not that of the log",
     lambda f: f.update({_CERTIFICATE: seal(replace(s.certificate(), issued_at=s.at(61)), ENGINE).envelope}),
 )
 

@@ -70,7 +70,7 @@ zipped(
 )
 zipped("zip-with-an-encrypted-file", "not written by the rule", lambda b: _patched(b, 6, b"\x01\x00"))
 zipped("zip-with-a-data-descriptor", "not written by the rule", lambda b: _patched(b, 6, b"\x08\x00"))
-zipped("zip-with-extra-fields", "zip check sum", lambda b: _patched(b, 28, b"\x04\x00"))
+zipped("zip-with-extra-fields", "not written by the rule", lambda b: _patched(b, 28, b"\x04\x00"))
 zipped("zip-with-sizes-elsewhere", "cut off or too long", lambda b: _patched(b, 18, b"\xff" * 8))
 zipped(
     "zip-claiming-more-than-there-is",
@@ -130,7 +130,7 @@ filed(
 filed(
     "approver-keys-with-a-gap",
     2,
-    "has no keys/approver-2.vkey",
+    "a gap before it",
     lambda f: f.update({"keys/approver-3.vkey": f.pop("keys/approver-2.vkey")}),
 )
 filed("log-key-with-loose-base64", 2, "not a key", put("keys/log.vkey", f"{ENGINE.verifier.vkey[:-1]}3\n".encode()))

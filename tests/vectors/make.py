@@ -8,16 +8,37 @@ from domicile.evidence import predicates as p
 from domicile.evidence.bundle import trust_policy
 from domicile.evidence.keys import Verifier
 from domicile.proof import Verdict
-from tests.vectors import bad_bytes, bad_stories, hostile, live, objects, receipts, rotations, witnessed
+from tests.vectors import (
+    bad_bytes,
+    bad_stories,
+    hostile,
+    live,
+    near_misses,
+    objects,
+    receipts,
+    rotations,
+    untrusted,
+    witnessed,
+)
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS
 
-REGISTERED = (bad_bytes, bad_stories, hostile, live, objects, receipts, rotations)  # importing them fills DEFECTS
+REGISTERED = (
+    bad_bytes,
+    bad_stories,
+    hostile,
+    live,
+    near_misses,
+    objects,
+    receipts,
+    rotations,
+)  # importing them fills DEFECTS
 
 FOLDER = Path(__file__).parent
 GOOD = FOLDER / "good"
 BAD = FOLDER / "bad"
 UNWITNESSED = FOLDER / "unwitnessed"
+UNTRUSTED = FOLDER / "untrusted"
 
 
 def all_files() -> dict[Path, bytes]:
@@ -28,7 +49,8 @@ def all_files() -> dict[Path, bytes]:
     bad = {BAD / f"{name}.zip": defect.make() for name, defect in DEFECTS.items()}
     bundles[GOOD / "cosigned.zip"] = witnessed.good()
     unwitnessed = {UNWITNESSED / f"{name}.zip": data for name, data in witnessed.unwitnessed().items()}
-    return bundles | policies | bad | unwitnessed
+    strangers = {UNTRUSTED / f"{name}.zip": data for name, data in untrusted.bundles().items()}
+    return bundles | policies | bad | unwitnessed | strangers
 
 
 def good_scripts() -> dict[str, s.Script]:
@@ -47,6 +69,7 @@ def good_scripts() -> dict[str, s.Script]:
         "live-run-on-its-way": live.not_frozen(),
         "objects-one-locked": objects.objects(),
         "objects-lock-is-over": objects.lock_is_over(),
+        "key-destroyed-before-a-lock-was-over": near_misses.objects_went_last(),
         "receipts": receipts.at_once(),
         "receipts-in-parts": receipts.in_parts(),
         "receipts-in-cohorts": receipts.in_cohorts(),

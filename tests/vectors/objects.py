@@ -176,3 +176,18 @@ told(
     "no copy of media",
     lambda: objects().signed("certificate", Line("certificate", lambda _: certified(Verdict.ERASED_VERIFIED))),
 )
+
+
+def _not_blanked() -> Script:
+    """One version was to be blanked, and stayed as it was."""
+    plan = _plan()
+    planned = replace(plan.slices[-1], erase=p.EraseCounts(delete=GONE, blank=ROWS - GONE))
+    return (
+        objects()
+        .signed("plan", Line("plan", lambda _: replace(plan, slices=(*plan.slices[:-1], planned))))
+        .signed(INTENT, Line(INTENT, _erasure(p.Phase.INTENT, GONE)))
+        .signed("certificate", Line("certificate", lambda _: certified(Verdict.ERASED_VERIFIED)))
+    )
+
+
+told("objects-not-blanked-and-no-copy-says-so", 19, "no copy of media", _not_blanked)

@@ -9,7 +9,7 @@ from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, plain
 from domicile.errors import Refused
-from domicile.evidence.bundle import trust_policy
+from domicile.evidence.bundle import former_approvers, trust_policy
 from domicile.run import Run
 
 log = typer.Typer(help="The public log of the run.", no_args_is_help=True)
@@ -47,7 +47,8 @@ def policy(file: FileOption = DEFAULT_FILE) -> None:
     with opened(file, Screen(as_json=True)) as run:
         rule = run.ledger.approvers() if run.ledger.size else run.approvers()
         witnesses = run.record.witnesses
-        typer.echo(trust_policy(run.signer.verifier, rule, witnesses.policy if witnesses else None), nl=False)
+        former = former_approvers(run.ledger) if run.ledger.size else ()
+        typer.echo(trust_policy(run.signer.verifier, rule, witnesses.policy if witnesses else None, former), nl=False)
 
 
 def report(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:

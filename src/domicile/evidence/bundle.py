@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ from domicile.evidence.codec import Hex, encode
 from domicile.evidence.keyring import LOG
 from domicile.evidence.keys import Signer, Verifier, parse_vkey
 from domicile.evidence.ledger import Ledger
-from domicile.evidence.predicates import ApprovalRule, CertificatePredicate
+from domicile.evidence.predicates import ApprovalRule, CertificatePredicate, KeyChange
 from domicile.evidence.statement import sign_envelope
 from domicile.evidence.tlog.policy import NONE, Policy, format_policy
 from domicile.host import sync_folder
@@ -125,19 +125,34 @@ def write_bundle(path: Path, bundle: bytes) -> None:
         raise HostFault(f"bundle {path}: can't be written ({error.strerror}); check space and rights") from error
 
 
-def trust_policy(log: Verifier, approvals: ApprovalRule, witnesses: Policy | None = None) -> str:
+def trust_policy(
+    log: Verifier, approvals: ApprovalRule, witnesses: Policy | None = None, former: Iterable[str] = ()
+) -> str:
     """The policy that an auditor compares with keys got elsewhere (C2SP tlog-policy, and lines of ours).
 
-    What else may be asked for is the auditor's choice, not the operator's: it stands there as remarks.
+    What else may be asked for is the auditor's choice, not the operator's: it stands there as remarks. `former` are
+    lines about approvers' earlier keys (`former_approvers`).
     """
     lines = ["# Compare each key with its holder, by phone or in person, before you trust this file."]
     lines.append(f"log {log.vkey}")
     lines.extend(f"approver {parse_vkey(key.vkey).vkey}" for key in approvals.of)
+    lines.extend(former)
     lines.append(f"approvals {approvals.threshold}")
     text = "".join(line + "\n" for line in lines)
     others = witnesses or Policy(logs={}, witnesses={}, groups={}, quorum=NONE)
     choices = "".join(line + "\n" for line in POLICY_CHOICES)
     return text + format_policy(others).decode(errors="surrogateescape") + choices
+
+
+def former_approvers(ledger: Ledger) -> list[str]:
+    """Lines of a policy about approvers' keys that were replaced: what they approved counts where it names them.
+
+    A key that its holder handed on is a line; one that was called lost, or given up, only a remark.
+    """
+    changes = [change.predicate for change in ledger.keyring().changes if change.predicate.approver is not None]
+    handed_on = [f"approver {one.key}" for one in changes if one.what is KeyChange.ROTATED]
+    lost = [one.key for one in changes if one.what is KeyChange.REVOKED]
+    return [*handed_on, *(f"# revoked, but it may have approved before that: approver {key}" for key in lost)]
 
 
 def _files(ledger: Ledger, plan_file: bytes) -> dict[str, bytes]:

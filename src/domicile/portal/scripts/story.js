@@ -124,12 +124,13 @@ check("approvals", (c) => {
   }
 });
 
-/** As many people signed these as are wanted, and as many whose keys are in the policy as that wants. */
+/** As many people signed these as are wanted; and, with a key of the policy or one behind it, as many as that wants. */
 function needApprovers(c, statements, wanted, where) {
   const chains = [...new Set(statements.map((one) => one.signer.chain))], least = c.policy?.threshold ?? 0;
   need(chains.length >= wanted, `${where} has ${chains.length} approvals, the plan wants ${wanted}`);
-  const isTrusted = (chain) => c.chains[chain].some((key) => c.policy?.approvers.includes(key.vkey));
-  const { length } = chains.filter(isTrusted);
+  const upTo = ({ signer }) => c.chains[signer.chain].slice(0, c.chains[signer.chain].indexOf(signer) + 1);
+  const trusted = statements.filter((one) => upTo(one).some((key) => c.policy?.approvers.includes(key.vkey)));
+  const length = new Set(trusted.map((one) => one.signer.chain)).size;
   need(length >= least, `${where} has ${length} trusted approvals, the policy wants ${least}`);
 }
 
@@ -363,6 +364,9 @@ async function needChange(c, votes, turns) {
   const isCounted = signed.size === votes.length && signed.size === threshold;
   need(isCounted, `${name} is signed by ${signed.size} approvers, ${threshold} are needed, each once`);
   needApprovers(c, votes, threshold, name);
+  const isVote = c.policy?.threshold === 0 && chain === 0; // the log's key alone is trusted, or one that comes later
+  const isLed = !isVote || c.chains[0].slice(turns[0] + 1).some((key) => c.policy.logs.includes(key.vkey));
+  need(isLed, `${name} replaces the log's key by votes that no policy trusts`);
   return chain;
 }
 
