@@ -364,9 +364,9 @@ async function needChange(c, votes, turns) {
   const isCounted = signed.size === votes.length && signed.size === threshold;
   need(isCounted, `${name} is signed by ${signed.size} approvers, ${threshold} are needed, each once`);
   needApprovers(c, votes, threshold, name);
-  const isLed = !c.policy || c.policy.threshold > 0 || chain !== 0; // else the log's key alone is trusted, and no vote
-  const behind = c.chains[0].slice(turns[0] + 1);
-  need(isLed || behind.some((key) => c.policy.logs.includes(key.vkey)), `${name} replaces the log's key by votes that nobody trusts`);
+  const isVote = c.policy?.threshold === 0 && chain === 0; // the log's key alone is trusted, or one that comes later
+  const isLed = !isVote || c.chains[0].slice(turns[0] + 1).some((key) => c.policy.logs.includes(key.vkey));
+  need(isLed, `${name} replaces the log's key by votes that no policy trusts`);
   return chain;
 }
 
