@@ -34,7 +34,7 @@ def state() -> Iterator[Path]:
 @pytest.fixture
 def without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has all but pgBackRest."""
-    for folder in os.environ["PATH"].split(os.pathsep):
+    for folder in [one for one in os.environ["PATH"].split(os.pathsep) if os.access(one, os.R_OK | os.X_OK)]:
         for program in Path(folder).glob("*"):
             link = tmp_path / program.name
             if program.name != "pgbackrest" and not link.is_symlink():

@@ -255,17 +255,11 @@ def test_what_names_a_bent_statement_names_it_as_it_is_now(monkeypatch: pytest.M
 
 def test_nothing_is_written_beside_a_logs_own_files(tmp_path: Path) -> None:
     """Names in a bent folder may be any: of those that no log has, no file is made."""
-    outside = tmp_path / "outside"
-    names = (
-        "checkpoint",
-        "tile/0/000",
-        "../detached/" + "0" * 64 + ".json",
-        str(outside),
-        "../../outside",
-        "tile/../x",
-    )
+    outside, above = tmp_path / "outside", f"outside-of-{tmp_path.parent.name}-{tmp_path.name}"
+    detached = "detached/" + "0" * 64 + ".json"
+    names = ("checkpoint", "tile/0/000", f"../{detached}", str(outside), f"../../{above}", "tile/../x")
     with reading.folder_of(dump_json(dict.fromkeys(names, "00"))) as folder:
         files = sorted(str(path.relative_to(folder.parent)) for path in folder.parent.rglob("*") if path.is_file())
-        assert ["detached/" + "0" * 64 + ".json", "log/checkpoint", "log/tile/0/000"] == files
-        assert not (folder.parent.parent / "outside").exists()
+        assert [detached, "log/checkpoint", "log/tile/0/000"] == files
+        assert not (folder.parent.parent / above).exists()
     assert not outside.exists()
