@@ -13,7 +13,7 @@ import pytest
 from domicile.errors import BadFile, EvidenceFault, Refused
 from domicile.events import silent
 from domicile.evidence import predicates as p
-from domicile.evidence.bundle import former_approvers, make_bundle, trust_policy
+from domicile.evidence.bundle import lasting_approvers, make_bundle, trust_policy
 from domicile.evidence.keyring import CHANGES_MAX, LOG, Keyring, Stated
 from domicile.evidence.keys import Signer, Verifier, load_signer, parse_vkey
 from domicile.evidence.ledger import Ledger, Recorded
@@ -110,15 +110,15 @@ def test_p2_an_approver_rotates_and_only_the_new_key_approves(place: Place) -> N
 
 
 def test_p2_who_approved_and_then_took_a_new_key_is_trusted_by_the_old_one(place: Place) -> None:
-    """So the policy that the operator hands out names both."""
+    """So the policy that the operator hands out names the old one, and no two keys of one person."""
     place.go_on("clearance")
     with place.opened() as keeping:
         keeping.rotate(s.MONITOR, "monitor.key", NEXT.verifier, "yearly")
     place.go_on("certificate")
-    ledger = place.ledger()
-    text = trust_policy(ledger.log.verifier, ledger.approvers(), former=former_approvers(ledger))
-    assert audit(place.bundle(), read_policy(text.encode())).accepted
-    present = text.replace(f"approver {s.MONITOR.verifier.vkey}\n", "")
+    log, rule = place.ledger().log.verifier, lasting_approvers(place.ledger())
+    assert [key.verifier.vkey for key in APPROVERS.values()] == [one.vkey for one in rule.of]
+    assert audit(place.bundle(), read_policy(trust_policy(log, rule).encode())).accepted
+    present = trust_policy(log, place.ledger().approvers())
     assert "1 trusted approvals" in (audit(place.bundle(), read_policy(present.encode())).reason or "")
 
 
@@ -126,9 +126,8 @@ def test_p2_a_key_that_was_called_lost_is_no_line_of_the_policy(place: Place) ->
     proposal = Proposal(why="stolen with a laptop", new=NEXT.verifier)
     assert place.revoke("monitor", "operator", proposal).at is None
     assert place.revoke("monitor", "counsel", Proposal(why="")).at is not None
-    [line] = former_approvers(place.ledger())
-    assert line.startswith("#")
-    assert line.endswith(f"approver {s.MONITOR.verifier.vkey}")
+    named = [one.vkey for one in lasting_approvers(place.ledger()).of]
+    assert [key.verifier.vkey for key in (s.OPERATOR, NEXT, r.COUNSEL)] == named
 
 
 def test_p2_what_a_thief_approved_counts_for_nothing_once_others_say_so(place: Place) -> None:

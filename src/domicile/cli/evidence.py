@@ -9,7 +9,7 @@ from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption, opened
 from domicile.cli.reporting import write_report
 from domicile.cli.show import Screen, plain
 from domicile.errors import Refused
-from domicile.evidence.bundle import former_approvers, lines_before, trust_policy
+from domicile.evidence.bundle import lasting_approvers, lines_before, trust_policy
 from domicile.run import Run
 
 log = typer.Typer(help="The public log of the run.", no_args_is_help=True)
@@ -45,12 +45,11 @@ def policy(file: FileOption = DEFAULT_FILE) -> None:
     Example: domicile log policy > trust.txt; domicile-audit bundle.zip --trust trust.txt
     """
     with opened(file, Screen(as_json=True)) as run:
-        rule = run.ledger.approvers() if run.ledger.size else run.approvers()
+        rule = lasting_approvers(run.ledger) if run.ledger.size else run.approvers()
         before = lines_before(run.ledger) if run.ledger.size else ()
         witnesses = run.record.witnesses
-        former = former_approvers(run.ledger) if run.ledger.size else ()
         asked = witnesses.policy if witnesses else None
-        typer.echo(trust_policy(run.signer.verifier, rule, asked, former, before=before), nl=False)
+        typer.echo(trust_policy(run.signer.verifier, rule, asked, before=before), nl=False)
 
 
 def report(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from domicile.evidence.codec import Hex, encode
 from domicile.evidence.keyring import LOG
 from domicile.evidence.keys import Signer, Verifier, parse_vkey
 from domicile.evidence.ledger import Ledger
-from domicile.evidence.predicates import ApprovalRule, CertificatePredicate, KeyChange
+from domicile.evidence.predicates import ApprovalRule, ApproverKey, CertificatePredicate, KeyChange
 from domicile.evidence.statement import sign_envelope
 from domicile.evidence.tlog.policy import NONE, Policy, format_policy
 from domicile.host import sync_folder
@@ -133,20 +133,18 @@ def trust_policy(
     log: Verifier,
     approvals: ApprovalRule,
     witnesses: Policy | None = None,
-    former: Iterable[str] = (),
     *,
     before: Sequence[str] = (),
 ) -> str:
     """The policy that an auditor compares with keys got elsewhere (C2SP tlog-policy, and lines of ours).
 
-    What else may be asked for is the auditor's choice, not the operator's: it stands there as remarks. `former` are
-    lines about approvers' earlier keys (`former_approvers`), `before` those about the log's (`lines_before`).
+    What else may be asked for is the auditor's choice, not the operator's: it stands there as remarks. `before` are
+    lines about the log's earlier keys (`lines_before`).
     """
     lines = ["# Compare each key with its holder, by phone or in person, before you trust this file."]
     lines.append(f"log {log.vkey}")
     lines.extend(before)
     lines.extend(f"approver {parse_vkey(key.vkey).vkey}" for key in approvals.of)
-    lines.extend(former)
     lines.append(f"approvals {approvals.threshold}")
     text = "".join(line + "\n" for line in lines)
     others = witnesses or Policy(logs={}, witnesses={}, groups={}, quorum=NONE)
@@ -154,15 +152,24 @@ def trust_policy(
     return text + format_policy(others).decode(errors="surrogateescape") + choices
 
 
-def former_approvers(ledger: Ledger) -> list[str]:
-    """Lines of a policy about approvers' keys that were replaced: what they approved counts where it names them.
+def lasting_approvers(ledger: Ledger) -> ApprovalRule:
+    """Who may approve, each with the key from which all that they handed on lead to the present one.
 
-    A key that its holder handed on is a line; one that was called lost, or given up, only a remark.
+    A policy trusts what took over from a key that it names. It names one key of a person: two would count as two people
+    wherever a cheat makes them two.
     """
-    changes = [change.predicate for change in ledger.keyring().changes if change.predicate.approver is not None]
-    handed_on = [f"approver {one.key}" for one in changes if one.what is KeyChange.ROTATED]
-    lost = [one.key for one in changes if one.what is KeyChange.REVOKED]
-    return [*handed_on, *(f"# revoked, but it may have approved before that: approver {key}" for key in lost)]
+    now = ledger.approvers()
+    of = (ApproverKey(name=one.name, vkey=_handed_on_from(ledger, one)) for one in now.of)
+    return ApprovalRule(threshold=now.threshold, of=tuple(of))
+
+
+def _handed_on_from(ledger: Ledger, approver: ApproverKey) -> str:
+    first = approver.vkey
+    for change in reversed(ledger.keyring().changes):
+        said = change.predicate
+        if said.approver == approver.name and said.new == first and said.what is KeyChange.ROTATED:
+            first = said.key
+    return first
 
 
 def lines_before(ledger: Ledger) -> list[str]:
