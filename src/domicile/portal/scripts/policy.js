@@ -8,7 +8,8 @@ const isCount = (word, length, most) => /^[0-9]+$/.test(word) && word.length <= 
 async function readPolicy(text) {
   const lines = text.split("\n").map((line) => line.split(/[ \t]+/).filter(Boolean));
   const said = lines.filter(([word]) => word && !word.startsWith("#")), [alone] = said;
-  const found = { log: [], approver: [], approvals: [], quorum: [], fresh: [] }, named = new Map();
+  const found = { log: [], approver: [], approvals: [], quorum: [], fresh: [] };
+  const named = new Map(), earlier = new Map();
   if (said.length === 1 && alone.length === 1) {
     return { logs: [(await readKey(alone[0], "the line")).vkey], approvers: [], threshold: 0, named, quorum: "none" };
   }
@@ -17,6 +18,11 @@ async function readPolicy(text) {
     const is = (name, least, most = least) => word === name && words.length >= least && words.length <= most;
     if (is("log", 2, 3) || is("approver", 2)) found[word].push(await readKey(value, where));
     else if (is("approvals", 2) || is("fresh", 2)) found[word].push(value);
+    else if (is("before", 4)) { // a head that an earlier key signed: it is for receipts, and says nothing of a bundle
+      const isSize = /^[1-9]/.test(words[2]) && isCount(words[2], 13, Infinity);
+      need(isSize && readBase64(words[3], where).length === 32, `${where}: no head, which is a size and a root`);
+      earlier.set(value, await readKey(value, where));
+    }
     else if (is("quorum", 2)) {
       need(value === "none" || named.has(value), `${where}: the quorum is no witness or group of a line above`);
       found.quorum.push(value);
@@ -27,7 +33,8 @@ async function readPolicy(text) {
     } else throw new Refused(`${where}: not a line that this page reads; domicile-audit knows more`);
   }
   const { log, approver, approvals: [threshold = "", ...more], quorum, fresh: [days = "1", ...others] } = found;
-  const publics = [...log, ...approver, ...named.values()].filter((one) => one.raw).map((key) => hex(key.raw));
+  const keys = [...log, ...approver, ...earlier.values(), ...named.values()].filter((one) => one.raw);
+  const publics = keys.map((key) => hex(key.raw));
   need(log.length > 0, "no log line: a policy that trusts nobody accepts nothing");
   need(quorum.length === 1, "exactly one line such as `quorum none` is needed");
   need(new Set(publics).size === publics.length, "a key stands there twice");
