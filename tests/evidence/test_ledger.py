@@ -126,11 +126,37 @@ def test_p7_what_comes_again_within_one_second_is_said_again(tmp_path: Path, nam
     assert [one, elsewhere, two, one, two] == said(ledger)[size:]
     assert () == stating.still_returned(ledger.statements())
     kinds = {kind for turns in COMING_AGAIN for kind in turns}
-    assert {stating.CAME_BACK, stating.ERASED_AGAIN, stating.TO_BE_EMPTIED, stating.EMPTIED} == kinds
+    assert {
+        stating.CAME_BACK, stating.ERASED_AGAIN, stating.TO_BE_EMPTIED, stating.EMPTIED, stating.TO_BE_REMOVED,
+        stating.REMOVED,
+    } == kinds  # fmt: skip
     again = Ledger.open(tmp_path / "evidence", s.ENGINE)
     again.record_all([one])
     assert said(again)[-1] == one
     assert (("app.public.note",) if name == "returns" else ()) == stating.still_returned(again.statements())
+
+
+def test_p11_what_could_not_be_removed_this_time_is_the_last_word(tmp_path: Path) -> None:
+    """Three went; three more came, were announced in the same words, and stayed; once more; then they went, too."""
+    ledger = played(tmp_path / "evidence")
+    announced, left, gone = (
+        stating.removal_statement(s.PLAN, "dumps/files", things, done=done)
+        for things, done in ((3, False), (0, False), (3, True))
+    )
+    size = ledger.size
+    for predicate in (announced, announced, gone, announced, left, left):
+        ledger.record(predicate)
+    assert [announced, gone, announced, left] == said(ledger)[size:]
+    assert ((), ("dumps/files",)) == told(ledger)
+    for predicate in (announced, left, announced, gone, gone):
+        ledger.record(predicate)
+    assert [announced, left, announced, gone] == said(ledger)[size + 4 :]
+    assert (("dumps/files",), ()) == told(ledger)
+
+
+def told(ledger: Ledger) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Which copies went by our hand, and of which something is left."""
+    return stating.removed(ledger.statements()), stating.left_over(ledger.statements())
 
 
 def test_p5_a_long_statement_is_on_the_disk_before_its_entry_and_a_lost_one_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 A detached predicate is on the disk before the entry that names it (`detached/SHA256.json` beside the log), so
 a kill between the two leaves a file that nothing names. The same statement twice is one entry, but for what may come
-again after its opposite within one second (`COMING_AGAIN`): that is another fact, and a second entry of the same bytes.
+again after its opposite in the same words (`COMING_AGAIN`): that is another fact, and a second entry of the same bytes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,12 @@ from domicile.host import read_file, sync_folder
 OPENED_MAX: Final = 1024
 """Statements that are kept as they were read, of at most JSON_BYTES_MAX each; most are of a few KB."""
 
-COMING_AGAIN: Final = (frozenset({"came back", "erased again"}), frozenset({"to be emptied", "emptied"}))
-"""Kinds of findings that speak by turns of one place: the last word counts. Their texts tell the second, no more."""
+COMING_AGAIN: Final = (
+    frozenset({"came back", "erased again"}),
+    frozenset({"to be emptied", "emptied"}),
+    frozenset({"to be removed", "removed"}),
+)
+"""Kinds of findings that speak by turns of one place: the last word counts. Their texts tell the second, or no time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
