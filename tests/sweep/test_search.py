@@ -141,3 +141,30 @@ def test_p3_files_that_are_searched_side_by_side_are_found_as_one_by_one(
         results.append(tally.result())
     assert results[0] == results[1]
     assert 2 + sum(range(20)) == sum(search.hits for search in results[0])
+
+
+class Passing:
+    """Files that are there only until the next one is asked for, as those of a backup that was restored to be seen."""
+
+    how = "test"
+
+    def __init__(self, contents: dict[str, bytes]) -> None:
+        self._contents = contents
+        self._now = ""
+
+    def walk(self) -> Iterator[ServerFile | Unread]:
+        for path, data in self._contents.items():
+            self._now = path
+            yield ServerFile(path=path, size=len(data))
+        self._now = ""
+
+    def read(self, path: str, offset: int, length: int) -> bytes | None:
+        return self._contents[path][offset : offset + length] if path == self._now else None
+
+
+def test_p3_what_was_restored_to_be_seen_is_searched_while_it_is_there() -> None:
+    files = Passing({f"backup/{number}": b"needle-1 %d" % number for number in range(5)})
+    layout = Layout(geometry=Geometry(), database=1, log_folder="", by_path={})
+    tally = Tally(Tokens({b"needle-1": TokenClass.EMAIL}).matcher())
+    assert 5 == Scan(files, layout, tally).all()
+    assert 5 == sum(search.hits for search in tally.result())

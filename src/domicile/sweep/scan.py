@@ -77,7 +77,7 @@ class Scan:
         """Search every file once, and those that came meanwhile once more; return how many."""
         seen: set[str] = set()
         expected = dict(self.layout.by_path)
-        threads = processors(most=THREADS_MAX) if isinstance(self.files, LocalFiles) else 1
+        threads = processors(most=THREADS_MAX) if self._stays else 1
         for _ in range(2):
             for part in in_order((partial(self._some, group) for group in self._groups(seen)), threads=threads):
                 self.tally.take(part)
@@ -86,8 +86,13 @@ class Scan:
                 self.tally.gap(storage.place.copy, path, "the relation's file isn't where the catalogue says")
         return len(seen)
 
+    @property
+    def _stays(self) -> bool:
+        """Whether a file is there when the next one has been listed: of what is restored to be seen it may not be."""
+        return isinstance(self.files, LocalFiles)
+
     def _groups(self, seen: set[str]) -> Iterator[list[ServerFile | Unread]]:
-        """List the files that weren't seen, small ones together; now they are seen."""
+        """List the files that weren't seen, small ones together if they stay; now they are seen."""
         group: list[ServerFile | Unread] = []
         size = 0
         for entry in self.files.walk():
@@ -96,7 +101,7 @@ class Scan:
             seen.add(entry.path)
             group.append(entry)
             size += entry.size if isinstance(entry, ServerFile) else 0
-            if size >= GROUP_BYTES or len(group) == GROUP_FILES_MAX:
+            if size >= GROUP_BYTES or len(group) == GROUP_FILES_MAX or not self._stays:
                 yield group
                 group, size = [], 0
         if group:

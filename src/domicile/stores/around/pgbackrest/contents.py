@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from domicile.errors import NotPermitted
 from domicile.stores.around.packed import BROKEN, read_unpacked
 from domicile.stores.around.pgbackrest.stanza import ARCHIVED, LABEL, Backup, Stored
 from domicile.stores.around.pgbackrest.tool import Tool
@@ -123,6 +124,7 @@ class RepositoryFiles:
     _shown: Mapping[str, Stored] = field(default_factory=dict)
     _fetched: dict[str, tuple[Path, bytes | None]] = field(default_factory=dict)
     _count: int = 0
+    _open: str = ""
 
     def walk(self) -> Iterator[ServerFile | Unread]:
         """List every file that wasn't listed before, a restored backup's while it lies in the scratch folder."""
@@ -145,7 +147,7 @@ class RepositoryFiles:
             yield Unread(path=f"{label}/restored", why="the repository doesn't list this backup: it can't be restored")
         else:
             self.scratch.refuse_small(size, what=f"store {self.store}: {label}")
-            folder = self.scratch.folder(label)
+            folder, self._open = self.scratch.folder(label), label
             try:
                 (folder / "data").mkdir(mode=0o700)
                 self.scratch.give(folder / "data")
@@ -160,6 +162,7 @@ class RepositoryFiles:
                     self.restored_at[label] = self.now()
                     used = yield from self._restored(label, folder)
             finally:
+                self._open = ""
                 self.scratch.remove(label)
         for name in own:
             if not _is_used(name.removeprefix(f"{label}/"), used, bundles=bool(used)):
@@ -188,8 +191,10 @@ class RepositoryFiles:
         return ServerFile(path=name, size=path.stat().st_size if unpacked is None else len(unpacked))
 
     def read(self, path: str, offset: int, length: int) -> bytes | None:
-        """Read up to `length` bytes; None of what is gone."""
+        """Read up to `length` bytes; None of what is gone. A backup's files can be read while it is listed."""
         if match := _RESTORED.fullmatch(path):
+            if match["label"] != self._open:
+                raise NotPermitted(f"{path} can't be read: that backup isn't restored now")
             return LocalFiles(self.scratch.path / match["label"] / "data").read(match["path"], offset, length)
         found = self._fetch(path)
         if found is None:

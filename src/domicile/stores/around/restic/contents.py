@@ -61,6 +61,7 @@ class SnapshotFiles:
     how: str = "restored by restic"
     restored_at: dict[str, datetime] = field(default_factory=dict)
     _begun: bool = False
+    _open: str = ""
     _seen: set[str] = field(default_factory=set)
     _said: dict[str, bytes] = field(default_factory=dict)
 
@@ -84,7 +85,7 @@ class SnapshotFiles:
             yield from self._unrestored(snapshot)
             return
         self.scratch.refuse_small(size, what=f"store {self.tool.store}: snapshot {snapshot.short}")
-        folder = self.scratch.folder(snapshot.id)
+        folder, self._open = self.scratch.folder(snapshot.id), snapshot.id
         try:
             if self.tool.restore(snapshot.id, folder, lock=self.scratch.lock):
                 self.restored_at[snapshot.id] = self.now()
@@ -93,6 +94,7 @@ class SnapshotFiles:
             self._find_clusters(folder, snapshot)
             yield from self._restored(str(folder), f"{snapshot.id}/restored", DEPTH_MAX, set())
         finally:
+            self._open = ""
             self.scratch.remove(snapshot.id)
             self._said.clear()
 
@@ -183,10 +185,12 @@ class SnapshotFiles:
         yield ServerFile(path=path, size=file.bytes)
 
     def read(self, path: str, offset: int, length: int) -> bytes | None:
-        """Read up to `length` bytes; None of what is gone."""
+        """Read up to `length` bytes; None of what is gone. A snapshot's files can be read while it is listed."""
         if path in self._said:
             return self._said[path][offset : offset + length]
         if match := _RESTORED.fullmatch(path):
+            if match["id"] != self._open:
+                raise NotPermitted(f"{path} can't be read: that snapshot isn't restored now")
             return LocalFiles(self.scratch.path / match["id"]).read(match["path"], offset, length)
         return LocalFiles(self.tool.repository).read(path.removeprefix("repository/"), offset, length)
 
