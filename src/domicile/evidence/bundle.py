@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from domicile.evidence.ledger import Ledger
 from domicile.evidence.predicates import ApprovalRule, ApproverKey, CertificatePredicate, KeyChange
 from domicile.evidence.statement import sign_envelope
 from domicile.evidence.tlog.policy import NONE, Policy, format_policy
-from domicile.host import sync_folder
+from domicile.host import write_whole
 
 MANIFEST_TYPE: Final = "application/vnd.domicile.manifest+json"
 FORMAT: Final = "urn:domicile:bundle/v1"
@@ -117,14 +116,8 @@ def zip_files(files: Mapping[str, bytes]) -> bytes:
 
 def write_bundle(path: Path, bundle: bytes) -> None:
     """Put the bundle in place in one rename."""
-    fresh = path.with_name(path.name + ".tmp")
     try:
-        with fresh.open("wb") as out:
-            out.write(bundle)
-            out.flush()
-            os.fsync(out.fileno())
-        fresh.replace(path)
-        sync_folder(path.parent)
+        write_whole(path, bundle)
     except OSError as error:
         raise HostFault(f"bundle {path}: can't be written ({error.strerror}); check space and rights") from error
 

@@ -42,7 +42,7 @@ from domicile.evidence.keys import (
 )
 from domicile.evidence.signers import Place, open_place, read_place, write_place
 from domicile.evidence.tlog.checkpoint import open_checkpoint
-from domicile.host import Host, sync_folder
+from domicile.host import Host, sync_folder, write_whole
 
 FOLDER = ".domicile"
 APPROVALS_MAX = 64
@@ -87,14 +87,8 @@ class Workspace:
 
     def write(self, path: Path, data: bytes) -> None:
         """Put a file in place whole, or not at all."""
-        fresh = path.with_name(path.name + ".tmp")
         try:
-            with fresh.open("wb") as out:
-                out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
-            fresh.replace(path)
-            sync_folder(path.parent)
+            write_whole(path, data)
         except OSError as fault:
             raise HostFault(f"{path} can't be written ({fault.strerror}); check rights and space") from None
 
