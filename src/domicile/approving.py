@@ -40,7 +40,7 @@ def approve(run: Run, key: Path | str, role: str, *, secret: str | None = None) 
     if name not in before:
         approval = ApprovalPredicate(
             plan=plan.plan, approver=name, role=role, scope=Scope.ERASE, equality=stated.sha256,
-            approved_at=run.host.now(),
+            approved_at=run.host.now(), stands=run.ledger.size, root=run.ledger.log.root.hex(),
         )  # fmt: skip
         path = run.workspace.approvals / f"{name}-{stated.sha256[:16]}.json"
         run.workspace.write(path, seal(approval, signer).envelope)

@@ -6,7 +6,7 @@ Pure. `docs/evidence.md` gives the order of verdicts; `domicile_audit` computes 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from domicile.errors import EvidenceFault
@@ -15,6 +15,7 @@ from domicile.evidence.predicates import (
     Counts,
     EqualityPredicate,
     ErasurePredicate,
+    FindingPredicate,
     JudgedCopy,
     KeyPhase,
     KeyStanding,
@@ -33,6 +34,8 @@ from domicile.proof import CopyVerdict, Verdict
 
 WORST_LAST = tuple(Verdict)  # the order in which model.py declares them
 _MAY_HOLD_RESIDUE = frozenset({Verdict.BLOCKED_UNTIL, Verdict.HELD, Verdict.PRESENT})
+_MAY_BE_LEFT_OUT = frozenset({Verdict.UNKNOWN, Verdict.KEY_DESTROYED})
+_VOIDS_A_SEARCH = frozenset({"came back", "erased again", "objects came back"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,9 @@ class _Facts:
     equal: Mapping[str, int]
     erased: Mapping[str, tuple[int, int]]
     sweep: SweepPredicate | None
+    residue: Mapping[str, bool]
+    """By copy that held residue when it was last looked at: whether a later sweep left it out."""
+    rows_found: int
     keys: Mapping[str, KeyStanding]
 
 
@@ -65,8 +71,9 @@ def certify(
     plan = next(iter(statements), None)
     if not isinstance(plan, PlanPredicate):
         raise EvidenceFault("certificate: the log does not begin with a plan; begin a new run")
-    facts, slices = _gather(statements), slices_of(statements)
-    judged = _judge(plan, slices, verdicts, facts)
+    slices = slices_of(statements)
+    facts = _gather(statements, {planned.id: planned.rows for planned in slices})
+    judged = _judge(plan, slices, [_by_now(one, issued_at) for one in verdicts], facts)
     return CertificatePredicate(
         plan=plan.plan,
         verdict=roll_up(copy.verdict for copy in judged),
@@ -77,19 +84,49 @@ def certify(
     )
 
 
-def _gather(statements: Sequence[Predicate]) -> _Facts:
-    equal: dict[str, int] = {}
+def _by_now(verdict: CopyVerdict, now: datetime) -> CopyVerdict:
+    """What was kept until a day that is over by now is there, and nothing keeps it."""
+    if verdict.verdict is not Verdict.BLOCKED_UNTIL or verdict.until is None or verdict.until > now:
+        return verdict
+    why = f"{verdict.why}; that day has come: `domicile apply --yes` treats it"
+    return replace(verdict, verdict=Verdict.PRESENT, why=why, until=None)
+
+
+def _gather(statements: Sequence[Predicate], planned: Mapping[str, int]) -> _Facts:
+    equal: Mapping[str, int] = {}
     erased: dict[str, tuple[int, int]] = {}
     sweep: SweepPredicate | None = None
+    sweeps = [one for one in statements if isinstance(one, SweepPredicate)]
     for statement in still_standing(statements):
         if isinstance(statement, EqualityPredicate) and statement.fenced:
-            equal.update({s.id: s.rows for s in statement.slices if s.source == s.home})
-        elif isinstance(statement, ErasurePredicate) and statement.phase is Phase.OUTCOME:
-            erased.update({s.id: (s.deleted, s.blanked) for s in statement.slices})
+            equal = {s.id: s.rows for s in statement.slices if s.source == s.home and s.rows == planned.get(s.id)}
+        elif isinstance(statement, ErasurePredicate):
+            if statement.phase is Phase.OUTCOME:
+                erased.update({s.id: (s.deleted, s.blanked) for s in statement.slices})
             sweep = None  # a search before the last erasure says nothing about what is left after it
+        elif isinstance(statement, FindingPredicate) and statement.kind in _VOIDS_A_SEARCH:
+            sweep = None
         elif isinstance(statement, SweepPredicate):
             sweep = statement
-    return _Facts(frozen=is_frozen(statements), equal=equal, erased=erased, sweep=sweep, keys=keys_told(statements))
+    return _Facts(
+        frozen=is_frozen(statements), equal=equal, erased=erased, sweep=sweep, residue=_residue(sweeps),
+        rows_found=_rows_found(sweeps), keys=keys_told(statements),
+    )  # fmt: skip
+
+
+def _residue(sweeps: Sequence[SweepPredicate]) -> Mapping[str, bool]:
+    """Residue stands until a later sweep looks at the same copy: one that leaves it out takes nothing back."""
+    looks = {copy.id: (place, copy.residue) for place, one in enumerate(sweeps, start=1) for copy in one.copies}
+    return {name: place < len(sweeps) for name, (place, found) in looks.items() if found}
+
+
+def _rows_found(sweeps: Iterable[SweepPredicate]) -> int:
+    """Rows that were found stand until a later sweep asks of as many datasets."""
+    asked = hits = 0
+    for one in sweeps:
+        if one.rows.datasets >= asked:
+            asked, hits = one.rows.datasets, one.rows.hits
+    return hits
 
 
 def _judge(
@@ -117,15 +154,21 @@ def _judged(verdict: CopyVerdict) -> JudgedCopy:
 def _require_backed(copy: JudgedCopy, facts: _Facts) -> None:
     swept = {s.id: s for s in facts.sweep.copies} if facts.sweep else {}
     found = swept.get(copy.id)
-    if found and found.residue and copy.verdict not in _MAY_HOLD_RESIDUE:
-        raise EvidenceFault(f"certificate: copy {copy.id} holds residue, so it can't be {copy.verdict.value}")
+    if copy.id in facts.residue:
+        left_out = facts.residue[copy.id] and copy.verdict in _MAY_BE_LEFT_OUT
+        if copy.verdict not in _MAY_HOLD_RESIDUE and not left_out:
+            raise EvidenceFault(f"certificate: copy {copy.id} holds residue, so it can't be {copy.verdict.value}")
     standing = facts.keys.get(copy.id)
     if copy.verdict is Verdict.KEY_DESTROYED and (standing is None or standing.phase is not KeyPhase.OUTCOME):
         raise EvidenceFault(f"certificate: the log doesn't tell that the key of copy {copy.id} was destroyed")
     if copy.verdict is not Verdict.ERASED_VERIFIED:
         return
-    if facts.sweep is None or found is None or not facts.sweep.tokens.searched:
+    if facts.sweep is None or found is None or not facts.sweep.tokens.searched or not _has_read(facts.sweep):
         raise EvidenceFault(f"certificate: copy {copy.id} was not swept since the erasure; run `domicile sweep`")
+
+
+def _has_read(sweep: SweepPredicate) -> bool:
+    return any(copy.bytes for copy in sweep.copies)
 
 
 def _require_all_erased(slices: Sequence[PlannedSlice], facts: _Facts) -> None:
@@ -136,7 +179,7 @@ def _require_all_erased(slices: Sequence[PlannedSlice], facts: _Facts) -> None:
             raise EvidenceFault(
                 f"certificate: slice {planned.id} is not erased as planned, so a copy is `present`; erase it"
             )
-    if facts.sweep is not None and facts.sweep.rows.hits:
+    if facts.rows_found:
         raise EvidenceFault("certificate: the sweep found rows by query, so a copy is `present`; erase them")
 
 

@@ -2,11 +2,13 @@
 
 from collections import Counter, defaultdict
 
-from domicile_audit.case import STEPS, Case, Part, Statement, require
+from domicile_audit.case import Case, Part, Statement, require
 from domicile_audit.statements import VERDICTS
 
 MAY_HOLD_RESIDUE = ("blocked-until", "held", "present")
+MAY_BE_LEFT_OUT = ("key-destroyed", "unknown")  # where residue was found, by a sweep after that
 KEY_STORY = ["key to be destroyed", "key destroyed", "key came back"]  # the third one must not be told
+BACK, AGAIN = "came back", ("erased again", "objects came back")  # findings: what was searched before is void
 CLOCKS = ("made_at", "fenced_at", "frozen_at", "done_at", "counted_at", "swept_at", "issued_at")  # the engine's
 
 
@@ -27,8 +29,10 @@ def check_verdicts(case: Case) -> None:
         require(judged[copy["id"]] == 1, f"the certificate does not judge the planned {copy['id']} exactly once")
     require(len(judged) == len(case.plan["copies"]), "the certificate judges a copy that is not planned")
     for copy in copies:
-        dated = (copy["until"] is not None) == (copy["verdict"] == "blocked-until")
-        require(dated, f"copy {copy['id']}: a date belongs to blocked-until and only to it")
+        id_, until = copy["id"], copy["until"]
+        dated = (until is not None) == (copy["verdict"] == "blocked-until")
+        require(dated, f"copy {id_}: a date belongs to blocked-until and only to it")
+        require(until is None or until > case.statements[-1]["issued_at"], f"copy {id_}: {until} is over")
     _check_swept(case, copies)
     _check_keys(case, copies)
     worst = max((copy["verdict"] for copy in copies), key=VERDICTS.index)
@@ -37,23 +41,30 @@ def check_verdicts(case: Case) -> None:
 
 
 def _check_swept(case: Case, copies: list[Part]) -> None:
-    """Check 19 goes on: what a verdict says of a copy is what the last sweep found in it."""
-    sweep = last_sweep(case)
-    residue = {copy["id"]: copy["residue"] for copy in sweep["copies"]} if sweep else {}
+    """Check 19 goes on: what a verdict says of a copy is what was found when it was last looked at."""
+    sweep, looks = last_sweep(case), last_looks(case)
     for copy in copies:
-        where = f"copy {copy['id']} is called {copy['verdict']}"
-        require(residue.get(copy["id"], 0) == 0 or copy["verdict"] in MAY_HOLD_RESIDUE, f"{where}, and holds residue")
-        if copy["verdict"] == "erased-verified":
-            require(copy["id"] in residue, f"{where}, but was not swept after the last erasure")
+        where, verdict = f"copy {copy['id']} is called {copy['verdict']}", copy["verdict"]
+        look, residue = looks.get(copy["id"], (None, 0))
+        may = MAY_HOLD_RESIDUE if look in case.of("sweep/v1")[-1:] else (*MAY_HOLD_RESIDUE, *MAY_BE_LEFT_OUT)
+        require(residue == 0 or verdict in may, f"{where}, and holds residue")
+        if verdict == "erased-verified":
+            require(sweep and sweep is look, f"{where}, but was not swept after the last erasure")
             require(sweep and sweep["tokens"]["searched"], f"{where} by a sweep that searched for nothing")
+            require(sweep and any(read["bytes"] for read in sweep["copies"]), f"{where} by a sweep that read nothing")
 
 
 def _check_keys(case: Case, copies: list[Part]) -> None:
-    """Check 19 goes on: after the last erasure of rows the same key was announced, then gone, and didn't come back."""
+    """Check 19 goes on: after the last erasure of rows the same key was announced, then gone, and didn't come back.
+
+    And after the last look at the copy, if residue was found then: it could be read.
+    """
     erasures = [one.index for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores]
+    read = {id_: look.index for id_, (look, residue) in last_looks(case).items() if residue}
     told = defaultdict[str, list[tuple[str, str]]](list)
     for finding in case.of("finding/v1"):
-        if finding["kind"] in KEY_STORY and erasures and finding.index > erasures[-1]:
+        since = max(erasures[-1], read.get(finding["where"], 0)) if erasures else case.size
+        if finding["kind"] in KEY_STORY and finding.index > since:
             told[finding["where"]].append((finding["kind"], finding["text"]))
     for copy in copies:
         story, keys = [kind for kind, _ in told[copy["id"]]], {key for _, key in told[copy["id"]]}
@@ -64,12 +75,15 @@ def _check_keys(case: Case, copies: list[Part]) -> None:
 
 def _check_left(case: Case) -> None:
     """Check 19 goes on: rows that are left show in a copy called present, objects in a copy of their store."""
-    sweep, verdicts = last_sweep(case), {copy["id"]: copy["verdict"] for copy in case.statements[-1]["copies"]}
+    verdicts = {copy["id"]: copy["verdict"] for copy in case.statements[-1]["copies"]}
     present, but = "present" in verdicts.values(), "but no copy is called present"
     frozen = not case.live or case.last_step.kind == "freeze/v1"
     require(present or frozen, f"people went in cohorts and nothing was frozen after it, {but}")
-    hits = sweep["rows"]["hits"] if sweep else 0
+    hits = rows_found(case)
     require(present or hits == 0, f"the sweep found {hits} rows by query, {but}")
+    last_told = {one["where"]: one["kind"] for one in case.of("finding/v1") if one["kind"] in {BACK, *AGAIN}}
+    back = [where for where, kind in last_told.items() if kind == BACK]
+    require(present or not back, f"rows of {min(back, default='')} came back, {but}")
     holding = {copy["store"] for copy in case.plan["copies"] if verdicts[copy["id"]] in MAY_HOLD_RESIDUE}
     gone = erased(case)
     for id_, planned in case.slices.items():
@@ -101,20 +115,35 @@ def check_times(case: Case) -> None:
 
 
 def last_sweep(case: Case) -> Statement | None:
-    """The last sweep, if no erasure (and no cohort or freeze) came after it."""
-    sweep = next(reversed(case.of("sweep/v1")), None)
-    later = case.of("erasure/v1", *STEPS)
-    return sweep if sweep and (not later or sweep.index > later[-1].index) else None
+    """The last sweep, if an erasure stands before it, and after it neither one nor what came back."""
+    sweep, erasures = next(reversed(case.of("sweep/v1")), None), case.of("erasure/v1")
+    back = [one for one in case.of("finding/v1") if one["kind"] in {BACK, *AGAIN}]
+    return sweep if sweep and erasures and all(one.index < sweep.index for one in (*erasures, *back)) else None
+
+
+def last_looks(case: Case) -> dict[str, tuple[Statement, int]]:
+    """By copy the last sweep that lists it, and the residue in it: a later one that leaves it out takes nothing back."""
+    return {one["id"]: (sweep, one["residue"]) for sweep in case.of("sweep/v1") for one in sweep["copies"]}
+
+
+def rows_found(case: Case) -> int:
+    """Rows found by query: by the last sweep that asked of as many datasets as any before it."""
+    asked = hits = 0
+    for sweep in case.of("sweep/v1"):
+        if sweep["rows"]["datasets"] >= asked:
+            asked, hits = sweep["rows"]["datasets"], sweep["rows"]["hits"]
+    return hits
 
 
 def count_rows(case: Case) -> dict[str, dict[str, Counter[str]]]:
-    """Rows by dataset and home: moved (equal under the fence), deleted, blanked, and kept (the rest)."""
-    fenced = [one for one in case.of("equality/v1") if one["fenced"] and one.index > case.last_step.index]
-    equal = {part["id"]: part["rows"] for one in fenced for part in one["slices"] if part["source"] == part["home"]}
+    """Rows by dataset and home: moved (equal when last compared, under the fence), deleted, blanked, kept (the rest)."""
+    last = [one for one in case.of("equality/v1") if one["fenced"] and one.index > case.last_step.index][-1:]
+    equal = {part["id"]: part["rows"] for one in last for part in one["slices"] if part["source"] == part["home"]}
     gone = erased(case)
     counts: dict[str, dict[str, Counter[str]]] = {}
     for id_, planned in case.slices.items():
-        moved, (deleted, blanked) = equal.get(id_, 0), gone.get(id_, (0, 0))
+        moved = planned["rows"] if equal.get(id_) == planned["rows"] else 0
+        deleted, blanked = gone.get(id_, (0, 0))
         row = counts.setdefault(planned["dataset"], {}).setdefault(planned["home"], Counter())
         row.update(moved=moved, deleted=deleted, blanked=blanked, kept=moved - deleted - blanked)
     return counts

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from domicile_audit.case import Case
+from domicile_audit.case import Case, Statement
 from domicile_audit.certificate import count_rows, last_sweep
 from domicile_audit.cosignature import say_time
 from domicile_audit.people import say_receipts
 from domicile_audit.policy import Policy
-from domicile_audit.rotation import say_keys
+from domicile_audit.rotation import is_trusted, say_keys
 
 BEST = "erased-verified"
 
@@ -99,9 +99,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
     ]
     but = f", but for those of objects ({_stores(case)})" if case.object_stores else ""
     for clearance in case.of("clearance/v1"):
-        approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
-        names = ", ".join(sorted(approval["approver"] for approval in approvals))
-        lines.append(f"the erasure of {len(clearance['slices'])} slices was approved by {names}")
+        lines.append(f"the erasure of {len(clearance['slices'])} slices was approved by {_approvers(case, clearance)}")
         lines.append(f"before it, those slices were stated as read back from restored backups of home{but}")
     if case.of("erasure/v1"):
         rows = f"{totals['deleted']} {what} deleted, {totals['blanked']} blanked, {totals['kept']} kept"
@@ -134,6 +132,10 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
     ]
     if sweep is not None and sweep["tokens"]["not_searchable"]:
         lines.append(f"{sweep['tokens']['not_searchable']} values were not searchable")
+    most = max((one["tokens"]["searched"] for one in case.of("sweep/v1")), default=0)
+    if sweep is not None and sweep["tokens"]["searched"] < most:
+        fewer = f"{sweep['tokens']['searched']} values, an earlier one for {most}"
+        lines.append(f"that as much was looked for each time: the last search was for {fewer}")
     if case.of("cohort/v1"):
         lines.append("how long people waited: the waits are those of the engine's clock")
     if case.object_stores:
@@ -151,6 +153,17 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
         "that plan.json says the same as the plan statement, which names its digest",
     ]
     return tuple(dict.fromkeys(lines))
+
+
+def _approvers(case: Case, clearance: Statement) -> str:
+    """Who approved, each with the key that signed; with a policy, those apart whose keys it doesn't know."""
+    approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
+    known = [one for one in approvals if case.policy is None or is_trusted(case, one)]
+    by, others = (
+        ", ".join(sorted(f"{one['approver']} ({one.keyid})" for one in some))
+        for some in (known, [one for one in approvals if one not in known])
+    )
+    return f"{by}; by keys that your policy doesn't know, under names that the plan gives: {others}" if others else by
 
 
 def _unwitnessed(case: Case) -> str:

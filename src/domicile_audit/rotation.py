@@ -10,30 +10,31 @@ from itertools import dropwhile, groupby
 
 from domicile_audit.case import LOG, Case, Statement, require
 from domicile_audit.keys import Key, read_vkey
-from domicile_audit.tree import merkle_root
+from domicile_audit.tree import root_of_first
 
 
-def people(case: Case) -> dict[str | None, int]:
+def chain_numbers(case: Case) -> dict[str | None, int]:
     """The number of each approver's chain by name; of the log's by None."""
     names = [None, *(approver["name"] for approver in case.plan["approvals"]["of"])]
     return {name: number for number, name in enumerate(names)}
 
 
 def require_trusted(case: Case, statements: Iterable[Statement], what: str) -> None:
-    """Refuse unless as many people signed these as the auditor's policy wants, with keys that it trusts.
+    """Refuse unless as many holders signed these as the auditor's policy wants, with keys that it trusts."""
+    signed = {case.holders[statement.keyid] for statement in statements if is_trusted(case, statement)}
+    wanted = case.policy.threshold if case.policy else 0
+    require(len(signed) >= wanted, f"{what} has {len(signed)} trusted approvals, the policy wants {wanted}")
 
-    Those are the ones that it names and those that took over from them, by their signature or by trusted votes. Not
-    those before them: anybody can begin a chain with a key of their own, and hand it on to somebody else's.
+
+def is_trusted(case: Case, statement: Statement) -> bool:
+    """Whether the auditor's policy names the key that signed this, or one before it in its chain.
+
+    From a named one the chain leads on by its signature or by trusted votes. What stands before it counts for nothing:
+    anybody can begin a chain with a key of their own, and hand it on to somebody else's.
     """
-    if case.policy is None:
-        return
-    named, wanted = case.policy.approvers, case.policy.threshold
-    people: set[int] = set()
-    for statement in statements:
-        number = case.holders[statement.keyid]
-        trusted = dropwhile(lambda key: key.vkey not in named, case.chains[number])
-        people.update(number for key in trusted if key.keyid == statement.keyid)
-    require(len(people) >= wanted, f"{what} has {len(people)} trusted approvals, the policy wants {wanted}")
+    named = case.policy.approvers if case.policy else frozenset()
+    trusted = dropwhile(lambda key: key.vkey not in named, case.chains[case.holders[statement.keyid]])
+    return statement.keyid in {key.keyid for key in trusted}
 
 
 def check_keys(case: Case) -> None:
@@ -70,7 +71,7 @@ def _change(statement: Statement) -> str | None:
 
 def _check_change(case: Case, group: list[Statement], ahead: list[list[Key]]) -> int:
     """The number of the chain whose key changes: the key in force, the next one, in this log, with authority."""
-    first, numbers = group[0], people(case)
+    first, numbers = group[0], chain_numbers(case)
     require(first["approver"] in numbers, f"{first} is about nobody whom the plan names")
     number = numbers[first["approver"]]
     now, following = ahead[number][:1], ahead[number][1:2]
@@ -80,7 +81,7 @@ def _check_change(case: Case, group: list[Statement], ahead: list[list[Key]]) ->
     require(number != LOG or len({key.name for key in (*now, *following)}) == 1, f"{first}: a log keeps its name")
     own = 1 <= first["stands"] <= first.index and (number != LOG or first["stands"] == first.index)
     require(own, f"{first} speaks of another place in the log")
-    require(_root_of_first(first["stands"], case.levels) == first["root"], f"{first} speaks of another log")
+    require(root_of_first(first["stands"], case.levels) == first["root"], f"{first} speaks of another log")
     _check_authority(case, group, number)
     return number
 
@@ -101,16 +102,6 @@ def _check_authority(case: Case, group: list[Statement], number: int) -> None:
     wanted = case.plan["approvals"]["threshold"]
     require(len(signed) == len(group) == wanted, f"{first} is signed by {len(signed)} approvers, {wanted} are needed")
     require_trusted(case, group, str(first))
-
-
-def _root_of_first(size: int, levels: list[list[bytes]]) -> str:
-    """The root of the first so many entries, in hex, from the tiles at the edge of that tree only."""
-    edge: list[bytes] = []  # the root of what is not a full tile of the level
-    for hashes in levels:
-        rest = hashes[size // 256 * 256 : size] + edge
-        edge = [merkle_root(rest)] if rest else []
-        size //= 256
-    return edge[0].hex()
 
 
 def say_keys(case: Case) -> list[str]:

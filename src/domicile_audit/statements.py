@@ -36,7 +36,7 @@ WAITED = {"wait_ms": COUNT, "awaited_ms": COUNT, "rows": COUNT}
 RESTORE = {"done_at": TIME, "method": TEXT, "homes": {"*": {"slices": [{"id": TEXT, "rows": COUNT, "digest": HEX}]}}}
 TOKENS = {"searched": COUNT, "not_searchable": COUNT, "canaries": COUNT}
 SUMS = {"*": {"*": {"moved": COUNT, "deleted": COUNT, "blanked": COUNT, "kept": COUNT}}}
-STANDS = {"stands": COUNT, "root": HEX, "why": TEXT}
+STANDS = {"stands": COUNT, "root": HEX}  # the first so many entries of this log, and the root over them
 WAY, PHASE, SCOPE, CHANGE = text("home|source"), text("intent|outcome"), text("erase"), text("rotated|revoked")
 
 # The table of all that can be said; beside this, each statement names its plan.
@@ -47,8 +47,8 @@ SAYS: dict[str, dict[str, Any]] = {
     "freeze/v1": {"position": TEXT, "frozen_at": TIME, "slices": [SLICE]},
     "cutover/v1": {**FENCED, "fence": TEXT},
     "equality/v1": {"position": TEXT, "fenced": FLAG, "slices": [COMPARED], "differences": COUNT, "strays": COUNT},
-    "approval/v1": {"approver": TEXT, "role": TEXT, "scope": SCOPE, "equality": HEX, "approved_at": TIME},
-    "key/v1": {"what": CHANGE, "approver": maybe(TEXT), "key": TEXT, "new": maybe(TEXT), "since": TIME, **STANDS},
+    "approval/v1": {"approver": TEXT, "role": TEXT, "scope": SCOPE, "equality": HEX, "approved_at": TIME, **STANDS},
+    "key/v1": {"what": CHANGE, "approver": maybe(TEXT), "key": TEXT, "new": maybe(TEXT), "since": TIME, **STANDS, "why": TEXT},
     "clearance/v1": {"equality": HEX, "approvals": [HEX], "restore": RESTORE, "slices": [TEXT]},
     "erasure/v1": {"phase": PHASE, "clearance": HEX, **WHICH, "slices": [GONE], "collateral": COUNT, "emptied": [TEXT]},
     "receipts/v1": {"clearance": HEX, "cohort": COUNT, "part": COUNT, "root": HEX, **RECEIVED},

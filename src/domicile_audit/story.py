@@ -3,7 +3,10 @@
 import hashlib
 
 from domicile_audit import rotation
-from domicile_audit.case import STEPS, Case, Part, Slices, Statement, require, require_once
+from domicile_audit.case import MOVES, STEPS, Case, Part, Slices, Statement, require, require_once
+from domicile_audit.tree import root_of_first
+
+SOURCES = ("live-rows", "objects")  # the kinds of copies that people's data leaves
 
 
 def check_plan(case: Case) -> None:
@@ -24,15 +27,18 @@ def check_plan(case: Case) -> None:
 
 
 def _check_copies(case: Case) -> None:
-    """Check 10 goes on: each copy once, at a location of the plan; copies of objects bear their store's name."""
+    """Check 10 goes on: each copy once, at a location of the plan, its sources not at home; objects by their store."""
     copies, locations = case.plan["copies"], case.plan["locations"]
     require_once((copy["id"] for copy in copies), "the plan's copies")
     require(copies, "the plan lists no copy at all, so nothing could be judged")
+    require(any(copy["kind"] in SOURCES for copy in copies), "the plan lists neither live rows nor objects")
     require(case.homes <= locations.keys(), "the plan has a home that is no location")
     for copy in copies:
         own = copy["kind"] != "objects" or (copy["dataset"] == copy["store"] and "." not in copy["store"])
         require(own, f"the plan's copy {copy['id']} is of objects, and bears another dataset than its store's name")
         require(copy["location"] in locations, f"the plan's copy {copy['id']} is at no location")
+        away = copy["kind"] not in SOURCES or copy["location"] not in case.homes
+        require(away, f"the plan's copy {copy['id']} is a source, and at a home")
 
 
 def _check_slices(case: Case, statement: Statement) -> None:
@@ -61,16 +67,18 @@ def check_transfers(case: Case) -> None:
 
 
 def check_fence(case: Case) -> None:
-    """Check 12 (P1): a fence stood before anything was called equal under it, for homes of the plan.
+    """Check 12 (P1): a fence stood before anything was called equal under it, on people of each home that gets rows.
 
     In a live move it closes after the freeze, and a cohort that goes after that opens it again.
     """
     last = case.plan  # the last cut-over, cohort or freeze
-    for statement in case.of("cutover/v1", "equality/v1", *STEPS):
-        if statement.kind != "equality/v1":
+    for statement, slices in case.along():
+        if statement.kind in {"cutover/v1", *STEPS}:
             last = statement
-        elif statement["fenced"]:
+        if statement.kind == "equality/v1" and statement["fenced"]:
             require(last.kind == "cutover/v1", f"{statement} claims a fence that was not put up before it")
+            for home in sorted({part["home"] for part in slices.values() if part["rows"]}):
+                require(last["subjects"].get(home), f"{last} fences nobody of {home}, where rows went")
         if statement.kind == "cutover/v1":
             require(case.homes >= statement["subjects"].keys(), f"{statement} fences an unplanned home")
 
@@ -108,13 +116,18 @@ def _check_equal(case: Case, equality: Statement) -> None:
 
 
 def check_approvals(case: Case) -> None:
-    """Check 14 (P2): each clearance has its k approvals, by different people, of this equality, by the right keys."""
-    people = rotation.people(case)
+    """Check 14 (P2): each clearance has its k approvals, by different people, of this equality, by the right keys.
+
+    An approval names the log that its signer saw, the equality in it; so it fits no other plan or story before it.
+    """
+    numbers = rotation.chain_numbers(case)
     for approval in case.of("approval/v1"):
-        require(approval["approver"] in people, f"{approval} is by somebody the plan does not name")
-        own = people[approval["approver"]] == case.holders[approval.keyid]
+        require(approval["approver"] in numbers, f"{approval} is by somebody the plan does not name")
+        own = numbers[approval["approver"]] == case.holders[approval.keyid]
         require(own, f"{approval} is signed with another approver's key")
-        case.named(approval["equality"], "equality/v1", approval)
+        equality, seen = case.named(approval["equality"], "equality/v1", approval), approval["stands"]
+        require(equality.index < seen <= approval.index, f"{approval} is of a log that ends elsewhere")
+        require(root_of_first(seen, case.levels) == approval["root"], f"{approval} is of another log")
     for clearance in case.of("clearance/v1"):
         _check_approved(case, clearance)
 
@@ -131,7 +144,7 @@ def _check_approved(case: Case, clearance: Statement) -> None:
 
 
 def check_clearances(case: Case) -> None:
-    """Check 15 (P2): each cleared slice was read back from a restored backup of home and is what was compared.
+    """Check 15 (P2): each cleared slice was read back from a restored backup of home; all read are what was compared.
 
     Of objects no restore is asked for; they are told under "not proven". From the first clearance on there is no way
     back: no cohort goes, and nothing is frozen anew.
@@ -148,7 +161,8 @@ def check_clearances(case: Case) -> None:
             if case.slices[id_]["dataset"] in case.object_stores:
                 continue
             require(id_ in restored, f"{clearance}: slice {id_} was not restored at home")
-            same = restored[id_] == (equal[id_]["rows"], equal[id_]["home"])
+        for id_, part in restored.items():
+            same = part == (equal[id_]["rows"], equal[id_]["home"])
             require(same, f"{clearance}: the restore of slice {id_} differs from home")
 
 
@@ -171,11 +185,11 @@ def check_erasures(case: Case) -> None:
     Versions of objects that a lock kept may go later, so of an object store's slice a later outcome may tell of more.
     """
     _check_emptied(case)
+    _check_settled(case)
     cleared = {clearance.sha256: _cleared(case, clearance) for clearance in case.of("clearance/v1")}
     announced: dict[tuple[str, str], Part] = {}  # by clearance and slice
-    done: dict[str, int] = {}
+    done: dict[str, Part] = {}
     for statement in case.of("erasure/v1"):
-        case.named(statement["clearance"], "clearance/v1", statement)
         require(statement["collateral"] == 0, f"{statement} touched rows outside the closure")
         _require_planned(statement, case.slices)
         for id_, part in statement.slices.items():
@@ -187,9 +201,22 @@ def check_erasures(case: Case) -> None:
             require(key in announced, f"{where}: its erasure was not announced")
             within = all(part[count] <= announced[key][count] for count in ("deleted", "blanked"))
             require(within, f"{where}: more was erased than announced")
-            later = statement["dataset"] in case.object_stores and part["deleted"] > done.get(id_, 0)
-            require(id_ not in done or later, f"{where} was erased twice")
-            done[id_] = part["deleted"]
+            before = done.setdefault(id_, part)
+            later = part["deleted"] > before["deleted"] and part["blanked"] == before["blanked"]
+            more = statement["dataset"] in case.object_stores and later
+            require(part is before or more, f"{where} was erased twice")
+            done[id_] = part
+
+
+def _check_settled(case: Case) -> None:
+    """Check 16 goes on: what it rests on was the last word on what is where; after an outcome there is no other."""
+    moves = case.of(*MOVES)
+    for statement in case.of("erasure/v1"):
+        require(statement["slices"] or statement["emptied"], f"{statement} erases nothing")
+        clearance = case.named(statement["clearance"], "clearance/v1", statement)
+        equality = case.named(clearance["equality"], "equality/v1", clearance)
+        known = [one for one in moves if one.index < statement.index or statement["phase"] == "outcome"]
+        require(known[-1].sha256 == equality.sha256, f"{statement} rests on {equality}, and not on {known[-1]}, which comes later")
 
 
 def _check_part(part: Part, planned: Part, cleared: dict[str, str], where: str) -> None:

@@ -67,6 +67,16 @@ def merkle_root(hashes: list[bytes]) -> bytes:
     return hashes[0]
 
 
+def root_of_first(size: int, levels: list[list[bytes]]) -> str:
+    """The root of the first so many entries, in hex, from the tiles at the edge of that tree only."""
+    edge: list[bytes] = []  # the root of what is not a full tile of the level
+    for hashes in levels:
+        rest = hashes[size // 256 * 256 : size] + edge
+        edge = [merkle_root(rest)] if rest else []
+        size //= 256
+    return edge[0].hex()
+
+
 def _tiles(level: str, count: int) -> list[tuple[str, int]]:
     """Path and width of each tile of a level."""
     full, rest = divmod(count, 256)

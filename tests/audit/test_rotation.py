@@ -13,7 +13,7 @@ from domicile.evidence.keys import Signer
 from domicile.evidence.tlog.merkle import Tree
 from domicile_audit.checklist import audit
 from domicile_audit.policy import Policy, read_policy
-from domicile_audit.rotation import _root_of_first
+from domicile_audit.rotation import root_of_first
 from domicile_audit.tree import merkle_root
 from tests.vectors import make, rotations
 from tests.vectors import scenario as s
@@ -32,7 +32,7 @@ def test_p9_the_root_of_a_beginning_is_that_of_the_log_when_it_had_that_size() -
     for size, leaf in enumerate(leaves, start=1):
         grown.append(leaf)
         if size in sizes:
-            assert grown.root().hex() == _root_of_first(size, levels), size
+            assert grown.root().hex() == root_of_first(size, levels), size
 
 
 def policy(log: Signer, *approvers: Signer, threshold: int = 2) -> Policy:

@@ -208,6 +208,8 @@ def an_approval(ledger: Ledger, **changes: str) -> p.ApprovalPredicate:
         scope=p.Scope.ERASE,
         equality=equality.sha256,
         approved_at=s.at(20),
+        stands=ledger.size,
+        root=ledger.log.root.hex(),
     )
     return replace(given, **changes)  # type: ignore[arg-type]
 

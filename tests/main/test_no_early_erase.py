@@ -107,7 +107,7 @@ def test_p2_approvals_of_another_equality_do_not_count(waiting: Programme) -> No
         signer = load_signer(waiting.folder / f"{name}.key")
         approval = ApprovalPredicate(
             plan=hashlib.sha256((waiting.made / "plan.json").read_bytes()).hexdigest(), approver=name, role="approver",
-            scope=Scope.ERASE, equality=other, approved_at=datetime(2026, 1, 1, tzinfo=UTC),
+            scope=Scope.ERASE, equality=other, approved_at=datetime(2026, 1, 1, tzinfo=UTC), stands=1, root="0" * 64,
         )  # fmt: skip
         (waiting.made / "approvals" / f"{name}.json").write_bytes(seal(approval, signer).envelope)
     waiting.cli("apply", "--yes", code=14)

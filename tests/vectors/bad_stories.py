@@ -390,13 +390,19 @@ def _judged(copy: int = 0, **values: object) -> Script:
 
 
 def _nothing_erased(script: Script) -> Script:
-    """The run without its erasures, with counts to match."""
+    """The run without its erasures, with counts to match; nothing is called verified."""
     names = [name for name in script.names() if name.startswith(("intent", "outcome"))]
     counts = {
         dataset: {home: replace(c, deleted=0, blanked=0, kept=c.moved) for home, c in homes.items()}
         for dataset, homes in s.certificate().counts.items()
     }
-    return script.without(*names).set("certificate", counts=counts)
+    made = next(line.make({}) for line in script.lines if line.name == "certificate")
+    assert isinstance(made, p.CertificatePredicate)
+    copies = tuple(
+        replace(c, verdict=Verdict.ERASED_UNVERIFIED) if c.verdict is Verdict.ERASED_VERIFIED else c
+        for c in made.copies
+    )
+    return script.without(*names).set("certificate", counts=counts, copies=copies, verdict=Verdict.ERASED_UNVERIFIED)
 
 
 told("certificate-better-than-its-verdicts", 19, "its worst copy is held", lambda: _judged(1, verdict=Verdict.HELD))

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TypedDict
 
 from domicile.evidence import predicates as p
 from domicile.evidence.bundle import README, pack
@@ -19,6 +20,7 @@ from domicile.evidence.codec import dump_json
 from domicile.evidence.keys import Signer
 from domicile.evidence.statement import Sealed, seal
 from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.merkle import Tree, hash_leaf
 from domicile.proof import Verdict
 
 START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
@@ -51,14 +53,21 @@ SLICES = {
     "users/us/1": ("app.public.users", "us", 40, 0, 40),
 }
 COPIES = {
-    "app/live": ("live rows", "delete"),
-    "app/wal": ("pg_wal", "recycle"),
-    "app/statistics": ("pg_statistic", "rewrite"),
+    "app/live": ("live-rows", "delete"),
+    "app/wal": ("wal", "recycle"),
+    "app/statistics": ("statistics", "rewrite"),
     "app/derived-table:public.totals": ("derived-table", "TRUNCATE"),
 }
 
 KEYED = "app/wal"
 KEY_PHASES = (p.KeyPhase.INTENT, p.KeyPhase.OUTCOME)
+
+class Seen(TypedDict):
+    """The place of a log that somebody saw."""
+
+    stands: int
+    root: str
+
 
 Play = Mapping[str, Sealed]
 Maker = Callable[[Play], p.Predicate | Sealed]
@@ -189,6 +198,14 @@ def equality(*, fenced: bool) -> p.EqualityPredicate:
     return p.EqualityPredicate(plan=PLAN, position="0/16B3800", fenced=fenced, slices=slices, differences=0, strays=0)
 
 
+def seen(play: Play) -> Seen:
+    """How many statements there are, and the root over them: what somebody signs who has seen them."""
+    tree = Tree()
+    for sealed in play.values():
+        tree.append(hash_leaf(sealed.envelope))
+    return {"stands": tree.size, "root": tree.root().hex()}
+
+
 def approval(name: str, role: str, *, of: str = "equality") -> Maker:
     def make(play: Play) -> p.ApprovalPredicate:
         return p.ApprovalPredicate(
@@ -198,6 +215,7 @@ def approval(name: str, role: str, *, of: str = "equality") -> Maker:
             scope=p.Scope.ERASE,
             equality=play[of].sha256,
             approved_at=at(20),
+            **seen(play),
         )
 
     return make

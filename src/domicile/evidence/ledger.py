@@ -2,7 +2,8 @@
 
 A detached predicate is on the disk before the entry that names it (`detached/SHA256.json` beside the log), so
 a kill between the two leaves a file that nothing names. The same statement twice is one entry, but for what may come
-again after its opposite in the same words (`COMING_AGAIN`): that is another fact, and a second entry of the same bytes.
+again after its opposite in the same words (`COMING_AGAIN`, and a comparison after another one): that is another fact,
+and a second entry of the same bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from domicile.evidence.predicates import (
     ApprovalRule,
     ApproverKey,
     CertificatePredicate,
+    EqualityPredicate,
     FindingPredicate,
     KeyPredicate,
     PlanPredicate,
@@ -109,8 +111,14 @@ class Ledger:
             if approval.approver not in {key.name for key in plan.approvals.of}:
                 raise EvidenceFault(f"approval: the plan names no approver {approval.approver}; ask one of the named")
             unseal(sealed, self.keyring().keys_of(approval.approver))
-            self.named(approval.equality)
+            self._refuse_unseen(approval)
         return self._append([(approval, sealed)])[0]
+
+    def _refuse_unseen(self, approval: ApprovalPredicate) -> None:
+        """Refuse an approval of another log than this one, or of one that ends before the equality."""
+        first = self.named(approval.equality).index + 1
+        if not first <= approval.stands <= self.size or self.log.root_at(approval.stands).hex() != approval.root:
+            raise EvidenceFault("approval: given for another log than this one; approve the present one")
 
     def admit_change(self, envelopes: Sequence[bytes], signer: Signer | None = None) -> list[Recorded]:
         """Take the statements by which one key changes hands, all or none (docs/keys.md).
@@ -237,10 +245,10 @@ class Ledger:
         """Whether the log doesn't say so yet, or said the opposite since."""
         if self.log.find(sealed.sha256) is None:
             return True
-        turns = next((kinds for kinds in COMING_AGAIN if _kind_of(predicate) in kinds), frozenset())
-        for index in reversed(range(self.size if turns else 0)):
+        turn = _turn(predicate)
+        for index in reversed(range(self.size if turn else 0)):
             said = self._predicate(self.sealed(index))
-            if _kind_of(said) in turns and _where(said) == _where(predicate):
+            if _turn(said) == turn:
                 return said != predicate
         return False
 
@@ -279,12 +287,14 @@ class Ledger:
             raise EvidenceFault(f"ledger: {path} can't be read ({error.strerror}); restore it from a copy") from error
 
 
-def _kind_of(predicate: Predicate) -> str:
-    return predicate.kind if isinstance(predicate, FindingPredicate) else ""
-
-
-def _where(predicate: Predicate) -> str:
-    return predicate.where if isinstance(predicate, FindingPredicate) else ""
+def _turn(predicate: Predicate) -> tuple[frozenset[str], str] | None:
+    """What it is the last word on, where the same words may come again; None where they can't."""
+    if isinstance(predicate, EqualityPredicate):
+        return frozenset({predicate.KIND}), ""
+    if not isinstance(predicate, FindingPredicate):
+        return None
+    kinds = next((kinds for kinds in COMING_AGAIN if predicate.kind in kinds), None)
+    return None if kinds is None else (kinds, predicate.where)
 
 
 def _keyid(sealed: Sealed) -> str:

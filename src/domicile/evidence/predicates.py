@@ -220,7 +220,10 @@ class EqualityPredicate(Predicate):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalPredicate(Predicate):
-    """One approver's yes to one equality (its envelope's SHA-256), in their own hand."""
+    """One approver's yes to one equality (its envelope's SHA-256), in their own hand.
+
+    `root` is the root of this log's first `stands` entries: what they saw, from the plan to that equality and beyond.
+    """
 
     KIND: ClassVar[str] = "approval/v1"
     approver: str
@@ -228,6 +231,8 @@ class ApprovalPredicate(Predicate):
     scope: Scope
     equality: Hex
     approved_at: datetime
+    stands: int
+    root: Hex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
