@@ -105,9 +105,9 @@ LINES = [  # bundle, lines, time; the claim that speaks, its result, and words o
     ("backup-blocked", "", "now", "P3", "not shown", "app/wal is blocked-until"),
     ("backup-blocked", "tolerate none", "now", "P3", "refused", "does not tolerate that app/wal is blocked-until"),
     ("backup-blocked", "tolerate blocked-until", "now", "P3", "accepted", "what your policy tolerates: app/wal"),
-    ("backup-blocked", "tolerate blocked-until pg_wal", "now", "P3", "accepted", ""),
+    ("backup-blocked", "tolerate blocked-until wal", "now", "P3", "accepted", ""),
     ("backup-blocked", "tolerate blocked-until live-rows", "now", "P3", "refused", "app/wal"),
-    ("backup-blocked", "tolerate held\ntolerate unknown pg_wal", "now", "P3", "refused", "app/wal"),
+    ("backup-blocked", "tolerate held\ntolerate unknown wal", "now", "P3", "refused", "app/wal"),
     ("copy-unknown", "tolerate unknown", "now", "P3", "accepted", ""),
     ("all-erased", "sampled 5", "now", "sampled 5", "refused", "no spot check was given"),
 ]  # fmt: skip
@@ -164,16 +164,16 @@ def test_the_answer_for_people_names_every_claim(capsys: pytest.CaptureFixture[s
 # -- with a spot check ---------------------------------------------------------------------------------------------
 
 
-def spot_report(path: Path, *, count: int = 3, seen: Mapping[str, str] | None = None) -> Path:
+def spot_report(path: Path, *, count: int = 3, seed: str = SEED, seen: Mapping[str, str] | None = None) -> Path:
     """A report as `spot-check --json` writes it, of the golden bundle; what is seen of its first slice may be given."""
     case = Case(data=(VECTORS / "good" / "all-erased.zip").read_bytes(), policy=None)
     judge(case)
     slices = [
         {"id": one, "rows": compared(case)[one].rows, "home": "same", "source": "gone", "why": "looked at"}
-        for one in draw(case.root, SEED, compared(case), count)
+        for one in draw(case.root, seed, compared(case), count)
     ]
     slices[0] |= seen or {}
-    value = {"format": "urn:domicile:spot-check/v1", "root": case.root.hex(), "seed": SEED, "slices": slices}
+    value = {"format": "urn:domicile:spot-check/v1", "root": case.root.hex(), "seed": seed, "slices": slices}
     path.write_text(json.dumps({**value, "bounds": [], "exit_code": 0}))
     return path
 
@@ -215,9 +215,13 @@ def test_a_spot_check_of_another_log_or_of_slices_that_its_seed_does_not_draw_is
     path = spot_report(tmp_path / "spot", count=2)
     assert 2 == answer("backup-blocked", "", "--spot", str(path))[0]
     value = json.loads(path.read_text())
+    [alone] = json.loads(spot_report(tmp_path / "one", count=1).read_text())["slices"]
+    others = [one for one in value["slices"] if one["id"] != alone["id"]]
+    seeds = (spot_report(tmp_path / seed, count=2, seed=seed) for seed in map(str, range(99)))
+    another = next(one for one in (json.loads(found.read_text()) for found in seeds) if one["slices"] != value["slices"])
     for change in (
-        {"seed": "another"}, {"slices": value["slices"][::-1]}, {"slices": value["slices"] * 2}, {"root": "0" * 64},
-        {"slices": value["slices"][1:]},
+        {"seed": another["seed"]}, {"slices": value["slices"][::-1]}, {"slices": value["slices"] * 2}, {"root": "0" * 64},
+        {"slices": others},
     ):  # fmt: skip
         path.write_text(json.dumps(value | change))
         code, found = answer("all-erased", "", "--spot", str(path))

@@ -50,7 +50,6 @@ ALSO = {
     "erasure-announced-but-called-done": {20},
     "transfer-after-the-equality": {16},
     "fence-after-the-equality": {16},
-    "equality-of-an-unplanned-slice": {16},
     "clearance-of-an-equality-before-the-last-freeze": {16},
 }
 # These leave nothing for the later checks to read.
