@@ -122,7 +122,7 @@ def last_sweep(case: Case) -> Statement | None:
 
 
 def last_looks(case: Case) -> dict[str, tuple[Statement, int]]:
-    """By copy the last sweep that lists it, and the residue in it: a later one that leaves it out takes nothing back."""
+    """By copy the last sweep that lists it, with the residue: a later one that leaves it out takes nothing back."""
     return {one["id"]: (sweep, one["residue"]) for sweep in case.of("sweep/v1") for one in sweep["copies"]}
 
 
@@ -136,7 +136,7 @@ def rows_found(case: Case) -> int:
 
 
 def count_rows(case: Case) -> dict[str, dict[str, Counter[str]]]:
-    """Rows by dataset and home: moved (equal when last compared, under the fence), deleted, blanked, kept (the rest)."""
+    """Rows by dataset and home: moved (equal when last compared under the fence), deleted, blanked, kept (the rest)."""
     last = [one for one in case.of("equality/v1") if one["fenced"] and one.index > case.last_step.index][-1:]
     equal = {part["id"]: part["rows"] for one in last for part in one["slices"] if part["source"] == part["home"]}
     gone = erased(case)

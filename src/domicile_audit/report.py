@@ -130,12 +130,7 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
     lines += [
         f"finding, {one['kind']}: {one['text']} ({one['where']}: {one['count']})" for one in case.of("finding/v1")
     ]
-    if sweep is not None and sweep["tokens"]["not_searchable"]:
-        lines.append(f"{sweep['tokens']['not_searchable']} values were not searchable")
-    most = max((one["tokens"]["searched"] for one in case.of("sweep/v1")), default=0)
-    if sweep is not None and sweep["tokens"]["searched"] < most:
-        fewer = f"{sweep['tokens']['searched']} values, an earlier one for {most}"
-        lines.append(f"that as much was looked for each time: the last search was for {fewer}")
+    lines += _not_searched(case) if sweep is not None else []
     if case.of("cohort/v1"):
         lines.append("how long people waited: the waits are those of the engine's clock")
     if case.object_stores:
@@ -153,6 +148,17 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
         "that plan.json says the same as the plan statement, which names its digest",
     ]
     return tuple(dict.fromkeys(lines))
+
+
+def _not_searched(case: Case) -> list[str]:
+    """Values that the last sweep could not look for, or that it looked for no more."""
+    counts = [one["tokens"] for one in case.of("sweep/v1")]
+    last, most = counts[-1], max(one["searched"] for one in counts)
+    fewer = (
+        f"that all was looked for again: the last search was for {last['searched']} values, an earlier one for {most}"
+    )
+    lines = [f"{last['not_searchable']} values were not searchable"] if last["not_searchable"] else []
+    return [*lines, fewer] if last["searched"] < most else lines
 
 
 def _approvers(case: Case, clearance: Statement) -> str:

@@ -49,6 +49,10 @@ ALSO = {
     "objects-of-a-store-that-has-none": {19},
     "erasure-announced-but-called-done": {20},
     "transfer-after-the-equality": {16},
+    "differences-between-intent-and-outcome": {20},
+    "differences-before-the-approvals": {20},
+    "differences-after-the-clearance": {20},
+    "residue-before-an-erasure-of-nothing": {19},
     "fence-after-the-equality": {16},
     "clearance-of-an-equality-before-the-last-freeze": {16},
 }

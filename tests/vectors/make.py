@@ -11,6 +11,7 @@ from domicile.proof import Verdict
 from tests.vectors import (
     bad_bytes,
     bad_stories,
+    contradictions,
     hostile,
     live,
     near_misses,
@@ -27,6 +28,7 @@ from tests.vectors.registry import DEFECTS
 REGISTERED = (
     bad_bytes,
     bad_stories,
+    contradictions,
     hostile,
     live,
     near_misses,
@@ -72,6 +74,9 @@ def good_scripts() -> dict[str, s.Script]:
         "objects-one-locked": objects.objects(),
         "objects-lock-is-over": objects.lock_is_over(),
         "key-destroyed-before-a-lock-was-over": near_misses.objects_went_last(),
+        "compared-again": contradictions.compared_again(),
+        "residue-left-out-and-unknown": contradictions.left_out_and_unknown(),
+        "key-destroyed-since-it-was-read": contradictions.key_destroyed_since(),
         "receipts": receipts.at_once(),
         "receipts-in-parts": receipts.in_parts(),
         "receipts-in-cohorts": receipts.in_cohorts(),
