@@ -164,7 +164,7 @@ def _not_searched(case: Case) -> list[str]:
 def _approvers(case: Case, clearance: Statement) -> str:
     """Who approved, each with the key that signed; with a policy, those apart whose keys it doesn't know."""
     approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
-    known = [one for one in approvals if case.policy is None or is_trusted(case, one)]
+    known = [one for one in approvals if case.policy is None or is_trusted(case, one, case.policy.approvers)]
     by, others = (
         ", ".join(sorted(f"{one['approver']} ({one.keyid})" for one in some))
         for some in (known, [one for one in approvals if one not in known])

@@ -5,7 +5,7 @@ approver N. `keys/` holds them: `log-before-N.vkey` and at last `log.vkey`; `app
 `approver-N-after-M.vkey`. Check 8 takes signatures of all of them; here each is held against its place in the log.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from itertools import dropwhile, groupby
 
 from domicile_audit.case import LOG, Case, Statement, require
@@ -21,18 +21,19 @@ def chain_numbers(case: Case) -> dict[str | None, int]:
 
 def require_trusted(case: Case, statements: Iterable[Statement], what: str) -> None:
     """Refuse unless as many holders signed these as the auditor's policy wants, with keys that it trusts."""
-    signed = {case.holders[statement.keyid] for statement in statements if is_trusted(case, statement)}
-    wanted = case.policy.threshold if case.policy else 0
+    if case.policy is None:
+        return
+    named, wanted = case.policy.approvers, case.policy.threshold
+    signed = {case.holders[statement.keyid] for statement in statements if is_trusted(case, statement, named)}
     require(len(signed) >= wanted, f"{what} has {len(signed)} trusted approvals, the policy wants {wanted}")
 
 
-def is_trusted(case: Case, statement: Statement) -> bool:
-    """Whether the auditor's policy names the key that signed this, or one before it in its chain.
+def is_trusted(case: Case, statement: Statement, named: Container[str]) -> bool:
+    """Whether one of the named keys signed this, or one behind it in its chain.
 
     From a named one the chain leads on by its signature or by trusted votes. What stands before it counts for nothing:
     anybody can begin a chain with a key of their own, and hand it on to somebody else's.
     """
-    named = case.policy.approvers if case.policy else frozenset()
     trusted = dropwhile(lambda key: key.vkey not in named, case.chains[case.holders[statement.keyid]])
     return statement.keyid in {key.keyid for key in trusted}
 

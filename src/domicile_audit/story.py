@@ -141,6 +141,9 @@ def _check_approved(case: Case, clearance: Statement) -> None:
     by, wanted = len({approval["approver"] for approval in approvals}), case.plan["approvals"]["threshold"]
     require(by >= wanted, f"{clearance} has {by} approvals, the plan wants {wanted}")
     rotation.require_trusted(case, approvals, str(clearance))
+    for vkey in sorted(case.policy.musts) if case.policy else ():
+        given = any(rotation.is_trusted(case, approval, {vkey}) for approval in approvals)
+        require(given, f"{clearance} is without the approval of {vkey}, which the policy wants")
 
 
 def check_clearances(case: Case) -> None:

@@ -210,6 +210,7 @@ def test_the_right_policy_accepts_and_then_the_keys_are_no_longer_open() -> None
         ("another-log", 2, "not in the trust policy"),
         ("another-approver", 14, "1 trusted approvals, the policy wants 2"),
         ("three-approvals", 14, "2 trusted approvals, the policy wants 3"),
+        ("stranger-must", 14, "without the approval of stranger.example"),
     ],
 )
 def test_p2_a_policy_that_does_not_trust_the_keys_refuses(policy: str, check: int, reason: str) -> None:
@@ -217,6 +218,12 @@ def test_p2_a_policy_that_does_not_trust_the_keys_refuses(policy: str, check: in
     report = audit(bundle("good", "all-erased"), trusted)
     assert (False, check) == (report.accepted, report.checks[-1].number)
     assert reason in (report.reason or "")
+
+
+@pytest.mark.parametrize("name", ["all-erased", "keys-rotated"])
+def test_p2_whose_approval_must_be_there_is_there_also_with_the_key_that_took_over(name: str) -> None:
+    report = audit(bundle("good", name), trusted("monitor-must"))
+    assert report.accepted, report.reason
 
 
 def trusted(name: str) -> Policy:

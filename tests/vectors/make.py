@@ -93,8 +93,18 @@ def policy_texts() -> dict[str, str]:
         "another-log": trust_policy(Verifier(name=engine.name, public=s.STRANGER.verifier.public), rule),
         "another-approver": trust_policy(engine, p.ApprovalRule(threshold=2, of=(rule.of[0], stranger))),
         "three-approvals": trust_policy(engine, p.ApprovalRule(threshold=3, of=(*rule.of, stranger))),
+        "monitor-must": _must(trust_policy(engine, rule), "monitor.example+"),
+        "stranger-must": _must(
+            trust_policy(engine, p.ApprovalRule(threshold=2, of=(*rule.of, stranger))), "stranger.example+"
+        ),
         **witnessed.policies(),
     }
+
+
+def _must(policy: str, key: str) -> str:
+    """The same where nothing may be erased without the holder of that key."""
+    lines = [f"{line} must" if line.startswith(f"approver {key}") else line for line in policy.splitlines()]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _judged(copy: str, verdict: Verdict, *, until: bool) -> s.Script:
