@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -102,12 +103,14 @@ def test_p2_approvals_of_another_plan_do_not_count(waiting: Programme) -> None:
 def test_p2_approvals_of_another_equality_do_not_count(waiting: Programme) -> None:
     """Both sign with their own keys, over this plan, but over a statement that is not this comparison."""
     log = waiting.cli("log", "list", "--json").json()
+    _, size, root, *_ = (waiting.made / "evidence" / "log" / "checkpoint").read_text().splitlines()
     other = next(one["sha256"] for one in log if "transfer" in one["kind"])
     for name in APPROVERS:
         signer = load_signer(waiting.folder / f"{name}.key")
         approval = ApprovalPredicate(
             plan=hashlib.sha256((waiting.made / "plan.json").read_bytes()).hexdigest(), approver=name, role="approver",
-            scope=Scope.ERASE, equality=other, approved_at=datetime(2026, 1, 1, tzinfo=UTC), stands=1, root="0" * 64,
+            scope=Scope.ERASE, equality=other, approved_at=datetime(2026, 1, 1, tzinfo=UTC), stands=int(size),
+            root=base64.b64decode(root).hex(),
         )  # fmt: skip
         (waiting.made / "approvals" / f"{name}.json").write_bytes(seal(approval, signer).envelope)
     waiting.cli("apply", "--yes", code=14)

@@ -330,6 +330,22 @@ told("receipts-on-a-clearance-of-others", 23, "leaves out slice messages/us/1", 
 
 
 # ------------------------------------------------------------------------------------------- as it may well be
+def receipts_and_a_slice_that_stays() -> Script:
+    """Receipts rest on a clearance that doesn't name a slice of which nothing leaves."""
+    stays, ours = "messages/ca/1", s.certificate().counts
+    slices = tuple(
+        replace(one, erase=p.EraseCounts(delete=0, blank=0)) if one.id == stays else one for one in s.plan().slices
+    )
+    kept = {**ours["app.public.messages"], "ca": p.Counts(moved=30, deleted=0, blanked=0, kept=30)}
+    return (
+        receipts.at_once()
+        .without("intent app.public.messages ca", "outcome app.public.messages ca")
+        .set("plan", slices=slices)
+        .set("clearance", slices=tuple(one for one in s.SLICES if one != stays))
+        .set("certificate", counts={**ours, "app.public.messages": kept})
+    )
+
+
 def compared_again() -> Script:
     """What may be told twice: home was written to before the first row went, so it is compared and approved anew.
 

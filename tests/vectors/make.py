@@ -78,6 +78,7 @@ def good_scripts() -> dict[str, s.Script]:
         "residue-left-out-and-unknown": contradictions.left_out_and_unknown(),
         "key-destroyed-since-it-was-read": contradictions.key_destroyed_since(),
         "receipts": receipts.at_once(),
+        "receipts-and-a-slice-that-stays": contradictions.receipts_and_a_slice_that_stays(),
         "receipts-in-parts": receipts.in_parts(),
         "receipts-in-cohorts": receipts.in_cohorts(),
     }
