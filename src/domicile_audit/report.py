@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from domicile_audit.case import Case, Statement
-from domicile_audit.certificate import count_rows, last_sweep
+from domicile_audit.certificate import count_rows, valid_sweep
 from domicile_audit.cosignature import say_time
 from domicile_audit.people import say_receipts
 from domicile_audit.policy import Policy
@@ -105,7 +105,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
         rows = f"{totals['deleted']} {what} deleted, {totals['blanked']} blanked, {totals['kept']} kept"
         lines.append(f"{rows}: announced, cleared, and within the plan")
     lines += say_receipts(case)
-    sweep = last_sweep(case)
+    sweep = valid_sweep(case)
     if sweep is not None:
         values = f"{sweep['tokens']['searched']} values and {sweep['tokens']['canaries']} canaries"
         lines.append(f"after that, {len(sweep['copies'])} copies were searched for {values}")
@@ -115,7 +115,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
 
 def say_not_proven(case: Case) -> tuple[str, ...]:
     """What no check can establish, and what the programme itself calls open."""
-    certificate, kept, sweep = case.statements[-1], _totals(case)["kept"], last_sweep(case)
+    certificate, kept, sweep = case.statements[-1], _totals(case)["kept"], valid_sweep(case)
     lines = []
     if not case.of("erasure/v1"):
         lines.append("that anything was erased: no erasure is in the log")
