@@ -120,6 +120,22 @@ def test_p2_approvals_of_another_equality_do_not_count(waiting: Programme) -> No
     assert GONE == left(waiting)
 
 
+def test_p2_who_checked_another_log_signs_nothing(waiting: Programme) -> None:
+    """The root that an auditor's tools print is the one that is signed, also when the log has grown since."""
+    _, size, root, *_ = (waiting.made / "evidence" / "log" / "checkpoint").read_text().splitlines()
+    seen = base64.b64decode(root).hex()
+    for wrong in ("0" * 64, seen[:15], "not a root at all"):
+        assert (
+            "--root" in waiting.cli("approve", "--key", "monitor.key", "--root", wrong, code=1).text or wrong[0] == "0"
+        )
+    assert not list((waiting.made / "approvals").glob("*.json"))
+    waiting.cli("approve", "--key", "operator.key")
+    told = waiting.cli("approve", "--key", "monitor.key", "--root", f"{seen[:16]}…", "--json").json()
+    assert (int(size), seen) == (told["stands"], told["root"])
+    waiting.cli("apply", "--yes", "--until", "erase")
+    assert GONE == left(waiting)
+
+
 def test_p2_nothing_to_approve_before_the_comparison(programme: Begin) -> None:
     begun = programme("chinook", {"CA": "ca"})
     begun.cli("plan")
