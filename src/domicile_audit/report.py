@@ -91,6 +91,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
         *(f"witness {name} cosigned that at {say_time(time)}: it saw the log only grow" for name, time in seen),
         f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first",
         f"it lists {len(plan['slices'])} slices and {len(plan['copies'])} copies",
+        *_in_time(plan["deadline"], certificate["issued_at"]),
         *say_keys(case),
         *_cohorts(case),
         *(f"the last freeze lists {len(case.slices)} slices" for _ in case.of("freeze/v1")[-1:]),
@@ -148,6 +149,14 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
         "that plan.json says the same as the plan statement, which names its digest",
     ]
     return tuple(dict.fromkeys(lines))
+
+
+def _in_time(deadline: str | None, issued: str) -> list[str]:
+    """Whether the date that the plan fixed was kept, by the engine's clock."""
+    if deadline is None:
+        return []
+    kept = issued[: len(deadline)] <= deadline
+    return [f"it fixes the date {deadline}, and the certificate is {'in time' if kept else 'LATER THAN THAT'}"]
 
 
 def _not_searched(case: Case) -> list[str]:
