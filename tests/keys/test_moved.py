@@ -129,7 +129,6 @@ def test_p2_p9_keys_elsewhere_sign_a_whole_move_and_change_hands(
     made.cli("keys", "rotate", "--log", "--new", held.log_2, "--why", "yearly")
     assert f" {held.log_2} " in (made.made / "engine.key").read_text()
     made.cli("apply", "--yes")
-    print(made.cli("log", "list", "--json").out)
     audit = made.audit("--json").json()
     assert audit["accepted"]
     told = [line for line in audit["proven"] if " was rotated to " in line]
