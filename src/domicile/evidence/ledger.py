@@ -102,9 +102,12 @@ class Ledger:
     def _sealed_once(self, predicate: Predicate, signer: Signer) -> Sealed:
         """The statement as an earlier key of the log said it, if that is the last word; else by the present key.
 
-        A run that goes on after a change of keys says again what it said before: it stands where it was said.
+        A run that goes on after a change of keys says again what it said before: it stands where it was said. But a
+        certificate has to be the last statement, and is said again behind a change.
         """
         sealed = seal(predicate, signer)
+        if isinstance(predicate, CertificatePredicate):
+            return sealed
         before = self._by_earlier_keys().get(_said(sealed))
         return sealed if before is None or self._is_news(predicate, before) else before
 
