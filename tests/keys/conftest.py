@@ -1,4 +1,4 @@
-"""Both key services, each fresh for a test."""
+"""Both key services, and a Vault, each fresh for a test."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.keys.benches import MEMORY, Bench, Files, Tokens, token_folder
+from tests.keys.vault import Vault, running
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,15 @@ def files() -> Iterator[Files]:
     root = Path(tempfile.mkdtemp(prefix="domicile-test-keys-", dir=MEMORY))
     yield Files(root)
     shutil.rmtree(root)
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
+    """A server with an empty transit engine, of which this process is told."""
+    with running() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
 
 
 @pytest.fixture(params=["files", "tokens"])

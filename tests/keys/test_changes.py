@@ -23,6 +23,7 @@ from domicile.keeping import Changed, Keeping, Proposal
 from domicile.record import Record
 from domicile.record.journal import Journal
 from domicile.record.workspace import Workspace
+from domicile.run import stating
 from domicile_audit.checklist import audit
 from domicile_audit.policy import read_policy
 from tests.vectors import rotations as r
@@ -190,6 +191,46 @@ def test_a_key_that_is_given_up_signs_no_more_and_has_no_successor(place: Place)
     assert ["operator", "monitor"] == [one.name for one in place.ledger().approvers().of]
     place.go_on("certificate")
     assert audit(place.bundle()).accepted
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_p9_what_the_engine_stated_before_its_key_changed_is_not_stated_again(place: Place, times: int) -> None:
+    """A run that goes on says again what it said, dated as then: twice in the log, the bundle was refused for good."""
+    for upto in ("clearance", "intent app.public.users us")[:times]:
+        place.go_on(upto)
+        with place.opened() as keeping:
+            keeping.rotate_log("yearly", None)
+    size = place.ledger().size
+    said = [
+        one
+        for one in place.ledger().statements()
+        if not isinstance(one.predicate, p.ApprovalPredicate | p.KeyPredicate)
+    ]
+    again = [place.ledger().record(one.predicate) for one in said]
+    assert (said, size) == (again, place.ledger().size)
+    assert said == place.ledger().record_all(one.predicate for one in said)
+    place.go_on("certificate")
+    assert audit(place.bundle()).accepted
+
+
+def test_p7_what_comes_again_is_said_again_also_by_the_next_key(place: Place) -> None:
+    place.go_on("clearance")
+    one, two = (
+        stating.emptying_statement(s.PLAN, "app/totals", kind, s.at(70)) for kind in ("to be emptied", "emptied")
+    )
+    other = replace(one, where="app/more")
+    place.ledger().record_all([one])
+    place.ledger().record_all([two])
+    with place.opened() as keeping:
+        keeping.rotate_log("yearly", None)
+        size = keeping.ledger.size
+        for predicate in (two, one, one, two, other, one, one):
+            keeping.ledger.record(predicate)
+        assert [one, two, other, one] == [said.predicate for said in keeping.ledger.statements()][size:]
+        keeping.rotate_log("yearly", None)
+        size = keeping.ledger.size
+        keeping.ledger.record_all([one, other])
+        assert size == keeping.ledger.size
 
 
 def test_p9_the_logs_key_rotates_in_the_middle_and_the_log_keeps_its_name(place: Place) -> None:

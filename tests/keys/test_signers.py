@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -16,7 +18,6 @@ from pkcs11.util.ec import encode_named_curve_parameters
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
 
 from domicile.errors import BadFile, DomicileError, EvidenceFault, HostFault, NotPermitted, Unreachable
-from domicile.evidence import signers
 from domicile.evidence.keys import Signer, Verifier
 from domicile.evidence.signers import MODULE_VARIABLE, Place, is_uri, open_place, read_place, write_place
 from domicile.evidence.statement import seal, unseal
@@ -24,6 +25,7 @@ from domicile.evidence.tlog.note import open_note, sign_note
 from domicile.host import Host
 from domicile.record.workspace import Workspace
 from tests.keys.benches import MODULE, PIN, TOKEN, session
+from tests.keys.vault import Vault
 from tests.vectors import scenario as s
 
 ED25519 = "1.3.101.112"
@@ -42,13 +44,38 @@ def make_key(number: int, *, curve: str = ED25519, kind: KeyType = KeyType.EC_ED
     return f"hsm:{number}?label={TOKEN}"
 
 
+def forget_key(number: int) -> None:
+    """Destroy both halves."""
+    with session(TOKEN) as opened:
+        for item in list(opened.get_objects({Attribute.ID: bytes([number])})):
+            item.destroy()
+
+
+class Holder(Protocol):
+    """A kind of place for one key; what becomes of the key there is up to its owner."""
+
+    @property
+    def keeps_asking(self) -> bool:
+        """Whether each signature is asked of the place, and not only the first opening."""
+        ...
+
+    def make(self) -> str:
+        """Make a key; its URI. Made again, another key lies in the same place."""
+        ...
+
+    def lose(self) -> None:
+        """Have the key gone."""
+        ...
+
+
 @dataclass(frozen=True)
 class Folder:
     """Private keys in files, made by openssl."""
 
     path: Path
+    keeps_asking: bool = False
 
-    def make(self, name: str, *options: str, mode: int = 0o600) -> str:
+    def make(self, name: str = "one", *options: str, mode: int = 0o600) -> str:
         file = self.path / f"{name}.pem"
         subprocess.run(
             ["openssl", "genpkey", *(options or ("-algorithm", "ed25519")), "-out", file],
@@ -56,6 +83,41 @@ class Folder:
         )  # fmt: skip
         file.chmod(mode)
         return f"file2:{file}"
+
+    def lose(self) -> None:
+        (self.path / "one.pem").unlink()
+
+
+@dataclass(frozen=True)
+class Token:
+    """The key of one number in SoftHSM."""
+
+    keeps_asking: bool = True
+
+    def make(self) -> str:
+        forget_key(7)
+        return make_key(7)
+
+    def lose(self) -> None:
+        forget_key(7)
+
+
+@dataclass(frozen=True)
+class Transit:
+    """The key of one name in Vault's transit engine."""
+
+    vault: Vault
+    made: list[str]
+    keeps_asking: bool = True
+
+    def make(self) -> str:
+        if self.made:
+            self.lose()
+        self.made.append(self.vault.make("one"))
+        return self.made[-1]
+
+    def lose(self) -> None:
+        self.vault.delete("one")
 
 
 @pytest.fixture
@@ -67,17 +129,19 @@ def opened(uri: str, *, secret: str | None = SECRET, verifier: Verifier | None =
     return open_place(Place(uri=uri, secret=secret), name="monitor", host=host, base=Path(), verifier=verifier)
 
 
-@pytest.fixture(params=["file2", "hsm"])
-def make(request: pytest.FixtureRequest, folder: Folder) -> Callable[[], str]:
-    """Make a key of either kind."""
+@pytest.fixture(params=["file2", "hsm", "hv"])
+def holder(request: pytest.FixtureRequest, folder: Folder) -> Holder:
+    """Each kind of place."""
     if request.param == "file2":
-        return lambda: folder.make("one")
-    request.getfixturevalue("tokens")
-    return lambda: make_key(7)
+        return folder
+    if request.param == "hsm":
+        request.getfixturevalue("tokens")
+        return Token()
+    return Transit(request.getfixturevalue("vault"), made=[])
 
 
-def test_a_key_elsewhere_signs_notes_and_statements_like_one_of_ours(make: Callable[[], str]) -> None:
-    signer = opened(make())
+def test_a_key_elsewhere_signs_notes_and_statements_like_one_of_ours(holder: Holder) -> None:
+    signer = opened(holder.make())
     Ed25519PublicKey.from_public_bytes(signer.verifier.public).verify(signer.sign(b"text"), b"text")
     text = "monitor\n1\nAA==\n"
     assert text == open_note(sign_note(text, [signer]), signer.verifier)
@@ -87,11 +151,43 @@ def test_a_key_elsewhere_signs_notes_and_statements_like_one_of_ours(make: Calla
         _ = signer.skey
 
 
-def test_another_key_in_the_same_place_is_noticed(make: Callable[[], str]) -> None:
-    uri = make()
-    assert opened(uri).verifier == opened(uri, verifier=opened(uri).verifier).verifier
+def test_another_key_in_the_same_place_is_noticed(holder: Holder) -> None:
+    uri = holder.make()
+    signer = opened(uri)
+    assert signer.verifier == opened(uri, verifier=signer.verifier).verifier
+    assert uri == holder.make()
+    assert signer.verifier != opened(uri).verifier
     with pytest.raises(NotPermitted, match="holds another key than monitor"):
-        opened(uri, verifier=replace(s.MONITOR.verifier, name="monitor"))
+        opened(uri, verifier=signer.verifier)
+    if holder.keeps_asking:
+        with pytest.raises(EvidenceFault, match="another key or another way of signing"):
+            signer.sign(b"text")
+
+
+def test_a_key_that_is_gone_from_its_place_signs_no_more(holder: Holder) -> None:
+    uri = holder.make()
+    signer = opened(uri)
+    holder.lose()
+    if holder.keeps_asking:
+        with pytest.raises((BadFile, Unreachable), match=re.escape(f"key {uri}: ")):
+            signer.sign(b"text")
+    with pytest.raises((BadFile, Unreachable), match=re.escape(uri.removeprefix("file2:"))):
+        opened(uri)
+
+
+def test_the_engines_key_is_where_the_file_said_when_it_was_first_needed(
+    holder: Holder, folder: Folder, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path / "domicile.yaml")
+    workspace.make()
+    place = Place(uri=holder.make(), secret=SECRET)
+    first = workspace.signer("homecoming", HOST, place)
+    assert "domicile/homecoming" == first.name
+    assert first.verifier == workspace.signer("homecoming", HOST, Place(uri=folder.make("two"))).verifier
+    assert first.verifier == workspace.log_verifier()
+    holder.make()
+    with pytest.raises(NotPermitted, match="rotate to the new one"):
+        workspace.signer("homecoming", HOST, place)
 
 
 @pytest.mark.parametrize("scheme", sorted({*SIGNER_FOR_URI_SCHEME, "sigstore", "pkcs12"} - {"file2", "hsm", "hv"}))
@@ -100,24 +196,11 @@ def test_what_does_not_sign_by_pure_ed25519_is_refused_and_says_why(scheme: str)
         opened(f"{scheme}:x")
 
 
-def test_a_service_whose_package_is_not_there_is_named() -> None:
-    with pytest.raises(HostFault, match="hvac"):
-        opened("hv:domicile-log/1")
-
-
-def test_a_vault_that_does_not_answer_is_not_called_a_file() -> None:
-    """As hvac's own errors are: a failed connection is an OSError, like a file that can't be read."""
-    with pytest.raises(
-        Unreachable, match=r"no Vault answers at VAULT_ADDR \(ConnectionError\); set that and VAULT_TOKEN"
-    ):
-        _fail("hv:domicile-log/1")
-    with pytest.raises(BadFile, match="can't be read"):
-        _fail("file2:engine.pem")
-
-
-def _fail(uri: str) -> None:
-    with signers._faults(uri):
-        raise ConnectionError
+@pytest.mark.parametrize(("uri", "package"), [("hsm:7", "pkcs11"), ("hv:log/1", "hvac")])
+def test_a_holder_whose_package_is_not_there_is_named(uri: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(HostFault, match=r"'domicile\[pkcs11\]' for tokens, 'domicile\[vault\]' for Vault"):
+        opened(uri)
 
 
 @pytest.mark.parametrize(
@@ -165,15 +248,6 @@ def test_tokens_refuse_with_words_and_never_with_the_pin(tokens: object) -> None
     assert PIN not in repr(opened(uri))
 
 
-def test_a_key_that_is_gone_from_its_token_signs_no_more(tokens: object) -> None:
-    signer = opened(make_key(7))
-    with session(TOKEN) as found:
-        for item in list(found.get_objects({Attribute.ID: b"\x07"})):
-            item.destroy()
-    with pytest.raises(Unreachable, match="its holder refused"):
-        signer.sign(b"text")
-
-
 def test_a_signature_by_another_key_never_leaves(folder: Folder) -> None:
     """A service that was re-keyed behind our back would leave statements that nobody accepts."""
 
@@ -183,19 +257,6 @@ def test_a_signature_by_another_key_never_leaves(folder: Folder) -> None:
 
     with pytest.raises(EvidenceFault, match="another key or another way of signing"):
         Signer(name="monitor", held=Changed()).sign(b"text")
-
-
-def test_the_engines_key_is_where_the_file_said_when_it_was_first_needed(folder: Folder, tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path / "domicile.yaml")
-    workspace.make()
-    place = Place(uri=folder.make("one"))
-    first = workspace.signer("homecoming", HOST, place)
-    assert "domicile/homecoming" == first.name
-    assert first.verifier == workspace.signer("homecoming", HOST, Place(uri=folder.make("two"))).verifier
-    assert first.verifier == workspace.log_verifier()
-    folder.make("one")
-    with pytest.raises(NotPermitted, match="rotate to the new one"):
-        workspace.signer("homecoming", HOST, place)
 
 
 @given(

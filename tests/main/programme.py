@@ -53,6 +53,8 @@ class Programme:
     source: str
     homes: dict[str, str]
     shown: list[str] = field(default_factory=list)
+    holders: Mapping[str, str] = field(default_factory=dict)
+    """What the environment says of where keys lie, if not in files."""
 
     @property
     def file(self) -> Path:
@@ -69,7 +71,7 @@ class Programme:
         """What the file's references point to; nothing of the user's own libpq settings."""
         kept = {name: os.environ[name] for name in OWN_VARIABLES if name in os.environ}
         homes = {f"APP_{name.upper()}_DSN": dsn for name, dsn in self.homes.items()}
-        return {**kept, "APP_DSN": self.source, **homes}
+        return {**kept, "APP_DSN": self.source, **homes, **self.holders}
 
     def cli(self, *words: str, code: int = 0) -> Answer:
         """Run `domicile WORDS` here; the exit code must be `code`."""

@@ -20,7 +20,7 @@ from domicile.cli.common import (
 from domicile.cli.show import Screen, plain
 from domicile.errors import Different, Refused
 from domicile.evidence.cosigning.asking import witnesses_of
-from domicile.evidence.keys import load_signer
+from domicile.evidence.keys import load_verifier
 from domicile.evidence.publiclog.fsck import Checked, check_log
 from domicile.evidence.publiclog.place import Folder, place_of
 from domicile.evidence.tlog.log import Log
@@ -149,7 +149,7 @@ def _own_policy(file: Path) -> Policy:
     """This programme's key, and the witnesses of its file."""
     workspace = Workspace(file)
     witnesses = witnesses_of(config.read(file)[0].witnesses, Host())
-    verifier = load_signer(workspace.key).verifier
+    verifier = load_verifier(workspace.public)  # the key itself may lie elsewhere
     if witnesses is None:
         return Policy(logs={verifier: None}, witnesses={}, groups={}, quorum=NONE)
     own = witnesses.policy

@@ -1,13 +1,14 @@
 """The ledger: states, signs and appends in one step, and reads back what a log holds.
 
 A detached predicate is on the disk before the entry that names it (`detached/SHA256.json` beside the log), so
-a kill between the two leaves a file that nothing names. The same statement twice is one entry, but for what may come
-again after its opposite in the same words (`COMING_AGAIN`, and a comparison after another one): that is another fact,
-and a second entry of the same bytes.
+a kill between the two leaves a file that nothing names. The same statement twice is one entry, also where the log's key
+changed hands in between, but for what may come again after its opposite in the same words (`COMING_AGAIN`, and a
+comparison after another one): that is another fact, and a second entry of the same bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Ledger:
         self._signer = signer
         self._opened: dict[Sealed, Predicate] = {}
         self._ring: Keyring | None = None
+        self._before: tuple[int, dict[bytes, int]] = (0, {})
         self._checked = 0  # how many statements had their signatures checked; what changed since, the log notices
 
     @classmethod
@@ -95,8 +97,33 @@ class Ledger:
         """State several things under one checkpoint; all or none. One already stated keeps its place."""
         if self._signer is None:
             raise EvidenceFault(f"ledger {self._directory}: opened for reading only; open it with its key")
-        stated = list(predicates)
-        return self._append([(predicate, seal(predicate, self._signer)) for predicate in stated])
+        signer = self._signer
+        return self._append([(predicate, self._sealed_once(predicate, signer)) for predicate in predicates])
+
+    def _sealed_once(self, predicate: Predicate, signer: Signer) -> Sealed:
+        """The statement as an earlier key of the log said it, if that is the last word; else by the present key.
+
+        A run that goes on after a change of keys says again what it said before: it stands where it was said. But a
+        certificate has to be the last statement, and is said again behind a change.
+        """
+        sealed = seal(predicate, signer)
+        if isinstance(predicate, CertificatePredicate):
+            return sealed
+        place = self._by_earlier_keys().get(_said(sealed))
+        before = sealed if place is None else self.sealed(place)
+        return sealed if self._is_news(predicate, before) else before
+
+    def _by_earlier_keys(self) -> Mapping[bytes, int]:
+        """The places of what the log's keys before the present one signed, by what it says."""
+        keys = self.keyring().log_keys() if self.size else []
+        if len(keys) < 2:
+            return {}
+        since, _ = keys[-1]
+        if self._before[0] != since:
+            keyids = {key.keyid for _, key in keys}
+            entries = ((index, self.sealed(index)) for index in range(since))
+            self._before = since, {_said(sealed): index for index, sealed in entries if _keyid(sealed) in keyids}
+        return self._before[1]
 
     def admit(self, envelope: bytes) -> Recorded:
         """Take an approver's signed approval into the log, if the plan in the log names that approver and key."""
@@ -299,6 +326,10 @@ def _turn(predicate: Predicate) -> tuple[frozenset[str], str] | None:
 
 def _keyid(sealed: Sealed) -> str:
     return parse_envelope(sealed.envelope).keyid
+
+
+def _said(sealed: Sealed) -> bytes:
+    return hashlib.sha256(parse_envelope(sealed.envelope).payload).digest()
 
 
 def _take(ring: Keyring, stated: Stated, sealed: Sealed) -> None:

@@ -6,7 +6,9 @@
 
 Notes and envelopes want pure Ed25519 over the bytes as they are (signed-note, "Signature types"; DSSE). Of
 securesystemslib's signers only those of files and of Vault do that. Its own for PKCS#11 signs by ECDSA alone, so the
-same URI is opened here by a signer of the same interface that asks the token for EdDSA. The rest is refused by name.
+same URI is opened here by a signer of the same interface that asks the token for EdDSA. Its own for Vault signs with
+any version of a key, but finds the newest one only and asks for no type: here Vault is asked for the version that the
+URI names. The rest is refused by name.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,14 +24,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib import parse
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from domicile.errors import BadFile, HostFault, NotPermitted, Unreachable
+from domicile.errors import BadFile, DomicileError, HostFault, NotPermitted, Unreachable
 from domicile.evidence.keys import SEED_BYTES, Signer, Verifier, load_signer, parse_vkey
 from domicile.host import Host
 
 if TYPE_CHECKING:
+    import hvac
     import pkcs11
     from securesystemslib.signer import Signer as LibrarySigner
 
@@ -239,19 +243,114 @@ class _Token:
 # -- Vault ----------------------------------------------------------------------------------------------------------
 
 
-def _open_vault(wanted: _Wanted) -> _Asked:
-    from securesystemslib.signer import VaultSigner  # noqa: PLC0415
+_VAULT_URI: Final = re.compile(
+    r"hv:(?P<name>[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?)/(?P<version>[1-9][0-9]{0,8})"
+)
+"""Names as Vault allows them, none of which leads out of transit/keys/; each version in one spelling."""
+_VAULT_FAULTS: Final[Mapping[str, tuple[type[DomicileError], str, str]]] = {
+    "Forbidden": (
+        NotPermitted, "Vault does not permit it",
+        "set VAULT_TOKEN to a token that may read transit/keys/{name} and update transit/sign/{name}",
+    ),
+    "InvalidPath": (
+        BadFile, "Vault has no such key",
+        "`vault list transit/keys` shows those it has; see that VAULT_ADDR is right and the engine is at transit/",
+    ),
+    "VaultDown": (Unreachable, "Vault is sealed", "unseal it, and run the same command again"),
+}  # fmt: skip
+"""What hvac raises: what it means, and what to do."""
+_VAULT_ELSE: Final = (Unreachable, "Vault refused", "see what its own log says, and run the same command again")
 
-    name, _, version = parse.urlparse(wanted.uri).path.partition("/")
-    if not name or not version.isdecimal():
-        raise BadFile(f"key {wanted.uri}: not hv:KEY/VERSION; name the key so")
-    newest, key = VaultSigner.import_(name)
-    if newest != wanted.uri:
-        raise NotPermitted(
-            f"key {wanted.uri}: the newest version there is {newest}; sign with that, and rotate to it (docs/keys.md)"
-        )
-    signer = VaultSigner.from_priv_key_uri(wanted.uri, key)
-    return _Asked(public=bytes.fromhex(key.keyval["public"]), uri=wanted.uri, by=_asking(signer))
+
+def _open_vault(wanted: _Wanted) -> _Asked:
+    import hvac  # noqa: PLC0415 - an extra
+
+    named = _VAULT_URI.fullmatch(wanted.uri)
+    if named is None:
+        raise BadFile(f"key {wanted.uri}: not hv:KEY/VERSION, like hv:domicile-log/1; name the key so")
+    key = _VaultKey(uri=wanted.uri, name=named["name"], version=int(named["version"]), client=hvac.Client())
+    public = key.public()
+    return _Asked(public=public.public_bytes_raw(), uri=wanted.uri, by=key.signing(public))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _VaultKey:
+    """One version of a key in Vault's transit engine (its HTTP API, "Read key" and "Sign data")."""
+
+    uri: str
+    name: str
+    version: int
+    client: hvac.Client
+
+    def public(self) -> Ed25519PublicKey:
+        """The public half; one of our errors unless Vault lets this version sign by pure Ed25519."""
+        with self._faults():
+            key = self.client.secrets.transit.read_key(self.name)["data"]
+            self._require_type(key)
+            self._require_version(key)
+            return Ed25519PublicKey.from_public_bytes(b64decode(key["keys"][str(self.version)]["public_key"]))
+
+    def signing(self, public: Ed25519PublicKey) -> Callable[[bytes], bytes]:
+        from hvac.exceptions import VaultError  # noqa: PLC0415
+        from securesystemslib.signer import SSlibKey, VaultSigner  # noqa: PLC0415
+
+        ask = _asking(VaultSigner(self.name, SSlibKey.from_crypto(public), self.version))
+
+        def sign(message: bytes) -> bytes:
+            with self._faults():
+                try:
+                    return ask(message)
+                except VaultError:
+                    self.public()  # says what has changed there, if that is why
+                    raise
+
+        return sign
+
+    def _require_type(self, key: Mapping[str, Any]) -> None:
+        if key["type"] != "ed25519" or key["derived"]:
+            kind = f"{key['type']}, derived" if key["derived"] else key["type"]
+            raise BadFile(
+                f"key {self.uri}: is of type {kind}, and notes and envelopes want ed25519; make another one by "
+                "`vault write -f transit/keys/NAME type=ed25519`"
+            )
+
+    def _require_version(self, key: Mapping[str, Any]) -> None:
+        newest, first = key["latest_version"], max(key["min_encryption_version"], key["min_decryption_version"])
+        if key.get("soft_deleted"):  # OpenBao's
+            raise NotPermitted(
+                f"key {self.uri}: is deleted there, though not for good; restore it by "
+                f"`bao write -f transit/keys/{self.name}/soft-delete-restore`"
+            )
+        if self.version > newest:
+            raise BadFile(f"key {self.uri}: has no such version; name one up to {newest}, the newest")
+        if self.version < first:
+            raise NotPermitted(
+                f"key {self.uri}: Vault lets no version before {first} sign; let this one by `vault write "
+                f"transit/keys/{self.name}/config min_decryption_version={self.version} "
+                f"min_encryption_version={self.version}`, rotate to the next key, and set that back (docs/keys.md)"
+            )
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Turn what hvac raises into our errors."""
+        from hvac.exceptions import VaultError  # noqa: PLC0415
+
+        try:
+            yield
+        except OSError as fault:
+            raise Unreachable(
+                f"key {self.uri}: no Vault answers at VAULT_ADDR ({type(fault).__name__}); set that, and see that it "
+                "runs"
+            ) from None
+        except VaultError as fault:
+            kind, what, remedy = _VAULT_FAULTS.get(type(fault).__name__, _VAULT_ELSE)
+            told = remedy.format(name=self.name)
+            raise kind(f"key {self.uri}: {what} ({type(fault).__name__}); {told}") from None
+        except (AttributeError, LookupError, TypeError, ValueError) as fault:
+            raise Unreachable(
+                f"key {self.uri}: what answers at VAULT_ADDR is no Vault ({type(fault).__name__}); set that to where "
+                "yours is"
+            ) from None
 
 
 _OPENERS: Final[Mapping[str, Callable[[_Wanted], _Asked]]] = {
@@ -272,14 +371,9 @@ def _faults(uri: str) -> Iterator[None]:
         raise
     except (ImportError, UnsupportedLibraryError):
         raise HostFault(
-            f"key {uri}: its package is missing; pip install 'domicile[pkcs11]' for tokens, `hvac` for Vault"
+            f"key {uri}: its package is missing; pip install 'domicile[pkcs11]' for tokens, 'domicile[vault]' for Vault"
         ) from None
     except OSError as fault:
-        if uri.startswith("hv:"):  # what hvac raises where nobody answers
-            raise Unreachable(
-                f"key {uri}: no Vault answers at VAULT_ADDR ({type(fault).__name__}); set that and VAULT_TOKEN, and "
-                "see that it runs and is unsealed"
-            ) from None
         raise BadFile(
             f"key {uri}: can't be read ({fault.strerror or type(fault).__name__}); check path and rights"
         ) from None
