@@ -205,6 +205,7 @@ def test_p9_what_the_engine_stated_before_its_key_changed_is_not_stated_again(pl
         one
         for one in place.ledger().statements()
         if not isinstance(one.predicate, p.ApprovalPredicate | p.KeyPredicate)
+        and one.predicate != s.equality(fenced=False)  # the earlier comparison: after a later one it would be news
     ]
     again = [place.ledger().record(one.predicate) for one in said]
     assert (said, size) == (again, place.ledger().size)
