@@ -148,7 +148,13 @@ def equality(*, fenced: bool = True, wrong: Sequence[str] = ()) -> p.EqualityPre
 
 def approval(name: str, *, of: str = EQUALITY) -> p.ApprovalPredicate:
     return p.ApprovalPredicate(
-        plan=PLAN, approver=name, role=name, scope=p.Scope.ERASE, equality=of, approved_at=at(12), stands=1,
+        plan=PLAN,
+        approver=name,
+        role=name,
+        scope=p.Scope.ERASE,
+        equality=of,
+        approved_at=at(12),
+        stands=1,
         root=digest("what was seen"),
     )
 
