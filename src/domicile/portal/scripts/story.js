@@ -134,18 +134,18 @@ check("approvals", async (c) => {
     needOnce(one.approvals, `the approvals of ${one.name}`);
     one.approved = one.approvals.map((sha256) => standing(c, sha256, "approval/v1", one));
     for (const { equality, name } of one.approved) need(equality === one.equality, `${name} approves another equality`);
-    needApprovers(c, one.approved, threshold, one.name);
+    const { size } = new Set(one.approved.map(({ approver }) => approver));
+    need(size >= threshold, `${one.name} has ${size} approvals, the plan wants ${threshold}`);
+    needTrusted(c, one.approved, one.name);
   }
 });
 
-/** As many people signed these as are wanted; and, with a key of the policy or one behind it, as many as that wants. */
-function needApprovers(c, statements, wanted, where) {
-  const chains = [...new Set(statements.map((one) => one.signer.chain))], least = c.policy?.threshold ?? 0;
-  need(chains.length >= wanted, `${where} has ${chains.length} approvals, the plan wants ${wanted}`);
-  const upTo = ({ signer }) => c.chains[signer.chain].slice(0, c.chains[signer.chain].indexOf(signer) + 1);
-  const trusted = statements.filter((one) => upTo(one).some((key) => c.policy?.approvers.includes(key.vkey)));
-  const length = new Set(trusted.map((one) => one.signer.chain)).size;
-  need(length >= least, `${where} has ${length} trusted approvals, the policy wants ${least}`);
+/** As many people as the policy wants signed these with a key that it names, or with one behind that in its chain. */
+function needTrusted({ chains, policy }, statements, where) {
+  const upTo = ({ signer }) => chains[signer.chain].slice(0, chains[signer.chain].indexOf(signer) + 1);
+  const trusted = statements.filter((one) => upTo(one).some((key) => policy?.approvers.includes(key.vkey)));
+  const { size } = new Set(trusted.map((one) => one.signer.chain)), least = policy?.threshold ?? 0;
+  need(size >= least, `${where} has ${size} trusted approvals, the policy wants ${least}`);
 }
 
 check("clearance and restore", (c) => {
@@ -388,7 +388,7 @@ async function needChange(c, votes, turns) {
   need(what === "revoked" && !signed.has(0) && (next !== null || chain !== 0), `${name} is signed by the wrong ones`);
   const isCounted = signed.size === votes.length && signed.size === threshold;
   need(isCounted, `${name} is signed by ${signed.size} approvers, ${threshold} are needed, each once`);
-  needApprovers(c, votes, threshold, name);
+  needTrusted(c, votes, name);
   const isAlone = c.policy?.threshold === 0 && chain === 0; // the log's key alone is trusted, and nobody's vote
   const isAhead = c.chains[0].slice(turns[0] + 1).some((one) => c.policy?.logs.includes(one.vkey));
   need(!isAlone || isAhead, `${name} replaces the log's key by votes that nobody trusts`);
