@@ -23,7 +23,7 @@ def check_certificate(case: Case) -> None:
 
 def check_verdicts(case: Case) -> None:
     """Check 19 (P3, P7, P11): each planned copy has one verdict that the log backs, and the worst is the whole's."""
-    copies, whole = case.statements[-1]["copies"], case.statements[-1]["verdict"]
+    copies, stated = case.statements[-1]["copies"], case.statements[-1]["verdict"]
     judged = Counter(copy["id"] for copy in copies)
     for copy in case.plan["copies"]:
         require(judged[copy["id"]] == 1, f"the certificate does not judge the planned {copy['id']} exactly once")
@@ -36,13 +36,13 @@ def check_verdicts(case: Case) -> None:
     _check_swept(case, copies)
     _check_keys(case, copies)
     worst = max((copy["verdict"] for copy in copies), key=VERDICTS.index)
-    require(whole == worst, f"the certificate says {whole}, its worst copy is {worst}")
+    require(stated == worst, f"the certificate says {stated}, its worst copy is {worst}")
     _check_left(case)
 
 
 def _check_swept(case: Case, copies: list[Part]) -> None:
     """Check 19 goes on: what a verdict says of a copy is what was found when it was last looked at."""
-    sweep, looks = last_sweep(case), last_looks(case)
+    sweep, looks = valid_sweep(case), last_looks(case)
     for copy in copies:
         where, verdict = f"copy {copy['id']} is called {copy['verdict']}", copy["verdict"]
         look, residue = looks.get(copy["id"], (None, 0))
@@ -88,11 +88,11 @@ def _check_left(case: Case) -> None:
     gone = erased(case)
     for id_, planned in case.slices.items():
         store, where = planned["dataset"], f"slice {id_} is not erased as planned"
-        whole = gone.get(id_, (0, 0)) == (planned["erase"]["delete"], planned["erase"]["blank"])
+        as_planned = gone.get(id_, (0, 0)) == (planned["erase"]["delete"], planned["erase"]["blank"])
         if store in case.object_stores:
-            require(whole or store in holding, f"{where}, but no copy of {store} is called held")
+            require(as_planned or store in holding, f"{where}, but no copy of {store} is called held")
         else:
-            require(whole or present, f"{where}, {but}")
+            require(as_planned or present, f"{where}, {but}")
 
 
 def check_counts(case: Case) -> None:
@@ -114,7 +114,7 @@ def check_times(case: Case) -> None:
         latest = now
 
 
-def last_sweep(case: Case) -> Statement | None:
+def valid_sweep(case: Case) -> Statement | None:
     """The last sweep, if an erasure stands before it, and after it neither one nor what came back."""
     sweep, erasures = next(reversed(case.of("sweep/v1")), None), case.of("erasure/v1")
     back = [one for one in case.of("finding/v1") if one["kind"] in {BACK, *AGAIN}]
@@ -122,7 +122,7 @@ def last_sweep(case: Case) -> Statement | None:
 
 
 def last_looks(case: Case) -> dict[str, tuple[Statement, int]]:
-    """By copy the last sweep that lists it, and the residue in it: a later one that leaves it out takes nothing back."""
+    """By copy the last sweep that lists it, with the residue: a later one that leaves it out takes nothing back."""
     return {one["id"]: (sweep, one["residue"]) for sweep in case.of("sweep/v1") for one in sweep["copies"]}
 
 
@@ -136,7 +136,7 @@ def rows_found(case: Case) -> int:
 
 
 def count_rows(case: Case) -> dict[str, dict[str, Counter[str]]]:
-    """Rows by dataset and home: moved (equal when last compared, under the fence), deleted, blanked, kept (the rest)."""
+    """Rows by dataset and home: moved (equal when last compared under the fence), deleted, blanked, kept (the rest)."""
     last = [one for one in case.of("equality/v1") if one["fenced"] and one.index > case.last_step.index][-1:]
     equal = {part["id"]: part["rows"] for one in last for part in one["slices"] if part["source"] == part["home"]}
     gone = erased(case)

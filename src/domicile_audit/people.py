@@ -35,8 +35,11 @@ def check_receipts(case: Case) -> None:
 def _check_stated(case: Case, statement: Statement, went: Statement | None) -> None:
     """Check 23 goes on: one statement, held against the clearance, the erasures, the plan, and who went when."""
     cleared = case.named(statement["clearance"], "clearance/v1", statement)["slices"]
-    left = {id_ for id_, part in case.slices.items() if part["home"] in statement["homes"]} - set(cleared)
-    require(not left, f"{statement} rests on a clearance that leaves out slice {min(left, default='')} of these homes")
+    theirs = {
+        id_ for id_, part in case.slices.items() if part["home"] in statement["homes"] and any(part["erase"].values())
+    }
+    left = min(theirs - set(cleared), default=None)
+    require(left is None, f"{statement} rests on a clearance that leaves out slice {left} of these homes")
     early = all(erasure.index > statement.index for erasure in case.of("erasure/v1"))
     require(early, f"{statement} stands after an erasure, when not everything was there to be counted any more")
     for home, place in statement["homes"].items():

@@ -2,7 +2,7 @@
 
     log VKEY              the log's key; at least one line
     before VKEY SIZE ROOT a head that a key of before signed: receipts under it count, and nothing else of that key
-    approver VKEY         a key whose approvals count
+    approver VKEY [must]  a key whose approvals count; with `must`, nothing is erased without its holder's
     approvals K           how many of them an erasure needs at least
     witness NAME VKEY     a witness of the log            (this line and the next two: cosignature.py)
     group NAME K NAME…    so many of these, `all` or `any`
@@ -34,6 +34,7 @@ class Policy:
     quorum: Quorum
     demands: Demands = field(default_factory=Demands)
     before: frozenset[tuple[str, int, bytes]] = frozenset()
+    musts: frozenset[str] = frozenset()
 
 
 def read_policy(data: bytes) -> Policy:
@@ -41,6 +42,7 @@ def read_policy(data: bytes) -> Policy:
     require(len(data) <= POLICY_BYTES_MAX, f"longer than {POLICY_BYTES_MAX} bytes")
     keys: dict[str, list[Key]] = {"log": [], "approver": []}
     before: set[tuple[str, int, bytes]] = set()
+    musts: set[str] = set()
     counts: list[int] = []
     quorum = Quorum()
     asked: list[tuple[int, list[str]]] = []
@@ -50,8 +52,9 @@ def read_policy(data: bytes) -> Policy:
         if not words or words[0].startswith("#"):
             continue
         match words:
-            case ["log", vkey] | ["log", vkey, _] | ["approver", vkey]:
+            case ["log", vkey] | ["log", vkey, _] | ["approver", vkey] | ["approver", vkey, "must"]:
                 keys[words[0]].append(read_vkey(vkey, f"line {number}"))
+                musts.update({vkey} if words[2:] == ["must"] and words[0] == "approver" else ())
             case ["before", vkey, size, root] if re.fullmatch("[1-9][0-9]{0,12}", size):
                 hash_ = read_base64(root, f"the root of line {number}")
                 require(len(hash_) == 32, f"line {number}: a root has 32 bytes")
@@ -76,4 +79,4 @@ def read_policy(data: bytes) -> Policy:
     counted = len(counts) == 1 and 1 <= counts[0] <= len(approvers)
     require(counted, "exactly one line `approvals K` is needed, with K from 1 to the number of approvers")
     vkeys = frozenset(key.vkey for key in logs), frozenset(key.vkey for key in approvers)
-    return Policy(*vkeys, counts[0], quorum, read_demands(asked), frozenset(before))
+    return Policy(*vkeys, counts[0], quorum, read_demands(asked), frozenset(before), frozenset(musts))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from domicile_audit.case import Case, Statement
-from domicile_audit.certificate import count_rows, last_sweep
+from domicile_audit.certificate import count_rows, valid_sweep
 from domicile_audit.cosignature import say_time
 from domicile_audit.people import say_receipts
 from domicile_audit.policy import Policy
@@ -91,6 +91,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
         *(f"witness {name} cosigned that at {say_time(time)}: it saw the log only grow" for name, time in seen),
         f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first",
         f"it lists {len(plan['slices'])} slices and {len(plan['copies'])} copies",
+        *_in_time(plan["deadline"], certificate["issued_at"]),
         *say_keys(case),
         *_cohorts(case),
         *(f"the last freeze lists {len(case.slices)} slices" for _ in case.of("freeze/v1")[-1:]),
@@ -105,7 +106,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
         rows = f"{totals['deleted']} {what} deleted, {totals['blanked']} blanked, {totals['kept']} kept"
         lines.append(f"{rows}: announced, cleared, and within the plan")
     lines += say_receipts(case)
-    sweep = last_sweep(case)
+    sweep = valid_sweep(case)
     if sweep is not None:
         values = f"{sweep['tokens']['searched']} values and {sweep['tokens']['canaries']} canaries"
         lines.append(f"after that, {len(sweep['copies'])} copies were searched for {values}")
@@ -115,7 +116,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
 
 def say_not_proven(case: Case) -> tuple[str, ...]:
     """What no check can establish, and what the programme itself calls open."""
-    certificate, kept, sweep = case.statements[-1], _totals(case)["kept"], last_sweep(case)
+    certificate, kept, sweep = case.statements[-1], _totals(case)["kept"], valid_sweep(case)
     lines = []
     if not case.of("erasure/v1"):
         lines.append("that anything was erased: no erasure is in the log")
@@ -130,12 +131,7 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
     lines += [
         f"finding, {one['kind']}: {one['text']} ({one['where']}: {one['count']})" for one in case.of("finding/v1")
     ]
-    if sweep is not None and sweep["tokens"]["not_searchable"]:
-        lines.append(f"{sweep['tokens']['not_searchable']} values were not searchable")
-    most = max((one["tokens"]["searched"] for one in case.of("sweep/v1")), default=0)
-    if sweep is not None and sweep["tokens"]["searched"] < most:
-        fewer = f"{sweep['tokens']['searched']} values, an earlier one for {most}"
-        lines.append(f"that as much was looked for each time: the last search was for {fewer}")
+    lines += _not_searched(case) if sweep is not None else []
     if case.of("cohort/v1"):
         lines.append("how long people waited: the waits are those of the engine's clock")
     if case.object_stores:
@@ -155,10 +151,29 @@ def say_not_proven(case: Case) -> tuple[str, ...]:
     return tuple(dict.fromkeys(lines))
 
 
+def _in_time(deadline: str | None, issued: str) -> list[str]:
+    """Whether the date that the plan fixed was kept, by the engine's clock."""
+    if deadline is None:
+        return []
+    kept = issued[: len(deadline)] <= deadline
+    return [f"it fixes the date {deadline}, and the certificate is {'in time' if kept else 'LATER THAN THAT'}"]
+
+
+def _not_searched(case: Case) -> list[str]:
+    """Values that the last sweep could not look for, or that it looked for no more."""
+    counts = [one["tokens"] for one in case.of("sweep/v1")]
+    last, most = counts[-1], max(one["searched"] for one in counts)
+    fewer = (
+        f"that all was looked for again: the last search was for {last['searched']} values, an earlier one for {most}"
+    )
+    lines = [f"{last['not_searchable']} values were not searchable"] if last["not_searchable"] else []
+    return [*lines, fewer] if last["searched"] < most else lines
+
+
 def _approvers(case: Case, clearance: Statement) -> str:
     """Who approved, each with the key that signed; with a policy, those apart whose keys it doesn't know."""
     approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
-    known = [one for one in approvals if case.policy is None or is_trusted(case, one)]
+    known = [one for one in approvals if case.policy is None or is_trusted(case, one, case.policy.approvers)]
     by, others = (
         ", ".join(sorted(f"{one['approver']} ({one.keyid})" for one in some))
         for some in (known, [one for one in approvals if one not in known])

@@ -5,7 +5,8 @@ approver N. `keys/` holds them: `log-before-N.vkey` and at last `log.vkey`; `app
 `approver-N-after-M.vkey`. Check 8 takes signatures of all of them; here each is held against its place in the log.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field
 from itertools import dropwhile, groupby
 
 from domicile_audit.case import LOG, Case, Statement, require
@@ -21,46 +22,67 @@ def chain_numbers(case: Case) -> dict[str | None, int]:
 
 def require_trusted(case: Case, statements: Iterable[Statement], what: str) -> None:
     """Refuse unless as many holders signed these as the auditor's policy wants, with keys that it trusts."""
-    signed = {case.holders[statement.keyid] for statement in statements if is_trusted(case, statement)}
-    wanted = case.policy.threshold if case.policy else 0
+    if case.policy is None:
+        return
+    named, wanted = case.policy.approvers, case.policy.threshold
+    signed = {case.holders[statement.keyid] for statement in statements if is_trusted(case, statement, named)}
     require(len(signed) >= wanted, f"{what} has {len(signed)} trusted approvals, the policy wants {wanted}")
 
 
-def is_trusted(case: Case, statement: Statement) -> bool:
-    """Whether the auditor's policy names the key that signed this, or one before it in its chain.
+def is_trusted(case: Case, statement: Statement, named: Container[str]) -> bool:
+    """Whether one of the named keys signed this, or one behind it in its chain.
 
     From a named one the chain leads on by its signature or by trusted votes. What stands before it counts for nothing:
     anybody can begin a chain with a key of their own, and hand it on to somebody else's.
     """
-    named = case.policy.approvers if case.policy else frozenset()
     trusted = dropwhile(lambda key: key.vkey not in named, case.chains[case.holders[statement.keyid]])
     return statement.keyid in {key.keyid for key in trusted}
 
 
+@dataclass
+class Turns:
+    """One holder's keys, as the reading of the log goes on, and where one of them was used that was lost by then."""
+
+    keys: list[Key]
+    turn: int = 0
+    void: list[range] = field(default_factory=list)
+
+    @property
+    def in_force(self) -> Key | None:
+        """The key that is in force now; None where it was given up."""
+        return self.keys[self.turn] if self.turn < len(self.keys) else None
+
+    @property
+    def following(self) -> Key | None:
+        """The key that would take over from it."""
+        return self.keys[self.turn + 1] if self.turn + 1 < len(self.keys) else None
+
+
 def check_keys(case: Case) -> None:
     """Check 24 (P2): whoever signed had that key then, and nothing rests on what was signed with a lost one."""
-    ahead = [list(chain) for chain in case.chains]  # the key of each chain that is in force, and those that follow
-    lost: dict[int, list[range]] = {}  # by approver: from where to where a key was used that was lost by then
-    needed: list[Statement] = []
+    holders = [Turns(chain) for chain in case.chains]
+    rested_on: list[Statement] = []  # what others said for a change, and the approvals of the clearances (check 14)
     for change, same in groupby(case.statements, key=_change):
-        group = list(same)
-        for statement in group:
-            in_force = [key.keyid for key in ahead[case.holders[statement.keyid]][:1]]  # none, if it was given up
-            require(in_force == [statement.keyid], f"{statement}: {statement.keyid} was not in force there")
+        votes = list(same)  # or one statement, or several in a row, that say nothing of keys
+        for statement in votes:
+            in_force = holders[case.holders[statement.keyid]].in_force
+            own = in_force is not None and in_force.keyid == statement.keyid
+            require(own, f"{statement}: {statement.keyid} was not in force there")
         if change is None:
             continue
-        number = _check_change(case, group, ahead)
-        if case.holders[group[0].keyid] != number:
-            needed += group
-        if group[0]["what"] == "revoked":
-            lost.setdefault(number, []).append(range(group[0]["stands"], group[0].index))
-        del ahead[number][0]
-    for keys in ahead:
-        require(len(keys) <= 1, f"no statement hands over to {[key.keyid for key in keys[1:]]}, which are in keys/")
+        number = _check_change(case, votes, holders)
+        if case.holders[votes[0].keyid] != number:
+            rested_on += votes
+        if votes[0]["what"] == "revoked":
+            holders[number].void.append(range(votes[0]["stands"], votes[0].index))
+        holders[number].turn += 1
+    for holder in holders:
+        unused = holder.following
+        require(unused is None, f"no statement hands over to {unused and unused.keyid}, which is in keys/")
     for clearance in case.of("clearance/v1"):
-        needed += [case.by_sha256[sha256] for sha256 in clearance["approvals"] if sha256 in case.by_sha256]  # check 14
-    for statement in needed:
-        void = any(statement.index in span for span in lost.get(case.holders[statement.keyid], ()))
+        rested_on += [case.by_sha256[sha256] for sha256 in clearance["approvals"] if sha256 in case.by_sha256]
+    for statement in rested_on:
+        void = any(statement.index in span for span in holders[case.holders[statement.keyid]].void)
         require(not void, f"{statement} is needed, and its key was lost by then")
 
 
@@ -69,39 +91,40 @@ def _change(statement: Statement) -> str | None:
     return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else None
 
 
-def _check_change(case: Case, group: list[Statement], ahead: list[list[Key]]) -> int:
+def _check_change(case: Case, votes: list[Statement], holders: list[Turns]) -> int:
     """The number of the chain whose key changes: the key in force, the next one, in this log, with authority."""
-    first, numbers = group[0], chain_numbers(case)
+    first, numbers = votes[0], chain_numbers(case)
     require(first["approver"] in numbers, f"{first} is about nobody whom the plan names")
     number = numbers[first["approver"]]
-    now, following = ahead[number][:1], ahead[number][1:2]
-    require([key.vkey for key in now] == [first["key"]], f"{first}: that key was not in force")
-    named = [] if first["new"] is None else [first["new"]]
-    require([key.vkey for key in following] == named, f"{first}: the next key in keys/ is another than it names")
-    require(number != LOG or len({key.name for key in (*now, *following)}) == 1, f"{first}: a log keeps its name")
+    now, following = holders[number].in_force, holders[number].following
+    require(now is not None and now.vkey == first["key"], f"{first}: that key was not in force")
+    same = (following and following.vkey) == first["new"]
+    require(same, f"{first}: the next key in keys/ is another than it names")
+    kept = number != LOG or following is None or (now and now.name) == following.name
+    require(kept, f"{first}: a log keeps its name")
     own = 1 <= first["stands"] <= first.index and (number != LOG or first["stands"] == first.index)
     require(own, f"{first} speaks of another place in the log")
     require(root_of_first(first["stands"], case.levels) == first["root"], f"{first} speaks of another log")
-    _check_authority(case, group, number)
+    _check_authority(case, votes, number)
     return number
 
 
-def _check_authority(case: Case, group: list[Statement], number: int) -> None:
+def _check_authority(case: Case, votes: list[Statement], number: int) -> None:
     """Signed by the key itself, or, where it is lost, by as many others as an erasure needs.
 
     Whoever holds a lost key may say so, but not which is the next: that might be the thief's.
     """
-    first, signed = group[0], {case.holders[statement.keyid] for statement in group}
+    first, signed = votes[0], {case.holders[statement.keyid] for statement in votes}
     rotates, goes_on = first["what"] == "rotated", first["new"] is not None
     if signed == {number}:
         may = goes_on if rotates else not goes_on and number != LOG
-        require(may and len(group) == 1, f"{first}: its own key may rotate, or be given up, and no more")
+        require(may and len(votes) == 1, f"{first}: its own key may rotate, or be given up, and no more")
         return
     others = not rotates and LOG not in signed and number not in signed and (goes_on or number != LOG)
     require(others, f"{first} is signed by the wrong ones")
     wanted = case.plan["approvals"]["threshold"]
-    require(len(signed) == len(group) == wanted, f"{first} is signed by {len(signed)} approvers, {wanted} are needed")
-    require_trusted(case, group, str(first))
+    require(len(signed) == len(votes) == wanted, f"{first} is signed by {len(signed)} approvers, {wanted} are needed")
+    require_trusted(case, votes, str(first))
 
 
 def say_keys(case: Case) -> list[str]:

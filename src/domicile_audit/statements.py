@@ -48,7 +48,15 @@ SAYS: dict[str, dict[str, Any]] = {
     "cutover/v1": {**FENCED, "fence": TEXT},
     "equality/v1": {"position": TEXT, "fenced": FLAG, "slices": [COMPARED], "differences": COUNT, "strays": COUNT},
     "approval/v1": {"approver": TEXT, "role": TEXT, "scope": SCOPE, "equality": HEX, "approved_at": TIME, **STANDS},
-    "key/v1": {"what": CHANGE, "approver": maybe(TEXT), "key": TEXT, "new": maybe(TEXT), "since": TIME, **STANDS, "why": TEXT},
+    "key/v1": {
+        "what": CHANGE,
+        "approver": maybe(TEXT),
+        "key": TEXT,
+        "new": maybe(TEXT),
+        "since": TIME,
+        **STANDS,
+        "why": TEXT,
+    },
     "clearance/v1": {"equality": HEX, "approvals": [HEX], "restore": RESTORE, "slices": [TEXT]},
     "erasure/v1": {"phase": PHASE, "clearance": HEX, **WHICH, "slices": [GONE], "collateral": COUNT, "emptied": [TEXT]},
     "receipts/v1": {"clearance": HEX, "cohort": COUNT, "part": COUNT, "root": HEX, **RECEIVED},
@@ -57,6 +65,7 @@ SAYS: dict[str, dict[str, Any]] = {
     "finding/v1": {"kind": TEXT, "where": TEXT, "count": COUNT, "text": TEXT},
 }
 SHAPES = {kind: {"plan": HEX, **says} for kind, says in SAYS.items()}
+SIGNED_BY = {"approval/v1": "approver", "key/v1": "anybody"}  # else by the log's key
 ABOUT = {"approval/v1": "equality", "clearance/v1": "equality", "erasure/v1": "clearance"}  # else about the plan
 
 
@@ -73,7 +82,8 @@ def check_statements(case: Case) -> None:
     for index, (payload, keyid) in enumerate(case.envelopes):
         kind, predicate = _read(case, payload, f"statement {index}", unread)
         statement = Statement(index, hashlib.sha256(case.entries[index]).hexdigest(), kind, keyid, predicate)
-        right = kind == "key/v1" or (kind == "approval/v1") == (case.holders[keyid] != LOG)
+        signed_by_log, by = case.holders[keyid] == LOG, SIGNED_BY.get(kind, "log")
+        right = by == "anybody" or signed_by_log == (by == "log")
         require(right, f"{statement} is signed by the wrong kind of key")
         case.statements.append(statement)
         case.by_sha256.setdefault(statement.sha256, statement)

@@ -141,6 +141,9 @@ def _check_approved(case: Case, clearance: Statement) -> None:
     by, wanted = len({approval["approver"] for approval in approvals}), case.plan["approvals"]["threshold"]
     require(by >= wanted, f"{clearance} has {by} approvals, the plan wants {wanted}")
     rotation.require_trusted(case, approvals, str(clearance))
+    for vkey in sorted(case.policy.musts) if case.policy else ():
+        given = any(rotation.is_trusted(case, approval, {vkey}) for approval in approvals)
+        require(given, f"{clearance} is without the approval of {vkey}, which the policy wants")
 
 
 def check_clearances(case: Case) -> None:
@@ -216,7 +219,10 @@ def _check_settled(case: Case) -> None:
         clearance = case.named(statement["clearance"], "clearance/v1", statement)
         equality = case.named(clearance["equality"], "equality/v1", clearance)
         known = [one for one in moves if one.index < statement.index or statement["phase"] == "outcome"]
-        require(known[-1].sha256 == equality.sha256, f"{statement} rests on {equality}, and not on {known[-1]}, which comes later")
+        require(
+            known[-1].sha256 == equality.sha256,
+            f"{statement} rests on {equality}, and not on {known[-1]}, which comes later",
+        )
 
 
 def _check_part(part: Part, planned: Part, cleared: dict[str, str], where: str) -> None:

@@ -218,10 +218,12 @@ def test_a_spot_check_of_another_log_or_of_slices_that_its_seed_does_not_draw_is
     [alone] = json.loads(spot_report(tmp_path / "one", count=1).read_text())["slices"]
     others = [one for one in value["slices"] if one["id"] != alone["id"]]
     seeds = (spot_report(tmp_path / seed, count=2, seed=seed) for seed in map(str, range(99)))
-    another = next(one for one in (json.loads(found.read_text()) for found in seeds) if one["slices"] != value["slices"])
+    another = next(
+        one for one in (json.loads(found.read_text()) for found in seeds) if one["slices"] != value["slices"]
+    )
     for change in (
-        {"seed": another["seed"]}, {"slices": value["slices"][::-1]}, {"slices": value["slices"] * 2}, {"root": "0" * 64},
-        {"slices": others},
+        {"seed": another["seed"]}, {"slices": value["slices"][::-1]}, {"slices": value["slices"] * 2},
+        {"root": "0" * 64}, {"slices": others},
     ):  # fmt: skip
         path.write_text(json.dumps(value | change))
         code, found = answer("all-erased", "", "--spot", str(path))

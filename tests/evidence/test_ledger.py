@@ -176,6 +176,18 @@ def test_p5_a_long_statement_is_on_the_disk_before_its_entry_and_a_lost_one_is_r
         ledger.statement(0)
 
 
+def test_p1_what_was_equal_before_it_differed_is_said_again(tmp_path: Path) -> None:
+    """The last comparison counts, and it may be word for word an earlier one."""
+    ledger = played(tmp_path / "evidence", upto="equality")
+    equal = s.equality(fenced=True)
+    [first] = [one.index for one in ledger.statements() if one.predicate == equal]
+    assert [first, first] == [one.index for one in ledger.record_all([equal, equal])]
+    ledger.record_all([replace(equal, differences=1)])
+    ledger.record_all([equal])
+    ledger.record_all([equal])
+    assert [equal, replace(equal, differences=1), equal] == said(ledger)[first:]
+
+
 def test_the_journals_size_guards_against_a_log_that_was_put_back_or_lost(tmp_path: Path) -> None:
     ledger = played(tmp_path / "evidence", upto="cutover")
     assert ledger.size == Ledger.open(tmp_path / "evidence", s.ENGINE, size_min=ledger.size).size
@@ -223,6 +235,11 @@ def test_p2_an_approval_is_admitted_from_its_approver_only(tmp_path: Path) -> No
         "another plan": seal(replace(given, plan="1" * 64), s.OPERATOR),
         "no statement of that SHA-256": seal(replace(given, equality="2" * 64), s.OPERATOR),
         "another statement": seal(s.cutover(), s.OPERATOR),
+        "another log than this": seal(replace(given, root="3" * 64), s.OPERATOR),
+        "another log": seal(replace(given, stands=given.stands + 1), s.OPERATOR),
+        "given for another log": seal(
+            replace(given, stands=ledger.size - 1, root=ledger.log.root_at(ledger.size - 1).hex()), s.OPERATOR
+        ),
     }
     for reason, sealed in refused.items():
         with pytest.raises(EvidenceFault, match=reason):
@@ -260,6 +277,7 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
     assert isinstance(swept, p.SweepPredicate)
     dirty = replace(swept, copies=(replace(swept.copies[0], hits=2, residue=1), *swept.copies[1:]))
     found_rows = replace(swept, rows=p.SweptRows(datasets=2, hits=1))
+    clean_others = replace(swept, copies=swept.copies[1:])
     for reason, predicates, verdicts in (
         ("not swept", run[:-1], VERIFIED),
         ("not swept", [*run[:-2], swept, run[-2]], VERIFIED),
@@ -271,6 +289,15 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
         ),
         ("holds residue", [*run[:-1], dirty], VERIFIED),
         ("rows by query", [*run[:-1], found_rows], VERIFIED),
+        ("rows by query", [*run[:-1], found_rows, replace(swept, rows=p.SweptRows(datasets=1, hits=0))], VERIFIED),
+        ("not swept", [*run[:-1], replace(swept, copies=tuple(replace(c, bytes=0) for c in swept.copies))], VERIFIED),
+        (
+            "not swept",
+            [*run, p.FindingPredicate(plan=s.PLAN, kind="came back", where="x", count=1, text="y")],
+            VERIFIED,
+        ),
+        ("holds residue", [*run[:-1], dirty, clean_others], judged(0, Verdict.ERASED_UNVERIFIED)),
+        ("holds residue", [*run[:-1], dirty], judged(0, Verdict.UNKNOWN)),
         ("not erased as planned", [r for r in run if not isinstance(r, p.ErasurePredicate)], VERIFIED),
         ("a date goes with", run, judged(0, Verdict.BLOCKED_UNTIL)),
         ("a date goes with", run, judged(0, Verdict.HELD, s.at(999))),
@@ -281,6 +308,19 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
         with pytest.raises(EvidenceFault, match=reason):
             certified(predicates, verdicts)
     assert certified([*run[:-1], dirty], judged(0, Verdict.PRESENT)).verdict is Verdict.PRESENT
+    assert certified([*run[:-1], dirty, clean_others], judged(0, Verdict.UNKNOWN)).verdict is Verdict.UNKNOWN
+    assert certified([*run[:-1], dirty, swept], VERIFIED).verdict is Verdict.ERASED_VERIFIED
+
+
+def test_p11_what_was_kept_until_a_day_that_is_over_is_present(run: list[p.Predicate]) -> None:
+    for until, verdict, left in (
+        (s.at(61), Verdict.BLOCKED_UNTIL, s.at(61)),
+        (s.at(60), Verdict.PRESENT, None),
+        (s.at(9), Verdict.PRESENT, None),
+    ):
+        made = certified(run, judged(1, Verdict.BLOCKED_UNTIL, until))
+        assert (verdict, verdict, left) == (made.verdict, made.copies[1].verdict, made.copies[1].until)
+        assert ("that day has come" in made.copies[1].why) == (left is None)
 
 
 def test_p11_the_worst_copy_is_the_verdict_of_the_whole(run: list[p.Predicate]) -> None:
@@ -296,5 +336,9 @@ def test_counts_are_those_of_the_statements_even_when_nothing_was_erased(run: li
     counts = certified(early, present).counts
     assert {"us": 120, "ca": 30} == {home: c.moved for home, c in counts["app.public.messages"].items()}
     assert [(0, 0, 40)] == [(c.deleted, c.blanked, c.kept) for c in counts["app.public.users"].values()]
+    differs = replace(s.equality(fenced=True), slices=(replace(s.equality(fenced=True).slices[0], home="2" * 64),))
+    assert certified([*early, differs], present).counts["app.public.messages"]["us"].moved == 0
+    more = replace(differs, slices=(replace(s.equality(fenced=True).slices[0], rows=121),))
+    assert certified([*early, more], present).counts["app.public.messages"]["us"].moved == 0
     unfenced = [r for r in early if not (isinstance(r, p.EqualityPredicate) and r.fenced)]
     assert certified(unfenced, present).counts["app.public.users"]["us"].moved == 0

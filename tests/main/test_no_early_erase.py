@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -102,17 +103,33 @@ def test_p2_approvals_of_another_plan_do_not_count(waiting: Programme) -> None:
 def test_p2_approvals_of_another_equality_do_not_count(waiting: Programme) -> None:
     """Both sign with their own keys, over this plan, but over a statement that is not this comparison."""
     log = waiting.cli("log", "list", "--json").json()
+    _, size, root, *_ = (waiting.made / "evidence" / "log" / "checkpoint").read_text().splitlines()
     other = next(one["sha256"] for one in log if "transfer" in one["kind"])
     for name in APPROVERS:
         signer = load_signer(waiting.folder / f"{name}.key")
         approval = ApprovalPredicate(
             plan=hashlib.sha256((waiting.made / "plan.json").read_bytes()).hexdigest(), approver=name, role="approver",
-            scope=Scope.ERASE, equality=other, approved_at=datetime(2026, 1, 1, tzinfo=UTC), stands=1, root="0" * 64,
+            scope=Scope.ERASE, equality=other, approved_at=datetime(2026, 1, 1, tzinfo=UTC), stands=int(size),
+            root=base64.b64decode(root).hex(),
         )  # fmt: skip
         (waiting.made / "approvals" / f"{name}.json").write_bytes(seal(approval, signer).envelope)
     waiting.cli("apply", "--yes", code=14)
     assert ALL == left(waiting)
     waiting.approve()
+    waiting.cli("apply", "--yes", "--until", "erase")
+    assert GONE == left(waiting)
+
+
+def test_p2_who_checked_another_log_signs_nothing(waiting: Programme) -> None:
+    """The root that an auditor's tools print is the one that is signed, also when the log has grown since."""
+    _, size, root, *_ = (waiting.made / "evidence" / "log" / "checkpoint").read_text().splitlines()
+    seen = base64.b64decode(root).hex()
+    for wrong, why in (("0" * 64, "has not had"), (seen[:15], "--root"), ("not a root at all", "--root")):
+        assert why in waiting.cli("approve", "--key", "monitor.key", "--root", wrong, code=1).text
+    assert not list((waiting.made / "approvals").glob("*.json"))
+    waiting.cli("approve", "--key", "operator.key")
+    told = waiting.cli("approve", "--key", "monitor.key", "--root", f"{seen[:16]}…", "--json").json()
+    assert (int(size), seen) == (told["stands"], told["root"])
     waiting.cli("apply", "--yes", "--until", "erase")
     assert GONE == left(waiting)
 

@@ -165,7 +165,7 @@ _log_key("log-key-with-a-control-character", "a name with spaces", _key_line(b"h
 _log_key("log-key-of-another-type", "not an Ed25519 key", _key_line(_NAME, b"\x02" + _RAW[1:]))
 _log_key("log-key-too-short", "not an Ed25519 key", _key_line(_NAME, _RAW[:-1]))
 _log_key("log-key-not-base64", "is not base64", _NAME + b"+00000000+A\n")
-_log_key("log-key-very-long", "not of the form NAME+ID+KEY", _key_line(b"n" * 1_000, _RAW))
+_log_key("log-key-very-long", "not of the form NAME+ID+KEY", _key_line(b"n" * 4_050, _RAW))
 _log_key("log-key-without-a-newline", "not a line of UTF-8", _VKEY.encode())
 _log_key(
     "log-key-not-utf-8",

@@ -1,7 +1,6 @@
-"""Logs that contradict their own certificate, signed by the log's key, and that the checks don't refuse yet.
+"""Logs that contradict themselves or their certificate, all of it signed by the log's key; and one that looks like it.
 
-They are told on the page (docs/threat-model.md, "What a false log may still tell"). Whoever has the checks refuse one
-moves it to the defects.
+Each tells something after, or beside, what the certificate rests on, and is silent about it at the end.
 """
 
 from __future__ import annotations
@@ -13,13 +12,19 @@ from typing import Final
 
 from domicile.evidence import predicates as p
 from domicile.proof import Verdict
+from tests.vectors import live, objects, receipts
 from tests.vectors import scenario as s
-from tests.vectors.scenario import Line, Script, good
+from tests.vectors.registry import told
+from tests.vectors.scenario import MONITOR, OPERATOR, Line, Script, good
 
 FOUND: Final = "app/wal"
+OTHERS: Final = tuple(copy for copy in s.COPIES if copy != FOUND)
 UNVERIFIED: Final = Verdict.ERASED_UNVERIFIED
+FIRST_INTENT: Final = "intent app.public.messages us"
+FIRST_OUTCOME: Final = "outcome app.public.messages us"
 
 
+# ------------------------------------------------------------------------------------------- pieces
 def _certified(script: Script, verdicts: Mapping[str, Verdict], until: datetime | None = None) -> Script:
     """The same with other verdicts of some copies; they are the worst, too."""
 
@@ -34,25 +39,51 @@ def _certified(script: Script, verdicts: Mapping[str, Verdict], until: datetime 
     return script.bent("certificate", bend)
 
 
+def _line(name: str, made: p.Predicate) -> Line:
+    return Line(name, lambda _: made)
+
+
+def _equal_again(**changes: object) -> p.EqualityPredicate:
+    return replace(s.equality(fenced=True), position="0/17", **changes)  # type: ignore[arg-type]
+
+
 def _differing() -> p.EqualityPredicate:
-    said = s.equality(fenced=True)
-    slices = tuple(replace(one, home=s.digest(f"lost {one.id}"), rows=1) for one in said.slices)
-    return replace(said, differences=70, strays=3, slices=slices)
+    slices = tuple(replace(one, home=s.digest(f"lost {one.id}")) for one in s.equality(fenced=True).slices)
+    return replace(_equal_again(differences=70, strays=3), slices=slices, position="0/16B3900")
 
 
-def _half() -> p.TransferPredicate:
+def _transfer(rows: int) -> p.TransferPredicate:
     said = s.transfer("app.public.messages", "us")
-    return replace(said, slices=tuple(replace(one, rows=1, digest=s.digest("other")) for one in said.slices))
+    return replace(said, slices=tuple(replace(one, rows=rows, digest=s.digest("other")) for one in said.slices))
 
 
-def _swept(residue: int, *copies: str, minute: int = 50) -> p.SweepPredicate:
+def _swept(
+    *copies: str, residue: int = 0, hits: int = 0, datasets: int = 2, size: int = 1_000_000, minute: int = 50
+) -> p.SweepPredicate:
+    """A search of these copies, with so much found in one of them."""
     said = s.sweep()
     found = tuple(
-        replace(one, hits=residue if one.id == FOUND else 0, residue=residue if one.id == FOUND else 0)
+        replace(
+            one, bytes=size, hits=residue if one.id == FOUND else 0, residue=residue if one.id == FOUND else 0
+        )
         for one in said.copies
-        if one.id in copies
-    )
-    return replace(said, copies=found, rows=replace(said.rows, hits=residue), swept_at=s.at(minute))
+        if one.id in (copies or s.COPIES)
+    )  # fmt: skip
+    return replace(said, copies=found, rows=p.SweptRows(datasets=datasets, hits=hits), swept_at=s.at(minute))
+
+
+def _found_first(*later: Line, hits: int = 0) -> Script:
+    """A search found something, and then these are stated."""
+    first = good().signed("sweep", _line("sweep", _swept(residue=500, hits=hits)))
+    return first.after("sweep", *later)
+
+
+def _left_out(verdict: Verdict) -> Script:
+    return _certified(_found_first(_line("sweep 2", _swept(*OTHERS, minute=51))), {FOUND: verdict})
+
+
+def _told(kind: str, where: str = "app.public.messages", count: int = 3) -> p.FindingPredicate:
+    return p.FindingPredicate(plan=s.PLAN, kind=kind, where=where, count=count, text=f"{kind} {count}")
 
 
 def _nothing(play: s.Play) -> p.ErasurePredicate:
@@ -62,37 +93,293 @@ def _nothing(play: s.Play) -> p.ErasurePredicate:
     )  # fmt: skip
 
 
-def _unread() -> p.SweepPredicate:
-    said = s.sweep()
+def _keyed(*lines: Line) -> Script:
+    """A copy of which nobody can read any more what a search had found, or that is called so."""
+    return _certified(good().before("sweep", *lines), {FOUND: Verdict.KEY_DESTROYED})
+
+
+def _done_at(said: p.ClearancePredicate, minute: int) -> p.ClearancePredicate:
+    return replace(said, restore=replace(said.restore, done_at=s.at(minute)))
+
+
+def _under(clearance: str, script: Script) -> Script:
+    """The same with all erasures under that clearance."""
+    return Script(
+        tuple(
+            Line(line.name, lambda play, line=line: line.make({**play, "clearance": play[clearance]}))  # type: ignore[misc]
+            if line.name.startswith(("intent", "outcome"))
+            else line
+            for line in script.lines
+        )
+    )
+
+
+KEY_TOLD: Final = tuple(_line(phase.value, s.key_told(phase)) for phase in s.KEY_PHASES)
+
+
+# ------------------------------------------------------------------------------------------- 10 where it is
+def _at(kinds: Mapping[str, str], location: str) -> Script:
+    copies = tuple(replace(one, kind=kinds.get(one.kind, one.kind), location=location) for one in s.plan().copies)
+    return good().set("plan", copies=copies)
+
+
+told("plan-source-at-home", 10, "is a source, and at a home", lambda: _at({}, "us"))
+told("plan-without-a-source", 10, "neither live rows nor objects", lambda: _at({"live-rows": "heap"}, "us"))
+
+
+# ------------------------------------------------------------------------------------------- 12 who is fenced
+def _nobody_went() -> Script:
+    run = live.live()
+    place = run.place("freeze")
+    return Script((run.lines[0], *run.lines[place:])).set("cutover", subjects={})
+
+
+told("fence-on-nobody", 12, "fences nobody of ca", lambda: good().set("cutover", subjects={}))
+told("fence-on-nobody-of-one-home", 12, "nobody of ca", lambda: good().set("cutover", subjects={"us": 40, "ca": 0}))
+told("nobody-ever-went", 12, "fences nobody of ca", _nobody_went)
+told(
+    "all-went-back-and-are-erased",
+    12,
+    "fences nobody of ca",
+    lambda: (
+        live.live()
+        .before(
+            "freeze",
+            live.cohort(3, live.SOURCE, {"us": 39, "ca": 9}, minute=9, wait_ms=1),
+            live.cohort(4, live.SOURCE, {"us": 1, "ca": 1}, minute=9, wait_ms=1),
+        )
+        .set("cutover", subjects={})
+    ),
+)
+
+
+# ------------------------------------------------------------------------------------------- 14 what was approved
+def _seen(**values: object) -> Script:
+    return good().set("approval monitor", **values)
+
+
+told("approval-of-a-log-before-the-equality", 14, "a log that ends elsewhere", lambda: _seen(stands=6))
+told("approval-of-a-log-to-come", 14, "a log that ends elsewhere", lambda: _seen(stands=9))
+told(
+    "approval-of-another-log", 14, "is of another log", lambda: _seen(root=s.digest("another plan, the same equality"))
+)
+
+
+# ------------------------------------------------------------------------------------------- 15 what was restored
+def _second_clearance(play: s.Play) -> p.ClearancePredicate:
+    """Another clearance, of one slice elsewhere, tells that the backup of this one is broken."""
+    said = s.clearance(play)
+    broken = replace(s.restored("us").slices[0], rows=3, digest=s.digest("broken backup"))
+    us = p.RestoredHome(slices=(broken, *s.restored("us").slices[1:]))
     return replace(
-        said, copies=tuple(replace(one, bytes=0) for one in said.copies), tokens=replace(said.tokens, canaries=0)
+        said, slices=("messages/ca/1",), restore=replace(said.restore, homes={**said.restore.homes, "us": us})
     )
 
 
-def _residue_left_out() -> Script:
-    others = [copy for copy in s.COPIES if copy != FOUND]
-    first = good().signed("sweep", Line("sweep", lambda _: _swept(500, *s.COPIES)))
-    return _certified(
-        first.after("sweep", Line("sweep 2", lambda _: _swept(0, *others, minute=51))), {FOUND: UNVERIFIED}
+def _objects_restored() -> Script:
+    rotten = p.RestoredSlice(id=objects.ID, rows=1, digest=s.digest("rotten"))
+    us = p.RestoredHome(slices=(*s.restored("us").slices, rotten))
+    homes = {"us": us, "ca": s.restored("ca")}
+    return objects.objects().set("clearance", restore=p.RestoreReport(done_at=s.at(30), method="copied", homes=homes))
+
+
+told(
+    "restore-that-failed-where-nothing-was-cleared",
+    15,
+    "differs from home",
+    lambda: good().after("clearance", Line("clearance 2", _second_clearance)),
+)
+told("objects-restored-with-another-digest", 15, "differs from home", _objects_restored)
+
+
+# ------------------------------------------------------------------------------------------- 16 what it rests on
+def _after(name: str, made: p.Predicate) -> Callable[[], Script]:
+    return lambda: good().after(name, _line("late", made))
+
+
+for _name, _place, _made in (
+    ("differences-after-the-clearance", "clearance", _differing()),
+    ("differences-before-the-approvals", "equality", _differing()),
+    ("differences-between-intent-and-outcome", FIRST_INTENT, _differing()),
+    ("equal-once-more-after-the-erasure", "sweep", _equal_again()),
+    ("compared-without-a-fence-after-the-erasure", "sweep", _equal_again(fenced=False)),
+    ("half-transferred-after-the-clearance", "clearance", _transfer(1)),
+    ("transferred-after-the-erasure", "sweep", _transfer(120)),
+    ("fence-after-the-erasure", FIRST_OUTCOME, replace(s.cutover(), fenced_at=s.at(40), subjects={"us": 40, "ca": 10})),
+):
+    told(_name, 16, "which comes later", _after(_place, _made))
+told("erasure-of-nothing", 16, "erases nothing", lambda: good().before("sweep", Line("empty", _nothing)))
+told(
+    "residue-before-an-erasure-of-nothing",
+    16,
+    "erases nothing",
+    lambda: _certified(_found_first(Line("empty", _nothing)), dict.fromkeys(s.COPIES, UNVERIFIED)),
+)
+
+
+def _blanked(later: int) -> Script:
+    """Objects of which some were blanked, and a later outcome tells of so many."""
+
+    def bend_plan(said: p.Predicate) -> p.Predicate:
+        assert isinstance(said, p.PlanPredicate)
+        return replace(
+            said, slices=(*said.slices[:-1], replace(said.slices[-1], erase=p.EraseCounts(delete=5, blank=4)))
+        )
+
+    def bend(deleted: int, blanked: int) -> Callable[[p.Predicate], p.Predicate]:
+        def bent(said: p.Predicate) -> p.Predicate:
+            assert isinstance(said, p.ErasurePredicate)
+            return replace(said, slices=tuple(replace(one, deleted=deleted, blanked=blanked) for one in said.slices))
+
+        return bent
+
+    script = objects.lock_is_over(5).bent("plan", bend_plan).bent(objects.INTENT, bend(5, 4))
+    script = script.bent(objects.OUTCOME, bend(4, 4)).bent("objects later", bend(5, later))
+    counts = {
+        **objects.certified().counts,
+        "media": {"us": p.Counts(moved=9, deleted=5, blanked=later, kept=4 - later)},
+    }
+    return script.set("certificate", counts=counts)
+
+
+told("objects-no-longer-blanked", 16, "erased twice", lambda: _blanked(0))
+
+
+# ------------------------------------------------------------------------------------------- 19 what was found
+told("residue-left-out-by-the-next-sweep", 19, "and holds residue", lambda: _left_out(UNVERIFIED))
+told(
+    "residue-called-unknown-at-once",
+    19,
+    "and holds residue",
+    lambda: _certified(_found_first(), {FOUND: Verdict.UNKNOWN}),
+)
+told("residue-read-with-a-destroyed-key", 19, "its key's destruction", lambda: (
+    _keyed(*KEY_TOLD, _line("sweep 1", _swept(residue=500))).signed("sweep", _line("sweep", _swept(*OTHERS)))
+))  # fmt: skip
+told(
+    "rows-found-and-then-fewer-asked-for",
+    19,
+    "50 rows by query",
+    lambda: _found_first(_line("sweep 2", _swept(datasets=1, minute=51)), hits=50),
+)
+told("sweep-that-read-nothing", 19, "read nothing", lambda: good().signed("sweep", _line("sweep", _swept(size=0))))
+told(
+    "blocked-until-a-day-that-is-over",
+    19,
+    "is over",
+    lambda: _certified(good(), {FOUND: Verdict.BLOCKED_UNTIL}, datetime(2001, 1, 1, tzinfo=UTC)),
+)
+told(
+    "blocked-until-the-very-moment",
+    19,
+    "is over",
+    lambda: _certified(good(), {FOUND: Verdict.BLOCKED_UNTIL}, s.certificate().issued_at),
+)
+told("nothing-planned-and-called-erased", 19, "was not swept after", lambda: (
+    good()
+    .without(*(name for name in good().names() if name not in {"plan", "cutover", "sweep", "certificate"}))
+    .set("plan", slices=())
+    .set("certificate", counts={})
+))  # fmt: skip
+for _kind in ("came back", "erased again", "objects came back"):
+    told(
+        f"swept-before-{_kind.replace(' ', '-')}",
+        19,
+        "was not swept after",
+        lambda kind=_kind: good().after("sweep", _line("back", _told(kind))),  # type: ignore[misc]
+    )
+told("rows-came-back-and-stayed", 19, "came back, but", lambda: good().before(
+    "sweep", _line("back", _told("came back")), _line("elsewhere", _told("erased again", where="app.public.users")),
+))  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------- 20, 23
+def _uncleared(rows: int) -> Script:
+    """A run that stopped before the approvals, whose last comparison is of other rows than planned."""
+    after = [name for name in good().names() if name.startswith(("approval", "intent", "outcome"))]
+    slices = (replace(s.equality(fenced=True).slices[0], rows=rows), *s.equality(fenced=True).slices[1:])
+    counts = {
+        dataset: {home: replace(c, deleted=0, blanked=0, kept=c.moved) for home, c in homes.items()}
+        for dataset, homes in s.certificate().counts.items()
+    }
+    counts["app.public.messages"]["us"] = p.Counts(moved=rows, deleted=0, blanked=0, kept=rows)
+    copies = tuple(replace(c, verdict=Verdict.PRESENT) for c in s.certificate().copies)
+    script = good().without(*after, "clearance", "sweep").set("equality", slices=slices)
+    return script.set("certificate", copies=copies, counts=counts, verdict=Verdict.PRESENT)
+
+
+def _counted_before_it_differed() -> Script:
+    return _uncleared(120).after("equality", _line("differs", _differing()))
+
+
+told("certificate-counting-more-than-planned", 20, "not those of the statements", lambda: _uncleared(10**9))
+told("certificate-counting-what-differed-later", 20, "not those of the statements", _counted_before_it_differed)
+
+
+def _receipts_of_others() -> Script:
+    """Receipts of everybody rest on a clearance of one slice; all is erased under another one."""
+    script = (
+        receipts.at_once()
+        .bent("clearance", lambda said: replace(said, slices=("messages/ca/1",)))  # type: ignore[call-arg]
+        .before(FIRST_INTENT, Line("clearance 2", lambda play: _done_at(s.clearance(play), 33)))
+    )
+    return _under("clearance 2", script)
+
+
+told("receipts-on-a-clearance-of-others", 23, "leaves out slice messages/us/1", _receipts_of_others)
+
+
+# ------------------------------------------------------------------------------------------- as it may well be
+def receipts_and_a_slice_that_stays() -> Script:
+    """Receipts rest on a clearance that doesn't name a slice of which nothing leaves."""
+    stays, ours = "messages/ca/1", s.certificate().counts
+    slices = tuple(
+        replace(one, erase=p.EraseCounts(delete=0, blank=0)) if one.id == stays else one for one in s.plan().slices
+    )
+    kept = {**ours["app.public.messages"], "ca": p.Counts(moved=30, deleted=0, blanked=0, kept=30)}
+    return (
+        receipts.at_once()
+        .without("intent app.public.messages ca", "outcome app.public.messages ca")
+        .set("plan", slices=slices)
+        .set("clearance", slices=tuple(one for one in s.SLICES if one != stays))
+        .set("certificate", counts={**ours, "app.public.messages": kept})
     )
 
 
-def _residue_before_nothing() -> Script:
-    first = good().signed("sweep", Line("sweep", lambda _: _swept(500, *s.COPIES)))
-    return _certified(first.after("sweep", Line("empty", _nothing)), dict.fromkeys(s.COPIES, UNVERIFIED))
+def compared_again() -> Script:
+    """What may be told twice: home was written to before the first row went, so it is compared and approved anew.
+
+    A search finds something, and the next one doesn't; erased rows come back with a restore, and are erased again.
+    """
+    first = good().lines[good().place(FIRST_INTENT)]
+    again = (
+        Line("first intent", first.make),
+        _line("differs", _differing()),
+        _line("equality 2", _equal_again()),
+        Line("approval operator 2", s.approval("operator", "operator", of="equality 2"), OPERATOR),
+        Line("approval monitor 2", s.approval("monitor", "monitor", of="equality 2"), MONITOR),
+        Line("clearance 2", _clearance_2),
+    )
+    return _under("clearance 2", good().before(FIRST_INTENT, *again)).before(
+        "sweep",
+        _line("sweep 1", _swept(residue=500, hits=50, minute=45)),
+        _line("back", _told("came back")),
+        _line("again", _told("erased again")),
+    )
 
 
-CONTRADICTIONS: Final[Mapping[str, Callable[[], Script]]] = {
-    "differences found after the clearance": lambda: good().after("clearance", Line("late", lambda _: _differing())),
-    "all rows at the source after the sweep": lambda: good().after(
-        "sweep", Line("late", lambda _: replace(s.equality(fenced=True), position="0/17"))
-    ),
-    "half transferred after the clearance": lambda: good().after("clearance", Line("late", lambda _: _half())),
-    "residue in a copy that the next sweep leaves out": _residue_left_out,
-    "residue before an erasure of nothing": _residue_before_nothing,
-    "a sweep that read nothing": lambda: good().signed("sweep", Line("sweep", lambda _: _unread())),
-    "a fence on nobody": lambda: good().set("cutover", subjects={}),
-    "blocked until a day that is over": lambda: _certified(
-        good(), {FOUND: Verdict.BLOCKED_UNTIL}, datetime(2001, 1, 1, tzinfo=UTC)
-    ),
-}
+def _clearance_2(play: s.Play) -> p.ClearancePredicate:
+    said = s.clearance(play, ("approval operator 2", "approval monitor 2"))
+    return replace(_done_at(said, 31), equality=play["equality 2"].sha256)
+
+
+def left_out_and_unknown() -> Script:
+    """What was found in a copy, which was never looked at again: nobody knows."""
+    return _left_out(Verdict.UNKNOWN)
+
+
+def key_destroyed_since() -> Script:
+    """A search could still read what it found; then the key was destroyed."""
+    return _keyed(_line("sweep 1", _swept(residue=500, minute=45)), *KEY_TOLD).signed(
+        "sweep", _line("sweep", _swept(*OTHERS))
+    )

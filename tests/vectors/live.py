@@ -188,4 +188,9 @@ told("cohort-back-twice", 22, "is not at home", lambda: live().set("1 source", n
 told("cohort-back-with-others", 22, "others go back", lambda: live().set("2 source", subjects={"us": 6, "ca": 2}))
 told("cohort-to-an-unplanned-home", 22, "no home", lambda: live().set("3 home", subjects={"us": 39, "sg": 9}))
 told("cohort-left-at-the-source", 22, "fences other people", lambda: live().without("4 home"))
-told("fence-of-people-who-never-went", 22, "fences other people", lambda: live().set("cutover", subjects={"us": 41, "ca": 9}))
+told(
+    "fence-of-people-who-never-went",
+    22,
+    "fences other people",
+    lambda: live().set("cutover", subjects={"us": 41, "ca": 9}),
+)

@@ -11,6 +11,7 @@ from domicile.proof import Verdict
 from tests.vectors import (
     bad_bytes,
     bad_stories,
+    contradictions,
     hostile,
     live,
     near_misses,
@@ -27,6 +28,7 @@ from tests.vectors.registry import DEFECTS
 REGISTERED = (
     bad_bytes,
     bad_stories,
+    contradictions,
     hostile,
     live,
     near_misses,
@@ -72,7 +74,11 @@ def good_scripts() -> dict[str, s.Script]:
         "objects-one-locked": objects.objects(),
         "objects-lock-is-over": objects.lock_is_over(),
         "key-destroyed-before-a-lock-was-over": near_misses.objects_went_last(),
+        "compared-again": contradictions.compared_again(),
+        "residue-left-out-and-unknown": contradictions.left_out_and_unknown(),
+        "key-destroyed-since-it-was-read": contradictions.key_destroyed_since(),
         "receipts": receipts.at_once(),
+        "receipts-and-a-slice-that-stays": contradictions.receipts_and_a_slice_that_stays(),
         "receipts-in-parts": receipts.in_parts(),
         "receipts-in-cohorts": receipts.in_cohorts(),
     }
@@ -88,8 +94,18 @@ def policy_texts() -> dict[str, str]:
         "another-log": trust_policy(Verifier(name=engine.name, public=s.STRANGER.verifier.public), rule),
         "another-approver": trust_policy(engine, p.ApprovalRule(threshold=2, of=(rule.of[0], stranger))),
         "three-approvals": trust_policy(engine, p.ApprovalRule(threshold=3, of=(*rule.of, stranger))),
+        "monitor-must": _must(trust_policy(engine, rule), "monitor.example+"),
+        "stranger-must": _must(
+            trust_policy(engine, p.ApprovalRule(threshold=2, of=(*rule.of, stranger))), "stranger.example+"
+        ),
         **witnessed.policies(),
     }
+
+
+def _must(policy: str, key: str) -> str:
+    """The same where nothing may be erased without the holder of that key."""
+    lines = [f"{line} must" if line.startswith(f"approver {key}") else line for line in policy.splitlines()]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _judged(copy: str, verdict: Verdict, *, until: bool) -> s.Script:

@@ -62,6 +62,7 @@ COPIES = {
 KEYED = "app/wal"
 KEY_PHASES = (p.KeyPhase.INTENT, p.KeyPhase.OUTCOME)
 
+
 class Seen(TypedDict):
     """The place of a log that somebody saw."""
 

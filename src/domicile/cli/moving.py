@@ -290,6 +290,10 @@ def _equality_json(equality: Equality) -> dict[str, Any]:
 def approve(
     key: Annotated[str, typer.Option(help="The approver's secret key: a file of `domicile keys new`, or a URI.")],
     role: Annotated[str, typer.Option(help="In which role you sign.")] = "approver",
+    root: Annotated[
+        str | None,
+        typer.Option(help="The root of the log that you checked, or its first 16 digits: sign that log and no other."),
+    ] = None,
     secret: SecretOption = None,
     file: FileOption = DEFAULT_FILE,
     as_json: JsonOption = False,
@@ -302,13 +306,13 @@ def approve(
     """
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:
-        given = sign_approval(run, key, role, secret=secret)
+        given = sign_approval(run, key, role, secret=secret, seen=root)
     screen.say(
-        f"{given.approver} approved the erasure under equality {given.equality[:16]}… "
-        f"({given.given} of {given.threshold} needed)"
+        f"{given.approver} approved the erasure under equality {given.equality[:16]}…, in the log of {given.stands} "
+        f"statements with root {given.root[:16]}… ({given.given} of {given.threshold} needed)"
     )
-    screen.value({"approver": given.approver, "equality": given.equality, "given": given.given,
-                  "threshold": given.threshold})  # fmt: skip
+    screen.value({"approver": given.approver, "equality": given.equality, "stands": given.stands, "root": given.root,
+                  "given": given.given, "threshold": given.threshold})  # fmt: skip
 
 
 def erase(

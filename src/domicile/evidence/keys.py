@@ -23,7 +23,7 @@ from domicile.host import sync_folder
 
 SEED_BYTES = 32
 KEY_NAME_CHARS_MAX = 255
-KEY_TEXT_CHARS_MAX = 1_024
+KEY_TEXT_CHARS_MAX = 4_096
 _ED25519 = b"\x01"  # signed-note, "Signature types"
 _P = 2**255 - 19  # RFC 8032 section 5.1
 _EIGHTH = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826  # y of a point of order 8
