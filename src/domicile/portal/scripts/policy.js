@@ -8,14 +8,17 @@ const isCount = (word, length, most) => /^[0-9]+$/.test(word) && word.length <= 
 async function readPolicy(text) {
   const lines = text.split("\n").map((line) => line.split(/[ \t]+/).filter(Boolean));
   const said = lines.filter(([word]) => word && !word.startsWith("#"));
-  const found = { log: [], approver: [], approvals: [], quorum: [], fresh: [], sampled: [], require: [], tolerate: [] };
+  const found = { log: [], approver: [], must: [], approvals: [], quorum: [] };
+  Object.assign(found, { fresh: [], sampled: [], require: [], tolerate: [] });
   const named = new Map(), earlier = new Map(), isKey = said.length === 1 && said[0].length === 1;
   if (isKey) said[0].unshift("log");
   for (const words of said) {
     const where = `line ${lines.indexOf(words) + 1}`, [word, value] = words;
     const is = (name, least, most = least) => word === name && words.length >= least && words.length <= most;
-    if (is("log", 2, 3) || is("approver", 2)) found[word].push(await readKey(value, where));
-    else if (is("approvals", 2) || is("fresh", 2) || is("sampled", 2)) found[word].push(value);
+    if (is("log", 2, 3) || is("approver", 2, words[2] === "must" ? 3 : 2)) {
+      found[word].push(await readKey(value, where));
+      if (is("approver", 3)) found.must.push(value);
+    } else if (is("approvals", 2) || is("fresh", 2) || is("sampled", 2)) found[word].push(value);
     else if (is("require", 2, 3)) {
       const isRead = /^[a-z]+\/v[0-9]+$/.test(value) && isCount(words[2] ?? "1", 7, 1e6);
       need(isRead, `${where}: no type of statements, or no number from 1 to 1000000`);
@@ -32,7 +35,7 @@ async function readPolicy(text) {
       found.quorum.push(value);
     } else if (is("witness", 3, 4) || is("group", 3, Infinity)) {
       need(value !== "none" && !named.has(value), `${where}: a name that stands for something else already`);
-      const key = word === "witness" ? await readKey(words[2], where, COSIGNERS, 4096) : null;
+      const key = word === "witness" ? await readKey(words[2], where, COSIGNERS) : null;
       named.set(value, key ?? readGroup(named, words.slice(2), where));
     } else throw new Refused(`${where}: not a line that this page reads`);
   }

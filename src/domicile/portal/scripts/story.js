@@ -137,15 +137,22 @@ check("approvals", async (c) => {
     const { size } = new Set(one.approved.map(({ approver }) => approver));
     need(size >= threshold, `${one.name} has ${size} approvals, the plan wants ${threshold}`);
     needTrusted(c, one.approved, one.name);
+    for (const vkey of c.policy?.must ?? []) {
+      need(countSigned(c, one.approved, [vkey]) > 0, `${one.name} is not approved by ${vkey}, as the policy wants`);
+    }
   }
 });
 
-/** As many people as the policy wants signed these with a key that it names, or with one behind that in its chain. */
-function needTrusted({ chains, policy }, statements, where) {
-  const upTo = ({ signer }) => chains[signer.chain].slice(0, chains[signer.chain].indexOf(signer) + 1);
-  const trusted = statements.filter((one) => upTo(one).some((key) => policy?.approvers.includes(key.vkey)));
-  const { size } = new Set(trusted.map((one) => one.signer.chain)), least = policy?.threshold ?? 0;
-  need(size >= least, `${where} has ${size} trusted approvals, the policy wants ${least}`);
+/** How many people signed these, each with a key of one of these lines, or with one behind that in its chain. */
+function countSigned(c, statements, vkeys) {
+  const upTo = ({ signer }) => c.chains[signer.chain].slice(0, c.chains[signer.chain].indexOf(signer) + 1);
+  const trusted = statements.filter((one) => upTo(one).some((key) => vkeys.includes(key.vkey)));
+  return new Set(trusted.map((one) => one.signer.chain)).size;
+}
+
+function needTrusted(c, statements, where) {
+  const { approvers = [], threshold = 0 } = c.policy ?? {}, count = countSigned(c, statements, approvers);
+  need(count >= threshold, `${where} has ${count} trusted approvals, the policy wants ${threshold}`);
 }
 
 check("clearance and restore", (c) => {
@@ -325,7 +332,8 @@ check("receipts", (c) => {
     else if (type === "cohort/v1" || (type === "cutover/v1" && !c.isLive)) went.set(one.number ?? 0, one);
     if (type !== "receipts/v1") continue;
     const { parts } = standing(c, one.clearance, "clearance/v1", one); // (1)
-    const left = [...c.slices.values()].find(({ id, home }) => Object.hasOwn(homes, home) && !parts.has(id));
+    const isTheirs = ({ home, erase }) => Object.hasOwn(homes, home) && erase.delete + erase.blank > 0;
+    const left = [...c.slices.values()].find((slice) => isTheirs(slice) && !parts.has(slice.id));
     need(!left, `${name} rests on a clearance that leaves out slice ${left?.id} of these homes`);
     need(one.index < erasure, `${name} stands after an erasure, when not everything was there any more`);
     for (const [home, { country, operator }] of Object.entries(homes)) { // (2)
