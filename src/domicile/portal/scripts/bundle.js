@@ -169,7 +169,7 @@ check("root of the tree", async (c) => {
 // --------------------------------------------------------------------------------------------------------- statements
 const BEST = "erased-verified", WORST = "present"; // the verdicts, the best first
 const VERDICTS = [BEST, "key-destroyed", "erased-unverified", "blocked-until", "held", "unknown", WORST];
-const VERDICT = oneOf(...VERDICTS), PLACE = { country: TEXT, operator: TEXT };
+const VERDICT = oneOf(...VERDICTS), PLACE = { country: TEXT, operator: TEXT }, SEEN = { stands: COUNT, root: HEX };
 const COPY = { id: TEXT, store: TEXT, location: TEXT, kind: TEXT, dataset: maybe(TEXT), method: TEXT };
 const SLICE = { id: TEXT, dataset: TEXT, home: TEXT, rows: COUNT, erase: { delete: COUNT, blank: COUNT } };
 const SWEPT = { id: TEXT, method: TEXT, bytes: COUNT, hits: COUNT, residue: COUNT };
@@ -185,7 +185,7 @@ const SHAPES = { // beside this, each names its plan
   "cutover/v1": { position: TEXT, fenced_at: TIME, subjects: map(COUNT), fence: TEXT },
   "equality/v1": { position: TEXT, fenced: FLAG, differences: COUNT, strays: COUNT,
     slices: [{ id: TEXT, rows: COUNT, source: HEX, home: HEX }] },
-  "approval/v1": { approver: TEXT, role: TEXT, scope: oneOf("erase"), equality: HEX, approved_at: TIME },
+  "approval/v1": { approver: TEXT, role: TEXT, scope: oneOf("erase"), equality: HEX, approved_at: TIME, ...SEEN },
   "clearance/v1": { equality: HEX, approvals: [HEX], slices: [TEXT], restore: { done_at: TIME, method: TEXT,
     homes: map({ slices: [{ id: TEXT, rows: COUNT, digest: HEX }] }) } },
   "erasure/v1": { phase: oneOf("intent", "outcome"), clearance: HEX, dataset: TEXT, home: TEXT, collateral: COUNT,
@@ -197,7 +197,7 @@ const SHAPES = { // beside this, each names its plan
   "receipts/v1": { clearance: HEX, cohort: COUNT, part: COUNT, home_since: TIME, counted_at: TIME, root: HEX,
     homes: map({ ...PLACE, subjects: COUNT }) },
   "key/v1": { what: oneOf("rotated", "revoked"), approver: maybe(TEXT), key: TEXT, new: maybe(TEXT), since: TIME,
-    stands: COUNT, root: HEX, why: TEXT },
+    why: TEXT, ...SEEN },
   "finding/v1": { kind: TEXT, where: TEXT, count: COUNT, text: TEXT },
 };
 const ABOUT = { "approval/v1": "equality", "clearance/v1": "equality", "erasure/v1": "clearance" }; // else the plan

@@ -104,9 +104,9 @@ const SMALL_ORDER = [ // the y of points of small order, with which anybody sign
 ];
 
 /** A key from its line NAME+ID+KEY; `sizes` says by type how many bytes a key that may stand here has. */
-async function readKey(line, where, sizes = { 1: 32 }, most = 1024) {
+async function readKey(line, where, sizes = { 1: 32 }) {
   const [, name, id, base64] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/.exec(line) ?? [];
-  const isLine = base64 && [...line].length <= most && isPrintable(name) && !name.includes(" ");
+  const isLine = base64 && [...line].length <= 4096 && isPrintable(name) && !name.includes(" ");
   need(isLine, `${where} is not a key NAME+ID+KEY`);
   const bytes = readBase64(base64, `${where} is not a key: it`), raw = bytes.slice(1), [type] = bytes;
   need(raw.length === sizes[type], `${where} is not a key of a type that may stand there`);

@@ -44,9 +44,9 @@ function show(answer, name, policy) {
   }
   at("self").dataset.state = state;
   at("self-checks").replaceChildren(...CHECKS.map(({ title }, place) => {
-    const passed = state === "unchecked" ? undefined : checks[place];
-    if (passed === undefined) return tag("li", "soft", `· ${title} (not reached)`);
-    return passed ? tag("li", "", `✓ ${title}`) : tag("li", "warn", `✗ ${title}`);
+    if (checks[place]) return tag("li", "", `✓ ${title}`);
+    const isWrong = checks[place] === false && state === "refused";
+    return isWrong ? tag("li", "warn", `✗ ${title}`) : tag("li", "soft", `· ${title} (not reached)`);
   }));
   at("self-list").hidden = false;
 }

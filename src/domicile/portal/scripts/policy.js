@@ -7,42 +7,52 @@ const isCount = (word, length, most) => /^[0-9]+$/.test(word) && word.length <= 
 /** A trust policy, or the log's key alone: then approvals are held against the plan only. */
 async function readPolicy(text) {
   const lines = text.split("\n").map((line) => line.split(/[ \t]+/).filter(Boolean));
-  const said = lines.filter(([word]) => word && !word.startsWith("#")), [alone] = said;
-  const found = { log: [], approver: [], approvals: [], quorum: [], fresh: [] };
-  const named = new Map(), earlier = new Map();
-  if (said.length === 1 && alone.length === 1) {
-    return { logs: [(await readKey(alone[0], "the line")).vkey], approvers: [], threshold: 0, named, quorum: "none" };
-  }
+  const said = lines.filter(([word]) => word && !word.startsWith("#"));
+  const found = { log: [], approver: [], must: [], approvals: [], quorum: [] };
+  Object.assign(found, { fresh: [], sampled: [], require: [], tolerate: [] });
+  const named = new Map(), earlier = new Map(), isKey = said.length === 1 && said[0].length === 1;
+  if (isKey) said[0].unshift("log");
   for (const words of said) {
     const where = `line ${lines.indexOf(words) + 1}`, [word, value] = words;
     const is = (name, least, most = least) => word === name && words.length >= least && words.length <= most;
-    if (is("log", 2, 3) || is("approver", 2)) found[word].push(await readKey(value, where));
-    else if (is("approvals", 2) || is("fresh", 2)) found[word].push(value);
-    else if (is("before", 4)) { // a head that an earlier key signed: it is for receipts, and says nothing of a bundle
+    if (is("log", 2, 3) || is("approver", 2, words[2] === "must" ? 3 : 2)) {
+      found[word].push(await readKey(value, where));
+      if (is("approver", 3)) found.must.push(value);
+    } else if (is("approvals", 2) || is("fresh", 2) || is("sampled", 2)) found[word].push(value);
+    else if (is("require", 2, 3)) {
+      const isRead = /^[a-z]+\/v[0-9]+$/.test(value) && isCount(words[2] ?? "1", 7, 1e6);
+      need(isRead, `${where}: no type of statements, or no number from 1 to 1000000`);
+      found.require.push(words.slice(1));
+    } else if (is("tolerate", 2, value === "none" ? 2 : 3)) {
+      need(value === "none" || VERDICTS.indexOf(value) > 0, `${where}: no verdict that has to be tolerated`);
+      found.tolerate.push(words.slice(1).join(" "));
+    } else if (is("before", 4)) { // a head that an earlier key signed: it is for receipts, and says nothing of a bundle
       const isSize = /^[1-9]/.test(words[2]) && isCount(words[2], 13, Infinity);
       need(isSize && readBase64(words[3], where).length === 32, `${where}: no head, which is a size and a root`);
       earlier.set(value, await readKey(value, where));
-    }
-    else if (is("quorum", 2)) {
+    } else if (is("quorum", 2)) {
       need(value === "none" || named.has(value), `${where}: the quorum is no witness or group of a line above`);
       found.quorum.push(value);
     } else if (is("witness", 3, 4) || is("group", 3, Infinity)) {
       need(value !== "none" && !named.has(value), `${where}: a name that stands for something else already`);
-      const isKey = word === "witness", key = isKey && (await readKey(words[2], where, COSIGNERS, 4096));
-      named.set(value, key || readGroup(named, words.slice(2), where));
-    } else throw new Refused(`${where}: not a line that this page reads; domicile-audit knows more`);
+      const key = word === "witness" ? await readKey(words[2], where, COSIGNERS) : null;
+      named.set(value, key ?? readGroup(named, words.slice(2), where));
+    } else throw new Refused(`${where}: not a line that this page reads`);
   }
-  const { log, approver, approvals: [threshold = "", ...more], quorum, fresh: [days = "1", ...others] } = found;
+  const { log, approver, approvals: [threshold = "", ...more], quorum, fresh, sampled, tolerate } = found;
   const keys = [...log, ...approver, ...earlier.values(), ...named.values()].filter((one) => one.raw);
   const publics = keys.map((key) => hex(key.raw));
   need(log.length > 0, "no log line: a policy that trusts nobody accepts nothing");
-  need(quorum.length === 1, "exactly one line such as `quorum none` is needed");
+  need(isKey || quorum.length === 1, "exactly one line such as `quorum none` is needed");
   need(new Set(publics).size === publics.length, "a key stands there twice");
   const isMet = more.length === 0 && isCount(threshold, 3, approver.length);
-  need(isMet, "exactly one line `approvals K` is needed, with K from 1 to the number of approvers");
-  need(others.length === 0 && isCount(days, 7, 36500), "`fresh DAYS` may stand there once, with 1 to 36500");
+  need(isKey || isMet, "exactly one line `approvals K` is needed, with K from 1 to the number of approvers");
+  const isOnce = (numbers, most) => numbers.length === 0 || (numbers.length === 1 && isCount(numbers[0], 7, most));
+  need(isOnce(fresh, 36500), "`fresh DAYS` may stand there once, with 1 to 36500");
+  need(isOnce(sampled, 100), "`sampled PERCENT` may stand there once, with 1 to 100");
+  need(!tolerate.includes("none") || tolerate.length === 1, "beside `tolerate none` nothing is tolerated");
   const [logs, approvers] = [log, approver].map((keys) => keys.map((key) => key.vkey));
-  return { logs, approvers, threshold: Number(threshold), named, quorum: quorum[0], days: found.fresh[0] };
+  return { ...found, logs, approvers, threshold: Number(threshold), named, quorum: quorum[0] ?? "none" };
 }
 
 /** A group of witnesses or groups of lines above, each a member once; `least` of them have to have cosigned. */
@@ -74,8 +84,18 @@ async function checkCosignatures(c, text, signatures) {
   need(quorum === "none" || met.has(quorum), `the checkpoint is cosigned by ${by}, the policy wants ${quorum}`);
 }
 
-/** Behind the checks: the certificate is as young as the policy wants. Clocks may be five minutes (in ms) apart. */
-function needFresh({ policy, certificate: { issued_at: issued } }, now) {
-  const age = now - Date.parse(issued), isFresh = !policy?.days || (age >= -300e3 && age <= policy.days * 864e5);
-  need(isFresh, `its certificate of ${issued} is not of the last ${policy?.days} days, as your policy wants`);
+/** Behind the checks: what the policy demands of the story. Clocks may be five minutes (in ms) apart. */
+function needDemanded({ of, plan, certificate, policy: { fresh: [days], sampled, require, tolerate } }, now) {
+  const { copies, issued_at: issued } = certificate, age = now - Date.parse(issued), planned = byId(plan.copies);
+  for (const { id, verdict } of tolerate.length > 0 ? copies : []) {
+    const isTolerated = [verdict, `${verdict} ${planned.get(id).kind}`].some((line) => tolerate.includes(line));
+    need(verdict === BEST || isTolerated, `your policy does not tolerate that ${id} is ${verdict}`);
+  }
+  const isFresh = !days || (age >= -300e3 && age <= days * 864e5);
+  need(isFresh, `its certificate of ${issued} is not of the last ${days} days, as your policy wants`);
+  for (const [type, least = 1] of require) {
+    need(of(type).length >= least, `its log has ${of(type).length} ${type}, your policy wants ${least}`);
+  }
+  const but = "but your policy wants a spot check (`sampled`), whose report only domicile-audit reads";
+  if (sampled.length > 0) throw new Unable(`all ${CHECKS.length} checks hold, ${but}`);
 }

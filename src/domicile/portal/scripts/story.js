@@ -1,7 +1,10 @@
 // Checks 10 to 24: the statements tell of a move and an erasure in the one order in which these may be done, and the
 // certificate says nothing better than they do. Numbers in brackets are those of a check's rules in docs/formats.md.
 
-const MAY_HOLD_RESIDUE = ["blocked-until", "held", WORST];
+const STEPS = ["cohort/v1", "freeze/v1"], MOVES = [...STEPS, "transfer/v1", "cutover/v1", "equality/v1"];
+const SOURCES = ["live-rows", "objects"]; // kinds of copies that people's data leaves
+const MAY_HOLD_RESIDUE = ["blocked-until", "held", WORST], MAY_BE_LEFT_OUT = ["key-destroyed", "unknown"];
+const BACK = ["came back", "erased again", "objects came back"]; // findings: what was searched before them is void
 const NONE = { deleted: 0, blanked: 0 }; // rows of a slice that no outcome tells of
 const ids = (items) => items.map((item) => item.id);
 const byId = (items) => new Map(items.map((item) => [item.id ?? item, item])); // a clearance lists ids alone
@@ -26,16 +29,17 @@ function standing(c, sha256, type, by) {
   return one;
 }
 
-/** What stands before each statement, and in the end: the slices, the last step, and the fence since then. */
+/** What stands before each statement, and in the end: the slices, the last step, the fence since it, the last move. */
 function readAlong(c) {
-  let [slices, step, fence] = [byId(c.plan.slices), c.plan, null];
+  let now = { slices: byId(c.plan.slices), step: c.plan, fence: null, move: null };
   for (const one of c.statements) {
-    Object.assign(one, { before: { slices, step, fence }, parts: byId(one.slices ?? []) });
-    if (one.type === "cutover/v1") fence = one;
-    if (one.type === "cohort/v1" || one.type === "freeze/v1") [step, fence] = [one, null];
-    if (one.type === "freeze/v1") slices = one.parts;
+    Object.assign(one, { before: now, parts: byId(one.slices ?? []) });
+    if (MOVES.includes(one.type)) now = { ...now, move: one };
+    if (one.type === "cutover/v1") now.fence = one;
+    if (STEPS.includes(one.type)) Object.assign(now, { step: one, fence: null });
+    if (one.type === "freeze/v1") now.slices = one.parts;
   }
-  Object.assign(c, { slices, step, isLive: step !== c.plan, homes: new Set(Object.values(c.plan.homes)) });
+  Object.assign(c, now, { isLive: now.step !== c.plan, homes: new Set(Object.values(c.plan.homes)) });
   c.objectStores = new Set(c.plan.copies.filter((copy) => copy.kind === "objects").map((copy) => copy.store));
 }
 
@@ -47,12 +51,13 @@ check("plan", async (c) => {
   const digest = await sha256hex(c.files.get("plan.json")), isPlace = (place) => Object.hasOwn(locations, place);
   for (const one of c.statements) need(one.plan === digest, `${one.name} is about another plan than plan.json`);
   needOnce(ids(copies), "the plan's copies"); // (2)
-  need(copies.length > 0, "the plan lists no copy at all, so nothing could be judged");
+  need(copies.some(({ kind }) => SOURCES.includes(kind)), "the plan lists neither live rows nor objects");
   need([...c.homes].every(isPlace), "the plan has a home that is no location");
   for (const { id, kind, store, dataset, location } of copies) {
     const isOwn = kind !== "objects" || (dataset === store && !store.includes("."));
     need(isOwn, `the plan's copy ${id} is of objects, and bears another dataset than its store's name`);
     need(isPlace(location), `the plan's copy ${id} is at no location`);
+    need(!SOURCES.includes(kind) || !c.homes.has(location), `the plan's copy ${id} is a source, and at a home`);
   }
   for (const { where, home, rows, erase } of partsOf(c, "plan/v1", "freeze/v1")) { // (3)
     need(c.homes.has(home), `${where} goes to a place that is no home`);
@@ -82,13 +87,16 @@ check("transfers", (c) => {
   }
 });
 
-function needHomes(c, { name, subjects }) {
-  for (const home of Object.keys(subjects)) need(c.homes.has(home), `${name} is of people at ${home}, no home`);
-}
+const areHomes = (c, places) => Object.keys(places).every((place) => c.homes.has(place));
 
 check("fence", (c) => {
-  for (const one of c.of("cutover/v1")) needHomes(c, one);
-  for (const one of c.of("equality/v1")) need(!one.fenced || one.before.fence, `${one.name} has no fence before it`);
+  for (const { name, subjects } of c.of("cutover/v1")) need(areHomes(c, subjects), `${name} is of people at no home`);
+  for (const { name, before: { fence, slices } } of c.of("equality/v1").filter((one) => one.fenced)) {
+    need(fence, `${name} has no fence before it`);
+    for (const { home, rows } of slices.values()) {
+      need(rows === 0 || fence.subjects[home] > 0, `${fence.name} fences nobody of ${home}, where rows went`);
+    }
+  }
 });
 
 check("equality", (c) => {
@@ -110,28 +118,41 @@ check("equality", (c) => {
   }
 });
 
-check("approvals", (c) => {
+/** A statement speaks of this log, as it was when it had so many entries, `least` of them or more. */
+async function needSeen(c, { name, index, stands, root }, least) {
+  const isPlace = stands >= least && stands <= index;
+  need(isPlace && hex(await merkle(c, 0, stands)) === root, `${name} speaks of another log, or another place in it`);
+}
+
+check("approvals", async (c) => {
   const { of, threshold } = c.plan.approvals;
   for (const one of c.of("approval/v1")) { // (1)
     need(of[one.signer.chain - 1].name === one.approver, `${one.name} is not signed by a key of its approver`);
-    standing(c, one.equality, "equality/v1", one);
+    await needSeen(c, one, standing(c, one.equality, "equality/v1", one).index + 1);
   }
   for (const one of c.of("clearance/v1")) { // (2)
     needOnce(one.approvals, `the approvals of ${one.name}`);
     one.approved = one.approvals.map((sha256) => standing(c, sha256, "approval/v1", one));
     for (const { equality, name } of one.approved) need(equality === one.equality, `${name} approves another equality`);
-    needApprovers(c, one.approved, threshold, one.name);
+    const { size } = new Set(one.approved.map(({ approver }) => approver));
+    need(size >= threshold, `${one.name} has ${size} approvals, the plan wants ${threshold}`);
+    needTrusted(c, one.approved, one.name);
+    for (const vkey of c.policy?.must ?? []) {
+      need(countSigned(c, one.approved, [vkey]) > 0, `${one.name} is not approved by ${vkey}, as the policy wants`);
+    }
   }
 });
 
-/** As many people signed these as are wanted; and, with a key of the policy or one behind it, as many as that wants. */
-function needApprovers(c, statements, wanted, where) {
-  const chains = [...new Set(statements.map((one) => one.signer.chain))], least = c.policy?.threshold ?? 0;
-  need(chains.length >= wanted, `${where} has ${chains.length} approvals, the plan wants ${wanted}`);
+/** How many people signed these, each with a key of one of these lines, or with one behind that in its chain. */
+function countSigned(c, statements, vkeys) {
   const upTo = ({ signer }) => c.chains[signer.chain].slice(0, c.chains[signer.chain].indexOf(signer) + 1);
-  const trusted = statements.filter((one) => upTo(one).some((key) => c.policy?.approvers.includes(key.vkey)));
-  const length = new Set(trusted.map((one) => one.signer.chain)).size;
-  need(length >= least, `${where} has ${length} trusted approvals, the policy wants ${least}`);
+  const trusted = statements.filter((one) => upTo(one).some((key) => vkeys.includes(key.vkey)));
+  return new Set(trusted.map((one) => one.signer.chain)).size;
+}
+
+function needTrusted(c, statements, where) {
+  const { approvers = [], threshold = 0 } = c.policy ?? {}, count = countSigned(c, statements, approvers);
+  need(count >= threshold, `${where} has ${count} trusted approvals, the policy wants ${threshold}`);
 }
 
 check("clearance and restore", (c) => {
@@ -139,32 +160,37 @@ check("clearance and restore", (c) => {
     need(before.step === c.step, `${c.step.name} stands after a clearance, and there is no way back then`); // (1)
     needOnce(slices, name); // (2)
     need(slices.length > 0, `${name} clears nothing`);
-    const restored = new Map(); // (3)
-    for (const [home, report] of Object.entries(restore.homes)) for (const part of report.slices) {
-      need(c.slices.get(part.id)?.home === home, `${name} restores slice ${part.id} at a place that is not its home`);
-      need(!restored.has(part.id), `${name} restores slice ${part.id} twice`);
-      restored.set(part.id, part);
+    const restored = new Set(); // (3)
+    for (const [home, report] of Object.entries(restore.homes)) for (const { id, rows, digest } of report.slices) {
+      need(c.slices.get(id)?.home === home, `${name} restores slice ${id} at a place that is not its home`);
+      need(restored.size < restored.add(id).size, `${name} restores slice ${id} twice`);
+      const equal = compared.parts.get(id);
+      need(rows === equal.rows && digest === equal.home, `${name}: the restore of slice ${id} differs from home`);
     }
     for (const id of slices) {
       need(c.slices.has(id), `${name} clears slice ${id}, which is not planned`);
-      if (c.objectStores.has(c.slices.get(id).dataset)) continue;
-      const part = restored.get(id), { rows, home } = compared.parts.get(id);
-      need(part?.rows === rows && part.digest === home, `${name}: slice ${id} was not restored, or differs from home`);
+      const isRestored = restored.has(id) || c.objectStores.has(c.slices.get(id).dataset);
+      need(isRestored, `${name}: slice ${id} was not restored at home`);
     }
   }
 });
 
+// Left in the case: of each slice the part of its last outcome, which tells how many rows are gone.
 check("erasures", (c) => {
   const derived = byId(c.plan.copies.filter((copy) => copy.kind === "derived-table")), emptied = new Set();
   for (const one of c.of("erasure/v1")) {
     one.cleared = standing(c, one.clearance, "clearance/v1", one); // (1)
     need(one.collateral === 0, `${one.name} touched rows outside the closure`);
+    need(one.slices.length + one.emptied.length > 0, `${one.name} erases nothing`);
+    const { move } = one.phase === "intent" ? one.before : c;
+    need(move.sha256 === one.cleared.equality, `${one.name} rests on an equality, and ${move.name} comes after that`);
     for (const id of one.emptied) { // (2)
       if (one.phase === "intent") emptied.add(id);
       need(derived.has(id) && emptied.has(id), `${one.name} empties ${id}, unannounced or no derived table`);
     }
   }
-  const announced = new Map(), done = new Map();
+  const announced = new Map();
+  c.gone = new Map();
   for (const part of partsOf(c, "erasure/v1")) { // (3)
     const { one: { cleared, phase, dataset }, where, id, deleted, blanked, digest } = part;
     const { erase } = needPlanned(c.slices, part), key = `${cleared.sha256} ${id}`;
@@ -177,9 +203,9 @@ check("erasures", (c) => {
     }
     const most = announced.get(key), isWithin = deleted <= most?.deleted && blanked <= most?.blanked; // (4)
     need(isWithin, `${where} was not announced, or loses more rows than that`);
-    const isLater = c.objectStores.has(dataset) && deleted > done.get(id); // versions whose lock is over
-    need(!done.has(id) || isLater, `${where} was erased twice`);
-    done.set(id, deleted);
+    const old = c.gone.get(id), isMore = deleted > old?.deleted && blanked === old.blanked; // locked ones go later
+    need(!old || (isMore && c.objectStores.has(dataset)), `${where} was erased twice`);
+    c.gone.set(id, part);
   }
 });
 
@@ -196,44 +222,49 @@ check("sweeps", (c) => {
 
 check("certificate", (c) => {
   c.certificate = c.statements.at(-1);
-  need(c.of("certificate/v1").length > 0, "no certificate: the run is not finished");
-  need(c.certificate.type === "certificate/v1", "the certificate is not the last statement; it may no longer hold");
-  const file = fileOf(c, "certificate.dsse.json");
-  need(same(file, c.entries.at(-1)), "certificate.dsse.json is not the certificate of the log");
+  need(c.certificate.type === "certificate/v1", "the last statement is no certificate: the run is not finished");
+  need(same(fileOf(c, "certificate.dsse.json"), c.entries.at(-1)), "certificate.dsse.json is not that of the log");
 });
 
-// Left in the case: the last sweep that still tells, and of each slice the rows that are gone.
 check("verdicts", (c) => {
-  const { copies, verdict: whole } = c.certificate, erasures = c.of("erasure/v1");
+  const { copies, verdict: whole, issued_at: issued } = c.certificate;
   const [judged, planned] = [copies, c.plan.copies].map((list) => spell(ids(list).sort()));
   need(judged === planned, "the certificate does not judge each planned copy once, and no other"); // (1)
-  const outcomes = erasures.filter((one) => one.phase === "outcome" && one.index > c.step.index); // (2)
-  c.gone = byId(outcomes.flatMap((one) => one.slices));
-  c.sweep = c.of("sweep/v1").findLast((one) => one.index > c.step.index && !(erasures.at(-1)?.index > one.index));
-  const found = byId(c.sweep?.copies ?? []), last = erasures.findLast((one) => !c.objectStores.has(one.dataset));
+  const erasures = c.of("erasure/v1"), sweeps = c.of("sweep/v1"), last = sweeps.at(-1); // (2)
+  const back = c.of("finding/v1").filter((one) => BACK.includes(one.kind));
+  const holds = erasures.length > 0 && [...erasures, ...back].every((one) => one.index < last?.index);
+  const isRead = holds && last.tokens.searched > 0 && last.copies.some((copy) => copy.bytes > 0);
+  const looks = byId(sweeps.flatMap((sweep) => sweep.copies.map((copy) => ({ ...copy, sweep }))));
+  const ofRows = erasures.findLast((one) => !c.objectStores.has(one.dataset))?.index ?? Infinity;
   for (const { id, verdict, until } of copies) { // (3)
-    const where = `copy ${id} is called ${verdict}`, isSwept = found.has(id) && c.sweep.tokens.searched > 0;
+    const where = `copy ${id} is called ${verdict}`, { sweep, residue = 0 } = looks.get(id) ?? {};
     need((until !== null) === (verdict === "blocked-until"), `${where}: a date belongs to blocked-until alone`);
-    need(!found.get(id)?.residue || MAY_HOLD_RESIDUE.includes(verdict), `${where}, but holds residue`);
-    need(verdict !== "erased-verified" || isSwept, `${where}, but was not searched after the last erasure`);
-    need(verdict !== "key-destroyed" || isKeyDestroyed(c, id, last), `${where}, but the log doesn't tell of that`);
+    need(until === null || until > issued, `${where}, and ${until} is over`);
+    const isToldOf = MAY_HOLD_RESIDUE.includes(verdict) || (sweep !== last && MAY_BE_LEFT_OUT.includes(verdict));
+    need(residue === 0 || isToldOf, `${where}, but holds residue`);
+    need(verdict !== BEST || (isRead && sweep === last), `${where}, but was not searched after the last erasure`);
+    const since = Math.max(ofRows, residue && sweep.index);
+    need(verdict !== "key-destroyed" || isKeyDestroyed(c, id, since), `${where}, but the log doesn't tell of that`);
   }
   const worst = VERDICTS.findLast((verdict) => copies.some((copy) => copy.verdict === verdict)); // (4)
   need(whole === worst, `the certificate says ${whole}, its worst copy is ${worst}`);
-  needNothingLeft(c, worst === "present");
+  needNothingLeft(c, worst === WORST, sweeps, back);
 });
 
-/** After the last erasure of rows the copy's key was announced, then destroyed, and did not come back. */
-function isKeyDestroyed(c, id, last) {
-  const kinds = ["key to be destroyed", "key destroyed", "key came back"], since = last?.index ?? Infinity;
+/** After that statement the copy's key was announced, then destroyed, and did not come back. */
+function isKeyDestroyed(c, id, since) {
+  const kinds = ["key to be destroyed", "key destroyed", "key came back"];
   const told = c.of("finding/v1").filter((one) => one.index > since && one.where === id && kinds.includes(one.kind));
   return told.length === 2 && told.every((one, place) => one.kind === kinds[place] && one.text === told[0].text);
 }
 
-function needNothingLeft(c, isPresent) {
+function needNothingLeft(c, isPresent, sweeps, back) {
   const mayGo = isPresent || !c.isLive || c.step.type === "freeze/v1"; // (5)
   need(mayGo, "people went in cohorts after the last freeze, but no copy is called present");
-  need(isPresent || !c.sweep?.rows.hits, "the sweep found rows by query, but no copy is called present");
+  const widest = sweeps.reduce((most, one) => (one.rows.datasets >= most.rows.datasets ? one : most), sweeps[0]);
+  need(isPresent || !widest?.rows.hits, "rows were found by query, but no copy is called present");
+  const isBack = [...new Map(back.map((one) => [one.where, one.kind])).values()].includes("came back");
+  need(isPresent || !isBack, "rows came back, but no copy is called present");
   const holding = byId(c.certificate.copies.filter((copy) => MAY_HOLD_RESIDUE.includes(copy.verdict)));
   const stores = new Set(c.plan.copies.filter(({ id }) => holding.has(id)).map((copy) => copy.store));
   for (const { id, dataset, erase } of c.slices.values()) {
@@ -244,13 +275,13 @@ function needNothingLeft(c, isPresent) {
 }
 
 check("counts", (c) => {
-  const equalities = c.of("equality/v1").filter((one) => one.fenced && one.index > c.step.index);
-  const equal = byId(equalities.flatMap((one) => one.slices).filter((part) => part.source === part.home));
+  const equality = c.of("equality/v1").findLast((one) => one.fenced && one.index > c.step.index);
   const counts = Object.create(null); // so that no name in it means more than itself
-  for (const { id, dataset, home } of c.slices.values()) {
+  for (const { id, dataset, home, rows } of c.slices.values()) {
+    const part = equality?.parts.get(id);
     const row = ((counts[dataset] ??= Object.create(null))[home] ??= { moved: 0, deleted: 0, blanked: 0, kept: 0 });
     const { deleted, blanked } = c.gone.get(id) ?? NONE;
-    row.moved += equal.get(id)?.rows ?? 0;
+    row.moved += part?.rows === rows && part.source === part.home ? rows : 0;
     row.deleted += deleted;
     row.blanked += blanked;
     row.kept = row.moved - row.deleted - row.blanked;
@@ -284,7 +315,7 @@ check("cohorts", (c) => {
     const others = isFence ? [...inside.values()] : [inside.get(number) ?? subjects];
     need(people([subjects]) === people(others), `${name} is of other people than those who are at home`);
     if (isFence) continue;
-    needHomes(c, one);
+    need(areHomes(c, subjects), `${name} is of people at no home`);
     const mayGo = number > 0 && inside.has(number) === (way === "source");
     need(mayGo, `${name}: cohort ${number} has no number, goes home twice, or goes back and is not at home`);
     if (way === "home") inside.set(number, subjects);
@@ -300,7 +331,10 @@ check("receipts", (c) => {
     if (type === "cohort/v1" && one.way === "source") went.delete(one.number);
     else if (type === "cohort/v1" || (type === "cutover/v1" && !c.isLive)) went.set(one.number ?? 0, one);
     if (type !== "receipts/v1") continue;
-    standing(c, one.clearance, "clearance/v1", one); // (1)
+    const { parts } = standing(c, one.clearance, "clearance/v1", one); // (1)
+    const isTheirs = ({ home, erase }) => Object.hasOwn(homes, home) && erase.delete + erase.blank > 0;
+    const left = [...c.slices.values()].find((slice) => isTheirs(slice) && !parts.has(slice.id));
+    need(!left, `${name} rests on a clearance that leaves out slice ${left?.id} of these homes`);
     need(one.index < erasure, `${name} stands after an erasure, when not everything was there any more`);
     for (const [home, { country, operator }] of Object.entries(homes)) { // (2)
       const own = c.homes.has(home) ? c.plan.locations[home] : {};
@@ -345,15 +379,14 @@ check("keys in force", async (c) => {
 
 /** The chain whose key changes: from the key in force to the next one, in this log, with authority. */
 async function needChange(c, votes, turns) {
-  const [{ name, index, what, approver, key, stands, root, new: next }] = votes, { of, threshold } = c.plan.approvals;
+  const [{ name, index, what, approver, key, new: next }] = votes, { of, threshold } = c.plan.approvals;
   const chain = [null, ...of.map((one) => one.name)].indexOf(approver); // (2)
   need(chain >= 0, `${name} is about nobody whom the plan names`);
   const [now, following] = c.chains[chain].slice(turns[chain]);
   need(now?.vkey === key, `${name}: that key was not in force`);
   need((following?.vkey ?? null) === next, `${name}: the next key in keys/ is another than it names`);
   need(chain !== 0 || !following || now.name === following.name, `${name}: a log keeps its name`);
-  const isPlace = stands > 0 && (chain === 0 ? stands === index : stands <= index); // (3)
-  need(isPlace && hex(await merkle(c, 0, stands)) === root, `${name} speaks of another log, or another place in it`);
+  await needSeen(c, votes[0], chain === 0 ? index : 1); // (3)
   const signed = new Set(votes.map((one) => one.signer.chain)); // (4)
   if (signed.has(chain)) {
     const may = what === "rotated" ? next !== null : next === null && chain !== 0;
@@ -363,7 +396,7 @@ async function needChange(c, votes, turns) {
   need(what === "revoked" && !signed.has(0) && (next !== null || chain !== 0), `${name} is signed by the wrong ones`);
   const isCounted = signed.size === votes.length && signed.size === threshold;
   need(isCounted, `${name} is signed by ${signed.size} approvers, ${threshold} are needed, each once`);
-  needApprovers(c, votes, threshold, name);
+  needTrusted(c, votes, name);
   const isAlone = c.policy?.threshold === 0 && chain === 0; // the log's key alone is trusted, and nobody's vote
   const isAhead = c.chains[0].slice(turns[0] + 1).some((one) => c.policy?.logs.includes(one.vkey));
   need(!isAlone || isAhead, `${name} replaces the log's key by votes that nobody trusts`);
@@ -374,7 +407,7 @@ async function needChange(c, votes, turns) {
 /**
  * Check a bundle. `policy` is what readPolicy returned, or null: then the keys are the bundle's own, as the page says.
  * The answer's `checks` say of each that was made whether it passed. Its `state` is "accepted", "refused" (at the last
- * of them, or, if that passed, by the policy's `fresh`) or "unchecked" (this browser, or this program, could not tell).
+ * of them, or, if that passed, by what the policy demands) or "unchecked" (this browser, or program, could not tell).
  * What could not be checked is never accepted.
  */
 async function audit(data, policy, now = Date.now()) {
@@ -388,7 +421,7 @@ async function audit(data, policy, now = Date.now()) {
       await make(c);
       checks[checks.length - 1] = true;
     }
-    needFresh(c, now);
+    if (policy) needDemanded(c, now);
   } catch (error) {
     if (error instanceof Refused) return { state: "refused", checks, reason: error.message };
     const reason = error instanceof Unable ? error.message : `this checker failed (${error.name}); use domicile-audit`;
