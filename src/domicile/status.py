@@ -22,12 +22,8 @@ from domicile.evidence.predicates import (
     Predicate,
     ReceiptsPredicate,
     SweepPredicate,
-    is_frozen,
-    object_stores,
-    people_at_home,
-    slices_of,
-    still_standing,
 )
+from domicile.evidence.told import is_frozen, object_stores, people_at_home, slices_of, still_standing
 from domicile.proof import Verdict
 from domicile.run import Run
 

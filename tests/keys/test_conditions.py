@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from domicile.evidence.predicates import KeyPhase, KeyStanding
+from domicile.evidence.predicates import KeyPhase
+from domicile.evidence.told import KeyStanding
 from domicile.stores.around import Boundary, Custody
 from domicile.stores.around.conditions import Examination, Ground, Key, examine
 from domicile.stores.around.encrypted import ENCRYPTED, OTHERS, Encrypted

@@ -26,10 +26,8 @@ from domicile.evidence.predicates import (
     Predicate,
     SweepPredicate,
     TransferPredicate,
-    object_stores,
-    slices_of,
-    still_standing,
 )
+from domicile.evidence.told import object_stores, slices_of, still_standing
 from domicile.exports.evidence import Evidence
 
 P = TypeVar("P", bound=Predicate)

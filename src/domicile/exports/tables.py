@@ -27,9 +27,8 @@ from domicile.evidence.predicates import (
     Predicate,
     RestoredSlice,
     TransferPredicate,
-    slices_of,
-    still_standing,
 )
+from domicile.evidence.told import slices_of, still_standing
 from domicile.exports.evidence import Evidence, tell, times
 from domicile.exports.holding import Holding, holdings
 from domicile.exports.packs import ReadPack

@@ -31,11 +31,8 @@ from domicile.evidence.predicates import (
     Predicate,
     SweepPredicate,
     TransferPredicate,
-    is_frozen,
-    people_at_home,
-    slices_of,
-    still_standing,
 )
+from domicile.evidence.told import is_frozen, people_at_home, slices_of, still_standing
 from domicile.model import Home
 from domicile.portal import words
 from domicile.proof import CopyVerdict, Verdict

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from domicile.errors import NotPermitted, StoreFault
-from domicile.evidence.predicates import KeyPhase, KeyStanding
+from domicile.evidence.predicates import KeyPhase
+from domicile.evidence.told import KeyStanding
 from domicile.stores.around import Announce, Boundary, Custody
 from domicile.stores.around.conditions import SEGMENT, Examination, Ground, Key, examine, is_old
 from domicile.stores.around.encryption import Encryption, Opened, listed
