@@ -11,13 +11,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from domicile.evidence.predicates import (
+    ClearancePredicate,
     CohortPredicate,
+    ComparedSlice,
+    EqualityPredicate,
+    ErasedSlice,
+    ErasurePredicate,
     FindingPredicate,
     FreezePredicate,
     KeyPhase,
+    MovedSlice,
+    Phase,
     PlannedSlice,
     PlanPredicate,
     Predicate,
+    RestoredSlice,
+    TransferPredicate,
     Went,
 )
 
@@ -49,6 +58,33 @@ def is_frozen(statements: Sequence[Predicate]) -> bool:
     """Whether the slices are named: always in a move at once, in a live one while no cohort went after a freeze."""
     last = [one for one in statements if isinstance(one, CohortPredicate | FreezePredicate)][-1:]
     return not last or isinstance(last[0], FreezePredicate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slices:
+    """The last word on each slice, by its id: copied, compared under a fence, read from a backup, erased.
+
+    What was copied stays copied; of the rest only what still stands counts.
+    """
+
+    moved: Mapping[str, MovedSlice]
+    compared: Mapping[str, ComparedSlice]
+    restored: Mapping[str, RestoredSlice]
+    erased: Mapping[str, ErasedSlice]
+
+
+def told_of_slices(statements: Sequence[Predicate]) -> Slices:
+    """What a log in its order tells of slices."""
+    standing = still_standing(statements)
+    fenced = [one for one in standing if isinstance(one, EqualityPredicate) and one.fenced]
+    outcomes = [one for one in standing if isinstance(one, ErasurePredicate) and one.phase is Phase.OUTCOME]
+    restores = [home for one in standing if isinstance(one, ClearancePredicate) for home in one.restore.homes.values()]
+    return Slices(
+        moved={part.id: part for one in statements if isinstance(one, TransferPredicate) for part in one.slices},
+        compared={part.id: part for one in fenced for part in one.slices},
+        restored={part.id: part for home in restores for part in home.slices},
+        erased={part.id: part for one in outcomes for part in one.slices},
+    )
 
 
 def people_at_home(statements: Iterable[Predicate]) -> Mapping[str, int]:
