@@ -32,6 +32,7 @@ TOGETHER = (
     # A service moved under traffic takes both cores, and what people feel of it is asserted: never two at a time.
     tuple(f"tests/example/test_{name}.py" for name in ("demo", "service_live", "service_move")),
     ("tests/stores/objects/",),  # an S3 server
+    ("tests/audit/test_spot.py", "tests/audit/test_spot_given.py"),  # two worlds moved
     tuple(
         f"tests/main/test_{name}.py"
         for name in ("after_the_move", "honest", "known_answers", "no_personal_data", "second_run")

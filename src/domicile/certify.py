@@ -18,18 +18,13 @@ from domicile.evidence.predicates import (
     FindingPredicate,
     JudgedCopy,
     KeyPhase,
-    KeyStanding,
     Phase,
     PlannedSlice,
     PlanPredicate,
     Predicate,
     SweepPredicate,
-    is_frozen,
-    keys_told,
-    object_stores,
-    slices_of,
-    still_standing,
 )
+from domicile.evidence.told import KeyStanding, is_frozen, keys_told, object_stores, slices_of, still_standing
 from domicile.proof import CopyVerdict, Verdict
 
 WORST_LAST = tuple(Verdict)  # the order in which model.py declares them

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domicile.cutover import missing_approvals
-from domicile.evidence.ledger import Recorded
+from domicile.evidence.ledger import Recorded, standing_of
 from domicile.evidence.predicates import (
     CertificatePredicate,
     ClearancePredicate,
@@ -22,12 +22,8 @@ from domicile.evidence.predicates import (
     Predicate,
     ReceiptsPredicate,
     SweepPredicate,
-    is_frozen,
-    object_stores,
-    people_at_home,
-    slices_of,
-    still_standing,
 )
+from domicile.evidence.told import is_frozen, object_stores, people_at_home, slices_of
 from domicile.proof import Verdict
 from domicile.run import Run
 
@@ -61,7 +57,7 @@ def read_status(run: Run) -> Status:
         return Status(lines=("planned" if planned else "no plan yet",), next=step, verdict=None, verdicts=())
     recorded = tuple(run.ledger.statements())
     statements = [one.predicate for one in recorded]
-    standing = recorded[len(recorded) - len(still_standing(statements)) :]
+    standing = standing_of(recorded)
     lines.extend(_frozen(run.ledger.plan(), statements))
     step = "domicile apply"
     if (found := _last(standing, CutoverPredicate)) and isinstance(found.predicate, CutoverPredicate):

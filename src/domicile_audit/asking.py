@@ -56,5 +56,5 @@ def _sample(path: Path) -> Sample:
     data = read_file(path, SAMPLE_BYTES_MAX)
     try:
         return read_sample(data)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

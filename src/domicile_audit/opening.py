@@ -5,11 +5,11 @@ that is a hint: who lies in it gets another digest than the log's (docs/evidence
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from domicile_audit.files import read_any_json
 from domicile_audit.shape import COUNT, FLAG, HEX, TEXT, maybe, misfit, text
 
 OPENING_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -88,9 +88,7 @@ class Opening:
 
 def read_opening(data: bytes) -> Opening:
     """Read an audit key's first line, which tells all but objects (`listed.py`); ValueError unless it is one."""
-    if len(data) > OPENING_BYTES_MAX:
-        raise ValueError(f"longer than {OPENING_BYTES_MAX} bytes")
-    found: Any = json.loads(data.decode())
+    found = read_any_json(data, OPENING_BYTES_MAX)
     found = {"objects": {}, **found} if isinstance(found, dict) else found
     wrong = misfit(found, SHAPE)
     if wrong is not None:

@@ -6,7 +6,6 @@ population of their own.
 Written by `domicile-audit spot-check --json`, read again by `domicile-audit --spot`. Ids, counts and outcomes only.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -14,6 +13,7 @@ from typing import Any, Final
 from domicile_audit.case import Case, Refused, Statement
 from domicile_audit.certificate import erased
 from domicile_audit.draw import SEED_CHARS_MAX, at_most, draw
+from domicile_audit.files import read_any_json
 from domicile_audit.shape import COUNT, HEX, TEXT, misfit, text
 
 FORMAT: Final = "urn:domicile:spot-check/v1"
@@ -198,9 +198,7 @@ def write_sample(sample: Sample) -> dict[str, Any]:
 
 def read_sample(data: bytes) -> Sample:
     """Read a sample; ValueError unless it fits. More than the sample may stand in the same object."""
-    if len(data) > SAMPLE_BYTES_MAX:
-        raise ValueError(f"longer than {SAMPLE_BYTES_MAX} bytes")
-    found = json.loads(data.decode())
+    found = read_any_json(data, SAMPLE_BYTES_MAX)
     value = {"objects": [], **{key: found[key] for key in SHAPE if key in found}} if isinstance(found, dict) else found
     wrong = misfit(value, SHAPE)
     if wrong is not None:

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
         return _usage(parser, options, error)
     try:
         sample = _spot_check(case, options)
-    except (OSError, ValueError, RecursionError, Refused) as error:
+    except (OSError, ValueError, Refused) as error:
         return _usage(parser, options, error)
     print(_as_json(sample, case) if options.json else _as_text(sample, case))
     return WRONG if sample.wrong else NOTHING_WRONG

@@ -112,6 +112,17 @@ def test_p11_most_of_the_tables_must_have_the_same_number(there: dict[str, int],
     assert verdict is Origin(database="app", tables=there).is_of({"public a": 1, "public b": 2, "public c": 3})
 
 
+@pytest.mark.parametrize(
+    ("manifest", "system"),
+    [(b'{"System-Identifier": 7}', 7), (b'{"System-Identifier": "7"}', None), (b"[" * 100_000, None), (b"[]", None)],
+)
+def test_p11_a_base_backup_is_of_the_cluster_that_its_manifest_names_if_it_can_be_read(
+    tmp_path: Path, manifest: bytes, system: int | None
+) -> None:
+    (tmp_path / "backup_manifest").write_bytes(manifest)
+    assert Origin(system=system) == origin_of(tmp_path, major=18)
+
+
 def _dump(dsn: str, path: Path, *options: str) -> None:
     program = find_client("pg_dump", at_least_major=18)
     subprocess.run(

@@ -133,7 +133,7 @@ def test_p11_a_repository_that_can_no_longer_be_read_is_waited_for_and_unknown(k
             )
             planned = [copy.id for copy in opened.load_plan()[0].copies]
             treated = around.treat(
-                around.boundary(opened.host.now()), removing=lambda *_: None, planned=planned, yes=True
+                around.boundary(opened.host.now(), ()), removing=lambda *_: None, planned=planned, yes=True
             )
             with pytest.raises(Waiting, match=r"holds no stanza app, or isn't there.*`unknown`"):
                 around.refuse_waiting(treated)

@@ -103,6 +103,16 @@ def some_backup(backed: Backed) -> str:
     return listed[-1].label if listed else backed.at.back_up("full")
 
 
+def test_p11_the_archived_wal_of_a_repository_is_held_while_old_wal_is_still_to_come(backed: Backed) -> None:
+    some_backup(backed)
+    edge = Boundary(erased_at=datetime(2020, 1, 1, tzinfo=UTC), segment="000000010000000000000000")
+    come, to_come = (
+        by_copy(store(backed).treat(replace(edge, awaited=awaited), announce=Told())) for awaited in (False, True)
+    )
+    assert Treatment.GONE is come["archived-wal"]
+    assert come | {"archived-wal": Treatment.HELD} == to_come
+
+
 def test_p5_killed_between_the_new_backup_and_the_expiry_the_next_run_goes_on(
     backed: Backed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

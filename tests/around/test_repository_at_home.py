@@ -14,11 +14,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from domicile.config import load
 from domicile.errors import BadFile, NoClearance, StoreFault, Waiting
 from domicile.evidence.predicates import ClearancePredicate
 from domicile.run import Run, Stage
+from domicile.stores.around.pgbackrest import at_home
 from domicile.stores.around.pgbackrest.at_home import HomeRepository
 from domicile.stores.around.pgbackrest.stanza import newest_before, position
 from domicile.stores.around.pgbackrest.tool import Tool
@@ -124,6 +126,24 @@ def test_p2_another_clusters_repository_is_no_backup_of_this_home(
     other = repository_of(backed, database(pg18))
     with pytest.raises(StoreFault, match="of a cluster with another number than the home's"), other.restored("0/1"):
         pass
+
+
+def test_p2_a_role_that_may_not_end_a_segment_at_home_is_told_what_it_lacks(
+    backed: Backed, database: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not backed.at.backups():
+        backed.at.back_up("full")
+    home = database(backed.server)
+    run(home, "CREATE ROLE at_home LOGIN PASSWORD 'throw-away'")
+    monkeypatch.setattr(at_home, "ARCHIVE_S_MAX", 0.0)
+    try:
+        ((place,),) = run(home, "SELECT pg_current_wal_insert_lsn()::text")
+        repository = repository_of(backed, make_conninfo(home, user="at_home", password="throw-away"))
+        lacks = r"GRANT EXECUTE ON FUNCTION pg_switch_wal\(\) to its role"
+        with pytest.raises(NoClearance, match=lacks), repository.restored(place):
+            pass
+    finally:
+        run(home, "DROP ROLE at_home")
 
 
 @contextmanager

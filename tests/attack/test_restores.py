@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -265,6 +266,17 @@ def test_a_key_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "erased.key").write_bytes(b"short")
     with pytest.raises(BadFile, match="not a key of ours"):
         Commitments.open(tmp_path / "erased.db")
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, "{", "[]", "null", '{"dataset": "app.public.person"}'])
+def test_a_table_that_is_none_of_ours_is_refused(tmp_path: Path, body: str) -> None:
+    with closing(Commitments.make(tmp_path / "erased.db", Host())) as kept:
+        kept.write(TABLE, [("(1)", False)])
+        with sqlite3.connect(tmp_path / "erased.db") as database:
+            database.execute("UPDATE committed SET body = ?", (body,))
+        database.close()
+        with pytest.raises(BadFile, match="can't be read; restore it from a copy"):
+            tuple(kept.tables())
 
 
 def _folder(path: Path) -> bool:

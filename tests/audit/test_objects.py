@@ -20,16 +20,15 @@ from domicile_audit.draw import at_most
 from domicile_audit.paper import check
 from domicile_audit.places import Bucket
 from domicile_audit.receipt import as_json, as_text
-from tests.audit.moved import (
+from tests.audit.handed import SEED, Capsys
+from tests.audit.moved_objects import (
     BUCKET,
     FILM,
     HIDDEN,
     KEPT_ONE,
     LETTER,
-    SEED,
     SHARED,
     VERSIONS,
-    Capsys,
     Case,
     buckets,
     folders,

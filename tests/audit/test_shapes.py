@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from domicile_audit import container, shape, statements, tree
 from domicile_audit.case import Refused
 from domicile_audit.checklist import audit
 from domicile_audit.keys import KEY_CHARS_MAX, read_vkey
+from domicile_audit.opening import read_opening
 from domicile_audit.policy import POLICY_BYTES_MAX, read_policy
+from domicile_audit.sample import read_sample
 from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, maybe, misfit, read_json, text
 from domicile_audit.tree import _split_entries, _tiles, merkle_root
 from tests.vectors import make
@@ -106,6 +109,14 @@ def test_p9_what_just_misses_a_shape_is_named_by_its_place(fits: Any, value: lis
 def test_p9_json_in_another_spelling_is_refused(data: bytes) -> None:
     with pytest.raises(Refused):
         read_json(data, "this")
+
+
+@pytest.mark.parametrize("read", [read_opening, read_sample])
+@pytest.mark.parametrize("data", [b"[" * 100_000, b'{"objects":' * 100_000, b'{"a":' * 9_999 + b"0" + b"}" * 9_999])
+def test_p9_what_is_nested_too_deeply_is_refused_by_its_reader(read: Callable[[bytes], object], data: bytes) -> None:
+    """Not by whoever calls it: RecursionError is no ValueError, and a caller that forgets it shows a stack trace."""
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read(data)
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_a_wrong_token_is_no_answer(town: Town, asked: Asked) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        b"", b"[]", b"{}", b"\xff", b'{"state": "gone", "home": null, "authority": "sg", "version": 1}',
+        b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"state": "gone", "home": null, "authority": "sg", "version": 1}',
         b'{"state": "home", "home": null, "authority": null, "version": 1}',
         b'{"state": "home", "home": 3, "authority": "us", "version": 1}',
         b'{"state": "home", "home": "us", "authority": "us", "version": "1"}',

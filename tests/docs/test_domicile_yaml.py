@@ -11,19 +11,19 @@ import pytest
 from pydantic import BaseModel
 
 from domicile import config
-from domicile.config import belongings, custody, rules, tree, witnesses
+from domicile.config import belongings, custody, people, policy, rules, tree, witnesses
 from domicile.errors import BadFile
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "domicile-yaml.md"
 SECTIONS: dict[str, type[BaseModel]] = {
     "The file": config.Config,
     "programme": config.Programme,
-    "policy": config.Policy,
+    "policy": policy.Policy,
     "signing": config.SigningRule,
-    "policy.approvals": config.ApprovalRules,
-    "policy.approvals.erase": config.Approvals,
-    "policy.exceptions": config.ExceptionRule,
-    "policy.public": config.PublicRule,
+    "policy.approvals": policy.ApprovalRules,
+    "policy.approvals.erase": policy.Approvals,
+    "policy.exceptions": policy.ExceptionRule,
+    "policy.public": policy.PublicRule,
     "locations": config.Location,
     "stores": config.StoreRule,
     "server logs": custody.ServerLogRule,
@@ -36,9 +36,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "buckets": belongings.BucketRule,
     "folders of objects": belongings.FolderRule,
     "objects": belongings.ObjectRule,
-    "subject": config.SubjectRule,
-    "subject.market": config.Market,
-    "subject.market.evidence": config.EvidenceRule,
+    "subject": people.SubjectRule,
+    "subject.market": people.Market,
+    "subject.market.evidence": people.EvidenceRule,
     "directory": config.DirectoryRule,
     "cutover": config.CutoverRule,
     "witnesses": witnesses.WitnessRule,
@@ -98,7 +98,7 @@ def test_every_key_and_default_is_documented(title: str) -> None:
 def test_every_model_has_a_section() -> None:
     models = {
         kind
-        for module in (config, belongings, custody, rules, witnesses)
+        for module in (config, people, policy, belongings, custody, rules, witnesses)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
     }

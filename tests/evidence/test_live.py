@@ -13,6 +13,7 @@ from domicile.certify import certify
 from domicile.cutover.cohorts import Cohort, Way
 from domicile.errors import EvidenceFault
 from domicile.evidence import predicates as p
+from domicile.evidence import told
 from domicile.evidence.bundle import make_bundle
 from domicile.evidence.codec import encode
 from domicile.evidence.statement import read_unverified
@@ -92,26 +93,26 @@ def test_a_freeze_states_whole_slices_of_which_rows_leave_and_no_others() -> Non
 
 
 def test_the_slices_are_those_of_the_last_freeze_else_of_the_plan() -> None:
-    assert p.slices_of(statements(s.good())) == s.plan().slices
-    assert p.slices_of(until("3 home")) == ()
-    assert [live.FIRST_ID] == [one.id for one in p.slices_of(until("first equality"))]
-    assert p.slices_of(until("freeze")) == s.plan().slices
-    assert p.slices_of([]) == ()
+    assert told.slices_of(statements(s.good())) == s.plan().slices
+    assert told.slices_of(until("3 home")) == ()
+    assert [live.FIRST_ID] == [one.id for one in told.slices_of(until("first equality"))]
+    assert told.slices_of(until("freeze")) == s.plan().slices
+    assert told.slices_of([]) == ()
 
 
 def test_a_cohort_and_a_freeze_void_what_was_stated_before_them() -> None:
-    assert p.still_standing(statements(s.good())) == statements(s.good())
-    assert p.is_frozen(statements(s.good()))
-    assert (True, 2) == (p.is_frozen(until("first equality")), len(p.still_standing(until("first equality"))))
-    assert (False, 0) == (p.is_frozen(until("1 source")), len(p.still_standing(until("1 source"))))
-    assert (True, 0) == (p.is_frozen(until("freeze")), len(p.still_standing(until("freeze"))))
+    assert told.still_standing(statements(s.good())) == statements(s.good())
+    assert told.is_frozen(statements(s.good()))
+    assert (True, 2) == (told.is_frozen(until("first equality")), len(told.still_standing(until("first equality"))))
+    assert (False, 0) == (told.is_frozen(until("1 source")), len(told.still_standing(until("1 source"))))
+    assert (True, 0) == (told.is_frozen(until("freeze")), len(told.still_standing(until("freeze"))))
 
 
 def test_those_at_home_went_and_did_not_come_back() -> None:
-    assert p.people_at_home(statements(s.good())) == {}
-    assert p.people_at_home(until("2 home")) == {"us": 6, "ca": 3}
-    assert p.people_at_home(until("2 source")) == {"us": 1, "ca": 1}
-    assert p.people_at_home(statements(live.live())) == {"us": 40, "ca": 10}
+    assert told.people_at_home(statements(s.good())) == {}
+    assert told.people_at_home(until("2 home")) == {"us": 6, "ca": 3}
+    assert told.people_at_home(until("2 source")) == {"us": 1, "ca": 1}
+    assert told.people_at_home(statements(live.live())) == {"us": 40, "ca": 10}
 
 
 # -- certificate and checker -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from domicile.config import Approvals
+from domicile.config.policy import Approvals
 from domicile.evidence import predicates as p
 from domicile.evidence.ledger import Ledger, Recorded
 from domicile.run import Run

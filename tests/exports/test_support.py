@@ -17,7 +17,7 @@ from domicile.exports.packs import Clause, Pack, SupportedBy, choose
 from domicile.exports.support import Reason, State, Support, supports
 from domicile.proof import Verdict
 from tests.exports import made
-from tests.vectors import bad_stories, live, objects
+from tests.vectors import bad_stories, live, objects, rotations
 from tests.vectors import scenario as s
 from tests.vectors.scenario import Script
 
@@ -36,6 +36,7 @@ def holding(script: Script, folder: Path) -> set[str]:
 def test_a_good_run_of_either_form_has_all_kinds_but_the_others(tmp_path: Path) -> None:
     assert set(SUPPORTING) - LIVE == holding(s.good(), tmp_path / "at once")
     assert set(SUPPORTING) - AT_ONCE == holding(live.live(), tmp_path / "live")
+    assert set(SUPPORTING) - LIVE == holding(rotations.stolen(), tmp_path / "approved again")
 
 
 def test_a_kind_names_its_statements(tmp_path: Path) -> None:
@@ -96,6 +97,7 @@ LACKS: dict[str, tuple[Script, set[str]]] = {
         ),
         FROM_APPROVAL,
     ),
+    "an approval by a key that was lost by then": (rotations.stolen(clears=rotations.APPROVED), FROM_APPROVAL),
     "an approval after the clearance": (bad_stories._late(), FROM_APPROVAL),
     "a clearance of another equality": (s.good().set("clearance", equality=s.digest("another")), FROM_APPROVAL),
     "a home not restored": (s.good().bent("clearance", _restore), FROM_APPROVAL),

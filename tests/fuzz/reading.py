@@ -199,22 +199,11 @@ def _files_of(data: bytes) -> dict[str, bytes]:
 
 
 def open_audit_key(data: bytes) -> None:
-    with _as_its_callers_do():
-        read_opening(data)
+    read_opening(data)
 
 
 def report_of_a_spot_check(data: bytes) -> None:
     """Read, and held against the bundle that it is of."""
     policy = read_policy((TRUST + MORE + "sampled 5\n").encode())
-    with _as_its_callers_do():
-        sample = read_sample(data)
+    sample = read_sample(data)
     _print(examine(bundles.good_bundles()[0], Asked(policy, NOW, sample)))
-
-
-@contextmanager
-def _as_its_callers_do() -> Iterator[None]:
-    """They take JSON that is nested too deeply for one that is no JSON."""
-    try:
-        yield
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error

@@ -6,7 +6,13 @@ import psycopg
 import pytest
 
 from domicile.stores.postgres.horizon import CopyKind, Outcome, Treatment, inventory, restore_settings, treat
-from domicile.stores.postgres.horizon.wal import WalState, _turn_recycling_off, left_from_before, segment_number
+from domicile.stores.postgres.horizon.wal import (
+    WalState,
+    _turn_recycling_off,
+    following,
+    left_from_before,
+    segment_number,
+)
 from tests.horizon.conftest import PEOPLE
 from tests.horizon.test_holders import QUICK
 
@@ -27,6 +33,20 @@ SEGMENT = 16 * MIB
 )
 def test_segment_numbers(name: str, size: int, number: int | None) -> None:
     assert number == segment_number(name, segment_bytes=size)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "after"),
+    [
+        ("000000010000000000000001", 16 * MIB, "000000010000000000000002"),
+        ("0000000A00000001000000FF", 16 * MIB, "0000000A0000000200000000"),
+        ("000000020000000200000003", 1024 * MIB, "000000020000000300000000"),
+        ("000000010000000000000FFF", MIB, "000000010000000100000000"),
+    ],
+)
+def test_the_segment_after_one(name: str, size: int, after: str) -> None:
+    """As xlog_internal.h has it: a log of 4 GiB has as many segments as fit, and then comes the next log."""
+    assert after == following(name, segment_bytes=size)
 
 
 def segment(number: int, timeline: int = 1) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from domicile.evidence.predicates import KeyPhase, KeyStanding
+from domicile.evidence.predicates import KeyPhase
+from domicile.evidence.told import KeyStanding
 from domicile.stores.around import Boundary, Custody
 from domicile.stores.around.conditions import Examination, Ground, Key, examine
 from domicile.stores.around.encrypted import ENCRYPTED, OTHERS, Encrypted
@@ -235,6 +236,14 @@ def test_p7_the_key_goes_when_all_holds_and_is_announced_before_and_after(either
     assert (OTHERS, Treatment.OBSERVED) == (others.copy, others.treatment)
     assert "by the operator's word all was encrypted since 2019-01-01 and its keys lie in these 2" in outcome.why
     assert (generation_of(stays),) == either.bench.service.generations("backups-us")
+
+
+def test_p11_no_key_of_an_archive_goes_while_old_wal_is_still_to_come(place: Place) -> None:
+    _files(place)
+    outcome, _ = place.store().destroy(dataclasses.replace(BOUNDARY, awaited=True), allowed=True, announce=_nobody)
+    assert Treatment.HELD is outcome.treatment
+    assert "isn't begun" in outcome.why
+    assert "pg_switch_wal()" in (outcome.remedy or "")
 
 
 def test_p5_what_was_announced_is_finished_and_what_is_done_is_done(either: Place) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from domicile.certify import certify
 from domicile.errors import EvidenceFault
-from domicile.evidence.predicates import KeyPhase, KeyStanding, Predicate, key_finding, keys_told
+from domicile.evidence.predicates import KeyPhase, Predicate
+from domicile.evidence.told import KeyStanding, key_finding, keys_told
 from domicile.proof import CopyVerdict, Verdict
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment
 from domicile.sweep import CopySearch, Finding, Gap, TokenClass, decide

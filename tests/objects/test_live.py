@@ -22,7 +22,7 @@ from domicile.stores.postgres.server import EmbeddedServer
 from domicile_audit.paper import check
 from tests.attack.conftest import run
 from tests.attack.programme import PERSON, make
-from tests.audit.moved import Case
+from tests.audit.moved_objects import Case
 from tests.objects.conftest import DATASETS, RULES, SCHEMA, Folders, keys
 from tests.servers import Databases
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import re
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -224,6 +225,18 @@ def test_a_key_without_a_receipt_destroys_none(tmp_path: Path) -> None:
             receipts.choose(["person.1@mail.example", "nobody"], receipts.kinds(), s.at(70))
         assert receipts.chosen() is None
         assert 3 == receipts.count()
+
+
+@pytest.mark.parametrize("rows", ["[" * 100_000, "", "[[0, 1, 2]]", "[[99, 1, 1, 0]]", "7"])
+def test_rows_of_a_person_that_are_none_of_ours_are_refused(tmp_path: Path, rows: str) -> None:
+    folder = tmp_path / "receipts"
+    with closing(made(folder, emails(1))) as receipts:
+        with closing(sqlite3.connect(folder / "people.db")) as database:
+            database.execute("UPDATE person SET rows = ?", (rows,))
+            database.commit()
+        with pytest.raises(BadFile, match="can't be read; restore the folder from a copy") as caught:
+            receipts.find("person.0@mail.example", receipts.kinds())
+        assert "mail.example" not in str(caught.value)
 
 
 def test_a_damaged_folder_is_said_to_be_one(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from domicile.evidence import predicates as p
+from domicile.evidence import told
 from domicile.evidence.bundle import README, pack
 from domicile.evidence.codec import dump_json
 from domicile.evidence.keys import Signer
@@ -328,7 +329,7 @@ def key_destroyed() -> Script:
 
 
 def key_told(phase: p.KeyPhase, key: str = "backups of hsm") -> p.FindingPredicate:
-    return p.key_finding(PLAN, KEYED, key, p.KeyStanding(generations=("a1" * 20,), phase=phase))
+    return told.key_finding(PLAN, KEYED, key, told.KeyStanding(generations=("a1" * 20,), phase=phase))
 
 
 def entries_of(script: Script) -> list[Sealed]:

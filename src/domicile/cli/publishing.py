@@ -13,7 +13,8 @@ import typer
 from domicile import config as configuration
 from domicile.cli.common import DEFAULT_FILE, FileOption, JsonOption
 from domicile.cli.show import Screen, count, plain, size
-from domicile.config import Config, PublicRule
+from domicile.config import Config
+from domicile.config.policy import PublicRule
 from domicile.errors import Different
 from domicile.host import Host
 from domicile.plan.resolve import resolve

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from domicile import __version__
 from domicile.cutover.cohorts import LagPoint
+from domicile.evidence.ledger import counting
 from domicile.evidence.predicates import CertificatePredicate
 from domicile.horizon import Judged
 from domicile.model import Manifest
@@ -40,7 +41,7 @@ def write_report(run: Run) -> Path:
         bundle_bytes=run.workspace.bundle.read_bytes() if certificate and run.workspace.bundle.exists() else None,
         made_at=run.host.now(),
     )
-    page = render([recorded.predicate for recorded in run.ledger.statements() if not recorded.void], extras=extras)
+    page = render([recorded.predicate for recorded in counting(run.ledger.statements())], extras=extras)
     run.workspace.make()
     run.workspace.write(run.workspace.report, page.encode())
     return run.workspace.report

@@ -26,12 +26,12 @@ from domicile.config.custody import (
     ServerLogRule,
     wrong_repositories,
 )
-from domicile.config.rules import DatasetRule, Decide, FileModel, PathHops, Pause
+from domicile.config.people import SubjectRule
+from domicile.config.policy import Policy, PublicRule
+from domicile.config.rules import NAME, DatasetRule, FileModel, Pause
 from domicile.config.tree import load_tree, read_bytes
 from domicile.config.witnesses import WitnessRule
 from domicile.errors import BadFile
-
-NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
 
 
 class Location(FileModel):
@@ -58,123 +58,6 @@ class StoreRule(FileModel):
 
 ObjectStoreRule = BucketRule | FolderRule
 AnyStore = Annotated[StoreRule | AroundRule | ObjectStoreRule, Field(discriminator="kind")]
-
-
-class EvidenceRule(FileModel):
-    """One place that tells the market: a path (none: the person's own row), a field, and what its values mean.
-
-    `when` picks among the rows at the path's end.
-    """
-
-    name: Annotated[str, Field(pattern=NAME.pattern)]
-    field: str
-    path: PathHops | None = None
-    when: str | None = None
-    values: dict[str, str] | None = None
-    match: str | None = None
-    date: str | None = None
-    since: str | None = None
-    until: str | None = None
-
-
-class Market(FileModel):
-    """How a person's market is found: in one place (`field`, `path`, `when`, `values`), or from several as `evidence`.
-
-    `conflict` decides people of whom what counts tells several homes.
-    """
-
-    field: str | None = None
-    path: PathHops | None = None
-    when: str | None = None
-    values: dict[str, str] | None = None
-    evidence: Annotated[tuple[EvidenceRule, ...], Field(max_length=16)] = ()
-    decide: Decide = Decide.FIRST
-    conflict: str | None = None
-    as_of: date | None = None
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Market:
-        if (self.field is None) == (not self.evidence):
-            raise ValueError("give either `field` (with `path` and `values`) or a list of `evidence`")
-        if self.evidence and (self.path or self.when or self.values is not None):
-            raise ValueError("`path`, `when` and `values` stand with each piece of `evidence`")
-        names = [item.name for item in self.evidence]
-        if len(set(names)) != len(names):
-            raise ValueError("two pieces of evidence have the same name")
-        if self.as_of is None and any(item.since or item.until for item in self.evidence):
-            raise ValueError("evidence with `since` or `until` needs the day it must be true on: give `as_of`")
-        if self.decide is Decide.LATEST and not any(item.date for item in self.evidence):
-            raise ValueError("`decide: latest` needs a `date` in at least one piece of evidence")
-        return self
-
-    @property
-    def pieces(self) -> tuple[EvidenceRule, ...]:
-        """All evidence, in order; the short form is one piece."""
-        if self.evidence or self.field is None:
-            return self.evidence
-        return (EvidenceRule(name="market", field=self.field, path=self.path, when=self.when, values=self.values),)
-
-
-class SubjectRule(FileModel):
-    """The person: dataset, key, and how the market is found."""
-
-    dataset: str
-    key: str
-    market: Market
-
-
-class Approvals(FileModel):
-    """k of n keys must sign before anything is erased."""
-
-    threshold: Annotated[int, Field(ge=1, le=32)]
-    of: Annotated[tuple[str, ...], Field(min_length=1, max_length=32)]
-
-    @model_validator(mode="after")
-    def _reachable(self) -> Approvals:
-        if len(set(self.of)) != len(self.of):
-            raise ValueError("an approver is named twice")
-        if self.threshold > len(self.of):
-            raise ValueError(f"threshold {self.threshold} can't be reached by {len(self.of)} approvers")
-        return self
-
-
-class ApprovalRules(FileModel):
-    """Which step needs whose approval."""
-
-    erase: Approvals
-
-
-class ExceptionRule(FileModel):
-    """A named, dated, approved exception."""
-
-    id: str
-    fields: tuple[str, ...] = ()
-    purpose: str
-    recipient: str
-    max_volume: str | None = None
-    approvers: tuple[str, ...]
-    until: date
-
-
-class PublicRule(FileModel):
-    """Whether the public part goes on being visible at every location, and how the servers reach one another."""
-
-    replicate: bool = False
-    connections: dict[str, str] = Field(default_factory=dict)
-    trusted: tuple[str, ...] = ()
-    only: dict[str, str] = Field(default_factory=dict)
-
-
-class Policy(FileModel):
-    """The rules that people signed."""
-
-    homes: Annotated[dict[str, str], Field(min_length=1, max_length=256)]
-    approvals: ApprovalRules
-    keys: dict[str, str] = Field(default_factory=dict)
-    unknown_market: str = "in-scope"
-    exceptions: tuple[ExceptionRule, ...] = ()
-    canaries: str | None = None
-    public: PublicRule | None = None
 
 
 class Programme(FileModel):

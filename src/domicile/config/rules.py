@@ -5,9 +5,10 @@ Pydantic models.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,6 +19,9 @@ from pydantic import (
     WrapSerializer,
     model_validator,
 )
+
+NAME: Final = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
+"""What names in the file are made of."""
 
 
 class FieldClass(StrEnum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from domicile.config import Approvals
+from domicile.config.policy import Approvals
 from domicile.errors import NoClearance, NotEqual, Waiting
 from domicile.model import Form, Home, SliceId
 from domicile.proof import Clearance, Equality, Measure, Restore

@@ -256,7 +256,7 @@ def _read(status: int, text: bytes) -> Mapping[str, Any]:
         raise DirectoryUnknown(f"the directory answers {status}")
     try:
         answer = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise DirectoryUnknown("the directory's answer is none")

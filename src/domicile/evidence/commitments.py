@@ -109,7 +109,7 @@ class Commitments:
         try:
             rows = self._database.execute("SELECT body FROM committed ORDER BY place").fetchall()
             yield from (Committed(**json.loads(body)) for (body,) in rows)
-        except (sqlite3.Error, TypeError, ValueError):
+        except (sqlite3.Error, TypeError, ValueError, RecursionError):
             raise BadFile(f"{self._path} can't be read; restore it from a copy") from None
 
     def __len__(self) -> int:

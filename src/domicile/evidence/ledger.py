@@ -32,6 +32,7 @@ from domicile.evidence.predicates import (
 )
 from domicile.evidence.statement import Sealed, detached_name, parse_envelope, read_unverified, seal, unseal
 from domicile.evidence.tlog.log import Log
+from domicile.evidence.told import still_standing
 from domicile.host import read_file, sync_folder
 
 OPENED_MAX: Final = 1024
@@ -57,6 +58,17 @@ class Recorded:
     keyid: str
     predicate: Predicate
     void: bool = False
+
+
+def counting(recorded: Iterable[Recorded]) -> tuple[Recorded, ...]:
+    """The statements that count for something: all but what is void. Whoever judges a log begins here."""
+    return tuple(one for one in recorded if not one.void)
+
+
+def standing_of(recorded: Iterable[Recorded]) -> tuple[Recorded, ...]:
+    """Of a log in its order, the statements that count and that no later freeze or cohort has made void."""
+    counted = counting(recorded)
+    return counted[len(counted) - len(still_standing([one.predicate for one in counted])) :]
 
 
 class Ledger:

@@ -6,8 +6,7 @@ stays private (P8): anyone may compare them, nobody can guess rows from them.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -443,74 +442,3 @@ KINDS: Final[Mapping[str, type[Predicate]]] = {
         FindingPredicate,
     )
 }
-
-
-def object_stores(plan: PlanPredicate) -> frozenset[str]:
-    """The object stores of a plan: their slices are of objects, and bear the store's name as dataset."""
-    return frozenset(copy.store for copy in plan.copies if copy.kind == "objects" and copy.dataset == copy.store)
-
-
-def slices_of(statements: Iterable[Predicate]) -> tuple[PlannedSlice, ...]:
-    """The slices that are to go, of a log in its order: those of the last freeze, else those of the plan."""
-    slices: tuple[PlannedSlice, ...] = ()
-    for statement in statements:
-        if isinstance(statement, PlanPredicate | FreezePredicate):
-            slices = statement.slices
-    return slices
-
-
-def still_standing(statements: Sequence[Predicate]) -> Sequence[Predicate]:
-    """The statements that still count of a log in its order: all of a move at once.
-
-    Of a live move only those after its last freeze or cohort: each of the two voids what was called equal before it.
-    """
-    places = [place for place, one in enumerate(statements) if isinstance(one, CohortPredicate | FreezePredicate)]
-    return statements[places[-1] + 1 :] if places else statements
-
-
-def is_frozen(statements: Sequence[Predicate]) -> bool:
-    """Whether the slices are named: always in a move at once, in a live one while no cohort went after a freeze."""
-    last = [one for one in statements if isinstance(one, CohortPredicate | FreezePredicate)][-1:]
-    return not last or isinstance(last[0], FreezePredicate)
-
-
-def people_at_home(statements: Iterable[Predicate]) -> Mapping[str, int]:
-    """How many people cohorts took home and did not bring back, by home."""
-    counts: dict[str, int] = {}
-    for statement in statements:
-        if isinstance(statement, CohortPredicate):
-            sign = 1 if statement.way is Went.HOME else -1
-            for home, people in statement.subjects.items():
-                counts[home] = counts.get(home, 0) + sign * people
-    return counts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyStanding:
-    """What a log tells of the destruction of a copy's key: the generations, and how far it got."""
-
-    generations: tuple[str, ...]
-    phase: KeyPhase
-
-
-_GENERATIONS: Final = re.compile(r"generations((?: [0-9a-f]{40})+)")
-
-
-def key_finding(plan: str, copy: str, key: str, standing: KeyStanding) -> FindingPredicate:
-    """State that a copy's key is about to be destroyed, that all copies of it are gone, or that one came back (P7).
-
-    Generations are named by their public halves; nothing of a secret is told.
-    """
-    count = len(standing.generations)
-    text = f"{key}, generations {' '.join(standing.generations)}"
-    return FindingPredicate(plan=plan, kind=standing.phase.value, where=copy, count=count, text=text)
-
-
-def keys_told(statements: Iterable[Predicate]) -> Mapping[str, KeyStanding]:
-    """What the log tells of the keys of copies, by copy: the last that was said."""
-    found: dict[str, KeyStanding] = {}
-    phases = {phase.value: phase for phase in KeyPhase}
-    for one in statements:
-        if isinstance(one, FindingPredicate) and one.kind in phases and (match := _GENERATIONS.search(one.text)):
-            found[one.where] = KeyStanding(generations=tuple(match[1].split()), phase=phases[one.kind])
-    return found

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from domicile.errors import EvidenceFault, Refused
-from domicile.evidence.ledger import Ledger, Recorded
+from domicile.evidence.ledger import Ledger, Recorded, counting
 from domicile.evidence.predicates import (
     ApprovalPredicate,
     CertificatePredicate,
@@ -117,7 +117,7 @@ def read_evidence(ledger: Ledger, *, audit: Audit | None, unfinished: bool = Fal
     statements = tuple(ledger.statements())
     if head.size != len(statements):
         raise EvidenceFault(f"log {head.origin}: holds {len(statements)} statements, its head says {head.size}")
-    facts = gather([one.predicate for one in statements])
+    facts = gather([one.predicate for one in counting(statements)])
     if facts.certificate is None and not unfinished:
         raise Refused(
             "this run has no certificate yet, so an export could be mistaken for a result; finish it with "

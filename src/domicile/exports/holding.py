@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from domicile.evidence.ledger import Recorded
+from domicile.evidence.ledger import Recorded, standing_of
 from domicile.evidence.predicates import (
     ApprovalPredicate,
     CertificatePredicate,
@@ -26,10 +26,8 @@ from domicile.evidence.predicates import (
     Predicate,
     SweepPredicate,
     TransferPredicate,
-    object_stores,
-    slices_of,
-    still_standing,
 )
+from domicile.evidence.told import object_stores, slices_of
 from domicile.exports.evidence import Evidence
 
 P = TypeVar("P", bound=Predicate)
@@ -59,9 +57,7 @@ class _Case:
 
 def holdings(evidence: Evidence) -> Mapping[str, Holding]:
     """Ask every kind of statement that a clause can rest on."""
-    predicates = [one.predicate for one in evidence.statements]
-    standing = evidence.statements[len(predicates) - len(still_standing(predicates)) :]
-    slices = slices_of(predicates)
+    standing, slices = standing_of(evidence.statements), slices_of(one.predicate for one in evidence.statements)
     equalities = _equalities(standing, slices)
     case = _Case(
         evidence=evidence, standing=standing, slices=slices, equalities=equalities,

@@ -15,21 +15,10 @@ from datetime import datetime
 from typing import Final
 
 from domicile.evidence.predicates import (
-    ClearancePredicate,
     CohortPredicate,
-    ComparedSlice,
     Counts,
-    EqualityPredicate,
-    ErasedSlice,
-    ErasurePredicate,
-    MovedSlice,
-    Phase,
-    Predicate,
-    RestoredSlice,
-    TransferPredicate,
-    slices_of,
-    still_standing,
 )
+from domicile.evidence.told import slices_of, told_of_slices
 from domicile.exports.evidence import Evidence, tell, times
 from domicile.exports.holding import Holding, holdings
 from domicile.exports.packs import ReadPack
@@ -128,10 +117,10 @@ def _copies(subject: Subject) -> Iterator[Sequence[Cell]]:
 
 def _slices(subject: Subject) -> Iterator[Sequence[Cell]]:
     predicates = [one.predicate for one in subject.evidence.statements]
-    parts = _Parts.of(predicates)
+    told = told_of_slices(predicates)
     for one in slices_of(predicates):
-        moved, pair = parts.moved.get(one.id), parts.compared.get(one.id)
-        back, gone = parts.restored.get(one.id), parts.erased.get(one.id)
+        moved, pair = told.moved.get(one.id), told.compared.get(one.id)
+        back, gone = told.restored.get(one.id), told.erased.get(one.id)
         yield (
             one.id, one.dataset, one.home, one.rows, one.erase.delete, one.erase.blank,
             moved.rows if moved else None, moved.bytes if moved else None, moved.digest if moved else None,
@@ -139,42 +128,6 @@ def _slices(subject: Subject) -> Iterator[Sequence[Cell]]:
             pair.source == pair.home if pair else None, back.rows if back else None, back.digest if back else None,
             gone.deleted if gone else None, gone.blanked if gone else None, gone.digest if gone else None,
         )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """What the statements that still count say of each slice, the last word of each kind."""
-
-    moved: Mapping[str, MovedSlice]
-    compared: Mapping[str, ComparedSlice]
-    restored: Mapping[str, RestoredSlice]
-    erased: Mapping[str, ErasedSlice]
-
-    @classmethod
-    def of(cls, predicates: Sequence[Predicate]) -> _Parts:
-        standing = still_standing(predicates)
-        return cls(
-            moved={part.id: part for one in predicates if isinstance(one, TransferPredicate) for part in one.slices},
-            compared={
-                part.id: part
-                for one in standing
-                if isinstance(one, EqualityPredicate) and one.fenced
-                for part in one.slices
-            },
-            restored={
-                part.id: part
-                for one in standing
-                if isinstance(one, ClearancePredicate)
-                for home in one.restore.homes.values()
-                for part in home.slices
-            },
-            erased={
-                part.id: part
-                for one in standing
-                if isinstance(one, ErasurePredicate) and one.phase is Phase.OUTCOME
-                for part in one.slices
-            },
-        )
 
 
 def _statements(subject: Subject) -> Iterator[Sequence[Cell]]:

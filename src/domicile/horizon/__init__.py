@@ -197,7 +197,7 @@ class Horizon:
         rotated = self._logs.rotate({source: outcomes, **standbys}, before.rotated if before else {})
         boundary = None
         if self._around:
-            boundary = (before and before.boundary) or self._around.boundary(erased_at)
+            boundary = (before and before.boundary) or self._around.boundary(erased_at, outcomes)
             outcomes = self._around.told_of_archive(outcomes)
         if boundary or rotated:
             keep(Treated(server=outcomes, standbys=standbys, boundary=boundary, rotated=rotated))

@@ -15,7 +15,8 @@ from domicile.config import Config
 from domicile.config.custody import CopiesRule, EncryptedRule, FileKeysRule
 from domicile.errors import NoClearance, NotPermitted, StoreFault
 from domicile.events import Noted
-from domicile.evidence.predicates import ErasurePredicate, KeyPhase, KeyStanding, Phase, key_finding, keys_told
+from domicile.evidence.predicates import ErasurePredicate, KeyPhase, Phase
+from domicile.evidence.told import KeyStanding, key_finding, keys_told
 from domicile.host import Host
 from domicile.model import Finding
 from domicile.record import Record

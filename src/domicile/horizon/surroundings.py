@@ -34,7 +34,8 @@ from domicile.stores.around.restic.listing import Machine
 from domicile.stores.postgres.copies import Copy as StoreCopy
 from domicile.stores.postgres.copies import CopyKind, Outcome, Treatment
 from domicile.stores.postgres.files import read_geometry, read_layout
-from domicile.stores.postgres.horizon.wal import segment_number
+from domicile.stores.postgres.horizon.rights import may_execute
+from domicile.stores.postgres.horizon.wal import following, segment_number
 from domicile.stores.postgres.pages import Geometry
 from domicile.stores.postgres.session import faults
 from domicile.stores.postgres.source import PostgresSource
@@ -45,6 +46,7 @@ Removing = Callable[[str, int, bool], None]
 
 ARCHIVING = ("archive", "pgbackrest")
 """Kinds of stores that archived WAL goes to."""
+_SWITCHED: Final = frozenset({Treatment.PROVEN, Treatment.HELD})
 NOT_THERE = "no longer in the folder"
 ARCHIVER_POLLS_MAX: Final = 150
 ARCHIVER_POLL_S: Final = 0.1
@@ -54,7 +56,6 @@ SELECT pg_walfile_name(pg_current_wal_insert_lsn()),
 """
 _SWITCH_SQL: LiteralString = """
 SELECT pg_logical_emit_message(false, 'domicile', ''), pg_switch_wal()
- WHERE has_function_privilege('pg_switch_wal()', 'EXECUTE')
 """
 _ARCHIVED_SQL: LiteralString = """
 SELECT last_archived_wal, current_setting('archive_mode') <> 'off' FROM pg_stat_archiver
@@ -103,16 +104,35 @@ class Surroundings:
             if rule.keep_until is not None and today < rule.keep_until:
                 yield name, rule.keep_until
 
-    def boundary(self, erased_at: datetime) -> Boundary:
-        """From when on the folders' things hold nothing of what was erased; asked for after the server's treatment."""
+    def boundary(self, erased_at: datetime, server: Sequence[Outcome]) -> Boundary:
+        """From when on the folders' things hold nothing of what was erased; `server` is what was done to the server.
+
+        The rows left, and the tables were written anew, in the segment that is being written; only one that was begun
+        afterwards is younger. Where the treatment had none begun, it is now; where the role may not, it is the next.
+        """
         with faults(self._source.name, "read the WAL position"):
+            is_younger = not self._has_archive() or _was_switched(server) or self._begin_another()
             segment, segment_bytes = self._segment()
             archived = self._archived(segment, segment_bytes=segment_bytes) if self._rules else None
         treated_at = self._host.now()
         noted = {store.name: store.note() for store, _ in self._stores() if isinstance(store, Snapshots)}
         return Boundary(
-            erased_at=erased_at, segment=segment, archived=archived, treated_at=treated_at, noted=noted
+            erased_at=erased_at, segment=segment if is_younger else following(segment, segment_bytes=segment_bytes),
+            archived=archived, treated_at=treated_at, noted=noted,
         )  # fmt: skip
+
+    def _has_archive(self) -> bool:
+        return any(rule.kind in ARCHIVING for rule in self._rules.values())
+
+    def _begin_another(self) -> bool:
+        """Have the server begin another segment; False where the role may not.
+
+        Asked apart: a query that names the function is refused before its WHERE is looked at.
+        """
+        may = may_execute(self._source.connection, "pg_switch_wal()")
+        if may:
+            self._source.connection.execute(_SWITCH_SQL)
+        return may
 
     def _segment(self) -> tuple[str, int]:
         """The segment that is being written, and how large one is."""
@@ -125,16 +145,17 @@ class Surroundings:
         """The boundary, with what the server archived last now.
 
         That of then may have gone since, by the archive's retention or by our own hand; so where the server still
-        writes the boundary's segment, it is told to begin another one, and that one is archived.
+        writes the boundary's segment, it is told to begin another one, and that one is archived. Where it may not be
+        told, and the segment isn't even begun, it is awaited.
         """
-        if not any(rule.kind == "archive" for rule in self._rules.values()):
+        if not self._has_archive():
             return boundary
         with faults(self._source.name, "read what it archived last"):
             segment, segment_bytes = self._segment()
-            if segment == boundary.segment:
-                self._source.connection.execute(_SWITCH_SQL)
+            if segment <= boundary.segment and self._begin_another():
                 segment, _ = self._segment()
-            return replace(boundary, archived=self._archived(segment, segment_bytes=segment_bytes))
+            archived = self._archived(segment, segment_bytes=segment_bytes)
+            return replace(boundary, archived=archived, awaited=segment < boundary.segment)
 
     def _archived(self, segment: str, *, segment_bytes: int) -> str | None:
         """What the server archived last, once that is the segment before; it is waited for, bounded.
@@ -206,6 +227,7 @@ class Surroundings:
         if isinstance(store, Repository) and store.has_to_remove(boundary):
             self._listener(Noted(text=f"{store.name}: pgBackRest takes a full backup of what is left"))
             label = store.make_baseline(boundary)
+            boundary = self._as_of_now(boundary)  # a backup begins a segment
             self._listener(Noted(text=f"{store.name}: {label} stands, and pgBackRest has verified it"))
 
         kept: set[str] = set()
@@ -349,6 +371,11 @@ class Surroundings:
             dsn=self._source.dsn, major=major, name=name, system=system,
             tables={f"{schema} {table}": number for schema, table, number in tables},
         )  # fmt: skip
+
+
+def _was_switched(server: Sequence[Outcome]) -> bool:
+    """Whether the treatment of the server's WAL had another segment begun, as it does before all else."""
+    return any(item.copy == CopyKind.WAL.value and item.treatment in _SWITCHED for item in server)
 
 
 def _by_whose_hand(outcome: Outcome, *, ours: bool, left: bool) -> Outcome:

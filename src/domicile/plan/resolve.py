@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import networkx as nx
 
 from domicile.catalogue import FOLDED, PLAIN, Catalogue, Column, ForeignKey, RelationKind, Table
-from domicile.config import Config, EvidenceRule, SubjectRule, dataset_id, split_dataset_id
+from domicile.config import Config, dataset_id, split_dataset_id
 from domicile.config.conditions import split_when
+from domicile.config.people import EvidenceRule, SubjectRule
 from domicile.config.rules import (
     Apart,
     ApartRule,

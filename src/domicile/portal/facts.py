@@ -19,7 +19,6 @@ from domicile.evidence.predicates import (
     CertificatePredicate,
     ClearancePredicate,
     CohortPredicate,
-    ComparedSlice,
     CutoverPredicate,
     EqualityPredicate,
     ErasurePredicate,
@@ -31,11 +30,8 @@ from domicile.evidence.predicates import (
     Predicate,
     SweepPredicate,
     TransferPredicate,
-    is_frozen,
-    people_at_home,
-    slices_of,
-    still_standing,
 )
+from domicile.evidence.told import Slices, is_frozen, people_at_home, slices_of, still_standing, told_of_slices
 from domicile.model import Home
 from domicile.portal import words
 from domicile.proof import CopyVerdict, Verdict
@@ -189,7 +185,7 @@ def gather(statements: Sequence[Predicate]) -> Facts:
         findings=tuple(_all(statements, FindingPredicate)),
         announced=frozenset(part.id for one in erasures if one.phase is Phase.INTENT for part in one.slices),
         collateral=sum(one.collateral for one in erasures),
-        rows=_rows(slices, standing, copied=_all(statements, TransferPredicate)),
+        rows=_rows(slices, told_of_slices(statements)),
         judgement=Judgement(verdict=Verdict.PRESENT, certified=False),
     )
     return replace(facts, judgement=_judge(facts, statements))
@@ -213,17 +209,11 @@ def _last_sweep(statements: Sequence[Predicate]) -> SweepPredicate | None:
     return None
 
 
-def _rows(
-    slices: Sequence[PlannedSlice], statements: Sequence[Predicate], *, copied: Sequence[TransferPredicate]
-) -> dict[tuple[str, str], Rows]:
-    arrived = {part.id: part for one in copied for part in one.slices}
-    compared = _compared(statements)
-    erased = {
-        part.id: part for one in _all(statements, ErasurePredicate) if one.phase is Phase.OUTCOME for part in one.slices
-    }
+def _rows(slices: Sequence[PlannedSlice], told: Slices) -> dict[tuple[str, str], Rows]:
     rows: dict[tuple[str, str], Rows] = {}
     for planned in slices:
-        here, pair, gone = arrived.get(planned.id), compared.get(planned.id), erased.get(planned.id)
+        name = planned.id
+        here, pair, gone = told.moved.get(name), told.compared.get(name), told.erased.get(name)
         equal = pair is not None and pair.source == pair.home
         wanted = (planned.erase.delete, planned.erase.blank)
         mine = Rows(
@@ -243,11 +233,6 @@ def _rows(
         place = (planned.dataset, planned.home)
         rows[place] = rows.get(place, Rows()) + mine
     return rows
-
-
-def _compared(statements: Sequence[Predicate]) -> dict[str, ComparedSlice]:
-    """The last comparison of each slice under a fence; only those count."""
-    return {part.id: part for one in _all(statements, EqualityPredicate) if one.fenced for part in one.slices}
 
 
 def _judge(facts: Facts, statements: Sequence[Predicate]) -> Judgement:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from html import escape
 
 from domicile.catalogue import Catalogue, Column, RelationKind, Table
-from domicile.config import Config, EvidenceRule, SubjectRule, dataset_id
+from domicile.config import Config, dataset_id
 from domicile.config.conditions import split_when
+from domicile.config.people import EvidenceRule, SubjectRule
 from domicile.config.rules import DatasetRule, FieldClass, Hop, Shared
 from domicile.map.table import MapRow, class_of, table
 from domicile.portal.layout import BOX_WIDTH, Box, Placement, place

@@ -17,8 +17,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from domicile.catalogue import TableName
-from domicile.config import Config, PublicRule
+from domicile.config import Config
 from domicile.config.conditions import condition_columns, parse_condition
+from domicile.config.policy import PublicRule
 from domicile.config.rules import Disposition, FieldClass, HomeRows
 from domicile.errors import BadFile, Refused
 from domicile.model import Blank, DatasetScope, Finding, Outside, Scope

@@ -140,7 +140,10 @@ class Receipts:
             raise Refused(f"that key is one of {', '.join(kind for kind, *_ in found)}; say which with --kind")
         ((kind, place, home, rows),) = found
         names = dict(self._people.rows("SELECT place, text FROM name"))
-        person = Person(kind=kind, key=key, home=names[home], rows=_read_rows(rows, names))
+        try:
+            person = Person(kind=kind, key=key, home=names[home], rows=_read_rows(rows, names))
+        except (LookupError, TypeError, ValueError, RecursionError):
+            raise BadFile(f"{self._people.path} can't be read; restore the folder from a copy of this run") from None
         nonce = self._nonce(place)
         number, size, body = self._part_of(place)
         tree = trees.Tree(self._folder / f"{number}.tree", size)

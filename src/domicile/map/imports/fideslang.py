@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domicile.config import SubjectRule
+from domicile.config.people import SubjectRule
 from domicile.config.rules import DatasetRule, FieldRule
 
 Unused = Any

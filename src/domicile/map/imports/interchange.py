@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domicile.config import SubjectRule
+from domicile.config.people import SubjectRule
 from domicile.config.rules import DatasetRule
 
 EDGES_MAX = 50_000

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from domicile.config import SubjectRule, dataset_id, split_dataset_id
+from domicile.config import dataset_id, split_dataset_id
+from domicile.config.people import SubjectRule
 from domicile.config.rules import DatasetRule
 from domicile.map.imports.interchange import Said
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from domicile.stores.postgres.copies import Copy, Outcome
 from domicile.stores.postgres.files import Files, Place, Storage
@@ -21,17 +21,24 @@ from domicile.stores.postgres.pages import Geometry
 class Boundary:
     """From when on a copy of the source holds nothing of what was erased.
 
-    `erased_at` is when the last row had gone, `segment` the WAL segment that was written when the server's own horizon
-    had been treated: older WAL can hold images of pages with dead rows. `archived` is what the server archived last, by
-    its own word. `treated_at` is our clock when the treatment had ended, and `noted` what stood then in each store that
-    a date alone doesn't decide: all of that is older, whatever clock dated it.
+    `erased_at` is when the last row had gone, `segment` the first WAL segment that was begun when the server's own
+    horizon had been treated, or will be: older WAL can hold images of pages with dead rows. `awaited` says that the
+    server has not begun it yet, so that older WAL is still to be archived. `archived` is what it archived last, by its
+    own word. `treated_at` is our clock when the treatment had ended, and `noted` what stood then in each store that a
+    date alone doesn't decide: all of that is older, whatever clock dated it.
     """
 
     erased_at: datetime
     segment: str
+    awaited: bool = False
     archived: str | None = None
     treated_at: datetime | None = None
     noted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def waits_for(self) -> str:
+        """Why nothing is called clean of old WAL while the segment is awaited, in words."""
+        return f"segment {self.segment} isn't begun: what the server writes before it, it archives here later"
 
     @property
     def ended_at(self) -> datetime:
@@ -53,6 +60,9 @@ class Custody:
             return f"{until}{what} removed{before}; what is left is searched"
         return f"{until}the operator removes {what}, and `apply` waits for it; what is left is searched"
 
+
+BEGIN_SEGMENT: Final = "let it begin: `GRANT EXECUTE ON FUNCTION pg_switch_wal() TO` the engine's role at the source"
+"""What ends the wait for a segment."""
 
 Announce = Callable[[str, Sequence[str]], None]
 """Told of a copy and the things in it that are about to go, and again (without things) when all are gone (P7)."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from domicile.stores.around import Announce, Boundary, Custody
+from domicile.stores.around import BEGIN_SEGMENT, Announce, Boundary, Custody
 from domicile.stores.around.folder import Folder, Thing
 from domicile.stores.around.packed import BROKEN, read_unpacked
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment, copy_id
@@ -116,11 +116,14 @@ class Archive:
         )  # fmt: skip
 
     def _strange(self, boundary: Boundary) -> Outcome:
+        """Where what it archived last was old, and was removed, only newer WAL shows that this is its archive."""
+        gone = _is_old(boundary.archived or "", boundary.segment)
+        removed = f"; or, where that one was removed, {BEGIN_SEGMENT}" if gone else ""
         return Outcome(
             copy=SEGMENTS, treatment=Treatment.HELD,
             why=f"the server archived {boundary.archived} last, and it isn't here: not its archive, not mounted,"
             " or it lags behind",
-            remedy="mount or name the folder that archive_command fills, then `domicile apply` again",
+            remedy=f"mount or name the folder that archive_command fills{removed}, then `domicile apply` again",
         )  # fmt: skip
 
     def _outcome(
@@ -137,6 +140,11 @@ class Archive:
             return Outcome(
                 copy=SEGMENTS, treatment=Treatment.HELD, why=f"{len(kept)} segments could not be removed: {why}",
                 remedy=clean,
+            )  # fmt: skip
+        if boundary.awaited:
+            return Outcome(
+                copy=SEGMENTS, treatment=Treatment.HELD, why=boundary.waits_for,
+                remedy=f"{BEGIN_SEGMENT}, then `domicile apply` again",
             )  # fmt: skip
         if later:
             return Outcome(

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from domicile.errors import NotPermitted, StoreFault
-from domicile.evidence.predicates import KeyPhase, KeyStanding
-from domicile.stores.around import Announce, Boundary, Custody
+from domicile.evidence.predicates import KeyPhase
+from domicile.evidence.told import KeyStanding
+from domicile.stores.around import BEGIN_SEGMENT, Announce, Boundary, Custody
 from domicile.stores.around.conditions import SEGMENT, Examination, Ground, Key, examine, is_old
 from domicile.stores.around.encryption import Encryption, Opened, listed
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment, copy_id
@@ -125,6 +126,8 @@ class Encrypted:
         if blocked:
             why = f"to be kept until {blocked}, so key {self._key.name} stands"
             return Outcome(copy=ENCRYPTED, treatment=Treatment.BLOCKED, why=why, until=blocked)
+        if boundary.awaited and self._ground.database is None:
+            return self._held(boundary.waits_for, BEGIN_SEGMENT)
         found = self.examine(boundary)
         if not found.old and not found.reasons:
             why = "no encrypted file from before the end of the erasure is there"

@@ -131,7 +131,7 @@ def _system_of_folder(path: Path) -> int | None:
     if manifest.is_file() and manifest.stat().st_size <= MANIFEST_BYTES_MAX:
         try:
             said = json.loads(manifest.read_bytes()).get("System-Identifier")  # since PostgreSQL 17
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             said = None
         if isinstance(said, int):
             return said

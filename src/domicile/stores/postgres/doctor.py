@@ -22,6 +22,7 @@ from domicile.host import Host
 from domicile.model import DatasetId, DatasetScope
 from domicile.stores.postgres import horizon
 from domicile.stores.postgres.catalogue import read_catalogue
+from domicile.stores.postgres.erasing import COUNTED
 from domicile.stores.postgres.feed.choosing import choose
 from domicile.stores.postgres.files import free_bytes
 from domicile.stores.postgres.home import refuse_unless_empty
@@ -198,6 +199,7 @@ def _source_rights(connection: psycopg.Connection[Any], name: str) -> Iterator[C
         "make the role a member of the tables' owner",
     )  # fmt: skip
     yield _replication_role(connection, name, "erasing without firing triggers and cascades")
+    yield _counting(connection, name)
     yield _one(
         connection, name, "is not subject to row security",
         "SELECT rolbypassrls OR rolsuper OR NOT EXISTS (SELECT FROM pg_class WHERE relrowsecurity)"
@@ -216,6 +218,20 @@ def _replication_role(connection: psycopg.Connection[Any], name: str, needed_for
     return Check(
         store=name, what="may set session_replication_role", holds=holds, needed_for=needed_for,
         remedy="" if holds else "GRANT SET ON PARAMETER session_replication_role TO … (15+), else a superuser",
+    )  # fmt: skip
+
+
+def _counting(connection: psycopg.Connection[Any], name: str) -> Check:
+    holds = True
+    try:
+        with connection.transaction():
+            connection.execute(COUNTED)
+    except psycopg.errors.InsufficientPrivilege:
+        holds = False
+    return Check(
+        store=name, what="counts the rows that are touched (track_counts)", holds=holds,
+        needed_for="erasing no row beside those that were cleared",
+        remedy="" if holds else "turn track_counts on, or GRANT SET ON PARAMETER track_counts TO … (15+)",
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -37,6 +37,11 @@ from domicile.stores.postgres.reading import slice_lines, slice_query, stretch_o
 from domicile.stores.postgres.readings import opened, refers
 from domicile.stores.postgres.session import number, run, with_application_path
 from domicile.stores.postgres.shape import refuse_changed
+
+COUNTED: Final[LiteralString] = """
+SELECT pg_catalog.set_config('track_counts', 'on', true) WHERE NOT pg_catalog.current_setting('track_counts')::boolean
+"""
+"""Has PostgreSQL count what this transaction touches. To set what is on already asks for the right to set it, too."""
 
 Ours = Callable[[sql.Composable], Digest]
 """The digest of the slice's rows at the source without those whose keys stand in a table there."""
@@ -105,7 +110,7 @@ def erased(connection: psycopg.Connection[Any]) -> dict[SliceId, Erased]:
 def _in_transaction(connection: psycopg.Connection[Any], scope: Scope, piece: Slice, proof: _Proof) -> Erased:
     dataset = scope.dataset(piece.dataset)
     connection.execute("SET LOCAL session_replication_role = replica")
-    connection.execute("SET LOCAL track_counts = on")
+    connection.execute(COUNTED)
     admit(connection)
     _lock(connection, dataset, piece)
     if open_guards(connection, [dataset]):

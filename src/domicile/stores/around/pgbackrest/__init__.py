@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from domicile.errors import NotPermitted, StoreFault
-from domicile.stores.around import Announce, Boundary, Custody, Restored
+from domicile.stores.around import BEGIN_SEGMENT, Announce, Boundary, Custody, Restored
 from domicile.stores.around.pgbackrest.contents import (
     OTHERS,
     SEGMENTS,
@@ -342,12 +342,14 @@ class Repository:
         if still is not None:
             why = f"{still}, still there after pgBackRest's expire"
             return self._held(copy, why, self._by_hand(copy, left))
-        if made is None:
+        if made is None or (copy == SEGMENTS and boundary.awaited):
             return self._none_left(copy, boundary)
         return Outcome(copy=copy, treatment=Treatment.DONE, why=f"{made}, expired by pgBackRest")
 
     def _none_left(self, copy: str, boundary: Boundary) -> Outcome:
         """Of a copy that holds nothing old now. Whether we expired it, only the log tells; nobody else's word does."""
+        if copy == SEGMENTS and boundary.awaited:
+            return self._held(copy, boundary.waits_for, f"{BEGIN_SEGMENT}, then `domicile apply` again")
         if copy == SEGMENTS:
             why = f"no segment before {boundary.segment} is left"
             return Outcome(copy=copy, treatment=Treatment.GONE, why=why)

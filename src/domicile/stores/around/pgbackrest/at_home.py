@@ -129,9 +129,13 @@ class HomeRepository:
             deadline = time.monotonic() + ARCHIVE_S_MAX
             while row and connection.execute(_ARCHIVED, (row[0],)).fetchone() != (True,):
                 if time.monotonic() > deadline:
+                    unended = (
+                        "" if cluster.may_switch
+                        else "GRANT EXECUTE ON FUNCTION pg_switch_wal() to its role, which may not end the segment, or "
+                    )  # fmt: skip
                     raise NoClearance(
-                        f"store {self.store}: its WAL does not come into the repository (segment {row[0]}); look at "
-                        "archive_mode, archive_command and pg_stat_archiver, then run `domicile apply` again"
+                        f"store {self.store}: its WAL does not come into the repository (segment {row[0]}); {unended}"
+                        "look at archive_mode, archive_command and pg_stat_archiver, then run `domicile apply` again"
                     )
                 connection.execute("SELECT pg_sleep(%s)", (POLL_S,))
 

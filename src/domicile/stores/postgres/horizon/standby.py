@@ -145,7 +145,7 @@ class _Standby(OfServer):
         except psycopg.errors.InsufficientPrivilege:
             return Outcome(
                 copy=copy.id, treatment=Treatment.NOT_PERMITTED,
-                why="the role may not change wal_recycle, or checkpoint",
+                why="the role may not change wal_recycle, begin a segment at the source, or checkpoint",
                 remedy="see `domicile doctor`",
             )  # fmt: skip
         finally:

@@ -58,6 +58,14 @@ def segment_number(name: str, *, segment_bytes: int) -> int | None:
     return int(match[2], 16) * (0x100000000 // segment_bytes) + int(match[3], 16) if match else None
 
 
+def following(name: str, *, segment_bytes: int) -> str:
+    """Name the segment after one of that name (`XLogFileName`); the timeline stays."""
+    number, in_a_log = segment_number(name, segment_bytes=segment_bytes), 0x100000000 // segment_bytes
+    if number is None:
+        raise RuntimeError(f"{name} names no segment")
+    return f"{name[:8]}{(number + 1) // in_a_log:08X}{(number + 1) % in_a_log:08X}"
+
+
 def position_number(position: str) -> int:
     """Return a WAL position ('16/B374D848') as a number of bytes."""
     high, low = position.split("/")

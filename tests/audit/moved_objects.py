@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-import pytest
 from blake3 import blake3
 
-from domicile.cli import program
 from domicile.stores.postgres.server import EmbeddedServer
-from domicile_audit.__main__ import main
 from tests.attack.conftest import run
-from tests.attack.programme import PERSON, Programme, make
+from tests.attack.programme import PERSON, make
+from tests.audit.handed import Capsys, Handed
 from tests.objects.conftest import DATASETS, PEOPLE, RULES, SCHEMA, written
 from tests.servers import databases_of
 from tests.stores.objects.weed import OWNER, READER, Identity, Weed
 
-SEED: Final = "drand quicknet 14213370"
 BUCKET: Final = "versioned"
 STORE: Final = """
   {name}:
@@ -43,62 +39,28 @@ LABEL: Final = "      - {metadata: whose, disposition: move}\n"
 VERSIONS: Final = 11
 """Of people who go: three of a letter, one of another, a hidden one and its marker, three films, one that a lock may
 keep, one that bears somebody's key as metadata."""
-Capsys = pytest.CaptureFixture[str]
 
 
 @dataclass(slots=True, kw_only=True)
-class Case:
-    """A moved world, and what its auditor holds."""
+class Case(Handed):
+    """A moved world with objects; `places` says where each of its stores is."""
 
-    programme: Programme
+    DRAWN: ClassVar = "objects"
     homes: str
     places: dict[str, str]
-    said: str = field(default="")
-
-    @property
-    def bundle(self) -> Path:
-        return self.programme.folder / "so-far.zip"
-
-    @property
-    def key(self) -> Path:
-        return self.programme.folder / "audit.key"
-
-    def hand_over(self) -> None:
-        """Bundle, key and policy, by the commands that a person types."""
-        self.command("audit-bundle", "--to", str(self.bundle))
-        self.command("audit-key", "--to", str(self.key))
-        (self.programme.folder / "trust.txt").write_text(self.command("log", "policy"))
-
-    def command(self, *words: str) -> str:
-        """Run a command here; what it says."""
-        heard = io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(heard):
-            for name, value in self.programme.environment.items():
-                patch.setenv(name, value)
-            patch.chdir(self.programme.folder)
-            program(words[0])(list(words), standalone_mode=False)
-        return heard.getvalue()
 
     def look(self, capsys: Capsys, *more: str, places: dict[str, str] | None = None, key: Path | None = None) -> int:
         given = self.places if places is None else places
-        words = ["spot-check", str(self.bundle), "--trust", str(self.programme.folder / "trust.txt")]
-        words += ["--key", str(key or self.key), "--seed", SEED, "--home", f"ca={self.homes}"]
-        words += ["--source", self.programme.environment["APP_DSN"], *more]
+        words = ["--home", f"ca={self.homes}", "--source", self.programme.environment["APP_DSN"], *more]
         words += [word for name, place in given.items() for word in ("--objects", f"{name}={place}")]
-        try:
-            code = main(words)
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        heard = capsys.readouterr()
-        self.said = heard.out + heard.err
-        assert "Traceback" not in self.said
+        code = self.ask(capsys, *words, key=key)
         assert not [name for name in (LETTER, FILM, HIDDEN, KEPT_ONE, SHARED) if name in self.said]
         return code
 
     def seen(self, capsys: Capsys, *more: str, code: int = 0) -> dict[str, tuple[str, str]]:
         """Each drawn version, as it was seen at home and at the source."""
         assert code == self.look(capsys, "--json", *more), self.said
-        return {one["id"]: (one["home"], one["source"]) for one in json.loads(self.said)["objects"]}
+        return self.drawn()
 
     def ids(self, key: str) -> list[str]:
         """What the versions of an object are called, by a count of the lines of the audit key."""
