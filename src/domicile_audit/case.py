@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -86,6 +87,12 @@ class Case:
         """The plan."""
         return self.statements[0]
 
+    @property
+    def plan_sha256(self) -> str:
+        """The digest of the plan's file; of a log without a bundle around it the one that the plan itself names."""
+        file = self.files.get("plan.json")
+        return str(self.plan["plan"]) if file is None else hashlib.sha256(file).hexdigest()
+
     @cached_property
     def last_step(self) -> Statement:
         """The last cohort or freeze; in a move at once the plan."""
@@ -110,6 +117,12 @@ class Case:
     def object_stores(self) -> frozenset[str]:
         """The stores whose slices are of objects; such a slice bears the store's name as dataset."""
         return frozenset(copy["store"] for copy in self.plan["copies"] if copy["kind"] == "objects")
+
+    def upto(self, size: int) -> Case:
+        """The story as it was when it had so many statements, for a check of nothing but statements."""
+        early = Case(data=b"", policy=self.policy, size=size, statements=self.statements[:size])
+        early.by_sha256 = self.by_sha256
+        return early
 
     def of(self, *kinds: str) -> list[Statement]:
         """The statements of these types, in the order of the log."""
