@@ -118,12 +118,6 @@ class Case:
         """The stores whose slices are of objects; such a slice bears the store's name as dataset."""
         return frozenset(copy["store"] for copy in self.plan["copies"] if copy["kind"] == "objects")
 
-    def upto(self, size: int) -> Case:
-        """The story as it was when it had so many statements, for a check of nothing but statements."""
-        early = Case(data=b"", policy=self.policy, size=size, statements=self.statements[:size])
-        early.by_sha256 = self.by_sha256
-        return early
-
     def of(self, *kinds: str) -> list[Statement]:
         """The statements of these types, in the order of the log."""
         return [statement for statement in self.statements if statement.kind in kinds]

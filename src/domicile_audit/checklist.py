@@ -15,7 +15,7 @@ is the spot check, a program of its own (spot.py).
     cohorts.py        22: people who went home group by group
     people.py         23: receipts of those who are at home; `paper.py` checks one of them
     rotation.py       24: keys signed while they were in force, and changed hands by the rules
-    served.py         8 to 24 of a log without a bundle, which may go on
+    served.py         those of them that hold of a log which may go on, with or without a bundle around it
     policy.py         whose keys the auditor believes (checks 2 and 14)
     cosignature.py    which witnesses the auditor asks for, and which have cosigned (check 5)
 
@@ -24,7 +24,6 @@ and memory in proportion to the bundle.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from domicile_audit import certificate, cohorts, container, people, rotation, statements, story, tree
 from domicile_audit.case import Case, Refused
@@ -57,17 +56,6 @@ CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
     ("receipts", "P1, P8", people.check_receipts),
     ("keys in force", "P2", rotation.check_keys),
 )
-OF_A_CERTIFICATE = (certificate.check_certificate, certificate.check_verdicts, certificate.check_counts)
-EARLIER_MAX = 64  # certificates behind which the log went on, and which nobody judged while they were its end
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """The first check that a log which goes on fails: its number, what it is, and why."""
-
-    number: int
-    title: str
-    reason: str
 
 
 def audit(data: bytes, policy: Policy | None = None) -> Report:
@@ -88,22 +76,3 @@ def judge(case: Case) -> Report:
             return refuse(case.policy, [*passed, Passed(number, title, clause, passed=False)], str(refusal))
         passed.append(Passed(number, title, clause, passed=True))
     return accept(case, passed)
-
-
-def judge_so_far(case: Case, first: int, *, since: int = 0) -> Fault | None:
-    """The first check from number `first` on that does not hold of a log that may go on; None where all do.
-
-    18 to 20 are of a certificate. A log that goes on may have none yet, or one that is not its last word any more: then
-    19 and 20 are held against the log as it was when that stood at its end, for the newest EARLIER_MAX of those that
-    are not among the first `since` statements.
-    """
-    for number, (title, _, check) in enumerate(CHECKS[first - 1 :], start=first):
-        try:
-            if check not in OF_A_CERTIFICATE:
-                check(case)
-            elif check is not certificate.check_certificate:
-                for one in [one for one in case.of("certificate/v1") if one.index >= since][-EARLIER_MAX:]:
-                    check(case.upto(one.index + 1))
-        except Refused as refusal:
-            return Fault(number, title, str(refusal))
-    return None

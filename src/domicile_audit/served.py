@@ -1,18 +1,21 @@
-"""A log as it is served, without a bundle around it: for a monitor that follows it (docs/evidence.md, "Monitors").
+"""A log that may go on: what has to hold of it as far as it goes, for a monitor that follows it, or a spot check.
 
-    the keys        those of the plan, and those that the log's own `key/v1` name: no more than claims, as `keys/` of a
-                    bundle are; checks 2, 14 and 24 say whether they hold
-    checks 8 on     as far as they hold of a log that goes on (`checklist.judge_so_far`)
+Of the checklist these are 8 to 17 and 21 to 24. 18 to 20 are of a certificate: a log that goes on may have none yet, or
+one that is not its last word any more. Then 19 and 20 are held against the log as it was when that stood at its end.
 
-Checkpoint, tiles and root (5 to 7) were checked by whoever read them; 1, 3 and 4 are of a zip.
+A log as it is served has no bundle around it. Its keys are those of the plan, and those that its own `key/v1` name: no
+more than claims, as `keys/` of a bundle are; checks 2, 14 and 24 say whether they hold. The plan's digest is the one
+that the plan names, and 5 to 7 are for whoever read the checkpoint and the entries.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from domicile_audit.case import Case, Part, Refused
-from domicile_audit.checklist import Fault, judge_so_far
+from domicile_audit.certificate import check_certificate, check_counts, check_verdicts
+from domicile_audit.checklist import CHECKS
 from domicile_audit.container import check_keys
 from domicile_audit.keys import read_base64
 from domicile_audit.policy import Policy
@@ -21,7 +24,40 @@ from domicile_audit.statements import DETACHED, PREFIX, SHAPES
 from domicile_audit.tree import merkle_root
 
 KEYS, ENTRIES = 2, 8  # the numbers of the checks
+OF_A_CERTIFICATE = (check_certificate, check_verdicts, check_counts)
+EARLIER_MAX = 64  # certificates at the place of each of which the log is judged
 NAMING = {"plan/v1", "key/v1"}  # the statements that name keys
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The first check that a log fails: its number, what it is, and why."""
+
+    number: int
+    title: str
+    reason: str
+
+
+def judge_so_far(case: Case, first: int, *, since: int = 0) -> Fault | None:
+    """The first check from number `first` on that does not hold of a log that may go on; None where all do.
+
+    Certificates among the first `since` statements were judged before; of the others the newest EARLIER_MAX are.
+    """
+    for number, (title, _, check) in enumerate(CHECKS[first - 1 :], start=first):
+        try:
+            if check not in OF_A_CERTIFICATE:
+                check(case)
+            elif check is not check_certificate:
+                for one in [one for one in case.of("certificate/v1") if one.index >= since][-EARLIER_MAX:]:
+                    check(_upto(case, one.index + 1))
+        except Refused as refusal:
+            return Fault(number, title, str(refusal))
+    return None
+
+
+def _upto(case: Case, size: int) -> Case:
+    """The story as it was when it had so many statements, for a check of nothing but statements."""
+    return Case(data=b"", policy=case.policy, size=size, statements=case.statements[:size], by_sha256=case.by_sha256)
 
 
 def judge_log(

@@ -27,7 +27,7 @@ from pathlib import Path
 from domicile_audit import objects, rows
 from domicile_audit.case import Case, Refused
 from domicile_audit.certificate import check_certificate
-from domicile_audit.checklist import CHECKS, judge, judge_so_far
+from domicile_audit.checklist import CHECKS, judge
 from domicile_audit.container import BUNDLE_BYTES_MAX
 from domicile_audit.draw import draw
 from domicile_audit.files import read_file, read_policy_file
@@ -47,6 +47,7 @@ from domicile_audit.sample import (
     numbered,
     write_sample,
 )
+from domicile_audit.served import judge_so_far
 
 NOTHING_WRONG, WRONG, USAGE = 0, 1, 2
 DRAWS = 60  # none wrong of 60 of very many leaves 5 % open

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,7 +154,7 @@ def test_a_checkpoint_of_another_log_says_nothing_about_this_one(tmp_path: Path)
         seen(tmp_path, replace(state, vkey=s.STRANGER.verifier.vkey))
 
 
-BAD = {  # the check of docs/evidence.md at which the checker refuses it, too
+BAD: dict[str, tuple[int, Callable[[], Sealed]]] = {  # the check at which the checker refuses it, too
     "by a stranger": (8, lambda: seal(s.sweep(), s.STRANGER)),
     "no envelope": (8, lambda: Sealed(envelope=b"hello", detached=None)),
     "of no known type": (9, lambda: s.raw({"_type": "x"})),

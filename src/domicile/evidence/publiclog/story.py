@@ -1,4 +1,4 @@
-"""Whether a log tells, statement after statement, what may be told in that order: the auditor's checker says (ADR 0050).
+"""Whether a log tells, one statement after another, what may be told in that order: the checker says (ADR 0050).
 
 The one place where the engine runs the checker's code. By rules of its own a monitor would share the engine's faults.
 """
@@ -67,12 +67,12 @@ class _Held:
 
     entries: list[bytes]
     detached: dict[str, bytes]
-    room: int = STORY_BYTES_MAX
+    room: int
 
 
 def _hold(place: Place, entries: Iterable[bytes], root: bytes) -> _Held | None:
     """Read all of it; None where it is too long."""
-    held, edge = _Held([], {}), Edge()
+    held, edge = _Held([], {}, STORY_BYTES_MAX), Edge()
     for entry in entries:
         edge.append(hash_leaf(entry))
         held.entries.append(entry)
