@@ -115,10 +115,9 @@ def test_p9_no_beginning_of_a_true_log_rings(tmp_path: Path, name: str) -> None:
     for size in whole_sizes(script):
         key = [key for key in keys if signers.index(key) <= size][-1]
         place = told(tmp_path / str(size), played[:size], key)
-        for before in (None, state):
-            looked = seen(place, before)
-            assert () == looked.alarms, (size, script.names()[size - 1])
-        state = kept(looked)
+        looks = [seen(place, before) for before in (None, state)]
+        assert [(), ()] == [looked.alarms for looked in looks], (size, script.names()[size - 1])
+        state = kept(looks[-1])
         assert size == state.judged
 
 
@@ -281,4 +280,4 @@ def test_a_policy_of_witnesses_alone_says_nothing_of_approvals() -> None:
     assert approvals_of(f"log {log}\nquorum none\n".encode(), origin="trust.txt") is None
     found = approvals_of(f"approvals 1\nlog {log}\n  approver {approver}\nfresh 3\n".encode(), origin="trust.txt")
     assert found is not None
-    assert (1, {approver}) == (found.threshold, found.approvers)
+    assert (1, frozenset([approver])) == (found.threshold, found.approvers)

@@ -13,10 +13,10 @@ from domicile.cli.common import JsonOption, TrustOption, address, trusted
 from domicile.cli.show import Screen, count, plain
 from domicile.config.tree import read_bytes
 from domicile.errors import BadFile, Different, EvidenceFault, HostFault
-from domicile.evidence.codec import encode, from_json, load_json
+from domicile.evidence.codec import encode
 from domicile.evidence.cosigning.store import WitnessStore
 from domicile.evidence.keys import Signer, load_signer, save_signer
-from domicile.evidence.publiclog.monitor import Looked, State, kinds_told, look
+from domicile.evidence.publiclog.monitor import Looked, State, kinds_told, look, read_state
 from domicile.evidence.publiclog.place import Folder, is_url, place_of, read_checkpoint
 from domicile.evidence.publiclog.story import approvals_of
 from domicile.evidence.tlog.cosignature import cosigner_of
@@ -162,11 +162,7 @@ def _read_state(path: Path) -> State | None:
     except FileNotFoundError:
         return None
     try:
-        found = load_json(data)
-        if isinstance(found, dict):
-            found.setdefault("before", [])  # one of before keys were followed
-            found.setdefault("judged", 0)  # one of before stories were judged
-        return from_json(found, State)
+        return read_state(data)
     except BadFile as fault:
         raise BadFile(f"{path}: is no state of a monitor ({fault}); restore it, or begin with a new one") from None
 

@@ -26,7 +26,7 @@ from itertools import islice
 from typing import Final
 
 from domicile.errors import BadFile, EvidenceFault
-from domicile.evidence.codec import Hex
+from domicile.evidence.codec import Hex, from_json, load_json
 from domicile.evidence.keys import Verifier, parse_vkey
 from domicile.evidence.predicates import ApprovalPredicate, KeyPredicate, PlanPredicate, Predicate
 from domicile.evidence.publiclog.fsck import Signed, Unsigned, lacking, read_unsigned
@@ -102,6 +102,15 @@ class _Look:
 
     def ring(self, kind: str, text: str, check: int | None = None) -> None:
         self.alarms.append(Alarm(kind=kind, text=text, check=check))
+
+
+def read_state(data: bytes) -> State:
+    """What an earlier look remembered, as `encode` wrote it; BadFile for anything else."""
+    found = load_json(data)
+    if isinstance(found, dict):
+        found.setdefault("before", [])  # one of before keys were followed
+        found.setdefault("judged", 0)  # one of before stories were judged
+    return from_json(found, State)
 
 
 def look(  # noqa: PLR0913 - a place, by which rules, and what it is held against
