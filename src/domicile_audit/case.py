@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -85,6 +86,12 @@ class Case:
     def plan(self) -> Statement:
         """The plan."""
         return self.statements[0]
+
+    @property
+    def plan_sha256(self) -> str:
+        """The digest of the plan's file; of a log without a bundle around it the one that the plan itself names."""
+        file = self.files.get("plan.json")
+        return str(self.plan["plan"]) if file is None else hashlib.sha256(file).hexdigest()
 
     @cached_property
     def last_step(self) -> Statement:

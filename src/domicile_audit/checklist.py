@@ -15,6 +15,7 @@ is the spot check, a program of its own (spot.py).
     cohorts.py        22: people who went home group by group
     people.py         23: receipts of those who are at home; `paper.py` checks one of them
     rotation.py       24: keys signed while they were in force, and changed hands by the rules
+    served.py         those of them that hold of a log which may go on, with or without a bundle around it
     policy.py         whose keys the auditor believes (checks 2 and 14)
     cosignature.py    which witnesses the auditor asks for, and which have cosigned (check 5)
 

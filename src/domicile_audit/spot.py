@@ -26,7 +26,7 @@ from pathlib import Path
 
 from domicile_audit import objects, rows
 from domicile_audit.case import Case, Refused
-from domicile_audit.certificate import check_certificate, check_counts, check_verdicts
+from domicile_audit.certificate import check_certificate
 from domicile_audit.checklist import CHECKS, judge
 from domicile_audit.container import BUNDLE_BYTES_MAX
 from domicile_audit.draw import draw
@@ -47,9 +47,9 @@ from domicile_audit.sample import (
     numbered,
     write_sample,
 )
+from domicile_audit.served import judge_so_far
 
 NOTHING_WRONG, WRONG, USAGE = 0, 1, 2
-OF_A_CERTIFICATE = (check_certificate, check_verdicts, check_counts)
 DRAWS = 60  # none wrong of 60 of very many leaves 5 % open
 NOT_SHOWN = (
     "that these are the databases that the service uses",
@@ -133,9 +133,9 @@ def _case(bundle: Path, trust: Path | None) -> Case:
     failed = report.checks[-1].number
     if CHECKS[failed - 1][2] is not check_certificate or case.of("certificate/v1"):
         raise Refused(f"the bundle, {report.headline.removeprefix('REFUSED ')}")
-    for _, _, check in CHECKS[failed:]:
-        if check not in OF_A_CERTIFICATE:
-            check(case)
+    fault = judge_so_far(case, first=failed + 1)
+    if fault is not None:
+        raise Refused(f"the bundle, at check {fault.number}: {fault.reason}")
     return case
 
 

@@ -1,7 +1,5 @@
 """Checks 10 to 17: the statements tell one story, in the only order in which data may be moved and erased."""
 
-import hashlib
-
 from domicile_audit import rotation
 from domicile_audit.case import MOVES, STEPS, Case, Part, Slices, Statement, require, require_once
 from domicile_audit.tree import root_of_first
@@ -13,7 +11,7 @@ def check_plan(case: Case) -> None:
     """Check 10 (P4): one plan, first; its file is in the bundle; every statement names it; it is closed in itself."""
     require(case.plan.kind == "plan/v1", "the log does not begin with a plan")
     require(len(case.of("plan/v1")) == 1, "the log holds more than one plan")
-    digest = hashlib.sha256(case.files["plan.json"]).hexdigest()
+    digest = case.plan_sha256
     for statement in case.statements:
         require(statement["plan"] == digest, f"{statement} is about another plan than plan.json")
     _check_copies(case)

@@ -12,8 +12,10 @@ from functools import cache
 from pathlib import Path
 
 from domicile.errors import DomicileError
-from domicile.evidence.codec import Json, dump_json, load_json
+from domicile.evidence.codec import Json, dump_json, encode, load_json
 from domicile.evidence.predicates import ReceiptsPredicate
+from domicile.evidence.publiclog.monitor import look
+from domicile.evidence.publiclog.place import Folder as Place
 from domicile.evidence.receipts.document import write_document
 from domicile.evidence.receipts.keeping import Leaf
 from domicile.evidence.receipts.leaf import commit
@@ -21,6 +23,7 @@ from domicile.evidence.statement import Sealed, parse_envelope
 from domicile.evidence.tlog.cosignature import cosigner_of
 from domicile.evidence.tlog.log import Log
 from domicile.evidence.tlog.merkle import Tree, hash_leaf
+from domicile.evidence.tlog.policy import parse_policy
 from domicile.evidence.tlog.tile import TILE_WIDTH, decode_entries
 from domicile.evidence.tlog.witness import AddCheckpoint, format_request
 from domicile_audit.case import Case
@@ -28,7 +31,7 @@ from domicile_audit.checklist import judge
 from domicile_audit.draw import draw
 from domicile_audit.sample import Looked, Sample, compared, write_sample
 from tests.fuzz import bundles
-from tests.vectors import bad_bytes, make, receipts, witnessed
+from tests.vectors import bad_bytes, make, receipts, rotations, witnessed
 from tests.vectors import scenario as s
 
 SEED = "drand quicknet 14213370"
@@ -217,6 +220,28 @@ def logs() -> tuple[bytes, ...]:
     with_beside = {path.removeprefix("log/"): data.hex() for path, data in files.items()} | beside
     pending = {**whole, "../log.pending": whole["checkpoint"]}
     return tuple(bundles.dump(dict(one)) for one in (whole, with_beside, pending, {"checkpoint": whole["checkpoint"]}))
+
+
+def followed() -> tuple[bytes, ...]:
+    """Those, and logs whose keys change hands."""
+    folders = []
+    for script, key in ((rotations.rotated(), rotations.ENGINE_2), (rotations.lost(), rotations.ENGINE_2)):
+        files = bundles.log_files([one.envelope for one in script.play().values()], key)
+        folders.append(bundles.dump({path.removeprefix("log/"): data.hex() for path, data in files.items()}))
+    return (*logs(), *folders)
+
+
+@cache
+def state() -> bytes:
+    """What a monitor remembers who has followed the log over a change of its key."""
+    played = list(rotations.rotated().play().values())
+    with tempfile.TemporaryDirectory() as folder:
+        log = Log.create(Path(folder) / "log", rotations.ENGINE_2)
+        log.append([one.envelope for one in played])
+        policy = parse_policy(f"log {s.ENGINE.verifier.vkey}\nquorum none\n".encode())
+        looked = look(Place(Path(folder) / "log"), policy, None, against={}, now=s.at(100))
+    assert looked.state is not None
+    return encode(looked.state)
 
 
 def name(data: bytes) -> str:

@@ -15,6 +15,10 @@ from domicile.evidence import predicates as p
 from domicile.evidence.bundle import trust_policy
 from domicile.evidence.codec import decode, encode, load_json
 from domicile.evidence.ledger import Ledger
+from domicile.evidence.publiclog.fsck import check_log
+from domicile.evidence.publiclog.monitor import Looked, State, look, read_state
+from domicile.evidence.publiclog.place import Folder
+from domicile.evidence.publiclog.story import approvals_of
 from domicile.evidence.statement import PAYLOAD_TYPE, Sealed, parse_envelope, read_unverified, sign_envelope
 from domicile.evidence.tlog.cosignature import cosigned, cosigner_of
 from domicile.evidence.tlog.log import Log
@@ -39,6 +43,7 @@ from tests.vectors import witnessed
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 TRUST = trust_policy(s.ENGINE.verifier, s.plan().approvals)
+WATCHED = only_policy_lines(TRUST.encode())
 MORE = "fresh 30\nrequire sweep/v1\ntolerate blocked-until pg_wal\ntolerate held\n"
 PATHS = re.compile(
     r"checkpoint|tile/[0-9a-z]{1,9}/(x?[0-9]{3}/){0,3}[0-9]{3}(\.p/[0-9]{1,3})?"
@@ -172,6 +177,43 @@ def open_ledger(data: bytes) -> None:
         ledger = Ledger.open(folder.parent, s.ENGINE.verifier)
         list(ledger.statements())
         ledger.detached()
+
+
+def check_log_whole(data: bytes) -> None:
+    """`domicile log fsck`: each fault is told where it is."""
+    with folder_of(data) as folder:
+        checked = check_log(Folder(folder), parse_policy(WATCHED))
+        if not checked.faults and checked.head is None:
+            raise AssertionError("a log without a head was found whole")
+
+
+def follow_log(data: bytes) -> None:
+    """Seen for the first time, by a monitor who knows approvers; what it takes for whole it goes on from."""
+    with folder_of(data) as folder:
+        looked = _follow(folder, None)
+        if looked.state is None:
+            return
+        again = _follow(folder, read_state(encode(looked.state)))
+        if again.alarms or again.state != looked.state:
+            raise AssertionError("the same log, looked at twice, is another")
+
+
+def follow_from_state(data: bytes) -> None:
+    """A monitor's own file, altered, before the log that it is of and before others."""
+    state = read_state(data)
+    for log in corpus.followed():
+        with folder_of(log) as folder:
+            _follow(folder, state)
+
+
+def _follow(folder: Path, state: State | None) -> Looked:
+    trust = approvals_of(TRUST.encode(), origin="trust.txt")
+    looked = look(Folder(folder), parse_policy(WATCHED), state, against={}, now=NOW, approvals=trust)
+    if (looked.state is None) != bool(looked.alarms):
+        raise AssertionError("an alarm rang, and the monitor goes on")
+    if not all(one.text.isprintable() for one in looked.alarms if one.kind == "story"):
+        raise AssertionError("an alarm steers a terminal")
+    return looked
 
 
 @contextmanager

@@ -106,6 +106,13 @@ def _folders(chance: Random) -> bytes:
     return dump_json({name: data.hex() for name, data in files.items()})
 
 
+def _followed(chance: Random) -> bytes:
+    """Half of the time told otherwise, and signed again."""
+    if chance.random() < 0.5:
+        return _folders(chance)
+    return shaping.bend_folder(chance.choice(corpus.followed()), chance, lambda data: bend_bytes(data, chance))
+
+
 def _documents(seed: Callable[[], bytes]) -> Callable[[Random], bytes]:
     """A document bent as bytes or as JSON."""
     return lambda chance: shaping.bend_document(seed(), chance, lambda data: bend_bytes(data, chance))
@@ -195,6 +202,11 @@ TARGETS: Final[dict[str, Target]] = {
     ),
     "log": Target(_folders, reading.open_log, NO, corpus.logs, shaping.bend_folder, share=3),
     "ledger": Target(_folders, reading.open_ledger, NO, corpus.logs, shaping.bend_folder, share=3),
+    "log checked whole": Target(_folders, reading.check_log_whole, NO, corpus.logs, shaping.bend_folder),
+    "log that is followed": Target(_followed, reading.follow_log, NO, corpus.followed, shaping.bend_folder, share=3),
+    "state of a monitor": Target(
+        _documents(corpus.state), reading.follow_from_state, NO, lambda: [corpus.state()], shaping.bend_document
+    ),
 }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ WHOLE |= {
     name: next(iter(TARGETS[name].seeds()))
     for name in (
         "policy of witnesses", "key of a witness", "request to a witness", "answer of a witness", "audit key",
-        "report of a spot check",
+        "report of a spot check", "log checked whole", "log that is followed", "state of a monitor",
     )
 }  # fmt: skip
 

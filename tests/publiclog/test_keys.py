@@ -147,7 +147,7 @@ def test_p9_a_forged_change_is_an_alarm_and_the_key_stays(tmp_path: Path, name: 
     state = kept(seen(shown(tmp_path, entries[:9], FIRST)))
     for before in (None, state):
         looked = seen(shown(tmp_path, entries, SECOND), before)
-        wanted = {"statement"} if name == "lost by votes apart" else {"statement", "key"}
+        wanted = {"statement", "story"} if name == "lost by votes apart" else {"statement", "story", "key"}
         assert (wanted, None) == (set(kinds(looked)), looked.state), looked.alarms
 
 
@@ -155,7 +155,8 @@ def test_p9_votes_that_are_too_few_at_the_end_are_an_alarm(tmp_path: Path) -> No
     script = successions.lost()
     size = script.place("vote 1") + 1
     looked = seen(shown(tmp_path, entries_of(script)[:size], FIRST))
-    assert (["statement"], True) == (kinds(looked), "1 of 2" in looked.alarms[0].text)
+    assert (["statement", "story"], True) == (kinds(looked), "1 of 2" in looked.alarms[0].text)
+    assert 24 == looked.alarms[1].check
 
 
 def test_p9_a_key_that_the_log_never_named_is_an_alarm(tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def test_p9_the_old_key_signs_no_head_behind_its_change(tmp_path: Path) -> None:
             looked = seen(shown(tmp_path, entries[:size], FIRST), before)
             assert ["key"] == kinds(looked), size
     stated = entries_of(successions.not_its_own(successions.after(), "certificate anew", FIRST))
-    assert ["statement"] == kinds(seen(shown(tmp_path, stated, SECOND), state))
+    assert ["statement", "story"] == kinds(seen(shown(tmp_path, stated, SECOND), state))
 
 
 def test_p9_a_rollback_over_the_change_and_a_fork_from_before_it_are_alarms(tmp_path: Path) -> None:
@@ -228,10 +229,10 @@ def test_p9_who_may_vote_is_said_by_the_plan_that_was_seen(tmp_path: Path) -> No
     state = kept(seen(shown(tmp_path, true[: len(script.lines)], FIRST)))
     place = shown(tmp_path, true, SECOND)
     (bundle,) = (tmp_path / "log/tile/entries/000.p").iterdir()
-    for entries, why in ((true, "keys: "), (served, "not those that were seen")):
+    for entries, why, more in ((true, "keys: ", "story"), (served, "not those that were seen", "damaged")):
         bundle.write_bytes(encode_entries(entries))
         looked = seen(place, state)
-        assert ({"statement", "key"}, None) == (set(kinds(looked)), looked.state)
+        assert ({"statement", "key", more}, None) == (set(kinds(looked)), looked.state)
         assert any(why in alarm.text for alarm in looked.alarms)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,16 +154,16 @@ def test_a_checkpoint_of_another_log_says_nothing_about_this_one(tmp_path: Path)
         seen(tmp_path, replace(state, vkey=s.STRANGER.verifier.vkey))
 
 
-BAD = {
-    "by a stranger": lambda: seal(s.sweep(), s.STRANGER),
-    "no envelope": lambda: Sealed(envelope=b"hello", detached=None),
-    "of no known type": lambda: s.raw({"_type": "x"}),
-    "of another plan": lambda: seal(replace(s.sweep(), plan="0" * 64), s.ENGINE),
-    "a second plan": lambda: seal(s.plan(), s.ENGINE),
-    "a predicate that is not there": lambda: bad_bytes.large().play()["plan"],
-    "an approval by nobody of the plan": lambda: seal(_approval("stranger"), s.STRANGER),
-    "an approval in another's name": lambda: seal(_approval("monitor"), s.STRANGER),
-    "an approval by the engine": lambda: seal(_approval("monitor"), s.ENGINE),
+BAD: dict[str, tuple[int, Callable[[], Sealed]]] = {  # the check at which the checker refuses it, too
+    "by a stranger": (8, lambda: seal(s.sweep(), s.STRANGER)),
+    "no envelope": (8, lambda: Sealed(envelope=b"hello", detached=None)),
+    "of no known type": (9, lambda: s.raw({"_type": "x"})),
+    "of another plan": (10, lambda: seal(replace(s.sweep(), plan="0" * 64), s.ENGINE)),
+    "a second plan": (10, lambda: seal(s.plan(), s.ENGINE)),
+    "a predicate that is not there": (9, lambda: bad_bytes.large().play()["certificate"]),
+    "an approval by nobody of the plan": (8, lambda: seal(_approval("stranger"), s.STRANGER)),
+    "an approval in another's name": (8, lambda: seal(_approval("monitor"), s.STRANGER)),
+    "an approval by the engine": (9, lambda: seal(_approval("monitor"), s.ENGINE)),
 }
 
 
@@ -180,18 +181,20 @@ def test_an_entry_that_is_no_statement_is_an_alarm_and_goes_on_being_one(tmp_pat
     """The log's own key signed it, witnesses cosigned it: what it says is the monitor's to read."""
     played(tmp_path, upto=3)
     state = kept(seen(tmp_path))
-    logged(tmp_path, [BAD[name]().envelope])
+    check, make = BAD[name]
+    logged(tmp_path, [make().envelope])
     for _ in range(2):
         looked = seen(tmp_path, state)
-        assert (["statement"], None) == (kinds(looked), looked.state)
+        assert (["statement", "story"], None) == (kinds(looked), looked.state)
         assert "entry 3: " in looked.alarms[0].text
+        assert check == looked.alarms[1].check
     logged(tmp_path, [seal(s.cutover(), s.ENGINE).envelope])
-    assert ["statement"] == kinds(seen(tmp_path, state))
+    assert ["statement", "story"] == kinds(seen(tmp_path, state))
 
 
 def test_a_log_that_does_not_begin_with_its_plan_is_an_alarm(tmp_path: Path) -> None:
     logged(tmp_path, [seal(s.cutover(), s.ENGINE).envelope, seal(s.plan(), s.ENGINE).envelope])
-    assert ["statement", "statement"] == kinds(seen(tmp_path))
+    assert ["statement", "statement", "story"] == kinds(seen(tmp_path))
 
 
 # ----------------------------------------------------------------------------------------- witnesses and age

@@ -11,12 +11,14 @@ import typer
 
 from domicile.cli.common import JsonOption, TrustOption, address, trusted
 from domicile.cli.show import Screen, count, plain
+from domicile.config.tree import read_bytes
 from domicile.errors import BadFile, Different, EvidenceFault, HostFault
-from domicile.evidence.codec import encode, from_json, load_json
+from domicile.evidence.codec import encode
 from domicile.evidence.cosigning.store import WitnessStore
 from domicile.evidence.keys import Signer, load_signer, save_signer
-from domicile.evidence.publiclog.monitor import Looked, State, kinds_told, look
+from domicile.evidence.publiclog.monitor import Looked, State, kinds_told, look, read_state
 from domicile.evidence.publiclog.place import Folder, is_url, place_of, read_checkpoint
+from domicile.evidence.publiclog.story import approvals_of
 from domicile.evidence.tlog.cosignature import cosigner_of
 from domicile.evidence.tlog.note import NOTE_BYTES_MAX
 from domicile.host import Host, write_whole
@@ -122,10 +124,13 @@ def monitor(
     """
     screen = Screen(as_json=as_json)
     policy = trusted(trust)
+    approvals = approvals_of(read_bytes(trust, remedy="`domicile log policy` prints one"), origin=trust.name)
     before = _read_state(state)
     others = {name: _read_other(name) for name in against or ()}
     hours = None if older_than is None else timedelta(hours=older_than)
-    looked = look(place_of(place), policy, before, against=others, now=Host().now(), older_than=hours)
+    looked = look(
+        place_of(place), policy, before, against=others, now=Host().now(), older_than=hours, approvals=approvals
+    )
     if looked.state is not None:
         _write(state.with_name(f"{state.name}.checkpoint"), looked.checkpoint)
         _write(state, encode(looked.state))
@@ -157,10 +162,7 @@ def _read_state(path: Path) -> State | None:
     except FileNotFoundError:
         return None
     try:
-        found = load_json(data)
-        if isinstance(found, dict):
-            found.setdefault("before", [])  # one of before keys were followed
-        return from_json(found, State)
+        return read_state(data)
     except BadFile as fault:
         raise BadFile(f"{path}: is no state of a monitor ({fault}); restore it, or begin with a new one") from None
 
@@ -192,7 +194,7 @@ def _looked_json(looked: Looked) -> dict[str, Any]:
         "checkpoint": looked.checkpoint.decode(errors="replace"),
         "cosigned_at": {_shown(name): moment.isoformat() for name, moment in looked.cosigned_at.items()},
         "log": looked.state and looked.state.vkey,
-        "alarms": [{"kind": alarm.kind, "text": alarm.text} for alarm in looked.alarms],
+        "alarms": [{"kind": one.kind, "text": one.text, "check": one.check} for one in looked.alarms],
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Follows a log from outside: whether it only grew, and whether every new statement is one.
+"""Follows a log from outside: whether it only grew, whether every new statement is one, and what all of them tell.
 
     rollback    fewer entries than it had
     fork        its head does not continue what was seen
@@ -8,9 +8,11 @@
     key         a head is signed by a key that the log handed on before, or never handed over to
     quorum      too few witnesses cosigned its head
     statement   an entry is no statement of the engine's or of an approver's
+    story       the auditor's checker refuses what all of them tell, in this order (`story`)
     old         its head, or its cosignatures, are older than wanted; or dated after now
 
-What was seen is kept as the right edge of the tree, so that a look costs what came since. Where keys change hands the
+What was seen is kept as the right edge of the tree, so that a log that did not grow is not read again. One that did is
+read from its beginning, as its story is judged anew. Where keys change hands the
 log says so, and the monitor goes on with the next one (`holders`). It goes on only without an
 alarm: one that rang rings again until a person has looked, and moved the state away.
 """
@@ -24,12 +26,13 @@ from itertools import islice
 from typing import Final
 
 from domicile.errors import BadFile, EvidenceFault
-from domicile.evidence.codec import Hex
+from domicile.evidence.codec import Hex, from_json, load_json
 from domicile.evidence.keys import Verifier, parse_vkey
 from domicile.evidence.predicates import ApprovalPredicate, KeyPredicate, PlanPredicate, Predicate
 from domicile.evidence.publiclog.fsck import Signed, Unsigned, lacking, read_unsigned
 from domicile.evidence.publiclog.holders import Before, Holders, bears_line_of, first_key
 from domicile.evidence.publiclog.place import Place, read_checkpoint, read_detached, read_entries
+from domicile.evidence.publiclog.story import Approvals, judge
 from domicile.evidence.statement import Sealed, detached_name, read_unverified, unseal
 from domicile.evidence.tlog.checkpoint import open_checkpoint
 from domicile.evidence.tlog.merkle import Edge, hash_leaf
@@ -43,7 +46,10 @@ CLOCKS_APART: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What a monitor remembers of one log: `vkey` is its key in force, `before` are those that it took over from."""
+    """What a monitor remembers of one log: `vkey` is its key in force, `before` are those that it took over from.
+
+    The first `judged` entries tell a story that holds.
+    """
 
     vkey: str
     size: int
@@ -52,14 +58,16 @@ class State:
     plan: Hex | None = None
     approvers: Mapping[str, str] = field(default_factory=dict)
     before: tuple[Before, ...] = ()
+    judged: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """One thing that must not be."""
+    """One thing that must not be; `check` is the number in docs/evidence.md of the check that a story fails."""
 
     kind: str
     text: str
+    check: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +91,7 @@ class _Look:
     now: datetime
     state: State
     holders: Holders
+    approvals: Approvals | None
     kinds: dict[str, int] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
 
@@ -91,17 +100,27 @@ class _Look:
         """The head, whose signature is judged apart."""
         return Signed(head=self.shown.head, vkey=self.holders.log.vkey, times=self.shown.times)
 
-    def ring(self, kind: str, text: str) -> None:
-        self.alarms.append(Alarm(kind=kind, text=text))
+    def ring(self, kind: str, text: str, check: int | None = None) -> None:
+        self.alarms.append(Alarm(kind=kind, text=text, check=check))
+
+
+def read_state(data: bytes) -> State:
+    """What an earlier look remembered, as `encode` wrote it; BadFile for anything else."""
+    found = load_json(data)
+    if isinstance(found, dict):
+        found.setdefault("before", [])  # one of before keys were followed
+        found.setdefault("judged", 0)  # one of before stories were judged
+    return from_json(found, State)
 
 
 def look(  # noqa: PLR0913 - a place, by which rules, and what it is held against
     place: Place, policy: Policy, state: State | None, *, against: Mapping[str, bytes], now: datetime,
-    older_than: timedelta | None = None,
+    older_than: timedelta | None = None, approvals: Approvals | None = None,
 ) -> Looked:  # fmt: skip
     """Look at the log there once. `against` are checkpoints of it that others were shown, by where they come from.
 
-    They have to be read before, or a log that grows meanwhile seems behind. Raises Unreachable or HostFault when the
+    They have to be read before, or a log that grows meanwhile seems behind. Approvals count by the plan, and by
+    `approvals` where they are given. Raises Unreachable or HostFault when the
     log can't be read, EvidenceFault when it, or one held against it, is no checkpoint of a log of the policy.
     """
     checkpoint = read_checkpoint(place)
@@ -118,7 +137,7 @@ def look(  # noqa: PLR0913 - a place, by which rules, and what it is held agains
         log=log, before=before.before, approvers=before.approvers, seal=lambda entry: _sealed(place, entry),
         entries=lambda upto: islice(_entries(place, 0, shown.head.size), upto),
     )  # fmt: skip
-    this = _Look(place, policy, shown, now, before, holders)
+    this = _Look(place, policy, shown, now, before, holders, approvals)
     after = _follow(this, others)
     _judge_head(this)
     _check_age(this, before if after is None else after, older_than)
@@ -185,6 +204,7 @@ def _follow(this: _Look, others: Mapping[str, Unsigned]) -> State | None:
             _ring_fork(this)
             return None
         _settle(this)
+        _judge_story(this)
         _hold_against(this, roots, others)
     except EvidenceFault as fault:
         this.ring("damaged", str(fault))
@@ -194,8 +214,20 @@ def _follow(this: _Look, others: Mapping[str, Unsigned]) -> State | None:
     keys = this.holders
     return replace(
         after, size=head.size, edge=tuple(node.hex() for node in edge.nodes), vkey=keys.log.vkey, before=keys.before,
-        approvers=keys.approvers,
+        approvers=keys.approvers, judged=head.size,
     )  # fmt: skip
+
+
+def _judge_story(this: _Look) -> None:
+    """Have all of the log judged, if it has grown since that was done."""
+    head, judged = this.shown.head, this.state.judged
+    if head.size <= judged:
+        return
+    entries = (entry for _, entry in _entries(this.place, 0, head.size))
+    log = this.holders.all()[0].vkey
+    wrong = judge(this.place, entries, head.root, log=log, approvals=this.approvals, since=judged)
+    if wrong is not None:
+        this.ring("story", wrong.text, wrong.check)
 
 
 def _settle(this: _Look) -> None:
