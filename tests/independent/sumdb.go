@@ -9,6 +9,9 @@
 //	prove-tree FOLDER VKEY OLD   the consistency proof from OLD entries on, a hash a line
 //	tree OLD ROOT NEW ROOT < PROOF   check such a proof
 //	write FOLDER SKEY < ENTRIES  a log with these entries, each in base64 on a line
+//	receipt < FILE               check a person's receipt, and print what it says of them (receipt.go)
+//	quorum POLICY < CHECKPOINT   who of a policy's witnesses cosigned, and when, if they are enough (cosignature.go)
+//	cosign NAME SEED TIME < CHECKPOINT   the line of a cosignature; `key` in the place of a time: the witness's key
 package main
 
 import (
@@ -51,6 +54,12 @@ func main() {
 		err = tlog.CheckTree(hashes(lines(read(os.Stdin))), now, hash(arguments[4]), old, hash(arguments[2]))
 	case "write":
 		err = write(arguments[1], arguments[2], lines(read(os.Stdin)))
+	case "receipt":
+		err = receipt(read(os.Stdin))
+	case "quorum":
+		err = quorum(readFile(arguments[1]), read(os.Stdin))
+	case "cosign":
+		err = cosign(arguments[1], arguments[2], arguments[3], string(read(os.Stdin)))
 	default:
 		err = fmt.Errorf("unknown command %s", arguments[0])
 	}
