@@ -1,5 +1,5 @@
-// Reads receipts as docs/formats-receipts.md says, and shares no code with any other reader of them: file, extra data,
-// statements and their places, commitment and leaf, and what the leaf says. Whose key it is (check 4) it leaves open.
+// Checks receipts as docs/formats-receipts.md says, and shares no code with any other reader of them: file, extra data,
+// statements and their places, commitment and leaf, and what the leaf says. Whose key it is says succession.go.
 package main
 
 import (
@@ -23,18 +23,18 @@ import (
 )
 
 const (
-	extraBytesMax = 65_536
-	countMax      = 9_007_199_254_740_991
-	statementType = "https://in-toto.io/Statement/v1"
-	payloadType   = "application/vnd.in-toto+json"
-	detachedOver  = 32_768
+	receiptBytesMax = 67_108_864
+	countMax        = 9_007_199_254_740_991
+	statementType   = "https://in-toto.io/Statement/v1"
+	payloadType     = "application/vnd.in-toto+json"
+	detachedOver    = 32_768
 )
 
 type object = map[string]any
 
 var (
 	rows   = object{"*": object{"moved": "COUNT", "deleted": "COUNT", "blanked": "COUNT"}}
-	person = object{"kind": "TEXT", "key": "TEXT", "home": "TEXT", "rows": rows}
+	person = object{"kind": "TEXT", "key": "STRING", "home": "TEXT", "rows": rows}
 	placed = object{"envelope": "BASE64", "detached": "BASE64 or null", "index": "COUNT", "path": []any{"HEX"}}
 	extra  = object{
 		"format": "TEXT", "log": "TEXT", "person": person, "nonce": "HEX",
@@ -69,7 +69,8 @@ var (
 		"HEX":  regexp.MustCompile(`^[0-9a-f]{64}$`),
 		"TIME": regexp.MustCompile(`^[1-9][0-9]{3}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]Z$`),
 	}
-	decimal = regexp.MustCompile(`^(0|[1-9][0-9]{0,18})$`)
+	decimal = regexp.MustCompile(`^(0|[1-9][0-9]{0,15})$`)
+	place   = regexp.MustCompile(`^(0|[1-9][0-9]{0,12})$`)
 )
 
 // ----------------------------------------------------------------------------------------------------------- JSON
@@ -194,6 +195,8 @@ func isWord(value any, word string) bool {
 			right = right && unicode.IsPrint(sign)
 		}
 		return right && utf8.RuneCountInString(text) <= 4_096
+	case "STRING":
+		return true
 	case "BASE64":
 		_, err := fromBase64(text)
 		return err == nil
@@ -234,61 +237,46 @@ func unhexed(values any) tlog.RecordProof {
 // ---------------------------------------------------------------------------------------------------------- checks
 // reading is a receipt as far as it was read.
 type reading struct {
-	index   int64
-	path    tlog.RecordProof
-	extra   object
-	tree    tlog.Tree
-	changes []change
-	plan    string
+	index int64
+	path  tlog.RecordProof
+	extra object
+	tree  tlog.Tree
+	keys  []ofLog
 }
 
-// change is a word by which the log's own key changed hands.
-type change struct {
-	index    int64
-	key, new string
-}
-
-func receipt(data []byte) error {
+func receipt(data []byte, trust *policy) error {
 	found, checkpoint, err := readFileOfReceipt(data)
 	if err != nil {
-		return fmt.Errorf("1: %v", err)
+		return fmt.Errorf("check 1: %v", err)
 	}
 	public := found.extra["log"].(string)
-	if _, err := verifierOf(public); err != nil {
-		return fmt.Errorf("2: %v", err)
-	}
-	origin, tree, err := head(checkpoint, public)
-	if err != nil || !strings.HasPrefix(public, origin+"+") {
-		return fmt.Errorf("3: the checkpoint is not of this log: %v", err)
-	}
-	found.tree = tree
-	if err := found.readChanges(); err != nil {
-		return fmt.Errorf("4: %v", err)
-	}
-	of := found.extra["receipts"].(object)
-	stated, err := found.stated("receipts/v1", object{
-		"envelope": of["envelope"], "detached": of["detached"], "index": json.Number(strconv.FormatInt(found.index, 10)),
-	}, found.path)
+	verifier, err := verifierOf(public)
 	if err != nil {
-		return fmt.Errorf("5: %v", err)
+		return fmt.Errorf("check 2: %v", err)
+	}
+	if err := found.readHead(checkpoint, verifier, trust); err != nil {
+		return fmt.Errorf("check 3: %v", err)
+	}
+	if err := found.trusted(trust); err != nil {
+		return fmt.Errorf("check 4: %v", err)
+	}
+	stated, err := found.ofLog("receipts/v1", found.extra["receipts"].(object), found.index, found.path)
+	if err != nil {
+		return fmt.Errorf("check 5: %v", err)
 	}
 	last := found.extra["certificate"].(object)
-	certified, err := found.stated("certificate/v1", last, unhexed(last["path"]))
-	if err != nil || count(last["index"]) != tree.N-1 {
-		return fmt.Errorf("6: not the last word: %v", err)
+	certified, err := found.ofLog("certificate/v1", last, count(last["index"]), unhexed(last["path"]))
+	if err != nil || count(last["index"]) != found.tree.N-1 {
+		return fmt.Errorf("check 6: not the last word: %v", err)
 	}
-	found.plan = stated["plan"].(string)
-	if certified["plan"] != found.plan {
-		return fmt.Errorf("7: two plans")
-	}
-	if err := found.samePlan(); err != nil {
-		return fmt.Errorf("7: %v", err)
+	if err := found.onePlan(stated, certified); err != nil {
+		return fmt.Errorf("check 7: %v", err)
 	}
 	if err := found.leaf(stated); err != nil {
-		return fmt.Errorf("8: %v", err)
+		return fmt.Errorf("check 8: %v", err)
 	}
 	if err := sane(found.extra["person"].(object), stated, certified); err != nil {
-		return fmt.Errorf("9: %v", err)
+		return fmt.Errorf("check 9: %v", err)
 	}
 	fmt.Print(string(spell(nil, found.extra["person"])))
 	return nil
@@ -296,11 +284,11 @@ func receipt(data []byte) error {
 
 // readFileOfReceipt makes check 1.
 func readFileOfReceipt(data []byte) (*reading, []byte, error) {
-	place := bytes.Index(data, []byte("\n\n"))
-	if place < 0 {
-		return nil, nil, fmt.Errorf("no empty line")
+	gap := bytes.Index(data, []byte("\n\n"))
+	if gap < 0 || len(data) > receiptBytesMax {
+		return nil, nil, fmt.Errorf("no empty line, or too long")
 	}
-	parts := strings.Split(string(data[:place]), "\n")
+	parts := strings.Split(string(data[:gap]), "\n")
 	if len(parts) < 3 || len(parts) > 3+63 || parts[0] != "c2sp.org/tlog-proof@v1" {
 		return nil, nil, fmt.Errorf("not a proof with extra data")
 	}
@@ -308,8 +296,8 @@ func readFileOfReceipt(data []byte) (*reading, []byte, error) {
 		return nil, nil, fmt.Errorf("not a proof with extra data")
 	}
 	raw, err := fromBase64(parts[1][len("extra "):])
-	if err != nil || len(raw) > extraBytesMax {
-		return nil, nil, fmt.Errorf("extra data of %d bytes: %v", len(raw), err)
+	if err != nil {
+		return nil, nil, err
 	}
 	value, err := oneSpelling(raw)
 	if err != nil {
@@ -329,7 +317,7 @@ func readFileOfReceipt(data []byte) (*reading, []byte, error) {
 		return nil, nil, fmt.Errorf("the extra data has another shape")
 	}
 	index := parts[2][len("index "):]
-	if !decimal.MatchString(index) {
+	if !place.MatchString(index) {
 		return nil, nil, fmt.Errorf("%s is no index", index)
 	}
 	if found.index, err = strconv.ParseInt(index, 10, 64); err != nil {
@@ -344,7 +332,20 @@ func readFileOfReceipt(data []byte) (*reading, []byte, error) {
 		copy(node[:], raw)
 		found.path = append(found.path, node)
 	}
-	return found, data[place+2:], nil
+	return found, data[gap+2:], nil
+}
+
+// readHead makes check 3, by Go's note package: signed by the log, and with a policy by its quorum.
+func (r *reading) readHead(checkpoint []byte, log note.Verifier, trust *policy) error {
+	origin, tree, err := head(checkpoint, r.extra["log"].(string))
+	if err != nil || origin != log.Name() {
+		return fmt.Errorf("the checkpoint is not of this log: %v", err)
+	}
+	r.tree = tree
+	if trust != nil {
+		_, err = trust.cosigned(checkpoint, log)
+	}
+	return err
 }
 
 // verifierOf reads a key, and refuses one of small order.
@@ -381,68 +382,28 @@ var smallOrder = map[string]bool{
 	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f": true,
 }
 
-// readChanges finds the words by which the log's key changed hands, each at its place in the log. Who signed them, and
-// whether they may, is check 4 and not looked at here.
-func (r *reading) readChanges() error {
-	keys, _ := r.extra["keys"].([]any)
-	before := int64(-1)
-	for _, one := range keys {
-		one := one.(object)
-		index := count(one["index"])
-		if index <= before {
-			return fmt.Errorf("changes in another order")
-		}
-		before = index
-		_, said, err := r.opened("key/v1", one, unhexed(one["path"]))
-		if err != nil {
-			return err
-		}
-		if said["approver"] == nil {
-			next, _ := said["new"].(string)
-			r.changes = append(r.changes, change{index, said["key"].(string), next})
+// onePlan makes check 7.
+func (r *reading) onePlan(stated, certified object) error {
+	plans := map[any]bool{stated["plan"]: true, certified["plan"]: true}
+	changes, _ := r.changes()
+	for _, change := range changes {
+		for _, vote := range change {
+			plans[vote.said["plan"]] = true
 		}
 	}
-	if keys != nil && len(r.changes) == 0 {
-		return fmt.Errorf("no change of the log's key")
+	if len(plans) != 1 {
+		return fmt.Errorf("%d plans", len(plans))
 	}
 	return nil
 }
 
-func (r *reading) samePlan() error {
-	keys, _ := r.extra["keys"].([]any)
-	for _, one := range keys {
-		one := one.(object)
-		_, said, err := r.opened("key/v1", one, unhexed(one["path"]))
-		if err != nil || said["plan"] != r.plan {
-			return fmt.Errorf("a change of keys of another plan: %v", err)
-		}
-	}
-	return nil
-}
-
-// inForce is the log's key at a place.
-func (r *reading) inForce(index int64) string {
-	key := r.extra["log"].(string)
-	for i := len(r.changes) - 1; i >= 0; i-- {
-		if r.changes[i].index < index {
-			break
-		}
-		key = r.changes[i].key
-	}
-	return key
-}
-
-// stated is a statement of the log's own, at its place and signed by the key that was in force there.
-func (r *reading) stated(kind string, of object, path tlog.RecordProof) (object, error) {
-	signed, said, err := r.opened(kind, of, path)
+// ofLog is a statement of the log's own, at its place and signed by the key that was in force there.
+func (r *reading) ofLog(kind string, of object, index int64, path tlog.RecordProof) (object, error) {
+	signed, said, err := r.opened(kind, of, index, path)
 	if err != nil {
 		return nil, err
 	}
-	public := r.inForce(count(of["index"]))
-	if err := signed.by(public); err != nil {
-		return nil, err
-	}
-	return said, nil
+	return said, signed.by(r.inForce(index))
 }
 
 // signed is what an envelope's signature is over, and whose it says to be.
@@ -459,16 +420,15 @@ func (s *signed) by(public string) error {
 }
 
 // opened reads an envelope in its one spelling, at its place in the log.
-func (r *reading) opened(kind string, of object, path tlog.RecordProof) (*signed, object, error) {
+func (r *reading) opened(kind string, of object, index int64, path tlog.RecordProof) (*signed, object, error) {
 	raw, _ := fromBase64(of["envelope"].(string))
-	if err := tlog.CheckRecord(path, r.tree.N, r.tree.Hash, count(of["index"]), tlog.RecordHash(raw)); err != nil {
+	if err := tlog.CheckRecord(path, r.tree.N, r.tree.Hash, index, tlog.RecordHash(raw)); err != nil {
 		return nil, nil, err
 	}
 	value, err := oneSpelling(raw)
 	if err != nil || !fits(value, envelope) {
 		return nil, nil, fmt.Errorf("not an envelope: %v", err)
 	}
-	of = object{"envelope": value, "detached": of["detached"]}
 	outer := value.(object)
 	signatures := outer["signatures"].([]any)
 	if outer["payloadType"] != payloadType || len(signatures) != 1 {
@@ -504,8 +464,6 @@ func predicateOf(kind string, payload []byte, detached any) (object, error) {
 		if predicate, err = oneSpelling(raw); err != nil {
 			return nil, err
 		}
-	} else if len(spell(nil, predicate)) > detachedOver {
-		return nil, fmt.Errorf("a predicate that had to be detached")
 	}
 	if !fits(predicate, predicates[kind]) {
 		return nil, fmt.Errorf("a predicate of another shape than %s", kind)
@@ -538,19 +496,39 @@ func sane(person, stated, certified object) error {
 	if _, named := stated["homes"].(object)[home]; !named {
 		return fmt.Errorf("%s is no home of the statement", home)
 	}
-	for dataset, of := range person["rows"].(object) {
+	for name, of := range person["rows"].(object) {
 		rows := of.(object)
 		if count(rows["deleted"])+count(rows["blanked"]) > count(rows["moved"]) {
-			return fmt.Errorf("more of %s is erased than went home", dataset)
+			return fmt.Errorf("more of %s is erased than went home", name)
 		}
-		homes, _ := certified["counts"].(object)[dataset].(object)
-		all, there := homes[home].(object)
-		if !there {
-			return fmt.Errorf("the certificate counts nothing of %s", dataset)
+		homes, _ := certified["counts"].(object)[name].(object)
+		all, counted := homes[home].(object)
+		if !counted {
+			all = object{"deleted": json.Number("0"), "blanked": json.Number("0")}
 		}
-		if count(rows["moved"]) > count(all["moved"]) {
-			return fmt.Errorf("more of %s went home than of all people", dataset)
+		store := !strings.Contains(name, ".")
+		if store && counted && count(rows["moved"]) > count(all["moved"]) {
+			return fmt.Errorf("more of %s went home than of all people", name)
+		}
+		within := count(rows["deleted"]) <= count(all["deleted"]) && count(rows["blanked"]) <= count(all["blanked"])
+		if !within && !leftStanding(name, store, certified) {
+			return fmt.Errorf("more of %s is erased than of all people", name)
 		}
 	}
 	return nil
+}
+
+// leftStanding says whether a copy admits that not everything of a dataset, or of a store, was erased.
+func leftStanding(name string, store bool, certified object) bool {
+	for _, one := range certified["copies"].([]any) {
+		copy := one.(object)
+		verdict := copy["verdict"].(string)
+		if store && !strings.HasPrefix(copy["id"].(string), name+"/") {
+			continue
+		}
+		if verdict == "present" || store && (verdict == "blocked-until" || verdict == "held") {
+			return true
+		}
+	}
+	return false
 }

@@ -13,6 +13,7 @@ from tests.vectors import (
     bad_stories,
     contradictions,
     hostile,
+    leaves,
     live,
     near_misses,
     objects,
@@ -30,6 +31,7 @@ REGISTERED = (
     bad_stories,
     contradictions,
     hostile,
+    leaves,
     live,
     near_misses,
     objects,
@@ -54,7 +56,8 @@ def all_files() -> dict[Path, bytes]:
     bundles[GOOD / "cosigned.zip"] = witnessed.good()
     unwitnessed = {UNWITNESSED / f"{name}.zip": data for name, data in witnessed.unwitnessed().items()}
     strangers = {UNTRUSTED / f"{name}.zip": data for name, data in untrusted.bundles().items()}
-    return bundles | policies | bad | unwitnessed | strangers | successions.files(FOLDER / "papers")
+    papers = successions.files(FOLDER / "papers") | leaves.files(FOLDER / "papers")
+    return bundles | policies | bad | unwitnessed | strangers | papers
 
 
 def good_scripts() -> dict[str, s.Script]:
