@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.docs import test_formats, test_formats_receipts
+from tests.docs import test_formats, test_formats_receipts, test_formats_spot_check
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 CHARS_MAX: Final = 118
 PAGES: Final[dict[str, Callable[[str, str, str], str]]] = {
     "formats.md": test_formats.real,
     "formats-receipts.md": test_formats_receipts.real,
+    "formats-spot-check.md": test_formats_spot_check.real,
 }
 
 

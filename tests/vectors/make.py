@@ -19,6 +19,7 @@ from tests.vectors import (
     objects,
     receipts,
     rotations,
+    spot,
     successions,
     untrusted,
     witnessed,
@@ -44,7 +45,7 @@ GOOD = FOLDER / "good"
 BAD = FOLDER / "bad"
 UNWITNESSED = FOLDER / "unwitnessed"
 UNTRUSTED = FOLDER / "untrusted"
-SUFFIXES = ("zip", "txt", "tlog-proof")
+SUFFIXES = ("zip", "txt", "tlog-proof", "text", "binary", "key", "json")
 
 
 def all_files() -> dict[Path, bytes]:
@@ -57,7 +58,7 @@ def all_files() -> dict[Path, bytes]:
     unwitnessed = {UNWITNESSED / f"{name}.zip": data for name, data in witnessed.unwitnessed().items()}
     strangers = {UNTRUSTED / f"{name}.zip": data for name, data in untrusted.bundles().items()}
     papers = successions.files(FOLDER / "papers") | leaves.files(FOLDER / "papers")
-    return bundles | policies | bad | unwitnessed | strangers | papers
+    return bundles | policies | bad | unwitnessed | strangers | papers | spot.files(FOLDER / "spot")
 
 
 def good_scripts() -> dict[str, s.Script]:
