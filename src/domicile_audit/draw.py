@@ -1,4 +1,4 @@
-"""Which slices a spot check looks at, and what a sample says of the rest (docs/evidence.md, "The draw").
+"""Which slices a spot check looks at, and what a sample says of the rest (docs/formats-spot-check.md, "The draw").
 
 Whoever knows the log's root and the seed computes the same tickets: nobody can prefer a slice afterwards. Lower tickets
 are drawn first, so a longer draw of the same seed holds the shorter one.

@@ -2,7 +2,7 @@
 
 After the audit key's first line follow the objects, a line each: the keyed digest of its key, `leaves` or `stays`, and
 the digests of its versions. The log has one digest for all of them together, which binds each: whoever leaves one out
-or alters one gets another (docs/evidence.md, "Digests of objects").
+or alters one gets another (docs/formats-spot-check.md, "Digests of objects").
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Drawn versions of objects, read at their home and looked for at the source, and held against the log's digests.
 
 Of each place all keys are listed, and those that were drawn are known by the keyed digests of their keys: nothing of
-home is sent to the source. How digests are made stands in docs/evidence.md, "Digests of objects".
+home is sent to the source. How digests are made stands in docs/formats-spot-check.md, "Digests of objects".
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -49,7 +49,7 @@ class Table:
         )
 
     def read_as(self, form: str) -> tuple[str, ...]:
-        """The columns that are read of rows of that form (docs/evidence.md, "Digests of rows")."""
+        """The columns that are read of rows of that form (docs/formats-spot-check.md, "Digests of rows")."""
         read = {"whole": set(self.columns), "private": {*self.key, *self.private}, "shared": set(self.key)}[form]
         return tuple(name for name in self.columns if name in read)
 
@@ -82,7 +82,7 @@ class Opening:
 
     @property
     def run_mark(self) -> str:
-        """The mark that the run of this key leaves at its homes (docs/evidence.md, "Digests of rows")."""
+        """The mark that the run of this key leaves at its homes (docs/formats-spot-check.md, "Digests of rows")."""
         return "run/" + hashlib.sha256(b"domicile run\x00" + self.key).hexdigest()
 
 

@@ -2,15 +2,15 @@
 
 A receipt is accepted if and only if all of these hold; the first that fails is the reason.
 
- 1  the file is a proof with extra data, both in their one spelling      C2SP tlog-proof; docs/receipts.md
+ 1  the file is a proof with extra data, both in their one spelling      C2SP tlog-proof; docs/formats-receipts.md
  2  the log's key is well spelled                                       C2SP signed-note
  3  the checkpoint is this log's, signed by its key                      C2SP signed-note; tlog-checkpoint
  4  that key is trusted, or took over from a trusted one in this log     tlog-policy; docs/keys.md (`succession.py`)
  5  the statement of receipts is signed, and in the log at its place     DSSE v1.0.2; RFC 6962 section 2.1.1
  6  the certificate is signed, and the last word of this log             DSSE v1.0.2; P10
- 7  all of it is of one plan                                             docs/receipts.md
- 8  this person's leaf, opened with the nonce, is among the receipts     docs/receipts.md; RFC 6962 section 2.1.1
- 9  what the leaf says fits the statement and the certificate            docs/receipts.md
+ 7  all of it is of one plan                                             docs/formats-receipts.md
+ 8  this person's leaf, opened with the nonce, is among the receipts     docs/formats-receipts.md; RFC 6962, 2.1.1
+ 9  what the leaf says fits the statement and the certificate            docs/formats-receipts.md
 
 No check reads a clock, a network or another file. `receipt.py` is the program, and words the answer.
 """

@@ -41,7 +41,7 @@ def read_sealed(sealed: Mapping[str, Any], kind: str) -> Sealed:
     """Read a statement of this kind, about the plan that it names; who signed it is not looked at."""
     what = f"the {kind}"
     entry = read_base64(sealed["envelope"], f"the envelope of {what}")
-    outside = sealed["detached"] and read_base64(sealed["detached"], f"the predicate of {what}")
+    outside = None if sealed["detached"] is None else read_base64(sealed["detached"], f"the predicate of {what}")
     keyid, payload = _opened(entry, what)
     body = read_json(payload, what)
     inner = body.get("predicate") if isinstance(body, dict) else None

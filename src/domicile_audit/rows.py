@@ -1,4 +1,4 @@
-"""Rows read from PostgreSQL and hashed as the log's digests are (docs/evidence.md, "Digests of rows"). Reads only.
+"""Rows read from PostgreSQL and hashed as the log does (docs/formats-spot-check.md, "Digests of rows"). Reads only.
 
 Nothing of home is sent to the source: it is asked for the keys of a whole table, and those that should be gone are
 looked for here. So they come into no statement, log or memory of a server outside.

@@ -1,4 +1,4 @@
-"""The program of sumdb.go, built once by Debian's Go: the checksum database's own note and tlog libraries."""
+"""The program of the Go files here, built once by Debian's Go: the checksum database's own note and tlog libraries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.servers import ROOT
 
-SOURCE: Final = Path(__file__).with_name("sumdb.go")
+SOURCES: Final = sorted(Path(__file__).parent.glob("*.go"))
 CACHE: Final = ROOT / ".cache" / "go"
 LIBRARIES: Final = "/usr/share/gocode"
 """Where Debian puts golang-golang-x-mod-dev."""
@@ -40,18 +40,19 @@ class Sumdb:
 
 
 def build() -> Sumdb:
-    """Build it, unless that was done: the name holds the digest of the source."""
+    """Build it, unless that was done: the name holds the digest of the sources."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    program = CACHE / f"sumdb-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()
+    program = CACHE / f"sumdb-{digest[:16]}"
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
             fresh = program.with_suffix(".new")
             subprocess.run(
-                ["go", "build", "-o", fresh, SOURCE],
+                ["go", "build", "-o", fresh, *SOURCES],
                 env={
                     "PATH": os.environ["PATH"], "HOME": str(CACHE), "GO111MODULE": "off", "GOPATH": LIBRARIES,
-                    "GOCACHE": str(CACHE / "build"), "GOFLAGS": "-trimpath",
+                    "GOCACHE": str(CACHE / "build"),  # no -trimpath: it would compile all of Go's own packages anew
                 },
                 check=True, timeout=SECONDS_MAX,
             )  # fmt: skip

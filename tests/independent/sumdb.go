@@ -9,6 +9,11 @@
 //	prove-tree FOLDER VKEY OLD   the consistency proof from OLD entries on, a hash a line
 //	tree OLD ROOT NEW ROOT < PROOF   check such a proof
 //	write FOLDER SKEY < ENTRIES  a log with these entries, each in base64 on a line
+//	receipt [POLICY] < FILE      check a person's receipt, and print what it says of them (receipt.go)
+//	quorum POLICY < CHECKPOINT   who of a policy's witnesses cosigned, and when, if they are enough (cosignature.go)
+//	cosign NAME SEED TIME < CHECKPOINT   the line of a cosignature; `key` in the place of a time: the witness's key
+//	witness NAME SEED VKEY       be a witness of that log until the input ends; prints its key and URL (witness.go)
+//	submit FOLDER VKEY URL OLD   ask a witness to cosign a log that grew from OLD entries on; prints what it answers
 package main
 
 import (
@@ -51,6 +56,21 @@ func main() {
 		err = tlog.CheckTree(hashes(lines(read(os.Stdin))), now, hash(arguments[4]), old, hash(arguments[2]))
 	case "write":
 		err = write(arguments[1], arguments[2], lines(read(os.Stdin)))
+	case "receipt":
+		var trust *policy
+		if len(arguments) > 1 {
+			trust, err = readPolicy(readFile(arguments[1]))
+			must(err)
+		}
+		err = receipt(read(os.Stdin), trust)
+	case "quorum":
+		err = quorum(readFile(arguments[1]), read(os.Stdin))
+	case "cosign":
+		err = cosign(arguments[1], arguments[2], arguments[3], string(read(os.Stdin)))
+	case "witness":
+		err = witnessOf(arguments[1], arguments[2], arguments[3])
+	case "submit":
+		err = submit(arguments[1], arguments[2], arguments[3], number(arguments[4]))
 	default:
 		err = fmt.Errorf("unknown command %s", arguments[0])
 	}

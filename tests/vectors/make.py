@@ -13,11 +13,13 @@ from tests.vectors import (
     bad_stories,
     contradictions,
     hostile,
+    leaves,
     live,
     near_misses,
     objects,
     receipts,
     rotations,
+    spot,
     successions,
     untrusted,
     witnessed,
@@ -30,6 +32,7 @@ REGISTERED = (
     bad_stories,
     contradictions,
     hostile,
+    leaves,
     live,
     near_misses,
     objects,
@@ -42,7 +45,7 @@ GOOD = FOLDER / "good"
 BAD = FOLDER / "bad"
 UNWITNESSED = FOLDER / "unwitnessed"
 UNTRUSTED = FOLDER / "untrusted"
-SUFFIXES = ("zip", "txt", "tlog-proof")
+SUFFIXES = ("zip", "txt", "tlog-proof", "text", "binary", "key", "json")
 
 
 def all_files() -> dict[Path, bytes]:
@@ -54,7 +57,8 @@ def all_files() -> dict[Path, bytes]:
     bundles[GOOD / "cosigned.zip"] = witnessed.good()
     unwitnessed = {UNWITNESSED / f"{name}.zip": data for name, data in witnessed.unwitnessed().items()}
     strangers = {UNTRUSTED / f"{name}.zip": data for name, data in untrusted.bundles().items()}
-    return bundles | policies | bad | unwitnessed | strangers | successions.files(FOLDER / "papers")
+    papers = successions.files(FOLDER / "papers") | leaves.files(FOLDER / "papers")
+    return bundles | policies | bad | unwitnessed | strangers | papers | spot.files(FOLDER / "spot")
 
 
 def good_scripts() -> dict[str, s.Script]:

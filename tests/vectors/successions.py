@@ -23,7 +23,7 @@ from domicile.evidence.codec import dump_json
 from domicile.evidence.keys import Signer
 from domicile.evidence.receipts.document import write_document
 from domicile.evidence.receipts.keeping import Leaf
-from domicile.evidence.receipts.leaf import commit
+from domicile.evidence.receipts.leaf import Person, commit
 from domicile.evidence.statement import Sealed, read_unverified, seal
 from domicile.evidence.tlog.log import Log
 from domicile.evidence.tlog.merkle import Tree, hash_leaf
@@ -40,8 +40,18 @@ THIEF = Signer(name=FIRST.name, seed=s.key("thief.example").seed)
 Extra = dict[str, Any]
 
 
-def paper(script: Script, log: Signer, *, changes: Sequence[int] | None = None) -> bytes:
-    """The receipt of one person under the head of a script that this key signed, with these of its changes of keys."""
+def everybody() -> list[Person]:
+    """The people of `receipts.stated`."""
+    return [*receipts.people(40, "us", first=0), *receipts.people(10, "ca", first=0)]
+
+
+def paper(
+    script: Script, log: Signer, *, changes: Sequence[int] | None = None, people: Sequence[Person] = (), last: int = -1
+) -> bytes:
+    """The receipt of one person under the head of a script that this key signed, with these of its changes of keys.
+
+    By default of the people of the statement, and with the last statement as the certificate.
+    """
     entries = list(script.play().values())
     said = [read_unverified(sealed) for sealed in entries]
     stated = next(place for place, one in enumerate(said) if isinstance(one, p.ReceiptsPredicate))
@@ -50,14 +60,14 @@ def paper(script: Script, log: Signer, *, changes: Sequence[int] | None = None) 
         made = Log.create(Path(folder) / "log", log)
         made.append([sealed.envelope for sealed in entries])
         return write_document(
-            made, _leaf(said[stated]), stated=(stated, entries[stated]), certificate=(len(said) - 1, entries[-1]),
+            made, _leaf(said[stated], people or everybody()), stated=(stated, entries[stated]),
+            certificate=(len(said) + last, entries[last]),
             changes=[(place, entries[place]) for place in (shown if changes is None else changes)],
         )  # fmt: skip
 
 
-def _leaf(stated: p.Predicate) -> Leaf:
+def _leaf(stated: p.Predicate, people: Sequence[Person]) -> Leaf:
     assert isinstance(stated, p.ReceiptsPredicate)
-    people = [*receipts.people(40, "us", first=0), *receipts.people(10, "ca", first=0)]  # as `receipts.stated` has them
     tree, commitments = receipts.tree(people)
     assert stated.root == tree.root().hex()
     who = people[7]

@@ -2,7 +2,7 @@
 
 The commitment is SHA-256 over a purpose tag, 32 random bytes and the opening as canonical JSON. It hides, as nobody can
 guess the nonce, also who knows all of the rest; it binds, as nobody finds two openings of one SHA-256. Who is given the
-nonce and the opening computes it again (docs/receipts.md).
+nonce and the opening computes it again (docs/formats-receipts.md).
 """
 
 from __future__ import annotations
