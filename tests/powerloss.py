@@ -39,12 +39,13 @@ class Remains:
     files: tuple[tuple[str, bytes | None], ...] = field(repr=False)
 
     def lay(self, place: Path) -> Path:
-        """Put it into a folder that is made for it, and return that."""
+        """Put it into a folder that is made for it, all for its owner only, and return that."""
         place.mkdir(parents=True)
         for name, data in self.files:
             if data is None:
-                (place / name).mkdir()
+                (place / name).mkdir(mode=0o700)
             else:
+                (place / name).touch(mode=0o600)
                 (place / name).write_bytes(data)
         return place
 
