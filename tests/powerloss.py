@@ -50,6 +50,10 @@ class Remains:
         return place
 
 
+class _Killed(BaseException):
+    """Nothing after it happens."""
+
+
 class Disk:
     """A folder, of which everything is on the disk when the watch begins."""
 
@@ -62,6 +66,8 @@ class Disk:
         self._held: list[int] = []
         self._faults: list[Exception] = []
         self._watching = False
+        self._steps_left: int | None = None
+        self.was_killed = False
 
     @property
     def remains(self) -> tuple[Remains, ...]:
@@ -96,17 +102,39 @@ class Disk:
         if self._faults:
             raise self._faults[0]
 
+    @contextmanager
+    def killed_after(self, steps: int) -> Iterator[None]:
+        """Let so many steps happen, and end the block at the next as SIGKILL would; `was_killed` says whether it came.
+
+        What the kernel was told stays, and whether it is on the disk nobody knows: what comes next has to see to that.
+        """
+        self._steps_left, self.was_killed = steps, False
+        try:
+            yield
+        except _Killed:
+            self.was_killed = True
+        finally:
+            self._steps_left = None
+
     # -- what happens ----------------------------------------------------------------------------------------------
 
     def _sync(self, plain: Callable[[int], None], handle: int) -> None:
         path = str(Path(f"/proc/self/fd/{handle}").readlink())
         self._look(f"before a sync of {path}")
+        self._go_on()
         plain(handle)
         self._note(path, handle)
 
     def _step(self, name: str, plain: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         self._look(f"before {name} {arguments[0]}")
+        self._go_on()
         return plain(*arguments, **options)
+
+    def _go_on(self) -> None:
+        if self._steps_left is not None:
+            self._steps_left -= 1
+            if self._steps_left < 0:
+                raise _Killed
 
     def _sqlite(self, path: str, /, *, synced: bool) -> None:
         """Called from below SQLite, which can't take an exception; also by what outlives the watch."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from domicile.evidence.tlog.log import Log
 from tests.powerloss import Disk, Remains
-from tests.tlog.test_cosigned_log import NEW, SIGNER, Effects, Killed, begun, cosignatures
+from tests.tlog.test_cosigned_log import NEW, SIGNER, begun, cosignatures
 from tests.tlog.test_merkle import mth, numbered
 
 
@@ -76,15 +75,13 @@ def test_p7_what_is_found_after_a_kill_is_there_after_the_power_went_as_well(tmp
     entries = [*NEW, b"another"]
     for at in range(200):
         (tmp_path / f"{at}").mkdir()
-        disk, finished = Disk(tmp_path / f"{at}"), False
+        disk = Disk(tmp_path / f"{at}")
         log = begun(disk.root / "log", 0, shared=shared)
         with disk.watched():
-            with pytest.MonkeyPatch.context() as patch, suppress(Killed):
-                Effects(at=at, fault=Killed).patch(patch)
+            with disk.killed_after(at):
                 log.append(NEW)
                 if shared:
                     log.publish(cosignatures(log))
-                finished = True
             again = Log.open(disk.root / "log", SIGNER, cosigned=shared)
             disk.promise((again.size, again.published_size))
             size = again.size
@@ -93,6 +90,7 @@ def test_p7_what_is_found_after_a_kill_is_there_after_the_power_went_as_well(tmp
         after = [*entries[:size], b"another"]
         for number, left in enumerate(one for one in disk.remains if one.promised is not None):
             whole(left, tmp_path / f"{at}-{number}", after, shared=shared)
-        if finished:
+        if not disk.was_killed:
             break
-    assert finished
+    assert at > 12
+    assert not disk.was_killed
