@@ -10,6 +10,7 @@ from domicile.stores.around.folder import Folder
 from domicile.stores.keyservices import generation_of
 from domicile.stores.objects import NULL_VERSION
 from domicile.stores.objects.files import FileObjects
+from domicile.stores.objects.folders import PARTS_FOLDER
 from tests.keys.benches import Files
 from tests.powerloss import Disk
 from tests.stores.objects.benches import put
@@ -24,9 +25,16 @@ def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path / "disk")
 
 
-def test_p1_an_object_in_a_folder_is_there_when_it_was_put_and_gone_when_it_was_removed(
-    disk: Disk, tmp_path: Path
+@pytest.mark.parametrize("alone", [True, False])
+def test_p1_p3_an_object_in_a_folder_is_there_when_it_was_put_and_gone_when_it_was_removed(
+    disk: Disk, tmp_path: Path, alone: bool
 ) -> None:
+    """With its folders, where it was alone in them: their names can tell of people, too."""
+    if not alone:
+        others = (disk.root / KEY).parent / PARTS_FOLDER
+        others.mkdir(parents=True)
+        (others / "half.mp4").write_bytes(b"of another writer")
+        (others.parent / "other.mp4").write_bytes(b"another")
     wholes = [b"first", b"second, and longer"]
     with disk.watched():
         store = FileObjects(disk.root, name="media")
@@ -38,10 +46,12 @@ def test_p1_an_object_in_a_folder_is_there_when_it_was_put_and_gone_when_it_was_
     for number, left in enumerate(disk.remains):
         path = left.lay(tmp_path / f"left-{number}") / KEY
         found = path.read_bytes() if path.exists() else None
-        if left.promised in wholes:
-            assert found in wholes[wholes.index(left.promised) :] or (found is None and left.promised == wholes[1])
+        if left.promised == "removed":
+            assert (path.parents[1] if alone else path).exists() is False, left.moment
+        elif left.promised is None:
+            assert found in {None, wholes[0]}, left.moment
         else:
-            assert found is None or (left.promised is None and found == wholes[0]), left.moment
+            assert found in wholes[wholes.index(left.promised) :] or (found, left.promised) == (None, wholes[1])
 
 
 def test_p1_an_object_that_is_put_after_a_kill_is_there_when_the_power_goes_as_well(tmp_path: Path) -> None:
