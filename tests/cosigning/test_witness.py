@@ -132,7 +132,7 @@ def test_the_head_is_durable_before_the_cosignature_is_made(tmp_path: Path, monk
     class Killed(BaseException):
         pass
 
-    def killed(text: bytes, *_: object, **__: object) -> None:
+    def killed(text: str, *_: object, **__: object) -> None:
         disk.promise(parse_checkpoint(text).size)
         raise Killed
 

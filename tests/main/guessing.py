@@ -20,7 +20,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from tests.servers import ROOT
+import domicile
 
 CUT_BYTES: Final = 8
 """The shortest cut that is looked for: 16 hexadecimal digits. Longer ones begin or end with it."""
@@ -43,7 +43,7 @@ class Value:
     text: str
 
 
-def prefixes(folder: Path = ROOT / "src") -> frozenset[bytes]:
+def prefixes(folder: Path = Path(domicile.__file__).parents[1]) -> frozenset[bytes]:
     """What the source tree sets before what it hashes: constants that are named for it, or begin with our name."""
     found = {b"\x00", b"\x01"}  # RFC 6962's, which have no name
     for path in folder.rglob("*.py"):
