@@ -73,6 +73,25 @@ def write_whole(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_new(path: Path, data: bytes, *, mode: int) -> None:
+    """Put a new file in place whole, or not at all; on return it is on the disk. FileExistsError where there is one.
+
+    Other OSErrors pass, too. What a killed one left beside it may be another name of the file itself, and goes first.
+    """
+    fresh = path.with_name(f"{path.name}.tmp")
+    fresh.unlink(missing_ok=True)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    try:
+        os.link(fresh, path)
+    finally:
+        fresh.unlink()
+    sync_folder(path.parent)
+
+
 def read_file(path: Path, bytes_max: int) -> bytes:
     """The first so many bytes of a file; OSError for what is none, as a pipe in its place is waited for for ever."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from domicile.errors import HostFault
+from domicile.host import sync_folder
 
 
 class PrivateFile:
@@ -31,11 +32,14 @@ class PrivateFile:
             self._open = None
 
     def forget(self) -> None:
-        """Remove the file, and what SQLite keeps beside it."""
+        """Remove the file, and what SQLite keeps beside it; on return they are off the disk."""
         self.close()
         try:
-            for path in (self.path, *(self.path.with_name(self.path.name + tail) for tail in ("-wal", "-shm"))):
-                path.unlink(missing_ok=True)
+            found = [self.path.with_name(self.path.name + tail) for tail in ("", "-wal", "-shm", "-journal")]
+            for path in (there := [one for one in found if one.exists()]):
+                path.unlink()
+            if there:
+                sync_folder(self.path.parent)
         except OSError as fault:
             raise self._fault(fault) from None
 
@@ -75,7 +79,7 @@ class PrivateFile:
                 self._open = sqlite3.connect(self.path, isolation_level=None, timeout=10)
                 if self._wal:
                     self._open.execute("PRAGMA journal_mode = WAL")
-                self._open.execute("PRAGMA synchronous = FULL")
+                self._open.execute("PRAGMA synchronous = EXTRA")  # without WAL, FULL may take the last commit back
                 self._open.executescript(self._tables)
             except (OSError, sqlite3.Error) as fault:
                 raise self._fault(fault) from None

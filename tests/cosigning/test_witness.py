@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from domicile.evidence.cosigning import serving
 from domicile.evidence.cosigning.serving import WitnessService, log_id
 from domicile.evidence.cosigning.store import WitnessStore
 from domicile.evidence.keys import Signer, save_signer
-from domicile.evidence.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from domicile.evidence.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
 from domicile.evidence.tlog.cosignature import cosigned, cosigner_of
 from domicile.evidence.tlog.merkle import Tree, hash_leaf
 from domicile.evidence.tlog.note import parse_note
@@ -26,6 +27,7 @@ from domicile.evidence.tlog.witness import AddCheckpoint, Declined, format_reque
 from domicile.host import Host
 from domicile.web import Answer, ask
 from tests.cosigning.town import KEYS, LOG, free_port, listening, witness
+from tests.powerloss import Disk
 
 LEAVES = [hash_leaf(b"%d" % number) for number in range(30)]
 FORK = [*LEAVES[:3], hash_leaf(b"another"), *LEAVES[4:]]
@@ -120,24 +122,38 @@ def test_several_logs_are_known_apart(tmp_path: Path) -> None:
 
 
 def test_the_head_is_durable_before_the_cosignature_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut off in between, the witness knows the head that nobody got a cosignature for, and never the reverse."""
-    store = WitnessStore(tmp_path / "w.db")
-    service = WitnessService(KEYS["w1"], [LOG.verifier], store, host=Host())
+    """Cut off in between, the witness knows the head that nobody got a cosignature for, and never the reverse.
+
+    By a kill, and by a loss of power at any moment: when the cosignature is made, the head is on the disk.
+    """
+    (tmp_path / "disk").mkdir()
+    disk = Disk(tmp_path / "disk")
 
     class Killed(BaseException):
         pass
 
-    def killed(*_: object, **__: object) -> None:
+    def killed(text: str, *_: object, **__: object) -> None:
+        disk.promise(parse_checkpoint(text).size)
         raise Killed
 
-    with monkeypatch.context() as patch:
-        patch.setattr(serving, "cosign", killed)
-        with pytest.raises(Killed):
-            service.add_checkpoint(body(0, 9))
-    again = WitnessStore(tmp_path / "w.db")
-    assert [9] == [kept.size for kept in again.all()]
-    again.close()
-    store.close()
+    monkeypatch.setattr(serving, "cosign", killed)
+    with disk.watched():
+        store = WitnessStore(disk.root / "w.db")
+        service = WitnessService(KEYS["w1"], [LOG.verifier], store, host=Host())
+        for old, new in ((0, 3), (3, 9), (9, 30)):
+            with pytest.raises(Killed):
+                service.add_checkpoint(body(old, new))
+        assert [30] == _sizes(disk.root)
+        store.close()
+    for number, left in enumerate(disk.remains):
+        seen = max(_sizes(left.lay(tmp_path / f"left-{number}")), default=0)
+        assert (left.promised or 0) <= seen, left.moment
+
+
+def _sizes(folder: Path) -> list[int]:
+    """What a witness that is opened there saw last."""
+    with closing(WitnessStore(folder / "w.db")) as store:
+        return [kept.size for kept in store.all()]
 
 
 def test_a_store_that_can_not_keep_a_head_gives_no_cosignature(tmp_path: Path) -> None:

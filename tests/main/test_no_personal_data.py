@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import pytest
+from blake3 import blake3
 
+from domicile.stores.traces import PURPOSE
 from tests.main.conftest import MAJORS, Begin, Moves
+from tests.main.guessing import Guesses, Value, files_of, prefixes
 from tests.main.programme import Programme, ask, run
 
 BASE64 = re.compile(rb"[A-Za-z0-9+/]{24,}={0,2}")
@@ -126,8 +132,49 @@ def test_p8_faults_and_refusals_hold_no_value(waiting: Programme) -> None:
     assert set() == leaks(waiting, needles)
 
 
+def private(dsn: str, *tables: str) -> Iterator[Value]:
+    """Every value of the movers' own rows in these tables; their country is the market, and told."""
+    for table in tables:
+        for (row,) in ask(dsn, f"SELECT to_jsonb(t) FROM {table} AS t"):
+            for column, value in row.items():
+                if value is not None and "country" not in column:
+                    yield Value(dataset=f"app.public.{table}", text=str(value))
+
+
+def handed_out(programme: Programme) -> dict[str, bytes]:
+    """What anybody gets: all files of the bundle, and the page."""
+    programme.cli("report")
+    return {**files_of(programme.made / "bundle.zip"), "report.html": (programme.made / "report.html").read_bytes()}
+
+
+def _named(name: str, text: str) -> str:
+    return hashlib.new(name, text.encode(), usedforsecurity=False).hexdigest()
+
+
+FORMS: Final[Mapping[str, Callable[[str], str]]] = {
+    "a row's key, digested without a key": lambda text: blake3(
+        PURPOSE + b"19:app.public.customer%d:%b" % (len(text), text.encode())
+    ).hexdigest()[:16],
+    "SHA-1 of the lower case, in capitals": lambda text: _named("sha1", text.lower()).upper(),
+    "20 digits of MD5": lambda text: _named("md5", text)[:20],
+    "the last 16 digits of SHA-256": lambda text: hashlib.sha256(text.encode()).hexdigest()[-16:],
+    "SHA-512 in base64 of URLs": lambda text: base64.urlsafe_b64encode(hashlib.sha512(text.encode()).digest()).decode(),
+    "BLAKE2b in base32": lambda text: base64.b32encode(hashlib.blake2b(text.upper().encode()).digest()).decode(),
+    "SHA-256 behind the run's prefix": lambda text: hashlib.sha256(b"domicile run\x00" + text.encode()).hexdigest(),
+    "40 digits of BLAKE3 behind the slices' prefix": lambda text: blake3(
+        b"domicile slice v1\x00" + text.encode()
+    ).hexdigest()[:40],
+    "the text in hexadecimal": lambda text: text.encode().hex(),
+    "the text in the middle of base64": lambda text: base64.b64encode(f"to: {text}!".encode()).decode(),
+    "the text in capitals": str.upper,
+}
+
+
 def test_p8_keys_that_are_people_stay_out(programme: Begin) -> None:
-    """The subject's key is an e-mail address: only `verify` names it, and only on the terminal."""
+    """The subject's key is an e-mail address: only `verify` names it, and only on the terminal.
+
+    One customer is without a country, which the plan tells by the digest of the key.
+    """
     begun = programme("chinook", {"CA": "ca"})
     run(
         begun.source,
@@ -135,18 +182,53 @@ def test_p8_keys_that_are_people_stay_out(programme: Begin) -> None:
         " ALTER TABLE customer DROP CONSTRAINT customer_pkey;"
         " ALTER TABLE customer ADD PRIMARY KEY (email); ALTER TABLE invoice ADD COLUMN email varchar(60);"
         " UPDATE invoice SET email = (SELECT email FROM customer c WHERE c.customer_id = invoice.customer_id);"
-        " ALTER TABLE invoice ADD FOREIGN KEY (email) REFERENCES customer (email)",
+        " ALTER TABLE invoice ADD FOREIGN KEY (email) REFERENCES customer (email);"
+        " UPDATE customer SET country = NULL WHERE customer_id = 3",
     )
     begun.file.unlink()
     for name in ("operator", "monitor"):
         (begun.folder / f"{name}.key").unlink()
     begun.draft({"CA": "ca"})
+    begun.edit("unknown_market: in-scope", "unknown_market: CA")
     begun.move()
-    begun.approve()
-    begun.cli("apply", "--yes", "--until", "erase")
+    begun.finish()
     needles = values(begun.homes["ca"], "chinook")
     assert 8 == sum(b"@" in needle for needle in needles)
     assert set() == leaks(begun, needles)
+    assert ["app.public.customer"] == [
+        one["dataset"]
+        for one in json.loads((begun.made / "plan.json").read_bytes())["findings"]
+        if one["kind"] == "unknown-market" and one["keys"]
+    ]
+    guesses = Guesses(private(begun.homes["ca"], "customer"))
+    assert 100_000 < guesses.count
+    assert set() == guesses.within(handed_out(begun).items())
+
+
+@pytest.fixture(scope="module")
+def guesses(moved: Moves) -> Guesses:
+    """All that could be guessed of Chinook's Canadians."""
+    return Guesses(private(moved("chinook", "Canada").home, "customer", "invoice"))
+
+
+def test_p8_nothing_that_is_handed_out_could_be_guessed(moved: Moves, guesses: Guesses) -> None:
+    assert {PURPOSE, b"domicile slice v1\x00", b"domicile receipt v1\x00"} <= prefixes()
+    assert set() == guesses.within(handed_out(moved("chinook", "Canada").programme).items())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_p8_the_search_does_find_what_could_be_guessed(moved: Moves, guesses: Guesses, form: str) -> None:
+    """The twin: one such digest in a text of the plan, as it is or in an envelope."""
+    result = moved("chinook", "Canada")
+    ((address,),) = ask(result.home, "SELECT email FROM customer WHERE customer_id = 14")
+    files = handed_out(result.programme)
+    text = FORMS[form](address)
+    plan = files["plan.json"].replace(b'"findings":', b'"more": "see %b.", "findings":' % text.encode(), 1)
+    assert plan != files["plan.json"]
+    envelope = b'{"payload":"%b"}' % base64.b64encode(plan)
+    assert {"plan.json", "envelope"} == {
+        name for name, _ in guesses.within([("plan.json", plan), ("envelope", envelope), ("x", files["plan.json"])])
+    }
 
 
 def test_p8_canaries_are_looked_for_and_never_told(programme: Begin) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Annotated, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domicile.errors import BadFile, HostFault
-from domicile.host import Host
+from domicile.host import Host, write_new
 
 WORDS_MAX: Final = 10_000
 WORD: Final = re.compile(r"[a-z0-9]{16,64}")
@@ -136,12 +135,7 @@ def _read(path: Path, shape: type[Shape], refusal: str) -> Shape:
 
 def _write(path: Path, data: bytes, *, mode: int) -> None:
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            os.write(handle, data)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        write_new(path, data, mode=mode)
     except FileExistsError:
         raise HostFault(f"{path} is there already; nothing was overwritten") from None
     except OSError as fault:

@@ -20,7 +20,7 @@ from typing import Final
 from blake3 import blake3
 
 from domicile.errors import BadFile, HostFault, Refused
-from domicile.host import Host, sync_folder
+from domicile.host import Host, sync_folder, write_new
 
 COMMITMENT_BYTES: Final = 16
 BATCH_ROWS: Final = 10_000
@@ -53,7 +53,7 @@ class Commitments:
         try:
             path.touch(mode=0o600)
             self._database = sqlite3.connect(path, isolation_level=None, timeout=10)
-            self._database.execute("PRAGMA synchronous = FULL")
+            self._database.execute("PRAGMA synchronous = EXTRA")  # FULL may take the last commit back
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS committed (place INTEGER PRIMARY KEY, dataset TEXT UNIQUE, body TEXT)"
             )
@@ -163,13 +163,7 @@ def _key_path(path: Path) -> Path:
 
 def _write_key(place: Path, key: bytes) -> None:
     try:
-        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(handle, key)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        sync_folder(place.parent)
+        write_new(place, key, mode=0o600)
     except OSError as fault:
         raise HostFault(f"{place} can't be written ({fault.strerror}); check rights and space") from None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from domicile.errors import BadFile, EvidenceFault, HostFault
-from domicile.host import sync_folder
+from domicile.host import write_new
 
 SEED_BYTES = 32
 KEY_NAME_CHARS_MAX = 255
@@ -157,18 +156,8 @@ def parse_skey(line: str) -> Signer:
 
 def save_signer(path: Path, signer: Signer) -> None:
     """Write the secret to a new file of mode 0600, whole or not at all; `BadFile` if there is one already."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as out:
-            out.write(signer.skey + "\n")
-            out.flush()
-            os.fsync(out.fileno())
-        try:
-            os.link(fresh, path)
-        finally:
-            fresh.unlink()
-        sync_folder(path.parent)
+        write_new(path, f"{signer.skey}\n".encode(), mode=0o600)
     except FileExistsError as error:
         raise BadFile(f"key file {path}: exists already; choose another name") from error
     except OSError as error:

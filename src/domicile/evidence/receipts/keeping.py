@@ -206,8 +206,8 @@ class Receipts:
             self.forget()
 
     def forget(self) -> None:
-        """Remove the folder."""
-        self.close()
+        """Remove the folder, and what tells that there are receipts first: the next run takes them for whole."""
+        self._people.forget()
         try:
             if self._folder.exists():
                 shutil.rmtree(self._folder)

@@ -3,7 +3,8 @@
 Order of an append: the new tiles under names the old checkpoint does not need, synced; then the checkpoint,
 replaced in one rename, synced: the only moment that counts. Files beyond the checkpoint are leftovers of an
 append that was cut off; they are not read, and the next append writes them anew. Opening reads every entry
-and every tile below the checkpoint and refuses a folder in which one byte is not as the root says.
+and every tile below the checkpoint and refuses a folder in which one byte is not as the root says. Opened to be added
+to, it is synced first: the process that was killed before may have got no further than the rename.
 
 A log that others cosign (`cosigned`) has two heads. An append ends at the *pending* one, a checkpoint with our
 signature alone in `NAME.pending` beside the folder, before any witness is asked; `publish` puts it, with their
@@ -59,6 +60,7 @@ class Log:
         self._head = b""
         self._checkpoint = b""
         self._published = 0
+        self._synced: set[Path] = set()  # folders below whose own name is on the disk for sure
 
     @staticmethod
     def exists(directory: Path) -> bool:
@@ -72,8 +74,7 @@ class Log:
             raise EvidenceFault(f"log {directory}: there is one already; open it or choose another folder")
         log = cls(directory, signer, cosigned=cosigned)
         with _faults(directory):
-            directory.mkdir(parents=True, exist_ok=True)
-            sync_folder(directory.parent)
+            _make_folder(directory)
             with log._locked():
                 log._commit(Tree())
         return log
@@ -87,6 +88,10 @@ class Log:
         """
         log = cls(directory, key, cosigned=cosigned)
         log._load()
+        if log._signer is not None:
+            with _faults(directory):
+                for folder in (directory, directory.parent):
+                    sync_folder(folder)
         if log.size < size_min:
             raise EvidenceFault(
                 f"log {directory}: has {log.size} entries, the journal knows {size_min}; restore the folder"
@@ -243,12 +248,23 @@ class Log:
         for tile in tiles:
             here = waiting[tile.start - start : tile.start - start + tile.width] if tile.level is None else []
             content = encode_entries(here) if tile.level is None else self._tile_bytes(tile)
-            folders |= _place_file(self._directory, tile.path, content)
-        for folder in sorted(folders, reverse=True):
-            sync_folder(folder)
+            _place_file(self._directory, tile.path, content)
+            folders.add((self._directory / tile.path).parent)
+        self._sync(folders)
         self._commit(self._tree)
         if not self._cosigned:
             self._clear_partials(tiles)
+
+    def _sync(self, folders: set[Path]) -> None:
+        """Have the names in these folders on the disk, and their own, which an append that was cut off may have made.
+
+        Theirs once for each open log: to look whether they exist would not tell.
+        """
+        chains = [[folder, *folder.parents] for folder in folders]
+        fresh = {one for chain in chains for one in chain if self._directory in one.parents} - self._synced
+        for folder in sorted(folders | {one.parent for one in fresh}, reverse=True):
+            sync_folder(folder)
+        self._synced |= fresh
 
     def _commit(self, tree: Tree) -> None:
         if self._signer is None:
@@ -367,14 +383,17 @@ def _without_cosignatures(data: bytes, verifier: Verifier) -> bytes:
     return format_note(Note(text=note.text, signatures=own))
 
 
-def _place_file(root: Path, name: str, data: bytes) -> set[Path]:
-    """Put a file in place in one rename; return the folders that got a new name and are to be synced."""
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it; on return all their names are on the disk."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing or [folder]:
+        sync_folder(one.parent)
+
+
+def _place_file(root: Path, name: str, data: bytes) -> None:
+    """Put a file in place in one rename; its name is on the disk when its folder is synced."""
     path = root / name
-    stale = {path.parent}
-    for folder in path.parents:
-        if folder == root or folder.exists():
-            break
-        stale.add(folder.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".tmp")
     with fresh.open("wb") as out:
@@ -382,7 +401,6 @@ def _place_file(root: Path, name: str, data: bytes) -> set[Path]:
         out.flush()
         os.fsync(out.fileno())
     fresh.replace(path)
-    return stale
 
 
 def _read_file(path: Path, bytes_max: int) -> bytes:

@@ -69,6 +69,7 @@ class FileObjects:
     def __init__(self, root: Path, *, name: str) -> None:
         self._root = root
         self._name = name
+        self._synced: set[int] = set()
 
     def __repr__(self) -> str:
         return f"FileObjects(name={self._name!r})"
@@ -164,8 +165,8 @@ class FileObjects:
                 f"store {self._name}: a folder keeps no content types, metadata or tags, and an object has some; move "
                 "it to a store that does"
             )
-        with self._open_root() as root, root.made(parts[:-1]) as folder:
-            with folder.made((PARTS_FOLDER,)) as beside:
+        with self._open_root() as root, root.made(parts[:-1], self._synced) as folder:
+            with folder.made((PARTS_FOLDER,), self._synced) as beside:
                 sent = self._write(beside, parts[-1], blocks, size)
                 beside.rename(parts[-1], folder)
             folder.drop_if_empty(PARTS_FOLDER)

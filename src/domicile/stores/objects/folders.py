@@ -20,6 +20,8 @@ from domicile.errors import DomicileError, HostFault, NotPermitted, StoreFault
 PARTS_FOLDER: Final = ".domicile-parts"
 """The folder beside a file's place where it is written; its name is no key."""
 FOLDER_MODE: Final = 0o700
+SYNCED_MAX: Final = 100_000
+"""Folders that are remembered as being on the disk by name; with more, some are synced again."""
 OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe would keep us waiting
 CREATE_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -60,16 +62,21 @@ class Folder:
                 os.close(handle)
 
     @contextmanager
-    def made(self, parts: tuple[str, ...]) -> Iterator[Folder]:
-        """Go down and make what is missing, each on the disk before the next."""
+    def made(self, parts: tuple[str, ...], synced: set[int]) -> Iterator[Folder]:
+        """Go down and make what is missing, each on the disk before the next.
+
+        `synced` are the numbers of folders whose names are on the disk, and gets more: what is there already may be of
+        a process that was killed before it synced.
+        """
         handle = os.dup(self.handle)
         try:
             for part in parts:
                 with faults(self.store):
-                    with suppress(FileExistsError):
-                        os.mkdir(part, FOLDER_MODE, dir_fd=handle)
-                        os.fsync(handle)
+                    fresh = _make(part, handle)
                     inner = os.open(part, OPEN_FOLDER, dir_fd=handle)
+                    if fresh or os.fstat(inner).st_ino not in synced:
+                        os.fsync(handle)
+                        _remember(synced, os.fstat(inner).st_ino)
                 os.close(handle)
                 handle = inner
             yield Folder(handle=handle, store=self.store)
@@ -178,6 +185,21 @@ def translated(fault: OSError, store: str) -> DomicileError:
             "such objects to a store that keeps any key"
         )
     return StoreFault(f"store {store}: the system failed below its folder ({kind}); see its own log")
+
+
+def _make(name: str, handle: int) -> bool:
+    """Make a folder; whether there was none."""
+    try:
+        os.mkdir(name, FOLDER_MODE, dir_fd=handle)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _remember(synced: set[int], number: int) -> None:
+    if len(synced) >= SYNCED_MAX:
+        synced.clear()
+    synced.add(number)
 
 
 def _is_plain(info: os.stat_result) -> bool:
