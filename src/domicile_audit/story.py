@@ -217,10 +217,8 @@ def _check_settled(case: Case) -> None:
         clearance = case.named(statement["clearance"], "clearance/v1", statement)
         equality = case.named(clearance["equality"], "equality/v1", clearance)
         known = [one for one in moves if one.index < statement.index or statement["phase"] == "outcome"]
-        require(
-            known[-1].sha256 == equality.sha256,
-            f"{statement} rests on {equality}, and not on {known[-1]}, which comes later",
-        )
+        last_word = known[-1].sha256 == equality.sha256
+        require(last_word, f"{statement} rests on {equality}, and not on {known[-1]}, which comes later")
 
 
 def _check_part(part: Part, planned: Part, cleared: dict[str, str], where: str) -> None:
