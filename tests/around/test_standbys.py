@@ -125,10 +125,19 @@ def _bytes_in(server: EmbeddedServer) -> list[str]:
     return done.stdout.splitlines()
 
 
+def _await_log(world: World, pair: Pair) -> None:
+    """Its collector writes the line down when it comes to it."""
+    for _ in range(200):
+        if any("/log/" in name for name in _bytes_in(pair.standby)):
+            return
+        run(world.programme.environment["STANDBY_DSN"], "SELECT pg_sleep(0.05)")
+    raise AssertionError("the log does not hold the statement")
+
+
 def test_p3_nothing_is_left_on_a_standby_that_the_file_names(made: Made, pair: Pair) -> None:
     world = made()
     run(world.programme.environment["STANDBY_DSN"], f"SELECT '{MOVER.decode()}'")
-    assert any("/log/" in name for name in _bytes_in(pair.standby))
+    _await_log(world, pair)
     world.programme.finish()
     assert [] == _bytes_in(pair.primary)
     assert [] == _bytes_in(pair.standby)
