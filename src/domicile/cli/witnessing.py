@@ -115,10 +115,13 @@ def monitor(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look once whether a log only grew, and check every new statement; run it again and again, e.g. by cron.
+    """Look once whether a log only grew, and check what it tells so far; run it again and again, e.g. by cron.
 
-    Where the log's key changes hands by its own statements, it goes on with the next one. Ends with 1 on an alarm:
-    rollback, fork, damaged, split, behind, key, quorum, statement, old.
+    Where the log's key changes hands by its own statements, it goes on with the next one. A log that has grown is given
+    to the auditor's checker, all of it: checks 8 to 17 and 21 to 24, and 19 and 20 of certificates. That there is a
+    certificate, and that it is the last word (18), can't be asked of a log that goes on, nor what only a bundle holds
+    (1, 3, 4, plan.json). Ends with 1 on an alarm: rollback, fork, damaged, split, behind, key, quorum, statement,
+    story, old.
 
     Example: domicile monitor https://log.example/homecoming --trust trust.txt --state seen.json --against other.txt
     """

@@ -58,7 +58,9 @@ def judge(  # noqa: PLR0913 - all of a log, which one, and by which rules
     fault = judge_log(held.entries, held.detached, log, approvals, since=since)
     if fault is None:
         return None
-    return Contradiction(check=fault.number or None, text=_line(f"check {fault.number}, {fault.title}: {fault.reason}"))
+    if not fault.number:
+        return Contradiction(check=None, text=_line(fault.reason))
+    return Contradiction(check=fault.number, text=_line(f"check {fault.number}, {fault.title}: {fault.reason}"))
 
 
 @dataclass(slots=True)
