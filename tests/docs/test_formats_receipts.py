@@ -14,7 +14,7 @@ import pytest
 
 from domicile.evidence.tlog.proof import parse_proof
 from domicile_audit import paper
-from domicile_audit.placed import PLACED
+from domicile_audit.placed import PATH_MAX, PLACED, RECEIPT_BYTES_MAX
 from domicile_audit.shape import COUNT, HEX, TEXT
 from tests.vectors import leaves, make, successions
 
@@ -118,6 +118,6 @@ def test_every_check_of_a_receipt_has_its_rule_and_bad_receipts() -> None:
     assert list(range(1, len(paper.CHECKS) + 1)) == numbers
     refused = {bad.check for bad in (*successions.BAD.values(), *leaves.BAD.values())}
     assert set(numbers) == refused
-    assert f"{paper.RECEIPT_BYTES_MAX:,} bytes" in TEXT_OF_PAGE
-    assert f"at most {paper.PATH_MAX} lines" in TEXT_OF_PAGE
+    assert f"{RECEIPT_BYTES_MAX:,} bytes" in TEXT_OF_PAGE
+    assert f"at most {PATH_MAX} lines" in TEXT_OF_PAGE
     assert "domicile receipt v1" == paper.PURPOSE.decode().removesuffix("\0")

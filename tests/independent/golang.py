@@ -35,7 +35,7 @@ class Sumdb:
             [self.program, *map(str, words)], input=given, capture_output=True, check=False, timeout=SECONDS_MAX
         )
         if done.returncode:
-            raise Refused(done.stderr.decode().strip())
+            raise Refused(done.stderr.decode(errors="replace").strip())
         return done.stdout
 
 

@@ -189,7 +189,7 @@ def test_p9_go_asks_a_real_witness_of_ours_and_finds_its_cosignatures_right(go: 
 @contextmanager
 def theirs(go: Sumdb, name: str) -> Iterator[tuple[str, str]]:
     """A witness in Go: its key, and where it is asked."""
-    words = [go.program, "witness", f"{name}.example", SEEDS[name], LOG.verifier.vkey]
+    words: list[str | Path] = [go.program, "witness", f"{name}.example", SEEDS[name], LOG.verifier.vkey]
     child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout is not None

@@ -68,7 +68,7 @@ def paper(
 
 def _leaf(stated: p.Predicate, people: Sequence[Person]) -> Leaf:
     assert isinstance(stated, p.ReceiptsPredicate)
-    tree, commitments = receipts.tree(people)
+    tree, commitments = receipts.tree(list(people))
     assert stated.root == tree.root().hex()
     who = people[7]
     place = commitments.index(commit(who, receipts.nonce(who)))
