@@ -15,6 +15,7 @@ from tests.servers import ROOT
     ("module", "small", "page"),
     [
         ("bench.receipts", ["--people", "500", "--rounds", "1"], "receipts-postgresql-18.md"),
+        ("bench.evidence", ["--entries", "300", "--statements", "40", "--rounds", "1"], "evidence.md"),
         ("bench.feeds", ["--transactions", "500", "--rounds", "1"], "feeds-postgresql-18.md"),
     ],
 )
