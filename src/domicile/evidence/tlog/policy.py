@@ -57,6 +57,22 @@ class Policy:
         """Whether witnesses of these names make the quorum."""
         return self.quorum == NONE or self._witnessed(self.quorum, cosigned)
 
+    def is_met_twice(self) -> bool:
+        """Whether two sets of witnesses that share none both make the quorum, so that each may cosign another log.
+
+        Exact, since a name stands in one group at most, so that members have no witness in common (tlog-policy). A
+        witness of any algorithm counts, whether its cosignatures can be checked here or not.
+        """
+        return self.quorum != NONE and self._meets_twice(self.quorum)
+
+    def _meets_twice(self, name: str) -> bool:
+        """Both sets meet K of n members: only those that can be met twice are met by both, so 2K - min(K, t) <= n."""
+        group = self.groups.get(name)
+        if group is None:
+            return False
+        both = min(group.threshold, sum(map(self._meets_twice, group.members)))
+        return 2 * group.threshold - both <= len(group.members)
+
     def _witnessed(self, name: str, cosigned: Collection[str]) -> bool:
         group = self.groups.get(name)
         if group is None:
