@@ -22,12 +22,24 @@ TOLD = "SOFTHSM2_CONF"
 
 @dataclass(slots=True, kw_only=True)
 class Tokened(Programme):
-    """One whose commands reach the token."""
+    """One whose commands reach the token, and know its pin unless they need no secret."""
+
+    pin: str | None = PIN
 
     @property
     def environment(self) -> dict[str, str]:
         told = {TOLD: os.environ[TOLD]} if TOLD in os.environ else {}
-        return {**Programme.environment.fget(self), MODULE_VARIABLE: MODULE, "PIN": PIN, **told}  # type: ignore[attr-defined]
+        told |= {} if self.pin is None else {MODULE_VARIABLE: MODULE, "PIN": self.pin}
+        return {**Programme.environment.fget(self), **told}  # type: ignore[attr-defined]
+
+    def watched(self) -> None:
+        """Whoever checks the log from outside has no secret of it."""
+        self.pin = None
+        (self.folder / "log.txt").write_text(f"log {(self.made / 'engine.pub').read_text()}quorum none\n")
+        assert self.cli("log", "fsck").text.endswith("whole")
+        place = str(self.made / "evidence/log")
+        self.cli("monitor", place, "--trust", "log.txt", "--state", "seen.json")
+        self.pin = PIN
 
 
 def test_p2_p9_tokens_sign_a_whole_move_and_their_keys_change_hands(
@@ -43,6 +55,7 @@ def test_p2_p9_tokens_sign_a_whole_move_and_their_keys_change_hands(
     drafted = (tmp_path / "monitor.pub").read_text().strip()
     made.edit(drafted, own)
     made.move()
+    made.watched()
     assert made.cli("approve", "--key", monitor_2, "--secret", "env:PIN", code=1).text.count("names no approver")
     made.cli("approve", "--key", monitor, "--secret", "env:PIN", "--role", "monitor")
 
@@ -52,6 +65,7 @@ def test_p2_p9_tokens_sign_a_whole_move_and_their_keys_change_hands(
     made.cli("keys", "rotate", "--log", "--new", Folder(tmp_path).make("log"), "--why", "yearly")
     made.cli("approve", "--key", "operator.key")
     made.cli("apply", "--yes")
+    made.watched()
     audit = made.audit("--json").json()
     assert audit["accepted"]
     told = [line for line in audit["proven"] if " was rotated to " in line]
