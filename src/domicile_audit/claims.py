@@ -13,7 +13,6 @@ from typing import Final
 from domicile_audit.asking import Asked, Misasked
 from domicile_audit.case import Case
 from domicile_audit.checklist import judge
-from domicile_audit.cosignature import say_time
 from domicile_audit.demands import ANY_COPY
 from domicile_audit.report import BEST, Claim, Report
 from domicile_audit.sample import Bound, Sample, compared, kept_objects
@@ -151,11 +150,8 @@ def _announced(case: Case) -> tuple[str, str]:
 
 
 def _one_log(case: Case, asked: Asked) -> tuple[str, str]:
-    if asked.policy is None:
-        return NOT_SHOWN, "the keys were taken from the bundle itself (give --trust POLICY)"
-    if asked.policy.quorum.split:
-        return NOT_SHOWN, asked.policy.quorum.split
-    return ACCEPTED, f"{case.size} statements under root {case.root.hex()[:16]}…"
+    why = asked.policy.quorum.split if asked.policy else "the keys were taken from the bundle (give --trust POLICY)"
+    return (NOT_SHOWN, why) if why else (ACCEPTED, f"{case.size} statements under root {case.root.hex()[:16]}…")
 
 
 def _still_so(case: Case, asked: Asked) -> tuple[str, str]:
@@ -168,12 +164,9 @@ def _still_so(case: Case, asked: Asked) -> tuple[str, str]:
         return REFUSED, f"{when}, which is after {asked.at:%Y-%m-%d %H:%M} UTC"
     if asked.at - stated > timedelta(days=days):
         return REFUSED, f"{when}, older than {days} days at {asked.at:%Y-%m-%d %H:%M} UTC"
-    earlier = [
-        f"by {name} at {say_time(time)}" for name, time in case.cosigned.items()
-        if stated.timestamp() - time > CLOCKS_APART.total_seconds()
-    ]  # fmt: skip
-    if earlier:
-        return REFUSED, f"{when}, dated after it was cosigned ({_some(earlier)})"
+    late = [name for name, time in case.cosigned.items() if stated.timestamp() - time > CLOCKS_APART.total_seconds()]
+    if late:
+        return REFUSED, f"{when}, dated after it was cosigned by {_some(late)}"
     return ACCEPTED, f"{when}, at most {days} days old, and nothing was stated after it"
 
 

@@ -44,18 +44,15 @@ class Quorum:
     """What the lines of a policy say of witnesses; `name` is None before its `quorum` line.
 
     `twice` are the groups that two sets of witnesses that share none can both meet. Each name stands in one group at
-    most, so members have no witness in common, and both sets can meet only those that are of `twice` themselves.
+    most, so members have no witness in common, and both sets can meet only those that are of `twice` themselves. Where
+    the quorum is one, `split` says it.
     """
 
     witnesses: dict[str, Cosigner] = field(default_factory=dict)
     groups: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
     twice: set[str] = field(default_factory=set)
     name: str | None = None
-
-    @property
-    def split(self) -> str:
-        """Why honest witnesses may have cosigned two logs, each with a quorum; empty where they can't have."""
-        return SPLIT if self.name in self.twice else ""
+    split: str = ""
 
     def read(self, words: Sequence[str], where: str) -> None:
         """Read one line; refuse it unless it names what stands above it, once (tlog-policy)."""
@@ -78,7 +75,7 @@ class Quorum:
                 require(self.name is None, f"{where}: exactly one line is needed, such as `quorum none`")
                 known = name == "none" or self._knows(name)
                 require(known, f"{where}: the quorum is no witness or group of a line above")
-                self.name = name
+                self.name, self.split = name, SPLIT if name in self.twice else ""
             case _:
                 raise Refused(f"{where}: not a line this version reads")
 

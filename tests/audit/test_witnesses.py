@@ -52,7 +52,7 @@ def test_p9_of_two_quorums_with_a_common_witness_only_one_fork_is_accepted(lines
     assert [False, False] == [judged(data, lines).accepted for data in witnessed.forked()]
     report = judged(witnessed.good(), lines)
     assert "accepted" == claimed(report, "P9").result
-    assert "a witness among ca, us could have cosigned both, with the log's key" == other_log(report)
+    assert "a witness (ca, us) could have cosigned that as well" == other_log(report)
 
 
 def test_p9_a_policy_that_asks_no_witness_says_so_as_before() -> None:
@@ -74,7 +74,7 @@ def test_p10_a_certificate_is_not_dated_after_who_cosigned_it(later: timedelta, 
     """ca cosigned it a minute before us did: no witness may have been so early."""
     found, result, why = fresh(TIME + later)
     assert (accepted, "accepted" if accepted else "refused") == (found, result)
-    assert accepted != ("dated after it was cosigned (by ca at 2026-11-22T11:01:00Z)" in why)
+    assert accepted != (why.endswith("dated after it was cosigned by ca"))
 
 
 def test_p10_a_certificate_that_is_dated_a_year_after_its_cosignatures_is_not_fresh() -> None:
@@ -82,7 +82,7 @@ def test_p10_a_certificate_that_is_dated_a_year_after_its_cosignatures_is_not_fr
     for policy in (TWO, witnessed.policy_of("quorum none\n"), witnessed.policy_of(ANY)):
         found, result, why = fresh(year, policy + "fresh 30\n")
         assert (False, "refused") == (found, result)
-        assert "(by ca at 2026-11-22T11:01:00Z, by us at 2026-11-22T11:02:00Z)" in why
+        assert why.endswith("dated after it was cosigned by ca, us")
 
 
 def test_p10_who_does_not_ask_or_knows_no_witness_is_not_told() -> None:
