@@ -69,7 +69,7 @@ class Quorum:
                 fits = _COUNT.fullmatch(number) is not None and int(number) <= len(members)
                 require(fits, f"{where}: a group wants `all`, `any` or a number that its members can reach")
                 self.groups[name] = (int(number), tuple(members))
-                if 2 * int(number) - min(int(number), len(self.twice & set(members))) <= len(members):
+                if 2 * int(number) - len(self.twice & set(members)) <= len(members):
                     self.twice.add(name)
             case ["quorum", name]:
                 require(self.name is None, f"{where}: exactly one line is needed, such as `quorum none`")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -88,8 +89,16 @@ def test_p9_a_witness_that_changes_its_key_keeps_what_it_saw(tmp_path: Path) -> 
 
 
 def test_a_key_that_is_not_that_of_its_line_cosigns_nothing(desk: Tokened) -> None:
+    """Somebody has the port already, so that who would serve ends, too, and otherwise."""
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        door.listen()
+        refused(desk, f"127.0.0.1:{door.getsockname()[1]}")
+
+
+def refused(desk: Tokened, listen: str) -> None:
     key = make_key(9)
-    serve = ("witness", "serve", "--trust", "trust.txt", "--key")
+    serve = ("witness", "serve", "--trust", "trust.txt", "--listen", listen, "--key")
     assert "wants its --vkey" in desk.cli(*serve, key, "--secret", "env:PIN", code=2).text
     other = cosigner_of(KEYS["w1"]).vkey
     for place in (key, "w.key"):

@@ -66,12 +66,11 @@ class Policy:
         return self.quorum != NONE and self._meets_twice(self.quorum)
 
     def _meets_twice(self, name: str) -> bool:
-        """Both sets meet K of n members: only those that can be met twice are met by both, so 2K - min(K, t) <= n."""
+        """Each set meets K of the n members, and both at once only of the t that can be met twice: 2K - t <= n."""
         group = self.groups.get(name)
         if group is None:
             return False
-        both = min(group.threshold, sum(map(self._meets_twice, group.members)))
-        return 2 * group.threshold - both <= len(group.members)
+        return 2 * group.threshold - sum(map(self._meets_twice, group.members)) <= len(group.members)
 
     def _witnessed(self, name: str, cosigned: Collection[str]) -> bool:
         group = self.groups.get(name)
