@@ -85,9 +85,7 @@ def _promises(case: Case, asked: Asked) -> Iterator[Claim]:
         "P6": (NOT_SHOWN, "waits are measured by the engine's own clock"),
         "P7": _announced(case),
         "P8": (NOT_SHOWN, "digests are keyed and texts bounded; whether a text names a person no check can know"),
-        "P9": (ACCEPTED, f"{case.size} statements under root {case.root.hex()[:16]}…")
-        if asked.policy
-        else (NOT_SHOWN, "the keys were taken from the bundle itself (give --trust POLICY)"),
+        "P9": _one_log(case, asked),
         "P10": _still_so(case, asked),
         "P11": (ACCEPTED, "its verdicts and counts are those of the statements"),
     }  # fmt: skip
@@ -151,6 +149,11 @@ def _announced(case: Case) -> tuple[str, str]:
     return ACCEPTED, "each outcome in the log has its intent before it"
 
 
+def _one_log(case: Case, asked: Asked) -> tuple[str, str]:
+    why = asked.policy.quorum.split if asked.policy else "the keys were taken from the bundle (give --trust POLICY)"
+    return (NOT_SHOWN, why) if why else (ACCEPTED, f"{case.size} statements under root {case.root.hex()[:16]}…")
+
+
 def _still_so(case: Case, asked: Asked) -> tuple[str, str]:
     stated = datetime.fromisoformat(case.statements[-1]["issued_at"])
     days = asked.demands.fresh_days
@@ -161,6 +164,9 @@ def _still_so(case: Case, asked: Asked) -> tuple[str, str]:
         return REFUSED, f"{when}, which is after {asked.at:%Y-%m-%d %H:%M} UTC"
     if asked.at - stated > timedelta(days=days):
         return REFUSED, f"{when}, older than {days} days at {asked.at:%Y-%m-%d %H:%M} UTC"
+    late = [name for name, time in case.cosigned.items() if stated.timestamp() - time > CLOCKS_APART.total_seconds()]
+    if late:
+        return REFUSED, f"{when}, dated after it was cosigned by {_some(late)}"
     return ACCEPTED, f"{when}, at most {days} days old, and nothing was stated after it"
 
 

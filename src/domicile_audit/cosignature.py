@@ -17,6 +17,7 @@ PUBLIC_BYTES = {ED25519: 32, ML_DSA_44: 1_312}
 WITNESS_CHARS_MAX = 4_096
 LINE = rb"\xe2\x80\x94 [^\x00- +]+ [A-Za-z0-9+/=]+\n"  # signed-note "Format": no spaces, plus or control signs
 LINES = re.compile(b"(?:" + LINE + b"){0,63}")
+SPLIT = "two sets of your witnesses that share none meet the quorum, so a split view needs no dishonest one"
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 
 
@@ -40,11 +41,18 @@ class Cosigner:
 
 @dataclass(slots=True)
 class Quorum:
-    """What the lines of a policy say of witnesses; `name` is None before its `quorum` line."""
+    """What the lines of a policy say of witnesses; `name` is None before its `quorum` line.
+
+    `twice` are the groups that two sets of witnesses that share none can both meet. Each name stands in one group at
+    most, so members have no witness in common, and both sets can meet only those that are of `twice` themselves. Where
+    the quorum is one, `split` says it.
+    """
 
     witnesses: dict[str, Cosigner] = field(default_factory=dict)
     groups: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
+    twice: set[str] = field(default_factory=set)
     name: str | None = None
+    split: str = ""
 
     def read(self, words: Sequence[str], where: str) -> None:
         """Read one line; refuse it unless it names what stands above it, once (tlog-policy)."""
@@ -61,11 +69,13 @@ class Quorum:
                 fits = _COUNT.fullmatch(number) is not None and int(number) <= len(members)
                 require(fits, f"{where}: a group wants `all`, `any` or a number that its members can reach")
                 self.groups[name] = (int(number), tuple(members))
+                if 2 * int(number) - len(self.twice & set(members)) <= len(members):
+                    self.twice.add(name)
             case ["quorum", name]:
                 require(self.name is None, f"{where}: exactly one line is needed, such as `quorum none`")
                 known = name == "none" or self._knows(name)
                 require(known, f"{where}: the quorum is no witness or group of a line above")
-                self.name = name
+                self.name, self.split = name, SPLIT if name in self.twice else ""
             case _:
                 raise Refused(f"{where}: not a line this version reads")
 

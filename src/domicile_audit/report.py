@@ -184,7 +184,7 @@ def _approvers(case: Case, clearance: Statement) -> str:
 def _unwitnessed(case: Case) -> str:
     """Why two people may have been shown two logs."""
     if case.policy is not None and case.policy.quorum.name != "none":
-        return f"witnesses {', '.join(case.cosigned)} could have agreed on it with the log's key"
+        return case.policy.quorum.split or f"a witness ({', '.join(case.cosigned)}) could have cosigned that as well"
     return "no policy names its witnesses" if case.cosignatures else "no witness has cosigned it"
 
 

@@ -131,11 +131,11 @@ def test_a_witness_that_lies_or_stumbles_stops_no_quorum_of_others(tmp_path: Pat
         (409, b"soon\n"): "answered 409", (422, b""): "not its beginning", (403, b""): "does not know the log's key",
         (404, b""): "does not know this log", (500, b""): "answered 500", (301, b""): "answered 301",
     }  # fmt: skip
-    with witness("w1", tmp_path) as one, _Answering() as liar:
+    with witness("w1", tmp_path) as one, witness("w3", tmp_path) as three, _Answering() as liar:
         for (status, said), why in answers.items():
             liar.status, liar.body = status, said
-            found = asked({"w1": one, "w2": liar.url}, "1").cosign(log)
-            assert (1, 1) == (len(found.signatures), len(found.remarks)), why
+            found = asked({"w1": one, "w2": liar.url, "w3": three}, "2").cosign(log)
+            assert (2, 1) == (len(found.signatures), len(found.remarks)), why
             assert why in found.remarks[0]
             assert "witness w2" in found.remarks[0]
 
@@ -160,6 +160,7 @@ def test_a_policy_without_a_quorum_waits_for_nobody(tmp_path: Path) -> None:
 
 
 VKEY = cosigner_of(KEYS["w1"]).vkey
+THREE = [f"witness {name} {cosigner_of(key).vkey} https://{name}.example" for name, key in KEYS.items()]
 PQ = Cosigner(name="pq.example", public=bytes(1_312), algorithm=6).vkey
 
 
@@ -175,6 +176,11 @@ PQ = Cosigner(name="pq.example", public=bytes(1_312), algorithm=6).vkey
         ([f"witness pq {PQ} https://w.example", "quorum pq"], "can't check"),
         (["quorum w1"], "witnesses.policy:1: "),
         ([f"witness w1 {LOG.verifier.vkey} https://w.example", "quorum w1"], "of no type that cosigns"),
+        ([*THREE, "group some any w1 w2 w3", "quorum some"], "two sets of witnesses that share none .* quorum some"),
+        (
+            [*THREE, f"witness pq {PQ} https://w.example", "group g 2 w1 w2 w3 pq", "quorum g"],
+            "let its group want `all`",
+        ),
     ],
 )
 def test_lines_of_the_file_that_can_not_work_are_refused_at_once(lines: list[str], why: str) -> None:
@@ -190,13 +196,16 @@ def test_a_witness_with_the_logs_own_key_is_refused() -> None:
 
 
 def test_a_witness_of_another_algorithm_is_told_and_never_asked() -> None:
-    rule = WitnessRule(
-        policy=(f"witness w1 {VKEY} {NOWHERE}", f"witness pq {PQ} {NOWHERE}", "group g any w1 pq", "quorum g")
-    )
+    rule = WitnessRule(policy=(*THREE[:2], f"witness pq {PQ} {NOWHERE}", "group g 2 w1 w2 pq", "quorum g"))
     assert witnesses_of(None, Host()) is None
     witnesses = witnesses_of(rule, Host())
     assert witnesses is not None
-    assert not witnesses.policy.is_met_by([])
+    assert not witnesses.policy.is_met_by(["w1"])
+
+
+def test_p9_a_quorum_of_more_than_half_is_taken() -> None:
+    assert witnesses_of(WitnessRule(policy=(*THREE, "group some 2 w1 w2 w3", "quorum some")), Host()) is not None
+    assert witnesses_of(WitnessRule(policy=(*THREE, "quorum none")), Host()) is not None
 
 
 # ----------------------------------------------------------------------------------------- HTTP

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from domicile.errors import HostFault, Unreachable
+from domicile.errors import HostFault
 from domicile.evidence.cosigning import serving
 from domicile.evidence.cosigning.serving import WitnessService, log_id
 from domicile.evidence.cosigning.store import WitnessStore
@@ -26,7 +26,7 @@ from domicile.evidence.tlog.note import parse_note
 from domicile.evidence.tlog.witness import AddCheckpoint, Declined, format_request, parse_answer, require_growth
 from domicile.host import Host
 from domicile.web import Answer, ask
-from tests.cosigning.town import KEYS, LOG, free_port, listening, witness
+from tests.cosigning.town import KEYS, LOG, answering, free_port, listening, witness
 from tests.powerloss import Disk
 
 LEAVES = [hash_leaf(b"%d" % number) for number in range(30)]
@@ -232,7 +232,7 @@ def test_killed_with_kill_9_the_program_still_refuses_what_it_refused(tmp_path: 
             cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
         try:
-            _await(url)
+            answering(url)
             assert wanted == [post(url, data).status for data in asked]
         finally:
             child.send_signal(signal.SIGKILL)
@@ -240,15 +240,3 @@ def test_killed_with_kill_9_the_program_still_refuses_what_it_refused(tmp_path: 
     store = WitnessStore(tmp_path / "w1.db")
     assert [20] == [kept.size for kept in store.all()]
     store.close()
-
-
-def _await(url: str) -> None:
-    pause = threading.Event()
-    for _ in range(3_000):
-        try:
-            ask(f"{url}/", bytes_max=9_000)
-        except Unreachable:
-            pause.wait(0.01)
-        else:
-            return
-    raise TimeoutError("the witness never answered")

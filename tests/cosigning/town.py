@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from domicile.errors import Unreachable
 from domicile.evidence.cosigning.asking import Witnesses
 from domicile.evidence.cosigning.serving import WitnessService, application
 from domicile.evidence.cosigning.store import WitnessStore
@@ -19,6 +20,7 @@ from domicile.evidence.tlog.cosignature import Cosigner, cosigner_of
 from domicile.evidence.tlog.log import Log
 from domicile.evidence.tlog.policy import Policy, parse_policy
 from domicile.host import Host
+from domicile.web import ask
 
 LOG: Final = Signer(name="log.example/one", seed=bytes(range(32)))
 NAMES: Final = ("w1", "w2", "w3")
@@ -72,6 +74,19 @@ def free_port() -> int:
         door.bind(("127.0.0.1", 0))
         port: int = door.getsockname()[1]
         return port
+
+
+def answering(url: str) -> None:
+    """Wait until somebody answers there."""
+    pause = threading.Event()
+    for _ in range(3_000):
+        try:
+            ask(f"{url}/", bytes_max=9_000)
+        except Unreachable:
+            pause.wait(0.01)
+        else:
+            return
+    raise TimeoutError("the witness never answered")
 
 
 @contextmanager

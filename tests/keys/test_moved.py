@@ -53,6 +53,15 @@ class Held:
         return f'\nsigning: {{key: "{self.log}"{pin}}}\n\nlocations:\n'
 
 
+def _watched(made: Programme) -> None:
+    """Whoever checks the log from outside has no secret of it."""
+    holders, made.holders = made.holders, {}
+    (made.folder / "log.txt").write_text(f"log {(made.made / 'engine.pub').read_text()}quorum none\n")
+    assert made.cli("log", "fsck").text.endswith("whole")
+    made.cli("monitor", str(made.made / "evidence/log"), "--trust", "log.txt", "--state", "seen.json")
+    made.holders = holders
+
+
 @pytest.fixture
 def in_tokens(tokens: object, token_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Held:
     """Keys in SoftHSM; the log's moves to a file."""
@@ -116,6 +125,7 @@ def test_p2_p9_keys_elsewhere_sign_a_whole_move_and_change_hands(
     drafted = (tmp_path / "monitor.pub").read_text().strip()
     made.edit(drafted, own)
     made.move()
+    _watched(made)
     (tmp_path / "before.txt").write_text(made.cli("log", "policy").out)
     assert made.cli("approve", "--key", held.monitor_2, *held.words, code=1).text.count("names no approver")
     made.cli("approve", "--key", "operator.key")
@@ -129,6 +139,7 @@ def test_p2_p9_keys_elsewhere_sign_a_whole_move_and_change_hands(
     made.cli("keys", "rotate", "--log", "--new", held.log_2, "--why", "yearly")
     assert f" {held.log_2} " in (made.made / "engine.key").read_text()
     made.cli("apply", "--yes")
+    _watched(made)
     audit = made.audit("--json").json()
     assert audit["accepted"]
     told = [line for line in audit["proven"] if " was rotated to " in line]

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from domicile.evidence.keys import Signer
+from domicile.evidence.ledger import Ledger
 from domicile.evidence.publiclog.fsck import check_log
 from domicile.evidence.publiclog.place import Folder, Place, Web
 from domicile.evidence.publiclog.serve import application
+from domicile.evidence.statement import PAYLOAD_TYPE, parse_envelope, seal, sign_envelope
 from domicile.evidence.tlog.cosignature import cosign, cosigner_of
+from domicile.evidence.tlog.log import Log
 from domicile.evidence.tlog.merkle import hash_leaf
 from domicile.evidence.tlog.note import parse_note
 from domicile.evidence.tlog.policy import Policy, parse_policy
 from domicile.evidence.tlog.tile import encode_entries
 from tests.cosigning.town import KEYS, LOG, grown, listening
+from tests.vectors import scenario as s
 
 TRUST = f"log {LOG.verifier.vkey}\n"
 WITNESSES = "".join(f"witness {name} {cosigner_of(key).vkey}\n" for name, key in KEYS.items())
@@ -129,3 +135,65 @@ def test_a_wrong_cosignature_is_a_fault(folder: Path) -> None:
     (folder / "checkpoint").write_bytes(data.replace(old, new))
     assert "the cosignature of w1.example" in faults(Folder(folder), TWO)["checkpoint"]
     assert {} == faults(Folder(folder), ALONE)
+
+
+OURS = parse_policy(f"log {s.ENGINE.verifier.vkey}\nquorum none\n".encode())
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    """A log of three statements, of which the first and the last are too long for an entry."""
+    folder = tmp_path / "evidence"
+    ledger = Ledger.open(folder, s.ENGINE)
+    many = tuple(f"open {number}" for number in range(5_000))
+    ledger.record(replace(s.plan(), not_proven=many))
+    ledger.record(s.cutover())
+    ledger.record(replace(s.certificate(), not_proven=many))
+    return folder
+
+
+def test_predicates_beside_the_log_are_files_of_it(told: Path) -> None:
+    found = check_log(Folder(told / "log"), OURS)
+    assert ((), 5, 2) == (found.faults, found.files, len(list((told / "detached").iterdir())))
+    with listening(application(told / "log")) as url:
+        assert found.faults == check_log(Web(url), OURS).faults
+
+
+LOSSES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda path: path.unlink(), "is missing; it lies in `detached`"),
+    "altered": (lambda path: _flip(path, 9_000), "is not what the log names, by SHA-256 and length"),
+    "cut": (_cut, "is not what the log names"),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_p9_a_predicate_beside_the_log_is_missed_and_read(told: Path, name: str) -> None:
+    lose, what = LOSSES[name]
+    lost = min((told / "detached").iterdir())
+    lose(lost)
+    found = faults(Folder(told / "log"), OURS)
+    assert {f"detached/{lost.name}"} == set(found)
+    assert what in found[f"detached/{lost.name}"]
+    with listening(application(told / "log")) as url:
+        assert found == faults(Web(url), OURS)
+
+
+def test_p9_without_its_predicates_no_log_is_whole(told: Path) -> None:
+    lost = {f"detached/{path.name}" for path in (told / "detached").iterdir()}
+    shutil.rmtree(told / "detached")
+    assert (2, lost) == (len(lost), set(faults(Folder(told / "log"), OURS)))
+
+
+def test_a_predicate_of_another_length_than_the_statement_says_is_not_what_it_names(tmp_path: Path) -> None:
+    sealed = seal(replace(s.plan(), not_proven=tuple(f"open {number}" for number in range(5_000))), s.ENGINE)
+    data = sealed.detached or b""
+    sha256 = hashlib.sha256(data).hexdigest()
+    payload = parse_envelope(sealed.envelope).payload
+    wrong = payload.replace(b'"bytes":%d' % len(data), b'"bytes":%d' % (len(data) + 1))
+    assert wrong != payload
+    log = Log.create(tmp_path / "log", s.ENGINE)
+    log.append([sealed.envelope, sealed.envelope, sign_envelope(wrong, payload_type=PAYLOAD_TYPE, signer=s.ENGINE)])
+    (tmp_path / "detached").mkdir()
+    (tmp_path / "detached" / f"{sha256}.json").write_bytes(data)
+    found = check_log(Folder(tmp_path / "log"), OURS)
+    assert ([f"detached/{sha256}.json"], 4) == ([fault.where for fault in found.faults], found.files)

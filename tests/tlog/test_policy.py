@@ -125,8 +125,40 @@ def test_both_programs_say_the_same_of_any_quorum(data: st.DataObject) -> None:
         assert theirs is None
         return
     assert theirs is not None
+    apart = [set(signed) for signed in subsets(NAMES) if ours.is_met_by(signed)]
     for signed in subsets(NAMES):
         assert ours.is_met_by(signed) == theirs.is_met(signed)
+    twice = any(not one & other for one in apart for other in apart)
+    assert (twice, twice) == (ours.is_met_twice(), bool(theirs.split))
+
+
+TWICE = {
+    "group g any X1 X2": True,
+    "group g 2 X1 X2 X3": False,
+    "group g 2 X1 X2 X3 Y1": True,
+    "group g all X1 X2": False,
+    "group a any X1 X2|group b any Y1 Y2|group g all a b": True,
+    "group a any X1 X2|group g all a Y1": False,
+    "group a any X1 X2|group g 2 a Y1 Y2": True,
+    "group a all X1 X2|group g any a Y1": True,
+    "group a any X1 X2|group g any X3": False,
+}
+
+
+@pytest.mark.parametrize("text", TWICE)
+def test_p9_a_quorum_that_two_sets_without_a_common_witness_meet_is_known(text: str) -> None:
+    """Written down by hand."""
+    lines = X + Y + text.replace("|", "\n") + "\nquorum g\n"
+    theirs = read_by_the_checker(lines)
+    assert theirs is not None
+    assert (TWICE[text], TWICE[text]) == (parse_policy(lines.encode()).is_met_twice(), bool(theirs.split))
+
+
+def test_a_quorum_of_none_is_met_by_nobody_and_so_by_no_two_sets() -> None:
+    lines = f"{X}group a any X1 X2\nquorum none\n"
+    theirs = read_by_the_checker(lines)
+    assert theirs is not None
+    assert (False, "") == (parse_policy(lines.encode()).is_met_twice(), theirs.split)
 
 
 def test_octets_that_are_no_text_are_names_like_others() -> None:

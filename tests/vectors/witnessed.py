@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from domicile.evidence.bundle import pack, trust_policy
 from domicile.evidence.keys import Signer
@@ -77,16 +78,29 @@ def _beyond(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def policies() -> dict[str, str]:
-    """What an auditor asks for: two of three, all three, and one of two groups."""
-    lines = "".join(f"witness {name} {cosigner_of(signer).vkey}\n" for name, signer in WITNESSES.items())
+    """What an auditor asks for: two of three, all three, one alone, and one with one of a group."""
     quorums = {
         "two-of-three": "group some 2 ca us press\nquorum some\n",
         "all-three": "group every all ca us press\nquorum every\n",
         "one-witness": "quorum press\n",
-        "states-and-press": "group states all ca us\ngroup both any states press\nquorum both\n",
+        "ca-and-one-more": "group others any us press\ngroup both all ca others\nquorum both\n",
     }
-    rule = s.plan().approvals
-    return {
-        name: trust_policy(s.ENGINE.verifier, rule, parse_policy((lines + text).encode()))
-        for name, text in quorums.items()
-    }
+    return {name: policy_of(text) for name, text in quorums.items()}
+
+
+def policy_of(lines: str) -> str:
+    """An auditor's policy that knows the three witnesses, with these lines of groups and a quorum."""
+    known = "".join(f"witness {name} {cosigner_of(signer).vkey}\n" for name, signer in WITNESSES.items())
+    return trust_policy(s.ENGINE.verifier, s.plan().approvals, parse_policy((known + lines).encode()))
+
+
+def dated(issued_at: datetime) -> bytes:
+    """The good run with a certificate of that time, under the cosignatures of `good`."""
+    script = s.good().set("certificate", issued_at=issued_at)
+    return pack(cosigned(s.files_of(script), chosen("ca", "us")), s.ENGINE)
+
+
+def forked() -> tuple[bytes, bytes]:
+    """Two stories of one log, each cosigned by one witness: each of them saw one of the two only."""
+    ours, theirs = s.files_of(s.good()), s.files_of(stolen())
+    return pack(cosigned(ours, chosen("ca")), s.ENGINE), pack(cosigned(theirs, chosen("us")), s.ENGINE)

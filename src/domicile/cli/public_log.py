@@ -20,7 +20,6 @@ from domicile.cli.common import (
 from domicile.cli.show import Screen, plain
 from domicile.errors import Different, Refused
 from domicile.evidence.cosigning.asking import witnesses_of
-from domicile.evidence.keys import load_verifier
 from domicile.evidence.publiclog.fsck import Checked, check_log
 from domicile.evidence.publiclog.place import Folder, place_of
 from domicile.evidence.tlog.log import Log
@@ -68,7 +67,9 @@ def fsck(
     file: FileOption = DEFAULT_FILE,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every file of a log: signature, quorum, entries, tiles, root; say what is wrong, and end with 1 then.
+    """Check every file of a log, and the predicates beside it; say what is wrong, and end with 1 then.
+
+    Signature, quorum, entries, tiles, root; of a detached predicate SHA-256 and length. It reads no statement.
 
     Example: domicile log fsck https://log.example/homecoming --trust trust.txt
     """
@@ -149,7 +150,7 @@ def _own_policy(file: Path) -> Policy:
     """This programme's key, and the witnesses of its file."""
     workspace = Workspace(file)
     witnesses = witnesses_of(config.read(file)[0].witnesses, Host())
-    verifier = load_verifier(workspace.public)  # the key itself may lie elsewhere
+    verifier = workspace.log_verifier()
     if witnesses is None:
         return Policy(logs={verifier: None}, witnesses={}, groups={}, quorum=NONE)
     own = witnesses.policy

@@ -9,26 +9,27 @@ from typing import Annotated, Any
 
 import typer
 
-from domicile.cli.common import JsonOption, TrustOption, address, trusted
+from domicile.cli.common import JsonOption, SecretOption, TrustOption, address, trusted
 from domicile.cli.show import Screen, count, plain
 from domicile.config.tree import read_bytes
 from domicile.errors import BadFile, Different, EvidenceFault, HostFault
 from domicile.evidence.codec import encode
 from domicile.evidence.cosigning.store import WitnessStore
-from domicile.evidence.keys import Signer, load_signer, save_signer
+from domicile.evidence.keys import Signer, save_signer
 from domicile.evidence.publiclog.monitor import Looked, State, kinds_told, look, read_state
 from domicile.evidence.publiclog.place import Folder, is_url, place_of, read_checkpoint
 from domicile.evidence.publiclog.story import approvals_of
-from domicile.evidence.tlog.cosignature import cosigner_of
+from domicile.evidence.signers import is_uri, open_key
+from domicile.evidence.tlog.cosignature import cosigner_of, parse_cosigner
 from domicile.evidence.tlog.note import NOTE_BYTES_MAX
 from domicile.host import Host, write_whole
 from domicile.web import ask, require_url
 
 LISTEN = "127.0.0.1:7082"
 STATE_BYTES_MAX = 1024 * 1024
-KeyOption = Annotated[Path, typer.Option(help="The witness's secret key.")]
+KeyOption = Annotated[str, typer.Option(help="The witness's secret key: a file, or the URI of a key elsewhere.")]
 StoreOption = Annotated[Path, typer.Option(help="The file in which it keeps what it saw last of each log.")]
-KEY, STORE = Path("witness.key"), Path("witness.db")
+KEY, STORE = "witness.key", Path("witness.db")
 
 witness = typer.Typer(no_args_is_help=True, help="A witness of logs: it cosigns heads that only grow.")
 
@@ -44,25 +45,36 @@ def register(app: typer.Typer) -> None:
 def new(
     name: Annotated[str, typer.Argument(help="Its name, such as witness.example/w1; no two witnesses have the same.")],
     key: KeyOption = KEY,
+    secret: SecretOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a witness's key (0600), and print its public line for the policies of those who trust it.
 
+    With the URI of a key that is there already, in a token, a service or a file, it makes none, but tries that one.
+
     Example: domicile witness new witness.example/w1 --key w1.key
     """
     screen = Screen(as_json=as_json)
-    signer = Signer(name=name, seed=Host().entropy(32))
-    save_signer(key, signer)
+    if is_uri(key):
+        signer = open_key(key, secret=secret, host=Host(), name=name)
+        signer.sign(b"domicile witness new")
+    else:
+        signer = Signer(name=name, seed=Host().entropy(32))
+        save_signer(Path(key), signer)
     vkey = cosigner_of(signer).vkey
-    screen.say(f"{plain(str(key))}: keep it to yourself. In a policy, with a name and where it is asked:\n")
+    screen.say(f"{plain(key)}: keep it to yourself. In a policy, with a name and where it is asked:\n")
     if not as_json:
         screen.out.print(f"witness NAME {vkey} https://…", markup=False)
-    screen.value({"secret": str(key), "vkey": vkey})
+    screen.value({"secret": key, "vkey": vkey})
 
 
 def serve(
     trust: TrustOption,
     key: KeyOption = KEY,
+    secret: SecretOption = None,
+    vkey: Annotated[
+        str | None, typer.Option(metavar="LINE", help="Its public line, which has its name; for a key elsewhere.")
+    ] = None,
     store: StoreOption = STORE,
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to answer.")] = LISTEN,
 ) -> None:
@@ -73,7 +85,7 @@ def serve(
     from domicile.evidence.cosigning import serving  # noqa: PLC0415 - no other command has to load a web server
 
     host, port = address(listen)
-    signer, policy = load_signer(key), trusted(trust)
+    signer, policy = _signer(key, secret=secret, vkey=vkey), trusted(trust)
     if any(signer.verifier.public == log.public for log in policy.logs):
         raise BadFile(f"{key}: is the key of a log as well; a witness needs a key of its own: `domicile witness new`")
     kept = WitnessStore(store)
@@ -81,6 +93,22 @@ def serve(
         serving.serve(serving.WitnessService(signer, policy.logs, kept, host=Host()), host=host, port=port)
     finally:
         kept.close()
+
+
+def _signer(key: str, *, secret: str | None, vkey: str | None) -> Signer:
+    """Open the witness's key; `BadFile` when it isn't that of the public line."""
+    if vkey is None:
+        if is_uri(key):
+            raise typer.BadParameter("a key elsewhere wants its --vkey, as `domicile witness new` printed it")
+        return open_key(key, secret=secret, host=Host(), name="witness")
+    wanted = parse_cosigner(vkey)
+    signer = open_key(key, secret=secret, host=Host(), name=wanted.name)
+    if cosigner_of(signer) != wanted:
+        raise BadFile(
+            f"{key}: holds another key than {wanted.keyid}, so nobody would know its cosignatures; put that one back, "
+            "or begin with a new one (docs/keys.md)"
+        )
+    return signer
 
 
 def show(store: StoreOption = STORE, as_json: JsonOption = False) -> None:

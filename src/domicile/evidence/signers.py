@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import threading
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -51,6 +52,8 @@ _NOT_PURE: Final[Mapping[str, str]] = {
     "sigstore": "sigstore signs by ECDSA with keys that live for minutes",
 }
 _PREFIX: Final = "HELD"
+_ONE_BY_ONE: Final = threading.Lock()
+"""A login is that of a whole process, and so is a logout (PKCS #11 v3.0, 5.6.8): threads sign one after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,14 +211,15 @@ class _Token:
         uri, module = self.wanted.uri, self.wanted.host.environment.get(MODULE_VARIABLE)
         if not module:
             raise BadFile(f"key {uri}: set {MODULE_VARIABLE} to the token's PKCS#11 library (a file ending in .so)")
-        flags = pkcs11.TokenFlag.TOKEN_INITIALIZED
-        found = list(pkcs11.lib(module).get_tokens(token_label=self.label, token_flags=flags))
-        if len(found) != 1:
-            raise Unreachable(
-                f"key {uri}: {len(found)} tokens fit; name one by ?label=, and check the library's own settings"
-            )
-        with found[0].open(user_pin=self.wanted.pin()) as session:
-            yield session
+        pin, flags = self.wanted.pin(), pkcs11.TokenFlag.TOKEN_INITIALIZED
+        with _ONE_BY_ONE:
+            found = list(pkcs11.lib(module).get_tokens(token_label=self.label, token_flags=flags))
+            if len(found) != 1:
+                raise Unreachable(
+                    f"key {uri}: {len(found)} tokens fit; name one by ?label=, and check the library's own settings"
+                )
+            with found[0].open(user_pin=pin) as session:
+                yield session
 
     def public(self) -> bytes:
         from pkcs11 import Attribute, KeyType, ObjectClass  # noqa: PLC0415 - an extra

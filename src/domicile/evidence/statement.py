@@ -64,7 +64,9 @@ class _Signature:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Detached:
+class Detached:
+    """How a statement names the predicate that it leaves outside: its SHA-256, and how many bytes it has."""
+
     sha256: Hex
     bytes: int
 
@@ -97,11 +99,17 @@ def read_unverified(sealed: Sealed) -> Predicate:
 
 def detached_name(envelope: bytes) -> str | None:
     """The SHA-256 of the predicate that the statement left outside, or None if it holds it."""
+    outside = detached_of(envelope)
+    return None if outside is None else outside.sha256
+
+
+def detached_of(envelope: bytes) -> Detached | None:
+    """The predicate that the statement left outside, or None if it holds it; `EvidenceFault` for no statement."""
     try:
         payload = load_json(parse_envelope(envelope).payload)
         inner = payload.get("predicate") if isinstance(payload, dict) else None
         if isinstance(inner, dict) and inner.keys() == {"detached"}:
-            return from_json(inner["detached"], _Detached).sha256
+            return from_json(inner["detached"], Detached)
     except BadFile as error:
         raise EvidenceFault(f"statement: {error}") from error
     return None

@@ -27,7 +27,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from domicile.errors import BadFile, EvidenceFault, HostFault, Refused
@@ -134,8 +134,8 @@ class Workspace:
         self.promote()
         if not self.public.exists():
             raise BadFile(
-                f"{self.public} is missing, so nobody can say which key is lost; copy keys/log.vkey of the last "
-                "bundle there"
+                f"{self.public} is missing, so nobody can say which key is the log's; before the first `domicile plan` "
+                "there is none, later copy keys/log.vkey of the last bundle there"
             )
         return load_verifier(self.public)
 
@@ -156,7 +156,8 @@ class Workspace:
         except (EvidenceFault, OSError):
             return
         self.write(self.public, f"{verifier.vkey}\n".encode())
-        self.key_next.replace(self.key)
+        with suppress(FileNotFoundError):  # another command ended the change meanwhile
+            self.key_next.replace(self.key)
         sync_folder(self.folder)
 
     def _key_line(self, path: Path) -> str:

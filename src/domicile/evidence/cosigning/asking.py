@@ -54,7 +54,8 @@ class _Missing(Exception):
 def witnesses_of(rule: WitnessRule | None, host: Host, *, own: Verifier | None = None) -> Witnesses | None:
     """The witnesses that the file names, or None; `BadFile` where its lines are no policy, or can't be met.
 
-    Nor may one of them have the log's `own` key: whoever has that could cosign for themselves.
+    Nor may one of them have the log's `own` key: whoever has that could cosign for themselves. Nor may two sets of them
+    that share none make the quorum: each could cosign another log, and none of them would notice.
     """
     if rule is None:
         return None
@@ -71,6 +72,12 @@ def witnesses_of(rule: WitnessRule | None, host: Host, *, own: Verifier | None =
     able = [name for name, one in policy.witnesses.items() if one.cosigner.algorithm == ED25519]
     if not policy.is_met_by(able):
         raise BadFile("witnesses.policy: the quorum needs cosignatures of a type that this version can't check")
+    if policy.is_met_twice():
+        raise BadFile(
+            f"witnesses.policy: two sets of witnesses that share none make the quorum {ascii(policy.quorum)[1:-1]}, so "
+            "two logs could be cosigned while every witness is honest; let its group want `all`, or more than half of "
+            "its members"
+        )
     return Witnesses(policy, host=host, wait_s_max=rule.wait_s_max)
 
 

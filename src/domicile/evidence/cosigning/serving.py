@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from domicile.errors import HostFault
+from domicile.errors import DomicileError
 from domicile.evidence.cosigning.store import Kept, WitnessStore
 from domicile.evidence.keys import Signer, Verifier
 from domicile.evidence.tlog.checkpoint import parse_checkpoint
@@ -94,13 +94,17 @@ def application(service: WitnessService) -> ASGIApp:
             answer = await run_in_threadpool(service.add_checkpoint, data)
         except Declined as declined:
             return _declined(declined)
-        except HostFault as fault:
-            log.warning("500: %s", fault)
-            return Response("the witness can't keep what it sees; try later\n", 500, media_type=TEXT)
+        except (
+            DomicileError
+        ) as fault:  # a full disk, or a token that is gone: the head may be kept, and is asked for again
+            return _unable(fault)
         return Response(answer, media_type=TEXT, headers={"cache-control": "no-store"})
 
     def last(request: Request) -> Response:
-        found = service.last(request.path_params["identity"])
+        try:
+            found = service.last(request.path_params["identity"])
+        except DomicileError as fault:
+            return _unable(fault)
         if found is None:
             return Response("nothing was cosigned of such a log\n", 404, media_type=TEXT)
         return Response(found, media_type=TEXT, headers={"cache-control": "no-store"})
@@ -119,6 +123,11 @@ def serve(service: WitnessService, *, host: str, port: int) -> None:
         application(service), host=host, port=port, access_log=False, log_level="warning", server_header=False,
         limit_concurrency=CONNECTIONS_MAX, timeout_graceful_shutdown=1, timeout_keep_alive=30,
     )  # fmt: skip
+
+
+def _unable(fault: DomicileError) -> Response:
+    log.warning("500: %s", fault)
+    return Response("the witness can't keep what it sees, or can't sign; try later\n", 500, media_type=TEXT)
 
 
 def _declined(declined: Declined) -> Response:

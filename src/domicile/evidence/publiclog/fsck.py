@@ -5,16 +5,27 @@
  3  every bundle of entries below its size is there and whole             tlog-tiles, "Log entries"
  4  every tile of hashes is there and holds those of the entries          tlog-tiles, "Merkle Tree"
  5  the entries have the signed root                                      RFC 6962 section 2.1
+ 6  every predicate that an entry leaves outside is there and whole       docs/formats.md, "Detached predicates"
 
-What statements say is the monitor's business.
+What statements say, and whose they are, is the monitor's business; an entry that is none leaves nothing outside.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from domicile.errors import EvidenceFault
-from domicile.evidence.publiclog.place import Place, read_checkpoint, read_entries, read_hashes
+from domicile.evidence.publiclog.place import (
+    Place,
+    detached_path,
+    read_checkpoint,
+    read_detached,
+    read_entries,
+    read_hashes,
+)
+from domicile.evidence.statement import Detached, detached_of
 from domicile.evidence.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
 from domicile.evidence.tlog.cosignature import Cosigner, cosigned
 from domicile.evidence.tlog.merkle import Tree, hash_leaf
@@ -97,12 +108,14 @@ def check_log(place: Place, policy: Policy) -> Checked:
     if signed.head.size > ENTRIES_MAX:
         raise EvidenceFault(f"log {place.name}: more than {ENTRIES_MAX} entries; this program checks no larger one")
     tiles = tiles_of(signed.head.size)
-    tree, wrong_files = _check_files(place, tiles)
+    tree, outside, wrong_files = _check_files(place, tiles)
     faults += wrong_files
     if not wrong_files and tree.root() != signed.head.root:  # 5
         faults.append(Fault(where="checkpoint", what="the entries and tiles agree, and are not those of its root"))
+    faults += _check_outside(place, outside)  # 6
+    files = 1 + len(tiles) + len({one.sha256 for one in outside})
     return Checked(
-        place=place.name, head=signed.head, cosigned_by=tuple(signed.times), files=1 + len(tiles), faults=tuple(faults)
+        place=place.name, head=signed.head, cosigned_by=tuple(signed.times), files=files, faults=tuple(faults)
     )
 
 
@@ -116,15 +129,18 @@ def _shown(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
-def _check_files(place: Place, tiles: tuple[Tile, ...]) -> tuple[Tree, list[Fault]]:
-    """Rebuild the tree from the entries, and hold every tile against it."""
+def _check_files(place: Place, tiles: tuple[Tile, ...]) -> tuple[Tree, list[Detached], list[Fault]]:
+    """Rebuild the tree from the entries, and hold every tile against it; also what the entries leave outside."""
     tree, faults = Tree(), []
+    outside: dict[Detached, None] = {}
     broken = False
     for tile in tiles:
         try:
             if tile.level is None:  # 3: these come first
                 for entry in read_entries(place, tile):
                     tree.append(hash_leaf(entry))
+                    if (found := _outside(entry)) is not None:
+                        outside[found] = None
                 continue
             hashes = read_hashes(place, tile)  # 4
         except EvidenceFault as fault:
@@ -134,7 +150,33 @@ def _check_files(place: Place, tiles: tuple[Tile, ...]) -> tuple[Tree, list[Faul
         level = tree.level(TILE_HEIGHT * (tile.level or 0))
         if not broken and hashes != b"".join(level[tile.start : tile.start + tile.width]):
             faults.append(Fault(where=tile.path, what="does not hold the hashes of the entries"))
-    return tree, faults
+    return tree, list(outside), faults
+
+
+def _outside(entry: bytes) -> Detached | None:
+    try:
+        return detached_of(entry)
+    except EvidenceFault:
+        return None
+
+
+def _check_outside(place: Place, outside: Iterable[Detached]) -> list[Fault]:
+    """Read each predicate that lies beside the log; a wrong digest is told, and so is one of another length."""
+    faults = []
+    for one in outside:
+        try:
+            data = read_detached(place, one.sha256)
+        except EvidenceFault as fault:
+            faults.append(Fault(where=detached_path(one.sha256), what=str(fault)))
+            continue
+        if data is None:
+            what = "is missing; it lies in `detached`, beside the log or in it"
+            faults.append(Fault(where=detached_path(one.sha256), what=what))
+        elif len(data) != one.bytes or hashlib.sha256(data).hexdigest() != one.sha256:
+            faults.append(
+                Fault(where=detached_path(one.sha256), what="is not what the log names, by SHA-256 and length")
+            )
+    return faults
 
 
 def _by_name(policy: Policy, found: dict[Cosigner, int]) -> dict[str, int]:

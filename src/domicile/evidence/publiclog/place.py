@@ -88,7 +88,12 @@ def read_checkpoint(place: Place) -> bytes:
 
 def read_detached(place: Place, sha256: str) -> bytes | None:
     """The predicate that an entry left outside, or None."""
-    return place.read(f"detached/{sha256}.json", bytes_max=JSON_BYTES_MAX)
+    return place.read(detached_path(sha256), bytes_max=JSON_BYTES_MAX)
+
+
+def detached_path(sha256: str) -> str:
+    """Where a predicate of this digest lies."""
+    return f"detached/{sha256}.json"
 
 
 def read_entries(place: Place, tile: Tile) -> tuple[bytes, ...]:

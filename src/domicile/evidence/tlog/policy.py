@@ -57,6 +57,21 @@ class Policy:
         """Whether witnesses of these names make the quorum."""
         return self.quorum == NONE or self._witnessed(self.quorum, cosigned)
 
+    def is_met_twice(self) -> bool:
+        """Whether two sets of witnesses that share none both make the quorum, so that each may cosign another log.
+
+        Exact, since a name stands in one group at most, so that members have no witness in common (tlog-policy). A
+        witness of any algorithm counts, whether its cosignatures can be checked here or not.
+        """
+        return self.quorum != NONE and self._meets_twice(self.quorum)
+
+    def _meets_twice(self, name: str) -> bool:
+        """Each set meets K of the n members, and both at once only of the t that can be met twice: 2K - t <= n."""
+        group = self.groups.get(name)
+        if group is None:
+            return False
+        return 2 * group.threshold - sum(map(self._meets_twice, group.members)) <= len(group.members)
+
     def _witnessed(self, name: str, cosigned: Collection[str]) -> bool:
         group = self.groups.get(name)
         if group is None:
