@@ -94,9 +94,7 @@ def application(service: WitnessService) -> ASGIApp:
             answer = await run_in_threadpool(service.add_checkpoint, data)
         except Declined as declined:
             return _declined(declined)
-        except (
-            DomicileError
-        ) as fault:  # a full disk, or a token that is gone: the head may be kept, and is asked for again
+        except DomicileError as fault:  # a full disk, or a token that is gone: a kept head is asked for again
             return _unable(fault)
         return Response(answer, media_type=TEXT, headers={"cache-control": "no-store"})
 
