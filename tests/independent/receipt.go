@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -340,10 +341,23 @@ func (r *reading) readHead(checkpoint []byte, log note.Verifier, trust *policy) 
 		return fmt.Errorf("the checkpoint is not of this log: %v", err)
 	}
 	r.tree = tree
+	for i, line := range signatureLines(checkpoint) {
+		words := strings.Split(line, " ")
+		raw, err := fromBase64(words[len(words)-1])
+		own := err == nil && words[1] == origin && binary.BigEndian.Uint32(raw) == log.KeyHash()
+		if err != nil || i > 63 || own != (i == 0) {
+			return fmt.Errorf("signature line %d has no place here: %v", i, err)
+		}
+	}
 	if trust != nil {
 		_, err = trust.cosigned(checkpoint, log)
 	}
 	return err
+}
+
+// signatureLines are those of a note that Go's package has read.
+func signatureLines(checkpoint []byte) []string {
+	return lines(checkpoint[bytes.Index(checkpoint, []byte("\n\n"))+2:])
 }
 
 // verifierOf reads a key, and refuses one of small order.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from domicile.evidence import predicates as p
-from domicile.evidence.receipts.leaf import Person, Rows
+from domicile.evidence.receipts.leaf import Person, Rows, commit
 from domicile.evidence.tlog.proof import format_proof, parse_proof
 from domicile.proof import Verdict
 from tests.vectors import receipts
@@ -37,6 +37,13 @@ def told(person: Callable[[Person], Person], script: Script | None = None) -> by
     people[ONE] = person(people[ONE])
     root = receipts.tree(people)[0].root().hex()
     return paper((script or receipts.at_once()).set(receipts.ONE, root=root), FIRST, people=people)
+
+
+def last_leaf(script: Script) -> bytes:
+    """The receipt of whoever has the last leaf: its path is that of no tree of another size."""
+    people = sorted(everybody(), key=lambda one: commit(one, receipts.nonce(one)))
+    people[ONE], people[-1] = people[-1], people[ONE]
+    return paper(script, FIRST, people=people)
 
 
 def with_rows(**rows: Rows) -> Callable[[Person], Person]:
@@ -94,6 +101,7 @@ def of_all(moved: int, deleted: int) -> dict[str, p.Counts]:
 
 
 GOOD: Final[dict[str, Callable[[], bytes]]] = {
+    "last-leaf": lambda: last_leaf(receipts.at_once()),
     "key-of-any-signs": lambda: told(lambda one: replace(one, key='\u0000\t"\\\u007f\u2028 é 😀 \ufeff')),
     "without-rows": lambda: told(lambda one: replace(one, rows={})),
     "certificate-detached": lambda: paper(long(), FIRST),
@@ -160,7 +168,9 @@ BAD: Final[dict[str, Bad]] = {
         "leaf-with-a-long-path": (
             8, "committed to", lambda: changed(lambda extra: extra["leaf"]["path"].append("00" * 32))),
         "leaf-of-a-tree-of-another-size": (
-            8, "committed to", lambda: paper(_seventy(receipts.at_once()), FIRST)),
+            8, "committed to", lambda: paper(_more(receipts.at_once(), 60), FIRST)),
+        "last-leaf-of-a-tree-with-one-more": (
+            8, "committed to", lambda: last_leaf(_more(receipts.at_once(), 41))),
         "home-that-nobody-stated": (
             9, "does not name", lambda: told(lambda one: replace(one, home="sg"))),
         "more-erased-than-went-home": (
@@ -184,9 +194,9 @@ BAD: Final[dict[str, Bad]] = {
 """By name: what the policy `first` refuses, at which check, and why."""
 
 
-def _seventy(script: Script) -> Script:
+def _more(script: Script, us: int) -> Script:
     """The statement speaks of more people than its tree has leaves."""
-    homes = {"us": p.Received(country="US", operator="Home Inc", subjects=60),
+    homes = {"us": p.Received(country="US", operator="Home Inc", subjects=us),
              "ca": p.Received(country="CA", operator="Home Ltd", subjects=10)}  # fmt: skip
     return script.set(receipts.ONE, homes=homes)
 
