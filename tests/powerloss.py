@@ -97,8 +97,8 @@ class Disk:
                 self._look("the end")
             finally:
                 self._watching = False
-                for handle in self._held:
-                    os.close(handle)
+                while self._held:
+                    os.close(self._held.pop())
         if self._faults:
             raise self._faults[0]
 

@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 
 from domicile.evidence.publiclog.place import Web, read_entries
 from domicile.evidence.publiclog.serve import application, is_within, tile_of
+from domicile.evidence.tlog.checkpoint import parse_checkpoint
 from domicile.evidence.tlog.log import Log
+from domicile.evidence.tlog.note import parse_note
 from domicile.evidence.tlog.tile import Tile, decode_entries, tiles_of
 from tests.cosigning.town import LOG, grown, listening
+from tests.powerloss import Disk, Remains
 
 YEAR = "public, max-age=31536000, immutable"
 BYTES = "application/octet-stream"
@@ -144,3 +147,33 @@ def test_a_tile_is_served_from_the_size_on_that_has_it(one: int, two: int) -> No
 def test_a_bundle_is_read_as_the_log_wrote_it(url: str, folder: Path) -> None:
     tile = tiles_of(300)[1]
     assert decode_entries((folder / tile.path).read_bytes(), width=44) == read_entries(Web(url), tile)
+
+
+@pytest.mark.crash
+def test_p9_nobody_is_handed_a_checkpoint_that_a_loss_of_power_would_take_back(tmp_path: Path) -> None:
+    """A log that was killed right after the rename has published nothing for sure, until somebody has read it."""
+    (tmp_path / "disk").mkdir()
+    disk = Disk(tmp_path / "disk")
+    log = grown(disk.root / "log", 3)
+    log.publish()
+    for steps in range(60):
+        log.append([b"%d" % steps])
+        with disk.watched():
+            with disk.killed_after(steps):
+                log.publish()
+            with served(disk.root / "log") as url:
+                disk.promise(get(url, "/checkpoint")[2])
+        if not disk.was_killed:
+            break
+        log = Log.open(disk.root / "log", LOG, cosigned=True)
+        log.publish()
+    assert steps > 2
+    sizes = [parse_checkpoint(parse_note(data).text).size for data in (left.promised for left in told(disk))]
+    for number, (left, size) in enumerate(zip(told(disk), sizes, strict=True)):
+        kept = (left.lay(tmp_path / f"left-{number}") / "log/checkpoint").read_bytes()
+        assert size <= parse_checkpoint(parse_note(kept).text).size, left.moment
+
+
+def told(disk: Disk) -> list[Remains]:
+    """What is left once somebody was handed a checkpoint."""
+    return [one for one in disk.remains if one.promised]
