@@ -405,7 +405,8 @@ def changed_hands() -> Iterator[str]:
     for log in (s.ENGINE, rotations.ENGINE_2, rotations.RENAMED):
         for threshold, of in ((1, approvers[1:3]), (2, approvers[:2]), (2, approvers[1:3]), (2, approvers[::2]),
                               (2, approvers[3:]), (3, approvers[:4]), (3, approvers[2:])):  # fmt: skip
-            yield rule(log, *of, threshold=threshold)
+            text = rule(log, *of, threshold=threshold)
+            yield from (text, text.replace(f"{of[0].verifier.vkey}\n", f"{of[0].verifier.vkey} must\n"))
 
 
 def rule(log: Signer, *approvers: Signer, threshold: int) -> str:
