@@ -207,7 +207,7 @@ def report_of_a_spot_check(data: bytes) -> None:
     """Read, and held against the bundle that it is of."""
     policy = read_policy((TRUST + MORE + "sampled 5\n").encode())
     with _as_its_callers_do():
-        sample = read_sample(data)
+        sample = read_sample(data + b"\n")
     _print(examine(bundles.good_bundles()[0], Asked(policy, NOW, sample)))
 
 
