@@ -41,7 +41,7 @@ from domicile_audit.report import Claim
 ENTRY_BYTES_MAX: Final = 65_535  # C2SP tlog-tiles "Log entries"
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(slots=True, kw_only=True)
 class Shown:
     """The file under check with what is held against it: the entry, or (of growth) the earlier head's bytes."""
 
@@ -267,7 +267,7 @@ def _shown(options: argparse.Namespace) -> Shown:
             else f"{options.file} is to prove the place of an entry; give that, --entry ENTRY, and no --old"
         )
     beside = read_file(given, RECEIPT_BYTES_MAX, "`domicile log prove N --entry FILE` writes an entry")
-    return Shown(data, beside, grows, policy)
+    return Shown(data=data, beside=beside, grows=grows, policy=policy)
 
 
 def _checked(shown: Shown) -> Answer:
