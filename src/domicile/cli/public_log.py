@@ -106,9 +106,7 @@ def prove(
     index: Annotated[int | None, typer.Argument(help="The statement's number.")] = None,
     since: Annotated[int | None, typer.Option(help="Prove instead that nothing of the first N was changed.")] = None,
     size: Annotated[int | None, typer.Option(help="With --since: up to this size, not to that of today.")] = None,
-    entry: Annotated[
-        Path | None, typer.Option(help="Also write the statement itself there.")
-    ] = None,
+    entry: Annotated[Path | None, typer.Option(help="Also write the statement itself there.")] = None,
     file: FileOption = DEFAULT_FILE,
 ) -> None:
     """Write a .tlog-proof that a statement is in the log, or the proof that the log has only grown; checkable offline.
