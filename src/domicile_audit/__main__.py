@@ -1,6 +1,8 @@
 """`domicile-audit BUNDLE [--trust POLICY] [--json]`: exit 0 accepted, 1 refused, 2 not asked properly.
 
-`domicile-audit spot-check …` is a program of its own, `spot.py`: the only one here that opens a store.
+3: it holds together, and no policy was given: whoever made it signed it with keys that nobody has named.
+`domicile-audit receipt …` and `domicile-audit proof …` are about single papers. `domicile-audit spot-check …` is a
+program of its own, `spot.py`: the only one here that opens a store.
 """
 
 import argparse
@@ -12,14 +14,13 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from domicile_audit import receipt
-from domicile_audit.asking import Asked, Misasked, add_options, read_asked
+from domicile_audit import proof, receipt
+from domicile_audit.asking import EXIT_CODES, Asked, Misasked, add_options, exit_code, read_asked, say_misasked
 from domicile_audit.claims import examine, say_claims
 from domicile_audit.container import BUNDLE_BYTES_MAX
-from domicile_audit.files import read_file, read_policy_file
-from domicile_audit.report import Passed, Report, refuse
+from domicile_audit.files import BUNDLE, read_file, read_policy_file, refuse_other
+from domicile_audit.report import KEYS_KNOWN, Passed, Report, refuse
 
-ACCEPTED, REFUSED, USAGE = 0, 1, 2
 LINE_SIGNS, SAYING_LINES_MAX = 160, 6
 
 
@@ -28,23 +29,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["receipt"]:
         return receipt.main(words[1:])
+    if words[:1] == ["proof"]:
+        return proof.main(words[1:])
     if words[:1] == ["spot-check"]:  # it needs more than this program: loaded only when asked for
         return int(import_module("domicile_audit.spot").main(words[1:]))
     parser = _parser()
     options = parser.parse_args(words)
     try:
         policy = read_policy_file(options.trust) if options.trust else None
-        report = _audit(read_file(options.bundle, BUNDLE_BYTES_MAX), read_asked(policy, options))
-    except (OSError, ValueError) as error:
-        if options.json:
-            print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
-            return USAGE
-        parser.error(str(error))
+        data = read_file(options.bundle, BUNDLE_BYTES_MAX, "give the zip that `domicile certify` wrote")
+        refuse_other(options.bundle, data, BUNDLE)
+        report = _audit(data, read_asked(policy, options))
+    except ValueError as error:
+        return say_misasked(parser, error, as_json=options.json)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that has no ✓ still gets the answer
     print(as_json(report) if options.json else as_text(report))
-    return ACCEPTED if report.accepted else REFUSED
+    return _exit_code(report)
+
+
+def _exit_code(report: Report) -> int:
+    return exit_code(accepted=report.accepted, named=report.keys_from == KEYS_KNOWN)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="domicile-audit",
         description="Check a bundle of evidence offline: says what is proven and what is not, or why it is refused.",
         epilog="example: domicile-audit evidence.zip --trust policy.txt; of a person's receipt: domicile-audit receipt "
-        "FILE; to look into the stores: domicile-audit spot-check --help",
+        "FILE; of a proof of one statement: domicile-audit proof FILE; to look into the stores: domicile-audit "
+        f"spot-check --help. {EXIT_CODES}",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that `domicile certify` wrote")
     parser.add_argument("--trust", type=Path, metavar="POLICY", help="whose keys you believe (see docs/evidence.md)")
@@ -99,6 +106,7 @@ def as_json(report: Report) -> str:
     answer = dataclasses.asdict(report)
     answer["headline"] = report.headline
     answer["refused_at"] = report.refused_at
+    answer["exit_code"] = _exit_code(report)
     return json.dumps(answer, indent=2, ensure_ascii=False)
 
 

@@ -1,6 +1,10 @@
-"""What the auditor brings beside the bundle: a policy, the time of the audit, the report of a spot check."""
+"""What the auditor brings beside the evidence: a policy, the time of the audit, the report of a spot check.
+
+And how the programs for it end.
+"""
 
 import argparse
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +13,12 @@ from domicile_audit.demands import Demands
 from domicile_audit.files import read_file
 from domicile_audit.policy import Policy
 from domicile_audit.sample import SAMPLE_BYTES_MAX, Sample, read_sample
+
+ACCEPTED, REFUSED, USAGE, NOBODYS = 0, 1, 2, 3
+EXIT_CODES = (
+    "Exit code 0: accepted; 1: refused, or your policy asks for what can't be checked here; 2: not asked properly; 3: "
+    "it holds together, but without --trust nobody whom you named signed it."
+)
 
 
 class Misasked(ValueError):
@@ -29,16 +39,37 @@ class Asked:
         return self.policy.demands if self.policy else Demands()
 
 
+def exit_code(*, accepted: bool, named: bool) -> int:
+    """How a program ends; `named`: whether a policy says whose keys count."""
+    if not accepted:
+        return REFUSED
+    return ACCEPTED if named else NOBODYS
+
+
+def say_misasked(parser: argparse.ArgumentParser, error: Exception, *, as_json: bool) -> int:
+    """Tell what is wrong with the question, and end."""
+    if not as_json:
+        parser.error(str(error))
+    print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
+    return USAGE
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of all this."""
+    add_moment(parser)
+    parser.add_argument("--spot", type=Path, metavar="REPORT", help="what `spot-check --json` said of this log")
+
+
+def add_moment(parser: argparse.ArgumentParser) -> None:
+    """The option for the time alone."""
     moment = "when you ask, for `fresh`: 2026-11-22 or 2026-11-22T10:00:00Z (now)"
     parser.add_argument("--at", metavar="TIME", help=moment)
-    parser.add_argument("--spot", type=Path, metavar="REPORT", help="what `spot-check --json` said of this log")
 
 
 def read_asked(policy: Policy | None, options: argparse.Namespace) -> Asked:
     """Read them; ValueError where one is none."""
-    return Asked(policy, _moment(options.at), _sample(options.spot) if options.spot else None)
+    spot = getattr(options, "spot", None)  # a receipt takes none
+    return Asked(policy, _moment(options.at), _sample(spot) if spot else None)
 
 
 def _moment(text: str | None) -> datetime:
@@ -53,7 +84,7 @@ def _moment(text: str | None) -> datetime:
 
 
 def _sample(path: Path) -> Sample:
-    data = read_file(path, SAMPLE_BYTES_MAX)
+    data = read_file(path, SAMPLE_BYTES_MAX, "give what `domicile-audit spot-check --json` printed")
     try:
         return read_sample(data)
     except ValueError as error:

@@ -5,13 +5,13 @@ against it, and nothing shows it. *refused*: the log, the policy or a spot check
 """
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from domicile_audit.asking import Asked, Misasked
-from domicile_audit.case import Case
+from domicile_audit.case import Case, Part
 from domicile_audit.checklist import judge
 from domicile_audit.demands import ANY_COPY
 from domicile_audit.report import BEST, Claim, Report
@@ -20,6 +20,7 @@ from domicile_audit.sample import Bound, Sample, compared, kept_objects
 ACCEPTED, NOT_SHOWN, REFUSED = "accepted", "not shown", "refused"
 LINE_SIGNS: Final = 160
 CLOCKS_APART: Final = timedelta(minutes=5)
+UNSIGNED: Final = "nobody signed that report: whoever handed it over vouches for it"
 PROMISES: Final = {
     "P1": "nothing is lost: what was erased had an equal copy at home before",
     "P2": "nothing was erased early: approved by enough people, and home was restored from a backup",
@@ -86,13 +87,14 @@ def _promises(case: Case, asked: Asked) -> Iterator[Claim]:
         "P7": _announced(case),
         "P8": (NOT_SHOWN, "digests are keyed and texts bounded; whether a text names a person no check can know"),
         "P9": _one_log(case, asked),
-        "P10": _still_so(case, asked),
+        "P10": still_so(case.statements[-1]["issued_at"], asked, case.cosigned),
         "P11": (ACCEPTED, "its verdicts and counts are those of the statements"),
     }  # fmt: skip
     bounds = _bounds(case, asked.sample)
     for name, words in PROMISES.items():
         result, why = judged[name]
-        yield Claim(name, words, result, why, "; ".join(map(str, bounds.get(name, ()))) or None)
+        bound = "; ".join((*map(str, bounds[name]), UNSIGNED)) if bounds.get(name) else None
+        yield Claim(name, words, result, why, bound)
 
 
 def _bounds(case: Case, sample: Sample | None) -> dict[str, tuple[Bound, ...]]:
@@ -128,11 +130,16 @@ def _nothing_left(case: Case, asked: Asked) -> tuple[str, str]:
     wrong = _wrong(case, asked, "P3")
     if wrong:
         return REFUSED, f"a spot check found {wrong} at the source that are not as the log says"
-    tolerated = asked.demands.tolerated
     kinds = {copy["id"]: copy["kind"] for copy in case.plan["copies"]}
+    return left_outside(case.statements[-1].predicate["copies"], kinds, asked)
+
+
+def left_outside(copies: Sequence[Part], kinds: Mapping[str, str], asked: Asked) -> tuple[str, str]:
+    """What the policy says of copies with these verdicts; `kinds` are those of the plan, by a copy's id."""
+    tolerated = asked.demands.tolerated
     open_ones = [
-        (f"{copy['id']} is {copy['verdict']}", {(copy["verdict"], kinds[copy["id"]]), (copy["verdict"], ANY_COPY)})
-        for copy in case.statements[-1].predicate["copies"] if copy["verdict"] != BEST
+        (f"{copy['id']} is {copy['verdict']}", {(copy["verdict"], kind) for kind in (kinds.get(copy["id"]), ANY_COPY)})
+        for copy in copies if copy["verdict"] != BEST
     ]  # fmt: skip
     refused = [text for text, forms in open_ones if tolerated is not None and not forms & tolerated]
     if refused:
@@ -140,7 +147,7 @@ def _nothing_left(case: Case, asked: Asked) -> tuple[str, str]:
     if open_ones and tolerated is None:
         return NOT_SHOWN, _some([text for text, _ in open_ones])
     also = f", but for what your policy tolerates: {_some([text for text, _ in open_ones])}" if open_ones else ""
-    return ACCEPTED, f"{len(kinds) - len(open_ones)} copies were searched after the last erasure{also}"
+    return ACCEPTED, f"{len(copies) - len(open_ones)} copies were searched after the last erasure{also}"
 
 
 def _announced(case: Case) -> tuple[str, str]:
@@ -154,8 +161,9 @@ def _one_log(case: Case, asked: Asked) -> tuple[str, str]:
     return (NOT_SHOWN, why) if why else (ACCEPTED, f"{case.size} statements under root {case.root.hex()[:16]}…")
 
 
-def _still_so(case: Case, asked: Asked) -> tuple[str, str]:
-    stated = datetime.fromisoformat(case.statements[-1]["issued_at"])
+def still_so(issued_at: str, asked: Asked, cosigned: Mapping[str, int]) -> tuple[str, str]:
+    """Whether a certificate of that time is as young as the policy wants, and not dated after it was cosigned."""
+    stated = datetime.fromisoformat(issued_at)
     days = asked.demands.fresh_days
     when = f"the certificate is of {stated:%Y-%m-%d %H:%M} UTC by the engine's clock"
     if days is None:
@@ -164,7 +172,7 @@ def _still_so(case: Case, asked: Asked) -> tuple[str, str]:
         return REFUSED, f"{when}, which is after {asked.at:%Y-%m-%d %H:%M} UTC"
     if asked.at - stated > timedelta(days=days):
         return REFUSED, f"{when}, older than {days} days at {asked.at:%Y-%m-%d %H:%M} UTC"
-    late = [name for name, time in case.cosigned.items() if stated.timestamp() - time > CLOCKS_APART.total_seconds()]
+    late = [name for name, time in cosigned.items() if stated.timestamp() - time > CLOCKS_APART.total_seconds()]
     if late:
         return REFUSED, f"{when}, dated after it was cosigned by {_some(late)}"
     return ACCEPTED, f"{when}, at most {days} days old, and nothing was stated after it"
@@ -180,20 +188,36 @@ def _demanded(case: Case, asked: Asked) -> Iterator[Claim]:
         )  # fmt: skip
     percent = asked.demands.sampled_percent
     if percent is not None:
-        result, why = _sampled(case, asked.sample, percent)
+        result, why = _sampled(case, asked, percent)
         yield Claim(f"sampled {percent}", "your policy's own line", result, why)
+    seed = asked.demands.seed
+    if seed is not None:
+        other = _other_seed(asked)
+        result = REFUSED if other else ACCEPTED if asked.sample else NOT_SHOWN
+        why = other or ("the spot check is drawn by it" if asked.sample else "no spot check was given (--spot REPORT)")
+        yield Claim(f"seed {seed}", "your policy's own line", result, why)
 
 
-def _sampled(case: Case, sample: Sample | None, percent: int) -> tuple[str, str]:
+def _other_seed(asked: Asked) -> str:
+    """What is wrong with the seed of the spot check: it is not the one that was agreed on. Empty where nothing is."""
+    if asked.sample is None or asked.demands.seed in (None, asked.sample.seed):
+        return ""
+    return f"the spot check is drawn by another seed than {asked.demands.seed!r}, by {asked.sample.seed!r}"
+
+
+def _sampled(case: Case, asked: Asked, percent: int) -> tuple[str, str]:
+    sample = asked.sample
     if sample is None:
         return REFUSED, "no spot check was given (--spot REPORT)"
+    if _other_seed(asked):
+        return REFUSED, _other_seed(asked)
     if kept_objects(case) and not sample.objects:
         return REFUSED, "the spot check did not look at objects"
     at_home, at_source = sample.at_home(case), sample.at_source(case)
     if not at_source or len(at_source) < len(at_home):
         return REFUSED, "the spot check did not look at the source"
     widest = max(bound.percent for bound in (*at_home, *at_source))
-    return (ACCEPTED if widest <= percent else REFUSED), f"the spot check leaves {widest:.1f} % open"
+    return (ACCEPTED if widest <= percent else REFUSED), f"the spot check leaves {widest:.1f} % open; {UNSIGNED}"
 
 
 def _some(texts: list[str]) -> str:

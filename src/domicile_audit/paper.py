@@ -20,16 +20,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from domicile_audit import succession
 from domicile_audit.case import Refused, require
 from domicile_audit.certificate import MAY_HOLD_RESIDUE
-from domicile_audit.cosignature import read_cosignatures
+from domicile_audit.heads import read_head, read_proof
 from domicile_audit.keys import Key, read_base64, read_vkey
-from domicile_audit.placed import PATH_MAX, PLACED, RECEIPT_BYTES_MAX, SEALED, Sealed, read_sealed, require_in
+from domicile_audit.placed import PLACED, RECEIPT_BYTES_MAX, SEALED, Sealed, read_sealed, require_in
 from domicile_audit.policy import Policy
 from domicile_audit.shape import COUNT, HEX, TEXT, misfit, read_json, text
 from domicile_audit.succession import Handover, Succession
@@ -37,8 +36,6 @@ from domicile_audit.succession import Handover, Succession
 FORMAT: Final = "urn:domicile:receipt/v1"
 FORMAT_OF_KEYS: Final = "urn:domicile:receipt/v2"
 PURPOSE: Final = b"domicile receipt v1\x00"
-FIRST_LINE: Final = "c2sp.org/tlog-proof@v1"
-INDEX: Final = re.compile(r"0|[1-9][0-9]{0,12}")
 PERSON: Final = {
     "home": TEXT, "key": TEXT, "kind": TEXT, "rows": {"*": {"blanked": COUNT, "deleted": COUNT, "moved": COUNT}},
 }  # fmt: skip
@@ -67,6 +64,7 @@ class Paper:
     log: Key | None = None  # 2
     size: int = 0  # 3
     root: bytes = b""  # 3
+    cosigned: Mapping[str, int] = dataclasses.field(default_factory=dict)  # 3: when, by the policy's names of witnesses
     changes: Sequence[succession.Vote] = ()  # 4
     heirs: Succession | None = None  # 4
     receipts: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # 5
@@ -114,16 +112,11 @@ class Answer:
 
 def check_file(paper: Paper) -> None:
     """Check 1 (C2SP tlog-proof "Format"): first line, extra data, index, path, an empty line, the checkpoint."""
-    require(len(paper.data) <= RECEIPT_BYTES_MAX, f"the file is longer than {RECEIPT_BYTES_MAX} bytes")
-    head, gap, paper.note = paper.data.partition(b"\n\n")
-    lines = head.decode("ascii", errors="replace").split("\n")
-    require(bool(gap) and len(lines) >= 3 and lines[0] == FIRST_LINE, "the file is no tlog-proof")
-    require(lines[1].startswith("extra ") and lines[2].startswith("index "), "the file is a proof, and no receipt")
-    extra, index = read_base64(lines[1][6:], "the extra data"), lines[2][6:]
-    paper.path = tuple(read_base64(line, "the path of the proof") for line in lines[3:])
-    fits = bool(INDEX.fullmatch(index)) and len(paper.path) <= PATH_MAX and all(len(node) == 32 for node in paper.path)
-    require(fits, "the file has no proper index and path")
-    paper.index, paper.extra = int(index), read_json(extra, "the receipt")
+    proof = read_proof(paper.data, RECEIPT_BYTES_MAX)
+    if proof.extra is None:
+        raise Refused("the file is a proof, and no receipt")
+    paper.index, paper.path, paper.note = proof.index, proof.path, proof.note
+    paper.extra = read_json(read_base64(proof.extra, "the extra data"), "the receipt")
     _check_extra(paper.extra)
 
 
@@ -134,22 +127,9 @@ def check_key(paper: Paper) -> None:
 
 def check_checkpoint(paper: Paper) -> None:
     """Check 3 (C2SP signed-note, tlog-checkpoint, tlog-policy): origin, size, root, signed by log and quorum."""
-    try:
-        text, _, tail = paper.note.decode().rpartition("\n\n")
-        origin, size, root = text.split("\n")
-        first, _, others = tail.partition("\n")
-        dash, name, blob = first.split(" ")
-        signature, paper.root = read_base64(blob), read_base64(root)
-    except ValueError as error:
-        raise Refused("the checkpoint is not a note of three lines and signatures") from error
-    fits = dash == "\u2014" and tail.endswith("\n") and bool(INDEX.fullmatch(size)) and len(paper.root) == 32
-    require(fits, "the checkpoint is not a note of three lines and signatures")
-    own = origin == name == paper.key.name and signature[:4] == paper.key.key_id
-    require(own, "the checkpoint is one of another log")
-    require(paper.key.signed(f"{text}\n".encode(), signature[4:]), "the signature of the checkpoint is wrong")
-    quorum = None if paper.policy is None else paper.policy.quorum
-    read_cosignatures(f"{text}\n".encode(), others.encode(), paper.key, quorum)
-    paper.size = int(size)
+    head = read_head(paper.note)
+    paper.cosigned = head.require_signed(paper.key, None if paper.policy is None else paper.policy.quorum)
+    paper.size, paper.root = head.size, head.root
 
 
 def check_trust(paper: Paper) -> None:

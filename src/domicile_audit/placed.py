@@ -100,5 +100,30 @@ def root_of(left: Iterable[bytes]) -> bytes:
     return node
 
 
+def require_grown(old_root: bytes, old: int, root: bytes, size: int, path: Sequence[bytes]) -> None:
+    """RFC 9162 section 2.1.4.2: the first `old` entries of the log of this size and root have the old root."""
+    reason = f"the log of {size} entries does not begin with the {old} of the earlier head"
+    require(0 < old <= size and len(path) <= PATH_MAX, reason)
+    if old == size:
+        require(not path and old_root == root, reason)
+        return
+    nodes = [old_root, *path] if old & (old - 1) == 0 else list(path)
+    require(nodes, reason)
+    place, last = old - 1, size - 1
+    while place % 2:
+        place, last = place // 2, last // 2
+    before = after = nodes[0]
+    for sibling in nodes[1:]:
+        require(last > 0, reason)
+        if place % 2 or place == last:
+            before, after = _node(sibling, before), _node(sibling, after)
+            while place % 2 == 0 and place:
+                place, last = place // 2, last // 2
+        else:
+            after = _node(after, sibling)
+        place, last = place // 2, last // 2
+    require(last == 0 and before == old_root and after == root, reason)
+
+
 def _node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()

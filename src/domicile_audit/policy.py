@@ -7,7 +7,7 @@
     witness NAME VKEY     a witness of the log            (this line and the next two: cosignature.py)
     group NAME K NAME…    so many of these, `all` or `any`
     quorum NAME           who has to have cosigned the checkpoint; `none`: nobody
-    fresh, require, tolerate, sampled: see demands.py
+    fresh, require, tolerate, sampled, seed: see demands.py
 
 Empty lines and lines that begin with # are skipped. A policy that names no log is refused: an empty policy
 would accept everybody.

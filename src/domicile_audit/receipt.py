@@ -1,11 +1,13 @@
 """`domicile-audit receipt FILE [--trust POLICY] [--json]`: what a person's receipt proves, offline and without us.
 
-The checks are in `paper.py`. Exit codes: 0 accepted, 1 refused, 2 not asked properly.
+The checks are in `paper.py`, what a policy asks beyond keys in `demanded.py`. Exit codes: 0 accepted, 1 refused or not
+checked, 2 not asked properly, 3 it holds together, and without a policy nobody was named who has to have signed it.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import textwrap
@@ -14,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from domicile_audit.files import read_file, read_policy_file
+from domicile_audit import demanded
+from domicile_audit.asking import EXIT_CODES, Asked, add_moment, exit_code, read_asked, say_misasked
+from domicile_audit.files import RECEIPT, read_file, read_policy_file, refuse_other
 from domicile_audit.paper import Answer, Paper, check, copies_of, is_object_store
 from domicile_audit.placed import RECEIPT_BYTES_MAX
-from domicile_audit.policy import Policy
+from domicile_audit.report import Claim
 from domicile_audit.succession import Handover
 
-ACCEPTED, REFUSED, USAGE = 0, 1, 2
 LINE_SIGNS: Final = 100
 SAYING_LINES_MAX: Final = 3
 MEANING: Final = {
@@ -35,10 +38,13 @@ MEANING: Final = {
 SIGNS: Final = {"erased-verified": "✓", "key-destroyed": "✓", "erased-unverified": "~"}
 
 
-def as_text(answer: Answer) -> str:
-    """The answer for the person whom it is about."""
+def as_text(answer: Answer, lines_of_policy: Sequence[Claim] = ()) -> str:
+    """The answer for the person whom it is about; the lines of their policy are judged already."""
     if not answer.accepted:
         return f"REFUSED at check {answer.check}: {answer.reason}.\nDo not rely on this file."
+    failed = demanded.against(lines_of_policy)
+    if failed is not None:
+        return demanded.say_against(failed)
     paper = answer.paper
     lines = [_headline(paper), "", *_whose(paper), "", *_what_went(paper), "", *_copies(paper), "", "What this proves"]
     lines += [line for saying in _proven(paper) for line in _wrapped(saying)]
@@ -51,10 +57,13 @@ def as_text(answer: Answer) -> str:
 
 
 def _headline(paper: Paper) -> str:
+    begin = "THE RECEIPT HOLDS"
+    if paper.policy is None:
+        begin += " TOGETHER, signed by NOBODY WHOM YOU NAMED (its key is its own; give --trust POLICY)"
     if paper.certificate["verdict"] == "erased-verified":
-        return "THE RECEIPT HOLDS: your data went home, and every listed copy outside is erased and was searched."
+        return f"{begin}: your data went home, and every listed copy outside is erased and was searched."
     left = sum(copy["verdict"] != "erased-verified" for copy in paper.certificate["copies"])
-    return f"THE RECEIPT HOLDS, but NOT EVERYTHING IS PROVEN ERASED: {left} copies outside are not (see below)."
+    return f"{begin}, but NOT EVERYTHING IS PROVEN ERASED: {left} copies outside are not (see below)."
 
 
 def _whose(paper: Paper) -> list[str]:
@@ -179,13 +188,16 @@ def _time(text: str) -> str:
     return text.replace("T", " ").replace("Z", " UTC")
 
 
-def as_json(answer: Answer) -> str:
+def as_json(answer: Answer, lines_of_policy: Sequence[Claim] = ()) -> str:
     """The answer for programs."""
-    paper = answer.paper
-    body: dict[str, Any] = {"accepted": answer.accepted, "refused_at": None if answer.accepted else answer.check}
-    body["reason"] = answer.reason or None
+    paper, failed = answer.paper, demanded.against(lines_of_policy)
+    accepted = answer.accepted and failed is None
+    body: dict[str, Any] = {"accepted": accepted, "refused_at": None if answer.accepted else answer.check}
+    body["reason"] = f"{failed.name}: {failed.why}" if failed else answer.reason or None
     body["keys_from"] = "receipt" if paper.policy is None else "policy"
-    if answer.accepted:
+    body["claims"] = [dataclasses.asdict(line) for line in lines_of_policy]
+    body["exit_code"] = _exit_code(answer, lines_of_policy)
+    if accepted:
         body |= {
             "person": paper.person, "home": paper.receipts["homes"][paper.person["home"]],
             "home_since": paper.receipts["home_since"], "counted_at": paper.receipts["counted_at"],
@@ -198,6 +210,11 @@ def as_json(answer: Answer) -> str:
     return json.dumps(body, indent=2, ensure_ascii=False)
 
 
+def _exit_code(answer: Answer, lines_of_policy: Sequence[Claim]) -> int:
+    holds = answer.accepted and demanded.against(lines_of_policy) is None
+    return exit_code(accepted=holds, named=answer.paper.policy is not None)
+
+
 # -- the program -------------------------------------------------------------------------------------------------------
 
 
@@ -206,34 +223,33 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="domicile-audit receipt",
         description="Check a person's receipt offline: what of theirs went home, and what is known of copies outside.",
-        epilog="example: domicile-audit receipt receipt.tlog-proof --trust policy.txt",
+        epilog=f"example: domicile-audit receipt receipt.tlog-proof --trust policy.txt. {EXIT_CODES}",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the file that `domicile subject receipt` wrote")
     parser.add_argument("--trust", type=Path, metavar="POLICY", help="whose keys you believe (see docs/evidence.md)")
+    add_moment(parser)
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     options = parser.parse_args(arguments)
     try:
-        policy = None if options.trust is None else read_policy_file(options.trust)
-        data = read_file(options.file, RECEIPT_BYTES_MAX)
-    except (OSError, ValueError) as error:
-        if options.json:
-            print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
-            return USAGE
-        parser.error(str(error))
-    answer = _checked(data, policy)
+        asked = read_asked(None if options.trust is None else read_policy_file(options.trust), options)
+        data = read_file(options.file, RECEIPT_BYTES_MAX, "give the file that `domicile subject receipt` wrote")
+        refuse_other(options.file, data, RECEIPT)
+    except ValueError as error:
+        return say_misasked(parser, error, as_json=options.json)
+    answer, lines = _checked(data, asked)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    print(as_json(answer) if options.json else as_text(answer))
-    return ACCEPTED if answer.accepted else REFUSED
+    print(as_json(answer, lines) if options.json else as_text(answer, lines))
+    return _exit_code(answer, lines)
 
 
-def _checked(data: bytes, policy: Policy | None) -> Answer:
-    """Check, and take a fault of this program itself as a refusal."""
+def _checked(data: bytes, asked: Asked) -> tuple[Answer, Sequence[Claim]]:
+    """Check, and judge the lines of the policy; a fault of this program itself is a refusal."""
     try:
-        return check(data, policy)
+        answer = check(data, asked.policy)
+        paper = answer.paper
+        return answer, demanded.of_receipt(paper.certificate, asked, paper.cosigned) if answer.accepted else ()
     except Exception as error:  # noqa: BLE001  (a checker never accepts by accident and never shows a traceback)
-        return Answer(
-            accepted=False, check=0, reason=f"this program failed ({type(error).__name__}); please report it",
-            paper=Paper(data, policy),
-        )  # fmt: skip
+        reason = f"this program failed ({type(error).__name__}); please report it"
+        return Answer(accepted=False, check=0, reason=reason, paper=Paper(data, asked.policy)), ()

@@ -13,6 +13,8 @@ from domicile_audit.policy import Policy
 from domicile_audit.rotation import is_trusted, say_keys
 
 BEST = "erased-verified"
+KEYS_KNOWN, KEYS_OF_BUNDLE = "policy", "bundle"
+NOBODYS = "HOLDS TOGETHER, signed by NOBODY WHOM YOU NAMED (keys from the bundle itself; give --trust POLICY)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The answer. `verdict` is the certificate's, and None when the bundle is refused."""
+    """The answer. `verdict` is the certificate's, and None when the bundle is refused.
+
+    Accepted with keys from the bundle is no more than that it holds together: nobody whom the auditor knows signed it.
+    """
 
     accepted: bool
     checks: tuple[Passed, ...]
@@ -60,9 +65,10 @@ class Report:
         if not self.accepted:
             where = "by what you asked" if self.refused_at is None else f"at check {self.refused_at}"
             return f"REFUSED {where}: {self.reason}"
+        begin = "ACCEPTED: the evidence holds" if self.keys_from == KEYS_KNOWN else NOBODYS
         if self.verdict == BEST:
-            return "ACCEPTED: the evidence holds, and says that every listed copy is erased and was searched"
-        return f"ACCEPTED: the evidence holds, but NOT EVERYTHING IS PROVEN ERASED: the verdict is {self.verdict}"
+            return f"{begin}, and says that every listed copy is erased and was searched"
+        return f"{begin}, but NOT EVERYTHING IS PROVEN ERASED: the verdict is {self.verdict}"
 
 
 def refuse(policy: Policy | None, checks: Sequence[Passed], reason: str) -> Report:
@@ -189,7 +195,7 @@ def _unwitnessed(case: Case) -> str:
 
 
 def _keys_from(policy: Policy | None) -> str:
-    return "bundle" if policy is None else "policy"
+    return KEYS_OF_BUNDLE if policy is None else KEYS_KNOWN
 
 
 def _totals(case: Case) -> Counter[str]:

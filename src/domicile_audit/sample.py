@@ -4,17 +4,17 @@ Of slices of objects the versions are drawn, each by its number in the slice: `m
 population of their own.
 
 Written by `domicile-audit spot-check --json`, read again by `domicile-audit --spot`. Ids, counts and outcomes only.
+Nobody signs it: it is the word of whoever hands it over.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 from domicile_audit.case import Case, Refused, Statement
 from domicile_audit.certificate import erased
 from domicile_audit.draw import SEED_CHARS_MAX, at_most, draw
-from domicile_audit.files import read_any_json
-from domicile_audit.shape import COUNT, HEX, TEXT, misfit, text
+from domicile_audit.shape import COUNT, HEX, TEXT, misfit, read_json, text, write_json
 
 FORMAT: Final = "urn:domicile:spot-check/v1"
 SAMPLE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -31,7 +31,7 @@ LOOKED: Final = {
 }
 SHAPE: Final = {
     "format": text(FORMAT), "root": HEX, "seed": text(chars_max=SEED_CHARS_MAX), "slices": [LOOKED],
-    "objects": [LOOKED],
+    "objects": [LOOKED], "bounds": [TEXT], "not_shown": [TEXT], "exit_code": COUNT,
 }  # fmt: skip
 
 
@@ -191,15 +191,19 @@ def _equality(case: Case) -> Statement:
     return fenced[-1]
 
 
-def write_sample(sample: Sample) -> dict[str, Any]:
-    """The sample as JSON's values."""
-    return {"format": FORMAT, **asdict(sample)}
+def write_sample(sample: Sample, *, bounds: Sequence[str], not_shown: Sequence[str]) -> str:
+    """The report: JSON in its one spelling, and the end of the line."""
+    words = {"bounds": list(bounds), "not_shown": list(not_shown), "exit_code": int(bool(sample.wrong))}
+    return write_json({"format": FORMAT, **asdict(sample), **words}) + "\n"
 
 
 def read_sample(data: bytes) -> Sample:
-    """Read a sample; ValueError unless it fits. More than the sample may stand in the same object."""
-    found = read_any_json(data, SAMPLE_BYTES_MAX)
-    value = {"objects": [], **{key: found[key] for key in SHAPE if key in found}} if isinstance(found, dict) else found
+    """Read a report; ValueError unless it is one, byte for byte as `spot-check --json` prints it."""
+    if len(data) > SAMPLE_BYTES_MAX:
+        raise ValueError(f"longer than {SAMPLE_BYTES_MAX} bytes")
+    if not data.endswith(b"\n"):
+        raise ValueError("the report of the spot check has no end, so it may be cut")
+    value = read_json(data[:-1], "the report of the spot check")
     wrong = misfit(value, SHAPE)
     if wrong is not None:
         raise ValueError(f"no report of a spot check, at {wrong}")

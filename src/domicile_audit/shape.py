@@ -66,11 +66,16 @@ def read_json(data: bytes, where: str) -> Any:  # noqa: ANN401  (JSON is anythin
     require(len(data) <= JSON_BYTES_MAX, f"{where} is longer than {JSON_BYTES_MAX} bytes")
     try:
         value = json.loads(data.decode(), parse_float=int, parse_constant=int)  # int reads no 0.5, no 1e3, no NaN
-        again = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        again = write_json(value).encode()
     except (ValueError, RecursionError) as error:
-        raise Refused(f"{where} is not JSON of whole numbers and texts") from error
+        raise Refused(f"{where} is not JSON of whole numbers and texts, or is nested too deeply") from error
     require(again == data, f"{where} is JSON, but not in its one spelling")
     return value
+
+
+def write_json(value: object) -> str:
+    """Write JSON in its one spelling."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def misfit(value: Any, shape: Any, where: str = "") -> str | None:  # noqa: ANN401  (any JSON, any shape)

@@ -25,6 +25,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from domicile_audit import objects, rows
+from domicile_audit.asking import say_misasked
 from domicile_audit.case import Case, Refused
 from domicile_audit.certificate import check_certificate
 from domicile_audit.checklist import CHECKS, judge
@@ -49,7 +50,7 @@ from domicile_audit.sample import (
 )
 from domicile_audit.served import judge_so_far
 
-NOTHING_WRONG, WRONG, USAGE = 0, 1, 2
+NOTHING_WRONG, WRONG = 0, 1
 DRAWS = 60  # none wrong of 60 of very many leaves 5 % open
 NOT_SHOWN = (
     "that these are the databases that the service uses",
@@ -57,6 +58,8 @@ NOT_SHOWN = (
     "which of a slice's rows had to leave the source: home's lines say so; how many is in the log",
     "rows that stand at the source under another key, or in another table",
     "that nobody mended the drawn slices between the time the seed was known and this look",
+    "that the seed was not known before the log's head, and not picked among many: look where it comes from",
+    "that this report was not written by hand: nobody signed it, and whoever hands it over vouches for it",
     "copies other than live rows and objects: backups, logs, statistics, files, incomplete uploads",
 )
 
@@ -71,20 +74,16 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps({"error": str(refusal), "exit_code": WRONG}) if options.json else f"REFUSED: {refusal}")
         return WRONG
     except (OSError, ValueError) as error:
-        return _usage(parser, options, error)
+        return say_misasked(parser, error, as_json=options.json)
     try:
         sample = _spot_check(case, options)
     except (OSError, ValueError, Refused) as error:
-        return _usage(parser, options, error)
-    print(_as_json(sample, case) if options.json else _as_text(sample, case))
+        return say_misasked(parser, error, as_json=options.json)
+    if options.json:
+        print(write_sample(sample, bounds=_lines(sample, case), not_shown=NOT_SHOWN), end="")
+    else:
+        print(_as_text(sample, case))
     return WRONG if sample.wrong else NOTHING_WRONG
-
-
-def _usage(parser: argparse.ArgumentParser, options: argparse.Namespace, error: Exception) -> int:
-    if not options.json:
-        parser.error(str(error))
-    print(json.dumps({"error": str(error), "exit_code": USAGE}, ensure_ascii=False))
-    return USAGE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the evidence; a certificate may be missing yet")
     parser.add_argument("--trust", type=Path, metavar="POLICY", help="whose keys you believe")
     parser.add_argument("--key", type=Path, required=True, help="what `domicile audit-key` wrote")
-    parser.add_argument("--seed", required=True, help="a public text that nobody knew when the log was written")
+    seed = "a public text that nobody knew when the log was written; without it that of the policy's `seed` line"
+    parser.add_argument("--seed", help=seed)
     parser.add_argument(
         "--draws",
         type=int,
@@ -139,7 +139,19 @@ def _case(bundle: Path, trust: Path | None) -> Case:
     return case
 
 
+def _seed(case: Case, given: str | None) -> str:
+    """The seed to draw by: the policy's, where it has one, and then no other."""
+    agreed = case.policy.demands.seed if case.policy else None
+    if agreed is not None and given not in (None, agreed):
+        raise ValueError(f"--seed: your policy agrees on the seed {agreed!r}; draw by that, or change its line `seed`")
+    seed = agreed if given is None else given
+    if seed is None:
+        raise ValueError("--seed: give the text to draw by, or a policy (--trust) with a line `seed TEXT`")
+    return seed
+
+
 def _spot_check(case: Case, options: argparse.Namespace) -> Sample:
+    seed = _seed(case, options.seed)
     with options.key.open("rb") as file:
         opening = read_opening(file.readline(OPENING_BYTES_MAX + 1))
         if opening.plan != case.plan["plan"]:
@@ -149,15 +161,15 @@ def _spot_check(case: Case, options: argparse.Namespace) -> Sample:
         slices, kept = compared(case), kept_objects(case)
         if not slices and not (kept and options.objects):
             raise ValueError("the log holds no slice that was compared under a fence, so there is none to draw")
-        drawn = draw(case.root, options.seed, slices, options.draws)
-        chosen = draw(case.root, options.seed, numbered(kept), options.draws) if options.objects else ()
+        drawn = draw(case.root, seed, slices, options.draws)
+        chosen = draw(case.root, seed, numbered(kept), options.draws) if options.objects else ()
         things = read_listed(file, opening, kept, chosen) if options.objects else {}
     given = _named(options.objects, "--objects takes STORE@HOME=PLACE and STORE=PLACE")
     wanted = {(kept[id_].store, kept[id_].home) for id_, found in things.items() if found}
     places = objects.open_places(given, wanted, lived_in=options.lived_in)
     looked = _look_at_rows(options, opening, slices, drawn)
     seen = {one.id: one for one in objects.look(places, opening.key, kept, things)}
-    return Sample(case.root.hex(), options.seed, looked, tuple(seen[id_] for id_ in chosen))
+    return Sample(case.root.hex(), seed, looked, tuple(seen[id_] for id_ in chosen))
 
 
 def _look_at_rows(
@@ -230,11 +242,6 @@ def _as_text(sample: Sample, case: Case) -> str:
 
 def _what(sample: Sample) -> str:
     return " and ".join([SLICES] * bool(sample.slices) + [VERSIONS] * bool(sample.objects))
-
-
-def _as_json(sample: Sample, case: Case) -> str:
-    answer = {**write_sample(sample), "bounds": _lines(sample, case), "not_shown": NOT_SHOWN}
-    return json.dumps({**answer, "exit_code": WRONG if sample.wrong else NOTHING_WRONG}, indent=2, ensure_ascii=False)
 
 
 if __name__ == "__main__":

@@ -261,7 +261,7 @@ def test_p11_nobody_looked_is_said_and_the_policy_asks_for_it(erased: Case, caps
         assert said in " ".join(capsys.readouterr().out.split())
     value = json.loads(report.read_text())
     value["objects"].pop(0)
-    report.write_text(json.dumps(value))
+    report.write_text(json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n")
     with pytest.raises(SystemExit, match="2"):
         main([str(erased.programme.workspace.bundle), *final])
     assert "other slices than its seed draws" in capsys.readouterr().err

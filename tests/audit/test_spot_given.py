@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -196,11 +196,78 @@ def test_p9_neither_program_needs_the_engine_and_the_checker_needs_no_driver(com
     good = str(Path(vectors.__file__).parent / "good" / "all-erased.zip")
     spot = ["spot-check", str(compared.bundle), "--key", str(compared.key), "--seed", SEED, "--home", "ca=env:CA"]
     said = []
-    for words, forbidden in (([good], ("domicile", "psycopg", "blake3")), (spot, ("domicile",))):
+    for words, forbidden, code in (([good], ("domicile", "psycopg", "blake3"), 3), (spot, ("domicile",), 0)):
         done = subprocess.run(
             [sys.executable, "-c", f"FORBIDDEN = {forbidden!r}\n{forbid}", *words], env=environment, text=True,
             capture_output=True, check=False, timeout=60,
         )  # fmt: skip
-        assert (0, "") == (done.returncode, done.stderr)
+        assert (code, "") == (done.returncode, done.stderr)
         said.append(done.stdout)
     assert "source: nobody looked there" in said[-1]
+
+
+# -- what it does, and says of itself ------------------------------------------------------------------------------
+
+TOUCHED: Final = "SELECT is_called FROM domicile.touched"
+TOUCHING: Final = """
+CREATE SEQUENCE domicile.touched;
+CREATE FUNCTION domicile.touch() RETURNS boolean VOLATILE LANGUAGE plpgsql
+    AS $$ BEGIN PERFORM nextval('domicile.touched'); RETURN true; END $$;
+ALTER TABLE domicile.mark RENAME TO mark_kept;
+CREATE VIEW domicile.mark AS SELECT * FROM domicile.mark_kept WHERE domicile.touch();
+"""
+UNTOUCHED: Final = (
+    "DROP VIEW domicile.mark; ALTER TABLE domicile.mark_kept RENAME TO mark; DROP FUNCTION domicile.touch;"
+    " DROP SEQUENCE domicile.touched"
+)
+
+
+def test_p4_what_would_write_is_refused_even_where_the_role_may(compared: Case, capsys: Capsys) -> None:
+    """A sequence keeps what was taken from it, whatever becomes of the transaction: taking it back is not enough."""
+    run(compared.home, TOUCHING)
+    try:
+        assert 2 == compared.look(capsys), compared.said
+        assert "home ca: ReadOnlySqlTransaction [SQLSTATE 25006]" in compared.said
+        with psycopg.connect(compared.home) as connection:
+            assert (False,) == connection.execute(TOUCHED).fetchone()
+            assert (True,) == connection.execute("SELECT domicile.touch()").fetchone()  # the role may
+            assert (True,) == connection.execute(TOUCHED).fetchone()
+    finally:
+        run(compared.home, UNTOUCHED)
+    assert 0 == compared.look(capsys)
+
+
+def test_p11_it_draws_by_the_seed_of_the_policy_and_by_no_other(compared: Case, capsys: Capsys, tmp_path: Path) -> None:
+    policy = tmp_path / "agreed.txt"
+    policy.write_text((compared.programme.folder / "trust.txt").read_text() + "seed agreed:14213370\n")
+    words = ["spot-check", str(compared.bundle), "--key", str(compared.key), "--home", f"ca={compared.home}"]
+    agreed, told = ["--trust", str(policy)], ("--json", "--draws", "4")
+    drawn: dict[int, Any] = {}
+    for more in (["--seed", "agreed:14213370"], ["--seed", "agreed:14213370", *agreed], agreed):
+        assert 0 == main([*words, *more, *told])
+        report = json.loads(capsys.readouterr().out)
+        assert "agreed:14213370" == report["seed"]
+        drawn[len(drawn)] = report["slices"]
+    assert drawn[0] == drawn[1] == drawn[2]
+    for more, said in (
+        (["--seed", SEED, *agreed], "your policy agrees on the seed 'agreed:14213370'"),
+        ([], "give the text to draw by, or a policy (--trust) with a line `seed TEXT`"),
+        (["--trust", str(compared.programme.folder / "trust.txt")], "with a line `seed TEXT`"),
+    ):
+        assert 2 == main([*words, *more, *told])
+        assert said in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_p11_the_report_says_what_it_does_not_show_of_itself(compared: Case, capsys: Capsys) -> None:
+    assert 0 == compared.look(capsys)
+    text = compared.said
+    assert 0 == compared.look(capsys, "--json")
+    for line in (
+        "that the seed was not known before the log's head, and not picked among many",
+        "that this report was not written by hand: nobody signed it",
+    ):
+        assert line in text
+        assert any(line in one for one in json.loads(compared.said)["not_shown"])
+    assert json.dumps(json.loads(compared.said), sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n" == (
+        compared.said
+    )

@@ -65,7 +65,7 @@ def real(name: str, place: str, part: str) -> str:
     if part == "bytes":
         return data.hex()
     if part == "whole":
-        return data.decode()
+        return data.decode().removesuffix("\n") if place.endswith(".json") else data.decode()
     line = data.decode().splitlines(keepends=True)[int(part.removeprefix("line-"))]
     return line.removesuffix("\n") if line.startswith("{") else line
 

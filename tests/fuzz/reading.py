@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from domicile.evidence.statement import PAYLOAD_TYPE, Sealed, parse_envelope, re
 from domicile.evidence.tlog.cosignature import cosigned, cosigner_of
 from domicile.evidence.tlog.log import Log
 from domicile.evidence.tlog.merkle import is_consistent, root_from_inclusion
-from domicile.evidence.tlog.note import parse_note
+from domicile.evidence.tlog.note import parse_note, sign_note
 from domicile.evidence.tlog.policy import format_policy, only_policy_lines, parse_policy
 from domicile.evidence.tlog.proof import check_proof, format_proof, parse_proof
 from domicile.evidence.tlog.witness import Seen, format_request, identify, parse_request, require_growth
@@ -35,6 +36,10 @@ from domicile_audit.claims import examine
 from domicile_audit.opening import read_opening
 from domicile_audit.paper import check
 from domicile_audit.policy import read_policy
+from domicile_audit.proof import Shown
+from domicile_audit.proof import as_json as proof_json
+from domicile_audit.proof import as_text as proof_text
+from domicile_audit.proof import check as prove
 from domicile_audit.report import Report
 from domicile_audit.sample import read_sample
 from tests.fuzz import bundles, corpus
@@ -129,6 +134,31 @@ def open_proof(data: bytes) -> None:
         raise AssertionError("a proof was read in another spelling")
     entry = list(corpus.played().values())[5].envelope
     check_proof(proof, entry=entry, verifier=s.ENGINE.verifier)
+
+
+def prove_entry(data: bytes) -> None:
+    """Whatever the checker accepts is what the log's key signed, at the place where the entry is."""
+    entry = list(corpus.played().values())[5].envelope
+    _show(Shown(data=data, beside=entry, grows=False, policy=read_policy(TRUST.encode())), 5)
+    _show(Shown(data=data, beside=entry, grows=False, policy=None), None)
+
+
+def prove_growth(data: bytes) -> None:
+    """The same, of the half of a log."""
+    tree = corpus.small_tree()
+    old = tree.size // 2
+    text = f"{s.ENGINE.name}\n{old}\n{b64encode(tree.root(old)).decode()}\n"
+    policy, signed = read_policy(TRUST.encode()), sign_note(text, [s.ENGINE])
+    _show(Shown(data=data, beside=signed, grows=True, policy=policy), old)
+    _show(Shown(data=data, beside=text.encode(), grows=True, policy=None), None)
+
+
+def _show(shown: Shown, index: int | None) -> None:
+    answer = prove(shown)
+    proof_text(answer).encode(errors="replace")
+    proof_json(answer).encode(errors="replace")
+    if answer.accepted and index is not None and (shown.index, shown.head.root) != (index, corpus.small_tree().root()):
+        raise AssertionError("a proof was accepted of another place, or under another head")
 
 
 def climb(data: bytes) -> None:
@@ -247,5 +277,5 @@ def open_audit_key(data: bytes) -> None:
 def report_of_a_spot_check(data: bytes) -> None:
     """Read, and held against the bundle that it is of."""
     policy = read_policy((TRUST + MORE + "sampled 5\n").encode())
-    sample = read_sample(data)
+    sample = read_sample(data + b"\n")
     _print(examine(bundles.good_bundles()[0], Asked(policy, NOW, sample)))

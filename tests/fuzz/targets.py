@@ -176,6 +176,13 @@ TARGETS: Final[dict[str, Target]] = {
     "receipt of a person": Target(
         _bent(corpus.person), reading.open_receipt, (), lambda: [corpus.person()], shaping.bend_receipt, share=3
     ),
+    "proof for the checker": Target(
+        _bent(corpus.receipt), reading.prove_entry, (), lambda: [corpus.receipt(), corpus.person()],
+        shaping.bend_headed,
+    ),
+    "proof of growth": Target(
+        _bent(corpus.request), reading.prove_growth, (), lambda: [corpus.request()], shaping.bend_headed
+    ),
     "path of a proof": Target(_numbers, reading.climb, NO, _some_numbers),
     "entries": Target(
         _bent(lambda: ENTRIES), lambda data: decode_entries(data, width=3), NO,

@@ -90,7 +90,11 @@ class Programme:
         return self._program("domicile.cli", words, code)
 
     def audit(self, *words: str, code: int = 0) -> Answer:
-        """Run `domicile-audit` on the bundle, which is always a process of its own."""
+        """Run `domicile-audit` on the bundle, a process of its own; with the run's own policy unless words name one."""
+        if "--trust" not in words:
+            policy = self.folder / "own-policy.txt"
+            policy.write_text(self.cli("log", "policy").out, encoding="utf-8")
+            words = (*words, "--trust", str(policy))
         return self._program("domicile_audit", (str(self.made / "bundle.zip"), *words), code)
 
     def _program(self, module: str, words: Sequence[str], code: int) -> Answer:

@@ -116,11 +116,16 @@ def test_the_program_ends_with_its_codes(told: Told, tmp_path: Path, capsys: pyt
     trust.write_text(trust_policy(s.ENGINE.verifier, s.plan().approvals))
     assert 0 == main([str(path), "--trust", str(trust)])
     assert "taken from the receipt itself" not in capsys.readouterr().out
-    assert 0 == main([str(path)])
-    assert "taken from the receipt itself" in capsys.readouterr().out
+    assert 3 == main([str(path)])
+    said = capsys.readouterr().out
+    assert said.startswith("THE RECEIPT HOLDS TOGETHER, signed by NOBODY WHOM YOU NAMED")
+    assert "taken from the receipt itself" in said
+    assert 3 == main([str(path), "--json"])
+    alone = json.loads(capsys.readouterr().out)
+    assert (True, "receipt", 3) == (alone["accepted"], alone["keys_from"], alone["exit_code"])
     path.write_bytes(path.read_bytes()[:-9])
     assert 1 == main([str(path), "--json"])
     found = json.loads(capsys.readouterr().out)
-    assert (False, 3) == (found["accepted"], found["refused_at"])
+    assert (False, 3, 1) == (found["accepted"], found["refused_at"], found["exit_code"])
     assert 2 == main([str(tmp_path / "none"), "--json"])
     assert 2 == json.loads(capsys.readouterr().out)["exit_code"]

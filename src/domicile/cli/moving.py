@@ -378,7 +378,7 @@ def certify(file: FileOption = DEFAULT_FILE, as_json: JsonOption = False) -> Non
 
     What still lies in a folder around the source isn't waited for, as `apply` does: it is certified as `present`.
 
-    Example: domicile certify; domicile-audit .domicile/bundle.zip
+    Example: domicile certify; domicile-audit .domicile/bundle.zip --trust trust.txt
     """
     _go_on(file, Stage.CERTIFY, as_json=as_json)
 

@@ -107,16 +107,20 @@ def prove(
     index: Annotated[int | None, typer.Argument(help="The statement's number.")] = None,
     since: Annotated[int | None, typer.Option(help="Prove instead that nothing of the first N was changed.")] = None,
     size: Annotated[int | None, typer.Option(help="With --since: up to this size, not to that of today.")] = None,
+    entry: Annotated[Path | None, typer.Option(help="Also write the statement itself there.")] = None,
     file: FileOption = DEFAULT_FILE,
 ) -> None:
     """Write a .tlog-proof that a statement is in the log, or the proof that the log has only grown; checkable offline.
 
-    The second is `old N`, hashes and the checkpoint, as C2SP tlog-witness writes it.
+    The second is `old N`, hashes and the checkpoint, as C2SP tlog-witness writes it. Anybody checks the first with
+    `domicile-audit proof FILE --entry ENTRY --trust POLICY`, the second with `--old` and a checkpoint that they kept.
 
-    Example: domicile log prove 3 --to equality.tlog-proof; domicile log prove --since 3 --to grown.txt
+    Example: domicile log prove 3 --to 3.tlog-proof --entry 3.dsse.json; domicile log prove --since 3 --to grown.txt
     """
     if (index is None) == (since is None) or (size is not None and since is None):
         raise typer.BadParameter("give either the number of a statement, or --since")
+    if entry is not None and index is None:
+        raise typer.BadParameter("--entry goes with the number of a statement")
     screen = Screen(as_json=False)
     with opened(file, screen) as run:
         log = run.ledger.log
@@ -125,6 +129,9 @@ def prove(
                 raise Refused(f"the log has {log.size} statements, counted from 0; `domicile log list` shows them")
             to.write_bytes(run.ledger.receipt(index))
             screen.say(f"{plain(str(to))}: proof of statement {index}")
+            if entry is not None:
+                entry.write_bytes(run.ledger.sealed(index).envelope)
+                screen.say(f"{plain(str(entry))}: statement {index}")
             return
         to.write_bytes(_growth(log, since or 0, size))
         screen.say(f"{plain(str(to))}: proof that the log of {since} statements was only added to")

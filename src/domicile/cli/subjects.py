@@ -35,10 +35,10 @@ def receipt(
 ) -> None:
     """Write a person's receipt: how many of their rows went home and when, and what became of the copies outside.
 
-    They, or their lawyer, check it offline with `domicile-audit receipt FILE`. Hand it to nobody else. It is written on
-    demand, and is nowhere kept.
+    They, or their lawyer, check it offline with `domicile-audit receipt FILE --trust POLICY`. Hand it to nobody else.
+    It is written on demand, and is nowhere kept.
 
-    Example: domicile subject receipt 42 --to 42.tlog-proof; domicile-audit receipt 42.tlog-proof
+    Example: domicile subject receipt 42 --to 42.tlog-proof; domicile-audit receipt 42.tlog-proof --trust trust.txt
     """
     screen = Screen(as_json=as_json)
     with opened(file, screen) as run:

@@ -18,6 +18,7 @@ from domicile.errors import HostFault
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "domicile_audit")
 """`-P`: a folder of that name where the command is run is not the checker."""
+HOLDS_TOGETHER: Final = 3  # its exit code where all holds, under keys of the bundle's own
 WAIT_S_MAX: Final = 600
 REASON_CHARS_MAX: Final = 500
 
@@ -49,7 +50,7 @@ def ask(bundle: bytes) -> Audit:
             raise HostFault(
                 f"domicile-audit gave no answer ({type(fault).__name__}); run it on the bundle by hand, then try again"
             ) from None
-    if (accepted is True) is not (done.returncode == 0):
+    if (accepted is True) is not (done.returncode == HOLDS_TOGETHER):
         raise HostFault("domicile-audit's answer and exit code differ; run it on the bundle by hand, then try again")
     return Audit(accepted=accepted is True, refused_at=at, reason=_line(str(reason or "")))
 

@@ -1,4 +1,4 @@
-"""Whether a log tells, one statement after another, what may be told in that order: the checker says (ADR 0050).
+"""Whether a log tells, one statement after another, what may be told in that order: the checker says (ADR 0048).
 
 The one place where the engine runs the checker's code. By rules of its own a monitor would share the engine's faults.
 """
