@@ -42,16 +42,17 @@ def check_verdicts(case: Case) -> None:
 
 def _check_swept(case: Case, copies: list[Part]) -> None:
     """Check 19 goes on: what a verdict says of a copy is what was found when it was last looked at."""
-    sweep, looks = valid_sweep(case), last_looks(case)
+    sweep, looks, last = valid_sweep(case), last_looks(case), case.of("sweep/v1")[-1:]
+    has_read = sweep is not None and any(read["bytes"] for read in sweep["copies"])
     for copy in copies:
         where, verdict = f"copy {copy['id']} is called {copy['verdict']}", copy["verdict"]
         look, residue = looks.get(copy["id"], (None, 0))
-        may = MAY_HOLD_RESIDUE if look in case.of("sweep/v1")[-1:] else (*MAY_HOLD_RESIDUE, *MAY_BE_LEFT_OUT)
+        may = MAY_HOLD_RESIDUE if look in last else (*MAY_HOLD_RESIDUE, *MAY_BE_LEFT_OUT)
         require(residue == 0 or verdict in may, f"{where}, and holds residue")
         if verdict == "erased-verified":
             require(sweep and sweep is look, f"{where}, but was not swept after the last erasure")
             require(sweep and sweep["tokens"]["searched"], f"{where} by a sweep that searched for nothing")
-            require(sweep and any(read["bytes"] for read in sweep["copies"]), f"{where} by a sweep that read nothing")
+            require(has_read, f"{where} by a sweep that read nothing")
 
 
 def _check_keys(case: Case, copies: list[Part]) -> None:

@@ -70,15 +70,23 @@ def check_fence(case: Case) -> None:
     In a live move it closes after the freeze, and a cohort that goes after that opens it again.
     """
     last = case.plan  # the last cut-over, cohort or freeze
-    for statement, slices in case.along():
+    homes = _homes_of_rows(case.plan)
+    for statement in case.statements:
         if statement.kind in {"cutover/v1", *STEPS}:
             last = statement
+        if statement.kind == "freeze/v1":
+            homes = _homes_of_rows(statement)
         if statement.kind == "equality/v1" and statement["fenced"]:
             require(last.kind == "cutover/v1", f"{statement} claims a fence that was not put up before it")
-            for home in sorted({part["home"] for part in slices.values() if part["rows"]}):
+            for home in homes:
                 require(last["subjects"].get(home), f"{last} fences nobody of {home}, where rows went")
         if statement.kind == "cutover/v1":
             require(case.homes >= statement["subjects"].keys(), f"{statement} fences an unplanned home")
+
+
+def _homes_of_rows(statement: Statement) -> list[str]:
+    """The homes of the slices that a plan or freeze names, but for those without rows."""
+    return sorted({part["home"] for part in statement["slices"] if part["rows"]})
 
 
 def check_equalities(case: Case) -> None:
@@ -211,14 +219,18 @@ def check_erasures(case: Case) -> None:
 
 def _check_settled(case: Case) -> None:
     """Check 16 goes on: what it rests on was the last word on what is where; after an outcome there is no other."""
-    moves = case.of(*MOVES)
-    for statement in case.of("erasure/v1"):
+    now = case.plan  # the last move of what is read of the log
+    last = [now, *case.of(*MOVES)][-1]  # and of all of it
+    for statement in case.of("erasure/v1", *MOVES):
+        if statement.kind != "erasure/v1":
+            now = statement
+            continue
         require(statement["slices"] or statement["emptied"], f"{statement} erases nothing")
         clearance = case.named(statement["clearance"], "clearance/v1", statement)
         equality = case.named(clearance["equality"], "equality/v1", clearance)
-        known = [one for one in moves if one.index < statement.index or statement["phase"] == "outcome"]
-        last_word = known[-1].sha256 == equality.sha256
-        require(last_word, f"{statement} rests on {equality}, and not on {known[-1]}, which comes later")
+        move = last if statement["phase"] == "outcome" else now
+        same = move.sha256 == equality.sha256
+        require(same, f"{statement} rests on {equality}, and not on {move}, which comes later")
 
 
 def _check_part(part: Part, planned: Part, cleared: dict[str, str], where: str) -> None:

@@ -326,7 +326,7 @@ def _receipts_of_others() -> Script:
     return _under("clearance 2", script)
 
 
-told("receipts-on-a-clearance-of-others", 23, "leaves out slice messages/us/1", _receipts_of_others)
+told("receipts-on-a-clearance-of-others", 23, "a clearance that leaves out slice", _receipts_of_others)
 
 
 # ------------------------------------------------------------------------------------------- as it may well be
