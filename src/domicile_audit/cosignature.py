@@ -117,6 +117,7 @@ def read_cosignatures(text: bytes, lines: bytes, log: Key, quorum: Quorum | None
     require(LINES.fullmatch(lines) is not None, "the checkpoint is not a note of three lines and signatures")
     split = [line.split(b" ")[1:] for line in lines.splitlines()]
     others = [(name, read_base64(blob.decode(), "a signature of the checkpoint")) for name, blob in split]
+    require(all(len(blob) > 4 for _, blob in others), "a signature of the checkpoint is too short")
     more = any((name, blob[:4]) == (log.name.encode(), log.key_id) for name, blob in others)
     require(not more, "the checkpoint has more than one signature of the log's key")
     if quorum is None:

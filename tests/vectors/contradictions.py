@@ -329,7 +329,115 @@ def _receipts_of_others() -> Script:
 told("receipts-on-a-clearance-of-others", 23, "a clearance that leaves out slice", _receipts_of_others)
 
 
+# ------------------------------------------------------------------------------------------- one condition alone
+told("fence-of-an-unplanned-home-beside", 12, "unplanned home", lambda: good().set(
+    "cutover", subjects={"us": 40, "ca": 10, "sg": 1}
+))  # fmt: skip
+told("cohort-of-nobody-at-an-unplanned-home", 22, "no home", lambda: live.live().set(
+    "3 home", subjects={"us": 39, "ca": 9, "moon": 0}
+))  # fmt: skip
+told("receipts-of-parts-in-disorder", 23, "which follows", lambda: (
+    receipts.in_parts().set("receipts 0 1", part=2).set("receipts 0 2", part=1)
+))  # fmt: skip
+
+
+def _up_to_the_equality(play: s.Play) -> s.Seen:
+    return s.seen({name: sealed for name, sealed in play.items() if not name.startswith(("equality", "approval"))})
+
+
+def _stands_before_the_equality() -> Script:
+    """The root is that of the statements before the equality, and so right; but nobody saw the equality in it."""
+    line = good().lines[good().place("approval monitor")]
+
+    def make(play: s.Play) -> p.Predicate:
+        made = line.make(play)
+        assert isinstance(made, p.ApprovalPredicate)
+        return replace(made, **_up_to_the_equality(play))
+
+    return good().signed("approval monitor", replace(line, make=make))
+
+
+told("approval-of-all-but-the-equality", 14, "a log that ends elsewhere", _stands_before_the_equality)
+told("verified-and-left-out-by-the-last-sweep", 19, "was not swept after", lambda: good().after(
+    "sweep", _line("sweep 2", _swept(*OTHERS, minute=51))
+))  # fmt: skip
+
+
+def _blanked_only() -> Script:
+    """The receipts' clearance leaves out a slice whose rows are only blanked; another one has it."""
+    script = (
+        receipts.at_once()
+        .bent("clearance", lambda said: replace(said, slices=("messages/us/1", "messages/ca/1")))  # type: ignore[call-arg]
+        .before(FIRST_INTENT, Line("clearance 2", lambda play: _done_at(s.clearance(play), 33)))
+    )
+    return _under("clearance 2", script)
+
+
+told("receipts-without-what-is-blanked", 23, "leaves out slice users/us/1", _blanked_only)
+told("objects-of-a-home", 10, "is a source, and at a home", lambda: objects.objects().bent("plan", _objects_at_home))
+
+
+def _objects_at_home(said: p.Predicate) -> p.Predicate:
+    assert isinstance(said, p.PlanPredicate)
+    copies = tuple(replace(one, location="us") if one.kind == "objects" else one for one in said.copies)
+    return replace(said, copies=copies)
+
+
 # ------------------------------------------------------------------------------------------- as it may well be
+def odd_and_true() -> Script:
+    """A backup at home, a home of nobody, a copy without a byte, an erasure that only empties, an equality again."""
+    plan, empty = s.plan(), p.PlannedSlice(
+        id="users/au/1", dataset="app.public.users", home="au", rows=0, erase=p.EraseCounts(delete=0, blank=0)
+    )  # fmt: skip
+    place = p.Place(country="AU", operator="Home Pty")
+    copies = tuple(replace(one, location="us") if one.id == FOUND else one for one in plan.copies)
+    compared = p.ComparedSlice(id=empty.id, rows=0, source=s.digest("none"), home=s.digest("none"))
+    equal = replace(s.equality(fenced=True), slices=(*s.equality(fenced=True).slices, compared))
+    counts = {**s.certificate().counts}
+    counts["app.public.users"] = {**counts["app.public.users"], "au": p.Counts(moved=0, deleted=0, blanked=0, kept=0)}
+    swept = tuple(replace(one, bytes=0) if one.id == FOUND else one for one in s.sweep().copies)
+    moved = p.TransferPredicate(
+        plan=s.PLAN, home="au", dataset="app.public.users",
+        slices=(p.MovedSlice(id=empty.id, rows=0, bytes=0, digest=s.digest("nothing")),),
+    )  # fmt: skip
+    only = Line(
+        "only emptied",
+        lambda play: replace(
+            _nothing(play), dataset="app.public.messages", home="us", emptied=("app/derived-table:public.totals",)
+        ),
+    )
+    return (
+        good()
+        .set(
+            "plan", homes={**plan.homes, "AU": "au"}, locations={**plan.locations, "au": place}, copies=copies,
+            slices=(*plan.slices, empty),
+        )
+        .before("cutover", _line("transfer of nothing", moved))
+        .signed("equality", _line("equality", equal))
+        .after("equality", _line("differs first", _differing()), _line("equality again", equal))
+        .before(FIRST_INTENT, only)
+        .set("sweep", copies=swept)
+        .set("certificate", counts=counts)
+    )  # fmt: skip
+
+
+def receipts_of_one_home() -> Script:
+    """The receipts of one home rest on a clearance that leaves out a slice of another."""
+    script = (
+        receipts.in_parts()
+        .signed("clearance", Line("clearance", lambda play: replace(s.clearance(play), slices=("messages/ca/1",))))
+        .before(FIRST_INTENT, Line("clearance 2", lambda play: _done_at(s.clearance(play), 33)))
+    )
+    lines = list(_under("clearance 2", script).lines)
+    first = next(line for line in lines if line.name == "receipts 0 1")
+    made = first.make
+    under = replace(first, make=lambda play: made({**play, "clearance": play["clearance 2"]}))
+    place = [line.name for line in lines]
+    lines[place.index("receipts 0 1")] = under
+    lines.insert(place.index("receipts 0 1"), lines.pop(place.index("clearance 2")))
+    return Script(tuple(lines)).set("receipts 0 1", counted_at=s.at(34)).set("receipts 0 2", counted_at=s.at(34))
+
+
 def receipts_and_a_slice_that_stays() -> Script:
     """Receipts rest on a clearance that doesn't name a slice of which nothing leaves."""
     stays, ours = "messages/ca/1", s.certificate().counts

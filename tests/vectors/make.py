@@ -83,6 +83,8 @@ def good_scripts() -> dict[str, s.Script]:
         "key-destroyed-since-it-was-read": contradictions.key_destroyed_since(),
         "receipts": receipts.at_once(),
         "receipts-and-a-slice-that-stays": contradictions.receipts_and_a_slice_that_stays(),
+        "receipts-of-one-home": contradictions.receipts_of_one_home(),
+        "odd-and-true": contradictions.odd_and_true(),
         "receipts-in-parts": receipts.in_parts(),
         "receipts-in-cohorts": receipts.in_cohorts(),
     }

@@ -108,6 +108,7 @@ check("checkpoint of this log", async (c) => {
   need(signed && bytes.length <= LIMITS.note, "the checkpoint is not a note of three lines and signatures");
   const signatures = signed.split("\n").slice(0, -1).map((line) => {
     const [, name, base64] = line.split(" "), blob = readBase64(base64, "a signature of the checkpoint");
+    need(blob.length > 4, "a signature of the checkpoint is too short");
     return { name, id: hex(blob.slice(0, 4)), bytes: blob.slice(4) };
   });
   const last = signatures.findLastIndex(({ name, id }) => name === c.log.name && id === c.log.id);

@@ -9,7 +9,7 @@ async function readPolicy(text) {
   const lines = text.split("\n").map((line) => line.split(/[ \t]+/).filter(Boolean));
   const said = lines.filter(([word]) => word && !word.startsWith("#"));
   const found = { log: [], approver: [], must: [], approvals: [], quorum: [] };
-  Object.assign(found, { fresh: [], sampled: [], require: [], tolerate: [] });
+  Object.assign(found, { fresh: [], sampled: [], seed: [], require: [], tolerate: [] });
   const named = new Map(), earlier = new Map(), isKey = said.length === 1 && said[0].length === 1;
   if (isKey) said[0].unshift("log");
   for (const words of said) {
@@ -18,8 +18,10 @@ async function readPolicy(text) {
     if (is("log", 2, 3) || is("approver", 2, words[2] === "must" ? 3 : 2)) {
       found[word].push(await readKey(value, where));
       if (is("approver", 3)) found.must.push(value);
-    } else if (is("approvals", 2) || is("fresh", 2) || is("sampled", 2)) found[word].push(value);
-    else if (is("require", 2, 3)) {
+    } else if (["approvals", "fresh", "sampled", "seed"].some((name) => is(name, 2))) {
+      need(word !== "seed" || (isPrintable(value) && [...value].length <= 1024), `${where}: no seed`);
+      found[word].push(value);
+    } else if (is("require", 2, 3)) {
       const isRead = /^[a-z]+\/v[0-9]+$/.test(value) && isCount(words[2] ?? "1", 7, 1e6);
       need(isRead, `${where}: no type of statements, or no number from 1 to 1000000`);
       found.require.push(words.slice(1));
@@ -39,7 +41,7 @@ async function readPolicy(text) {
       named.set(value, key ?? readGroup(named, words.slice(2), where));
     } else throw new Refused(`${where}: not a line that this page reads`);
   }
-  const { log, approver, approvals: [threshold = "", ...more], quorum, fresh, sampled, tolerate } = found;
+  const { log, approver, approvals: [threshold = "", ...more], quorum, fresh, sampled, seed, tolerate } = found;
   const keys = [...log, ...approver, ...earlier.values(), ...named.values()].filter((one) => one.raw);
   const publics = keys.map((key) => hex(key.raw));
   need(log.length > 0, "no log line: a policy that trusts nobody accepts nothing");
@@ -50,6 +52,7 @@ async function readPolicy(text) {
   const isOnce = (numbers, most) => numbers.length === 0 || (numbers.length === 1 && isCount(numbers[0], 7, most));
   need(isOnce(fresh, 36500), "`fresh DAYS` may stand there once, with 1 to 36500");
   need(isOnce(sampled, 100), "`sampled PERCENT` may stand there once, with 1 to 100");
+  need(seed.length <= 1, "`seed TEXT` may stand there once"); // it is for spot checks, and says nothing of a bundle
   need(!tolerate.includes("none") || tolerate.length === 1, "beside `tolerate none` nothing is tolerated");
   const [logs, approvers] = [log, approver].map((keys) => keys.map((key) => key.vkey));
   return { ...found, logs, approvers, threshold: Number(threshold), named, quorum: quorum[0] ?? "none" };
@@ -76,6 +79,7 @@ async function checkCosignatures(c, text, signatures) {
       const time = bytes.length === 72 ? new DataView(bytes.buffer).getBigUint64(0) : 2n ** 63n;
       const isGood = await isSigned(one, utf8(`cosignature/v1\ntime ${time}\n${text}`), bytes.slice(8));
       need(isGood && time < 2n ** 63n, `the checkpoint: the cosignature of witness ${name} is wrong`);
+      c.times.set(name, Math.max(c.times.get(name) ?? 0, Number(time)));
     }
     if (own.length > 0 || one.members?.filter((member) => met.has(member)).length >= one.least) met.add(name);
   }
@@ -85,7 +89,7 @@ async function checkCosignatures(c, text, signatures) {
 }
 
 /** Behind the checks: what the policy demands of the story. Clocks may be five minutes (in ms) apart. */
-function needDemanded({ of, plan, certificate, policy: { fresh: [days], sampled, require, tolerate } }, now) {
+function needDemanded({ of, plan, certificate, times, policy: { fresh: [days], sampled, require, tolerate } }, now) {
   const { copies, issued_at: issued } = certificate, age = now - Date.parse(issued), planned = byId(plan.copies);
   for (const { id, verdict } of tolerate.length > 0 ? copies : []) {
     const isTolerated = [verdict, `${verdict} ${planned.get(id).kind}`].some((line) => tolerate.includes(line));
@@ -93,6 +97,8 @@ function needDemanded({ of, plan, certificate, policy: { fresh: [days], sampled,
   }
   const isFresh = !days || (age >= -300e3 && age <= days * 864e5);
   need(isFresh, `its certificate of ${issued} is not of the last ${days} days, as your policy wants`);
+  const late = days && [...times.keys()].find((name) => Date.parse(issued) - 1e3 * times.get(name) > 300e3);
+  need(!late, `its certificate of ${issued} is dated after ${late} cosigned it`);
   for (const [type, least = 1] of require) {
     need(of(type).length >= least, `its log has ${of(type).length} ${type}, your policy wants ${least}`);
   }

@@ -412,7 +412,7 @@ async function needChange(c, votes, turns) {
  */
 async function audit(data, policy, now = Date.now()) {
   const c = { data, policy, files: new Map(), nodes: new Map(), bySha256: new Map(), detached: 0 }, checks = [];
-  Object.assign(c, { entries: [], envelopes: [], statements: [] });
+  Object.assign(c, { entries: [], envelopes: [], statements: [], times: new Map() });
   c.of = (...types) => c.statements.filter((one) => types.includes(one.type));
   try {
     await requireCrypto();
