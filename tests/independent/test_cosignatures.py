@@ -63,7 +63,7 @@ def checkpoint(bundle: Path) -> bytes:
 
 def test_p9_go_finds_the_quorum_of_the_cosigned_bundle_by_policies_that_it_meets(go: Sumdb) -> None:
     head = checkpoint(VECTORS / "good" / "cosigned.zip")
-    for name in ("two-of-three", "states-and-press"):
+    for name in ("two-of-three", "ca-and-one-more"):
         assert f"ca {TIME}\nus {TIME + 60}\n" == go("quorum", policy(name), given=head).decode()
     for name in ("all-three", "one-witness"):
         with pytest.raises(Refused, match=QUORUM):
