@@ -266,7 +266,7 @@ def test_what_is_no_report_of_a_spot_check_is_refused(tmp_path: Path) -> None:
     whole = spot_report(tmp_path / "spot").read_bytes()
     assert 3 == len(read_sample(whole).slices)
     for bad in (
-        b"", b"\n", b"[]\n", b"{}\n", whole[:-1], whole[:-2] + b"\n", whole + b"\n",
+        b"", b"\n", b"[]\n", b"{}\n", whole[:-1], whole[:-2] + b"\n", whole + b"\n", whole[:-1] + b"x",
         whole.replace(b'"gone"', b'"none"'), whole.replace(b'"rows"', b'"row"'), b"[" * 99_999 + b"\n",
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r".+"):

@@ -17,12 +17,14 @@ from domicile.evidence.bundle import trust_policy
 from domicile.evidence.keys import Signer
 from domicile.evidence.tlog.log import Log
 from domicile.evidence.tlog.merkle import hash_leaf
+from domicile.evidence.tlog.note import sign_note
 from domicile.evidence.tlog.proof import format_proof, parse_proof
 from domicile.evidence.tlog.witness import AddCheckpoint, format_request, parse_request
 from domicile_audit.__main__ import main
 from domicile_audit.case import Refused
 from domicile_audit.demands import WORDS
 from domicile_audit.placed import require_grown, require_in
+from domicile_audit.proof import ENTRY_BYTES_MAX
 from tests.servers import ROOT
 from tests.vectors import make, rotations, witnessed
 from tests.vectors import scenario as s
@@ -100,6 +102,10 @@ def test_p9_the_proof_of_an_entry_is_checked_and_of_no_other(given: Given, ask: 
         assert ("policy", "entry", s.ENGINE.name) == (told["keys_from"], told["kind"], told["origin"])
         code, told = ask(proof, entry=ENTRIES[index - 1])
         assert (1, 3, True) == (code, told["refused_at"], f"not number {index} of this log" in told["reason"])
+    assert 65_535 == ENTRY_BYTES_MAX
+    last = format_proof(given.log.inclusion_proof(20))
+    for size, reason in ((ENTRY_BYTES_MAX, "not number 20"), (ENTRY_BYTES_MAX + 1, "longer than 65535 bytes")):
+        assert reason in ask(last, entry=bytes(size))[1]["reason"]
 
 
 def test_p9_the_proof_that_a_log_has_only_grown_is_checked(given: Given, ask: Ask) -> None:
@@ -121,6 +127,9 @@ def test_p9_a_log_that_was_rewritten_is_found(given: Given, ask: Ask, tmp_path: 
     assert (1, 5, True) == (code, told["refused_at"], "does not begin with the 7 of the earlier head" in told["reason"])
     code, told = ask(format_proof(other.inclusion_proof(0)), entry=ENTRIES[0])
     assert (1, 3) == (code, told["refused_at"])
+    named = given.heads[7].rpartition(b"\n\n")[0].replace(s.ENGINE.name.encode(), b"another.example") + b"\n"
+    code, told = ask(given.growth(7), None, old=named)
+    assert (1, 4, True) == (code, told["refused_at"], "one of another log, 'another.example'" in told["reason"])
     mixed = replace(given.log.inclusion_proof(3), checkpoint=other.checkpoint_bytes)
     assert 1 == ask(format_proof(mixed), entry=ENTRIES[3])[0]
 
@@ -160,6 +169,10 @@ def test_p9_who_signed_the_heads_is_checked_with_a_policy(given: Given, ask: Ask
     resigned = text + gap + tail.replace(tail[40:44], b"AAAA")
     code, told = ask(format_request(replace(parse_request(given.growth(7)), checkpoint=resigned)), old=given.heads[7])
     assert (1, 2, "the signature of the checkpoint is wrong") == (code, told["refused_at"], told["reason"])
+    text_of_another = text.replace(s.ENGINE.name.encode(), b"another.example") + b"\n"
+    borrowed = sign_note(text_of_another.decode(), [s.ENGINE])
+    code, told = ask(format_proof(replace(given.log.inclusion_proof(3), checkpoint=borrowed)), entry=ENTRIES[3])
+    assert (1, 2) == (code, told["refused_at"])
     bare = format_request(replace(parse_request(given.growth(7)), checkpoint=text + b"\n"))
     code, told = ask(bare, old=given.heads[7])
     assert (1, 2, True) == (code, told["refused_at"], "nobody signed that head" in told["reason"])
@@ -232,6 +245,12 @@ def test_p9_a_proof_has_one_spelling(given: Given, ask: Ask, old: bytes, new: by
     proof = format_proof(given.log.inclusion_proof(3))
     assert old in proof
     assert 1 == ask(proof.replace(old, new, 1), entry=ENTRIES[3])[0]
+    nodes = given.log.inclusion_proof(3).path
+    for path in ((nodes[0] + b"x", *nodes[1:]), (nodes[0][:31], *nodes[1:]), nodes * 20):
+        code, told = ask(format_proof(replace(given.log.inclusion_proof(3), path=path)), entry=ENTRIES[3])
+        assert (1, 1) == (code, told["refused_at"])
+    for other in (b"old 07", b"old +7", "old \u0667".encode(), b"old 7 "):
+        assert 1 == ask(given.growth(7).replace(b"old 7", other), old=given.heads[7])[0], other
 
 
 def test_p9_extra_data_is_not_believed_and_that_is_said(given: Given, ask: Ask) -> None:
@@ -270,7 +289,7 @@ def test_p9_both_proofs_hold_for_every_place_and_size_and_for_nothing_else(given
             wrong: list[tuple[Any, ...]] = [
                 (roots[old], old, roots[size], size, (*path, bytes(32))), (bytes(32), old, roots[size], size, path),
                 (roots[old], old, bytes(32), size, path), (roots[old], 0, roots[size], size, path),
-                (roots[old], old, roots[size], old - 1, path),
+                (roots[old], old, roots[size], old - 1, path), (roots[old], old, roots[size], 4 * size, path),
             ]  # fmt: skip
             wrong += [(roots[old], old, roots[size], size, path[:-1])] if path else []
             wrong += [(roots[old], old, roots[size], size, (*path[:-1], bytes(32)))] if path else []
