@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -21,6 +22,7 @@ from domicile.evidence.bundle import pack, zip_files
 from domicile.evidence.codec import Json, load_json
 from domicile.evidence.keys import Signer
 from domicile.evidence.statement import Envelope, parse_envelope, sign_envelope
+from domicile.evidence.tlog.merkle import Tree, hash_leaf
 from domicile.evidence.tlog.note import sign_note
 from tests.fuzz import bundles
 from tests.fuzz.corpus import entries_of
@@ -170,13 +172,14 @@ def retold(files: Mapping[str, bytes], signer: Signer, chance: Random, mutate: M
     """One statement bent, gone, twice or elsewhere; those that name it name it as it is now; a tree made again."""
     entries = [one for name in sorted(files) if name.startswith(ENTRIES) for one in entries_of(name, files[name])]
     kept = {name: data for name, data in files.items() if not name.startswith("log/")}
+    told = list(entries)
     renamed: dict[bytes, bytes] = {}
     outside = [name for name in kept if name.startswith("detached/")]
     if outside and chance.random() < 0.3:
         renamed |= _bend_detached(kept, chance.choice(outside), chance, mutate)
     elif entries:
         _bend_entry(entries, renamed, chance, mutate)
-    entries = _named_again(entries, renamed)
+    entries = _named_again(entries, renamed, told)
     if "certificate.dsse.json" in kept and entries:
         kept["certificate.dsse.json"] = entries[-1]
     try:
@@ -209,10 +212,11 @@ def _bend_detached(files: dict[str, bytes], name: str, chance: Random, mutate: M
     return {was: now}
 
 
-def _named_again(entries: list[bytes], renamed: dict[bytes, bytes]) -> list[bytes]:
-    """The entries, with every old name in a payload replaced; whatever changes by it has a new name itself."""
-    if not renamed:
-        return entries
+def _named_again(entries: list[bytes], renamed: dict[bytes, bytes], told: list[bytes]) -> list[bytes]:
+    """The entries, with every old name in a payload replaced; whatever changes by it has a new name itself.
+
+    Who saw the log as it was `told` saw the present one: where the root of its first entries is right, so is the new.
+    """
     fresh: list[bytes] = []
     for entry in entries:
         try:
@@ -223,10 +227,22 @@ def _named_again(entries: list[bytes], renamed: dict[bytes, bytes]) -> list[byte
         payload = envelope.payload
         for old, new in renamed.items():
             payload = payload.replace(old, new)
+        payload = _seen_again(payload, told, fresh)
         fresh.append(entry if payload == envelope.payload else _signed(envelope, payload))
         if fresh[-1] != entry:
             renamed[_name(entry)] = _name(fresh[-1])
     return fresh
+
+
+_SEEN = re.compile(rb'"root":"([0-9a-f]{64})",.*"stands":([0-9]{1,6})\b')
+
+
+def _seen_again(payload: bytes, told: list[bytes], fresh: list[bytes]) -> bytes:
+    found = _SEEN.search(payload)
+    if found is None or not 1 <= (stands := int(found[2])) <= min(len(told), len(fresh)):
+        return payload
+    was, now = (Tree(map(hash_leaf, some[:stands])).root().hex().encode() for some in (told, fresh))
+    return payload.replace(was, now) if found[1] == was else payload
 
 
 def _name(data: bytes) -> bytes:

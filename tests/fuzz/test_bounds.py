@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from domicile.evidence.bundle import pack, zip_files
-from domicile.evidence.codec import dump_json
-from domicile.evidence.statement import PAYLOAD_TYPE, parse_envelope, sign_envelope
-from tests.fuzz import bundles
+from domicile.proof import Verdict
 from tests.vectors import make
 from tests.vectors import scenario as s
 
@@ -79,27 +75,15 @@ def _with(name: str, data: bytes) -> Callable[[], bytes]:
 def _many_copies() -> bytes:
     """60,000 copies more, each judged: to look through all for each of them takes billions of steps."""
     ids = [f"app/copy-{number}" for number in range(60_000)]
-    planned = dataclasses.asdict(s.plan().copies[0])
-    judged = {"verdict": "present", "why": "still there", "until": None}
-    more: dict[str, list[dict[str, Any]]] = {
-        "plan": [{**planned, "id": id_} for id_ in ids],
-        "certificate": [{**judged, "id": id_} for id_ in ids],
-    }
-    beside: dict[str, bytes] = {}
-    entries = []
-    for name, sealed in s.good().play().items():
-        envelope = sealed.envelope
-        if name in more:
-            body = json.loads(parse_envelope(envelope).payload)
-            inner = dump_json({**body["predicate"], "copies": body["predicate"]["copies"] + more[name]})
-            sha256 = hashlib.sha256(inner).hexdigest()
-            beside[f"detached/{sha256}.json"] = inner
-            body["predicate"] = {"detached": {"sha256": sha256, "bytes": len(inner)}}
-            envelope = sign_envelope(dump_json(body), payload_type=PAYLOAD_TYPE, signer=s.ENGINE)
-        entries.append(envelope)
-    files = {path: data for path, data in s.files_of(s.good()).items() if not path.startswith("log/")}
-    files |= {**beside, "certificate.dsse.json": entries[-1]}
-    return pack({**files, **bundles.log_files(entries, s.ENGINE)}, s.ENGINE)
+    planned, judged = s.plan().copies[0], dataclasses.replace(
+        s.certificate().copies[0], verdict=Verdict.PRESENT, why="still there"
+    )  # fmt: skip
+    script = (
+        s.good()
+        .set("plan", copies=(*s.plan().copies, *(dataclasses.replace(planned, id=id_) for id_ in ids)))
+        .set("certificate", copies=(*s.certificate().copies, *(dataclasses.replace(judged, id=id_) for id_ in ids)))
+    )
+    return s.bundle_of(script)
 
 
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
