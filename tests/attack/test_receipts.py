@@ -18,6 +18,7 @@ from domicile.evidence.predicates import CertificatePredicate, ErasurePredicate,
 from domicile.evidence.receipts.keeping import Receipts
 from domicile.host import Host
 from domicile.run import Run, guarding, receipting
+from domicile.run.at_once import AtOnce
 from domicile.run.clearing import Clearing
 from tests.attack.conftest import World, Worlds
 from tests.attack.programme import PERSON
@@ -255,8 +256,15 @@ def _stated(folder: Path) -> tuple[ReceiptsPredicate, ...]:
         kept.close()
 
 
-def test_other_people_than_went_home_stop_the_erasure(world: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody takes a person off the source's list: receipts of fewer people than the log names are not stated."""
+@pytest.mark.parametrize("killed", [False, True])
+def test_other_people_than_went_home_stop_the_erasure(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch, *, killed: bool
+) -> None:
+    """Somebody takes a person off the source's list: receipts of fewer people than the log names are not stated.
+
+    Also not by the next run, where this one is killed as they are made and before they are counted; nor is the fence
+    stated once more, of fewer people.
+    """
     made = world(SMALL, SMALL_RULES)
     made.programme.clear()
     commit = guarding.commit
@@ -267,9 +275,19 @@ def test_other_people_than_went_home_stop_the_erasure(world: Worlds, monkeypatch
         made.at_source(f"DELETE FROM domicile.{table} WHERE key = 4")
         commit(*given)
 
-    monkeypatch.setattr(guarding, "commit", tampered)
-    with pytest.raises(WorldChanged, match="1 people are in the source's list where the log says that 2 went home"):
-        made.programme.apply(yes=True)
+    said = "1 people are in the source's list where the log says that 2 went home"
+    with monkeypatch.context() as patched:
+        patched.setattr(guarding, "commit", tampered)
+        if killed:
+            patched.setattr(receipting, "_refuse_others", _interrupt)
+        with pytest.raises(KeyboardInterrupt if killed else WorldChanged, match=None if killed else said):
+            made.programme.apply(yes=True)
+    assert killed == (made.programme.folder / ".domicile" / "receipts").exists()
+    with monkeypatch.context() as patched:
+        if killed:  # as if the fence had been the same: what was made is counted all the same
+            patched.setattr(AtOnce, "_cut_over", lambda *_: None)
+        with pytest.raises(WorldChanged, match=said if killed else "the fence at the source is not the one in the log"):
+            made.programme.apply(yes=True)
     assert {ReceiptsPredicate.KIND, ErasurePredicate.KIND}.isdisjoint(kinds(made))
     assert not (made.programme.folder / ".domicile" / "receipts").exists()
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from domicile.config import Config
-from domicile.errors import Unclassed, Undecided
-from domicile.evidence.predicates import ApprovalRule
+from domicile.errors import Unclassed, Undecided, WorldChanged
+from domicile.evidence.codec import encode
+from domicile.evidence.predicates import ApprovalRule, CutoverPredicate
 from domicile.model import Home, Manifest, Scope, State
 from domicile.objects import Objects
 from domicile.plan.document import Plan, refuse_changed_world
@@ -45,8 +46,19 @@ class AtOnce:
             )
             self.record.state_all([stated, *stating.finding_statements(sha256, manifest)])
         self._transfer(scope, manifest)
-        self.record.state(stating.cutover_statement(self.record.ledger.plan().plan, fence))
+        self._cut_over(fence)
         return manifest
+
+    def _cut_over(self, fence: Fence) -> None:
+        """State the fence once: nobody comes into it or out of it, so another one on the same plan is an attack."""
+        cut = stating.cutover_statement(self.record.ledger.plan().plan, fence)
+        stated = self.record.last(CutoverPredicate)
+        if stated is not None and encode(stated.predicate) != encode(cut):
+            raise WorldChanged(
+                "the fence at the source is not the one in the log: of other people, or another moment; nothing is "
+                "erased. Look who changed the schema `domicile`; `domicile abandon` gives the run up"
+            )
+        self.record.state(cut)
 
     def _fence(self, scope: Scope, plan: Plan) -> Fence:
         stood = self.record.journal.get("fence", Fence)

@@ -70,6 +70,11 @@ def make(
     try:
         with record.timed("receipts", unit="people") as words:
             stated = receipts.stated() or _made(record, source, _counted(source, scope, objects), clearance, receipts)
+            try:
+                _refuse_others(stated, _who_went(recorded.predicate for recorded in record.ledger.statements()))
+            except WorldChanged:
+                receipts.forget()
+                raise
             people = sum(home.subjects for one in stated for home in one.homes.values())
             trees = f", in {len(stated)} trees" if len(stated) > 1 else ""
             words[0] = f"{people} people have one{trees}; the log holds nothing of them but the root"
@@ -100,13 +105,7 @@ def _made(
         )  # fmt: skip
 
     with faults(source.name, "count rows for receipts"), application_path(source.connection):
-        stated = receipts.make(counted, state, record.host)
-    try:
-        _refuse_others(stated, went)
-    except WorldChanged:
-        receipts.forget()
-        raise
-    return stated
+        return receipts.make(counted, state, record.host)
 
 
 def _counted(source: PostgresSource, scope: Scope, objects: Objects) -> Iterator[tuple[int, Person]]:
