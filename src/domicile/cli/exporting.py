@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +16,14 @@ from domicile.errors import HostFault, Refused
 from domicile.evidence.bundle import make_bundle
 from domicile.evidence.predicates import CertificatePredicate
 from domicile.exports.audited import ask
+from domicile.exports.bundled import opened_bundle
 from domicile.exports.evidence import Evidence, read_evidence
 from domicile.exports.holding import holdings
 from domicile.exports.oscal import assessment_results
 from domicile.exports.packs import ReadPack, choose
 from domicile.exports.support import State, supports
 from domicile.exports.tables import tables
+from domicile.host import write_whole
 from domicile.plan.document import PLAN_BYTES_MAX
 from domicile.run import Run
 
@@ -35,6 +39,14 @@ UnfinishedOption = Annotated[
 ]
 
 
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", help="Export what this bundle holds; then no programme is needed.")
+]
+PolicyOption = Annotated[
+    Path | None, typer.Option("--trust", metavar="POLICY", help="With --bundle: whose keys count, else its own.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add this room's commands."""
     app.add_typer(export, name="export")
@@ -45,17 +57,18 @@ def oscal(
     to: Annotated[Path, typer.Option(help="The file to write.")] = Path("assessment-results.json"),
     pack: PackOption = None,
     unfinished: UnfinishedOption = False,
+    bundle: BundleOption = None,
+    trust: PolicyOption = None,
     file: FileOption = DEFAULT_FILE,
     as_json: JsonOption = False,
 ) -> None:
     """Write OSCAL assessment results (NIST, JSON, 1.2.3): findings with a target status, never better than the log.
 
-    Example: domicile export oscal --to results.json --pack gdpr --pack ours.yaml
+    Example: domicile export oscal --to results.json --pack gdpr; domicile export oscal --bundle b.zip --trust p.txt
     """
     screen, packs = Screen(as_json=as_json), choose(pack or [])
-    with opened(file, screen) as run:
-        evidence = _evidence(run, unfinished=unfinished)
-        run.workspace.write(to, assessment_results(evidence, packs))
+    with _read(screen, file, bundle, trust, unfinished=unfinished) as evidence:
+        _write(to, assessment_results(evidence, packs))
     _tell(screen, evidence, packs, written=[to])
 
 
@@ -64,6 +77,8 @@ def tables_(
     to: Annotated[Path, typer.Option(help="The folder to write into; it is made if it is not there.")] = Path("export"),
     pack: PackOption = None,
     unfinished: UnfinishedOption = False,
+    bundle: BundleOption = None,
+    trust: PolicyOption = None,
     file: FileOption = DEFAULT_FILE,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,15 +87,14 @@ def tables_(
     Example: domicile export csv --to tables
     """
     screen, packs = Screen(as_json=as_json), choose(pack or [])
-    with opened(file, screen) as run:
-        evidence = _evidence(run, unfinished=unfinished)
+    with _read(screen, file, bundle, trust, unfinished=unfinished) as evidence:
         made = tables(evidence, packs)
         try:
             to.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             raise HostFault(f"{to} can't be made ({fault.strerror}); name another folder with --to") from None
         for name, data in made.items():
-            run.workspace.write(to / name, data)
+            _write(to / name, data)
     _tell(screen, evidence, packs, written=[to / name for name in made])
 
 
@@ -108,6 +122,28 @@ def packs_(pack: PackOption = None, as_json: JsonOption = False) -> None:
         for left in mine.not_covered:
             screen.say(f"not covered: {plain(left.reference)}: {plain(left.why)}")
     screen.value([{"sha256": one.sha256, **one.pack.model_dump(mode="json")} for one in chosen])
+
+
+@contextmanager
+def _read(
+    screen: Screen, file: Path, bundle: Path | None, trust: Path | None, *, unfinished: bool
+) -> Iterator[Evidence]:
+    """The evidence of a bundle, or of the programme here."""
+    if bundle is None and trust is not None:
+        raise Refused("--trust says whose keys of a bundle count; give that bundle with --bundle")
+    if bundle is None:
+        with opened(file, screen) as run:
+            yield _evidence(run, unfinished=unfinished)
+        return
+    with opened_bundle(bundle, trust=trust) as (ledger, audit):
+        yield read_evidence(ledger, audit=audit, unfinished=unfinished)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_whole(path, data)
+    except OSError as fault:
+        raise HostFault(f"{path} can't be written ({fault.strerror}); check rights and space") from None
 
 
 def _evidence(run: Run, *, unfinished: bool) -> Evidence:
