@@ -118,6 +118,11 @@ class Case:
         """The stores whose slices are of objects; such a slice bears the store's name as dataset."""
         return frozenset(copy["store"] for copy in self.plan["copies"] if copy["kind"] == "objects")
 
+    @cached_property
+    def row_stores(self) -> frozenset[str]:
+        """The stores whose slices are of rows; the dataset of such a slice begins with the store's name and a dot."""
+        return frozenset(copy["store"] for copy in self.plan["copies"] if copy["kind"] == "live-rows")
+
     def of(self, *kinds: str) -> list[Statement]:
         """The statements of these types, in the order of the log."""
         return [statement for statement in self.statements if statement.kind in kinds]

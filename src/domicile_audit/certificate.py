@@ -7,8 +7,10 @@ from domicile_audit.statements import VERDICTS
 
 MAY_HOLD_RESIDUE = ("blocked-until", "held", "present")
 MAY_BE_LEFT_OUT = ("key-destroyed", "unknown")  # where residue was found, by a sweep after that
+IN_USE = ("live-rows", "objects", "derived-table")  # kinds of copies whose key nobody destroys
 KEY_STORY = ["key to be destroyed", "key destroyed", "key came back"]  # the third one must not be told
-BACK, AGAIN = "came back", ("erased again", "objects came back")  # findings: what was searched before is void
+BACK, AGAIN = "came back", "erased again"  # findings: of rows
+VOIDS = (BACK, AGAIN, "objects came back")  # what was searched before one of these tells nothing
 CLOCKS = ("made_at", "fenced_at", "frozen_at", "done_at", "counted_at", "swept_at", "issued_at")  # the engine's
 
 
@@ -44,15 +46,22 @@ def _check_swept(case: Case, copies: list[Part]) -> None:
     """Check 19 goes on: what a verdict says of a copy is what was found when it was last looked at."""
     sweep, looks, last = valid_sweep(case), last_looks(case), case.of("sweep/v1")[-1:]
     has_read = sweep is not None and any(read["bytes"] for read in sweep["copies"])
+    hits = {read["id"]: read["hits"] for read in sweep["copies"]} if sweep else {}
+    kinds = {copy["id"]: copy["kind"] for copy in case.plan["copies"]}
+    erased_of = {part["dataset"] for part in case.slices.values() if any(part["erase"].values())} - case.object_stores
     for copy in copies:
         where, verdict = f"copy {copy['id']} is called {copy['verdict']}", copy["verdict"]
         look, residue = looks.get(copy["id"], (None, 0))
-        may = MAY_HOLD_RESIDUE if look in last else (*MAY_HOLD_RESIDUE, *MAY_BE_LEFT_OUT)
+        known = look in last or kinds[copy["id"]] in IN_USE
+        may = MAY_HOLD_RESIDUE if known else (*MAY_HOLD_RESIDUE, *MAY_BE_LEFT_OUT)
         require(residue == 0 or verdict in may, f"{where}, and holds residue")
         if verdict == "erased-verified":
             require(sweep and sweep is look, f"{where}, but was not swept after the last erasure")
             require(sweep and sweep["tokens"]["searched"], f"{where} by a sweep that searched for nothing")
             require(has_read, f"{where} by a sweep that read nothing")
+            require(not hits.get(copy["id"]), f"{where} by a sweep that found something in it")
+            asked = sweep is not None and sweep["rows"]["datasets"] >= len(erased_of)
+            require(asked, f"{where} by a sweep that asked of fewer datasets than were erased")
 
 
 def _check_keys(case: Case, copies: list[Part]) -> None:
@@ -67,23 +76,33 @@ def _check_keys(case: Case, copies: list[Part]) -> None:
         since = max(erasures[-1], read.get(finding["where"], 0)) if erasures else case.size
         if finding["kind"] in KEY_STORY and finding.index > since:
             told[finding["where"]].append((finding["kind"], finding["text"]))
+    kinds = {copy["id"]: copy["kind"] for copy in case.plan["copies"]}
+    last_word = {finding["where"]: finding["kind"] for finding in case.of("finding/v1") if finding["kind"] in KEY_STORY}
     for copy in copies:
         story, keys = [kind for kind, _ in told[copy["id"]]], {key for _, key in told[copy["id"]]}
+        back = last_word.get(copy["id"]) == KEY_STORY[2]
+        openable = not back or copy["verdict"] in (*MAY_HOLD_RESIDUE, "unknown")
+        require(openable, f"copy {copy['id']} is called {copy['verdict']}, and its key came back")
         if copy["verdict"] == "key-destroyed":
-            backed = story == KEY_STORY[:2] and len(keys) == 1
+            backed = story == KEY_STORY[:2] and len(keys) == 1 and kinds[copy["id"]] not in IN_USE
             require(backed, f"copy {copy['id']}: the log doesn't tell of its key's destruction after the last erasure")
 
 
 def _check_left(case: Case) -> None:
     """Check 19 goes on: rows that are left show in a copy called present, objects in a copy of their store."""
     verdicts = {copy["id"]: copy["verdict"] for copy in case.statements[-1]["copies"]}
-    present, but = "present" in verdicts.values(), "but no copy is called present"
+    rows = [copy["id"] for copy in case.plan["copies"] if copy["kind"] == "live-rows"]
+    present, but = any(verdicts[id_] == "present" for id_ in rows), "but no copy of live rows is called present"
     frozen = not case.live or case.last_step.kind == "freeze/v1"
     require(present or frozen, f"people went in cohorts and nothing was frozen after it, {but}")
     hits = rows_found(case)
     require(present or hits == 0, f"the sweep found {hits} rows by query, {but}")
-    last_told = {one["where"]: one["kind"] for one in case.of("finding/v1") if one["kind"] in {BACK, *AGAIN}}
-    back = [where for where, kind in last_told.items() if kind == BACK]
+    back: dict[str, int] = {}  # by dataset, the rows that came back and were not erased again, all of them or none left
+    for finding in case.of("finding/v1"):
+        if finding["kind"] == BACK:
+            back[finding["where"]] = finding["count"]
+        if finding["kind"] == AGAIN and finding["count"] in (0, back.get(finding["where"])):
+            back.pop(finding["where"], None)
     require(present or not back, f"rows of {min(back, default='')} came back, {but}")
     holding = {copy["store"] for copy in case.plan["copies"] if verdicts[copy["id"]] in MAY_HOLD_RESIDUE}
     gone = erased(case)
@@ -118,7 +137,7 @@ def check_times(case: Case) -> None:
 def valid_sweep(case: Case) -> Statement | None:
     """The last sweep, if an erasure stands before it, and after it neither one nor what came back."""
     sweep, erasures = next(reversed(case.of("sweep/v1")), None), case.of("erasure/v1")
-    back = [one for one in case.of("finding/v1") if one["kind"] in {BACK, *AGAIN}]
+    back = [one for one in case.of("finding/v1") if one["kind"] in VOIDS]
     return sweep if sweep and erasures and all(one.index < sweep.index for one in (*erasures, *back)) else None
 
 

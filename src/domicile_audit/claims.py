@@ -181,7 +181,7 @@ def still_so(issued_at: str, asked: Asked, cosigned: Mapping[str, int]) -> tuple
 def _demanded(case: Case, asked: Asked) -> Iterator[Claim]:
     """What the policy requires beyond the promises, line by line."""
     for kind, least in asked.demands.required.items():
-        found = len(case.of(kind))
+        found = len({one.sha256 for one in case.of(kind)})  # one that stands there twice is one
         yield Claim(
             f"require {kind} {least}", "your policy's own line", ACCEPTED if found >= least else REFUSED,
             f"{found} in the log",

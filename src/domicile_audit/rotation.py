@@ -20,6 +20,16 @@ def chain_numbers(case: Case) -> dict[str | None, int]:
     return {name: number for number, name in enumerate(names)}
 
 
+def require_approved(case: Case, approvals: list[Statement], what: str) -> None:
+    """Refuse unless these are as many approvals as plan and policy want, and those that the policy must have."""
+    by, wanted = len({approval["approver"] for approval in approvals}), case.plan["approvals"]["threshold"]
+    require(by >= wanted, f"{what} has {by} approvals, the plan wants {wanted}")
+    require_trusted(case, approvals, what)
+    for vkey in sorted(case.policy.musts) if case.policy else ():
+        given = any(is_trusted(case, approval, {vkey}) for approval in approvals)
+        require(given, f"{what} is without the approval of {vkey}, which the policy wants")
+
+
 def require_trusted(case: Case, statements: Iterable[Statement], what: str) -> None:
     """Refuse unless as many holders signed these as the auditor's policy wants, with keys that it trusts."""
     if case.policy is None:
@@ -47,6 +57,10 @@ class Turns:
     turn: int = 0
     void: list[range] = field(default_factory=list)
 
+    def voids(self, statement: Statement) -> bool:
+        """Whether this holder signed it with a key that was lost by then."""
+        return any(statement.index in span for span in self.void)
+
     @property
     def in_force(self) -> Key | None:
         """The key that is in force now; None where it was given up."""
@@ -61,7 +75,7 @@ class Turns:
 def check_keys(case: Case) -> None:
     """Check 24 (P2): whoever signed had that key then, and nothing rests on what was signed with a lost one."""
     holders = [Turns(chain) for chain in case.chains]
-    rested_on: list[Statement] = []  # what others said for a change, and the approvals of the clearances (check 14)
+    rested_on: list[Statement] = []  # what others said for a change
     for change, same in groupby(case.statements, key=_change):
         votes = list(same)  # or one statement, or several in a row, that say nothing of keys
         for statement in votes:
@@ -79,11 +93,20 @@ def check_keys(case: Case) -> None:
     for holder in holders:
         unused = holder.following
         require(unused is None, f"no statement hands over to {unused and unused.keyid}, which is in keys/")
-    for clearance in case.of("clearance/v1"):
-        rested_on += [case.by_sha256[sha256] for sha256 in clearance["approvals"] if sha256 in case.by_sha256]
+    void = {one.index for one in case.statements if holders[case.holders[one.keyid]].voids(one)}
     for statement in rested_on:
-        void = any(statement.index in span for span in holders[case.holders[statement.keyid]].void)
-        require(not void, f"{statement} is needed, and its key was lost by then")
+        require(statement.index not in void, f"{statement} is needed, and its key was lost by then")
+    _check_standing(case, void)
+
+
+def _check_standing(case: Case, void: set[int]) -> None:
+    """Check 24 goes on: what was erased has enough approvals without those that a lost key signed."""
+    under = {erasure["clearance"] for erasure in case.of("erasure/v1")}
+    for clearance in case.of("clearance/v1"):
+        approvals = [case.by_sha256[one] for one in clearance["approvals"] if one in case.by_sha256]  # check 14
+        standing = [approval for approval in approvals if approval.index not in void]
+        if clearance.sha256 in under and len(standing) < len(approvals):
+            require_approved(case, standing, f"{clearance}, without what a lost key signed,")
 
 
 def _change(statement: Statement) -> str | None:

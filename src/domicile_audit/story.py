@@ -30,6 +30,8 @@ def _check_copies(case: Case) -> None:
     require_once((copy["id"] for copy in copies), "the plan's copies")
     require(copies, "the plan lists no copy at all, so nothing could be judged")
     require(any(copy["kind"] in SOURCES for copy in copies), "the plan lists neither live rows nor objects")
+    both = min(case.object_stores & case.row_stores, default=None)
+    require(both is None, f"the plan's store {both} holds rows, and objects too")
     require(case.homes <= locations.keys(), "the plan has a home that is no location")
     for copy in copies:
         own = copy["kind"] != "objects" or (copy["dataset"] == copy["store"] and "." not in copy["store"])
@@ -44,6 +46,9 @@ def _check_slices(case: Case, statement: Statement) -> None:
     require_once((part["id"] for part in statement["slices"]), str(statement))
     for id_, part in statement.slices.items():
         require(part["home"] in case.homes, f"{statement}: slice {id_} goes to a place that is no home")
+        store, dot, _ = part["dataset"].partition(".")
+        listed = store in (case.row_stores if dot else case.object_stores)
+        require(listed, f"{statement}: slice {id_} is of a store whose rows or objects are no copy of the plan")
         erased = part["erase"]["delete"] + part["erase"]["blank"]
         require(erased <= part["rows"], f"{statement}: slice {id_} erases more rows than it has")
 
@@ -82,6 +87,8 @@ def check_fence(case: Case) -> None:
                 require(last["subjects"].get(home), f"{last} fences nobody of {home}, where rows went")
         if statement.kind == "cutover/v1":
             require(case.homes >= statement["subjects"].keys(), f"{statement} fences an unplanned home")
+            same = case.live or statement.predicate == case.of("cutover/v1")[0].predicate
+            require(same, f"{statement} is another fence than the one before, and people went all at once")
 
 
 def _homes_of_rows(statement: Statement) -> list[str]:
@@ -144,12 +151,7 @@ def _check_approved(case: Case, clearance: Statement) -> None:
     approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
     for approval in approvals:
         require(approval["equality"] == clearance["equality"], f"{approval} approves another equality than {clearance}")
-    by, wanted = len({approval["approver"] for approval in approvals}), case.plan["approvals"]["threshold"]
-    require(by >= wanted, f"{clearance} has {by} approvals, the plan wants {wanted}")
-    rotation.require_trusted(case, approvals, str(clearance))
-    for vkey in sorted(case.policy.musts) if case.policy else ():
-        given = any(rotation.is_trusted(case, approval, {vkey}) for approval in approvals)
-        require(given, f"{clearance} is without the approval of {vkey}, which the policy wants")
+    rotation.require_approved(case, approvals, str(clearance))
 
 
 def check_clearances(case: Case) -> None:
@@ -205,6 +207,8 @@ def check_erasures(case: Case) -> None:
             where, key = f"{statement}: slice {id_}", (statement["clearance"], id_)
             _check_part(part, case.slices[id_]["erase"], cleared[statement["clearance"]], where)
             if statement["phase"] == "intent":
+                require(part["deleted"] or part["blanked"], f"{where} is announced, and nothing of it goes")
+                require(id_ not in done, f"{where} is announced again, after its erasure was told")
                 announced[key] = part
                 continue
             require(key in announced, f"{where}: its erasure was not announced")

@@ -458,7 +458,7 @@ told("key-destroyed-without-an-erasure", 19, _NO_KEY, lambda: _nothing_erased(s.
 told(
     "key-destroyed-and-came-back",
     19,
-    _NO_KEY,
+    "its key came back",
     lambda: s.key_destroyed().after(_KO, Line("back", lambda _: s.key_told(p.KeyPhase.CAME_BACK))),
 )
 told("nothing-erased-but-called-erased", 19, "not erased as planned", lambda: _nothing_erased(good()))

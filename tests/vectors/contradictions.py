@@ -205,9 +205,18 @@ for _name, _place, _made in (
     ("compared-without-a-fence-after-the-erasure", "sweep", _equal_again(fenced=False)),
     ("half-transferred-after-the-clearance", "clearance", _transfer(1)),
     ("transferred-after-the-erasure", "sweep", _transfer(120)),
-    ("fence-after-the-erasure", FIRST_OUTCOME, replace(s.cutover(), fenced_at=s.at(40), subjects={"us": 40, "ca": 10})),
 ):
     told(_name, 16, "which comes later", _after(_place, _made))
+_FENCE_LATE: Final = replace(s.cutover(), fenced_at=s.at(40))
+told(
+    "fence-after-the-erasure",
+    16,
+    "which comes later",
+    lambda: live.live().after(FIRST_OUTCOME, _line("f", _FENCE_LATE)),
+)
+told("two-fences-of-a-move-at-once", 12, "another fence", lambda: good().before(
+    "equality", _line("fence 2", replace(s.cutover(), fenced_at=s.at(11), subjects={"us": 1, "ca": 1}))
+))  # fmt: skip
 told("erasure-of-nothing", 16, "erases nothing", lambda: good().before("sweep", Line("empty", _nothing)))
 told(
     "residue-before-an-erasure-of-nothing",
@@ -260,7 +269,9 @@ told(
     "rows-found-and-then-fewer-asked-for",
     19,
     "50 rows by query",
-    lambda: _found_first(_line("sweep 2", _swept(datasets=1, minute=51)), hits=50),
+    lambda: _certified(
+        _found_first(_line("sweep 2", _swept(datasets=1, minute=51)), hits=50), dict.fromkeys(s.COPIES, UNVERIFIED)
+    ),
 )
 told("sweep-that-read-nothing", 19, "read nothing", lambda: good().signed("sweep", _line("sweep", _swept(size=0))))
 told(

@@ -73,8 +73,8 @@ told(
 )
 told(
     "objects-of-a-store-that-has-none",
-    15,
-    "was not restored",
+    10,
+    "no copy of the plan",
     lambda: objects.objects().bent(
         "plan",
         lambda made: replace(  # type: ignore[call-arg]

@@ -192,7 +192,7 @@ cheat(
     ),
     {"log": s.ENGINE, "approver-1": s.OPERATOR, "approver-2": s.MONITOR},
 )  # fmt: skip
-cheat("cleared-by-a-thief", "its key was lost by then", lambda: stolen(clears=APPROVED), STOLEN)
+cheat("cleared-by-a-thief", "without what a lost key signed", lambda: stolen(clears=APPROVED), STOLEN)
 
 # ------------------------------------------------------------------------------------------------------- authority
 cheat("too-few-call-a-key-lost", "1 approvers, 2 are needed", lambda: lost(s.OPERATOR), LOST, ENGINE_2)
