@@ -6,7 +6,6 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -367,16 +366,6 @@ def test_p9_a_seed_alone_asks_for_nothing(page: Page) -> None:
     policy = RIGHT + "seed drawn\n"
     answers = {name: answer[:2] for name, answer in asked(page, whole, policy).items()}
     assert {"good": (True, 24), "bad": (False, 16)} == answers == demanded(whole, [policy])[policy]
-
-
-def test_p9_the_two_checkers_count_statements_of_the_same_bytes_once(page: Page) -> None:
-    """The sweep of the good run stands twice in its log."""
-    script = s.good()
-    again = replace(script.lines[script.place("sweep")], name="the same again")
-    whole = {"it": pack(s.files_of(script.after("sweep", again)), s.ENGINE)}
-    for least, accepted in ((1, True), (2, False)):
-        policy = f"{RIGHT}require sweep/v1 {least}\n"
-        assert (accepted, 24) == asked(page, whole, policy)["it"][:2] == demanded(whole, [policy])[policy]["it"]
 
 
 def test_p11_where_a_spot_check_is_wanted_the_page_accepts_nothing_and_says_why(page: Page) -> None:
