@@ -27,7 +27,7 @@ from domicile.evidence.tlog.policy import only_policy_lines, parse_policy
 from domicile_audit import served
 from domicile_audit.case import Case
 from domicile_audit.container import check_keys, check_zip
-from tests.vectors import bad_bytes, make, rotations, successions
+from tests.vectors import bad_bytes, belied, make, rotations, successions
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS
 
@@ -39,6 +39,7 @@ GOOD = {name: (script, [s.ENGINE]) for name, script in make.good_scripts().items
     "approver-key-stolen": (rotations.stolen(), [s.ENGINE]),
     "log-key-lost": (rotations.lost(), [s.ENGINE, rotations.ENGINE_2]),
     "twice": (successions.twice(), [successions.FIRST, successions.SECOND, successions.THIRD]),
+    **{name: (script, [s.ENGINE]) for name, script in belied.keys_lost().items()},
 }
 
 NOT_OVER = "a log that goes on: it has no certificate yet, or behind it what may come there"

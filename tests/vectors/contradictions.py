@@ -14,107 +14,29 @@ from domicile.evidence import predicates as p
 from domicile.proof import Verdict
 from tests.vectors import live, objects, receipts
 from tests.vectors import scenario as s
+from tests.vectors.pieces import (
+    FIRST_INTENT,
+    FIRST_OUTCOME,
+    FOUND,
+    KEY_TOLD,
+    OTHERS,
+    UNVERIFIED,
+    certified,
+    differing,
+    done_at,
+    equal_again,
+    finding,
+    found_first,
+    keyed,
+    left_out,
+    nothing,
+    stated,
+    swept,
+    transfer_of,
+    under,
+)
 from tests.vectors.registry import told
 from tests.vectors.scenario import MONITOR, OPERATOR, Line, Script, good
-
-FOUND: Final = "app/wal"
-OTHERS: Final = tuple(copy for copy in s.COPIES if copy != FOUND)
-UNVERIFIED: Final = Verdict.ERASED_UNVERIFIED
-FIRST_INTENT: Final = "intent app.public.messages us"
-FIRST_OUTCOME: Final = "outcome app.public.messages us"
-
-
-# ------------------------------------------------------------------------------------------- pieces
-def _certified(script: Script, verdicts: Mapping[str, Verdict], until: datetime | None = None) -> Script:
-    """The same with other verdicts of some copies; they are the worst, too."""
-
-    def bend(said: p.Predicate) -> p.Predicate:
-        assert isinstance(said, p.CertificatePredicate)
-        copies = tuple(
-            replace(copy, verdict=verdicts.get(copy.id, copy.verdict), until=until if copy.id in verdicts else None)
-            for copy in said.copies
-        )
-        return replace(said, copies=copies, verdict=next(iter(verdicts.values())))
-
-    return script.bent("certificate", bend)
-
-
-def _line(name: str, made: p.Predicate) -> Line:
-    return Line(name, lambda _: made)
-
-
-def _equal_again(**changes: object) -> p.EqualityPredicate:
-    return replace(s.equality(fenced=True), position="0/17", **changes)  # type: ignore[arg-type]
-
-
-def _differing() -> p.EqualityPredicate:
-    slices = tuple(replace(one, home=s.digest(f"lost {one.id}")) for one in s.equality(fenced=True).slices)
-    return replace(_equal_again(differences=70, strays=3), slices=slices, position="0/16B3900")
-
-
-def _transfer(rows: int) -> p.TransferPredicate:
-    said = s.transfer("app.public.messages", "us")
-    return replace(said, slices=tuple(replace(one, rows=rows, digest=s.digest("other")) for one in said.slices))
-
-
-def _swept(
-    *copies: str, residue: int = 0, hits: int = 0, datasets: int = 2, size: int = 1_000_000, minute: int = 50
-) -> p.SweepPredicate:
-    """A search of these copies, with so much found in one of them."""
-    said = s.sweep()
-    found = tuple(
-        replace(
-            one, bytes=size, hits=residue if one.id == FOUND else 0, residue=residue if one.id == FOUND else 0
-        )
-        for one in said.copies
-        if one.id in (copies or s.COPIES)
-    )  # fmt: skip
-    return replace(said, copies=found, rows=p.SweptRows(datasets=datasets, hits=hits), swept_at=s.at(minute))
-
-
-def _found_first(*later: Line, hits: int = 0) -> Script:
-    """A search found something, and then these are stated."""
-    first = good().signed("sweep", _line("sweep", _swept(residue=500, hits=hits)))
-    return first.after("sweep", *later)
-
-
-def _left_out(verdict: Verdict) -> Script:
-    return _certified(_found_first(_line("sweep 2", _swept(*OTHERS, minute=51))), {FOUND: verdict})
-
-
-def _told(kind: str, where: str = "app.public.messages", count: int = 3) -> p.FindingPredicate:
-    return p.FindingPredicate(plan=s.PLAN, kind=kind, where=where, count=count, text=f"{kind} {count}")
-
-
-def _nothing(play: s.Play) -> p.ErasurePredicate:
-    return p.ErasurePredicate(
-        plan=s.PLAN, phase=p.Phase.INTENT, clearance=play["clearance"].sha256, dataset="nothing", home="nowhere",
-        slices=(), collateral=0, emptied=(),
-    )  # fmt: skip
-
-
-def _keyed(*lines: Line) -> Script:
-    """A copy of which nobody can read any more what a search had found, or that is called so."""
-    return _certified(good().before("sweep", *lines), {FOUND: Verdict.KEY_DESTROYED})
-
-
-def _done_at(said: p.ClearancePredicate, minute: int) -> p.ClearancePredicate:
-    return replace(said, restore=replace(said.restore, done_at=s.at(minute)))
-
-
-def _under(clearance: str, script: Script) -> Script:
-    """The same with all erasures under that clearance."""
-    return Script(
-        tuple(
-            Line(line.name, lambda play, line=line: line.make({**play, "clearance": play[clearance]}))  # type: ignore[misc]
-            if line.name.startswith(("intent", "outcome"))
-            else line
-            for line in script.lines
-        )
-    )
-
-
-KEY_TOLD: Final = tuple(_line(phase.value, s.key_told(phase)) for phase in s.KEY_PHASES)
 
 
 # ------------------------------------------------------------------------------------------- 10 where it is
@@ -194,17 +116,17 @@ told("objects-restored-with-another-digest", 15, "differs from home", _objects_r
 
 # ------------------------------------------------------------------------------------------- 16 what it rests on
 def _after(name: str, made: p.Predicate) -> Callable[[], Script]:
-    return lambda: good().after(name, _line("late", made))
+    return lambda: good().after(name, stated("late", made))
 
 
 for _name, _place, _made in (
-    ("differences-after-the-clearance", "clearance", _differing()),
-    ("differences-before-the-approvals", "equality", _differing()),
-    ("differences-between-intent-and-outcome", FIRST_INTENT, _differing()),
-    ("equal-once-more-after-the-erasure", "sweep", _equal_again()),
-    ("compared-without-a-fence-after-the-erasure", "sweep", _equal_again(fenced=False)),
-    ("half-transferred-after-the-clearance", "clearance", _transfer(1)),
-    ("transferred-after-the-erasure", "sweep", _transfer(120)),
+    ("differences-after-the-clearance", "clearance", differing()),
+    ("differences-before-the-approvals", "equality", differing()),
+    ("differences-between-intent-and-outcome", FIRST_INTENT, differing()),
+    ("equal-once-more-after-the-erasure", "sweep", equal_again()),
+    ("compared-without-a-fence-after-the-erasure", "sweep", equal_again(fenced=False)),
+    ("half-transferred-after-the-clearance", "clearance", transfer_of(1)),
+    ("transferred-after-the-erasure", "sweep", transfer_of(120)),
 ):
     told(_name, 16, "which comes later", _after(_place, _made))
 _FENCE_LATE: Final = replace(s.cutover(), fenced_at=s.at(40))
@@ -212,17 +134,17 @@ told(
     "fence-after-the-erasure",
     16,
     "which comes later",
-    lambda: live.live().after(FIRST_OUTCOME, _line("f", _FENCE_LATE)),
+    lambda: live.live().after(FIRST_OUTCOME, stated("f", _FENCE_LATE)),
 )
 told("two-fences-of-a-move-at-once", 12, "another fence", lambda: good().before(
-    "equality", _line("fence 2", replace(s.cutover(), fenced_at=s.at(11), subjects={"us": 1, "ca": 1}))
+    "equality", stated("fence 2", replace(s.cutover(), fenced_at=s.at(11), subjects={"us": 1, "ca": 1}))
 ))  # fmt: skip
-told("erasure-of-nothing", 16, "erases nothing", lambda: good().before("sweep", Line("empty", _nothing)))
+told("erasure-of-nothing", 16, "erases nothing", lambda: good().before("sweep", Line("empty", nothing)))
 told(
     "residue-before-an-erasure-of-nothing",
     16,
     "erases nothing",
-    lambda: _certified(_found_first(Line("empty", _nothing)), dict.fromkeys(s.COPIES, UNVERIFIED)),
+    lambda: certified(found_first(Line("empty", nothing)), dict.fromkeys(s.COPIES, UNVERIFIED)),
 )
 
 
@@ -255,36 +177,36 @@ told("objects-no-longer-blanked", 16, "erased twice", lambda: _blanked(0))
 
 
 # ------------------------------------------------------------------------------------------- 19 what was found
-told("residue-left-out-by-the-next-sweep", 19, "and holds residue", lambda: _left_out(UNVERIFIED))
+told("residue-left-out-by-the-next-sweep", 19, "and holds residue", lambda: left_out(UNVERIFIED))
 told(
     "residue-called-unknown-at-once",
     19,
     "and holds residue",
-    lambda: _certified(_found_first(), {FOUND: Verdict.UNKNOWN}),
+    lambda: certified(found_first(), {FOUND: Verdict.UNKNOWN}),
 )
 told("residue-read-with-a-destroyed-key", 19, "its key's destruction", lambda: (
-    _keyed(*KEY_TOLD, _line("sweep 1", _swept(residue=500))).signed("sweep", _line("sweep", _swept(*OTHERS)))
+    keyed(*KEY_TOLD, stated("sweep 1", swept(residue=500))).signed("sweep", stated("sweep", swept(*OTHERS)))
 ))  # fmt: skip
 told(
     "rows-found-and-then-fewer-asked-for",
     19,
     "50 rows by query",
-    lambda: _certified(
-        _found_first(_line("sweep 2", _swept(datasets=1, minute=51)), hits=50), dict.fromkeys(s.COPIES, UNVERIFIED)
+    lambda: certified(
+        found_first(stated("sweep 2", swept(datasets=1, minute=51)), hits=50), dict.fromkeys(s.COPIES, UNVERIFIED)
     ),
 )
-told("sweep-that-read-nothing", 19, "read nothing", lambda: good().signed("sweep", _line("sweep", _swept(size=0))))
+told("sweep-that-read-nothing", 19, "read nothing", lambda: good().signed("sweep", stated("sweep", swept(size=0))))
 told(
     "blocked-until-a-day-that-is-over",
     19,
     "is over",
-    lambda: _certified(good(), {FOUND: Verdict.BLOCKED_UNTIL}, datetime(2001, 1, 1, tzinfo=UTC)),
+    lambda: certified(good(), {FOUND: Verdict.BLOCKED_UNTIL}, datetime(2001, 1, 1, tzinfo=UTC)),
 )
 told(
     "blocked-until-the-very-moment",
     19,
     "is over",
-    lambda: _certified(good(), {FOUND: Verdict.BLOCKED_UNTIL}, s.certificate().issued_at),
+    lambda: certified(good(), {FOUND: Verdict.BLOCKED_UNTIL}, s.certificate().issued_at),
 )
 told("nothing-planned-and-called-erased", 19, "was not swept after", lambda: (
     good()
@@ -297,10 +219,12 @@ for _kind in ("came back", "erased again", "objects came back"):
         f"swept-before-{_kind.replace(' ', '-')}",
         19,
         "was not swept after",
-        lambda kind=_kind: good().after("sweep", _line("back", _told(kind))),  # type: ignore[misc]
+        lambda kind=_kind: good().after("sweep", stated("back", finding(kind))),  # type: ignore[misc]
     )
 told("rows-came-back-and-stayed", 19, "came back, but", lambda: good().before(
-    "sweep", _line("back", _told("came back")), _line("elsewhere", _told("erased again", where="app.public.users")),
+    "sweep",
+    stated("back", finding("came back")),
+    stated("elsewhere", finding("erased again", where="app.public.users")),
 ))  # fmt: skip
 
 
@@ -320,7 +244,7 @@ def _uncleared(rows: int) -> Script:
 
 
 def _counted_before_it_differed() -> Script:
-    return _uncleared(120).after("equality", _line("differs", _differing()))
+    return _uncleared(120).after("equality", stated("differs", differing()))
 
 
 told("certificate-counting-more-than-planned", 20, "not those of the statements", lambda: _uncleared(10**9))
@@ -332,9 +256,9 @@ def _receipts_of_others() -> Script:
     script = (
         receipts.at_once()
         .bent("clearance", lambda said: replace(said, slices=("messages/ca/1",)))  # type: ignore[call-arg]
-        .before(FIRST_INTENT, Line("clearance 2", lambda play: _done_at(s.clearance(play), 33)))
+        .before(FIRST_INTENT, Line("clearance 2", lambda play: done_at(s.clearance(play), 33)))
     )
-    return _under("clearance 2", script)
+    return under("clearance 2", script)
 
 
 told("receipts-on-a-clearance-of-others", 23, "a clearance that leaves out slice", _receipts_of_others)
@@ -370,7 +294,7 @@ def _stands_before_the_equality() -> Script:
 
 told("approval-of-all-but-the-equality", 14, "a log that ends elsewhere", _stands_before_the_equality)
 told("verified-and-left-out-by-the-last-sweep", 19, "was not swept after", lambda: good().after(
-    "sweep", _line("sweep 2", _swept(*OTHERS, minute=51))
+    "sweep", stated("sweep 2", swept(*OTHERS, minute=51))
 ))  # fmt: skip
 
 
@@ -379,9 +303,9 @@ def _blanked_only() -> Script:
     script = (
         receipts.at_once()
         .bent("clearance", lambda said: replace(said, slices=("messages/us/1", "messages/ca/1")))  # type: ignore[call-arg]
-        .before(FIRST_INTENT, Line("clearance 2", lambda play: _done_at(s.clearance(play), 33)))
+        .before(FIRST_INTENT, Line("clearance 2", lambda play: done_at(s.clearance(play), 33)))
     )
-    return _under("clearance 2", script)
+    return under("clearance 2", script)
 
 
 told("receipts-without-what-is-blanked", 23, "leaves out slice users/us/1", _blanked_only)
@@ -414,7 +338,7 @@ def odd_and_true() -> Script:
     only = Line(
         "only emptied",
         lambda play: replace(
-            _nothing(play), dataset="app.public.messages", home="us", emptied=("app/derived-table:public.totals",)
+            nothing(play), dataset="app.public.messages", home="us", emptied=("app/derived-table:public.totals",)
         ),
     )
     return (
@@ -423,9 +347,9 @@ def odd_and_true() -> Script:
             "plan", homes={**plan.homes, "AU": "au"}, locations={**plan.locations, "au": place}, copies=copies,
             slices=(*plan.slices, empty),
         )
-        .before("cutover", _line("transfer of nothing", moved))
-        .signed("equality", _line("equality", equal))
-        .after("equality", _line("differs first", _differing()), _line("equality again", equal))
+        .before("cutover", stated("transfer of nothing", moved))
+        .signed("equality", stated("equality", equal))
+        .after("equality", stated("differs first", differing()), stated("equality again", equal))
         .before(FIRST_INTENT, only)
         .set("sweep", copies=swept)
         .set("certificate", counts=counts)
@@ -437,14 +361,15 @@ def receipts_of_one_home() -> Script:
     script = (
         receipts.in_parts()
         .signed("clearance", Line("clearance", lambda play: replace(s.clearance(play), slices=("messages/ca/1",))))
-        .before(FIRST_INTENT, Line("clearance 2", lambda play: _done_at(s.clearance(play), 33)))
+        .before(FIRST_INTENT, Line("clearance 2", lambda play: done_at(s.clearance(play), 33)))
     )
-    lines = list(_under("clearance 2", script).lines)
+    lines = list(under("clearance 2", script).lines)
     first = next(line for line in lines if line.name == "receipts 0 1")
     made = first.make
-    under = replace(first, make=lambda play: made({**play, "clearance": play["clearance 2"]}))
     place = [line.name for line in lines]
-    lines[place.index("receipts 0 1")] = under
+    lines[place.index("receipts 0 1")] = replace(
+        first, make=lambda play: made({**play, "clearance": play["clearance 2"]})
+    )
     lines.insert(place.index("receipts 0 1"), lines.pop(place.index("clearance 2")))
     return Script(tuple(lines)).set("receipts 0 1", counted_at=s.at(34)).set("receipts 0 2", counted_at=s.at(34))
 
@@ -473,32 +398,32 @@ def compared_again() -> Script:
     first = good().lines[good().place(FIRST_INTENT)]
     again = (
         Line("first intent", first.make),
-        _line("differs", _differing()),
-        _line("equality 2", _equal_again()),
+        stated("differs", differing()),
+        stated("equality 2", equal_again()),
         Line("approval operator 2", s.approval("operator", "operator", of="equality 2"), OPERATOR),
         Line("approval monitor 2", s.approval("monitor", "monitor", of="equality 2"), MONITOR),
         Line("clearance 2", _clearance_2),
     )
-    return _under("clearance 2", good().before(FIRST_INTENT, *again)).before(
+    return under("clearance 2", good().before(FIRST_INTENT, *again)).before(
         "sweep",
-        _line("sweep 1", _swept(residue=500, hits=50, minute=45)),
-        _line("back", _told("came back")),
-        _line("again", _told("erased again")),
+        stated("sweep 1", swept(residue=500, hits=50, minute=45)),
+        stated("back", finding("came back")),
+        stated("again", finding("erased again")),
     )
 
 
 def _clearance_2(play: s.Play) -> p.ClearancePredicate:
     said = s.clearance(play, ("approval operator 2", "approval monitor 2"))
-    return replace(_done_at(said, 31), equality=play["equality 2"].sha256)
+    return replace(done_at(said, 31), equality=play["equality 2"].sha256)
 
 
 def left_out_and_unknown() -> Script:
     """What was found in a copy, which was never looked at again: nobody knows."""
-    return _left_out(Verdict.UNKNOWN)
+    return left_out(Verdict.UNKNOWN)
 
 
 def key_destroyed_since() -> Script:
     """A search could still read what it found; then the key was destroyed."""
-    return _keyed(_line("sweep 1", _swept(residue=500, minute=45)), *KEY_TOLD).signed(
-        "sweep", _line("sweep", _swept(*OTHERS))
+    return keyed(stated("sweep 1", swept(residue=500, minute=45)), *KEY_TOLD).signed(
+        "sweep", stated("sweep", swept(*OTHERS))
     )

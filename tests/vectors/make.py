@@ -11,6 +11,7 @@ from domicile.proof import Verdict
 from tests.vectors import (
     bad_bytes,
     bad_stories,
+    belied,
     contradictions,
     hostile,
     leaves,
@@ -30,6 +31,7 @@ from tests.vectors.registry import DEFECTS
 REGISTERED = (
     bad_bytes,
     bad_stories,
+    belied,
     contradictions,
     hostile,
     leaves,
@@ -52,6 +54,7 @@ def all_files() -> dict[Path, bytes]:
     """Every file of this folder that is made."""
     bundles = {GOOD / f"{name}.zip": s.bundle_of(script) for name, script in good_scripts().items()}
     bundles |= {GOOD / f"{name}.zip": data for name, data in rotations.good_bundles().items()}
+    bundles |= {GOOD / f"{name}.zip": data for name, data in belied.good_bundles().items()}
     policies = {FOLDER / "policies" / f"{name}.txt": text.encode() for name, text in policy_texts().items()}
     bad = {BAD / f"{name}.zip": defect.make() for name, defect in DEFECTS.items()}
     bundles[GOOD / "cosigned.zip"] = witnessed.good()
@@ -87,6 +90,7 @@ def good_scripts() -> dict[str, s.Script]:
         "odd-and-true": contradictions.odd_and_true(),
         "receipts-in-parts": receipts.in_parts(),
         "receipts-in-cohorts": receipts.in_cohorts(),
+        **belied.good_scripts(),
     }
 
 
