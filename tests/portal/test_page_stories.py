@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from domicile.evidence import predicates as p
+from domicile.evidence.bundle import trust_policy
 from domicile.proof import Verdict
 from domicile_audit.asking import Asked
 from domicile_audit.claims import examine
@@ -187,3 +188,21 @@ def test_p9_the_two_checkers_count_statements_of_the_same_bytes_once(page: Page)
         policy = f"{RIGHT}require sweep/v1 {least}\n"
         first = examine(data, Asked(read_policy(policy.encode()), s.at(99)))
         assert (accepted, 24) == (first.accepted, len(first.checks)) == asked(page, {"it": data}, policy)["it"][:2]
+
+
+def test_p2_the_two_checkers_agree_on_whose_approvals_clear_what_counts(page: Page) -> None:
+    """Two clearances, the first of them erased under or not; who reads it trusts operator and counsel, not monitor."""
+    of = tuple(p.ApproverKey(name=key.name, vkey=key.verifier.vkey) for key in (s.OPERATOR, r.COUNSEL))
+    policy = trust_policy(s.ENGINE.verifier, p.ApprovalRule(threshold=2, of=of))
+    good, stolen = ("approval operator", "approval counsel"), ("approval operator", "approval again")
+    other = {by: Line("another one", lambda play, by=by: s.clearance(play, by)) for by in (good, stolen)}  # type: ignore[misc]
+    scripts = {
+        "one that counts for nothing": cleared(*good).before("clearance", other[stolen]),
+        "the last one": cleared(*good).after("clearance", other[stolen]),
+        "the erased one": cleared(*stolen).after("clearance", other[good]),
+    }
+    whole = {name: r.bundle(script, r.STOLEN, log=s.ENGINE) for name, script in scripts.items()}
+    wanted = dict(zip(scripts, ((True, 24), (False, 14), (False, 14)), strict=True))
+    assert wanted == first_checker(whole, read_policy(policy.encode()))
+    assert wanted == {name: answer[:2] for name, answer in asked(page, whole, policy).items()}
+    assert {True} == {answer[0] for answer in asked(page, whole).values()}
