@@ -149,6 +149,9 @@ told("rows-found-and-another-copy-present", 19, f"50 rows by query, {_BUT}", lam
 told("rows-back-and-another-copy-present", 19, f"came back, {_BUT}", lambda: (
     _aside(_before_the_sweep(finding("came back")))
 ))  # fmt: skip
+told("rows-back-and-objects-present", 19, f"came back, {_BUT}", lambda: certified(
+    objects.lock_is_over().before("sweep", stated("back", finding("came back"))), {OBJECTS: Verdict.PRESENT}
+))  # fmt: skip
 told("nothing-frozen-and-another-copy-present", 19, f"nothing was frozen after it, {_BUT}", _on_its_way)
 for _name, _findings in {
     "rows-back-and-then-objects": (finding("came back"), finding("objects came back")),
@@ -156,6 +159,9 @@ for _name, _findings in {
     "rows-back-and-more-erased-again": (finding("came back", count=3), finding("erased again", count=5)),
     "rows-back-twice-and-the-first-erased-again": (
         finding("came back", count=3), finding("came back", count=5), finding("erased again", count=3),
+    ),
+    "rows-of-two-back-and-of-one-erased-again": (
+        finding("came back"), finding("came back", USERS), finding("erased again"),
     ),
     "rows-erased-again-before-they-were-back": (finding("erased again"), finding("came back")),
     "rows-back-after-they-were-erased-again": (
@@ -235,6 +241,9 @@ told("key-came-back-and-unverified", 19, "and its key came back", lambda: (
     certified(good().before("sweep", *KEY_TOLD, KEY_BACK), {FOUND: UNVERIFIED})
 ))  # fmt: skip
 told("key-came-back-after-the-sweep", 19, "and its key came back", lambda: good().after("sweep", KEY_BACK))
+told("key-came-back-and-then-a-note", 19, "and its key came back", lambda: (
+    good().before("sweep", KEY_BACK, stated("note", finding("note", FOUND)))
+))  # fmt: skip
 told("key-came-back-before-the-last-erasure", 19, "and its key came back", lambda: (
     good().before(f"intent {USERS} us", *KEY_TOLD, KEY_BACK)
 ))  # fmt: skip
@@ -247,7 +256,7 @@ def came_back_and_went_again() -> Script:
         finding("came back", count=30), finding("erased again", count=30), finding("erased again", count=0),
         finding("came back", count=30), finding("came back", USERS, count=2), finding("erased again", count=0),
         finding("came back", count=4), finding("came back", count=7), finding("erased again", count=7),
-        finding("erased again", USERS, count=2),
+        finding("erased again", USERS, count=2), finding("came back", count=5), finding("erased again", count=0),
     )  # fmt: skip
 
 
@@ -278,8 +287,9 @@ def dataset_that_stays() -> Script:
 
 
 def fence_stated_twice() -> Script:
-    """The same fence, told again by a run that was started again."""
-    return good().after("cutover", stated("cutover again", s.cutover()))
+    """The same fence, and the same that is about to go, told again by a run that was started again."""
+    again = Line("announced again", s.erasure(p.Phase.INTENT, USERS, "us"))
+    return good().after("cutover", stated("cutover again", s.cutover())).after(f"intent {USERS} us", again)
 
 
 def good_scripts() -> dict[str, Script]:
