@@ -29,6 +29,7 @@ from domicile.proof import CopyVerdict, Verdict
 
 WORST_LAST = tuple(Verdict)  # the order in which model.py declares them
 _MAY_HOLD_RESIDUE = frozenset({Verdict.BLOCKED_UNTIL, Verdict.HELD, Verdict.PRESENT})
+LIVE_ROWS = "live-rows"
 _MAY_BE_LEFT_OUT = frozenset({Verdict.UNKNOWN, Verdict.KEY_DESTROYED})
 _VOIDS_A_SEARCH = frozenset({"came back", "erased again", "objects came back"})
 
@@ -134,7 +135,8 @@ def _judge(
     judged = tuple(_judged(given[copy.id]) for copy in plan.copies)
     for copy in judged:
         _require_backed(copy, facts)
-    if roll_up(copy.verdict for copy in judged) is not Verdict.PRESENT:
+    rows = {copy.id for copy in plan.copies if copy.kind == LIVE_ROWS}
+    if not any(copy.id in rows and copy.verdict is Verdict.PRESENT for copy in judged):
         _require_all_erased([one for one in slices if one.dataset not in object_stores(plan)], facts)
     _require_objects_told(plan, slices, judged, facts)
     return judged

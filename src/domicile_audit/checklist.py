@@ -1,7 +1,9 @@
-"""The checklist: a bundle is accepted if and only if all 24 checks hold; the first that fails is the reason.
+"""The checklist: a bundle is refused unless all 24 checks hold; the first that fails is the reason.
 
-Read in this order; what is not named here turns the answer into words and lines (report.py, claims.py), or
-is the spot check, a program of its own (spot.py).
+Where all hold, a policy may ask for more (demands.py), and claims.py answers that, promise by promise.
+
+Look at `SAYS` in statements.py first: it is all that a log can say. Then read in this order; what is not named here
+turns the answer into words and lines (report.py), or is the spot check, a program of its own (spot.py).
 
     case.py           what the checks know so far, and `require`, the one way to say no
     checklist.py      this list: number (its place), title, clause, function

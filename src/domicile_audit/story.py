@@ -141,17 +141,22 @@ def check_approvals(case: Case) -> None:
         equality, seen = case.named(approval["equality"], "equality/v1", approval), approval["stands"]
         require(equality.index < seen <= approval.index, f"{approval} is of a log that ends elsewhere")
         require(root_of_first(seen, case.levels) == approval["root"], f"{approval} is of another log")
-    for clearance in case.of("clearance/v1"):
-        _check_approved(case, clearance)
+    clearances, under = case.of("clearance/v1"), {erasure["clearance"] for erasure in case.of("erasure/v1")}
+    for clearance in clearances:
+        _check_approved(case, clearance, counts=clearance is clearances[-1] or clearance.sha256 in under)
 
 
-def _check_approved(case: Case, clearance: Statement) -> None:
-    """Check 14 goes on: k as the plan wants, and as the auditor's policy wants of the keys that it names."""
+def _check_approved(case: Case, clearance: Statement, *, counts: bool) -> None:
+    """Check 14 goes on: k as the plan wants, and as the auditor's policy wants of the keys that it names.
+
+    The latter of a clearance that counts: something was erased under it, or it is the last. Another one may have had an
+    approver whom nobody trusts by now, since the key was called lost.
+    """
     require_once(clearance["approvals"], f"the approvals of {clearance}")
     approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
     for approval in approvals:
         require(approval["equality"] == clearance["equality"], f"{approval} approves another equality than {clearance}")
-    rotation.require_approved(case, approvals, str(clearance))
+    rotation.require_approved(case, approvals, str(clearance), counts=counts)
 
 
 def check_clearances(case: Case) -> None:

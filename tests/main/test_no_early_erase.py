@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 
@@ -254,3 +255,25 @@ def test_p1_once_an_erasure_began_a_repair_removes_nothing_at_home(waiting: Prog
 
 def _empty(dsn: str) -> None:
     run(dsn, "DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS domicile CASCADE; CREATE SCHEMA public")
+
+
+def test_p2_a_key_called_lost_between_clearance_and_erasure_is_replaced_by_another_approval(programme: Begin) -> None:
+    """Nothing was erased yet, so enough others may approve; the clearance that is void counts for nothing."""
+    made = programme("chinook", {"CA": "ca"})
+    own = made.cli("keys", "new", "counsel", "--json").json()["vkey"]
+    text = made.file.read_text()
+    text = re.sub(r"of: \[([^\]]*)\]", r"of: [\1, counsel]", text)
+    text = re.sub(r"(\n +)(monitor: \"[^\n]*)", rf'\1\2\1counsel: "{own}"', text, count=1)
+    made.file.write_text(text)
+    made.move()
+    compared = next(one["index"] for one in made.cli("log", "list", "--json").json() if "equality" in one["kind"])
+    made.approve()
+    assert "cleared, and nothing erased yet" in made.cli("apply", code=14).text
+    made.cli("keys", "revoke", "--key", "monitor.key", "--why", "stolen", "--stands", str(compared + 1))
+    assert "needs 1 more" in made.cli("apply", "--yes", code=14).text
+    assert ALL == left(made)
+    made.cli("approve", "--key", "counsel.key")
+    made.cli("apply", "--yes")
+    assert GONE == left(made)
+    told = made.audit("--json").json()
+    assert told["accepted"], told["reason"]

@@ -8,6 +8,8 @@ from itertools import product
 
 import pytest
 
+from domicile.evidence.codec import from_json, to_json
+from domicile.evidence.predicates import JudgedCopy
 from domicile.proof import CopyVerdict, Verdict
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment
 from domicile.sweep import CopySearch, Finding, Gap, SearchResult, TokenClass, TokenCounts, decide, decide_all, roll_up
@@ -141,3 +143,18 @@ def test_the_roll_up_is_the_worst() -> None:
     assert Verdict.UNKNOWN == roll_up([entry for entry in said if entry.verdict is not Verdict.PRESENT])
     assert Verdict.ERASED_VERIFIED == roll_up(said[:1])
     assert Verdict.UNKNOWN == roll_up([])
+
+
+@pytest.mark.parametrize("name", ["Screenshot 10.41\u202fAM.sql", "a\nb.dump", "x" * 70_000, "\udcff.dump", "a\x00b"])
+def test_p11_a_file_of_any_name_can_be_told_of(name: str) -> None:
+    """A name that no statement can hold would keep the certificate from ever being stated, when all is erased."""
+    for search in (replace(GAPPED, gaps=(Gap(copy=COPY.id, path=name, why="can't be read"),)), _found_in(name)):
+        told = decide(COPY, outcome(Treatment.OBSERVED), search, ASKED)
+        judged = JudgedCopy(id="app/dumps", verdict=told.verdict, why=told.why, until=None)
+        assert judged == from_json(to_json(judged), JudgedCopy)
+        assert any(part in told.why for part in ("Screenshot 10.41", ".dump", "xxxx", "a\\x00b"))
+
+
+def _found_in(path: str) -> CopySearch:
+    (finding,) = FOUND.findings
+    return replace(FOUND, findings=(replace(finding, path=path),))

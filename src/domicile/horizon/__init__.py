@@ -35,6 +35,7 @@ from domicile.stores.postgres.session import application_path, faults
 from domicile.stores.postgres.source import PostgresSource
 from domicile.sweep.seen import Seen, named
 from domicile.sweep.sources import not_looked_for, token_sources
+from domicile.sweep.verdict import spelled
 
 _ELSEWHERE = {
     CopyKind.ARCHIVE: "archive", CopyKind.STANDBYS: "standby", CopyKind.SUBSCRIBERS: "", CopyKind.SUBSCRIPTIONS: "",
@@ -386,7 +387,7 @@ def _judge_planned(
         for name in planned
     )
     new = tuple(
-        f"copy {name} appeared since the plan: {verdict.verdict.value}, {verdict.why}"
+        spelled(f"copy {name} appeared since the plan: {verdict.verdict.value}, {verdict.why}")
         for name, verdict in verdicts.items()
         if name not in set(planned)
     )

@@ -24,7 +24,8 @@ def bring(record: Record, objects: Objects, homes: Sequence[Home]) -> None:
         done, plan = objects.measures(), record.ledger.plan().plan
         for home in homes:
             mine = [piece for piece in slices if piece.home == home]
-            record.state_all(stating.transfer_statements(plan, home, mine, done))
+            if record.last(ErasurePredicate) is None:
+                record.state_all(stating.transfer_statements(plan, home, mine, done))
         words[0] = f"{sum(piece.rows for piece in slices)} versions of objects at home"
 
 

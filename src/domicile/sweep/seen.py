@@ -9,6 +9,7 @@ from domicile import sweep
 from domicile.evidence.predicates import SweptCopy
 from domicile.proof import CopyVerdict
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment, looked
+from domicile.sweep.verdict import spelled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +36,11 @@ class Seen:
             seen.add(found.copy)
             residue = found.specific if kind is CopyKind.OTHER_DATABASES else found.hits  # as the verdict says
             before = f"{self.how[found.copy]}, " if found.copy in self.how else ""
-            yield SweptCopy(
-                id=found.copy, method=f"{before}searched {looked(kind).value}", bytes=found.bytes, hits=found.hits,
-                residue=residue,
-            )  # fmt: skip
+            how = spelled(f"{before}searched {looked(kind).value}")
+            yield SweptCopy(id=found.copy, method=how, bytes=found.bytes, hits=found.hits, residue=residue)
         for item in self.outcomes:
             if item.treatment is Treatment.ABSENT and item.copy in kinds and item.copy not in seen:
-                yield SweptCopy(id=item.copy, method=f"absent: {item.why}", bytes=0, hits=0, residue=0)
+                yield SweptCopy(id=item.copy, method=spelled(f"absent: {item.why}"), bytes=0, hits=0, residue=0)
 
 
 def named(store: str, seen: Seen) -> Seen:

@@ -30,6 +30,7 @@ from domicile.proof import CopyVerdict, Verdict
 from domicile.stores.postgres.copies import Copy, CopyKind, Looked, Outcome, Treatment, looked
 from domicile.sweep.search import CopySearch, SearchResult
 
+WHY_CHARS_MAX = 2_000
 NO_TOKENS = "rows were erased, but no token was there to look for"
 _TREATED = frozenset({Treatment.PROVEN, Treatment.DONE})
 MUST_BE_TREATED = frozenset(
@@ -57,9 +58,21 @@ def decide(copy: Copy, outcome: Outcome | None, search: CopySearch | None, quest
     """Say what is known of one copy."""
     if outcome is not None and outcome.treatment is Treatment.BLOCKED and outcome.until is not None:  # 0
         until = datetime.combine(outcome.until, time(), UTC)
-        return CopyVerdict(copy=copy.id, verdict=Verdict.BLOCKED_UNTIL, why=_with_remedy(outcome), until=until)
+        why = spelled(_with_remedy(outcome))
+        return CopyVerdict(copy=copy.id, verdict=Verdict.BLOCKED_UNTIL, why=why, until=until)
     verdict, why = _decide(copy, outcome, search, question)
-    return CopyVerdict(copy=copy.id, verdict=verdict, why=why)
+    return CopyVerdict(copy=copy.id, verdict=verdict, why=spelled(why))
+
+
+def spelled(text: str) -> str:
+    """As a statement can hold it, printable and bounded: a file may have any name, also one of line ends or bytes.
+
+    Whoever looks for that file finds it by what is left, and by the escapes of Python that stand for the rest.
+    """
+    printable = "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape", "surrogatepass").decode() for sign in text
+    )
+    return printable if len(printable) <= WHY_CHARS_MAX else f"{printable[: WHY_CHARS_MAX - 1]}…"
 
 
 def _decide(copy: Copy, outcome: Outcome | None, search: CopySearch | None, question: Question) -> tuple[Verdict, str]:

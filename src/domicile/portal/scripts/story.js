@@ -4,7 +4,9 @@
 const STEPS = ["cohort/v1", "freeze/v1"], MOVES = [...STEPS, "transfer/v1", "cutover/v1", "equality/v1"];
 const SOURCES = ["live-rows", "objects"]; // kinds of copies that people's data leaves
 const MAY_HOLD_RESIDUE = ["blocked-until", "held", WORST], MAY_BE_LEFT_OUT = ["key-destroyed", "unknown"];
+const IN_USE = [...SOURCES, "derived-table"]; // kinds of copies whose key nobody destroys
 const BACK = ["came back", "erased again", "objects came back"]; // findings: what was searched before them is void
+const OF_KEYS = ["key to be destroyed", "key destroyed", "key came back"]; // findings, in their order
 const NONE = { deleted: 0, blanked: 0 }; // rows of a slice that no outcome tells of
 const ids = (items) => items.map((item) => item.id);
 const byId = (items) => new Map(items.map((item) => [item.id ?? item, item])); // a clearance lists ids alone
@@ -40,7 +42,8 @@ function readAlong(c) {
     if (one.type === "freeze/v1") now.slices = one.parts;
   }
   Object.assign(c, now, { isLive: now.step !== c.plan, homes: new Set(Object.values(c.plan.homes)) });
-  c.objectStores = new Set(c.plan.copies.filter((copy) => copy.kind === "objects").map((copy) => copy.store));
+  const storesOf = (kind) => new Set(c.plan.copies.filter((copy) => copy.kind === kind).map((copy) => copy.store));
+  [c.rowStores, c.objectStores] = SOURCES.map(storesOf);
 }
 
 check("plan", async (c) => {
@@ -52,6 +55,7 @@ check("plan", async (c) => {
   for (const one of c.statements) need(one.plan === digest, `${one.name} is about another plan than plan.json`);
   needOnce(ids(copies), "the plan's copies"); // (2)
   need(copies.some(({ kind }) => SOURCES.includes(kind)), "the plan lists neither live rows nor objects");
+  for (const store of c.rowStores) need(!c.objectStores.has(store), `the plan's ${store} holds rows, and objects`);
   need([...c.homes].every(isPlace), "the plan has a home that is no location");
   for (const { id, kind, store, dataset, location } of copies) {
     const isOwn = kind !== "objects" || (dataset === store && !store.includes("."));
@@ -59,8 +63,10 @@ check("plan", async (c) => {
     need(isPlace(location), `the plan's copy ${id} is at no location`);
     need(!SOURCES.includes(kind) || !c.homes.has(location), `the plan's copy ${id} is a source, and at a home`);
   }
-  for (const { where, home, rows, erase } of partsOf(c, "plan/v1", "freeze/v1")) { // (3)
+  for (const { where, dataset, home, rows, erase } of partsOf(c, "plan/v1", "freeze/v1")) { // (3)
     need(c.homes.has(home), `${where} goes to a place that is no home`);
+    const isListed = c.objectStores.has(dataset) || [...c.rowStores].some((store) => dataset.startsWith(`${store}.`));
+    need(isListed, `${where} is of a store whose rows or objects are no copy of the plan`);
     need(erase.delete + erase.blank <= rows, `${where} erases more rows than it has`);
   }
   need(!c.isLive || c.plan.slices.length === 0, "the plan has slices, although people went in cohorts"); // (4)
@@ -90,7 +96,11 @@ check("transfers", (c) => {
 const areHomes = (c, places) => Object.keys(places).every((place) => c.homes.has(place));
 
 check("fence", (c) => {
-  for (const { name, subjects } of c.of("cutover/v1")) need(areHomes(c, subjects), `${name} is of people at no home`);
+  const fences = c.of("cutover/v1");
+  for (const { name, subjects, predicate } of fences) {
+    need(areHomes(c, subjects), `${name} is of people at no home`);
+    need(c.isLive || spell(predicate) === spell(fences[0].predicate), `${name} is another fence than the first`);
+  }
   for (const { name, before: { fence, slices } } of c.of("equality/v1").filter((one) => one.fenced)) {
     need(fence, `${name} has no fence before it`);
     for (const { home, rows } of slices.values()) {
@@ -125,7 +135,8 @@ async function needSeen(c, { name, index, stands, root }, least) {
 }
 
 check("approvals", async (c) => {
-  const { of, threshold } = c.plan.approvals;
+  const { of } = c.plan.approvals, last = c.of("clearance/v1").at(-1);
+  const under = new Set(c.of("erasure/v1").map((one) => one.clearance));
   for (const one of c.of("approval/v1")) { // (1)
     need(of[one.signer.chain - 1].name === one.approver, `${one.name} is not signed by a key of its approver`);
     await needSeen(c, one, standing(c, one.equality, "equality/v1", one).index + 1);
@@ -134,14 +145,19 @@ check("approvals", async (c) => {
     needOnce(one.approvals, `the approvals of ${one.name}`);
     one.approved = one.approvals.map((sha256) => standing(c, sha256, "approval/v1", one));
     for (const { equality, name } of one.approved) need(equality === one.equality, `${name} approves another equality`);
-    const { size } = new Set(one.approved.map(({ approver }) => approver));
-    need(size >= threshold, `${one.name} has ${size} approvals, the plan wants ${threshold}`);
-    needTrusted(c, one.approved, one.name);
-    for (const vkey of c.policy?.must ?? []) {
-      need(countSigned(c, one.approved, [vkey]) > 0, `${one.name} is not approved by ${vkey}, as the policy wants`);
-    }
+    needApproved(c, one.approved, one.name, one === last || under.has(one.sha256));
   }
 });
+
+function needApproved(c, approvals, where, isCounted = true) {
+  const { threshold } = c.plan.approvals, { size } = new Set(approvals.map(({ approver }) => approver));
+  need(size >= threshold, `${where} has ${size} approvals, the plan wants ${threshold}`);
+  if (!isCounted) return; // neither the last clearance nor one under which something was erased
+  needTrusted(c, approvals, where);
+  for (const vkey of c.policy?.must ?? []) {
+    need(countSigned(c, approvals, [vkey]) > 0, `${where} is not approved by ${vkey}, as the policy wants`);
+  }
+}
 
 /** How many people signed these, each with a key of one of these lines, or with one behind that in its chain. */
 function countSigned(c, statements, vkeys) {
@@ -197,11 +213,12 @@ check("erasures", (c) => {
     const isCleared = cleared.parts.has(id) && cleared.compared.parts.get(id)?.home === digest;
     need(isCleared, `${where} was not cleared, or is not what was proven equal`);
     need(deleted <= erase.delete && blanked <= erase.blank, `${where} loses more rows than planned`);
-    if (phase === "intent") {
+    if (phase === "intent") { // (4)
+      need(deleted + blanked > 0 && !c.gone.has(id), `${where} is announced for nothing, or after its outcome`);
       announced.set(key, part);
       continue;
     }
-    const most = announced.get(key), isWithin = deleted <= most?.deleted && blanked <= most?.blanked; // (4)
+    const most = announced.get(key), isWithin = deleted <= most?.deleted && blanked <= most?.blanked;
     need(isWithin, `${where} was not announced, or loses more rows than that`);
     const old = c.gone.get(id), isMore = deleted > old?.deleted && blanked === old.blanked; // locked ones go later
     need(!old || (isMore && c.objectStores.has(dataset)), `${where} was erased twice`);
@@ -231,40 +248,53 @@ check("verdicts", (c) => {
   const [judged, planned] = [copies, c.plan.copies].map((list) => spell(ids(list).sort()));
   need(judged === planned, "the certificate does not judge each planned copy once, and no other"); // (1)
   const erasures = c.of("erasure/v1"), sweeps = c.of("sweep/v1"), last = sweeps.at(-1); // (2)
-  const back = c.of("finding/v1").filter((one) => BACK.includes(one.kind));
+  const [back, ofKeys] = [BACK, OF_KEYS].map((kinds) => c.of("finding/v1").filter((one) => kinds.includes(one.kind)));
   const holds = erasures.length > 0 && [...erasures, ...back].every((one) => one.index < last?.index);
-  const isRead = holds && last.tokens.searched > 0 && last.copies.some((copy) => copy.bytes > 0);
+  const isLost = ({ dataset, erase }) => erase.delete + erase.blank > 0 && !c.objectStores.has(dataset);
+  const { size } = new Set([...c.slices.values()].filter(isLost).map((slice) => slice.dataset)); // to be asked for rows
+  const isRead = holds && last.tokens.searched > 0 && last.copies.some((copy) => copy.bytes > 0)
+    && last.rows.datasets >= size;
   const looks = byId(sweeps.flatMap((sweep) => sweep.copies.map((copy) => ({ ...copy, sweep }))));
   const ofRows = erasures.findLast((one) => !c.objectStores.has(one.dataset))?.index ?? Infinity;
+  const kinds = new Map(c.plan.copies.map(({ id, kind }) => [id, kind]));
   for (const { id, verdict, until } of copies) { // (3)
-    const where = `copy ${id} is called ${verdict}`, { sweep, residue = 0 } = looks.get(id) ?? {};
+    const where = `copy ${id} is called ${verdict}`, { sweep, residue = 0, hits } = looks.get(id) ?? {};
+    const isInUse = IN_USE.includes(kinds.get(id)), isTold = MAY_HOLD_RESIDUE.includes(verdict);
     need((until !== null) === (verdict === "blocked-until"), `${where}: a date belongs to blocked-until alone`);
     need(until === null || until > issued, `${where}, and ${until} is over`);
-    const isToldOf = MAY_HOLD_RESIDUE.includes(verdict) || (sweep !== last && MAY_BE_LEFT_OUT.includes(verdict));
-    need(residue === 0 || isToldOf, `${where}, but holds residue`);
-    need(verdict !== BEST || (isRead && sweep === last), `${where}, but was not searched after the last erasure`);
-    const since = Math.max(ofRows, residue && sweep.index);
-    need(verdict !== "key-destroyed" || isKeyDestroyed(c, id, since), `${where}, but the log doesn't tell of that`);
+    const isLeftOut = sweep !== last && !isInUse && MAY_BE_LEFT_OUT.includes(verdict);
+    need(residue === 0 || isTold || isLeftOut, `${where}, but holds residue`);
+    const isClean = isRead && sweep === last && hits === 0;
+    need(verdict !== BEST || isClean, `${where}, but was not searched after the last erasure, or something was found`);
+    const since = Math.max(ofRows, residue && sweep.index), keys = ofKeys.filter((one) => one.where === id);
+    const isBack = keys.at(-1)?.kind === OF_KEYS[2];
+    need(!isBack || isTold || verdict === "unknown", `${where}, but its key came back`);
+    const isGone = !isInUse && isKeyDestroyed(keys.filter((one) => one.index > since));
+    need(verdict !== "key-destroyed" || isGone, `${where}, but the log doesn't tell of that`);
   }
   const worst = VERDICTS.findLast((verdict) => copies.some((copy) => copy.verdict === verdict)); // (4)
   need(whole === worst, `the certificate says ${whole}, its worst copy is ${worst}`);
-  needNothingLeft(c, worst === WORST, sweeps, back);
+  const isPresent = copies.some(({ id, verdict }) => verdict === WORST && kinds.get(id) === "live-rows");
+  needNothingLeft(c, isPresent, sweeps, back);
 });
 
-/** After that statement the copy's key was announced, then destroyed, and did not come back. */
-function isKeyDestroyed(c, id, since) {
-  const kinds = ["key to be destroyed", "key destroyed", "key came back"];
-  const told = c.of("finding/v1").filter((one) => one.index > since && one.where === id && kinds.includes(one.kind));
-  return told.length === 2 && told.every((one, place) => one.kind === kinds[place] && one.text === told[0].text);
+/** The key of a copy was announced, then destroyed, and did not come back. */
+function isKeyDestroyed(told) {
+  return told.length === 2 && told.every((one, place) => one.kind === OF_KEYS[place] && one.text === told[0].text);
 }
 
 function needNothingLeft(c, isPresent, sweeps, back) {
+  const but = "but no copy of live rows is called present";
   const mayGo = isPresent || !c.isLive || c.step.type === "freeze/v1"; // (5)
-  need(mayGo, "people went in cohorts after the last freeze, but no copy is called present");
+  need(mayGo, `people went in cohorts after the last freeze, ${but}`);
   const widest = sweeps.reduce((most, one) => (one.rows.datasets >= most.rows.datasets ? one : most), sweeps[0]);
-  need(isPresent || !widest?.rows.hits, "rows were found by query, but no copy is called present");
-  const isBack = [...new Map(back.map((one) => [one.where, one.kind])).values()].includes("came back");
-  need(isPresent || !isBack, "rows came back, but no copy is called present");
+  need(isPresent || !widest?.rows.hits, `rows were found by query, ${but}`);
+  const open = new Map(); // by dataset, rows that came back and were not erased again, all of them or none left
+  for (const { kind, where, count } of back) {
+    if (kind === BACK[0]) open.set(where, count);
+    if (kind === BACK[1] && [0, open.get(where)].includes(count)) open.delete(where);
+  }
+  need(isPresent || open.size === 0, `rows came back, ${but}`);
   const holding = byId(c.certificate.copies.filter((copy) => MAY_HOLD_RESIDUE.includes(copy.verdict)));
   const stores = new Set(c.plan.copies.filter(({ id }) => holding.has(id)).map((copy) => copy.store));
   for (const { id, dataset, erase } of c.slices.values()) {
@@ -354,7 +384,7 @@ check("receipts", (c) => {
 check("keys in force", async (c) => {
   const said = (one) => (one?.type === "key/v1" ? spell(one.predicate) : null);
   const turns = c.chains.map(() => 0); // which key of each chain is in force
-  const lost = [], needed = c.of("clearance/v1").flatMap((one) => one.approved);
+  const lost = [], needed = [];
   for (let start = 0, end; start < c.statements.length; start = end) {
     const first = c.statements[start], change = said(first);
     end = start + 1; // statements in a row that say the same of a key are votes for one change
@@ -371,9 +401,11 @@ check("keys in force", async (c) => {
   }
   const unused = c.chains.find((chain, number) => turns[number] < chain.length - 1)?.at(-1); // (5)
   need(!unused, `no statement hands over to ${unused?.keyid}, which is in keys/`);
-  for (const { name, index, signer } of needed) { // (6)
-    const isVoid = lost.some(({ chain, from, to }) => chain === signer.chain && from <= index && index < to);
-    need(!isVoid, `${name} is needed, and its key was lost by then`);
+  const isKept = ({ index, signer }) => // (6)
+    !lost.some(({ chain, from, to }) => chain === signer.chain && from <= index && index < to);
+  for (const one of needed) need(isKept(one), `${one.name} is needed, and its key was lost by then`);
+  for (const { approved, name } of new Set(c.of("erasure/v1").map((one) => one.cleared))) {
+    needApproved(c, approved.filter(isKept), `${name}, without what a lost key signed,`);
   }
 });
 
