@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from domicile.evidence import predicates as p
+from domicile.evidence.bundle import trust_policy
 from domicile.evidence.tlog.cosignature import cosigner_of
+from domicile_audit.asking import Asked
 from domicile_audit.case import Case, Refused
 from domicile_audit.checklist import CHECKS, audit
+from domicile_audit.claims import examine
 from domicile_audit.policy import Policy, read_policy
 from tests.vectors import make
 from tests.vectors.registry import DEFECTS
-from tests.vectors.scenario import ENGINE, OPERATOR, SLICES
+from tests.vectors.rotations import THREE
+from tests.vectors.scenario import ENGINE, OPERATOR, SLICES, at
 
 VECTORS = Path(make.__file__).parent
 GOOD = sorted(path.stem for path in (VECTORS / "good").glob("*.zip"))
@@ -108,6 +113,16 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("key-destroyed-since-it-was-read", "key-destroyed", False),
         ("key-destroyed-before-a-lock-was-over", "key-destroyed", False),
         ("receipts-and-a-slice-that-stays", "erased-verified", True),
+        ("came-back-and-went-again", "erased-verified", True),
+        ("dataset-that-stays", "erased-verified", True),
+        ("fence-stated-twice", "erased-verified", True),
+        ("keys-came-back", "unknown", False),
+        ("key-came-back-and-is-held", "held", False),
+        ("key-came-back-and-went", "key-destroyed", False),
+        ("enough-others-approved", "erased-verified", True),
+        ("enough-others-approved-what-is-erased", "erased-verified", True),
+        ("given-up-and-enough-others-approved", "erased-verified", True),
+        ("cleared-anew-after-a-key-was-lost", "erased-verified", True),
     ],
 )
 def test_p11_a_good_bundle_is_accepted_and_says_loudly_what_is_left(
@@ -234,6 +249,53 @@ def test_p2_a_policy_that_does_not_trust_the_keys_refuses(policy: str, check: in
 def test_p2_whose_approval_must_be_there_is_there_also_with_the_key_that_took_over(name: str) -> None:
     report = audit(bundle("good", name), trusted("monitor-must"))
     assert report.accepted, report.reason
+
+
+GIVEN_UP = "given-up-and-enough-others-approved"
+LOST_SINCE = ("enough-others-approved", "enough-others-approved-what-is-erased", GIVEN_UP)
+ANEW = "cleared-anew-after-a-key-was-lost"
+
+
+def of_three(*, wanted: int, knows_counsel: bool = True, must: str = "nobody") -> Policy:
+    """Trust in those approvers; nothing may be erased without the one whose key's name begins so."""
+    rule = p.ApprovalRule(threshold=2, of=THREE.of if knows_counsel else THREE.of[:2])
+    lines = trust_policy(ENGINE.verifier, rule).replace("approvals 2\n", f"approvals {wanted}\n").splitlines()
+    return read_policy("".join(f"{x} must\n" if x.startswith(f"approver {must}") else f"{x}\n" for x in lines).encode())
+
+
+@pytest.mark.parametrize("name", [*LOST_SINCE, ANEW])
+@pytest.mark.parametrize("must", ["nobody", "operator.example+"])
+def test_p2_enough_others_who_stand_are_enough_for_a_policy_too(name: str, must: str) -> None:
+    report = audit(bundle("good", name), of_three(wanted=2, must=must))
+    assert report.accepted, report.reason
+
+
+def test_p2_who_approved_anew_with_the_key_that_took_over_is_there_for_a_policy() -> None:
+    report = audit(bundle("good", ANEW), of_three(wanted=2, must="monitor.example+"))
+    assert report.accepted, report.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "reason"),
+    [
+        *((name, of_three(wanted=2, must="monitor.example+"), "is without the approval of mon") for name in LOST_SINCE),
+        (GIVEN_UP, of_three(wanted=3), "has 2 trusted approvals, the policy wants 3"),
+        (GIVEN_UP, of_three(wanted=2, knows_counsel=False), "has 1 trusted approvals, the policy wants 2"),
+    ],
+)  # fmt: skip
+def test_p2_where_too_few_others_stand_for_a_policy_a_lost_key_approved_nothing(
+    name: str, policy: Policy, reason: str
+) -> None:
+    report = audit(bundle("good", name), policy)
+    assert (False, 24) == (report.accepted, report.checks[-1].number)
+    assert f"without what a lost key signed, {reason}" in (report.reason or "")
+
+
+def test_p9_one_statement_that_stands_there_twice_is_one() -> None:
+    policy = read_policy(RIGHT.encode() + b"require cutover/v1 2\n")
+    report = examine(bundle("good", "fence-stated-twice"), Asked(policy, at(70)))
+    assert (False, "require cutover/v1 2: 1 in the log") == (report.accepted, report.reason)
+    assert audit(bundle("good", "fence-stated-twice"), policy).accepted
 
 
 def trusted(name: str) -> Policy:

@@ -39,7 +39,7 @@ GOOD = {name: (script, [s.ENGINE]) for name, script in make.good_scripts().items
     "approver-key-stolen": (rotations.stolen(), [s.ENGINE]),
     "log-key-lost": (rotations.lost(), [s.ENGINE, rotations.ENGINE_2]),
     "twice": (successions.twice(), [successions.FIRST, successions.SECOND, successions.THIRD]),
-    **{name: (script, [s.ENGINE]) for name, script in belied.keys_lost().items()},
+    **{name: (script, [s.ENGINE]) for name, (script, _) in belied.keys_lost().items()},
 }
 
 NOT_OVER = "a log that goes on: it has no certificate yet, or behind it what may come there"

@@ -149,6 +149,9 @@ told("rows-found-and-another-copy-present", 19, f"50 rows by query, {_BUT}", lam
 told("rows-back-and-another-copy-present", 19, f"came back, {_BUT}", lambda: (
     _aside(_before_the_sweep(finding("came back")))
 ))  # fmt: skip
+told("rows-back-and-objects-present", 19, f"came back, {_BUT}", lambda: certified(
+    objects.lock_is_over().before("sweep", stated("back", finding("came back"))), {OBJECTS: Verdict.PRESENT}
+))  # fmt: skip
 told("nothing-frozen-and-another-copy-present", 19, f"nothing was frozen after it, {_BUT}", _on_its_way)
 for _name, _findings in {
     "rows-back-and-then-objects": (finding("came back"), finding("objects came back")),
@@ -156,6 +159,9 @@ for _name, _findings in {
     "rows-back-and-more-erased-again": (finding("came back", count=3), finding("erased again", count=5)),
     "rows-back-twice-and-the-first-erased-again": (
         finding("came back", count=3), finding("came back", count=5), finding("erased again", count=3),
+    ),
+    "rows-of-two-back-and-of-one-erased-again": (
+        finding("came back"), finding("came back", USERS), finding("erased again"),
     ),
     "rows-erased-again-before-they-were-back": (finding("erased again"), finding("came back")),
     "rows-back-after-they-were-erased-again": (
@@ -235,6 +241,9 @@ told("key-came-back-and-unverified", 19, "and its key came back", lambda: (
     certified(good().before("sweep", *KEY_TOLD, KEY_BACK), {FOUND: UNVERIFIED})
 ))  # fmt: skip
 told("key-came-back-after-the-sweep", 19, "and its key came back", lambda: good().after("sweep", KEY_BACK))
+told("key-came-back-and-then-a-note", 19, "and its key came back", lambda: (
+    good().before("sweep", KEY_BACK, stated("note", finding("note", FOUND)))
+))  # fmt: skip
 told("key-came-back-before-the-last-erasure", 19, "and its key came back", lambda: (
     good().before(f"intent {USERS} us", *KEY_TOLD, KEY_BACK)
 ))  # fmt: skip
@@ -247,7 +256,7 @@ def came_back_and_went_again() -> Script:
         finding("came back", count=30), finding("erased again", count=30), finding("erased again", count=0),
         finding("came back", count=30), finding("came back", USERS, count=2), finding("erased again", count=0),
         finding("came back", count=4), finding("came back", count=7), finding("erased again", count=7),
-        finding("erased again", USERS, count=2),
+        finding("erased again", USERS, count=2), finding("came back", count=5), finding("erased again", count=0),
     )  # fmt: skip
 
 
@@ -278,8 +287,9 @@ def dataset_that_stays() -> Script:
 
 
 def fence_stated_twice() -> Script:
-    """The same fence, told again by a run that was started again."""
-    return good().after("cutover", stated("cutover again", s.cutover()))
+    """The same fence, and the same that is about to go, told again by a run that was started again."""
+    again = Line("announced again", s.erasure(p.Phase.INTENT, USERS, "us"))
+    return good().after("cutover", stated("cutover again", s.cutover())).after(f"intent {USERS} us", again)
 
 
 def good_scripts() -> dict[str, Script]:
@@ -300,20 +310,34 @@ BY_COUNSEL: Final = Line("approval counsel", s.approval("counsel", "counsel"), r
 
 def _lost_since(*approvals: str, before: str) -> Script:
     """Monitor's key is called lost from its approval on; the clearance, long before that, rests on these."""
-    script = good().set("plan", approvals=r.THREE).after(r.APPROVED, BY_COUNSEL)
+    script = _approved_by(*approvals)
     lines = r.votes("monitor", s.MONITOR, r.MONITOR_2, s.OPERATOR, r.COUNSEL, stands=script.place(r.APPROVED))
-    script = script.signed("clearance", Line("clearance", lambda play: s.clearance(play, approvals)))
     return script.before(before, *lines)
+
+
+def _approved_by(*approvals: str) -> Script:
+    script = good().set("plan", approvals=r.THREE).after(r.APPROVED, BY_COUNSEL)
+    return script.signed("clearance", Line("clearance", lambda play: s.clearance(play, approvals)))
+
+
+ALL: Final = ("approval operator", r.APPROVED, "approval counsel")
 
 
 def enough_others(before: str = FIRST_INTENT) -> Script:
     """A key is called lost between clearance and erasure; of the three approvals two stand, and two are needed."""
-    return _lost_since("approval operator", "approval monitor", "approval counsel", before=before)
+    return _lost_since(*ALL, before=before)
+
+
+def given_up() -> Script:
+    """Monitor gives its own key up after the erasure, from before its approval on; the two others stand."""
+    script = _approved_by(*ALL)
+    lost = r.change("monitor", s.MONITOR, None, what="revoked", stands=script.place(r.APPROVED))
+    return script.before("sweep", Line("give up", lost, s.MONITOR))
 
 
 def cleared_anew() -> Script:
     """A clearance became void before a row went; who had lost a key approves again, and all is cleared anew."""
-    script = _lost_since("approval operator", "approval monitor", before=FIRST_INTENT)
+    script = _lost_since("approval operator", r.APPROVED, before=FIRST_INTENT)
     script = script.before(
         FIRST_INTENT,
         Line("approval again", s.approval("monitor", "monitor"), r.MONITOR_2),
@@ -322,20 +346,22 @@ def cleared_anew() -> Script:
     return under("clearance 2", script)
 
 
-def keys_lost() -> dict[str, Script]:
-    """Runs that are accepted, in which a key was lost; their keys are those of `rotations.STOLEN`."""
+def keys_lost() -> dict[str, tuple[Script, r.Keys]]:
+    """Runs that are accepted, in which a key was lost; with the keys of all."""
+    kept = {name: key for name, key in r.STOLEN.items() if key is not r.MONITOR_2}
     return {
-        "enough-others-approved": enough_others(),
-        "enough-others-approved-what-is-erased": enough_others("sweep"),
-        "cleared-anew-after-a-key-was-lost": cleared_anew(),
+        "enough-others-approved": (enough_others(), r.STOLEN),
+        "enough-others-approved-what-is-erased": (enough_others("sweep"), r.STOLEN),
+        "given-up-and-enough-others-approved": (given_up(), kept),
+        "cleared-anew-after-a-key-was-lost": (cleared_anew(), r.STOLEN),
     }
 
 
 def good_bundles() -> dict[str, bytes]:
     """Their bundles."""
-    return {name: r.bundle(script, r.STOLEN, log=s.ENGINE) for name, script in keys_lost().items()}
+    return {name: r.bundle(script, keys, log=s.ENGINE) for name, (script, keys) in keys_lost().items()}
 
 
 r.cheat("too-few-others-approved-what-is-erased", "has 1 approvals, the plan wants 2", lambda: (
-    _lost_since("approval operator", "approval monitor", before="sweep")
+    _lost_since("approval operator", r.APPROVED, before="sweep")
 ), r.STOLEN)  # fmt: skip
