@@ -32,6 +32,8 @@ def _check_copies(case: Case) -> None:
     require(any(copy["kind"] in SOURCES for copy in copies), "the plan lists neither live rows nor objects")
     both = min(case.object_stores & case.row_stores, default=None)
     require(both is None, f"the plan's store {both} holds rows, and objects too")
+    dotted = min((store for store in case.row_stores if "." in store), default=None)
+    require(dotted is None, f"the plan's store {dotted} has a dot in its name, which parts a store from its datasets")
     require(case.homes <= locations.keys(), "the plan has a home that is no location")
     for copy in copies:
         own = copy["kind"] != "objects" or (copy["dataset"] == copy["store"] and "." not in copy["store"])
