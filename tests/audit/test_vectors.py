@@ -16,8 +16,8 @@ from domicile_audit.claims import examine
 from domicile_audit.policy import Policy, read_policy
 from tests.vectors import make
 from tests.vectors.registry import DEFECTS
-from tests.vectors.rotations import THREE
-from tests.vectors.scenario import ENGINE, OPERATOR, SLICES, at
+from tests.vectors.rotations import MONITOR_2, THREE
+from tests.vectors.scenario import ENGINE, MONITOR, OPERATOR, SLICES, at
 
 VECTORS = Path(make.__file__).parent
 GOOD = sorted(path.stem for path in (VECTORS / "good").glob("*.zip"))
@@ -272,6 +272,13 @@ def test_p2_enough_others_who_stand_are_enough_for_a_policy_too(name: str, must:
 
 def test_p2_who_approved_anew_with_the_key_that_took_over_is_there_for_a_policy() -> None:
     report = audit(bundle("good", ANEW), of_three(wanted=2, must="monitor.example+"))
+    assert report.accepted, report.reason
+
+
+def test_p2_a_clearance_that_counts_for_nothing_needs_no_approver_whom_a_policy_trusts() -> None:
+    """The policy names monitor's new key; the lost one's approval is not trusted, and nothing rests on it."""
+    lines = trust_policy(ENGINE.verifier, THREE).replace(MONITOR.verifier.vkey, MONITOR_2.verifier.vkey)
+    report = audit(bundle("good", ANEW), read_policy(lines.encode()))
     assert report.accepted, report.reason
 
 
