@@ -5,7 +5,7 @@ Pure. `docs/evidence.md` gives the order of verdicts; `domicile_audit` computes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -30,6 +30,7 @@ from domicile.proof import CopyVerdict, Verdict
 WORST_LAST = tuple(Verdict)  # the order in which model.py declares them
 _MAY_HOLD_RESIDUE = frozenset({Verdict.BLOCKED_UNTIL, Verdict.HELD, Verdict.PRESENT})
 LIVE_ROWS = "live-rows"
+_IN_USE = frozenset({LIVE_ROWS, "objects", "derived-table"})
 _MAY_BE_LEFT_OUT = frozenset({Verdict.UNKNOWN, Verdict.KEY_DESTROYED})
 _VOIDS_A_SEARCH = frozenset({"came back", "erased again", "objects came back"})
 
@@ -69,7 +70,9 @@ def certify(
         raise EvidenceFault("certificate: the log does not begin with a plan; begin a new run")
     slices = slices_of(statements)
     facts = _gather(statements, {planned.id: planned.rows for planned in slices})
-    judged = _judge(plan, slices, [_by_now(one, issued_at) for one in verdicts], facts)
+    in_use = {copy.id for copy in plan.copies if copy.kind in _IN_USE}
+    told = [_still_found(_by_now(one, issued_at), facts, in_use) for one in verdicts]
+    judged = _judge(plan, slices, told, facts)
     return CertificatePredicate(
         plan=plan.plan,
         verdict=roll_up(copy.verdict for copy in judged),
@@ -86,6 +89,14 @@ def _by_now(verdict: CopyVerdict, now: datetime) -> CopyVerdict:
         return verdict
     why = f"{verdict.why}; that day has come: `domicile apply --yes` treats it"
     return replace(verdict, verdict=Verdict.PRESENT, why=why, until=None)
+
+
+def _still_found(verdict: CopyVerdict, facts: _Facts, in_use: Collection[str]) -> CopyVerdict:
+    """What was found in live rows, objects or a derived table, and not looked at again, is there, as far as is known."""
+    if verdict.verdict is not Verdict.UNKNOWN or verdict.copy not in in_use or verdict.copy not in facts.residue:
+        return verdict
+    why = f"{verdict.why}; an earlier search found something in it"
+    return replace(verdict, verdict=Verdict.PRESENT, why=why)
 
 
 def _gather(statements: Sequence[Predicate], planned: Mapping[str, int]) -> _Facts:

@@ -277,6 +277,7 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
     assert isinstance(swept, p.SweepPredicate)
     dirty = replace(swept, copies=(replace(swept.copies[0], hits=2, residue=1), *swept.copies[1:]))
     found_rows = replace(swept, rows=p.SweptRows(datasets=2, hits=1))
+    dirty_log = replace(swept, copies=(swept.copies[0], replace(swept.copies[1], hits=1, residue=1), *swept.copies[2:]))
     clean_others = replace(swept, copies=swept.copies[1:])
     for reason, predicates, verdicts in (
         ("not swept", run[:-1], VERIFIED),
@@ -297,7 +298,7 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
             VERIFIED,
         ),
         ("holds residue", [*run[:-1], dirty, clean_others], judged(0, Verdict.ERASED_UNVERIFIED)),
-        ("holds residue", [*run[:-1], dirty], judged(0, Verdict.UNKNOWN)),
+        ("holds residue", [*run[:-1], dirty_log], judged(1, Verdict.UNKNOWN)),
         ("not erased as planned", [r for r in run if not isinstance(r, p.ErasurePredicate)], VERIFIED),
         ("a date goes with", run, judged(0, Verdict.BLOCKED_UNTIL)),
         ("a date goes with", run, judged(0, Verdict.HELD, s.at(999))),
@@ -308,8 +309,17 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
         with pytest.raises(EvidenceFault, match=reason):
             certified(predicates, verdicts)
     assert certified([*run[:-1], dirty], judged(0, Verdict.PRESENT)).verdict is Verdict.PRESENT
-    assert certified([*run[:-1], dirty, clean_others], judged(0, Verdict.UNKNOWN)).verdict is Verdict.UNKNOWN
     assert certified([*run[:-1], dirty, swept], VERIFIED).verdict is Verdict.ERASED_VERIFIED
+
+
+def test_p11_what_was_found_in_live_rows_and_not_looked_at_again_is_present(run: list[p.Predicate]) -> None:
+    swept = run[-1]
+    assert isinstance(swept, p.SweepPredicate)
+    for place, verdict in ((0, Verdict.PRESENT), (1, Verdict.UNKNOWN), (3, Verdict.PRESENT)):
+        dirty = [replace(c, hits=2, residue=1) if n == place else c for n, c in enumerate(swept.copies)]
+        others = replace(swept, copies=tuple(c for n, c in enumerate(swept.copies) if n != place))
+        made = certified([*run[:-1], replace(swept, copies=tuple(dirty)), others], judged(place, Verdict.UNKNOWN))
+        assert (verdict, verdict) == (made.verdict, made.copies[place].verdict)
 
 
 def test_p11_what_was_kept_until_a_day_that_is_over_is_present(run: list[p.Predicate]) -> None:
