@@ -92,7 +92,7 @@ def _by_now(verdict: CopyVerdict, now: datetime) -> CopyVerdict:
 
 
 def _still_found(verdict: CopyVerdict, facts: _Facts, in_use: Collection[str]) -> CopyVerdict:
-    """What was found in live rows, objects or a derived table, and not looked at again, is there, as far as is known."""
+    """What was found in live rows, objects or a derived table, and not looked at again, counts as being there."""
     if verdict.verdict is not Verdict.UNKNOWN or verdict.copy not in in_use or verdict.copy not in facts.residue:
         return verdict
     why = f"{verdict.why}; an earlier search found something in it"
