@@ -145,7 +145,7 @@ def test_p2_what_a_thief_approved_counts_for_nothing_once_others_say_so(place: P
     assert [False, True] == [one.void for one in approvals(place)]
     assert ["operator"] == counted(place)
     assert [] == list(place.workspace.key_changes.iterdir())
-    with pytest.raises(EvidenceFault, match="its key was lost"):
+    with pytest.raises(EvidenceFault, match="without what a lost key signed, has 1 approvals"):
         _certified(place)
     place.keys["monitor"] = NEXT
     again = replace(place.script.lines[place.script.place("approval monitor")], name="approval again")
