@@ -236,7 +236,7 @@ def test_the_checker_stays_short_enough_to_be_read_whole() -> None:
     assert sum(counted[name] for name in ("objects.py", "listed.py", "places.py")) <= 355
     assert sum(counted[name] for name in ("paper.py", "placed.py", "succession.py")) <= 381
     assert sum(counted[name] for name in ("proof.py", "heads.py", "demanded.py", "files.py")) <= 362
-    assert max(counted.values()) <= 202
+    assert max(counted.values()) <= 204
 
 
 def test_the_order_of_reading_names_each_file_that_decides() -> None:
