@@ -26,6 +26,7 @@ def lived_in(somebody: Somebody, place: str, clip: bytes) -> tuple[Visitor, dict
     me.tell(f"/people/{other.username}/follow", status=200)
     me.tell("/payouts/account", holder_name="A", iban="GB29NWBK60161331926819")
     eventually(lambda: me.json(f"/videos/{video}")["poster_url"])
+    eventually(lambda: me.json("/notifications")["notifications"])
     return me, {"video": str(video), "me": me.username, "other": other.username}
 
 
