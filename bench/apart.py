@@ -46,10 +46,13 @@ def _work(prepare: Callable[[Task], Prepared], task: Task, answers: Connection) 
     cpu, start = time.process_time(), time.monotonic()
     rows = run()
     seconds, used = time.monotonic() - start, time.process_time() - cpu
-    answers.send((seconds, used, _peak_rss_bytes(), rows))
+    answers.send((seconds, used, peak_rss_bytes("self"), rows))
 
 
-def _peak_rss_bytes() -> int:
-    """(getrusage's counts the parent's, too.)"""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+def peak_rss_bytes(process: int | str) -> int:
+    """The high-water mark of a process's memory, 0 when it is gone. (getrusage's counts the parent's, too.)"""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)

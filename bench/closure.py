@@ -15,10 +15,11 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from bench.apart import Prepared
 from bench.machine import facts
 from bench.pairing import Sample, interleave, ratio_of
 from bench.results import Figure, Part, Results, tell, write
-from bench.workers import Prepared, Task, measured
+from bench.workers import Task, measured
 from bench.world import KEY, execute, servers
 from domicile.config import load
 from domicile.model import Scope

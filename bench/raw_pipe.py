@@ -17,8 +17,8 @@ from typing import IO, Any
 import psycopg
 from psycopg import sql
 
+from bench.apart import peak_rss_bytes
 from bench.pairing import Sample
-from bench.workers import peak_rss_bytes
 from bench.world import EVENTS, World, engine_of
 from domicile.model import Slice
 from domicile.stores.postgres.names import column_names, columns, relation, row_expressions

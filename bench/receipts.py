@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import multiprocessing
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,14 +16,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import mkdtemp
 
+from bench.apart import apart
 from bench.machine import facts
 from bench.pairing import Sample, interleave, ratio_of, speed
 from bench.results import Figure, Part, Results, tell, write
-from bench.workers import peak_rss_bytes
 from bench.world import EVENTS, HOME, Sizes, World, engine_of, made_world
 from domicile.evidence.codec import dump_json, encode
 from domicile.evidence.keys import Signer
@@ -118,22 +116,7 @@ def measured(work: Callable[[Task], int], task: Task) -> Sample:
     """Run in a fresh process, on an empty folder."""
     shutil.rmtree(task.folder, ignore_errors=True)
     task.folder.mkdir()
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=_work, args=(work, task, theirs))
-    process.start()
-    theirs.close()
-    if not ours.poll(SECONDS_MAX):
-        raise RuntimeError(f"{work.__name__} took more than {SECONDS_MAX} s")
-    seconds, cpu_s, memory, people = ours.recv()
-    process.join()
-    return Sample(seconds=seconds, client_cpu_s=cpu_s, peak_rss_bytes=memory, rows=people)
-
-
-def _work(work: Callable[[Task], int], task: Task, answers: Connection) -> None:
-    start, cpu = time.monotonic(), time.process_time()
-    people = work(task)
-    answers.send((time.monotonic() - start, time.process_time() - cpu, peak_rss_bytes("self"), people))
+    return apart(partial(partial, work), task, imports=__name__)
 
 
 def compare(world: World, folder: Path, sizes: Sizes, *, rounds: int) -> Part:

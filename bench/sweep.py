@@ -23,10 +23,10 @@ from pathlib import Path
 
 import psycopg
 
+from bench.apart import peak_rss_bytes
 from bench.machine import facts
 from bench.pairing import Sample, interleave, speed
 from bench.results import Figure, Part, Results, tell, write
-from bench.workers import peak_rss_bytes
 from bench.world import execute, servers
 from domicile.catalogue import TableName
 from domicile.stores.around import Placing

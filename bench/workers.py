@@ -1,31 +1,24 @@
-"""Runs of the engine and of reladiff in a process of their own, so that memory and processor time are theirs alone.
+"""Runs of the engine and of reladiff, each in a process of its own (`apart`).
 
-The clock starts when the process has imported what it needs and stands connected: a move takes hours, a start half a
-second. Memory is the kernel's high-water mark of the whole process, interpreter and libraries included.
+The clock starts when the process stands connected: a move takes hours, a start half a second.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
-from pathlib import Path
 
 import reladiff
 from psycopg.conninfo import conninfo_to_dict
 
+from bench.apart import Prepared, apart
 from bench.pairing import Sample
 from bench.world import EVENTS, HOME, World, engine_of
 from domicile.events import silent
 from domicile.model import Scope, Slice
 from domicile.transfer import copy
 from domicile.verify import verify
-
-WORKER_SECONDS_MAX = 3_600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +38,6 @@ def task_of(world: World, slices: Sequence[Slice], *, differences: int = 0) -> T
         source_dsn=world.source_dsn, home_dsn=world.home_dsn, scope=world.scope, slices=tuple(slices),
         differences=differences,
     )  # fmt: skip
-
-
-Prepared = Callable[[], int]
 
 
 def engine_copy(task: Task) -> Prepared:
@@ -119,40 +109,4 @@ def _uri(dsn: str) -> str:
 
 def measured(prepare: Callable[[Task], Prepared], task: Task) -> Sample:
     """Run a task in a fresh process; raise RuntimeError when it fails."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=_work, args=(prepare, task, theirs))
-    process.start()
-    theirs.close()
-    try:
-        if not ours.poll(WORKER_SECONDS_MAX):
-            raise RuntimeError(f"{prepare.__name__} took longer than {WORKER_SECONDS_MAX} s")
-        answer = ours.recv()
-    except EOFError:
-        raise RuntimeError(f"{prepare.__name__} ended without an answer; its error stands above") from None
-    finally:
-        process.terminate()
-        process.join()
-    return Sample(seconds=answer[0], client_cpu_s=answer[1], peak_rss_bytes=answer[2], rows=answer[3])
-
-
-def _work(prepare: Callable[[Task], Prepared], task: Task, answers: Connection) -> None:
-    run = prepare(task)
-    cpu, start = _cpu_s(), time.monotonic()
-    rows = run()
-    seconds, used = time.monotonic() - start, _cpu_s() - cpu
-    answers.send((seconds, used, peak_rss_bytes("self"), rows))
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def peak_rss_bytes(process: int | str) -> int:
-    """The high-water mark of a process's memory, 0 when it is gone. (getrusage's counts the parent's, too.)"""
-    try:
-        status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+    return apart(prepare, task, imports=__name__)

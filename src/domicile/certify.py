@@ -24,7 +24,17 @@ from domicile.evidence.predicates import (
     Predicate,
     SweepPredicate,
 )
-from domicile.evidence.told import KeyStanding, is_frozen, keys_told, object_stores, slices_of, still_standing
+from domicile.evidence.told import (
+    CAME_BACK,
+    ERASED_AGAIN,
+    OBJECTS_BACK,
+    KeyStanding,
+    is_frozen,
+    keys_told,
+    object_stores,
+    slices_of,
+    still_standing,
+)
 from domicile.proof import CopyVerdict, Verdict
 
 WORST_LAST = tuple(Verdict)  # the order in which model.py declares them
@@ -32,7 +42,7 @@ _MAY_HOLD_RESIDUE = frozenset({Verdict.BLOCKED_UNTIL, Verdict.HELD, Verdict.PRES
 LIVE_ROWS = "live-rows"
 _IN_USE = frozenset({LIVE_ROWS, "objects", "derived-table"})
 _MAY_BE_LEFT_OUT = frozenset({Verdict.UNKNOWN, Verdict.KEY_DESTROYED})
-_VOIDS_A_SEARCH = frozenset({"came back", "erased again", "objects came back"})
+_VOIDS_A_SEARCH = frozenset({CAME_BACK, ERASED_AGAIN, OBJECTS_BACK})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

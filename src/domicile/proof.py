@@ -61,6 +61,11 @@ class Pair:
         """Whether both sides hold the same rows, bit for bit, in the same order."""
         return (self.source.rows, self.source.digest) == (self.home.rows, self.home.digest)
 
+    @property
+    def is_other(self) -> bool:
+        """Whether the source has another number of rows than was frozen: somebody passed the fence."""
+        return self.source.rows != self.slice.rows
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equality:
@@ -89,9 +94,15 @@ class Equality:
         return tuple(pair for pair in self.pairs if pair.slice.form is Form.SKELETON and not pair.equal)
 
     @property
+    def others(self) -> tuple[Pair, ...]:
+        """The pairs of whole rows that are no longer what was frozen."""
+        return tuple(pair for pair in self.private if pair.is_other)
+
+    @property
     def clears(self) -> bool:
-        """Whether every whole slice is equal and home holds no stray."""
-        return all(pair.equal for pair in self.private) and not any(count for _, _, count in self.strays)
+        """Whether every whole slice is equal, and as large as it was frozen, and home holds no stray."""
+        same = all(pair.equal for pair in self.private) and not self.others
+        return same and not any(count for _, _, count in self.strays)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

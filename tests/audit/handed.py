@@ -16,6 +16,15 @@ from domicile_audit.__main__ import main
 from tests.attack.programme import Programme
 
 SEED: Final = "drand quicknet 14213370"
+FORBIDDING: Final = (
+    "import sys\n"
+    "def hook(event, args):\n"
+    "    if event == 'import' and args[0].split('.')[0] in FORBIDDEN: sys.exit(f'forbidden: {args[0]}')\n"
+    "sys.addaudithook(hook)\n"
+    "from domicile_audit.__main__ import main\n"
+    "sys.exit(main(sys.argv[1:]))\n"
+)
+"""The checker as a program that ends where one of the packages FORBIDDEN, set before it, is imported."""
 Capsys = pytest.CaptureFixture[str]
 
 

@@ -20,7 +20,7 @@ from domicile_audit.draw import at_most
 from domicile_audit.paper import check
 from domicile_audit.places import Bucket
 from domicile_audit.receipt import as_json, as_text
-from tests.audit.handed import SEED, Capsys
+from tests.audit.handed import FORBIDDING, SEED, Capsys
 from tests.audit.moved_objects import (
     BUCKET,
     FILM,
@@ -319,20 +319,12 @@ def test_p8_no_key_of_an_object_is_sent_to_the_source(
 
 
 def test_p9_objects_in_folders_need_neither_the_engine_nor_boto3(compared: Case) -> None:
-    forbid = (
-        "import sys\n"
-        "def hook(event, args):\n"
-        "    if event == 'import' and args[0].split('.')[0] in FORBIDDEN: sys.exit(f'forbidden: {args[0]}')\n"
-        "sys.addaudithook(hook)\n"
-        "from domicile_audit.__main__ import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "CA": compared.homes}
     environment |= {"THERE": compared.places["media@ca"], "HERE": compared.places["media"]}
     words = ["spot-check", str(compared.bundle), "--key", str(compared.key), "--seed", SEED, "--home", "ca=env:CA"]
     words += ["--objects", "media@ca=env:THERE", "--objects", "media=env:HERE"]
     done = subprocess.run(
-        [sys.executable, "-c", f"FORBIDDEN = ('domicile', 'boto3', 'botocore')\n{forbid}", *words], env=environment,
+        [sys.executable, "-c", f"FORBIDDEN = ('domicile', 'boto3', 'botocore')\n{FORBIDDING}", *words], env=environment,
         text=True, capture_output=True, check=False, timeout=60,
     )  # fmt: skip
     assert (0, "") == (done.returncode, done.stderr)

@@ -22,7 +22,7 @@ from domicile_audit.opening import read_opening
 from tests.attack.conftest import run
 
 # -- the key -------------------------------------------------------------------------------------------------------
-from tests.audit.handed import SEED, Capsys
+from tests.audit.handed import FORBIDDING, SEED, Capsys
 from tests.audit.moved_rows import Case
 from tests.servers import ROOT
 from tests.vectors import make as vectors
@@ -184,21 +184,13 @@ def test_a_bundle_that_does_not_hold_is_refused_before_any_store_is_asked(
 
 
 def test_p9_neither_program_needs_the_engine_and_the_checker_needs_no_driver(compared: Case) -> None:
-    forbid = (
-        "import sys\n"
-        "def hook(event, args):\n"
-        "    if event == 'import' and args[0].split('.')[0] in FORBIDDEN: sys.exit(f'forbidden: {args[0]}')\n"
-        "sys.addaudithook(hook)\n"
-        "from domicile_audit.__main__ import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "CA": compared.home}
     good = str(Path(vectors.__file__).parent / "good" / "all-erased.zip")
     spot = ["spot-check", str(compared.bundle), "--key", str(compared.key), "--seed", SEED, "--home", "ca=env:CA"]
     said = []
     for words, forbidden, code in (([good], ("domicile", "psycopg", "blake3"), 3), (spot, ("domicile",), 0)):
         done = subprocess.run(
-            [sys.executable, "-c", f"FORBIDDEN = {forbidden!r}\n{forbid}", *words], env=environment, text=True,
+            [sys.executable, "-c", f"FORBIDDEN = {forbidden!r}\n{FORBIDDING}", *words], env=environment, text=True,
             capture_output=True, check=False, timeout=60,
         )  # fmt: skip
         assert (code, "") == (done.returncode, done.stderr)

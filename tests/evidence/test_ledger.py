@@ -19,6 +19,7 @@ from domicile.evidence.bundle import make_bundle, trust_policy, write_bundle, zi
 from domicile.evidence.ledger import COMING_AGAIN, Ledger
 from domicile.evidence.statement import seal
 from domicile.evidence.tlog.proof import check_proof, parse_proof
+from domicile.evidence.told import CAME_BACK, ERASED_AGAIN
 from domicile.proof import CopyVerdict, Verdict
 from domicile.run import stating
 from domicile_audit.checklist import audit
@@ -127,7 +128,7 @@ def test_p7_what_comes_again_within_one_second_is_said_again(tmp_path: Path, nam
     assert () == stating.still_returned(ledger.statements())
     kinds = {kind for turns in COMING_AGAIN for kind in turns}
     assert {
-        stating.CAME_BACK, stating.ERASED_AGAIN, stating.TO_BE_EMPTIED, stating.EMPTIED, stating.TO_BE_REMOVED,
+        CAME_BACK, ERASED_AGAIN, stating.TO_BE_EMPTIED, stating.EMPTIED, stating.TO_BE_REMOVED,
         stating.REMOVED,
     } == kinds  # fmt: skip
     again = Ledger.open(tmp_path / "evidence", s.ENGINE)

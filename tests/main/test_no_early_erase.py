@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from domicile.errors import NoClearance, NotEqual
 from domicile.evidence.keys import Signer, load_signer, save_signer
 from domicile.evidence.predicates import ApprovalPredicate, Scope
 from domicile.evidence.statement import seal
@@ -277,3 +278,32 @@ def test_p2_a_key_called_lost_between_clearance_and_erasure_is_replaced_by_anoth
     assert GONE == left(made)
     told = made.audit("--json").json()
     assert told["accepted"], told["reason"]
+
+
+FIRST_LINE = (
+    "invoice_line_id = (SELECT min(invoice_line_id) FROM invoice_line JOIN invoice USING (invoice_id) "
+    "WHERE billing_country = 'Canada')"
+)
+PAST_THE_FENCE = """
+ALTER TABLE invoice_line DISABLE TRIGGER USER;
+DELETE FROM invoice_line WHERE {};
+DO $$ DECLARE guard text; BEGIN
+    FOR guard IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'invoice_line'::regclass AND NOT tgisinternal LOOP
+        EXECUTE format('ALTER TABLE invoice_line ENABLE ALWAYS TRIGGER %I', guard);
+    END LOOP;
+END $$
+"""
+
+
+def test_p1_rows_that_both_ends_lost_are_not_called_equal(programme: Begin) -> None:
+    """Somebody gets past the fence, as a superuser can, and home is made the same: fewer rows than were frozen."""
+    made = programme("chinook", {"CA": "ca"})
+    made.cli("plan")
+    made.cli("apply", "--until", "transfer")
+    run(made.source, PAST_THE_FENCE.format(FIRST_LINE))
+    run(made.homes["ca"], f"DELETE FROM invoice_line WHERE {FIRST_LINE}")
+    said = made.cli("apply", code=NotEqual.exit_code).text
+    assert "1 slices have other rows at the source than were frozen, first app.public.invoice_line/ca/" in said
+    made.cli("approve", "--key", "operator.key", code=NoClearance.exit_code)
+    made.cli("apply", "--yes", code=NotEqual.exit_code)
+    assert "erasure" not in made.cli("log", "list").text

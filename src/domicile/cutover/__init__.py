@@ -24,6 +24,12 @@ def refuse_unequal(equality: Equality, *, of_objects: str = OF_OBJECTS) -> None:
     """
     if equality.clears:
         return
+    if equality.others:
+        first, *more = (pair.slice.id for pair in equality.others)
+        raise NotEqual(
+            f"{1 + len(more)} slices have other rows at the source than were frozen, first {first}: rows were lost or "
+            "added there past the fence. Nothing is erased; `domicile abandon` gives the run up"
+        )
     slices = [pair.slice.id for pair in equality.private if not pair.equal]
     strays = [f"{dataset} at {home}: {count}" for dataset, home, count in equality.strays if count]
     parts = []

@@ -32,14 +32,14 @@ from domicile.evidence.predicates import (
 )
 from domicile.evidence.statement import Sealed, detached_name, parse_envelope, read_unverified, seal, unseal
 from domicile.evidence.tlog.log import Log
-from domicile.evidence.told import still_standing
+from domicile.evidence.told import CAME_BACK, ERASED_AGAIN, still_standing
 from domicile.host import read_file, sync_folder
 
 OPENED_MAX: Final = 1024
 """Statements that are kept as they were read, of at most JSON_BYTES_MAX each; most are of a few KB."""
 
 COMING_AGAIN: Final = (
-    frozenset({"came back", "erased again"}),
+    frozenset({CAME_BACK, ERASED_AGAIN}),
     frozenset({"to be emptied", "emptied"}),
     frozenset({"to be removed", "removed"}),
 )

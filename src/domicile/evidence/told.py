@@ -30,6 +30,9 @@ from domicile.evidence.predicates import (
     Went,
 )
 
+CAME_BACK, ERASED_AGAIN, OBJECTS_BACK = "came back", "erased again", "objects came back"
+"""Kinds of findings of what a restore brought back: what was searched before one of them tells nothing any more."""
+
 
 def object_stores(plan: PlanPredicate) -> frozenset[str]:
     """The object stores of a plan: their slices are of objects, and bear the store's name as dataset."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from domicile.config import Config
 from domicile.errors import Unclassed, Undecided, WorldChanged
 from domicile.evidence.codec import encode
-from domicile.evidence.predicates import ApprovalRule, CutoverPredicate, ErasurePredicate
+from domicile.evidence.predicates import ApprovalRule, CutoverPredicate
 from domicile.model import Home, Manifest, Scope, State
 from domicile.objects import Objects
 from domicile.plan.document import Plan, refuse_changed_world
@@ -102,9 +102,7 @@ class AtOnce:
                     listener=self.record.listener,
                 )  # fmt: skip
                 done = {measure.slice: measure for measure in measures}
-                if self.record.last(ErasurePredicate) is None:  # what is brought again after that is no news
-                    plan = self.record.ledger.plan().plan
-                    self.record.state_all(stating.transfer_statements(plan, home, slices, done))
+                carrying.state_brought(self.record, home, slices, done)
                 rows += sum(measure.rows for measure in measures)
             self.source.limit_sequences(shares=shares)
             words[0] = f"{rows} rows at home"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from domicile.errors import NoClearance
 from domicile.evidence.predicates import ErasurePredicate, FindingPredicate, Phase
 from domicile.model import Digest, Home, Slice, SliceId
 from domicile.objects import Objects
-from domicile.proof import Clearance
+from domicile.proof import Clearance, Measure
 from domicile.record import Record
 from domicile.run import stating
 from domicile.run.stating import REMOVED, TO_BE_REMOVED
@@ -21,12 +21,16 @@ def bring(record: Record, objects: Objects, homes: Sequence[Home]) -> None:
         return
     with record.timed("objects", total=sum(piece.rows for piece in slices), unit="versions") as words:
         objects.transfer(record.listener)
-        done, plan = objects.measures(), record.ledger.plan().plan
+        done = objects.measures()
         for home in homes:
-            mine = [piece for piece in slices if piece.home == home]
-            if record.last(ErasurePredicate) is None:
-                record.state_all(stating.transfer_statements(plan, home, mine, done))
+            state_brought(record, home, [piece for piece in slices if piece.home == home], done)
         words[0] = f"{sum(piece.rows for piece in slices)} versions of objects at home"
+
+
+def state_brought(record: Record, home: Home, slices: Sequence[Slice], done: Mapping[SliceId, Measure]) -> None:
+    """State what came home; not once an erasure was announced: what is brought again then is no other transfer (P1)."""
+    if record.last(ErasurePredicate) is None:
+        record.state_all(stating.transfer_statements(record.ledger.plan().plan, home, slices, done))
 
 
 def erase(record: Record, objects: Objects, clearance: Clearance) -> None:

@@ -69,13 +69,11 @@ class Clearing:
         """The equality under the fence and its statement's digest; read now, or the one that already cleared."""
         kept = self._kept()
         if kept is not None:
-            _refuse_fewer(kept[0])
             return kept
         equality = self.compare(scope, manifest)
         recorded = self.record.state(stating.equality_statement(self.record.ledger.plan().plan, equality))
         self.record.keep_equality(equality, recorded.sha256)
         cutover.refuse_unequal(equality)
-        _refuse_fewer(equality)
         return equality, recorded.sha256
 
     def _kept(self) -> tuple[Equality, str] | None:
@@ -290,16 +288,6 @@ class Clearing:
             if not self.source.erased():
                 self.record.forget_equality()
             raise
-
-
-def _refuse_fewer(equality: Equality) -> None:
-    """Raise NotEqual where both ends are the same, and not what was frozen: somebody got past the fence."""
-    others = [pair.slice for pair in equality.private if pair.source.rows != pair.slice.rows]
-    if others:
-        raise NotEqual(
-            f"{len(others)} slices have other rows at both ends than were frozen, first {others[0].id}: rows were lost "
-            "or added at the source past the fence. Nothing is erased; `domicile abandon` gives the run up"
-        )
 
 
 def approval_rule(config: Config, signer: Signer, host: Host, *, base: Path) -> ApprovalRule:

@@ -34,6 +34,7 @@ from domicile.evidence.predicates import (
     TransferPredicate,
     Went,
 )
+from domicile.evidence.told import CAME_BACK, ERASED_AGAIN, OBJECTS_BACK
 from domicile.model import Form, Home, Manifest, Slice, SliceId
 from domicile.plan.document import Plan
 from domicile.proof import Clearance, Copy, Equality, Erased, Fence, Measure, Restore
@@ -105,10 +106,6 @@ def seal_statement(plan: str, kind: str, seal: Seal) -> FindingPredicate:
     return FindingPredicate(plan=plan, kind=kind, where=seal.by, count=seal.count, text=f"sha256 {seal.sha256}")
 
 
-CAME_BACK = "came back"
-ERASED_AGAIN = "erased again"
-
-
 def return_statement(plan: str, dataset: str, rows: int, moment: datetime, *, done: bool) -> FindingPredicate:
     """State that erased rows came back with a restore and are about to be erased again, or were (P7)."""
     text = "erased again" if done else "came back with a restore, about to be erased again"
@@ -121,7 +118,7 @@ def return_statement(plan: str, dataset: str, rows: int, moment: datetime, *, do
 def objects_back_statement(plan: str, store: str, count: int, moment: datetime) -> FindingPredicate:
     """State that a store lists objects again under keys whose objects were erased; a person removes them."""
     text = f"versions and uploads under keys of erased objects are there again, {moment:%Y-%m-%d %H:%M:%S} UTC"
-    return FindingPredicate(plan=plan, kind="objects came back", where=store, count=count, text=text)
+    return FindingPredicate(plan=plan, kind=OBJECTS_BACK, where=store, count=count, text=text)
 
 
 def still_returned(log: Iterable[Recorded]) -> tuple[str, ...]:
@@ -241,7 +238,7 @@ def equality_statement(plan: str, equality: Equality) -> EqualityPredicate:
             ComparedSlice(id=pair.slice.id, rows=pair.source.rows, source=pair.source.digest, home=pair.home.digest)
             for pair in pairs
         ),
-        differences=sum(not pair.equal for pair in pairs),
+        differences=sum(not pair.equal or pair.is_other for pair in pairs),
         strays=sum(count for _, _, count in equality.strays),
     )
 
