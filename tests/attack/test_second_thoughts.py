@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +12,12 @@ import pytest
 
 from domicile.errors import BadFile, DomicileError, Refused, Waiting, WorldChanged
 from domicile.evidence.keys import Signer, load_signer, save_signer
+from domicile.model import Digest
+from domicile.proof import Measure
 from domicile.run import Run, Stage
 from domicile.run.at_once import AtOnce
+from domicile.run.clearing import Clearing
+from domicile.transfer import transfer
 from tests.attack.conftest import World, Worlds
 from tests.attack.programme import PERSON, Programme, make
 
@@ -230,3 +235,33 @@ def test_p5_plan_and_engine_key_are_on_the_disk_by_name(world: Worlds, monkeypat
         written = synced.index(file.stat().st_ino)
         assert folder.stat().st_ino in synced[written:]
     assert folder.parent.stat().st_ino in synced
+
+
+# -- what is brought again once an erasure was announced --------------------------------------------------------------
+
+
+def test_p1_what_is_brought_again_after_an_erasure_began_is_no_other_transfer(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slice that was mended has another digest; stated behind an erasure, it would belie what that rests on."""
+    made = world(SCHEMA, RULES)
+    made.programme.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(Clearing, "_erase_group", _end)
+        with pytest.raises(Killed):
+            made.programme.apply(yes=True)
+
+    def mended(*given: object, **more: object) -> tuple[Measure, ...]:
+        return tuple(replace(one, digest=Digest("0" * 64)) for one in transfer(*given, **more))  # type: ignore[arg-type]
+
+    monkeypatch.setattr("domicile.run.at_once.transfer", mended)
+    made.programme.apply(yes=True)
+    with made.programme.opened() as run:
+        kinds = [one.predicate.KIND for one in run.ledger.statements()]
+    assert kinds.index("cutover/v1") > max(place for place, kind in enumerate(kinds) if kind == "transfer/v1")
+    done = made.programme.audit()
+    assert 0 == done.returncode, done.stdout
+
+
+def _end(*_: object) -> None:
+    raise Killed
