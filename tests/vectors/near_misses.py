@@ -65,6 +65,12 @@ filed(
         {f"keys/approver-{turn}.vkey": f"{key.verifier.vkey}\n".encode() for turn, key in enumerate(_TWINS, start=1)}
     ),
 )
+filed(
+    "checkpoint-with-a-signature-too-short",
+    5,
+    "a signature of the checkpoint is too short",
+    lambda f: f.update({"log/checkpoint": f["log/checkpoint"] + "\u2014 witness.example AAAA\n".encode()}),
+)
 told(
     "approval-named-twice-beside-enough",
     14,
