@@ -157,6 +157,13 @@ class Surroundings:
             archived = self._archived(segment, segment_bytes=segment_bytes)
             return replace(boundary, archived=archived, awaited=segment < boundary.segment)
 
+    def _once_begun(self, boundary: Boundary) -> Boundary:
+        """The boundary after a backup, which begins a segment; what was archived last is then its history file."""
+        if not boundary.awaited:
+            return boundary
+        with faults(self._source.name, "read the WAL position"):
+            return replace(boundary, awaited=self._segment()[0] < boundary.segment)
+
     def _archived(self, segment: str, *, segment_bytes: int) -> str | None:
         """What the server archived last, once that is the segment before; it is waited for, bounded.
 
@@ -227,7 +234,7 @@ class Surroundings:
         if isinstance(store, Repository) and store.has_to_remove(boundary):
             self._listener(Noted(text=f"{store.name}: pgBackRest takes a full backup of what is left"))
             label = store.make_baseline(boundary)
-            boundary = self._as_of_now(boundary)  # a backup begins a segment
+            boundary = self._once_begun(boundary)
             self._listener(Noted(text=f"{store.name}: {label} stands, and pgBackRest has verified it"))
 
         kept: set[str] = set()
