@@ -132,10 +132,12 @@ def homes_of(server: EmbeddedServer, name: str) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def moving_in(dsns: dict[str, str], folder: Path, *, cutover: str = CUTOVER, rules: str = RULES) -> Iterator[World]:
+def moving_in(
+    dsns: dict[str, str], folder: Path, *, cutover: str = CUTOVER, rules: str = RULES, schema: str = SCHEMA
+) -> Iterator[World]:
     """The same in databases that stay when the run has ended."""
     with psycopg.connect(dsns["source"]) as connection:
-        connection.execute(SCHEMA)
+        connection.execute(schema.encode())
     programme = make(folder, rules + cutover, source=dsns["source"], homes={"US": dsns["us"], "CA": dsns["ca"]})
     with programme.opened() as run:
         run.plan()

@@ -43,11 +43,16 @@ BROUGHT: Final = sql.Identifier(STAGING, "brought")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Returned:
-    """Rows written at the source, rows taken away there, and rows that wait for their public half."""
+    """Rows written at the source, rows taken away there, and rows that wait for their public half.
+
+    `added` are the keys of rows of several homes' people that are new at the source: the source's feed passes over what
+    the engine writes, and who of these people is still on the way needs them at home.
+    """
 
     rows: int
     gone: int
     waiting: int
+    added: Keys
 
 
 def make_waiting(connection: psycopg.Connection[Any], scope: Scope) -> None:
@@ -103,8 +108,13 @@ def bring_back(  # noqa: PLR0913 - both ends, what, of whom, and how finally
         carrying.load_keys(home, dataset, keys[dataset.id])
         rows += carrying.carry(home, source, dataset, rows=_theirs(scope, dataset))
         gone += carrying.carry_gone(home, source, dataset, gone=_gone(dataset))
-    waits = sum(_write(source, scope, dataset, of, closing=closing) for dataset in datasets)
-    return Returned(rows=rows, gone=gone, waiting=waits)
+    waits, added = 0, Keys()
+    for dataset in datasets:
+        if dataset.moves:
+            added[dataset.id] = _write_whole(source, scope, dataset, of)
+        else:
+            waits += _write_split(source, scope, dataset, of, closing=closing)
+    return Returned(rows=rows, gone=gone, waiting=waits, added={name: keys for name, keys in added.items() if keys})
 
 
 def note_brought(source: psycopg.Connection[Any], home: Home, position: str) -> None:
@@ -179,13 +189,10 @@ def lives_at_home(scope: Scope, dataset: DatasetScope, row: str, *, home: Home |
     return any_of(leads_to_mover(scope, path, row, states=("home", "fenced"), home=home) for path in dataset.paths)
 
 
-def _write(
+def _write_split(
     connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home, *, closing: bool
 ) -> int:
-    """Write at the source; return how many rows wait for their public half."""
-    if dataset.moves:
-        _write_whole(connection, scope, dataset, home)
-        return 0
+    """Write what is private at the source; return how many rows wait for their public half."""
     _write_private(connection, scope, dataset, home)
     mine = sql.SQL("DELETE FROM {} WHERE {} = {}")
     run(connection, mine.format(_waiting(dataset), sql.Identifier(HOME), sql.Literal(home)))
@@ -202,23 +209,27 @@ def _write(
     ).rowcount  # fmt: skip
 
 
-def _write_whole(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home) -> None:
+def _write_whole(
+    connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home
+) -> set[tuple[str, ...]]:
+    """Write whole rows at the source; return the keys of new ones in which people of other homes have a part."""
     outside = sql.SQL("({})").format(has_outsiders(scope, dataset, "d"))
     arrived = sql.SQL("(SELECT b.* FROM {} AS b WHERE NOT ({}))").format(
         carrying.arrived(dataset, How.REPLACE), has_outsiders(scope, dataset, "b")
     )
     carrying.delete(connection, dataset, arrived, carrying.same_row(dataset, "d", "b"), (outside,))
     carrying.insert(connection, dataset, arrived, unless_there=bool(dataset.key))
-    added = sql.SQL("(SELECT b.* FROM {} AS b WHERE NOT ({}))").format(
+    shared = sql.SQL("(SELECT b.* FROM {} AS b WHERE NOT ({}))").format(
         carrying.arrived(dataset, How.ADD), has_outsiders(scope, dataset, "b")
     )
-    carrying.insert(connection, dataset, added, unless_there=True)
+    added = carrying.add(connection, dataset, shared)
     # A home may hold rows of another home's people beside its own: that they are gone there means nothing here.
     stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d", home=home))
     here = any_of(leads_to_mover(scope, path, "d", states=("moving",)) for path in dataset.paths)
     carrying.delete(
         connection, dataset, carrying.gone_of(dataset), carrying.gone_match(dataset), (outside, stranger, here)
     )
+    return added
 
 
 def _write_private(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home) -> None:

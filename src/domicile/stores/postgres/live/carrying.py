@@ -319,18 +319,27 @@ def delete(
 def insert(
     connection: psycopg.Connection[Any], dataset: DatasetScope, using: sql.Composable, *, unless_there: bool
 ) -> int:
-    """Insert what arrived, all of it or what isn't there yet."""
+    """Insert what arrived, all of it or what isn't there yet; return how many rows."""
+    return run(connection, _inserting(dataset, using, unless_there=unless_there)).rowcount
+
+
+def add(connection: psycopg.Connection[Any], dataset: DatasetScope, using: sql.Composable) -> set[tuple[str, ...]]:
+    """Insert what isn't there yet; return the keys of what was inserted, as texts."""
+    keys = sql.SQL(", ").join(sql.SQL("{}::text").format(part) for part in key_expressions(dataset, "d"))
+    query = sql.SQL("{} RETURNING {}").format(_inserting(dataset, using, unless_there=True), keys)
+    return {tuple(map(str, key)) for key in run(connection, query)}
+
+
+def _inserting(dataset: DatasetScope, using: sql.Composable, *, unless_there: bool) -> sql.Composable:
+    """INSERT of what arrived, into `d`."""
     names = columns(column_names(dataset))
-    unless = sql.SQL(" WHERE NOT EXISTS (SELECT FROM {} AS d WHERE {})").format(
-        source_of(dataset), same_row(dataset, "d", "b")
+    unless = sql.SQL(" WHERE NOT EXISTS (SELECT FROM {} AS e WHERE {})").format(
+        source_of(dataset), same_row(dataset, "e", "b")
     )
     listed = sql.SQL(", ").join(sql.Identifier("b", name) for name in column_names(dataset))
-    return run(
-        connection,
-        sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} AS b{}").format(
-            relation_of(dataset), names, listed, using, unless if unless_there else sql.SQL("")
-        ),
-    ).rowcount
+    return sql.SQL("INSERT INTO {} AS d ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} AS b{}").format(
+        relation_of(dataset), names, listed, using, unless if unless_there else sql.SQL("")
+    )
 
 
 def relation_of(dataset: DatasetScope) -> sql.Identifier:

@@ -138,6 +138,13 @@ def settle(connection: psycopg.Connection[Any], scope: Scope, keys: Keys) -> Set
     )
 
 
+def settle_more(connection: psycopg.Connection[Any], scope: Scope, keys: Keys) -> Settled:
+    """The same of more keys, in the transaction of a settling that is done with."""
+    make_tables(connection, scope)
+    _forget(Delta(connection=connection, scope=scope, schema=STAGING))
+    return settle(connection, scope, keys)
+
+
 def settle_cohort(connection: psycopg.Connection[Any], scope: Scope, cohort: int) -> Settled:
     """Say where all rows of one cohort's people belong, in the transaction of a settling that is done with."""
     work = Delta(connection=connection, scope=scope, schema=STAGING)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from domicile.stores.feed import Batch, Changefeed
 from domicile.stores.postgres.fence import admit
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live import back, carrying, comparing, delta, forth, outgoing
+from domicile.stores.postgres.live.carrying import How
 from domicile.stores.postgres.live.comparing import Unlike
 from domicile.stores.postgres.live.delta import Delta, Settled
 from domicile.stores.postgres.names import movers_of
@@ -70,6 +71,9 @@ class Follower:
     _returner: psycopg.Connection[Any] | None = field(default=None, init=False)
     _writers: dict[Home, psycopg.Connection[Any]] = field(default_factory=dict, init=False)
     _lock_s_max: float | None = field(default=None, init=False)
+    _owed: back.Keys = field(default_factory=dict, init=False)
+    """Rows of several homes' people that were brought back and did not go forth yet. Forgotten by a kill: a cohort is
+    compared before its fence, and from then on only what is brought back since can be missing."""
 
     def _patiently(self, act: Callable[[], Stepped]) -> Stepped:
         """Do it again, and wait longer, while others' locks are in the way: never so that one of them is broken off.
@@ -176,6 +180,8 @@ class Follower:
             self._keep_plans(batch)
             settled = self._settle(connection, batch)
             done = self._bring(settled, batch) if settled is not None else _nothing(batch)
+            if self._owed:
+                done = self._bring_owed(connection, done, batch)
             if cohort is not None and batch.complete:
                 done = self._compare_cohort(connection, done, cohort, repair=repair)
         self.feed.confirm(batch)
@@ -204,11 +210,24 @@ class Follower:
         with faults(self.source.name, "settle its changes"):
             return delta.settle(connection, self.scope, batch.keys)
 
-    def _bring(self, settled: Settled, batch: Batch) -> Stepped:
+    def _bring_owed(self, connection: psycopg.Connection[Any], done: Stepped, batch: Batch) -> Stepped:
+        """Bring what came back of several homes' people to those who are still on the way: no feed tells of it.
+
+        In place of nothing that is somebody's who lives there: that is newer.
+        """
+        with faults(self.source.name, "settle what came back"):
+            outgoing.unpack(connection, self.scope)
+            settled = delta.settle_more(connection, self.scope, self._owed)
+        more = self._bring(settled, batch, whole=How.PUT)
+        self._owed = {}
+        return replace(done, rows=done.rows + more.rows, gone=done.gone + more.gone, people=done.people + more.people)
+
+    def _bring(self, settled: Settled, batch: Batch, *, whole: How = How.REPLACE) -> Stepped:
+        """Write what was settled at every home, and read back what replaces what is there."""
         rows = gone = 0
         unlike: list[Unlike] = []
         with faults(self.source.name, "read what changed"):
-            loads, theirs = outgoing.pack(settled), comparing.sums(settled)
+            loads, theirs = outgoing.pack(settled, whole=whole), comparing.sums(settled)
         for home, store in self.homes.items():
             connection = self.writer(home)
             with faults_but_unique(store.name, "bring changes home"), self._writing(connection):
@@ -217,7 +236,8 @@ class Follower:
                 brought = forth.bring(settled, loads[home], connection, home, lived_in=self.is_lived_in(home))
                 if settled.people:
                     self._tell_people(settled.work, connection, home, leavers=True)
-                unlike.extend(comparing.read_back(settled, theirs, connection, home))
+                if whole is How.REPLACE:
+                    unlike.extend(comparing.read_back(settled, theirs, connection, home))
             rows, gone = rows + brought.rows, gone + brought.gone
         return Stepped(
             changes=batch.changes, keys=settled.keys, rows=rows, gone=gone, people=settled.people,
@@ -278,10 +298,7 @@ class Follower:
                     lived_in = self.is_lived_in(home)
                     forth.bring(settled, loads[home], target, home, lived_in=lived_in, again=True)
                 unlike.extend(found)
-        return Stepped(
-            changes=done.changes, keys=done.keys, rows=done.rows, gone=done.gone, people=done.people,
-            complete=done.complete, oldest=done.oldest, unlike=(*done.unlike, *unlike),
-        )  # fmt: skip
+        return replace(done, unlike=(*done.unlike, *unlike))
 
     # -- back ----------------------------------------------------------------------------------------------------
 
@@ -356,6 +373,8 @@ class Follower:
                 returned = back.bring_back(target, source, self.scope, dict(keys), of=home, closing=closing)
                 if batch.keys:
                     back.note_brought(source, home, batch.position)
+            for name, added in returned.added.items():
+                self._owed.setdefault(name, set()).update(added)
         return Stepped(
             changes=batch.changes, keys=sum(map(len, keys.values())), rows=returned.rows, gone=returned.gone,
             people=0, complete=batch.complete, oldest=batch.oldest,

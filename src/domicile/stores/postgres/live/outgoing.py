@@ -48,13 +48,16 @@ class Load:
     gone: int
 
 
-def pack(settled: Settled) -> dict[Home, tuple[Load, ...]]:
-    """Read what goes where, in the transaction of the settling; return it by home, in the order of the scope."""
+def pack(settled: Settled, *, whole: How = How.REPLACE) -> dict[Home, tuple[Load, ...]]:
+    """Read what goes where, in the transaction of the settling; return it by home, in the order of the scope.
+
+    `whole` is what is to be done with the rows of people who are on their way.
+    """
     work, scope = settled.work, settled.work.scope
     make_loads(work.connection, scope)
     datasets = [dataset for dataset in scope.datasets if dataset in settled.keyed or dataset in settled.needed]
     for dataset in datasets:
-        rows = list(_rows(settled, dataset))
+        rows = list(_rows(settled, dataset, whole))
         if rows:
             query = sql.SQL(" UNION ALL ").join(sql.SQL("({})").format(one) for one in rows)
             work.run(sql.SQL("INSERT INTO {} {}").format(_rows_of(dataset), query))
@@ -153,14 +156,14 @@ def _counted(
 # -- what is read --------------------------------------------------------------------------------------------------
 
 
-def _rows(settled: Settled, dataset: DatasetScope) -> Iterator[sql.Composable]:
+def _rows(settled: Settled, dataset: DatasetScope, whole: How) -> Iterator[sql.Composable]:
     """SELECTs of home, how, and the travelling columns."""
     if never_there(dataset):
         return
     keyed, homes = dataset in settled.keyed, settled.work.scope.homes
     if keyed and dataset.decided:
         condition = sql.SQL("w.round = 0")
-        yield _lines(settled, dataset, homes, Form.WHOLE, how=sql.Literal(How.REPLACE.value), condition=condition)
+        yield _lines(settled, dataset, homes, Form.WHOLE, how=sql.Literal(whole.value), condition=condition)
     if dataset in settled.needed:
         yield from _needed_rows(settled, dataset, homes, after=1)
     if not keyed:
