@@ -56,6 +56,19 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Stop:
     return stop
 
 
+@pytest.mark.parametrize("cutover", ["", "cutover: {pause: never}\n"])
+def test_p2_a_run_in_which_nothing_leaves_is_refused_before_anybody_signs_and_can_be_given_up(
+    world: Worlds, cutover: str
+) -> None:
+    made = world(SCHEMA + "UPDATE person SET market = 'SG';", RULES + cutover)
+    made.programme.plan()
+    told = made.programme.command("apply", "--close")
+    assert (13, True) == (told.returncode, "no row and no object is to leave" in told.stdout + told.stderr)
+    assert "Traceback" not in told.stderr
+    assert 0 == made.programme.command("abandon", "--yes").returncode
+    assert 40 == len(_rows(made))
+
+
 def _rows(made: World) -> list[tuple[object, ...]]:
     return made.at_source("SELECT id FROM note ORDER BY id")
 

@@ -100,6 +100,16 @@ def clear(
     )
 
 
+def refuse_nothing(equality: Equality) -> None:
+    """Raise NoClearance where no slice leaves: an erasure of nothing has nothing to approve, and proves nothing."""
+    if not cleared_ids(equality):
+        raise NoClearance(
+            "no row and no object is to leave the source, so there is nothing to approve, to erase or to certify. "
+            "`domicile plan` says how many people move: are policy.homes and the subject's market right? "
+            "`domicile abandon` gives the run up"
+        )
+
+
 def cleared_ids(equality: Equality) -> tuple[SliceId, ...]:
     """The slices that a clearance of this equality names."""
     return tuple(pair.slice.id for pair in equality.private if pair.slice.leaves)

@@ -192,6 +192,7 @@ class Clearing:
             raise NoClearance("nothing is frozen, so nothing can be cleared")
         refuse_open_fence(self.source)
         equality, sha256 = self.equality(scope, manifest)
+        cutover.refuse_nothing(equality)
         restores = self._restores(scope, manifest, equality, sha256)
         sealed.state_seals(self.record)
         given = self.record.approvals(sha256)
