@@ -4,25 +4,26 @@ Two sessions write small transactions, made in the server so that no client slow
 changed, COMMIT. Their commits don't wait for the disk: that wait would hide what a feed costs. Meanwhile the feed is
 read and confirmed once a second, as a move does; the rows behind its keys aren't read, as that is the same for both.
 Begin and end of a feed aren't timed.
+
+Who writes and who reads the feed are in a process of their own for each run.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 
 import psycopg
 
+from bench.apart import apart
 from bench.machine import facts
 from bench.pairing import Sample, interleave, speed
 from bench.results import Figure, Part, Results, tell, write
 from bench.world import execute, servers
-from domicile.catalogue import Table
 from domicile.config.rules import Disposition, HomeRows
 from domicile.model import DatasetId, DatasetScope
 from domicile.stores.feed import Changefeed, FeedKind
@@ -53,93 +54,93 @@ END $$
 """
 
 
-class Bench:
-    """One database, a number of writers, and the transactions that each of them makes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """One contender: the database, a number of writers, the transactions that each makes, and the feed that stands."""
 
-    def __init__(self, dsn: str, *, writers: int, transactions: int) -> None:
-        self.dsn = dsn
-        self.writers = writers
-        self.transactions = transactions
-        with connect(dsn, store="app") as connection:
-            (table,) = read_catalogue(connection).tables
-        self.dataset = _dataset(table)
+    dsn: str
+    writers: int
+    transactions: int
+    feed: FeedKind | None = None
+
+
+class Bench:
+    """One database, and what is written into it."""
+
+    def __init__(self, writing: Writing) -> None:
+        self.writing = writing
 
     def alone(self) -> Sample:
         """Nobody follows."""
-        return self._timed()
+        return apart(_prepare, self.writing, imports=__name__)
 
     def followed(self, kind: FeedKind) -> Sample:
         """A feed stands, and is read."""
-        session = Session(self.dsn, store="app")
-        feed = make_feed(kind, session, [self.dataset])
+        session = Session(self.writing.dsn, store="app")
+        feed = make_feed(kind, session, [_dataset(self.writing.dsn)])
         feed.begin()
         try:
-            with _reading(feed, self.dsn):
-                return self._timed()
+            return apart(_prepare, replace(self.writing, feed=kind), imports=__name__)
         finally:
             feed.end()
             session.close()
 
     def begin_again(self) -> None:
         """Take the new rows away, and let no run pay for another."""
-        execute(self.dsn, "DELETE FROM note WHERE id > 100000")
-        execute(self.dsn, "VACUUM FULL note")
-        execute(self.dsn, "CHECKPOINT")
+        execute(self.writing.dsn, "DELETE FROM note WHERE id > 100000")
+        execute(self.writing.dsn, "VACUUM FULL note")
+        execute(self.writing.dsn, "CHECKPOINT")
 
-    def _timed(self) -> Sample:
-        threads = [Thread(target=self._write) for _ in range(self.writers)]
-        start, before = time.monotonic(), time.process_time()
-        for thread in threads:
+
+def _prepare(writing: Writing) -> Callable[[], int]:
+    """Write with all writers at once; whoever reads the feed goes on until this process ends."""
+    feed = None
+    if writing.feed is not None:
+        feed = make_feed(writing.feed, Session(writing.dsn, store="app"), [_dataset(writing.dsn)])
+    broken: list[Exception] = []
+
+    def read(feed: Changefeed) -> None:
+        try:
+            with psycopg.connect(writing.dsn, autocommit=True) as connection:
+                while True:
+                    time.sleep(PAUSE_S)
+                    _take(feed, connection)
+        except Exception as fault:  # noqa: BLE001 - raised by the thread that waits
+            broken.append(fault)
+
+    def run() -> int:
+        if feed is not None:
+            Thread(target=read, args=[feed], daemon=True).start()
+        writers = [Thread(target=_write, args=[writing]) for _ in range(writing.writers)]
+        for thread in writers:
             thread.start()
-        for thread in threads:
+        for thread in writers:
             thread.join()
-        return Sample(
-            seconds=time.monotonic() - start, client_cpu_s=time.process_time() - before,
-            peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            rows=2 * self.writers * self.transactions,
-        )  # fmt: skip
+        if broken:
+            raise broken[0]
+        return 2 * writing.writers * writing.transactions
 
-    def _write(self) -> None:
-        execute(self.dsn, WRITE.format(transactions=self.transactions))
+    return run
 
 
-def _dataset(table: Table) -> DatasetScope:
+def _write(writing: Writing) -> None:
+    execute(writing.dsn, WRITE.format(transactions=writing.transactions))
+
+
+def _dataset(dsn: str) -> DatasetScope:
+    with connect(dsn, store="app") as connection:
+        (table,) = read_catalogue(connection).tables
     return DatasetScope(
         id=DatasetId(f"app.{table.name}"), table=table.name, partitioned=False, rows=Disposition.MOVE,
         home_rows=HomeRows.ALL, columns=table.columns, key=table.key,
     )  # fmt: skip
 
 
-@contextmanager
-def _reading(feed: Changefeed, dsn: str) -> Iterator[None]:
-    """Read and confirm once a second until the block ends."""
-    stop = Event()
-    broken: list[Exception] = []
-
-    def read() -> None:
-        try:
-            with psycopg.connect(dsn, autocommit=True) as connection:
-                while not stop.wait(PAUSE_S):
-                    _take(feed, connection, stop)
-        except Exception as fault:  # noqa: BLE001 - raised by the thread that waits
-            broken.append(fault)
-
-    reader = Thread(target=read)
-    reader.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        reader.join()
-    if broken:
-        raise broken[0]
-
-
-def _take(feed: Changefeed, connection: psycopg.Connection, stop: Event) -> None:
-    """Bring the feed up to date, as far as one snapshot shows; what is left when the writers are through, is left."""
+def _take(feed: Changefeed, connection: psycopg.Connection) -> None:
+    """Bring the feed up to date, as far as one snapshot shows."""
     row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
     complete = row is None
-    while row is not None and not complete and not stop.is_set():
+    while row is not None and not complete:
         batch = feed.read(str(row[0]), keys_max=KEYS_MAX)
         feed.confirm(batch)
         complete = batch.complete
@@ -169,7 +170,7 @@ def main() -> None:
     with servers("source", major=18) as (server,):
         dsn = server.dsn("app")
         execute(dsn, TABLE)
-        bench = Bench(dsn, writers=given.writers, transactions=given.transactions)
+        bench = Bench(Writing(dsn=dsn, writers=given.writers, transactions=given.transactions))
         part = compare(bench, rounds=given.rounds)
         results = Results(
             machine=facts(dsn), sizes={"writers": given.writers, "transactions of each": given.transactions},
