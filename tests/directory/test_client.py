@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,6 +174,29 @@ def test_the_same_spelt_right_is_taken(asked: Asked) -> None:
 def test_a_service_that_breaks_off_is_no_answer(asked: Asked) -> None:
     with _saying(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{") as url, pytest.raises(DirectoryUnknown):
         asked(url).locate("1")
+
+
+@pytest.mark.parametrize("answer", [b"{}", b'{"version": 1, "subjects": [{}]}', b'{"version": 1, "subjects": 3}'])
+def test_who_watches_goes_on_after_an_answer_that_is_none(
+    answer: bytes, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "REST_SECONDS", 0.0)
+    often = threading.Event()
+    with _saying(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(answer), answer)) as url:
+        directory = asked(url)
+        ask, questions = directory._ask, list[object]()
+
+        def asking(*given: Any, **more: Any) -> Any:
+            questions.append(given)
+            if len(questions) > 3:
+                often.set()
+            return ask(*given, **more)
+
+        monkeypatch.setattr(directory, "_ask", asking)
+        directory.listen(lambda _: None)
+        directory.watch()
+        assert often.wait(10)
+        directory.close()
 
 
 def test_a_silent_service_is_given_up(monkeypatch: pytest.MonkeyPatch, asked: Asked) -> None:

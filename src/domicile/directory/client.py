@@ -182,7 +182,7 @@ class Directory:
         question = "/v1/changes" if after is None else f"/v1/changes?after={after}"
         answer = self._ask("GET", question, seconds=WAIT_SECONDS + ASK_SECONDS_MAX)
         version, keys = _number(answer, "version"), answer.get("subjects")
-        if not isinstance(keys, list):
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise DirectoryUnknown("the directory's answer is none")
         everybody = after is None or bool(answer.get("reset"))
         if not everybody and not keys:
