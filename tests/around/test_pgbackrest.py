@@ -10,6 +10,7 @@ import pytest
 
 from domicile.errors import Waiting
 from domicile.evidence.predicates import FindingPredicate, SweepPredicate
+from domicile.horizon import surroundings
 from domicile.horizon.surroundings import Surroundings
 from domicile.proof import Verdict
 from domicile.run import Run
@@ -53,6 +54,7 @@ def test_p3_old_backups_and_wal_are_expired_and_the_new_backup_is_restored_and_c
     keep: Keep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine is killed when the new backup stands and the expiry is about to begin, too (P5)."""
+    monkeypatch.setattr(surroundings, "ARCHIVER_POLLS_MAX", 1_000_000)  # what isn't there would be waited for for ever
     made = keep()
     full = made.at.back_up("full")
     made.world.at_source("UPDATE person SET email = email || '.old'; CHECKPOINT")

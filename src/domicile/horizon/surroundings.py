@@ -50,6 +50,8 @@ _SWITCHED: Final = frozenset({Treatment.PROVEN, Treatment.HELD})
 NOT_THERE = "no longer in the folder"
 ARCHIVER_POLLS_MAX: Final = 150
 ARCHIVER_POLL_S: Final = 0.1
+IDLE_POLLS_MAX: Final = 10
+"""While nothing waits for the archiver: before 15 what it archived is told up to half a second late."""
 _SEGMENT_SQL: LiteralString = """
 SELECT pg_walfile_name(pg_current_wal_insert_lsn()),
        (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size')
@@ -59,6 +61,9 @@ SELECT pg_logical_emit_message(false, 'domicile', ''), pg_switch_wal()
 """
 _ARCHIVED_SQL: LiteralString = """
 SELECT last_archived_wal, current_setting('archive_mode') <> 'off' FROM pg_stat_archiver
+"""
+_NOTHING_WAITS_SQL: LiteralString = """
+SELECT NOT EXISTS (SELECT FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready')
 """
 _SOURCE_SQL: LiteralString = """
 SELECT current_database(), (SELECT system_identifier FROM pg_control_system()),
@@ -167,18 +172,25 @@ class Surroundings:
     def _archived(self, segment: str, *, segment_bytes: int) -> str | None:
         """What the server archived last, once that is the segment before; it is waited for, bounded.
 
-        Else the one that is being written to the archive looks broken there.
+        Else the one that is being written to the archive looks broken there. After a backup what was archived last is
+        its history file: then, where we may look, nothing is waited for that isn't there.
         """
         wanted = (segment_number(segment, segment_bytes=segment_bytes) or 0) - 1
-        archived = None
+        may_look = may_execute(self._source.connection, "pg_ls_archive_statusdir()")
+        archived, idle = None, 0
         for _ in range(ARCHIVER_POLLS_MAX):
             row = self._source.connection.execute(_ARCHIVED_SQL).fetchone()
             archived, is_on = row or (None, False)
             number = segment_number(archived or "", segment_bytes=segment_bytes)
-            if not is_on or (number is not None and number >= wanted):
+            idle += may_look and self._nothing_waits()
+            if not is_on or (number is not None and number >= wanted) or idle > IDLE_POLLS_MAX:
                 break
             self._source.connection.execute("SELECT pg_sleep(%s)", (ARCHIVER_POLL_S,))
         return archived
+
+    def _nothing_waits(self) -> bool:
+        """Whether no segment that the server is through with waits for the archiver."""
+        return self._source.connection.execute(_NOTHING_WAITS_SQL).fetchone() == (True,)
 
     def told_of_archive(self, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
         """The server's outcomes, its copy `archive` with a word on the store that holds it: still `unknown`."""
