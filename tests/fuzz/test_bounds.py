@@ -87,7 +87,7 @@ def _many_copies() -> bytes:
 
 
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
-    "a bomb of 50 MB": ((BAD / "zip-bomb.zip").read_bytes, "is compressed"),
+    "a bomb of 50 MB": ((BAD / "zip-bomb.zip").read_bytes, "or compressed"),
     "a file of 4 GiB in 27 kB": ((BAD / "zip-with-sizes-elsewhere.zip").read_bytes, "cut off or too long"),
     "sixty thousand files": (
         lambda: zip_files({f"f{number}": b"" for number in range(60_000)}),

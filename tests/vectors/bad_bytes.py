@@ -111,21 +111,21 @@ def _swapped_signatures(checkpoint: bytes) -> bytes:
 
 
 # ------------------------------------------------------------------------------------------- 1 the zip
-zipped("zip-with-bytes-after-its-end", 1, "bytes after its end", lambda b: b + b"\0")
-zipped("zip-with-a-comment", 1, "a comment", lambda b: b[:-2] + struct.pack("<H", 4) + b"true")
+zipped("zip-with-bytes-after-its-end", 1, "no bytes after its end", lambda b: b + b"\0")
+zipped("zip-with-a-comment", 1, "no comment", lambda b: b[:-2] + struct.pack("<H", 4) + b"true")
 zipped("zip-with-bytes-before-it", 1, "not a zip", lambda b: b"#!" + b)
 zipped("zip-cut-off", 1, "not written by the rule", lambda b: b[:-30])
 zipped("zip-cut-off-in-a-header", 1, "cut off in a header", lambda b: b[:20])
 zipped("zip-cut-off-in-a-file", 1, "is cut off or too long", lambda b: b[: b.index(b"homecoming")])
-zipped("zip-compressed", 1, "is compressed", lambda b: _zip(_files(b), method=zipfile.ZIP_DEFLATED))
-zipped("zip-bomb", 1, "is compressed", lambda _: _zip([("plan.json", bytes(50_000_000))], method=zipfile.ZIP_DEFLATED))
+zipped("zip-compressed", 1, "stored as they are", lambda b: _zip(_files(b), method=zipfile.ZIP_DEFLATED))
+zipped("zip-bomb", 1, "or compressed", lambda _: _zip([("plan.json", bytes(50_000_000))], method=zipfile.ZIP_DEFLATED))
 zipped("zip-unsorted", 1, "not written by the rule", lambda b: _zip(_files(b)[::-1]))
 zipped("zip-with-a-date", 1, "not written by the rule", lambda b: _zip(_files(b), day=2))
 zipped("zip-path-upwards", 1, "path that is not allowed", lambda b: _zip([("../plan.json", b"{}"), *_files(b)]))
 zipped("zip-path-absolute", 1, "path that is not allowed", lambda b: _zip([("/plan.json", b"{}"), *_files(b)]))
 zipped("zip-path-backslash", 1, "path that is not allowed", lambda b: _zip([("log\\checkpoint", b"{}"), *_files(b)]))
 zipped("zip-of-nothing", 1, "not a zip", lambda _: _zip([]))
-zipped("zip-check-sum-wrong", 1, "wrong zip check sum", lambda b: _flipped(b, b.index(b"homecoming")))
+zipped("zip-check-sum-wrong", 1, "with check sums", lambda b: _flipped(b, b.index(b"homecoming")))
 zipped("zip-directory-of-other-names", 1, "not written by the rule", lambda b: _flipped(b, b.rindex(b"plan.json")))
 
 
@@ -220,14 +220,14 @@ def _rezipped(change: Callable[[dict[str, bytes]], object]) -> bytes:
 
 
 defect("manifest-missing", 3, "has no manifest.json")(lambda: _rezipped(gone("manifest.json")))
-defect("manifest-lists-less", 3, "not in the manifest")(lambda: _listed(lambda m: m["files"].pop()))
-defect("manifest-lists-more", 3, "not in the zip")(lambda: _rezipped(gone("certificate.dsse.json")))
-defect("manifest-unsorted", 3, "not sorted")(lambda: _listed(lambda m: m["files"].reverse()))
+defect("manifest-lists-less", 3, "lists None, where the zip holds")(lambda: _listed(lambda m: m["files"].pop()))
+defect("manifest-lists-more", 3, "'path': 'certificate.dsse.json'")(lambda: _rezipped(gone("certificate.dsse.json")))
+defect("manifest-unsorted", 3, "where the zip holds")(lambda: _listed(lambda m: m["files"].reverse()))
 defect("manifest-of-another-format", 3, "shape of a manifest, at .format")(
     lambda: _listed(lambda m: m.update(format="urn:x"))
 )
 defect("manifest-with-more-keys", 3, "shape of a manifest")(lambda: _listed(lambda m: m.update(note="all is well")))
-defect("plan-file-altered", 3, "not the file that the manifest lists")(
+defect("plan-file-altered", 3, "'path': 'plan.json'")(
     lambda: _rezipped(put("plan.json", s.PLAN_FILE.replace(b"3", b"4")))
 )
 

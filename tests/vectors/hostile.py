@@ -137,7 +137,7 @@ filed("log-key-with-loose-base64", 2, "not a key", put("keys/log.vkey", f"{ENGIN
 
 
 # ------------------------------------------------------------------------------------------- manifest
-@defect("manifest-lists-a-file-twice", 3, "lists twice")
+@defect("manifest-lists-a-file-twice", 3, "where the zip holds")
 def _() -> bytes:
     bundle = s.bundle_of(good())
     manifest = json.loads(parse_envelope(_manifest(bundle)).payload)
