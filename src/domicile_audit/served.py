@@ -8,7 +8,6 @@ more than claims, as `keys/` of a bundle are; checks 2, 14 and 24 say whether th
 that the plan names, and 5 to 7 are for whoever read the checkpoint and the entries.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from domicile_audit.keys import read_base64
 from domicile_audit.policy import Policy
 from domicile_audit.shape import misfit, read_json
 from domicile_audit.statements import DETACHED, PREFIX, SHAPES
-from domicile_audit.tree import merkle_root
+from domicile_audit.tree import levels_of
 
 KEYS, ENTRIES = 2, 8  # the numbers of the checks
 OF_A_CERTIFICATE = (check_certificate, check_verdicts, check_counts)
@@ -77,7 +76,7 @@ def judge_log(
 def _judge(
     entries: list[bytes], detached: Mapping[str, bytes], log: str, policy: Policy | None, since: int
 ) -> Fault | None:
-    case = Case(data=b"", policy=policy, size=len(entries), entries=entries, levels=_levels(entries))
+    case = Case(data=b"", policy=policy, size=len(entries), entries=entries, levels=levels_of(entries))
     case.files = {f"detached/{name}.json": data for name, data in detached.items()}
     case.files |= {name: f"{key}\n".encode(errors="replace") for name, key in _keys(case, log)}
     try:
@@ -85,15 +84,6 @@ def _judge(
     except Refused as refusal:
         return Fault(KEYS, "keys", str(refusal))
     return judge_so_far(case, first=ENTRIES, since=since)
-
-
-def _levels(entries: list[bytes]) -> list[list[bytes]]:
-    """The hashes of the entries, then of full tiles below, as check 6 leaves them."""
-    levels, hashes = [], [hashlib.sha256(b"\x00" + entry).digest() for entry in entries]
-    while hashes:
-        levels.append(hashes)
-        hashes = [merkle_root(hashes[i * 256 : i * 256 + 256]) for i in range(len(hashes) // 256)]
-    return levels
 
 
 def _keys(case: Case, log: str) -> Iterator[tuple[str, str]]:

@@ -41,21 +41,26 @@ def check_tiles(case: Case) -> None:
     for name, width in _tiles("entries", case.size):
         require(name in tiles, f"{name} is missing")
         case.entries += _split_entries(tiles.pop(name), width, name)
-    hashes = [hashlib.sha256(b"\x00" + entry).digest() for entry in case.entries]  # RFC 6962, 2.1
-    while hashes:
-        for number, (name, width) in enumerate(_tiles(str(len(case.levels)), len(hashes))):
-            require(name in tiles, f"{name} is missing")
+    case.levels = levels_of(case.entries)
+    for level, hashes in enumerate(case.levels):
+        for number, (name, width) in enumerate(_tiles(str(level), len(hashes))):
             tile = b"".join(hashes[number * 256 : number * 256 + width])
-            require(tiles.pop(name) == tile, f"{name} does not hold the hashes of the entries")
-        case.levels.append(hashes)
-        full = len(hashes) // 256  # a partial tile is not hashed into the level above
-        hashes = [merkle_root(hashes[i * 256 : i * 256 + 256]) for i in range(full)]
+            require(tiles.pop(name, None) == tile, f"{name} is missing, or does not hold the hashes of the entries")
     require(not tiles, f"{min(tiles, default='')} is not a tile of a log of {case.size} entries")
 
 
 def check_root(case: Case) -> None:
     """Check 7 (RFC 6962 section 2.1): the entries, in this order and no others, have the signed root."""
     require(merkle_root(case.levels[0]) == case.root, "the log's entries were left out, added, moved or altered")
+
+
+def levels_of(entries: list[bytes]) -> list[list[bytes]]:
+    """The hashes of the entries, then those of the full tiles below; a partial tile is not hashed into them."""
+    levels, hashes = [], [hashlib.sha256(b"\x00" + entry).digest() for entry in entries]  # RFC 6962, 2.1
+    while hashes:
+        levels.append(hashes)
+        hashes = [merkle_root(hashes[i * 256 : i * 256 + 256]) for i in range(len(hashes) // 256)]
+    return levels
 
 
 def merkle_root(hashes: list[bytes]) -> bytes:
@@ -84,12 +89,9 @@ def _tiles(level: str, count: int) -> list[tuple[str, int]]:
     return [*tiles, (f"log/tile/{level}/{_index(full)}.p/{rest}", rest)] if rest else tiles
 
 
-def _index(index: int) -> str:
-    """tlog-tiles "Parameters": 1234067 is x001/x234/067."""
-    path = f"{index % 1000:03d}"
-    while index := index // 1000:
-        path = f"x{index % 1000:03d}/{path}"
-    return path
+def _index(number: int) -> str:
+    """tlog-tiles "Parameters": 1067 is x001/067; no log of SIZE_MAX has a million tiles, for three such parts."""
+    return f"x{number // 1000:03d}/{number % 1000:03d}" if number >= 1000 else f"{number:03d}"
 
 
 def _split_entries(data: bytes, width: int, name: str) -> list[bytes]:
