@@ -36,6 +36,7 @@ WAITED = {"wait_ms": COUNT, "awaited_ms": COUNT, "rows": COUNT}
 RESTORE = {"done_at": TIME, "method": TEXT, "homes": {"*": {"slices": [{"id": TEXT, "rows": COUNT, "digest": HEX}]}}}
 TOKENS = {"searched": COUNT, "not_searchable": COUNT, "canaries": COUNT}
 SUMS = {"*": {"*": {"moved": COUNT, "deleted": COUNT, "blanked": COUNT, "kept": COUNT}}}
+TURN = {"key": TEXT, "new": maybe(TEXT)}
 STANDS = {"stands": COUNT, "root": HEX}  # the first so many entries of this log, and the root over them
 WAY, PHASE, SCOPE, CHANGE = text("home|source"), text("intent|outcome"), text("erase"), text("rotated|revoked")
 
@@ -48,15 +49,7 @@ SAYS: dict[str, dict[str, Any]] = {
     "cutover/v1": {**FENCED, "fence": TEXT},
     "equality/v1": {"position": TEXT, "fenced": FLAG, "slices": [COMPARED], "differences": COUNT, "strays": COUNT},
     "approval/v1": {"approver": TEXT, "role": TEXT, "scope": SCOPE, "equality": HEX, "approved_at": TIME, **STANDS},
-    "key/v1": {
-        "what": CHANGE,
-        "approver": maybe(TEXT),
-        "key": TEXT,
-        "new": maybe(TEXT),
-        "since": TIME,
-        **STANDS,
-        "why": TEXT,
-    },
+    "key/v1": {"what": CHANGE, "approver": maybe(TEXT), **TURN, "since": TIME, **STANDS, "why": TEXT},
     "clearance/v1": {"equality": HEX, "approvals": [HEX], "restore": RESTORE, "slices": [TEXT]},
     "erasure/v1": {"phase": PHASE, "clearance": HEX, **WHICH, "slices": [GONE], "collateral": COUNT, "emptied": [TEXT]},
     "receipts/v1": {"clearance": HEX, "cohort": COUNT, "part": COUNT, "root": HEX, **RECEIVED},
@@ -65,7 +58,6 @@ SAYS: dict[str, dict[str, Any]] = {
     "finding/v1": {"kind": TEXT, "where": TEXT, "count": COUNT, "text": TEXT},
 }
 SHAPES = {kind: {"plan": HEX, **says} for kind, says in SAYS.items()}
-SIGNED_BY = {"approval/v1": "approver", "key/v1": "anybody"}  # else by the log's key
 ABOUT = {"approval/v1": "equality", "clearance/v1": "equality", "erasure/v1": "clearance"}  # else about the plan
 
 
@@ -77,13 +69,15 @@ def check_envelopes(case: Case) -> None:
 
 
 def check_statements(case: Case) -> None:
-    """Check 9 (in-toto Statement v1): known type, exact shape, right subject; approvals by approvers, only they."""
+    """Check 9 (in-toto Statement v1): known type, exact shape, right subject.
+
+    Approvals are signed by approvers, all else by the log's key; only what is said of keys may be signed by both.
+    """
     unread = {name for name in case.files if name.startswith("detached/")}
     for index, (payload, keyid) in enumerate(case.envelopes):
         kind, predicate = _read(case, payload, f"statement {index}", unread)
         statement = Statement(index, hashlib.sha256(case.entries[index]).hexdigest(), kind, keyid, predicate)
-        signed_by_log, by = case.holders[keyid] == LOG, SIGNED_BY.get(kind, "log")
-        right = by == "anybody" or signed_by_log == (by == "log")
+        right = kind == "key/v1" or (case.holders[keyid] == LOG) == (kind != "approval/v1")
         require(right, f"{statement} is signed by the wrong kind of key")
         case.statements.append(statement)
         case.by_sha256.setdefault(statement.sha256, statement)
