@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from domicile_audit.policy import Policy
 
 Part = Mapping[str, Any]  # an object of the JSON of a statement, its shape checked
-Slices = Mapping[str, Part]  # slices by their id
+Parts = Mapping[str, Part]  # slices or copies by their id
 LOG = 0  # the place of the log's keys among the chains; approvers have theirs from 1 on
 STEPS = ("cohort/v1", "freeze/v1")  # of a live move; each voids what was fenced, compared or searched before it
 MOVES = ("transfer/v1", "cutover/v1", "equality/v1", *STEPS)  # none of these after what an erasure rests on
@@ -36,6 +36,12 @@ def require_once(items: Iterable[str], where: str) -> None:
         require(times == 1, f"{where}: {item} stands there twice")
 
 
+def by_id(parts: Sequence[Part], where: str) -> Parts:
+    """These parts by their ids; refuse if one stands there twice."""
+    require_once((part["id"] for part in parts), where)
+    return {part["id"]: part for part in parts}
+
+
 @dataclass(frozen=True)
 class Statement:
     """One statement of the log, signed and in its shape; `sha256` is that of its envelope's bytes."""
@@ -53,9 +59,19 @@ class Statement:
         return f"statement {self.index} ({self.kind})"
 
     @cached_property
-    def slices(self) -> Slices:
-        """What it says of each slice, by the slice's id (a clearance has ids only)."""
-        return {part["id"]: part for part in self["slices"]}
+    def slices(self) -> Parts:
+        """What it says of each slice, once, by the slice's id (a clearance has ids only)."""
+        return by_id(self["slices"], str(self))
+
+    @cached_property
+    def copies(self) -> Parts:
+        """What a plan, sweep or certificate says of each copy, once, by the copy's id."""
+        return by_id(self["copies"], str(self))
+
+    @cached_property
+    def homes(self) -> list[str]:
+        """Of a plan or freeze: the homes of its slices, but for those without rows."""
+        return sorted({part["home"] for part in self["slices"] if part["rows"]})
 
 
 @dataclass
@@ -81,22 +97,18 @@ class Case:
     statements: list[Statement] = field(default_factory=list)  # 9
     detached_bytes: int = 0  # 9: predicates that lie beside the log, counted for each statement that names one
     by_sha256: dict[str, Statement] = field(default_factory=dict)  # 9: the first one of these bytes
+    at_home: dict[int, Statement] = field(default_factory=dict)  # 22: how each cohort went home; at once: 0, the fence
+    by_kinds: dict[tuple[str, ...], Sequence[Statement]] = field(default_factory=dict)  # what `of` has found
 
     @property
     def plan(self) -> Statement:
         """The plan."""
         return self.statements[0]
 
-    @property
-    def plan_sha256(self) -> str:
-        """The digest of the plan's file; of a log without a bundle around it the one that the plan itself names."""
-        file = self.files.get("plan.json")
-        return str(self.plan["plan"]) if file is None else hashlib.sha256(file).hexdigest()
-
     @cached_property
     def last_step(self) -> Statement:
         """The last cohort or freeze; in a move at once the plan."""
-        return [self.plan, *self.of(*STEPS)][-1]
+        return self.last_before(len(self.statements), *STEPS)
 
     @property
     def live(self) -> bool:
@@ -104,9 +116,9 @@ class Case:
         return self.last_step.kind in STEPS
 
     @cached_property
-    def slices(self) -> Slices:
+    def slices(self) -> Parts:
         """What is moved: the slices of the last freeze, else of the plan."""
-        return [self.plan, *self.of("freeze/v1")][-1].slices
+        return self.last_before(len(self.statements), "freeze/v1").slices
 
     @cached_property
     def homes(self) -> frozenset[str]:
@@ -116,24 +128,23 @@ class Case:
     @cached_property
     def object_stores(self) -> frozenset[str]:
         """The stores whose slices are of objects; such a slice bears the store's name as dataset."""
-        return frozenset(copy["store"] for copy in self.plan["copies"] if copy["kind"] == "objects")
+        return frozenset(copy["store"] for copy in self.plan.copies.values() if copy["kind"] == "objects")
 
     @cached_property
     def row_stores(self) -> frozenset[str]:
         """The stores whose slices are of rows; the dataset of such a slice begins with the store's name and a dot."""
-        return frozenset(copy["store"] for copy in self.plan["copies"] if copy["kind"] == "live-rows")
+        return frozenset(copy["store"] for copy in self.plan.copies.values() if copy["kind"] == "live-rows")
 
-    def of(self, *kinds: str) -> list[Statement]:
+    def of(self, *kinds: str) -> Sequence[Statement]:
         """The statements of these types, in the order of the log."""
-        return [statement for statement in self.statements if statement.kind in kinds]
+        if kinds not in self.by_kinds:
+            self.by_kinds[kinds] = [statement for statement in self.statements if statement.kind in kinds]
+        return self.by_kinds[kinds]
 
-    def along(self) -> Iterator[tuple[Statement, Slices]]:
-        """Each statement, with the slices that are named before it: by the last freeze, else by the plan."""
-        slices = self.plan.slices
-        for statement in self.statements:
-            yield statement, slices
-            if statement.kind == "freeze/v1":
-                slices = statement.slices
+    def last_before(self, place: int, *kinds: str) -> Statement:
+        """The last statement of these types before a place of the log behind the plan; the plan where there is none."""
+        found = self.of("plan/v1", *kinds)
+        return found[bisect_left(found, place, key=lambda statement: statement.index) - 1]
 
     def named(self, sha256: str, kind: str, by: Statement) -> Statement:
         """The statement of that type and digest, which must stand before the one that names it."""

@@ -25,7 +25,8 @@ STORIES = sorted(name for name, defect in DEFECTS.items() if defect.check >= 10)
 # One lie may be seen from two sides; the checks that would also refuse it, were the named one not there.
 ALSO = {
     "plan-slice-goes-elsewhere": {11, 12, 15, 16, 20},
-    "plan-with-a-copy-twice": {19},
+    "plan-with-a-copy-twice": {15, 16, 17, 19},
+    "plan-with-a-slice-twice": {11, 13, 15, 16, 19, 20, 23},
     "plan-without-copies": {16, 17, 19},
     "plan-erases-more-than-there-is": {19},
     "plan-threshold-too-high": {14},
@@ -34,6 +35,7 @@ ALSO = {
     "equality-unfenced": {20},
     "equality-with-a-differing-digest": {20},
     "equality-with-differing-rows": {15, 20},
+    "equality-with-a-slice-twice": {15, 16},
     "clearance-of-nothing": {16},
     "erasure-of-more-than-planned": {19, 20},
     "erasure-of-an-unplanned-slice": {19, 20},
@@ -41,6 +43,7 @@ ALSO = {
     "sweep-of-an-unplanned-copy": {19},
     "sweep-with-more-residue-than-hits": {19},
     "freeze-of-a-slice-elsewhere": {12, 15, 16, 20},
+    "freeze-with-a-slice-twice": {11, 13, 15, 16, 19, 20, 23},
     "freeze-erases-more-than-there-is": {19},
     "clearance-after-a-cohort-went-back": {16, 19, 20},
     "clearance-before-the-last-cohort-is-frozen": {19},

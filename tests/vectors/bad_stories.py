@@ -38,7 +38,7 @@ told("plan-of-another-file", 10, "about another plan than plan.json", lambda: _p
 told("statement-about-another-plan", 10, "about another plan", lambda: good().set("sweep", plan="1" * 64))
 told("plan-with-a-slice-twice", 10, "twice", lambda: _plan(slices=(*_PLAN.slices, _PLAN.slices[0])))
 told("plan-with-a-copy-twice", 10, "twice", lambda: _plan(copies=(*_PLAN.copies, _PLAN.copies[0])))
-told("plan-without-copies", 10, "lists no copy", lambda: _plan(copies=()))
+told("plan-without-copies", 10, "neither live rows nor objects", lambda: _plan(copies=()))
 told("plan-home-nowhere", 10, "home that is no location", lambda: _plan(homes={"US": "us", "CA": "ca", "AU": "au"}))
 told("plan-slice-goes-elsewhere", 10, "no home", lambda: _plan(slices=_of(_PLAN.slices, 0, home="sg")))
 told("plan-copy-nowhere", 10, "at no location", lambda: _plan(copies=_of(_PLAN.copies, 0, location="moon")))

@@ -84,7 +84,7 @@ told("objects-of-a-store-of-rows", 10, _NOT_LISTED, lambda: (
     _named(good(), USERS, "app", f"transfer {USERS} us", f"intent {USERS} us", f"outcome {USERS} us")
 ))  # fmt: skip
 told("store-of-rows-and-of-objects", 10, "holds rows, and objects too", _store_of_both)
-told("store-with-a-dot", 10, "has a dot in its name", lambda: good().set(
+told("store-with-a-dot", 10, "a dot in its name", lambda: good().set(
     "plan", copies=tuple(replace(one, store="app.eu") for one in s.plan().copies),
 ))  # fmt: skip
 

@@ -114,7 +114,7 @@ told(
 told(
     "objects-of-a-store-named-like-a-table",
     10,
-    "bears another dataset",
+    "a dot in its name",
     lambda: objects().set(
         "plan",
         copies=(
