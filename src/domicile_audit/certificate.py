@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 
-from domicile_audit.case import Case, Part, Statement, require
+from domicile_audit.case import Case, Statement, require
 from domicile_audit.statements import VERDICTS
 
 MAY_HOLD_RESIDUE = ("blocked-until", "held", "present")
@@ -19,80 +19,75 @@ def check_certificate(case: Case) -> None:
     require(case.of("certificate/v1"), "no certificate: the run is not finished")
     last = case.statements[-1]
     require(last.kind == "certificate/v1", "the certificate is not the last statement; it may no longer hold")
-    require("certificate.dsse.json" in case.files, "certificate.dsse.json is missing")
-    require(case.files["certificate.dsse.json"] == case.entries[-1], "certificate.dsse.json is not that of the log")
+    same = case.files.get("certificate.dsse.json") == case.entries[-1]
+    require(same, "certificate.dsse.json is missing, or is not that of the log")
 
 
 def check_verdicts(case: Case) -> None:
     """Check 19 (P3, P7, P11): each planned copy has one verdict that the log backs, and the worst is the whole's."""
-    copies, stated = case.statements[-1]["copies"], case.statements[-1]["verdict"]
-    judged = Counter(copy["id"] for copy in copies)
-    for copy in case.plan["copies"]:
-        require(judged[copy["id"]] == 1, f"the certificate does not judge the planned {copy['id']} exactly once")
-    require(len(judged) == len(case.plan["copies"]), "the certificate judges a copy that is not planned")
-    for copy in copies:
-        id_, until = copy["id"], copy["until"]
-        dated = (until is not None) == (copy["verdict"] == "blocked-until")
-        require(dated, f"copy {id_}: a date belongs to blocked-until and only to it")
-        require(until is None or until > case.statements[-1]["issued_at"], f"copy {id_}: {until} is over")
-    _check_swept(case, copies)
-    _check_keys(case, copies)
-    worst = max((copy["verdict"] for copy in copies), key=VERDICTS.index)
+    certificate, stated = case.statements[-1], case.statements[-1]["verdict"]
+    odd = min(case.plan.copies.keys() ^ certificate.copies.keys(), default=None)
+    require(odd is None, f"copy {odd} is planned and has no verdict, or has one and is not planned")
+    _check_found(case, certificate)
+    _check_swept(case, [id_ for id_, copy in certificate.copies.items() if copy["verdict"] == "erased-verified"])
+    worst = max((copy["verdict"] for copy in certificate["copies"]), key=VERDICTS.index)
     require(stated == worst, f"the certificate says {stated}, its worst copy is {worst}")
     _check_left(case)
 
 
-def _check_swept(case: Case, copies: list[Part]) -> None:
-    """Check 19 goes on: what a verdict says of a copy is what was found when it was last looked at."""
-    sweep, looks, last = valid_sweep(case), last_looks(case), case.of("sweep/v1")[-1:]
-    has_read = sweep is not None and any(read["bytes"] for read in sweep["copies"])
-    hits = {read["id"]: read["hits"] for read in sweep["copies"]} if sweep else {}
-    kinds = {copy["id"]: copy["kind"] for copy in case.plan["copies"]}
-    erased_of = {part["dataset"] for part in case.slices.values() if any(part["erase"].values())} - case.object_stores
-    for copy in copies:
-        where, verdict = f"copy {copy['id']} is called {copy['verdict']}", copy["verdict"]
-        look, residue = looks.get(copy["id"], (None, 0))
-        known = look in last or kinds[copy["id"]] in IN_USE
-        may = MAY_HOLD_RESIDUE if known else (*MAY_HOLD_RESIDUE, *MAY_BE_LEFT_OUT)
-        require(residue == 0 or verdict in may, f"{where}, and holds residue")
-        if verdict == "erased-verified":
-            require(sweep and sweep is look, f"{where}, but was not swept after the last erasure")
-            require(sweep and sweep["tokens"]["searched"], f"{where} by a sweep that searched for nothing")
-            require(has_read, f"{where} by a sweep that read nothing")
-            require(not hits.get(copy["id"]), f"{where} by a sweep that found something in it")
-            asked = sweep is not None and sweep["rows"]["datasets"] >= len(erased_of)
-            require(asked, f"{where} by a sweep that asked of fewer datasets than were erased")
+def _check_found(case: Case, certificate: Statement) -> None:
+    """Check 19 goes on: what was found in a copy when it was last looked at is still there, or its key is gone.
 
-
-def _check_keys(case: Case, copies: list[Part]) -> None:
-    """Check 19 goes on: after the last erasure of rows the same key was announced, then gone, and didn't come back.
-
-    And after the last look at the copy, if residue was found then: it could be read.
+    Of a copy called key-destroyed the same key was announced, then gone, and didn't come back: after the last erasure
+    of rows, and after that look if residue was found then, since it could be read. What is blocked has a date to come,
+    and nothing else has a date.
     """
+    looks, last = last_looks(case), case.of("sweep/v1")[-1:]
     erasures = [one.index for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores]
-    read = {id_: look.index for id_, (look, residue) in last_looks(case).items() if residue}
-    told = defaultdict[str, list[tuple[str, str]]](list)
+    told = defaultdict[str, list[Statement]](list)
     for finding in case.of("finding/v1"):
-        since = max(erasures[-1], read.get(finding["where"], 0)) if erasures else case.size
-        if finding["kind"] in KEY_STORY and finding.index > since:
-            told[finding["where"]].append((finding["kind"], finding["text"]))
-    kinds = {copy["id"]: copy["kind"] for copy in case.plan["copies"]}
-    last_word = {finding["where"]: finding["kind"] for finding in case.of("finding/v1") if finding["kind"] in KEY_STORY}
-    for copy in copies:
-        story, keys = [kind for kind, _ in told[copy["id"]]], {key for _, key in told[copy["id"]]}
-        back = last_word.get(copy["id"]) == KEY_STORY[2]
-        openable = not back or copy["verdict"] in (*MAY_HOLD_RESIDUE, "unknown")
-        require(openable, f"copy {copy['id']} is called {copy['verdict']}, and its key came back")
-        if copy["verdict"] == "key-destroyed":
-            backed = story == KEY_STORY[:2] and len(keys) == 1 and kinds[copy["id"]] not in IN_USE
-            require(backed, f"copy {copy['id']}: the log doesn't tell of its key's destruction after the last erasure")
+        if finding["kind"] in KEY_STORY:
+            told[finding["where"]].append(finding)
+    for id_, copy in certificate.copies.items():
+        verdict, until = copy["verdict"], copy["until"]
+        where = f"copy {id_} is called {verdict}"
+        dated = (until is not None) == (verdict == "blocked-until")
+        require(dated, f"{where}: a date belongs to blocked-until and only to it")
+        require(until is None or until > certificate["issued_at"], f"{where}: {until} is over")
+        in_use = case.plan.copies[id_]["kind"] in IN_USE
+        look, residue = looks.get(id_, (case.plan, 0))
+        may = MAY_HOLD_RESIDUE if look in last or in_use else (*MAY_HOLD_RESIDUE, *MAY_BE_LEFT_OUT)
+        require(residue == 0 or verdict in may, f"{where}, and holds residue")
+        back = [finding["kind"] for finding in told[id_]][-1:] == KEY_STORY[2:]
+        require(not back or verdict in (*MAY_HOLD_RESIDUE, "unknown"), f"{where}, and its key came back")
+        if verdict == "key-destroyed":
+            since = max(erasures[-1], look.index if residue else 0) if erasures else case.size
+            story = [finding for finding in told[id_] if finding.index > since]
+            backed = [finding["kind"] for finding in story] == KEY_STORY[:2] and story[0]["text"] == story[1]["text"]
+            require(backed and not in_use, f"{where}, and the log doesn't tell of its key's destruction since")
+
+
+def _check_swept(case: Case, best: list[str]) -> None:
+    """Check 19 goes on: copies called erased-verified were searched after the last erasure, and nothing was found."""
+    sweep = valid_sweep(case)
+    read = {copy["id"]: copy for copy in sweep["copies"]} if sweep else {}
+    for id_ in best:
+        require(id_ in read, f"copy {id_} is called erased-verified, but was not swept after the last erasure")
+        require(not read[id_]["hits"], f"copy {id_} is called erased-verified, but {sweep} found something in it")
+    if sweep and best:
+        where, parts = f"copy {best[0]} is called erased-verified by a sweep that", case.slices.values()
+        require(sweep["tokens"]["searched"], f"{where} searched for nothing")
+        require(any(copy["bytes"] for copy in read.values()), f"{where} read nothing")
+        erased_of = {part["dataset"] for part in parts if any(part["erase"].values())} - case.object_stores
+        require(sweep["rows"]["datasets"] >= len(erased_of), f"{where} asked of fewer datasets than were erased")
 
 
 def _check_left(case: Case) -> None:
     """Check 19 goes on: rows that are left show in a copy called present, objects in a copy of their store."""
-    verdicts = {copy["id"]: copy["verdict"] for copy in case.statements[-1]["copies"]}
-    rows = [copy["id"] for copy in case.plan["copies"] if copy["kind"] == "live-rows"]
-    present, but = any(verdicts[id_] == "present" for id_ in rows), "but no copy of live rows is called present"
+    judged, but = case.statements[-1].copies, "but no copy of live rows is called present"
+    live_rows = [id_ for id_, copy in case.plan.copies.items() if copy["kind"] == "live-rows"]
+    present = any(judged[id_]["verdict"] == "present" for id_ in live_rows)
+    holding = {case.plan.copies[id_]["store"] for id_, copy in judged.items() if copy["verdict"] in MAY_HOLD_RESIDUE}
     frozen = not case.live or case.last_step.kind == "freeze/v1"
     require(present or frozen, f"people went in cohorts and nothing was frozen after it, {but}")
     hits = rows_found(case)
@@ -104,7 +99,6 @@ def _check_left(case: Case) -> None:
         if finding["kind"] == AGAIN and finding["count"] in (0, back.get(finding["where"])):
             back.pop(finding["where"], None)
     require(present or not back, f"rows of {min(back, default='')} came back, {but}")
-    holding = {copy["store"] for copy in case.plan["copies"] if verdicts[copy["id"]] in MAY_HOLD_RESIDUE}
     gone = erased(case)
     for id_, planned in case.slices.items():
         store, where = planned["dataset"], f"slice {id_} is not erased as planned"
@@ -136,9 +130,9 @@ def check_times(case: Case) -> None:
 
 def valid_sweep(case: Case) -> Statement | None:
     """The last sweep, if an erasure stands before it, and after it neither one nor what came back."""
-    sweep, erasures = next(reversed(case.of("sweep/v1")), None), case.of("erasure/v1")
-    back = [one for one in case.of("finding/v1") if one["kind"] in VOIDS]
-    return sweep if sweep and erasures and all(one.index < sweep.index for one in (*erasures, *back)) else None
+    looks = case.of("sweep/v1", "erasure/v1", "finding/v1")
+    told = [one for one in looks if one.kind != "finding/v1" or one["kind"] in VOIDS]
+    return told[-1] if told and told[-1].kind == "sweep/v1" and case.of("erasure/v1") else None
 
 
 def last_looks(case: Case) -> dict[str, tuple[Statement, int]]:
@@ -148,11 +142,8 @@ def last_looks(case: Case) -> dict[str, tuple[Statement, int]]:
 
 def rows_found(case: Case) -> int:
     """Rows found by query: by the last sweep that asked of as many datasets as any before it."""
-    asked = hits = 0
-    for sweep in case.of("sweep/v1"):
-        if sweep["rows"]["datasets"] >= asked:
-            asked, hits = sweep["rows"]["datasets"], sweep["rows"]["hits"]
-    return hits
+    most = sorted(case.of("sweep/v1"), key=lambda sweep: sweep["rows"]["datasets"])[-1:]  # stable, so the last of these
+    return sum(sweep["rows"]["hits"] for sweep in most)
 
 
 def count_rows(case: Case) -> dict[str, dict[str, Counter[str]]]:

@@ -412,8 +412,8 @@ told(
     "its worst copy is erased-verified",
     lambda: good().set("certificate", verdict=Verdict.HELD),
 )
-told("certificate-without-a-copy", 19, "exactly once", lambda: good().set("certificate", copies=_CE[:-1]))
-told("certificate-with-a-copy-twice", 19, "exactly once", lambda: good().set("certificate", copies=(*_CE, _CE[0])))
+told("certificate-without-a-copy", 19, "and has no verdict", lambda: good().set("certificate", copies=_CE[:-1]))
+told("certificate-with-a-copy-twice", 19, "there twice", lambda: good().set("certificate", copies=(*_CE, _CE[0])))
 told(
     "certificate-of-an-unplanned-copy",
     19,

@@ -351,7 +351,7 @@ _CE = s.certificate().copies
 told(
     "certificate-with-one-copy-for-another",
     19,
-    "exactly once",
+    "stands there twice",
     lambda: good().set("certificate", copies=(_CE[0], *_CE[:1], *_CE[2:])),
 )
 told(
