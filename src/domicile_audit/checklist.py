@@ -14,8 +14,7 @@ turns the answer into words and lines (report.py), or is the spot check, a progr
     statements.py     8 and 9: from entries to statements; the table of all that can be said
     story.py          10 to 17: they tell of a move and an erasure in the one order in which these may be done
     certificate.py    18 to 21: the last of them says nothing better than those before it
-    cohorts.py        22: people who went home group by group
-    people.py         23: receipts of those who are at home; `paper.py` checks one of them
+    people.py         22 and 23: who is at home, and receipts of these; `paper.py` checks one of them
     rotation.py       24: keys signed while they were in force, and changed hands by the rules
     served.py         those of them that hold of a log which may go on, with or without a bundle around it
     policy.py         whose keys the auditor believes (checks 2 and 14)
@@ -27,7 +26,7 @@ and memory in proportion to the bundle.
 
 from collections.abc import Callable, Sequence
 
-from domicile_audit import certificate, cohorts, container, people, rotation, statements, story, tree
+from domicile_audit import certificate, container, people, rotation, statements, story, tree
 from domicile_audit.case import Case, Refused
 from domicile_audit.policy import Policy
 from domicile_audit.report import Passed, Report, accept, refuse
@@ -54,7 +53,7 @@ CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
     ("verdicts", "P3, P7, P11", certificate.check_verdicts),
     ("counts", "P11", certificate.check_counts),
     ("times", "P11", certificate.check_times),
-    ("cohorts", "P1", cohorts.check_cohorts),
+    ("cohorts", "P1", people.check_cohorts),
     ("receipts", "P1, P8", people.check_receipts),
     ("keys in force", "P2", rotation.check_keys),
 )

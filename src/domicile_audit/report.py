@@ -8,9 +8,9 @@ from itertools import accumulate
 from domicile_audit.case import Case, Statement
 from domicile_audit.certificate import count_rows, valid_sweep
 from domicile_audit.cosignature import say_time
-from domicile_audit.people import say_receipts
+from domicile_audit.keys import read_vkey
 from domicile_audit.policy import Policy
-from domicile_audit.rotation import is_trusted, say_keys
+from domicile_audit.rotation import is_trusted
 
 BEST = "erased-verified"
 KEYS_KNOWN, KEYS_OF_BUNDLE = "policy", "bundle"
@@ -98,7 +98,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
         f"programme {plan['programme']}: the plan {plan['plan'][:16]}… was stated first",
         f"it lists {len(plan['slices'])} slices and {len(plan['copies'])} copies",
         *_in_time(plan["deadline"], certificate["issued_at"]),
-        *say_keys(case),
+        *_changes(case),
         *_cohorts(case),
         *(f"the last freeze lists {len(case.slices)} slices" for _ in case.of("freeze/v1")[-1:]),
         f"it asks for {plan['approvals']['threshold']} of {len(plan['approvals']['of'])} approvals",
@@ -111,7 +111,7 @@ def say_proven(case: Case) -> tuple[str, ...]:
     if case.of("erasure/v1"):
         rows = f"{totals['deleted']} {what} deleted, {totals['blanked']} blanked, {totals['kept']} kept"
         lines.append(f"{rows}: announced, cleared, and within the plan")
-    lines += say_receipts(case)
+    lines += _receipts(case)
     sweep = valid_sweep(case)
     if sweep is not None:
         values = f"{sweep['tokens']['searched']} values and {sweep['tokens']['canaries']} canaries"
@@ -233,3 +233,23 @@ def _wait(gone: list[tuple[int, int]], place: int) -> int:
     """The wait of the person at this place, in hundredths of a person, of those who waited least."""
     passed = accumulate(people for _, people in gone)
     return next(wait for (wait, _), people in zip(gone, passed, strict=True) if 100 * people >= place)
+
+
+def _changes(case: Case) -> list[str]:
+    """What the log tells of keys that changed hands."""
+    lines = []
+    for change in case.of("key/v1"):
+        whose = "the log" if change["approver"] is None else change["approver"]
+        new = "nobody" if change["new"] is None else read_vkey(change["new"]).keyid
+        what = f"the key {read_vkey(change['key']).keyid} of {whose} was {change['what']} to {new}"
+        lines.append(f"{what}, signed by {change.keyid} ({change}: {change['why']})")
+    return lines
+
+
+def _receipts(case: Case) -> list[str]:
+    """How many people have a receipt, and of how many it can't be shown any more."""
+    people = sum(place["subjects"] for one in case.of("receipts/v1") for place in one["homes"].values())
+    gone = sum(finding["count"] for finding in case.of("finding/v1") if finding["kind"] == "receipts destroyed")
+    told = f"; the nonces of {gone} were stated as destroyed" if gone else ""
+    line = f"the log holds commitments for receipts of {people} people, and nothing that tells who they are{told}"
+    return [line] if people else []

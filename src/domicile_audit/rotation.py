@@ -6,11 +6,10 @@ approver N. `keys/` holds them: `log-before-N.vkey` and at last `log.vkey`; `app
 """
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass, field
 from itertools import dropwhile, groupby
 
 from domicile_audit.case import LOG, Case, Statement, require
-from domicile_audit.keys import Key, read_vkey
+from domicile_audit.keys import Key
 from domicile_audit.tree import root_of_first
 
 
@@ -51,51 +50,27 @@ def is_trusted(case: Case, statement: Statement, named: Container[str]) -> bool:
     return statement.keyid in {key.keyid for key in trusted}
 
 
-@dataclass
-class Turns:
-    """One holder's keys, as the reading of the log goes on, and where one of them was used that was lost by then."""
-
-    keys: list[Key]
-    turn: int = 0
-    void: list[range] = field(default_factory=list)
-
-    def voids(self, statement: Statement) -> bool:
-        """Whether this holder signed it with a key that was lost by then."""
-        return any(statement.index in span for span in self.void)
-
-    @property
-    def in_force(self) -> Key | None:
-        """The key that is in force now; None where it was given up."""
-        return self.keys[self.turn] if self.turn < len(self.keys) else None
-
-    @property
-    def following(self) -> Key | None:
-        """The key that would take over from it."""
-        return self.keys[self.turn + 1] if self.turn + 1 < len(self.keys) else None
-
-
 def check_keys(case: Case) -> None:
     """Check 24 (P2): whoever signed had that key then, and nothing rests on what was signed with a lost one."""
-    holders = [Turns(chain) for chain in case.chains]
+    left = [list(chain) for chain in case.chains]  # of each holder the key in force, then those that follow it
+    lost: list[list[range]] = [[] for _ in case.chains]  # where what a holder signed is void
     rested_on: list[Statement] = []  # what others said for a change
     for change, same in groupby(case.statements, key=_change):
         votes = list(same)  # or one statement, or several in a row, that say nothing of keys
         for statement in votes:
-            in_force = holders[case.holders[statement.keyid]].in_force
-            own = in_force is not None and in_force.keyid == statement.keyid
-            require(own, f"{statement}: {statement.keyid} was not in force there")
+            in_force = [key.keyid for key in left[case.holders[statement.keyid]][:1]]
+            require(in_force == [statement.keyid], f"{statement}: {statement.keyid} was not in force there")
         if change is None:
             continue
-        number = _check_change(case, votes, holders)
+        number = _check_change(case, votes, left)
         if case.holders[votes[0].keyid] != number:
             rested_on += votes
         if votes[0]["what"] == "revoked":
-            holders[number].void.append(range(votes[0]["stands"], votes[0].index))
-        holders[number].turn += 1
-    for holder in holders:
-        unused = holder.following
-        require(unused is None, f"no statement hands over to {unused and unused.keyid}, which is in keys/")
-    void = {one.index for one in case.statements if holders[case.holders[one.keyid]].voids(one)}
+            lost[number].append(range(votes[0]["stands"], votes[0].index))
+        del left[number][0]
+    for keys in left:
+        require(not keys[1:], f"no statement hands over to {keys[-1].keyid if keys else ''}, which is in keys/")
+    void = {one.index for one in case.statements if any(one.index in span for span in lost[case.holders[one.keyid]])}
     for statement in rested_on:
         require(statement.index not in void, f"{statement} is needed, and its key was lost by then")
     _check_standing(case, void)
@@ -116,16 +91,15 @@ def _change(statement: Statement) -> str | None:
     return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else None
 
 
-def _check_change(case: Case, votes: list[Statement], holders: list[Turns]) -> int:
+def _check_change(case: Case, votes: list[Statement], left: list[list[Key]]) -> int:
     """The number of the chain whose key changes: the key in force, the next one, in this log, with authority."""
     first, numbers = votes[0], chain_numbers(case)
     require(first["approver"] in numbers, f"{first} is about nobody whom the plan names")
     number = numbers[first["approver"]]
-    now, following = holders[number].in_force, holders[number].following
-    require(now is not None and now.vkey == first["key"], f"{first}: that key was not in force")
-    same = (following and following.vkey) == first["new"]
-    require(same, f"{first}: the next key in keys/ is another than it names")
-    kept = number != LOG or following is None or (now and now.name) == following.name
+    now, new, *_ = [*(key.vkey for key in left[number]), None, None]
+    require(now == first["key"], f"{first}: that key was not in force")
+    require(new == first["new"], f"{first}: the next key in keys/ is another than it names")
+    kept = number != LOG or len({key.name for key in left[LOG][:2]}) == 1
     require(kept, f"{first}: a log keeps its name")
     own = 1 <= first["stands"] <= first.index and (number != LOG or first["stands"] == first.index)
     require(own, f"{first} speaks of another place in the log")
@@ -150,14 +124,3 @@ def _check_authority(case: Case, votes: list[Statement], number: int) -> None:
     wanted = case.plan["approvals"]["threshold"]
     require(len(signed) == len(votes) == wanted, f"{first} is signed by {len(signed)} approvers, {wanted} are needed")
     require_trusted(case, votes, str(first))
-
-
-def say_keys(case: Case) -> list[str]:
-    """What the log tells of keys that changed hands, for the answer."""
-    lines = []
-    for change in case.of("key/v1"):
-        whose = "the log" if change["approver"] is None else change["approver"]
-        new = "nobody" if change["new"] is None else read_vkey(change["new"]).keyid
-        what = f"the key {read_vkey(change['key']).keyid} of {whose} was {change['what']} to {new}"
-        lines.append(f"{what}, signed by {change.keyid} ({change}: {change['why']})")
-    return lines

@@ -36,7 +36,6 @@ DECIDES = (
     "statements.py",
     "story.py",
     "certificate.py",
-    "cohorts.py",
 )
 HOOK = """
 import sys
@@ -226,11 +225,11 @@ def test_the_checker_stays_short_enough_to_be_read_whole() -> None:
     folder = Path(domicile_audit.__file__).parent
     counted = {path.name: lines_of_code(path) for path in folder.glob("*.py")}
     assert set(DECIDES) <= counted.keys()
-    assert sum(counted[name] for name in DECIDES) <= 940
-    assert sum(len((folder / name).read_text(encoding="utf-8").splitlines()) for name in DECIDES) <= 1_340
-    assert sum(counted[name] for name in ("policy.py", "cosignature.py", "report.py", "__main__.py")) <= 418
-    assert counted["rotation.py"] <= 108
-    assert counted["served.py"] <= 95
+    assert sum(counted[name] for name in DECIDES) <= 869
+    assert sum(len((folder / name).read_text(encoding="utf-8").splitlines()) for name in DECIDES) <= 1_254
+    assert sum(counted[name] for name in ("policy.py", "cosignature.py", "report.py", "__main__.py")) <= 432
+    assert counted["rotation.py"] <= 84
+    assert counted["served.py"] <= 84
     assert sum(counted[name] for name in ("asking.py", "demands.py", "claims.py", "sample.py", "draw.py")) <= 447
     assert sum(counted[name] for name in ("spot.py", "looking.py", "opening.py", "rows.py")) <= 520
     assert sum(counted[name] for name in ("objects.py", "listed.py", "places.py")) <= 355

@@ -49,7 +49,7 @@ ALSO = {
     "clearance-before-the-last-cohort-is-frozen": {19},
     "cohort-after-the-clearance": {16, 19, 20},
     "freeze-after-the-clearance": {16, 20},
-    "receipts-and-then-the-cohort-went-back": {16, 19, 20},
+    "receipts-and-then-the-cohort-went-back": {16, 19, 20, 23},
     "objects-of-a-table": {15},
     "objects-that-differ-at-home": {16, 20},
     "objects-never-compared": {16, 20},

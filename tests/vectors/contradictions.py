@@ -261,7 +261,7 @@ def _receipts_of_others() -> Script:
     return under("clearance 2", script)
 
 
-told("receipts-on-a-clearance-of-others", 23, "a clearance that leaves out slice", _receipts_of_others)
+told("receipts-on-a-clearance-of-others", 23, "a clearance that leaves out something of us", _receipts_of_others)
 
 
 # ------------------------------------------------------------------------------------------- one condition alone
@@ -308,7 +308,7 @@ def _blanked_only() -> Script:
     return under("clearance 2", script)
 
 
-told("receipts-without-what-is-blanked", 23, "leaves out slice users/us/1", _blanked_only)
+told("receipts-without-what-is-blanked", 23, "leaves out something of us", _blanked_only)
 told("objects-of-a-home", 10, "is a source, and at a home", lambda: objects.objects().bent("plan", _objects_at_home))
 
 
