@@ -42,7 +42,8 @@ def _check_found(case: Case, certificate: Statement) -> None:
     of rows, and after that look if residue was found then, since it could be read. What is blocked has a date to come,
     and nothing else has a date.
     """
-    looks, last = last_looks(case), case.of("sweep/v1")[-1:]
+    sweeps = case.of("sweep/v1")
+    looks = {one["id"]: (sweep, one["residue"]) for sweep in sweeps for one in sweep["copies"]}  # the last of each copy
     erasures = [one.index for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores]
     told = defaultdict[str, list[Statement]](list)
     for finding in case.of("finding/v1"):
@@ -56,7 +57,7 @@ def _check_found(case: Case, certificate: Statement) -> None:
         require(until is None or until > certificate["issued_at"], f"{where}: {until} is over")
         in_use = case.plan.copies[id_]["kind"] in IN_USE
         look, residue = looks.get(id_, (case.plan, 0))
-        may = MAY_HOLD_RESIDUE if look in last or in_use else (*MAY_HOLD_RESIDUE, *MAY_BE_LEFT_OUT)
+        may = MAY_HOLD_RESIDUE if look in sweeps[-1:] or in_use else (*MAY_HOLD_RESIDUE, *MAY_BE_LEFT_OUT)
         require(residue == 0 or verdict in may, f"{where}, and holds residue")
         back = [finding["kind"] for finding in told[id_]][-1:] == KEY_STORY[2:]
         require(not back or verdict in (*MAY_HOLD_RESIDUE, "unknown"), f"{where}, and its key came back")
@@ -90,7 +91,8 @@ def _check_left(case: Case) -> None:
     holding = {case.plan.copies[id_]["store"] for id_, copy in judged.items() if copy["verdict"] in MAY_HOLD_RESIDUE}
     frozen = not case.live or case.last_step.kind == "freeze/v1"
     require(present or frozen, f"people went in cohorts and nothing was frozen after it, {but}")
-    hits = rows_found(case)
+    most = sorted(case.of("sweep/v1"), key=lambda sweep: sweep["rows"]["datasets"])[-1:]  # stable: the last of these
+    hits = sum(sweep["rows"]["hits"] for sweep in most)
     require(present or hits == 0, f"the sweep found {hits} rows by query, {but}")
     back: dict[str, int] = {}  # by dataset, the rows that came back and were not erased again, all of them or none left
     for finding in case.of("finding/v1"):
@@ -133,17 +135,6 @@ def valid_sweep(case: Case) -> Statement | None:
     looks = case.of("sweep/v1", "erasure/v1", "finding/v1")
     told = [one for one in looks if one.kind != "finding/v1" or one["kind"] in VOIDS]
     return told[-1] if told and told[-1].kind == "sweep/v1" and case.of("erasure/v1") else None
-
-
-def last_looks(case: Case) -> dict[str, tuple[Statement, int]]:
-    """By copy the last sweep that lists it, with the residue: a later one that leaves it out takes nothing back."""
-    return {one["id"]: (sweep, one["residue"]) for sweep in case.of("sweep/v1") for one in sweep["copies"]}
-
-
-def rows_found(case: Case) -> int:
-    """Rows found by query: by the last sweep that asked of as many datasets as any before it."""
-    most = sorted(case.of("sweep/v1"), key=lambda sweep: sweep["rows"]["datasets"])[-1:]  # stable, so the last of these
-    return sum(sweep["rows"]["hits"] for sweep in most)
 
 
 def count_rows(case: Case) -> dict[str, dict[str, Counter[str]]]:

@@ -68,8 +68,8 @@ def check_keys(case: Case) -> None:
         if votes[0]["what"] == "revoked":
             lost[number].append(range(votes[0]["stands"], votes[0].index))
         del left[number][0]
-    for keys in left:
-        require(not keys[1:], f"no statement hands over to {keys[-1].keyid if keys else ''}, which is in keys/")
+    unused = [key.keyid for keys in left for key in keys[1:]]
+    require(not unused, f"no statement hands over to {min(unused, default='')}, which is in keys/")
     void = {one.index for one in case.statements if any(one.index in span for span in lost[case.holders[one.keyid]])}
     for statement in rested_on:
         require(statement.index not in void, f"{statement} is needed, and its key was lost by then")

@@ -50,8 +50,7 @@ def _check_slices(case: Case, statement: Statement) -> None:
         store, dot, _ = part["dataset"].partition(".")
         listed = store in (case.row_stores if dot else case.object_stores)
         require(listed, f"{statement}: slice {id_} is of a store whose rows or objects are no copy of the plan")
-        erased = part["erase"]["delete"] + part["erase"]["blank"]
-        require(erased <= part["rows"], f"{statement}: slice {id_} erases more rows than it has")
+        require(sum(part["erase"].values()) <= part["rows"], f"{statement}: slice {id_} erases more rows than it has")
 
 
 def check_transfers(case: Case) -> None:

@@ -225,8 +225,8 @@ def test_the_checker_stays_short_enough_to_be_read_whole() -> None:
     folder = Path(domicile_audit.__file__).parent
     counted = {path.name: lines_of_code(path) for path in folder.glob("*.py")}
     assert set(DECIDES) <= counted.keys()
-    assert sum(counted[name] for name in DECIDES) <= 869
-    assert sum(len((folder / name).read_text(encoding="utf-8").splitlines()) for name in DECIDES) <= 1_254
+    assert sum(counted[name] for name in DECIDES) <= 865
+    assert sum(len((folder / name).read_text(encoding="utf-8").splitlines()) for name in DECIDES) <= 1_244
     assert sum(counted[name] for name in ("policy.py", "cosignature.py", "report.py", "__main__.py")) <= 432
     assert counted["rotation.py"] <= 84
     assert counted["served.py"] <= 84
