@@ -100,6 +100,8 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("rows-found-and-said", "present", False),
         ("copy-unknown", "unknown", False),
         ("nothing-erased-yet", "present", False),
+        ("cleared-and-nothing-erased-yet", "present", False),
+        ("receipts-destroyed-after-the-sweep", "erased-verified", True),
         ("live-run", "erased-verified", True),
         ("live-run-on-its-way", "present", False),
         ("objects-one-locked", "blocked-until", False),
@@ -276,6 +278,14 @@ def test_p2_enough_others_who_stand_are_enough_for_a_policy_too(name: str, must:
 def test_p2_who_approved_anew_with_the_key_that_took_over_is_there_for_a_policy() -> None:
     report = audit(bundle("good", ANEW), of_three(wanted=2, must="monitor.example+"))
     assert report.accepted, report.reason
+
+
+def test_p2_the_last_clearance_counts_for_a_policy_before_anything_is_erased() -> None:
+    stranger = read_policy((VECTORS / "policies" / "another-approver.txt").read_bytes())
+    assert audit(bundle("good", "nothing-erased-yet"), stranger).accepted
+    report = audit(bundle("good", "cleared-and-nothing-erased-yet"), stranger)
+    assert 14 == report.checks[-1].number
+    assert "has 1 trusted approvals, the policy wants 2" in (report.reason or "")
 
 
 def test_p2_a_clearance_that_counts_for_nothing_needs_no_approver_whom_a_policy_trusts() -> None:

@@ -75,7 +75,9 @@ def good_scripts() -> dict[str, s.Script]:
         "copy-held-with-residue": _found("app/wal", Verdict.HELD, rows=0),
         "rows-found-and-said": _found("app/live", Verdict.PRESENT, rows=5),
         "copy-unknown": _judged("app/statistics", Verdict.UNKNOWN, until=False),
-        "nothing-erased-yet": stopped_before_the_clearance(),
+        "nothing-erased-yet": stopped_before_the_erasure("approval", "clearance"),
+        "cleared-and-nothing-erased-yet": stopped_before_the_erasure(),
+        "receipts-destroyed-after-the-sweep": receipts.destroyed_last(),
         "live-run": live.live(),
         "live-run-on-its-way": live.not_frozen(),
         "objects-one-locked": objects.objects(),
@@ -144,9 +146,10 @@ def _more_found() -> s.Script:
     return s.key_destroyed().before("sweep", s.Line("note", lambda _: more))
 
 
-def stopped_before_the_clearance() -> s.Script:
-    """A run in which nothing was erased yet, and the certificate says so."""
-    names = [name for name in s.good().names() if name.startswith(("approval", "intent", "outcome"))]
+def stopped_before_the_erasure(*without: str) -> s.Script:
+    """A run in which nothing was erased yet, and the certificate says so; and `without` these statements."""
+    dropped = ("intent", "outcome", *without)
+    names = [name for name in s.good().names() if name.startswith(dropped)]
     counts = {
         dataset: {home: p.Counts(moved=c.moved, deleted=0, blanked=0, kept=c.moved) for home, c in homes.items()}
         for dataset, homes in s.certificate().counts.items()
@@ -154,7 +157,7 @@ def stopped_before_the_clearance() -> s.Script:
     copies = tuple(
         p.JudgedCopy(id=c.id, verdict=Verdict.PRESENT, why="not erased yet", until=None) for c in s.certificate().copies
     )
-    script = s.good().without(*names, "clearance", "sweep")
+    script = s.good().without(*names, "sweep")
     return script.set("certificate", copies=copies, counts=counts, verdict=Verdict.PRESENT)
 
 

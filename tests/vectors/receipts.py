@@ -74,6 +74,14 @@ def _with(counts: Mapping[str, int]) -> Script:
     return good().before(FIRST_INTENT, stated(counts))
 
 
+def destroyed_last() -> Script:
+    """A nonce was destroyed after the sweep: that voids nothing of what was searched before."""
+    told_of = p.FindingPredicate(
+        plan=s.PLAN, kind="receipts destroyed", where=KIND, count=1, text="at a person's wish: nobody can open it now"
+    )
+    return at_once().before("certificate", Line("nonce destroyed", lambda _: told_of))
+
+
 def in_parts() -> Script:
     """The same, as of more people than one tree holds."""
     return good().before(FIRST_INTENT, stated({"us": 40}), stated({"ca": 10}, part=2))
