@@ -353,6 +353,9 @@ class Moving:
         for home in follower.homes:
             if follower.is_lived_in(home):
                 follower.step_back(home)
+        with follower.bringing_back(number):
+            for home in people.homes_of(number):
+                follower.return_shared(home, number)
         objects = 0 if self.objects is None else self.objects.bring_back(standing.scope, number, fenced=False)
         began_s, fenced_at = self.host.monotonic_s(), self.record.now()
         people.fence_at_home(number)
@@ -362,7 +365,7 @@ class Moving:
             for home in people.homes_of(number):
                 complete = False
                 while not complete:
-                    with follower.in_haste(self.rule.wait_s_max):
+                    with follower.in_haste(self.rule.wait_s_max), follower.bringing_back(number):
                         done = follower.step_back(home)
                     complete, rows = done.complete, rows + done.rows + done.gone
             if self.objects is not None:

@@ -28,13 +28,14 @@ def leads_to_mover(  # noqa: PLR0913 - the way, and whom it may lead to
     states: tuple[str, ...] | None = None,
     home: str | None = None,
     since: sql.Composable | None = None,
+    cohort: int | None = None,
 ) -> sql.Composable:
     """A condition on row (or trigger record) `start`: over `path` it reaches a mover.
 
-    With `states` one in any of them, with `home` one of that home, with `since` one of whom the directory has said
-    something new since that version.
+    With `states` one in any of them, with `home` one of that home, with `cohort` one of that cohort, with `since` one
+    of whom the directory has said something new since that version.
     """
-    reached = _movers_reached(scope, path, start, schema=schema, states=states, home=home, since=since)
+    reached = _movers_reached(scope, path, start, schema=schema, states=states, home=home, since=since, cohort=cohort)
     return sql.SQL("EXISTS ({})").format(reached)
 
 
@@ -45,12 +46,14 @@ def hold_movers(scope: Scope, path: Path, start: str) -> sql.Composable:
 
 def _movers_reached(  # noqa: PLR0913 - as above
     scope: Scope, path: Path, start: str, *, schema: str, states: tuple[str, ...] | None, home: str | None = None,
-    since: sql.Composable | None = None,
+    since: sql.Composable | None = None, cohort: int | None = None,
 ) -> sql.Composable:  # fmt: skip
     """SELECT of nothing, a row for each mover `s` that is reached."""
     movers, state = movers_of(path.subject, schema), in_states("s", states)
     if home is not None:
         state += sql.SQL(" AND {} = {}").format(column("s", "home"), sql.Literal(home))
+    if cohort is not None:
+        state += sql.SQL(" AND {} = {}").format(column("s", "cohort"), sql.Literal(cohort))
     if since is not None:
         state += sql.SQL(
             " AND EXISTS (SELECT FROM {} AS known WHERE known.kind = {} AND known.key = s.key::text"

@@ -2,7 +2,9 @@
 
 Carried are rows that lead to people at home; what is gone at a home goes at the source only if it leads to people of
 that very home. One that a stayer has a part in is not carried: it stands on both sides, and each side's lives its own
-life (`shared: each`). One that somebody of another home has a part in comes where there is none. Of split rows private
+life (`shared: each`). One that somebody of another home has a part in comes when it is new, where there is none. When
+who has it is brought back (`keys_of_cohort`), each comes as it is at home, a stayer's where there is none: till then it
+is nobody's at the source, or it is there for who lives there, and what they did to it counts. Of split rows private
 columns alone are carried: what is public is written where the platform writes it. A split row whose public half is not
 at the source yet waits for it, unless its people are fenced at home to be brought back: then it comes whole.
 
@@ -20,20 +22,24 @@ import psycopg
 from psycopg import sql
 
 from domicile.model import DatasetId, DatasetScope, Home, Scope
+from domicile.stores.postgres.feed.triggers import log_of
 from domicile.stores.postgres.live import carrying
 from domicile.stores.postgres.live.carrying import How, keys_of
 from domicile.stores.postgres.names import (
     STAGING,
     column,
+    key_expressions,
     key_match,
     key_names,
     key_select,
+    lines_match,
+    movers_of,
     row_expressions,
     source_of,
     staged,
     stand_in,
 )
-from domicile.stores.postgres.paths import any_of, has_outsiders, leads_to_mover
+from domicile.stores.postgres.paths import any_of, has_outsiders, leads_to_mover, path_join
 from domicile.stores.postgres.session import run
 
 Keys = dict[DatasetId, set[tuple[str, ...]]]
@@ -45,14 +51,15 @@ BROUGHT: Final = sql.Identifier(STAGING, "brought")
 class Returned:
     """Rows written at the source, rows taken away there, and rows that wait for their public half.
 
-    `added` are the keys of rows of several homes' people that are new at the source: the source's feed passes over what
-    the engine writes, and who of these people is still on the way needs them at home.
+    `owed` are the keys of rows that are new at the source, and of several homes' people; and of those that are gone at
+    home and stay at the source, where somebody has them who is on the way. The source's feed passes over what the
+    engine writes, or leaves alone, and who of these people is still on the way needs them at home.
     """
 
     rows: int
     gone: int
     waiting: int
-    added: Keys
+    owed: Keys
 
 
 def make_waiting(connection: psycopg.Connection[Any], scope: Scope) -> None:
@@ -94,10 +101,13 @@ def bring_back(  # noqa: PLR0913 - both ends, what, of whom, and how finally
     *,
     of: Home,
     closing: bool,
+    leaving: int | None = None,
+    shared: bool = False,
 ) -> Returned:
     """Write what the home `of` holds of these keys at the source, within transactions of the caller's on both.
 
-    `closing`: nothing waits any more, what lacks a public half comes whole.
+    `closing`: nothing waits any more, what lacks a public half comes whole. `leaving` is the cohort that is about to
+    be brought back; `shared`: these are keys of its people, and what they have together with others is all that comes.
     """
     make_keys(home, scope)
     carrying.make_arrivals(source, scope)
@@ -106,15 +116,15 @@ def bring_back(  # noqa: PLR0913 - both ends, what, of whom, and how finally
     for dataset in datasets:
         run(home, sql.SQL("DELETE FROM {}").format(keys_of(dataset)))
         carrying.load_keys(home, dataset, keys[dataset.id])
-        rows += carrying.carry(home, source, dataset, rows=_theirs(scope, dataset))
+        rows += carrying.carry(home, source, dataset, rows=_theirs(scope, dataset, shared=shared))
         gone += carrying.carry_gone(home, source, dataset, gone=_gone(dataset))
-    waits, added = 0, Keys()
+    waits, owed = 0, Keys()
     for dataset in datasets:
         if dataset.moves:
-            added[dataset.id] = _write_whole(source, scope, dataset, of)
+            owed[dataset.id] = _write_whole(source, scope, dataset, of, leaving)
         else:
             waits += _write_split(source, scope, dataset, of, closing=closing)
-    return Returned(rows=rows, gone=gone, waiting=waits, added={name: keys for name, keys in added.items() if keys})
+    return Returned(rows=rows, gone=gone, waiting=waits, owed={name: keys for name, keys in owed.items() if keys})
 
 
 def note_brought(source: psycopg.Connection[Any], home: Home, position: str) -> None:
@@ -155,26 +165,57 @@ def _waiting(dataset: DatasetScope) -> sql.Identifier:
     return staged("wait", dataset.id)
 
 
-def _theirs(scope: Scope, dataset: DatasetScope) -> sql.Composable:
+def keys_of_cohort(connection: psycopg.Connection[Any], scope: Scope, cohort: int, home: Home) -> Keys:
+    """The keys, on this side, of rows that a cohort's people of that home may have together with others."""
+    found: Keys = {}
+    for dataset in _carried(scope):
+        if not dataset.moves or dataset.sole or not dataset.key:
+            continue
+        texts = sql.SQL(", ").join(sql.SQL("{}::text").format(part) for part in key_expressions(dataset, "d"))
+        for path in dataset.paths:
+            joins, match = path_join(scope, path, "d")
+            query = sql.SQL(
+                "SELECT DISTINCT {} FROM {} AS d{} JOIN {} AS s ON {} WHERE s.cohort = {} AND s.home = {}"
+            ).format(
+                texts, source_of(dataset), joins, movers_of(path.subject), match, sql.Literal(cohort), sql.Literal(home)
+            )
+            found.setdefault(dataset.id, set()).update(tuple(map(str, key)) for key in run(connection, query))
+    return {name: keys for name, keys in found.items() if keys}
+
+
+def _theirs(scope: Scope, dataset: DatasetScope, *, shared: bool) -> sql.Composable:
     """SELECT of home's rows of the keys that lead to people who live there, and what is to be done with them."""
     outsiders = has_outsiders(scope, dataset, "d")
     # Of who is fenced here to go back, home's row is the only whole one, and from then on nobody brings it any more.
+    last = any_of(leads_to_mover(scope, path, "d", states=("fenced",)) for path in dataset.paths)
     how: sql.Composable = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
-        any_of(leads_to_mover(scope, path, "d", states=("fenced",)) for path in dataset.paths),
-        sql.Literal(How.LAST.value), sql.Literal(How.PRIVATE.value),
-    )  # fmt: skip
-    alone: sql.Composable = sql.SQL(" AND NOT ({})").format(outsiders)
+        last, sql.Literal(How.LAST.value), sql.Literal(How.PRIVATE.value)
+    )
+    which: sql.Composable = sql.SQL(" AND NOT ({})").format(outsiders)
     if dataset.moves:
-        how, alone = (
-            sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
-                outsiders, sql.Literal(How.ADD.value), sql.Literal(How.REPLACE.value)
-            ),
-            sql.SQL(""),
+        last = sql.SQL("true") if shared else last
+        how = sql.SQL("CASE WHEN NOT ({}) THEN {} WHEN {} THEN {} ELSE {} END").format(
+            outsiders, sql.Literal(How.REPLACE.value), last, sql.Literal(How.LAST.value), sql.Literal(How.ADD.value)
         )
+        which = sql.SQL(" AND ({})").format(outsiders)
+        if not shared:
+            which = sql.SQL(" AND (NOT ({}) OR {} OR {})").format(outsiders, last, _is_new(dataset))
     return sql.SQL("SELECT {} AS how, {} FROM {} AS d JOIN {} AS x ON {} WHERE ({}){}").format(
         how, row_expressions(dataset, "d", blanked=False), source_of(dataset), keys_of(dataset),
-        key_match(dataset, "d", "x"), lives_at_home(scope, dataset, "d"), alone,
+        key_match(dataset, "d", "x"), lives_at_home(scope, dataset, "d"), which,
     )  # fmt: skip
+
+
+def _is_new(dataset: DatasetScope) -> sql.Composable:
+    """The condition that home's log says of the key `x` more than that a row was changed: it came, or went and came.
+
+    A row without key is another one once it was changed.
+    """
+    if not dataset.key:
+        return sql.SQL("true")
+    return sql.SQL("EXISTS (SELECT FROM {} AS k WHERE k.public AND {})").format(
+        log_of(dataset.id), lines_match(dataset, "x", "k")
+    )
 
 
 def _gone(dataset: DatasetScope) -> sql.Composable:
@@ -210,26 +251,48 @@ def _write_split(
 
 
 def _write_whole(
-    connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home
+    connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home, leaving: int | None
 ) -> set[tuple[str, ...]]:
-    """Write whole rows at the source; return the keys of new ones in which people of other homes have a part."""
+    """Write whole rows at the source; return the keys of those that are owed to who is on the way."""
     outside = sql.SQL("({})").format(has_outsiders(scope, dataset, "d"))
-    arrived = sql.SQL("(SELECT b.* FROM {} AS b WHERE NOT ({}))").format(
-        carrying.arrived(dataset, How.REPLACE), has_outsiders(scope, dataset, "b")
+    here = any_of(leads_to_mover(scope, path, "d", states=("moving", "fenced")) for path in dataset.paths)
+    replacing, new = (
+        sql.SQL("(SELECT b.* FROM {} AS b WHERE NOT ({}))").format(
+            carrying.arrived(dataset, how), has_outsiders(scope, dataset, "b")
+        )
+        for how in (How.REPLACE, How.ADD)
     )
-    carrying.delete(connection, dataset, arrived, carrying.same_row(dataset, "d", "b"), (outside,))
-    carrying.insert(connection, dataset, arrived, unless_there=bool(dataset.key))
-    shared = sql.SQL("(SELECT b.* FROM {} AS b WHERE NOT ({}))").format(
-        carrying.arrived(dataset, How.ADD), has_outsiders(scope, dataset, "b")
-    )
-    added = carrying.add(connection, dataset, shared)
+    carrying.delete(connection, dataset, replacing, carrying.same_row(dataset, "d", "b"), (outside,))
+    carrying.insert(connection, dataset, replacing, unless_there=bool(dataset.key))
+    # Where nobody of the row lives, it is as it was when somebody did; who is brought back has it as it is at home.
+    last = carrying.arrived(dataset, How.LAST)
+    carrying.delete(connection, dataset, last, carrying.same_row(dataset, "d", "b"), (outside, here))
+    owed = carrying.add(connection, dataset, new) | carrying.add(connection, dataset, last)
     # A home may hold rows of another home's people beside its own: that they are gone there means nothing here.
     stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d", home=home))
-    here = any_of(leads_to_mover(scope, path, "d", states=("moving",)) for path in dataset.paths)
-    carrying.delete(
-        connection, dataset, carrying.gone_of(dataset), carrying.gone_match(dataset), (outside, stranger, here)
+    gone, match = carrying.gone_of(dataset), carrying.gone_match(dataset)
+    carrying.delete(connection, dataset, gone, match, (outside, stranger, here, _others(scope, dataset, home, leaving)))
+    return owed | (set() if dataset.sole else _left_alone(connection, dataset, here))
+
+
+def _others(scope: Scope, dataset: DatasetScope, home: Home, leaving: int | None) -> sql.Composable:
+    """The condition that row `d` leads to somebody who is brought back together with these, from another home."""
+    if leaving is None:
+        return sql.SQL("false")
+    homes = [one for one in scope.homes if one != home]
+    ways = [(path, one) for path in dataset.paths for one in homes]
+    return any_of(leads_to_mover(scope, path, "d", home=one, cohort=leaving) for path, one in ways)
+
+
+def _left_alone(
+    connection: psycopg.Connection[Any], dataset: DatasetScope, here: sql.Composable
+) -> set[tuple[str, ...]]:
+    """The keys of rows that are gone at home, and that somebody at the source still has who is on the way."""
+    keys = sql.SQL(", ").join(sql.SQL("{}::text").format(part) for part in key_expressions(dataset, "d"))
+    query = sql.SQL("SELECT {} FROM {} AS d JOIN {} AS b ON {} WHERE {}").format(
+        keys, source_of(dataset), carrying.gone_of(dataset), carrying.gone_match(dataset), here
     )
-    return added
+    return {tuple(map(str, key)) for key in run(connection, query)}
 
 
 def _write_private(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home) -> None:

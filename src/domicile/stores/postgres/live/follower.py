@@ -71,9 +71,10 @@ class Follower:
     _returner: psycopg.Connection[Any] | None = field(default=None, init=False)
     _writers: dict[Home, psycopg.Connection[Any]] = field(default_factory=dict, init=False)
     _lock_s_max: float | None = field(default=None, init=False)
+    _leaving: int | None = field(default=None, init=False)
     _owed: back.Keys = field(default_factory=dict, init=False)
-    """Rows of several homes' people that were brought back and did not go forth yet. Forgotten by a kill: a cohort is
-    compared before its fence, and from then on only what is brought back since can be missing."""
+    """Rows of several people that were brought back, or left alone, and did not go forth yet. Forgotten by a kill: a
+    cohort is compared before its fence, and from then on only what is brought back since can be missing."""
 
     def _patiently(self, act: Callable[[], Stepped]) -> Stepped:
         """Do it again, and wait longer, while others' locks are in the way: never so that one of them is broken off.
@@ -361,6 +362,57 @@ class Follower:
         with faults(self.source.name, "forget what was brought back"):
             back.forget_brought(self.source.connection, home)
 
+    @contextmanager
+    def bringing_back(self, cohort: int) -> Iterator[None]:
+        """What is brought back in the block is a cohort's that goes back: what one deleted another may still have."""
+        self._leaving = cohort
+        try:
+            yield
+        finally:
+            self._leaving = None
+
+    def return_shared(self, home: Home, cohort: int) -> int:
+        """Bring back what a cohort's people at this home have together with people of elsewhere; return how many keys.
+
+        Home's log was brought back before, and what it says later is brought under the fence: this is all else. Keys
+        of both sides, as a row that is gone at home may have come again at the source.
+        """
+        self._confirm_brought()
+        with faults(self.source.name, "look for what is shared"):
+            keys = back.keys_of_cohort(self.source.connection, self.scope, cohort, home)
+        with faults(self.homes[home].name, "look for what is shared"):
+            for name, found in back.keys_of_cohort(self.homes[home].connection, self.scope, cohort, home).items():
+                keys.setdefault(name, set()).update(found)
+        for name, found in keys.items():
+            listed = sorted(found)
+            for first in range(0, len(listed), KEYS_MAX):
+                some = set(listed[first : first + KEYS_MAX])
+                self._patiently(partial(self._return_some, home, {name: some}))
+        return sum(map(len, keys.values()))
+
+    def _return_some(self, home: Home, keys: back.Keys) -> Stepped:
+        target, source = self.writer(home), self.returner
+        with faults(self.source.name, "take back what is shared"):
+            target.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            try:
+                with self._writing(source):
+                    done = back.bring_back(
+                        target, source, self.scope, dict(keys), of=home, closing=False, leaving=self._leaving,
+                        shared=True,
+                    )  # fmt: skip
+                carrying.clear(target)
+                target.execute("COMMIT")
+                carrying.shrink(target)
+            except BaseException:
+                _undo(target)
+                raise
+        self._owe(done)
+        return Stepped(changes=0, keys=0, rows=done.rows, gone=done.gone, people=0, complete=True, oldest=None)
+
+    def _owe(self, done: back.Returned) -> None:
+        for name, keys in done.owed.items():
+            self._owed.setdefault(name, set()).update(keys)
+
     def _return(self, home: Home, target: psycopg.Connection[Any], batch: Batch, *, closing: bool) -> Stepped:
         source = self.returner
         keys: dict[DatasetId, set[tuple[str, ...]]] = {name: set(found) for name, found in batch.keys.items()}
@@ -370,11 +422,12 @@ class Follower:
             if not keys:
                 return _nothing(batch)
             with self._writing(source):
-                returned = back.bring_back(target, source, self.scope, dict(keys), of=home, closing=closing)
+                returned = back.bring_back(
+                    target, source, self.scope, dict(keys), of=home, closing=closing, leaving=self._leaving
+                )
                 if batch.keys:
                     back.note_brought(source, home, batch.position)
-            for name, added in returned.added.items():
-                self._owed.setdefault(name, set()).update(added)
+            self._owe(returned)
         return Stepped(
             changes=batch.changes, keys=sum(map(len, keys.values())), rows=returned.rows, gone=returned.gone,
             people=0, complete=batch.complete, oldest=batch.oldest,

@@ -1,0 +1,156 @@
+"""P1: of what people of two homes have together, each has at the source what they had at home, once they are back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, LiteralString
+
+import psycopg
+import pytest
+
+from domicile.model import Home
+from domicile.run.live import cohort_of
+from domicile.stores.postgres.live.follower import Follower, Stepped
+from domicile.stores.postgres.server import EmbeddedServer
+from tests.live.platform import World, moving_world
+
+pytestmark = pytest.mark.timeout(120)
+IN_US, IN_CA = 1, 2  # the one goes to the US, the other to Canada
+LETTER: Final = "INSERT INTO letter VALUES (7, 1, 2, 'first')"
+READ: Final = "SELECT body FROM letter WHERE id = 7"
+EDIT: Final = "UPDATE letter SET body = 'second' WHERE id = 7"
+DELETE: Final = "DELETE FROM letter WHERE id = 7"
+Act = Callable[[World], None]
+
+
+def _run(world: World, place: str, query: LiteralString) -> list[tuple[Any, ...]]:
+    with psycopg.connect(world.dsns[place], autocommit=True) as connection:
+        cursor = connection.execute(query)
+        return cursor.fetchall() if cursor.description else []
+
+
+def _at(place: str, query: LiteralString) -> Act:
+    """The platform writes there, and the engine makes a step."""
+
+    def act(world: World) -> None:
+        _run(world, place, query)
+        world.live.moving.step(_follower(world))
+
+    return act
+
+
+def _follower(world: World) -> Follower:
+    return world.live.moving.follower(world.standing)
+
+
+def _home(person: int) -> Act:
+    return lambda world: (world.live.cut_over(world.scope, cohort_of(f"key:{person}")), None)[1]
+
+
+def _back(number: int) -> Act:
+    return lambda world: (world.live.roll_back(world.scope, number), None)[1]
+
+
+FIRST, SECOND, GONE = [("first",)], [("second",)], list[tuple[str]]()
+HISTORIES: Final = {
+    "what they changed": ((_home(IN_US), _home(IN_CA), _at("us", EDIT), _back(1)), SECOND),
+    "not what the other changed": ((_home(IN_US), _home(IN_CA), _at("us", EDIT), _back(2)), FIRST),
+    "what the other deleted": ((_home(IN_US), _home(IN_CA), _at("us", DELETE), _back(2)), FIRST),
+    "what the other deleted before they went home": (
+        (_home(IN_US), _at("source", DELETE), _home(IN_CA), _back(1)), FIRST,
+    ),
+    "not what they deleted": ((_home(IN_US), _home(IN_CA), _at("us", DELETE), _back(1)), GONE),
+    "not what they deleted before the other went home": (
+        (_home(IN_US), _at("us", DELETE), _home(IN_CA), _back(1)), GONE,
+    ),
+    "not what they deleted and the other changed": (
+        (_home(IN_US), _home(IN_CA), _at("us", DELETE), _at("ca", EDIT), _back(1)), GONE,
+    ),
+    "what is there for who lives there": ((_home(IN_US), _at("us", EDIT), _back(1)), FIRST),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_p1_who_is_brought_back_has_what_they_had_of_a_letter_to_another_home(
+    pg18: EmbeddedServer, tmp_path: Path, history: str
+) -> None:
+    acts, expected = HISTORIES[history]
+    with moving_world(pg18, tmp_path, f"brought_back_{list(HISTORIES).index(history)}") as world:
+        _run(world, "source", LETTER)
+        world.live.moving.step(_follower(world))
+        for act in acts:
+            act(world)
+        assert expected == _run(world, "source", READ)
+
+
+def test_p1_what_changes_under_way_comes_back_too(
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody changes their letter after all that is shared was brought back, before home's fence."""
+    with moving_world(pg18, tmp_path, "brought_back_late") as world:
+        _run(world, "source", LETTER)
+        for person in (IN_US, IN_CA):
+            _home(person)(world)
+        shared = Follower.return_shared
+
+        def returning(follower: Follower, home: Home, cohort: int) -> int:
+            keys = shared(follower, home, cohort)
+            _run(world, "us", EDIT)
+            return keys
+
+        monkeypatch.setattr(Follower, "return_shared", returning)
+        _back(1)(world)
+        assert SECOND == _run(world, "source", READ)
+
+
+@pytest.mark.parametrize(("place", "other"), [("us", "ca"), ("ca", "us")])
+def test_p1_what_one_deleted_is_there_for_the_other_of_the_same_cohort(
+    pg18: EmbeddedServer, tmp_path: Path, place: str, other: str
+) -> None:
+    with moving_world(pg18, tmp_path, f"brought_back_both_{place}") as world:
+        _run(world, "source", LETTER)
+        world.live.cut_over(world.scope, cohort_of(f"key:{IN_US},{IN_CA}"))
+        _at(place, DELETE)(world)
+        assert FIRST == _run(world, other, READ)
+        _back(1)(world)
+        assert FIRST == _run(world, "source", READ)
+
+
+def test_p1_what_somebody_deleted_is_not_back_because_another_home_changed_its_own(
+    pg18: EmbeddedServer, tmp_path: Path
+) -> None:
+    with moving_world(pg18, tmp_path, "brought_back_deleted") as world:
+        _run(world, "source", LETTER)
+        for act in (_home(IN_US), _at("source", DELETE), _at("us", EDIT)):
+            act(world)
+        assert GONE == _run(world, "source", READ)
+        assert SECOND == _run(world, "us", READ)
+
+
+def test_p1_who_is_brought_back_has_a_letter_that_who_stays_has_not(pg18: EmbeddedServer, tmp_path: Path) -> None:
+    """It was written at home, and the delivery to who stays is still on its way: or they have deleted theirs."""
+    with moving_world(pg18, tmp_path, "brought_back_stayer") as world:
+        for act in (_home(IN_US), _at("us", "INSERT INTO letter VALUES (7, 1, 3, 'first')"), _back(1)):
+            act(world)
+        assert FIRST == _run(world, "source", READ)
+
+
+def test_p1_a_letter_that_one_deleted_goes_home_with_the_other(
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two people of one home one lives there, and deletes it after the other's cohort was compared."""
+    with moving_world(pg18, tmp_path, "deleted_by_one") as world:
+        _run(world, "source", "INSERT INTO letter VALUES (7, 1, 6, 'first')")
+        _home(IN_US)(world)
+        step = Follower.step
+
+        def stepping(follower: Follower, *, cohort: int | None = None, repair: bool = False) -> Stepped:
+            done = step(follower, cohort=cohort, repair=repair)
+            if cohort is not None:
+                _run(world, "us", DELETE)
+            return done
+
+        monkeypatch.setattr(Follower, "step", stepping)
+        _home(6)(world)
+        assert FIRST == _run(world, "us", READ) == _run(world, "source", READ)
