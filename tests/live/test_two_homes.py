@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, LiteralString
@@ -119,3 +120,19 @@ def test_p1_what_came_back_takes_the_place_of_nothing_that_somebody_at_home_wrot
         world.live.cut_over(world.scope, cohort_of(f"key:{LEAVING}"))
         assert [("second",)] == _run(world, "us", "SELECT body FROM talk")
         assert [("first",)] == _run(world, "ca", "SELECT body FROM talk")
+
+
+def test_p6_who_writes_the_other_end_of_a_letter_at_that_moment_stops_nothing(
+    pg18: EmbeddedServer, tmp_path: Path
+) -> None:
+    """It was written at home; at the source it is not committed yet as the engine brings it back."""
+    with moving_world(pg18, tmp_path, "other_end") as world:
+        world.live.cut_over(world.scope, cohort_of(f"key:{AT_HOME}"))
+        _run(world, "us", LETTER)
+        with psycopg.connect(world.dsns["source"]) as other_end:
+            other_end.execute(LETTER)
+            committing = threading.Timer(0.15, other_end.commit)
+            committing.start()
+            world.live.moving.step(world.live.moving.follower(world.standing))
+            committing.join()
+        assert [(7, 1, 2, "first")] == _run(world, "source", READ)

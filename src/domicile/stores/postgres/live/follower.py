@@ -20,7 +20,7 @@ import psycopg
 from psycopg import sql
 
 from domicile.errors import InTheWay
-from domicile.model import DatasetId, Home, Scope
+from domicile.model import Home, Scope
 from domicile.stores.feed import Batch, Changefeed
 from domicile.stores.postgres.fence import admit
 from domicile.stores.postgres.home import PostgresHome
@@ -38,6 +38,8 @@ KEYS_GROWTH = 8
 LOCK_S_MIN, LOCK_S_MAX = 0.05, 0.9
 LOCKS_S = (0.3, 0.3, 0.6, 0.6, 1.2, 2.4, 4.8, 9.6, 19.2, 38.4)
 """How long a step waits for a lock, from one try to the next."""
+RACES_MAX = 5
+"""How often the platform may write at just that moment a row that is brought back."""
 PLANS_KEYS_MAX = 2_000
 PLANS_AFTER = 2
 PLANS_MAX = 2_000
@@ -391,43 +393,55 @@ class Follower:
         return sum(map(len, keys.values()))
 
     def _return_some(self, home: Home, keys: back.Keys) -> Stepped:
-        target, source = self.writer(home), self.returner
+        target = self.writer(home)
         with faults(self.source.name, "take back what is shared"):
             target.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             try:
-                with self._writing(source):
-                    done = back.bring_back(
-                        target, source, self.scope, dict(keys), of=home, closing=False, leaving=self._leaving,
-                        shared=True,
-                    )  # fmt: skip
+                done = self._brought(home, target, keys, shared=True)
                 carrying.clear(target)
                 target.execute("COMMIT")
                 carrying.shrink(target)
             except BaseException:
                 _undo(target)
                 raise
-        self._owe(done)
         return Stepped(changes=0, keys=0, rows=done.rows, gone=done.gone, people=0, complete=True, oldest=None)
 
-    def _owe(self, done: back.Returned) -> None:
-        for name, keys in done.owed.items():
-            self._owed.setdefault(name, set()).update(keys)
+    def _brought(  # noqa: PLR0913 - what, from where, and how
+        self, home: Home, target: psycopg.Connection[Any], keys: back.Keys, *, closing: bool = False,
+        shared: bool = False, position: str | None = None,
+    ) -> back.Returned:  # fmt: skip
+        """Bring keys back in one transaction at the source, which notes the position if there is one.
+
+        Once more where the platform wrote the same row, its other end, at just that moment: then it is there.
+        """
+        source, tries = self.returner, RACES_MAX
+        while True:
+            tries -= 1
+            try:
+                with self._writing(source):
+                    done = back.bring_back(
+                        target, source, self.scope, dict(keys), of=home, closing=closing, leaving=self._leaving,
+                        shared=shared,
+                    )  # fmt: skip
+                    if position is not None:
+                        back.note_brought(source, home, position)
+            except psycopg.errors.UniqueViolation:
+                if not tries:
+                    raise
+                continue
+            for name, owed in done.owed.items():
+                self._owed.setdefault(name, set()).update(owed)
+            return done
 
     def _return(self, home: Home, target: psycopg.Connection[Any], batch: Batch, *, closing: bool) -> Stepped:
-        source = self.returner
-        keys: dict[DatasetId, set[tuple[str, ...]]] = {name: set(found) for name, found in batch.keys.items()}
+        keys: back.Keys = {name: set(found) for name, found in batch.keys.items()}
         with faults(self.source.name, "take changes back"):
-            for name, found in back.waiting(source, self.scope, home).items():
+            for name, found in back.waiting(self.returner, self.scope, home).items():
                 keys.setdefault(name, set()).update(found)
             if not keys:
                 return _nothing(batch)
-            with self._writing(source):
-                returned = back.bring_back(
-                    target, source, self.scope, dict(keys), of=home, closing=closing, leaving=self._leaving
-                )
-                if batch.keys:
-                    back.note_brought(source, home, batch.position)
-            self._owe(returned)
+            position = batch.position if batch.keys else None
+            returned = self._brought(home, target, keys, closing=closing, position=position)
         return Stepped(
             changes=batch.changes, keys=sum(map(len, keys.values())), rows=returned.rows, gone=returned.gone,
             people=0, complete=batch.complete, oldest=batch.oldest,
