@@ -14,6 +14,7 @@ import pytest
 from domicile.model import Home
 from domicile.run.live import cohort_of
 from domicile.stores.feed import Batch, Changefeed
+from domicile.stores.postgres.live import back
 from domicile.stores.postgres.live.follower import Follower
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.live.platform import World, moving_world
@@ -147,3 +148,30 @@ def _writing(dsn: str, statement: LiteralString) -> Iterator[None]:
         later.start()
         yield
         later.join()
+
+
+def test_p1_who_changes_a_letter_while_it_is_brought_back_changes_it(
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is still at the source waits for the step back, and then finds the row: it was not deleted and made anew."""
+    changed: list[int] = []
+    with moving_world(pg18, tmp_path, "changed_meanwhile") as world:
+        follower = _one_at_home(world)
+        _run(world, "us", "UPDATE letter SET body = 'of home' WHERE id = 1")
+
+        def change() -> None:
+            with psycopg.connect(world.dsns["source"], autocommit=True) as line:
+                changed.append(line.execute("UPDATE letter SET body = 'newer' WHERE id = 1").rowcount)
+
+        changing, note = threading.Thread(target=change), back.note_brought
+
+        def noting(source: psycopg.Connection[Any], home: Home, position: str) -> None:
+            changing.start()
+            changing.join(0.3)  # it waits for this transaction
+            note(source, home, position)
+
+        monkeypatch.setattr(back, "note_brought", noting)
+        _step_back(follower)
+        changing.join()
+        assert [1] == changed
+        assert [("newer",)] == _run(world, "source", BODY)

@@ -10,6 +10,7 @@ import pytest
 
 from domicile.model import Home
 from domicile.run.live import cohort_of
+from domicile.stores.postgres.live import carrying
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.live.platform import World, moving_world
 
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.timeout(120)
 OF: Final = {"us": 1, "ca": 2}
 CLIP: Final = "INSERT INTO clip VALUES (%s, %s, 'made at home', 3, '10.9.9.9')"
 PUBLIC: Final = "INSERT INTO clip VALUES (%s, %s, 'made at home', 3, NULL)"
+PUBLISHED: Final = "INSERT INTO clip VALUES (%s, %s, 'made at home', 3, NULL) ON CONFLICT DO NOTHING"
 FOUND: Final = "SELECT id, ip FROM clip WHERE id > 5000 ORDER BY id"
 
 
@@ -58,3 +60,23 @@ def test_p1_who_is_brought_back_has_at_the_source_also_what_waited(pg18: Embedde
         _run(world, "source", PUBLIC, 5006, 6)
         _step_back(world, "us")
         assert [(5001, "10.9.9.9"), (5006, "10.9.9.9")] == _run(world, "source", FOUND)
+
+
+def test_p1_a_public_half_that_comes_while_the_private_one_is_brought_is_not_without_it(
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The platform publishes between two statements of the step back."""
+    with moving_world(pg18, tmp_path, "published_meanwhile") as world:
+        world.live.cut_over(world.scope, cohort_of("key:1"))
+        _run(world, "us", CLIP, 5001, 1)
+        insert = carrying.insert
+
+        def inserting(*words: Any, unless_there: bool) -> int:
+            _run(world, "source", PUBLISHED, 5001, 1)
+            return insert(*words, unless_there=unless_there)
+
+        monkeypatch.setattr(carrying, "insert", inserting)
+        _step_back(world, "us")
+        monkeypatch.undo()
+        _step_back(world, "us")
+        assert [(5001, "10.9.9.9")] == _run(world, "source", FOUND)

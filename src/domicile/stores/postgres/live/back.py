@@ -233,14 +233,21 @@ def lives_at_home(scope: Scope, dataset: DatasetScope, row: str, *, home: Home |
 def _write_split(
     connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home, *, closing: bool
 ) -> int:
-    """Write what is private at the source; return how many rows wait for their public half."""
-    _write_private(connection, scope, dataset, home)
+    """Write what is private at the source; return how many rows wait for their public half.
+
+    What is private comes last: a public half that the platform writes meanwhile may be missed by what waits, or comes
+    whole, but not by both.
+    """
     mine = sql.SQL("DELETE FROM {} WHERE {} = {}")
     run(connection, mine.format(_waiting(dataset), sql.Identifier(HOME), sql.Literal(home)))
     last = (How.PRIVATE, How.LAST) if closing else (How.LAST,)
     carrying.insert(connection, dataset, carrying.arrived(dataset, *last), unless_there=True)
-    if closing:
-        return 0
+    waits = 0 if closing else _note_waiting(connection, dataset, home)
+    _write_private(connection, scope, dataset, home)
+    return waits
+
+
+def _note_waiting(connection: psycopg.Connection[Any], dataset: DatasetScope, home: Home) -> int:
     return run(
         connection,
         sql.SQL("INSERT INTO {} SELECT {}, {} FROM {} AS b WHERE NOT EXISTS (SELECT FROM {} AS d WHERE {})").format(
@@ -262,8 +269,7 @@ def _write_whole(
         )
         for how in (How.REPLACE, How.ADD)
     )
-    carrying.delete(connection, dataset, replacing, carrying.same_row(dataset, "d", "b"), (outside,))
-    carrying.insert(connection, dataset, replacing, unless_there=bool(dataset.key))
+    carrying.put(connection, dataset, carrying.Put(using=replacing, spare=(outside,)))
     # Where nobody of the row lives, it is as it was when somebody did; who is brought back has it as it is at home.
     last = carrying.arrived(dataset, How.LAST)
     carrying.delete(connection, dataset, last, carrying.same_row(dataset, "d", "b"), (outside, here))
