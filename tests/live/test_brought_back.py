@@ -11,6 +11,7 @@ import pytest
 
 from domicile.model import Home
 from domicile.run.live import cohort_of
+from domicile.stores.postgres.live import follower
 from domicile.stores.postgres.live.follower import Follower, Stepped
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.live.platform import World, moving_world
@@ -82,6 +83,21 @@ def test_p1_who_is_brought_back_has_what_they_had_of_a_letter_to_another_home(
         for act in acts:
             act(world)
         assert expected == _run(world, "source", READ)
+
+
+def test_p1_it_comes_back_a_few_rows_at_a_time(
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "KEYS_MAX", 2)
+    with moving_world(pg18, tmp_path, "brought_back_few") as world:
+        _run(world, "source", "INSERT INTO letter SELECT i, 1, 2, 'first' FROM generate_series(7, 11) AS i")
+        world.live.moving.step(_follower(world))
+        for person in (IN_US, IN_CA):
+            _home(person)(world)
+        _run(world, "us", "UPDATE letter SET body = 'second' WHERE id <> 9; DELETE FROM letter WHERE id = 9")
+        _back(1)(world)
+        there = [(7, "second"), (8, "second"), (10, "second"), (11, "second")]
+        assert there == _run(world, "source", "SELECT id, body FROM letter ORDER BY id")
 
 
 def test_p1_what_changes_under_way_comes_back_too(

@@ -14,7 +14,7 @@ brought once more after a kill it would replace what was written at the source m
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -165,9 +165,13 @@ def _waiting(dataset: DatasetScope) -> sql.Identifier:
     return staged("wait", dataset.id)
 
 
-def keys_of_cohort(connection: psycopg.Connection[Any], scope: Scope, cohort: int, home: Home) -> Keys:
-    """The keys, on this side, of rows that a cohort's people of that home may have together with others."""
-    found: Keys = {}
+def keys_of_cohort(
+    connection: psycopg.Connection[Any], scope: Scope, cohort: int, home: Home, *, at_once: int
+) -> Iterator[Keys]:
+    """The keys, on this side, of rows that a cohort's people of that home may have together with others.
+
+    So many of one dataset at a time, in one transaction of a session that does nothing else.
+    """
     for dataset in _carried(scope):
         if not dataset.moves or dataset.sole or not dataset.key:
             continue
@@ -179,8 +183,10 @@ def keys_of_cohort(connection: psycopg.Connection[Any], scope: Scope, cohort: in
             ).format(
                 texts, source_of(dataset), joins, movers_of(path.subject), match, sql.Literal(cohort), sql.Literal(home)
             )
-            found.setdefault(dataset.id, set()).update(tuple(map(str, key)) for key in run(connection, query))
-    return {name: keys for name, keys in found.items() if keys}
+            with connection.transaction(), connection.cursor("domicile_shared") as cursor:
+                cursor.execute(query)
+                while keys := cursor.fetchmany(at_once):
+                    yield {dataset.id: {tuple(map(str, key)) for key in keys}}
 
 
 def _theirs(scope: Scope, dataset: DatasetScope, *, shared: bool) -> sql.Composable:

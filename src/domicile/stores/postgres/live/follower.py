@@ -380,17 +380,13 @@ class Follower:
         of both sides, as a row that is gone at home may have come again at the source.
         """
         self._confirm_brought()
-        with faults(self.source.name, "look for what is shared"):
-            keys = back.keys_of_cohort(self.source.connection, self.scope, cohort, home)
-        with faults(self.homes[home].name, "look for what is shared"):
-            for name, found in back.keys_of_cohort(self.homes[home].connection, self.scope, cohort, home).items():
-                keys.setdefault(name, set()).update(found)
-        for name, found in keys.items():
-            listed = sorted(found)
-            for first in range(0, len(listed), KEYS_MAX):
-                some = set(listed[first : first + KEYS_MAX])
-                self._patiently(partial(self._return_some, home, {name: some}))
-        return sum(map(len, keys.values()))
+        count = 0
+        for store in (self.source, self.homes[home]):
+            with connect(store.dsn, store=store.name) as reader, faults(store.name, "look for what is shared"):
+                for keys in back.keys_of_cohort(reader, self.scope, cohort, home, at_once=KEYS_MAX):
+                    self._patiently(partial(self._return_some, home, keys))
+                    count += sum(map(len, keys.values()))
+        return count
 
     def _return_some(self, home: Home, keys: back.Keys) -> Stepped:
         target = self.writer(home)
