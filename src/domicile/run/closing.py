@@ -30,6 +30,7 @@ from domicile.stores import Living, Snapshot
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live import closing
 from domicile.stores.postgres.live.closing import Held
+from domicile.stores.postgres.live.follower import Follower
 from domicile.stores.postgres.live.standing import Standing
 from domicile.stores.postgres.source import PostgresSource
 
@@ -75,6 +76,11 @@ class Closing:
             for home, store in self.homes.items():
                 store.take_manifest(scope, home, self.source)  # a kill may have come before homes kept it
             return
+        if not self._close_once(scope, standing, again=True):
+            self._close_once(scope, standing, again=False)
+
+    def _close_once(self, scope: Scope, standing: Standing, *, again: bool) -> bool:
+        """Close; False where that has to be begun once more, which `again` allows."""
         self.reopen()
         self.record.journal.put("closing", value=True, kind=bool)
         try:
@@ -84,14 +90,14 @@ class Closing:
             self.moving.close_objects(standing)
             for store in self.homes.values():
                 store.forget_manifest(scope)
-            self._close(scope, standing)
+            return self._close(scope, standing, again=again)
         except BaseException:
             self.record.forget_equality()
             with suppress(DomicileError):  # cut off here, the next run does it
                 self.reopen()
             raise
 
-    def _close(self, scope: Scope, standing: Standing) -> None:
+    def _close(self, scope: Scope, standing: Standing, *, again: bool) -> bool:
         follower = self.moving.follower(standing)
         with ExitStack() as stack:
             held: dict[Home, Held] = {}
@@ -110,11 +116,30 @@ class Closing:
             refuse_open_fence(self.source)
             moments = {home: Moment(view=moment.view) for home, moment in held.items()}
             equality = self.clearing.read_both(self.source, moments, scope, leaving)
+            if again and self._return_kept(scope, follower, held, equality):
+                return False
             equality = self.clearing.objects.paired(equality)
             sha256 = self._state(manifest, equality)
             self._refuse_unequal(equality)
             for home, moment in held.items():
                 self.clearing.restore(scope, home, leaving, equality, sha256, moment)
+        return True
+
+    def _return_kept(self, scope: Scope, follower: Follower, held: Mapping[Home, Held], equality: Equality) -> int:
+        """Bring back what people of one home have together, and that home alone; return how many rows."""
+        rows = 0
+        for name, home, count in equality.strays:
+            if count:
+                came = closing.return_kept(follower, held[home], scope, scope.dataset(name), home)
+                if came:
+                    self.record.listener(
+                        Noted(
+                            text=f"{name}: {came} rows at {home} were deleted at the source by one of their people, "
+                            "and not by another; they are there again, and both sides are compared anew"
+                        )
+                    )
+                rows += came
+        return rows
 
     def _refuse_unequal(self, equality: Equality) -> None:
         """Raise NotEqual, and name keys to whoever looks on, unless the equality clears."""

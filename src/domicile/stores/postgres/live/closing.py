@@ -29,6 +29,7 @@ from domicile.stores.postgres.guard import without_private
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live import back, carrying
 from domicile.stores.postgres.live.carrying import keys_of
+from domicile.stores.postgres.live.follower import KEYS_MAX, Follower
 from domicile.stores.postgres.names import (
     column,
     columns,
@@ -75,18 +76,44 @@ class LivedIn(PostgresSnapshot):
         """Count rows that are movers' alone and that no line names, and name some."""
         if not dataset.decided:
             return 0, ()
-        rows = sql.SQL(
-            "{} AS d WHERE ({}) AND NOT ({}) AND NOT EXISTS (SELECT FROM {} AS m WHERE m.part = {} AND {})"
-        ).format(
-            source_of(dataset), _is_theirs(self.scope, dataset), has_outsiders(self.scope, dataset, "d"),
-            staged("m", dataset.id), sql.Literal(home), key_match(dataset, "d", "m"),
-        )  # fmt: skip
-        keys = sql.SQL(", ").join(sql.SQL("{}::text").format(item) for item in key_expressions(dataset, "d"))
+        rows, keys = _stray_rows(self.scope, dataset, home), _key_texts(dataset)
         with faults(self.store, f"look for strays in {dataset.id}"):
             counted = number(self.connection, sql.SQL("SELECT count(*) FROM {}").format(rows))
             query = sql.SQL("SELECT {} FROM {} LIMIT {}").format(keys, rows, sql.Literal(limit if counted else 0))
             found = run(self.connection, query).fetchall()
         return counted, tuple(tuple(str(part) for part in row) for row in found)
+
+
+def _stray_rows(scope: Scope, dataset: DatasetScope, home: Home) -> sql.Composable:
+    """The FROM item and condition of rows `d` that are movers' alone and that no line names."""
+    return sql.SQL(
+        "{} AS d WHERE ({}) AND NOT ({}) AND NOT EXISTS (SELECT FROM {} AS m WHERE m.part = {} AND {})"
+    ).format(
+        source_of(dataset), _is_theirs(scope, dataset), has_outsiders(scope, dataset, "d"),
+        staged("m", dataset.id), sql.Literal(home), key_match(dataset, "d", "m"),
+    )  # fmt: skip
+
+
+def _key_texts(dataset: DatasetScope) -> sql.Composable:
+    return sql.SQL(", ").join(sql.SQL("{}::text").format(item) for item in key_expressions(dataset, "d"))
+
+
+def return_kept(follower: Follower, held: Held, scope: Scope, dataset: DatasetScope, home: Home) -> int:
+    """Bring back the rows of several people that this home alone has; return how many.
+
+    One of them lived there, and another deleted theirs at the source, on the way: it is the former's all the same. All
+    of them live there now, so that at the source nobody sees it again.
+    """
+    if dataset.sole or not dataset.moves or not dataset.key:
+        return 0
+    count, query = 0, sql.SQL("SELECT {} FROM {}").format(_key_texts(dataset), _stray_rows(scope, dataset, home))
+    with faults(home, f"look for rows of {dataset.id} that it alone has"), held.connection.cursor("kept") as cursor:
+        cursor.execute(query)
+        while keys := cursor.fetchmany(KEYS_MAX):
+            count += follower.return_keys(
+                home, held.connection, {dataset.id: {tuple(str(part) for part in key) for key in keys}}
+            )
+    return count
 
 
 def _is_theirs(scope: Scope, dataset: DatasetScope) -> sql.Composable:

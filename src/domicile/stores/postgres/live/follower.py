@@ -388,6 +388,11 @@ class Follower:
                     count += sum(map(len, keys.values()))
         return count
 
+    def return_keys(self, home: Home, target: psycopg.Connection[Any], keys: back.Keys) -> int:
+        """Bring back these rows of people of one home, in a transaction of the caller's there; return how many."""
+        with faults(self.source.name, "take back what home alone has"):
+            return self._brought(home, target, keys, closing=True).rows
+
     def _return_some(self, home: Home, keys: back.Keys) -> Stepped:
         target = self.writer(home)
         with faults(self.source.name, "take back what is shared"):
