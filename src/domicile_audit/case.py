@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Part = Mapping[str, Any]  # an object of the JSON of a statement, its shape checked
 Parts = Mapping[str, Part]  # slices or copies by their id
 LOG = 0  # the place of the log's keys among the chains; approvers have theirs from 1 on
-STEPS = ("cohort/v1", "freeze/v1")  # of a live move; each voids what was fenced, compared or searched before it
+STEPS = ("cohort/v1", "freeze/v1")  # of a live move; each voids what was fenced or compared before it
 MOVES = ("transfer/v1", "cutover/v1", "equality/v1", *STEPS)  # none of these after what an erasure rests on
 
 
@@ -112,7 +112,7 @@ class Case:
 
     @property
     def live(self) -> bool:
-        """Whether people went home in cohorts while the service ran; then freezes name the slices, not the plan."""
+        """Whether the service ran meanwhile, as cohorts or freezes say; then freezes name the slices, not the plan."""
         return self.last_step.kind in STEPS
 
     @cached_property

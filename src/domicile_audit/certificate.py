@@ -6,7 +6,8 @@ from domicile_audit.case import Case, Statement, require
 from domicile_audit.statements import VERDICTS
 
 MAY_HOLD_RESIDUE = ("blocked-until", "held", "present")
-MAY_BE_LEFT_OUT = ("key-destroyed", "unknown")  # where residue was found, by a sweep after that
+MAY_BE_UNSEEN = ("key-destroyed", "unknown")  # beside these, where residue was found and a later sweep looks elsewhere
+LEFT = ("live-rows", "present")  # kind and verdict of a copy that says that rows are left
 IN_USE = ("live-rows", "objects", "derived-table")  # kinds of copies whose key nobody destroys
 KEY_STORY = ["key to be destroyed", "key destroyed", "key came back"]  # the third one must not be told
 BACK, AGAIN = "came back", "erased again"  # findings: of rows
@@ -44,7 +45,8 @@ def _check_found(case: Case, certificate: Statement) -> None:
     """
     sweeps = case.of("sweep/v1")
     looks = {one["id"]: (sweep, one["residue"]) for sweep in sweeps for one in sweep["copies"]}  # the last of each copy
-    erasures = [one.index for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores]
+    of_rows = [one for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores or one["emptied"]]
+    never = case.size  # no statement stands behind this place
     told = defaultdict[str, list[Statement]](list)
     for finding in case.of("finding/v1"):
         if finding["kind"] in KEY_STORY:
@@ -57,12 +59,12 @@ def _check_found(case: Case, certificate: Statement) -> None:
         require(until is None or until > certificate["issued_at"], f"{where}: {until} is over")
         in_use = case.plan.copies[id_]["kind"] in IN_USE
         look, residue = looks.get(id_, (case.plan, 0))
-        may = MAY_HOLD_RESIDUE if look in sweeps[-1:] or in_use else (*MAY_HOLD_RESIDUE, *MAY_BE_LEFT_OUT)
-        require(residue == 0 or verdict in may, f"{where}, and holds residue")
+        unseen = verdict in MAY_BE_UNSEEN and look is not sweeps[-1] and not in_use if residue else True
+        require(unseen or verdict in MAY_HOLD_RESIDUE, f"{where}, and holds residue")
         back = [finding["kind"] for finding in told[id_]][-1:] == KEY_STORY[2:]
         require(not back or verdict in (*MAY_HOLD_RESIDUE, "unknown"), f"{where}, and its key came back")
         if verdict == "key-destroyed":
-            since = max(erasures[-1], look.index if residue else 0) if erasures else case.size
+            since = max(of_rows[-1].index, look.index if residue else 0) if of_rows else never
             story = [finding for finding in told[id_] if finding.index > since]
             backed = [finding["kind"] for finding in story] == KEY_STORY[:2] and story[0]["text"] == story[1]["text"]
             require(backed and not in_use, f"{where}, and the log doesn't tell of its key's destruction since")
@@ -84,31 +86,37 @@ def _check_swept(case: Case, best: list[str]) -> None:
 
 
 def _check_left(case: Case) -> None:
-    """Check 19 goes on: rows that are left show in a copy called present, objects in a copy of their store."""
+    """Check 19 goes on: rows that are left show in a copy of their store called present, objects in one called held.
+
+    Rows found by query stand until a later sweep asks of as many datasets. They, and people who went after the last
+    freeze, are of no one store.
+    """
     judged, but = case.statements[-1].copies, "but no copy of live rows is called present"
-    live_rows = [id_ for id_, copy in case.plan.copies.items() if copy["kind"] == "live-rows"]
-    present = any(judged[id_]["verdict"] == "present" for id_ in live_rows)
-    holding = {case.plan.copies[id_]["store"] for id_, copy in judged.items() if copy["verdict"] in MAY_HOLD_RESIDUE}
+    held = [case.plan.copies[id_] for id_, copy in judged.items() if copy["verdict"] in MAY_HOLD_RESIDUE]
+    holding = {copy["store"] for copy in held}
+    present = {copy["store"] for copy in held if (copy["kind"], judged[copy["id"]]["verdict"]) == LEFT}
     frozen = not case.live or case.last_step.kind == "freeze/v1"
     require(present or frozen, f"people went in cohorts and nothing was frozen after it, {but}")
-    most = sorted(case.of("sweep/v1"), key=lambda sweep: sweep["rows"]["datasets"])[-1:]  # stable: the last of these
-    hits = sum(sweep["rows"]["hits"] for sweep in most)
-    require(present or hits == 0, f"the sweep found {hits} rows by query, {but}")
+    asked = found = 0
+    for sweep in case.of("sweep/v1"):
+        found = sweep["rows"]["hits"] + (found if sweep["rows"]["datasets"] < asked else 0)
+        asked = max(asked, sweep["rows"]["datasets"])
+    require(present or found == 0, f"sweeps found {found} rows by query, {but}")
     back: dict[str, int] = {}  # by dataset, the rows that came back and were not erased again, all of them or none left
     for finding in case.of("finding/v1"):
         if finding["kind"] == BACK:
             back[finding["where"]] = finding["count"]
         if finding["kind"] == AGAIN and finding["count"] in (0, back.get(finding["where"])):
             back.pop(finding["where"], None)
-    require(present or not back, f"rows of {min(back, default='')} came back, {but}")
+    for dataset in back:
+        require(dataset.partition(".")[0] in present, f"rows of {dataset} came back, {but}")
     gone = erased(case)
     for id_, planned in case.slices.items():
-        store, where = planned["dataset"], f"slice {id_} is not erased as planned"
+        store, dot, _ = planned["dataset"].partition(".")
         as_planned = gone.get(id_, (0, 0)) == (planned["erase"]["delete"], planned["erase"]["blank"])
-        if store in case.object_stores:
-            require(as_planned or store in holding, f"{where}, but no copy of {store} is called held")
-        else:
-            require(as_planned or present, f"{where}, {but}")
+        where = f"slice {id_} is not erased as planned"
+        require(as_planned or not dot or store in present, f"{where}, {but}")
+        require(as_planned or dot or store in holding, f"{where}, but no copy of {store} is called held")
 
 
 def check_counts(case: Case) -> None:

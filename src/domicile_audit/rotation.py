@@ -5,7 +5,7 @@ approver N. `keys/` holds them: `log-before-N.vkey` and at last `log.vkey`; `app
 `approver-N-after-M.vkey`. Check 8 takes signatures of all of them; here each is held against its place in the log.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from itertools import dropwhile, groupby
 
 from domicile_audit.case import LOG, Case, Statement, require
@@ -55,6 +55,7 @@ def check_keys(case: Case) -> None:
     left = [list(chain) for chain in case.chains]  # of each holder the key in force, then those that follow it
     lost: list[list[range]] = [[] for _ in case.chains]  # where what a holder signed is void
     rested_on: list[Statement] = []  # what others said for a change
+    numbers = chain_numbers(case)
     for change, same in groupby(case.statements, key=_change):
         votes = list(same)  # or one statement, or several in a row, that say nothing of keys
         for statement in votes:
@@ -62,7 +63,7 @@ def check_keys(case: Case) -> None:
             require(in_force == [statement.keyid], f"{statement}: {statement.keyid} was not in force there")
         if change is None:
             continue
-        number = _check_change(case, votes, left)
+        number = _check_change(case, votes, left, numbers)
         if case.holders[votes[0].keyid] != number:
             rested_on += votes
         if votes[0]["what"] == "revoked":
@@ -91,9 +92,9 @@ def _change(statement: Statement) -> str | None:
     return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else None
 
 
-def _check_change(case: Case, votes: list[Statement], left: list[list[Key]]) -> int:
+def _check_change(case: Case, votes: list[Statement], left: list[list[Key]], numbers: Mapping[str | None, int]) -> int:
     """The number of the chain whose key changes: the key in force, the next one, in this log, with authority."""
-    first, numbers = votes[0], chain_numbers(case)
+    first = votes[0]
     require(first["approver"] in numbers, f"{first} is about nobody whom the plan names")
     number = numbers[first["approver"]]
     now, new, *_ = [*(key.vkey for key in left[number]), None, None]
@@ -109,7 +110,7 @@ def _check_change(case: Case, votes: list[Statement], left: list[list[Key]]) -> 
 
 
 def _check_authority(case: Case, votes: list[Statement], number: int) -> None:
-    """Signed by the key itself, or, where it is lost, by as many others as an erasure needs.
+    """Signed by the key itself, or, where it is lost, by just as many others as an erasure needs.
 
     Whoever holds a lost key may say so, but not which is the next: that might be the thief's.
     """

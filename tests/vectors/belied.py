@@ -16,7 +16,17 @@ from domicile.proof import Verdict
 from tests.vectors import live, objects
 from tests.vectors import rotations as r
 from tests.vectors import scenario as s
-from tests.vectors.pieces import FIRST_INTENT, FOUND, KEY_TOLD, UNVERIFIED, certified, finding, stated, under
+from tests.vectors.pieces import (
+    FIRST_INTENT,
+    FOUND,
+    KEY_TOLD,
+    UNVERIFIED,
+    certified,
+    finding,
+    stated,
+    swept,
+    under,
+)
 from tests.vectors.registry import told
 from tests.vectors.scenario import Line, Script, good
 
@@ -144,6 +154,15 @@ def _before_the_sweep(*findings: p.FindingPredicate) -> Script:
     return good().before("sweep", *(stated(f"told {number}", one) for number, one in enumerate(findings)))
 
 
+def _of_another_store(script: Script) -> Script:
+    """The same with live rows of another store in the plan, which are called present."""
+    other = replace(s.plan().copies[0], id="other/live", store="other")
+    judged = p.JudgedCopy(id=other.id, verdict=Verdict.PRESENT, why="they stay", until=None)
+    script = script.set("plan", copies=(*s.plan().copies, other))
+    copies = (*s.certificate().copies, judged)
+    return script.set("certificate", copies=copies, verdict=Verdict.PRESENT)
+
+
 _BUT: Final = "but no copy of live rows is called present"
 told("rows-left-and-another-copy-present", 19, f"as planned, {_BUT}", _not_told)
 told("rows-found-and-another-copy-present", 19, f"50 rows by query, {_BUT}", lambda: (
@@ -154,6 +173,18 @@ told("rows-back-and-another-copy-present", 19, f"came back, {_BUT}", lambda: (
 ))  # fmt: skip
 told("rows-back-and-objects-present", 19, f"came back, {_BUT}", lambda: certified(
     objects.lock_is_over().before("sweep", stated("back", finding("came back"))), {OBJECTS: Verdict.PRESENT}
+))  # fmt: skip
+told("rows-found-by-a-narrower-sweep-since", 19, f"found 7 rows by query, {_BUT}", lambda: (
+    certified(
+        good().after("sweep", stated("sweep 2", swept(datasets=1, hits=7, minute=51))),
+        dict.fromkeys(s.COPIES, UNVERIFIED),
+    )
+))  # fmt: skip
+told("rows-left-and-another-store-present", 19, f"as planned, {_BUT}", lambda: (
+    _of_another_store(good().without("intent app.public.users us", "outcome app.public.users us"))
+))  # fmt: skip
+told("rows-back-and-another-store-present", 19, f"came back, {_BUT}", lambda: (
+    _of_another_store(_before_the_sweep(finding("came back")))
 ))  # fmt: skip
 told("nothing-frozen-and-another-copy-present", 19, f"nothing was frozen after it, {_BUT}", _on_its_way)
 for _name, _findings in {

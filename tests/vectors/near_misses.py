@@ -53,6 +53,18 @@ def _only_objects_went() -> Script:
     return _keyed(script.bent("certificate", bend), Verdict.KEY_DESTROYED)
 
 
+def _tables_went_last() -> Script:
+    """A key was destroyed before a derived table was emptied; that stands beside the objects that went."""
+
+    def bend(made: p.Predicate) -> p.Predicate:
+        assert isinstance(made, p.ErasurePredicate)
+        return replace(made, emptied=("app/derived-table:public.totals",))
+
+    return objects_went_last().bent("objects later", bend)
+
+
+told("key-destroyed-before-a-table-was-emptied", 19, "doesn't tell of its key's destruction", _tables_went_last)
+
 # Two keys of one name whose ids are the same four bytes: one in 80,000 tries has such a twin.
 _TWINS = tuple(Signer(name=s.OPERATOR.name, seed=s.key(f"twin{number}").seed) for number in (41869, 59126))
 

@@ -258,7 +258,8 @@ check("verdicts", (c) => {
   const isRead = holds && last.tokens.searched > 0 && last.copies.some((copy) => copy.bytes > 0)
     && last.rows.datasets >= size;
   const looks = byId(sweeps.flatMap((sweep) => sweep.copies.map((copy) => ({ ...copy, sweep }))));
-  const ofRows = erasures.findLast((one) => !c.objectStores.has(one.dataset))?.index ?? Infinity;
+  const isOfRows = ({ dataset, emptied }) => !c.objectStores.has(dataset) || emptied.length > 0;
+  const ofRows = erasures.findLast(isOfRows)?.index ?? Infinity;
   const kinds = new Map(c.plan.copies.map(({ id, kind }) => [id, kind]));
   for (const { id, verdict, until } of copies) { // (3)
     const where = `copy ${id} is called ${verdict}`, { sweep, residue = 0, hits } = looks.get(id) ?? {};
@@ -277,8 +278,7 @@ check("verdicts", (c) => {
   }
   const worst = VERDICTS.findLast((verdict) => copies.some((copy) => copy.verdict === verdict)); // (4)
   need(whole === worst, `the certificate says ${whole}, its worst copy is ${worst}`);
-  const isPresent = copies.some(({ id, verdict }) => verdict === WORST && kinds.get(id) === "live-rows");
-  needNothingLeft(c, isPresent, sweeps, back);
+  needNothingLeft(c, sweeps, back);
 });
 
 /** The key of a copy was announced, then destroyed, and did not come back. */
@@ -286,23 +286,29 @@ function isKeyDestroyed(told) {
   return told.length === 2 && told.every((one, place) => one.kind === OF_KEYS[place] && one.text === told[0].text);
 }
 
-function needNothingLeft(c, isPresent, sweeps, back) {
-  const but = "but no copy of live rows is called present";
+function needNothingLeft(c, sweeps, back) {
+  const but = "but no copy of live rows is called present", verdicts = byId(c.certificate.copies);
+  const those = (isIt) => c.plan.copies.filter((copy) => isIt(copy, verdicts.get(copy.id).verdict));
+  const stores = (isIt) => new Set(those(isIt).map((copy) => copy.store));
+  const present = stores(({ kind }, verdict) => verdict === WORST && kind === "live-rows");
+  const holding = stores((_, verdict) => MAY_HOLD_RESIDUE.includes(verdict)), isPresent = present.size > 0;
   const mayGo = isPresent || !c.isLive || c.step.type === "freeze/v1"; // (5)
   need(mayGo, `people went in cohorts after the last freeze, ${but}`);
-  const widest = sweeps.reduce((most, one) => (one.rows.datasets >= most.rows.datasets ? one : most), sweeps[0]);
-  need(isPresent || !widest?.rows.hits, `rows were found by query, ${but}`);
+  let asked = 0, found = 0; // what was found stands until a later sweep asks of as many datasets
+  for (const { rows } of sweeps) {
+    found = rows.hits + (rows.datasets < asked ? found : 0);
+    asked = Math.max(asked, rows.datasets);
+  }
+  need(isPresent || found === 0, `rows were found by query, ${but}`);
   const open = new Map(); // by dataset, rows that came back and were not erased again, all of them or none left
   for (const { kind, where, count } of back) {
     if (kind === BACK[0]) open.set(where, count);
     if (kind === BACK[1] && [0, open.get(where)].includes(count)) open.delete(where);
   }
-  need(isPresent || open.size === 0, `rows came back, ${but}`);
-  const holding = byId(c.certificate.copies.filter((copy) => MAY_HOLD_RESIDUE.includes(copy.verdict)));
-  const stores = new Set(c.plan.copies.filter(({ id }) => holding.has(id)).map((copy) => copy.store));
+  for (const dataset of open.keys()) need(present.has(dataset.split(".")[0]), `rows of ${dataset} came back, ${but}`);
   for (const { id, dataset, erase } of c.slices.values()) {
     const { deleted, blanked } = c.gone.get(id) ?? NONE, isGone = deleted === erase.delete && blanked === erase.blank;
-    const isTold = c.objectStores.has(dataset) ? stores.has(dataset) : isPresent; // (6)
+    const [store, ...table] = dataset.split("."), isTold = (table.length > 0 ? present : holding).has(store); // (6)
     need(isGone || isTold, `slice ${id} is not erased as planned, but no copy says so`);
   }
 }
