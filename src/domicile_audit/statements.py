@@ -41,11 +41,11 @@ STANDS = {"stands": COUNT, "root": HEX}  # the first so many entries of this log
 WAY, PHASE, SCOPE, CHANGE = text("home|source"), text("intent|outcome"), text("erase"), text("rotated|revoked")
 
 # The table of all that can be said; beside this, each statement names its plan. Words that tell more than themselves:
-# `differences` are keys whose rows differ, `strays` rows at a home that nothing sends there; `collateral` are rows that an
-# erasure touched and no slice names; `hits` are places where something searched for was found, `residue` those of them
-# that are private data of who moved; `rows.hits` are rows of movers that a query still finds, in so many `datasets`; `kept` are
-# rows that went home and stay at the source too; `wait_ms` is how long people could not write, `awaited_ms` what of it
-# was waiting for writers; `stands` is how many entries the signer's log had, and `root` the root over these.
+# `differences` are keys whose rows differ, `strays` rows at a home that nothing sends there; `collateral` are rows that
+# an erasure touched and no slice names; `hits` are places where something searched for was found, `residue` those of
+# them that are private data of who moved; `rows.hits` are rows of theirs that a query still finds, in so many
+# `datasets`; `kept` are rows that went home and stay at the source too; `wait_ms` is how long people could not write,
+# `awaited_ms` how long of it for writers; `stands` is how many entries the signer's log had, and `root` their root.
 SAYS: dict[str, dict[str, Any]] = {
     "plan/v1": {**PROGRAMME, **RULES, "slices": [SLICE], "copies": [COPY], "not_proven": [TEXT]},
     "transfer/v1": {**WHICH, "slices": [MOVED]},
