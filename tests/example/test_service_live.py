@@ -168,7 +168,7 @@ def _come(newcomer: Somebody) -> None:
 @pytest.mark.timeout(600)
 def test_p1_nothing_that_was_promised_is_lost_doubled_leaked_or_misplaced(moved: Moved) -> None:
     book = expected(read(moved.ledger))
-    assert book.size() > 100
+    assert book.size() > 50  # the quicker the move, the fewer there are
     assert [] == check(book, moved.stack.url, dsns=moved.stack.dsns, patience_s=30)
 
 
