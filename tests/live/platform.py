@@ -94,6 +94,12 @@ class World:
         """What stands in the stores."""
         return self.live.find(self.scope)
 
+    def at(self, place: str, query: LiteralString) -> list[tuple[Any, ...]]:
+        """Run a statement there as somebody of the platform does; its rows, if it has any."""
+        with psycopg.connect(self.dsns[place], autocommit=True) as connection:
+            cursor = connection.execute(query)
+            return cursor.fetchall() if cursor.description else []
+
     def authority(self, person: int) -> str | None:
         """Where the person's data is written now; None while they wait."""
         return next(iter(self.asked(person)[1]))

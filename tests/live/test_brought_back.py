@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, LiteralString
+from typing import Final, LiteralString
 
-import psycopg
 import pytest
 
 from domicile.model import Home
@@ -25,17 +24,11 @@ DELETE: Final = "DELETE FROM letter WHERE id = 7"
 Act = Callable[[World], None]
 
 
-def _run(world: World, place: str, query: LiteralString) -> list[tuple[Any, ...]]:
-    with psycopg.connect(world.dsns[place], autocommit=True) as connection:
-        cursor = connection.execute(query)
-        return cursor.fetchall() if cursor.description else []
-
-
 def _at(place: str, query: LiteralString) -> Act:
     """The platform writes there, and the engine makes a step."""
 
     def act(world: World) -> None:
-        _run(world, place, query)
+        world.at(place, query)
         world.live.moving.step(_follower(world))
 
     return act
@@ -78,11 +71,11 @@ def test_p1_who_is_brought_back_has_what_they_had_of_a_letter_to_another_home(
 ) -> None:
     acts, expected = HISTORIES[history]
     with moving_world(pg18, tmp_path, f"brought_back_{list(HISTORIES).index(history)}") as world:
-        _run(world, "source", LETTER)
+        world.at("source", LETTER)
         world.live.moving.step(_follower(world))
         for act in acts:
             act(world)
-        assert expected == _run(world, "source", READ)
+        assert expected == world.at("source", READ)
 
 
 def test_p1_it_comes_back_a_few_rows_at_a_time(
@@ -90,14 +83,14 @@ def test_p1_it_comes_back_a_few_rows_at_a_time(
 ) -> None:
     monkeypatch.setattr(follower, "KEYS_MAX", 2)
     with moving_world(pg18, tmp_path, "brought_back_few") as world:
-        _run(world, "source", "INSERT INTO letter SELECT i, 1, 2, 'first' FROM generate_series(7, 11) AS i")
+        world.at("source", "INSERT INTO letter SELECT i, 1, 2, 'first' FROM generate_series(7, 11) AS i")
         world.live.moving.step(_follower(world))
         for person in (IN_US, IN_CA):
             _home(person)(world)
-        _run(world, "us", "UPDATE letter SET body = 'second' WHERE id <> 9; DELETE FROM letter WHERE id = 9")
+        world.at("us", "UPDATE letter SET body = 'second' WHERE id <> 9; DELETE FROM letter WHERE id = 9")
         _back(1)(world)
         there = [(7, "second"), (8, "second"), (10, "second"), (11, "second")]
-        assert there == _run(world, "source", "SELECT id, body FROM letter ORDER BY id")
+        assert there == world.at("source", "SELECT id, body FROM letter ORDER BY id")
 
 
 def test_p1_what_changes_under_way_comes_back_too(
@@ -105,19 +98,19 @@ def test_p1_what_changes_under_way_comes_back_too(
 ) -> None:
     """Somebody changes their letter after all that is shared was brought back, before home's fence."""
     with moving_world(pg18, tmp_path, "brought_back_late") as world:
-        _run(world, "source", LETTER)
+        world.at("source", LETTER)
         for person in (IN_US, IN_CA):
             _home(person)(world)
         shared = Follower.return_shared
 
         def returning(follower: Follower, home: Home, cohort: int) -> int:
             keys = shared(follower, home, cohort)
-            _run(world, "us", EDIT)
+            world.at("us", EDIT)
             return keys
 
         monkeypatch.setattr(Follower, "return_shared", returning)
         _back(1)(world)
-        assert SECOND == _run(world, "source", READ)
+        assert SECOND == world.at("source", READ)
 
 
 @pytest.mark.parametrize(("place", "other"), [("us", "ca"), ("ca", "us")])
@@ -125,23 +118,23 @@ def test_p1_what_one_deleted_is_there_for_the_other_of_the_same_cohort(
     pg18: EmbeddedServer, tmp_path: Path, place: str, other: str
 ) -> None:
     with moving_world(pg18, tmp_path, f"brought_back_both_{place}") as world:
-        _run(world, "source", LETTER)
+        world.at("source", LETTER)
         world.live.cut_over(world.scope, cohort_of(f"key:{IN_US},{IN_CA}"))
         _at(place, DELETE)(world)
-        assert FIRST == _run(world, other, READ)
+        assert FIRST == world.at(other, READ)
         _back(1)(world)
-        assert FIRST == _run(world, "source", READ)
+        assert FIRST == world.at("source", READ)
 
 
 def test_p1_what_somebody_deleted_is_not_back_because_another_home_changed_its_own(
     pg18: EmbeddedServer, tmp_path: Path
 ) -> None:
     with moving_world(pg18, tmp_path, "brought_back_deleted") as world:
-        _run(world, "source", LETTER)
+        world.at("source", LETTER)
         for act in (_home(IN_US), _at("source", DELETE), _at("us", EDIT)):
             act(world)
-        assert GONE == _run(world, "source", READ)
-        assert SECOND == _run(world, "us", READ)
+        assert GONE == world.at("source", READ)
+        assert SECOND == world.at("us", READ)
 
 
 def test_p1_who_is_brought_back_has_a_letter_that_who_stays_has_not(pg18: EmbeddedServer, tmp_path: Path) -> None:
@@ -149,7 +142,7 @@ def test_p1_who_is_brought_back_has_a_letter_that_who_stays_has_not(pg18: Embedd
     with moving_world(pg18, tmp_path, "brought_back_stayer") as world:
         for act in (_home(IN_US), _at("us", "INSERT INTO letter VALUES (7, 1, 3, 'first')"), _back(1)):
             act(world)
-        assert FIRST == _run(world, "source", READ)
+        assert FIRST == world.at("source", READ)
 
 
 def test_p1_a_letter_that_one_deleted_goes_home_with_the_other(
@@ -157,16 +150,16 @@ def test_p1_a_letter_that_one_deleted_goes_home_with_the_other(
 ) -> None:
     """Of two people of one home one lives there, and deletes it after the other's cohort was compared."""
     with moving_world(pg18, tmp_path, "deleted_by_one") as world:
-        _run(world, "source", "INSERT INTO letter VALUES (7, 1, 6, 'first')")
+        world.at("source", "INSERT INTO letter VALUES (7, 1, 6, 'first')")
         _home(IN_US)(world)
         step = Follower.step
 
         def stepping(follower: Follower, *, cohort: int | None = None, repair: bool = False) -> Stepped:
             done = step(follower, cohort=cohort, repair=repair)
             if cohort is not None:
-                _run(world, "us", DELETE)
+                world.at("us", DELETE)
             return done
 
         monkeypatch.setattr(Follower, "step", stepping)
         _home(6)(world)
-        assert FIRST == _run(world, "us", READ) == _run(world, "source", READ)
+        assert FIRST == world.at("us", READ) == world.at("source", READ)

@@ -31,15 +31,9 @@ UNLOGGED: Final = """
 BODY: Final = "SELECT body FROM letter WHERE id = 1"
 
 
-def _run(world: World, place: str, query: LiteralString) -> list[tuple[Any, ...]]:
-    with psycopg.connect(world.dsns[place], autocommit=True) as connection:
-        cursor = connection.execute(query)
-        return cursor.fetchall() if cursor.description else []
-
-
 def _one_at_home(world: World) -> Follower:
     """A letter of two people to one home: one lives there, the other is still at the source."""
-    _run(world, "source", LETTER)
+    world.at("source", LETTER)
     world.live.cut_over(world.scope, cohort_of(f"key:{AT_HOME}"))
     return world.live.moving.follower(world.standing)
 
@@ -65,7 +59,7 @@ def test_p1_p5_a_step_back_that_was_not_confirmed_is_not_brought_back_again(
 ) -> None:
     with moving_world(pg18, tmp_path, f"again{bring.__name__}") as world:
         follower = _one_at_home(world)
-        _run(world, "us", "UPDATE letter SET body = 'of home' WHERE id = 1")
+        world.at("us", "UPDATE letter SET body = 'of home' WHERE id = 1")
         feed: Changefeed = follower.feeds_back[US]
 
         def killed(batch: Batch) -> None:
@@ -75,16 +69,16 @@ def test_p1_p5_a_step_back_that_was_not_confirmed_is_not_brought_back_again(
         with pytest.raises(_Killed):
             bring(follower)
         monkeypatch.undo()
-        assert [("of home",)] == _run(world, "source", BODY)
-        _run(world, "source", "UPDATE letter SET body = 'newer' WHERE id = 1")
+        assert [("of home",)] == world.at("source", BODY)
+        world.at("source", "UPDATE letter SET body = 'newer' WHERE id = 1")
         bring(follower)
-        assert [("newer",)] == _run(world, "source", BODY)
+        assert [("newer",)] == world.at("source", BODY)
         world.live.moving.step(follower)
-        assert [("newer",)] == _run(world, "us", BODY)
-        _run(world, "us", "UPDATE letter SET body = 'newest' WHERE id = 1")
+        assert [("newer",)] == world.at("us", BODY)
+        world.at("us", "UPDATE letter SET body = 'newest' WHERE id = 1")
         bring(follower)
-        assert [("newest",)] == _run(world, "source", BODY)
-        assert [] == _run(world, "source", "SELECT home FROM domicile.brought")
+        assert [("newest",)] == world.at("source", BODY)
+        assert [] == world.at("source", "SELECT home FROM domicile.brought")
 
 
 def test_p1_a_step_forth_confirms_first_what_was_brought_back(
@@ -92,7 +86,7 @@ def test_p1_a_step_forth_confirms_first_what_was_brought_back(
 ) -> None:
     with moving_world(pg18, tmp_path, "forth_first") as world:
         follower = _one_at_home(world)
-        _run(world, "us", "UPDATE letter SET body = 'of home' WHERE id = 1")
+        world.at("us", "UPDATE letter SET body = 'of home' WHERE id = 1")
 
         def killed(batch: Batch) -> None:
             raise _Killed
@@ -113,29 +107,29 @@ def _step_with_repair(world: World, follower: Follower) -> int:
 
 def _done_with_it(world: World, follower: Follower) -> None:
     """What home wrote is there, comes to the source, and then both are alike."""
-    assert [("of home",)] == _run(world, "us", BODY)
+    assert [("of home",)] == world.at("us", BODY)
     world.live.moving.step(follower)
-    assert [("of home",)] == _run(world, "source", BODY)
+    assert [("of home",)] == world.at("source", BODY)
     assert () == follower.step(cohort=2).unlike
 
 
 def test_p1_the_repair_of_a_cohort_spares_what_home_wrote_meanwhile(pg18: EmbeddedServer, tmp_path: Path) -> None:
     with moving_world(pg18, tmp_path, "repaired") as world:
         follower = _one_at_home(world)
-        _run(world, "us", "UPDATE letter SET body = 'of home' WHERE id = 1")
-        _run(world, "us", "INSERT INTO letter VALUES (3, 1, 6, 'new at home')")
+        world.at("us", "UPDATE letter SET body = 'of home' WHERE id = 1")
+        world.at("us", "INSERT INTO letter VALUES (3, 1, 6, 'new at home')")
         assert 1 == _step_with_repair(world, follower)
-        assert [("new at home",)] == _run(world, "us", "SELECT body FROM letter WHERE id = 3")
+        assert [("new at home",)] == world.at("us", "SELECT body FROM letter WHERE id = 3")
         _done_with_it(world, follower)
 
 
 def test_p1_the_repair_of_a_cohort_waits_for_who_is_just_writing(pg18: EmbeddedServer, tmp_path: Path) -> None:
     with moving_world(pg18, tmp_path, "just_writing") as world:
         follower = _one_at_home(world)
-        _run(world, "us", UNLOGGED)
+        world.at("us", UNLOGGED)
         with _writing(world.dsns["us"], "UPDATE letter SET body = 'of home' WHERE id = 1"):
             assert 1 == _step_with_repair(world, follower)
-        assert [("another",)] == _run(world, "us", "SELECT body FROM letter WHERE id = 2")
+        assert [("another",)] == world.at("us", "SELECT body FROM letter WHERE id = 2")
         _done_with_it(world, follower)
 
 
@@ -157,7 +151,7 @@ def test_p1_who_changes_a_letter_while_it_is_brought_back_changes_it(
     changed: list[int] = []
     with moving_world(pg18, tmp_path, "changed_meanwhile") as world:
         follower = _one_at_home(world)
-        _run(world, "us", "UPDATE letter SET body = 'of home' WHERE id = 1")
+        world.at("us", "UPDATE letter SET body = 'of home' WHERE id = 1")
 
         def change() -> None:
             with psycopg.connect(world.dsns["source"], autocommit=True) as line:
@@ -174,4 +168,4 @@ def test_p1_who_changes_a_letter_while_it_is_brought_back_changes_it(
         _step_back(follower)
         changing.join()
         assert [1] == changed
-        assert [("newer",)] == _run(world, "source", BODY)
+        assert [("newer",)] == world.at("source", BODY)

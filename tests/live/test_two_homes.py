@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, LiteralString
+from typing import Final
 
 import psycopg
 import pytest
@@ -34,12 +34,6 @@ TALKS: Final = RULES.replace(
 FEEDS: Final = ("slot", "trigger")
 
 
-def _run(world: World, place: str, query: LiteralString) -> list[tuple[Any, ...]]:
-    with psycopg.connect(world.dsns[place], autocommit=True) as connection:
-        cursor = connection.execute(query)
-        return cursor.fetchall() if cursor.description else []
-
-
 def _after_compared(monkeypatch: pytest.MonkeyPatch, act: Callable[[Follower], None]) -> None:
     """Have `act` happen once a cohort was compared, before it is fenced."""
     step = Follower.step
@@ -57,9 +51,9 @@ def _written_at_both(world: World) -> Callable[[Follower], None]:
     """The platform writes at the writer's home, and then where the reader is; the engine was there before it."""
 
     def write(follower: Follower) -> None:
-        _run(world, "us", LETTER)
+        world.at("us", LETTER)
         follower.step_back(US)
-        _run(world, "source", LETTER)
+        world.at("source", LETTER)
 
     return write
 
@@ -74,7 +68,7 @@ def test_p1_a_letter_that_came_back_after_the_comparison_goes_home_with_its_read
         _after_compared(monkeypatch, _written_at_both(world))
         world.live.cut_over(world.scope, cohort_of(f"key:{LEAVING}"))
         for place in ("us", "source", "ca"):
-            assert [(7, 1, 2, "first")] == _run(world, place, READ)
+            assert [(7, 1, 2, "first")] == world.at(place, READ)
 
 
 class _Killed(Exception):
@@ -89,7 +83,7 @@ def test_p1_p5_it_goes_home_with_its_reader_where_the_run_was_killed(
             _kill_before_the_fence(world, monkeypatch)
         with world.programme.opened() as run:
             run.apply(until=Stage.CUTOVER)
-        assert [(7, 1, 2, "first")] == _run(world, "ca", READ)
+        assert [(7, 1, 2, "first")] == world.at("ca", READ)
 
 
 def _kill_before_the_fence(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,14 +106,14 @@ def test_p1_what_came_back_takes_the_place_of_nothing_that_somebody_at_home_wrot
         world.live.cut_over(world.scope, cohort_of(f"key:{AT_HOME}"))
 
         def write(follower: Follower) -> None:
-            _run(world, "us", "INSERT INTO talk VALUES (7, 1, 6, 2, 'first')")
+            world.at("us", "INSERT INTO talk VALUES (7, 1, 6, 2, 'first')")
             follower.step_back(US)
-            _run(world, "us", "UPDATE talk SET body = 'second'")
+            world.at("us", "UPDATE talk SET body = 'second'")
 
         _after_compared(monkeypatch, write)
         world.live.cut_over(world.scope, cohort_of(f"key:{LEAVING}"))
-        assert [("second",)] == _run(world, "us", "SELECT body FROM talk")
-        assert [("first",)] == _run(world, "ca", "SELECT body FROM talk")
+        assert [("second",)] == world.at("us", "SELECT body FROM talk")
+        assert [("first",)] == world.at("ca", "SELECT body FROM talk")
 
 
 def test_p6_who_writes_the_other_end_of_a_letter_at_that_moment_stops_nothing(
@@ -128,11 +122,11 @@ def test_p6_who_writes_the_other_end_of_a_letter_at_that_moment_stops_nothing(
     """It was written at home; at the source it is not committed yet as the engine brings it back."""
     with moving_world(pg18, tmp_path, "other_end") as world:
         world.live.cut_over(world.scope, cohort_of(f"key:{AT_HOME}"))
-        _run(world, "us", LETTER)
+        world.at("us", LETTER)
         with psycopg.connect(world.dsns["source"]) as other_end:
             other_end.execute(LETTER)
             committing = threading.Timer(0.15, other_end.commit)
             committing.start()
             world.live.moving.step(world.live.moving.follower(world.standing))
             committing.join()
-        assert [(7, 1, 2, "first")] == _run(world, "source", READ)
+        assert [(7, 1, 2, "first")] == world.at("source", READ)

@@ -107,7 +107,8 @@ def return_kept(follower: Follower, held: Held, scope: Scope, dataset: DatasetSc
     if dataset.sole or not dataset.moves or not dataset.key:
         return 0
     count, query = 0, sql.SQL("SELECT {} FROM {}").format(_key_texts(dataset), _stray_rows(scope, dataset, home))
-    with faults(home, f"look for rows of {dataset.id} that it alone has"), held.connection.cursor("kept") as cursor:
+    what = f"look for rows of {dataset.id} that it alone has"
+    with faults(held.view.store, what), held.connection.cursor("kept") as cursor:
         cursor.execute(query)
         while keys := cursor.fetchmany(KEYS_MAX):
             count += follower.return_keys(

@@ -178,7 +178,8 @@ class Follower:
                         raise fault from None
 
     def _step(self, keys_max: int, *, cohort: int | None, repair: bool) -> Stepped:
-        with self._view() as (connection, snapshot):
+        connection = self.reader
+        with self._moment(connection, self.source.name, "read its changes") as snapshot:
             batch = self.feed.read(snapshot, keys_max=keys_max)
             self._keep_plans(batch)
             settled = self._settle(connection, batch)
@@ -191,15 +192,14 @@ class Follower:
         return done
 
     @contextmanager
-    def _view(self) -> Iterator[tuple[psycopg.Connection[Any], str]]:
-        """One moment of the source: everything of a step is read in it."""
-        connection = self.reader
-        with faults(self.source.name, "read its changes"):
+    def _moment(self, connection: psycopg.Connection[Any], store: str, what: str) -> Iterator[str]:
+        """One moment of a store, in which all of a step is read; gives its snapshot."""
+        with faults(store, what):
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
         try:
-            yield connection, str(row[0]) if row else ""
-            with faults(self.source.name, "read its changes"):
+            yield str(row[0]) if row else ""
+            with faults(store, what):
                 carrying.clear(connection)
                 connection.execute("COMMIT")
                 carrying.shrink(connection)
@@ -312,21 +312,10 @@ class Follower:
 
     def _step_back(self, home: Home, *, closing: bool) -> Stepped:
         target = self.writer(home)
-        store = self.homes[home]
-        with faults(store.name, "read its changes"):
-            target.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            row = target.execute("SELECT pg_current_snapshot()::text").fetchone()
-        try:
-            batch = self.feeds_back[home].read(str(row[0]) if row else "", keys_max=KEYS_MAX)
+        with self._moment(target, self.homes[home].name, "read its changes") as snapshot:
+            batch = self.feeds_back[home].read(snapshot, keys_max=KEYS_MAX)
             self._keep_plans(batch)
             done = self._return(home, target, batch, closing=closing)
-            with faults(store.name, "read its changes"):
-                carrying.clear(target)
-                target.execute("COMMIT")
-                carrying.shrink(target)
-        except BaseException:
-            _undo(target)
-            raise
         self._confirm_back(home, batch)
         return done
 
@@ -395,16 +384,11 @@ class Follower:
 
     def _return_some(self, home: Home, keys: back.Keys) -> Stepped:
         target = self.writer(home)
-        with faults(self.source.name, "take back what is shared"):
-            target.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            try:
-                done = self._brought(home, target, keys, shared=True)
-                carrying.clear(target)
-                target.execute("COMMIT")
-                carrying.shrink(target)
-            except BaseException:
-                _undo(target)
-                raise
+        with (
+            self._moment(target, self.homes[home].name, "read what is shared"),
+            faults(self.source.name, "take back what is shared"),
+        ):
+            done = self._brought(home, target, keys, shared=True)
         return Stepped(changes=0, keys=0, rows=done.rows, gone=done.gone, people=0, complete=True, oldest=None)
 
     def _brought(  # noqa: PLR0913 - what, from where, and how
