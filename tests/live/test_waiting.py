@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 
 from domicile.model import Home
 from domicile.run.live import cohort_of
-from domicile.stores.postgres.live import carrying
+from domicile.stores.postgres.live import back, carrying
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.live.platform import World, moving_world
 
@@ -62,20 +63,21 @@ def test_p1_who_is_brought_back_has_at_the_source_also_what_waited(pg18: Embedde
         assert [(5001, "10.9.9.9"), (5006, "10.9.9.9")] == _run(world, "source", FOUND)
 
 
+@pytest.mark.parametrize(("room", "before"), [(carrying, "insert"), (back, "_note_waiting"), (back, "_write_private")])
 def test_p1_a_public_half_that_comes_while_the_private_one_is_brought_is_not_without_it(
-    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: ModuleType, before: str
 ) -> None:
-    """The platform publishes between two statements of the step back."""
-    with moving_world(pg18, tmp_path, "published_meanwhile") as world:
+    """The platform publishes between two statements of the step back, whichever they are."""
+    with moving_world(pg18, tmp_path, f"published{before}") as world:
         world.live.cut_over(world.scope, cohort_of("key:1"))
         _run(world, "us", CLIP, 5001, 1)
-        insert = carrying.insert
+        act = getattr(room, before)
 
-        def inserting(*words: Any, unless_there: bool) -> int:
+        def acting(*words: Any, **more: Any) -> Any:
             _run(world, "source", PUBLISHED, 5001, 1)
-            return insert(*words, unless_there=unless_there)
+            return act(*words, **more)
 
-        monkeypatch.setattr(carrying, "insert", inserting)
+        monkeypatch.setattr(room, before, acting)
         _step_back(world, "us")
         monkeypatch.undo()
         _step_back(world, "us")
