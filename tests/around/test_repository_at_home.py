@@ -327,6 +327,41 @@ def _processes_in(folder: Path) -> list[str]:
     return found
 
 
+GOING_DOWN = """
+import socket, sys
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1])
+listening.listen()
+print(flush=True)
+for said in sys.argv[2:]:
+    taken, _ = listening.accept()
+    taken.recv(4096)
+    fields = b"SFATAL\\0VFATAL\\0C57P03\\0M" + said.encode() + b"\\0\\0"
+    taken.sendall(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+    taken.close()
+"""
+"""A server as PostgreSQL is one whose startup process has just ended: it says so to who comes then, and goes."""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the database system is in recovery mode",
+        "the database system is shutting down",
+        "terminating connection due to administrator command",
+    ],
+)
+def test_p2_a_server_that_goes_down_because_its_wal_ends_has_not_recovered(tmp_path: Path, said: str) -> None:
+    """Between the end of its recovery and its own there is a moment in which somebody may knock."""
+    words = (str(tmp_path / ".s.PGSQL.5432"), "the database system is starting up", said)
+    home = HomeRepository(store="home", dsn="", tool=Tool(store="home", stanza="", config=tmp_path), scratch=tmp_path)
+    with subprocess.Popen([sys.executable, "-c", GOING_DOWN, *words], stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        assert server.stdout.readline()
+        with pytest.raises(NoClearance, match="does not recover to where home was compared"):
+            home._await(server, make_conninfo(host=str(tmp_path), port=5432, user="somebody", dbname="app"))
+
+
 def test_the_newest_backup_that_is_whole_at_a_place_is_taken() -> None:
     assert 0x1_0000_0A00 == position("1/A00")
     assert (None, None) == (position("1/x"), position("A00"))

@@ -34,8 +34,11 @@ PORT: Final = 5432
 """Names the socket; nobody listens on a network."""
 SOCKETS: Final = SCRATCH
 """Where the socket is: `scratch` may be longer than its name may be (107 bytes, unix(7))."""
-RECOVERING: Final = ("starting up", "accepting connections", "shutting down")
-"""What a server says that takes nobody in yet (57P03)."""
+ON_ITS_WAY: Final = ("the database system is", "terminating connection")
+"""What a server says that takes nobody in yet, or goes down (57P03, 57P01): `starting up`, `in recovery mode`, ...
+
+A server that ends because its WAL does says the latter for a moment, and is gone.
+"""
 _OF_HOME: LiteralString = """
 SELECT (SELECT system_identifier FROM pg_control_system()), current_setting('server_version_num')::int / 10000,
        current_setting('max_prepared_transactions'), has_function_privilege('pg_switch_wal()', 'EXECUTE'),
@@ -164,7 +167,7 @@ class HomeRepository:
             try:
                 psycopg.connect(dsn).close()
             except psycopg.OperationalError as fault:
-                if "FATAL" in str(fault) and not any(words in str(fault) for words in RECOVERING):
+                if "FATAL" in str(fault) and not any(words in str(fault) for words in ON_ITS_WAY):
                     return  # it has recovered and refuses us: whoever connects says why
             else:
                 return
