@@ -16,7 +16,7 @@ PATHS := $(foreach folder,src tests bench examples scripts,$(if $(shell find $(f
 
 SERVICE_ARGS ?=
 
-.PHONY: help demo service test crash fuzz check bench docs lock fmt clean venv
+.PHONY: help demo service test crash schedules fuzz check bench docs lock fmt clean venv
 
 help: ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -36,6 +36,9 @@ test: $(READY) ## run every test against real servers (TESTS=path narrows)
 crash: $(READY) ## fail every effect of the engine in every way, for hours (SEED=, SCENARIO=whole|live|objects, MINUTES= each)
 	@$(BIN)/python -u -m tests.crash --scenario $(or $(SCENARIO),all) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(MINUTES),--minutes $(MINUTES))
+
+schedules: $(READY) ## search live moves for rows that are lost, there again, left or leaked (SEED=, MINUTES=10, FEED=slot|trigger)
+	@$(BIN)/python -u -m tests.schedules --minutes $(or $(MINUTES),10) --feed $(or $(FEED),both) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(READY) ## give every reader of evidence hostile input, by seed and by coverage (FUZZ_SECONDS=60 each, SEED=)
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60) $(if $(SEED),--seed $(SEED))

@@ -7,21 +7,18 @@ less somewhere changes nothing elsewhere, and so a seed does nearly the same eac
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from zlib import crc32
 
-from psycopg import sql
-
 from domicile.config.rules import Apart
-from domicile.stores.postgres.names import movers_of
 from tests.schedules import acts
 from tests.schedules.acts import Act
 from tests.schedules.platform import Platform
 from tests.schedules.promises import GONE
 from tests.schedules.schedule import Call, Turn
-from tests.schedules.world import APARTS, MARKETS, PERSON, SOURCE
+from tests.schedules.world import APARTS, MARKETS, SOURCE
 
 EVERYTHING: Final = {
     "own": 5, "remove_all": 1, "email": 2, "address": 1, "like": 1, "film": 1, "publish": 1, "market": 1, "come": 1,
@@ -31,14 +28,18 @@ LETTERS: Final = {"send": 4, "deliver": 4, "edit": 4, "own": 1, "commit": 1}
 HALVES: Final = {
     "own": 4, "email": 2, "address": 2, "film": 2, "publish": 2, "like": 2, "market": 1, "commit": 1,
 }  # fmt: skip
-AT_THE_FLIP: Final = {"send": 2, "deliver": 3, "edit": 1}
-"""What happens between the comparison of a cohort and its word that it is home, where a run looks there most."""
+UNDER_WAY: Final = {"send": 2, "deliver": 3, "edit": 2}
+"""What happens, where a run looks there most, from the comparison of a cohort to the word that it is home, and while
+one is brought back."""
 CLOSES: Final = 0.35
 REOPENS: Final = 0.3
 PEOPLE_MAX: Final = 16
 ACTS_MAX: Final = 500
-RECENT: Final = 14
-AT_A_FLIP: Final = 0.3
+RECENT: Final = 6
+BURST: Final = 12
+BURSTING, STEADY = 0.35, 0.08
+"""How likely acts are while a cohort is under way: at the first statements after the engine has begun something else,
+and at later ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,24 +77,25 @@ def mood_of(seed: int) -> Mood:
     )
 
 
-def acts_at(seed: int, mood: Mood, words: str, dice: random.Random, *, at_a_flip: bool) -> int:
+def acts_at(seed: int, mood: Mood, words: str, dice: random.Random, *, under_way: bool, since_mark: int) -> int:
     """How many acts come at this statement."""
     hot = crc32(f"{seed} {words}".encode()) % mood.one_in == 0
     chance = mood.hot if hot else mood.rare
-    if at_a_flip and mood.looks_at_flips:
-        chance = max(chance, AT_A_FLIP)
+    if under_way and mood.looks_at_flips:
+        chance = max(chance, BURSTING if since_mark <= BURST else STEADY)
     return dice.choice((1, 1, 1, 2, 3)) if dice.random() < chance else 0
 
 
-def choose(platform: Platform, mood: Mood, dice: random.Random, *, at_a_flip: bool) -> Act | None:
-    """Choose one act; None where there is nothing of the kind to do."""
-    mix = AT_THE_FLIP if at_a_flip and mood.looks_at_flips else mood.mix
+def choose(platform: Platform, mood: Mood, dice: random.Random, under_way: Collection[int]) -> Act | None:
+    """Choose one act; None where there is nothing of the kind to do. `under_way` are people of a cohort."""
+    meeting = _who_meet(platform, under_way) if mood.looks_at_flips else ()
+    mix = UNDER_WAY if meeting else mood.mix
     kind = dice.choices(list(mix), list(mix.values()))[0]
-    if kind == "send":
-        return _send(platform, dice, at_a_flip=at_a_flip and mood.looks_at_flips)
+    if kind in {"send", "edit"}:
+        return (_send if kind == "send" else _edit)(platform, dice, meeting)
     return {
         "own": _own, "remove_all": _remove_all, "email": _email, "address": _address, "like": _like, "film": _film,
-        "publish": _publish, "market": _market, "come": _come, "commit": _commit, "deliver": _deliver, "edit": _edit,
+        "publish": _publish, "market": _market, "come": _come, "commit": _commit, "deliver": _deliver,
     }[kind](platform, dice)  # fmt: skip
 
 
@@ -160,25 +162,22 @@ def _commit(platform: Platform, dice: random.Random) -> Act | None:
     return acts.Commit() if platform.held else None
 
 
-def _send(platform: Platform, dice: random.Random, *, at_a_flip: bool) -> Act | None:
-    sender, recipient = _somebody(platform, dice), _somebody(platform, dice)
-    if at_a_flip:
-        sender, recipient = _who_meet(platform, dice) or (sender, recipient)
+Meeting = Sequence[tuple[int, int]]
+"""Pairs of somebody who lives at a home, and somebody who is under way, to one or back."""
+
+
+def _who_meet(platform: Platform, under_way: Collection[int]) -> Meeting:
+    there = [person for person, place in platform.promises.places.items() if place != SOURCE]
+    return [(one, other) for one in there for other in under_way if one != other]
+
+
+def _send(platform: Platform, dice: random.Random, meeting: Meeting) -> Act | None:
+    pair = dice.choice(meeting) if meeting else (_somebody(platform, dice), _somebody(platform, dice))
+    sender, recipient = pair
     if sender == recipient:
         return None
     first = sender if dice.random() < 0.8 else recipient
     return acts.Send(platform.fresh(), sender, recipient, _body(platform), first, dice.random() < 0.5)
-
-
-def _who_meet(platform: Platform, dice: random.Random) -> tuple[int, int] | None:
-    """Somebody who lives at a home, and somebody of the cohort that is on the way."""
-    rows = platform.lines[SOURCE].execute(
-        sql.SQL("SELECT key, state FROM {} WHERE cohort IS NOT NULL").format(movers_of(PERSON))
-    )
-    people: list[tuple[Any, ...]] = rows.fetchall()
-    there = [int(key) for key, state in people if state == "home"]
-    going = [int(key) for key, state in people if state != "home"]
-    return (dice.choice(there), dice.choice(going)) if there and going else None
 
 
 def _deliver(platform: Platform, dice: random.Random) -> Act | None:
@@ -188,14 +187,16 @@ def _deliver(platform: Platform, dice: random.Random) -> Act | None:
     return acts.Deliver(due.id, due.person)
 
 
-def _edit(platform: Platform, dice: random.Random) -> Act | None:
-    """Change a letter, one of the newer ones every other time; three in ten are deleted."""
+def _edit(platform: Platform, dice: random.Random, meeting: Meeting) -> Act | None:
+    """Change a letter, one of the newest every other time; three in ten are deleted."""
     known = [
         (key, person)
         for key, letter in platform.promises.letters.items()
         for person, may in letter.may.items()
         if may != {GONE}
     ]
+    pairs = {frozenset(pair) for pair in meeting}
+    known = [one for one in known if frozenset(platform.promises.letters[one[0]].people) in pairs] or known
     if not known:
         return None
     key, person = dice.choice(known[-RECENT:] if dice.random() < 0.5 else known)

@@ -41,6 +41,8 @@ BEGINNINGS_MAX: Final = 5
 STEPS: Final = 2
 LOCKS_S: Final = (0.05,) * 10
 PAUSE_S_MAX: Final = 0.001
+MARKS: Final = ((Follower, "step"), (Follower, "step_back"), (People, "_say"), (People, "fence_at_home"))
+"""Where the engine does something else from then on."""
 SPELT_MAX: Final = 20_000
 spelt = lru_cache(SPELT_MAX)(normal)
 
@@ -85,8 +87,10 @@ class Engine:
     world: World
     platform: Platform
     moments: Moments
-    is_at_a_flip: bool = False
-    """Whether a cohort was compared, and isn't home yet."""
+    under_way: frozenset[int] = frozenset()
+    """Who was compared and isn't home yet, or is just brought back."""
+    since_mark: int = 0
+    """How many statements ago a step began, or a state was said."""
     _sessions: list[psycopg.Connection[Any]] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
     _run: Run | None = None
@@ -128,7 +132,7 @@ class Engine:
     def _give_back(self) -> None:
         with suppress(Killed, Exception):
             self._stack.close()
-        self.moments.is_dead, self._stack, self.is_at_a_flip = False, ExitStack(), False
+        self.moments.is_dead, self._stack, self.under_way = False, ExitStack(), frozenset()
 
     def end(self) -> None:
         """Give all back."""
@@ -189,7 +193,8 @@ class Engine:
     def people_of(self, cohort: int) -> frozenset[int]:
         """Who is in a cohort."""
         query = sql.SQL("SELECT key FROM {} WHERE cohort = %s").format(movers_of(PERSON))
-        return frozenset(int(key) for (key,) in self.platform.lines[SOURCE].execute(query, [cohort]))
+        with self.moments.quiet():
+            return frozenset(int(key) for (key,) in self.platform.lines[SOURCE].execute(query, [cohort]))
 
     @property
     def is_closed(self) -> bool:
@@ -211,6 +216,8 @@ def engine_in(world: World, platform: Platform, at: Callable[[str], None]) -> It
     with ExitStack() as stack:
         stack.enter_context(watched(moments, world.programme.folder))
         stack.enter_context(replaced(psycopg, "connect", lambda plain: _counted(plain, engine)))
+        for owner, name in MARKS:
+            stack.enter_context(replaced(owner, name, lambda plain: _marked(plain, engine)))
         stack.enter_context(replaced(Moving, "step", lambda plain: _told(plain, engine)))
         stack.enter_context(replaced(People, "_say", lambda plain: _said(plain, engine)))
         stack.enter_context(replaced(Follower, "return_shared", lambda plain: _returned(plain, engine)))
@@ -233,6 +240,16 @@ def _counted(plain: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
     return connect
 
 
+def _marked(plain: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
+    """Count statements from here on."""
+
+    def mark(*arguments: Any, **options: Any) -> Any:
+        engine.since_mark = 0
+        return plain(*arguments, **options)
+
+    return mark
+
+
 def _told(plain: Callable[..., Stepped], engine: Engine) -> Callable[..., Stepped]:
     """Count whole steps, as what is promised of two people's rows hangs on them."""
 
@@ -241,7 +258,8 @@ def _told(plain: Callable[..., Stepped], engine: Engine) -> Callable[..., Steppe
         promises.now += 1
         began = promises.now
         done = plain(moving, by, cohort=cohort, repair=repair)
-        engine.is_at_a_flip |= cohort is not None
+        if cohort is not None:
+            engine.under_way = engine.people_of(cohort)
         if done.complete and moving.back:
             promises.stepped.append(began)
         promises.now += 1
@@ -254,7 +272,8 @@ def _said(plain: Callable[..., None], engine: Engine) -> Callable[..., None]:
     """Look who lives where whenever the source has said another state."""
 
     def say(people: People, cohort: int, state: str, **options: Any) -> None:
-        engine.is_at_a_flip &= state != "home"
+        if state != "fenced":
+            engine.under_way = frozenset()
         plain(people, cohort, state, **options)
         with engine.moments.quiet():
             engine.platform.promises.met(engine.platform.everybody())
@@ -266,8 +285,9 @@ def _returned(plain: Callable[..., int], engine: Engine) -> Callable[..., int]:
     """Note whose letters are brought back from now on, whatever becomes of their cohort."""
 
     def return_shared(by: Follower, home: Home, cohort: int) -> int:
+        engine.under_way = engine.people_of(cohort)
         with engine.moments.quiet():
-            engine.platform.promises.comes_back(engine.people_of(cohort), engine.platform.everybody())
+            engine.platform.promises.comes_back(engine.under_way, engine.platform.everybody())
         return plain(by, home, cohort)
 
     return return_shared

@@ -138,13 +138,15 @@ class Improvised:
         if words == AFTERWARDS:
             count = AFTER_THE_CLOSE if platform.is_closed else 0
         else:
-            count = choosing.acts_at(self.seed, self._mood, words, dice, at_a_flip=engine.is_at_a_flip)
+            count = choosing.acts_at(
+                self.seed, self._mood, words, dice, under_way=bool(engine.under_way), since_mark=engine.since_mark
+            )
             self._kill_at -= 1
             if self._kill_at == 0:
                 yield acts.Kill()
         for _ in range(count if self._done < choosing.ACTS_MAX else 0):
             self._done += 1
-            act = choosing.choose(platform, self._mood, dice, at_a_flip=engine.is_at_a_flip)
+            act = choosing.choose(platform, self._mood, dice, engine.under_way)
             if act is not None:
                 yield act
 
@@ -172,6 +174,7 @@ class Player:
         if engine is None or not self.turns:
             return
         self.statements += 1
+        engine.since_mark += 1
         with engine.moments.quiet():
             if words.startswith("ROLLBACK"):
                 self.platform.commit()

@@ -162,11 +162,15 @@ class Promises:
                     letter.may[person] = may | letter.bodies
 
     def met(self, lives: Lives) -> None:
-        """Somebody may have come where others live: of a letter of two who live together there is one."""
+        """Somebody may have come where others live: of a letter of two who live together there is one.
+
+        Who waits is where they were last.
+        """
+        now = {person: place or self.places.get(person) for person, place in lives.items()}
         for letter in self.letters.values():
             first, second = letter.people
-            place = lives[first]
-            if place is not None and place == lives[second] and len(letter.may) == 2:
+            place = now[first]
+            if place is not None and place == now[second] and len(letter.may) == 2:
                 self._live_together(letter, place)
         self.places.update({person: place for person, place in lives.items() if place is not None})
 
