@@ -85,6 +85,9 @@ class Promises:
         new = letter.bodies if is_new else letter.bodies | known
         if is_new and set(letter.may) <= set(here):
             new = {body}
+        for person in set(letter.may) - set(here):
+            if is_new and self._go_together(lives, here[0], person):
+                letter.may[person] |= {body}  # it comes to the other as what changed there
         for person in here:
             letter.may[person], letter.written[person] = set(new), self.now
         if place != SOURCE:
