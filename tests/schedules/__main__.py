@@ -7,6 +7,7 @@ python -m tests.schedules --feed slot --seed 7 --seeds 1   one seed again
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from tests.servers import Servers
 def main() -> int:
     """Do what is asked; 1 where something is broken."""
     wanted = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers end with us
     servers = Servers()
     worlds = Worlds(servers.of(18))
     failed = 0

@@ -25,6 +25,7 @@ from tests.schedules.schedule import AFTERWARDS, Call, Placed, Schedule, Turn
 from tests.schedules.world import Worlds
 
 ENDS_WELL: Final = (Refused, Unreachable, Waiting)
+BEGUN_AGAIN: Final = "  and is begun again"
 STEPS_TO_QUIET: Final = 4
 AFTER_THE_CLOSE: Final = 10
 ERASURES_MAX: Final = 4
@@ -213,6 +214,7 @@ class Player:
             engine.call(turn)
         except Killed:
             engine.begin_again()
+            self.story.append(BEGUN_AGAIN)
         except ENDS_WELL as fault:
             self.story.append(f"  {type(fault).__name__}: {fault}")
         except NotEqual as fault:

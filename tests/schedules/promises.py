@@ -175,7 +175,15 @@ class Promises:
             place = now[first]
             if place is not None and place == now[second] and len(letter.may) == 2:
                 self._live_together(letter, place)
+            for person, may in letter.may.items():
+                if now[person] == SOURCE != self.places.get(person, SOURCE) and GONE in may:
+                    self._came_back(letter, person)
         self.places.update({person: place for person, place in lives.items() if place is not None})
+
+    def _came_back(self, letter: Letter, person: int) -> None:
+        """Somebody deleted theirs before they were brought back: what is new at the other's home is still to come."""
+        if letter.came is not None and not self._has_stepped_since(letter.came):
+            letter.may[person] |= letter.bodies
 
     def _live_together(self, letter: Letter, place: str) -> None:
         came = [person for person in letter.people if self.places.get(person) != place]
