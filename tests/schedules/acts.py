@@ -136,6 +136,29 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Give:
+    """A note becomes that of somebody else, who lives in the same place."""
+
+    id: int
+    to: int
+
+    def do(self, platform: Platform) -> str:
+        own = platform.promises.own
+        owner, body = own.get(("note", self.id), (0, GONE))
+        if body == GONE or not {owner, self.to} <= set(platform.promises.markets):
+            return ""
+        version, lives = platform.asked(owner, self.to)
+        place = lives[owner]
+        if place is None or place != lives[self.to]:
+            return ""
+        query: LiteralString = "UPDATE note SET person_id = %(to)s WHERE id = %(id)s"
+        if not platform.write(place, query, {"id": self.id, "to": self.to}, version=version):
+            raise Broken(f"lost: note {self.id} of {owner} is not at {place}, where {owner} lives")
+        own["note", self.id] = self.to, body
+        return f"note {self.id} of {owner} is {self.to}'s at {place}"
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveAll:
     """Somebody deletes all their notes in one statement."""
 

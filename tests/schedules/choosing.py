@@ -26,7 +26,7 @@ EVERYTHING: Final = {
 }  # fmt: skip
 LETTERS: Final = {"send": 4, "deliver": 4, "edit": 4, "own": 1, "commit": 1}
 HALVES: Final = {
-    "own": 4, "email": 2, "address": 2, "film": 2, "publish": 2, "like": 2, "market": 1, "commit": 1,
+    "own": 4, "give": 2, "email": 2, "address": 2, "film": 2, "publish": 2, "like": 2, "market": 1, "commit": 1,
 }  # fmt: skip
 UNDER_WAY: Final = {"send": 2, "deliver": 3, "edit": 2}
 """What happens, where a run looks there most, from the comparison of a cohort to the word that it is home, and while
@@ -94,8 +94,8 @@ def choose(platform: Platform, mood: Mood, dice: random.Random, under_way: Colle
     if kind in {"send", "edit"}:
         return (_send if kind == "send" else _edit)(platform, dice, meeting)
     return {
-        "own": _own, "remove_all": _remove_all, "email": _email, "address": _address, "like": _like, "film": _film,
-        "publish": _publish, "market": _market, "come": _come, "commit": _commit, "deliver": _deliver,
+        "own": _own, "give": _give, "remove_all": _remove_all, "email": _email, "address": _address, "like": _like,
+        "film": _film, "publish": _publish, "market": _market, "come": _come, "commit": _commit, "deliver": _deliver,
     }[kind](platform, dice)  # fmt: skip
 
 
@@ -118,6 +118,11 @@ def _own(platform: Platform, dice: random.Random) -> Act:
         return acts.Write(table, platform.fresh(), who, _body(platform), to, left_open)
     body = GONE if what == "delete" and table != "post" else _body(platform)
     return acts.Change(table, dice.choice(mine), body, left_open)
+
+
+def _give(platform: Platform, dice: random.Random) -> Act:
+    notes = [key for (table, key), (_, body) in platform.promises.own.items() if table == "note" and body != GONE]
+    return acts.Give(dice.choice(notes or [0]), _somebody(platform, dice))
 
 
 def _remove_all(platform: Platform, dice: random.Random) -> Act | None:
