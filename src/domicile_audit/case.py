@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from domicile_audit.keys import Key
-    from domicile_audit.policy import Policy
+    from domicile_audit.log.keys import Key
+    from domicile_audit.trust.policy import Policy
 
 Part = Mapping[str, Any]  # an object of the JSON of a statement, its shape checked
 Parts = Mapping[str, Part]  # slices or copies by their id

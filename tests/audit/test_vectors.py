@@ -9,11 +9,11 @@ import pytest
 from domicile.evidence import predicates as p
 from domicile.evidence.bundle import trust_policy
 from domicile.evidence.tlog.cosignature import cosigner_of
-from domicile_audit.asking import Asked
 from domicile_audit.case import Case, Refused
 from domicile_audit.checklist import CHECKS, audit
-from domicile_audit.claims import examine
-from domicile_audit.policy import Policy, read_policy
+from domicile_audit.trust.asking import Asked
+from domicile_audit.trust.claims import examine
+from domicile_audit.trust.policy import Policy, read_policy
 from tests.vectors import make
 from tests.vectors.registry import DEFECTS
 from tests.vectors.rotations import MONITOR_2, THREE

@@ -23,8 +23,8 @@ from domicile.evidence.told import CAME_BACK, ERASED_AGAIN
 from domicile.proof import CopyVerdict, Verdict
 from domicile.run import stating
 from domicile_audit.checklist import audit
-from domicile_audit.container import write_zip
-from domicile_audit.policy import read_policy
+from domicile_audit.log.container import write_zip
+from domicile_audit.trust.policy import read_policy
 from tests.vectors import scenario as s
 
 VERIFIED = [CopyVerdict(copy=id_, verdict=Verdict.ERASED_VERIFIED, why="searched, nothing found") for id_ in s.COPIES]

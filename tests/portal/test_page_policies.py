@@ -19,12 +19,12 @@ from domicile.evidence.keys import Signer
 from domicile.evidence.tlog.cosignature import cosigner_of
 from domicile.evidence.tlog.note import NoteSignature, format_signatures
 from domicile.portal import checking
-from domicile_audit.asking import Asked
 from domicile_audit.case import Case
 from domicile_audit.checklist import CHECKS, judge
-from domicile_audit.claims import examine, with_claims
-from domicile_audit.demands import VERDICTS
-from domicile_audit.policy import read_policy
+from domicile_audit.trust.asking import Asked
+from domicile_audit.trust.claims import examine, with_claims
+from domicile_audit.trust.demands import VERDICTS
+from domicile_audit.trust.policy import read_policy
 from tests.portal.pages import GOOD, VECTORS, asked, first_checker, give, opened, report_of
 from tests.vectors import make, rotations, witnessed
 from tests.vectors import scenario as s
