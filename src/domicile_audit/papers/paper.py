@@ -30,7 +30,7 @@ from domicile_audit.papers import succession
 from domicile_audit.papers.heads import read_head, read_proof
 from domicile_audit.papers.placed import PLACED, RECEIPT_BYTES_MAX, SEALED, Sealed, read_sealed, require_in
 from domicile_audit.papers.succession import Handover, Succession
-from domicile_audit.story.certificate import MAY_HOLD_RESIDUE
+from domicile_audit.story.certificate import SAY_WHAT_IS_LEFT
 from domicile_audit.trust.policy import Policy
 
 FORMAT: Final = "urn:domicile:receipt/v1"
@@ -203,7 +203,7 @@ def check_sense(paper: Paper) -> None:
             require(within, f"{dataset}: the receipt tells of more objects at home than the certificate of all people")
         judged = {copy["verdict"] for copy in copies_of(paper, dataset)}
         within = all(rows[key] <= of_all[key] for key in ("deleted", "blanked")) or "present" in judged
-        within = within or (is_object_store(dataset) and bool(judged & set(MAY_HOLD_RESIDUE)))
+        within = within or (is_object_store(dataset) and bool(judged & set(SAY_WHAT_IS_LEFT)))
         require(within, f"{dataset}: the receipt tells of more erased rows than the certificate of all people")
 
 

@@ -5,12 +5,11 @@ from collections import Counter, defaultdict
 from domicile_audit.case import Case, Statement, require
 from domicile_audit.says import VERDICTS
 
-MAY_HOLD_RESIDUE = ("blocked-until", "held", "present")
-MAY_BE_UNSEEN = ("key-destroyed", "unknown")  # beside these, where residue was found and a later sweep looks elsewhere
-LEFT = ("live-rows", "present")  # kind and verdict of a copy that says that rows are left
-IN_USE = ("live-rows", "objects", "derived-table")  # kinds of copies whose key nobody destroys
-KEY_STORY = ["key to be destroyed", "key destroyed", "key came back"]  # the third one must not be told
-BACK, AGAIN = "came back", "erased again"  # findings: of rows
+# Verdicts that say that something is left, or may be; and those that say that nobody has read the copy, or can read it.
+SAY_WHAT_IS_LEFT, SAY_THAT_NOBODY_READ_IT = ("blocked-until", "held", "present"), ("unknown", "key-destroyed")
+LIVE, IN_USE = "live-rows", ("live-rows", "objects", "derived-table")  # kinds of copies; what is in use keeps its key
+ANNOUNCED, GONE, RETURNED = "key to be destroyed", "key destroyed", "key came back"  # findings: of a copy's key
+BACK, AGAIN = "came back", "erased again"  # findings: of a dataset's rows
 VOIDS = (BACK, AGAIN, "objects came back")  # what was searched before one of these tells nothing
 CLOCKS = ("made_at", "fenced_at", "frozen_at", "done_at", "counted_at", "swept_at", "issued_at")  # the engine's
 
@@ -37,37 +36,36 @@ def check_verdicts(case: Case) -> None:
 
 
 def _check_found(case: Case, certificate: Statement) -> None:
-    """Check 19 goes on: what was found in a copy when it was last looked at is still there, or its key is gone.
+    """Check 19 goes on, copy by copy: its date, the residue that was found in it, its key.
 
-    Of a copy called key-destroyed the same key was announced, then gone, and didn't come back: after the last erasure
-    of rows, and after that look if residue was found then, since it could be read. What is blocked has a date to come,
-    and nothing else has a date.
+    Residue is still there until the copy is read again without it, and the verdict says so; a copy that the last sweep
+    left out may instead be called unknown, or lost to whoever has no key. What is in use is neither.
     """
-    sweeps = case.of("sweep/v1")
-    looks = {one["id"]: (sweep, one["residue"]) for sweep in sweeps for one in sweep["copies"]}  # the last of each copy
-    of_rows = [one for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores or one["emptied"]]
-    never = case.size  # no statement stands behind this place
-    told = defaultdict[str, list[Statement]](list)
+    sweeps, keys = case.of("sweep/v1"), defaultdict[str, list[Statement]](list)
+    looks = {one["id"]: (sweep, one["residue"]) for sweep in sweeps for one in sweep["copies"]}  # the last of each
     for finding in case.of("finding/v1"):
-        if finding["kind"] in KEY_STORY:
-            told[finding["where"]].append(finding)
+        if finding["kind"] in (ANNOUNCED, GONE, RETURNED):
+            keys[finding["where"]].append(finding)
+    of_rows = [one for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores or one["emptied"]]
     for id_, copy in certificate.copies.items():
-        verdict, until = copy["verdict"], copy["until"]
-        where = f"copy {id_} is called {verdict}"
+        verdict, until, in_use = copy["verdict"], copy["until"], case.plan.copies[id_]["kind"] in IN_USE
+        where, (look, residue) = f"copy {id_} is called {verdict}", looks.get(id_, (case.plan, 0))
         dated = (until is not None) == (verdict == "blocked-until")
         require(dated, f"{where}: a date belongs to blocked-until and only to it")
         require(until is None or until > certificate["issued_at"], f"{where}: {until} is over")
-        in_use = case.plan.copies[id_]["kind"] in IN_USE
-        look, residue = looks.get(id_, (case.plan, 0))
-        unseen = verdict in MAY_BE_UNSEEN and look is not sweeps[-1] and not in_use if residue else True
-        require(unseen or verdict in MAY_HOLD_RESIDUE, f"{where}, and holds residue")
-        back = [finding["kind"] for finding in told[id_]][-1:] == KEY_STORY[2:]
-        require(not back or verdict in (*MAY_HOLD_RESIDUE, "unknown"), f"{where}, and its key came back")
+        unread = verdict in SAY_THAT_NOBODY_READ_IT and look not in sweeps[-1:] and not in_use
+        require(not residue or unread or verdict in SAY_WHAT_IS_LEFT, f"{where}, and holds residue")
+        back = [finding["kind"] for finding in keys[id_]][-1:] == [RETURNED]
+        require(not back or verdict in ("unknown", *SAY_WHAT_IS_LEFT), f"{where}, and its key came back")
         if verdict == "key-destroyed":
-            since = max(of_rows[-1].index, look.index if residue else 0) if of_rows else never
-            story = [finding for finding in told[id_] if finding.index > since]
-            backed = [finding["kind"] for finding in story] == KEY_STORY[:2] and story[0]["text"] == story[1]["text"]
-            require(backed and not in_use, f"{where}, and the log doesn't tell of its key's destruction since")
+            since = max(of_rows[-1].index, look.index if residue else 0) if of_rows else case.size
+            gone = not in_use and _is_destroyed([finding for finding in keys[id_] if finding.index > since])
+            require(gone, f"{where}, and the log doesn't tell of its key's destruction since")
+
+
+def _is_destroyed(key: list[Statement]) -> bool:
+    """Whether these findings of a key are two: it was to be destroyed, and that very key was."""
+    return [finding["kind"] for finding in key] == [ANNOUNCED, GONE] and key[0]["text"] == key[1]["text"]
 
 
 def _check_swept(case: Case, best: list[str]) -> None:
@@ -86,37 +84,48 @@ def _check_swept(case: Case, best: list[str]) -> None:
 
 
 def _check_left(case: Case) -> None:
-    """Check 19 goes on: rows that are left show in a copy of their store called present, objects in one called held.
+    """Check 19 goes on: rows that are left show in live rows of their store called present, objects in a copy held.
 
-    Rows found by query stand until a later sweep asks of as many datasets. They, and people who went after the last
-    freeze, are of no one store.
+    Rows found by query, and people who went after the last freeze, are of no one store.
     """
     judged, but = case.statements[-1].copies, "but no copy of live rows is called present"
-    held = [case.plan.copies[id_] for id_, copy in judged.items() if copy["verdict"] in MAY_HOLD_RESIDUE]
-    holding = {copy["store"] for copy in held}
-    present = {copy["store"] for copy in held if (copy["kind"], judged[copy["id"]]["verdict"]) == LEFT}
+    left = [(case.plan.copies[id_], copy["verdict"]) for id_, copy in judged.items()]
+    present = {copy["store"] for copy, verdict in left if (copy["kind"], verdict) == (LIVE, "present")}
+    holding = {copy["store"] for copy, verdict in left if verdict in SAY_WHAT_IS_LEFT}
     frozen = not case.live or case.last_step.kind == "freeze/v1"
     require(present or frozen, f"people went in cohorts and nothing was frozen after it, {but}")
-    asked = found = 0
-    for sweep in case.of("sweep/v1"):
-        found = sweep["rows"]["hits"] + (found if sweep["rows"]["datasets"] < asked else 0)
-        asked = max(asked, sweep["rows"]["datasets"])
+    found = _found_by_query(case)
     require(present or found == 0, f"sweeps found {found} rows by query, {but}")
-    back: dict[str, int] = {}  # by dataset, the rows that came back and were not erased again, all of them or none left
-    for finding in case.of("finding/v1"):
-        if finding["kind"] == BACK:
-            back[finding["where"]] = finding["count"]
-        if finding["kind"] == AGAIN and finding["count"] in (0, back.get(finding["where"])):
-            back.pop(finding["where"], None)
-    for dataset in back:
+    for dataset in _came_back(case):
         require(dataset.partition(".")[0] in present, f"rows of {dataset} came back, {but}")
     gone = erased(case)
     for id_, planned in case.slices.items():
-        store, dot, _ = planned["dataset"].partition(".")
-        as_planned = gone.get(id_, (0, 0)) == (planned["erase"]["delete"], planned["erase"]["blank"])
-        where = f"slice {id_} is not erased as planned"
-        require(as_planned or not dot or store in present, f"{where}, {but}")
-        require(as_planned or dot or store in holding, f"{where}, but no copy of {store} is called held")
+        if gone.get(id_, (0, 0)) != (planned["erase"]["delete"], planned["erase"]["blank"]):
+            store, is_rows, _ = planned["dataset"].partition(".")
+            where = f"slice {id_} is not erased as planned"
+            require(not is_rows or store in present, f"{where}, {but}")
+            require(is_rows or store in holding, f"{where}, but no copy of {store} is called held")
+
+
+def _found_by_query(case: Case) -> int:
+    """Rows of theirs that queries found at the source, until a sweep asks of as many datasets and finds fewer."""
+    found = most = 0
+    for sweep in case.of("sweep/v1"):
+        asked, hits = sweep["rows"]["datasets"], sweep["rows"]["hits"]
+        found, most = (hits if asked >= most else found + hits), max(most, asked)
+    return found
+
+
+def _came_back(case: Case) -> dict[str, int]:
+    """Of each dataset the rows that came back and were not erased again, told of all of them or of none left."""
+    back: dict[str, int] = {}
+    for finding in case.of("finding/v1"):
+        dataset, count = finding["where"], finding["count"]
+        if finding["kind"] == BACK:
+            back[dataset] = count
+        elif finding["kind"] == AGAIN and count in (0, back.get(dataset)):
+            back.pop(dataset, None)
+    return back
 
 
 def check_counts(case: Case) -> None:

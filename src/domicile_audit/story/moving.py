@@ -91,7 +91,7 @@ def check_fence(case: Case) -> None:
 def check_equalities(case: Case) -> None:
     """Check 13 (P1): an equality that clears is made under the fence and holds for every slice of the plan.
 
-    In a live move nobody went since the last freeze, and the equality is of what that freeze names.
+    In a live move it is of what the last freeze names, and nobody goes after that: there is no way back.
     """
     clears = {clearance["equality"] for clearance in case.of("clearance/v1")}
     for equality in case.of("equality/v1"):
@@ -106,10 +106,9 @@ def check_equalities(case: Case) -> None:
             require(part["rows"] == planned["rows"], f"{equality}: slice {id_} has other rows than planned")
             require(part["source"] == part["home"], f"{equality}: slice {id_} is not the same at home")
     for clearance in case.of("clearance/v1"):
-        last = case.last_before(clearance.index, *STEPS)
-        require(last.kind == "freeze/v1" or not case.live, f"{clearance}: no freeze stands since the last cohort")
-        equality = case.named(clearance["equality"], "equality/v1", clearance)
-        require(last.index < equality.index, f"{clearance} rests on an equality from before the last freeze")
+        equality, last = case.named(clearance["equality"], "equality/v1", clearance), case.last_step
+        require(last.kind == "freeze/v1" or not case.live, f"{clearance}: no freeze stands after {last}")
+        require(last.index < equality.index, f"{clearance} rests on {equality}, which is from before {last}")
 
 
 def require_planned(case: Case, statement: Statement) -> Parts:
