@@ -256,7 +256,7 @@ for _kind, (_copy, _run) in _IN_USE.items():
     told(
         f"key-of-{_kind}-destroyed",
         19,
-        "its key's destruction",
+        "and it is in use",
         lambda copy=_copy, run=_run: certified(  # type: ignore[misc]
             run().before("sweep", *_key(copy)), {copy: Verdict.KEY_DESTROYED}
         ),

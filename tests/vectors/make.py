@@ -22,6 +22,7 @@ from tests.vectors import (
     rotations,
     spot,
     successions,
+    unbacked,
     untrusted,
     witnessed,
 )
@@ -90,6 +91,9 @@ def good_scripts() -> dict[str, s.Script]:
         "receipts-and-a-slice-that-stays": contradictions.receipts_and_a_slice_that_stays(),
         "receipts-of-one-home": contradictions.receipts_of_one_home(),
         "odd-and-true": contradictions.odd_and_true(),
+        "objects-back-and-unknown": unbacked.objects_back_and_unknown(),
+        "objects-back-elsewhere": unbacked.objects_back_elsewhere(),
+        "objects-back-and-searched-since": unbacked.objects_back_and_searched_since(),
         "receipts-in-parts": receipts.in_parts(),
         "receipts-in-cohorts": receipts.in_cohorts(),
         **belied.good_scripts(),

@@ -195,7 +195,7 @@ cheat(
 cheat("cleared-by-a-thief", "without what a lost key signed", lambda: stolen(clears=APPROVED), STOLEN)
 
 # ------------------------------------------------------------------------------------------------------- authority
-cheat("too-few-call-a-key-lost", "1 approvers, 2 are needed", lambda: lost(s.OPERATOR), LOST, ENGINE_2)
+cheat("too-few-call-a-key-lost", "1 approvers; 2 have to say it", lambda: lost(s.OPERATOR), LOST, ENGINE_2)
 cheat("the-log-calls-an-approvers-key-lost", "signed by the wrong ones", lambda: stolen(s.OPERATOR, s.ENGINE), STOLEN)
 cheat("a-lost-key-votes-on-itself", "signed by the wrong ones", lambda: stolen(s.OPERATOR, s.MONITOR), STOLEN)
 cheat("a-thief-names-the-next-key", "and no more", lambda: stolen(s.MONITOR), STOLEN)
@@ -225,7 +225,7 @@ cheat(
 
 
 cheat(
-    "the-log-has-no-next-key", "signed by the wrong ones",
+    "the-log-has-no-next-key", "can't go on without a key",
     lambda: s.good().before("certificate", *votes(None, s.ENGINE, None, s.OPERATOR, s.MONITOR)),
     {"log": s.ENGINE, "approver-1": s.OPERATOR, "approver-2": s.MONITOR},
 )  # fmt: skip

@@ -5,17 +5,17 @@ from collections import Counter, defaultdict
 from domicile_audit.case import Case, Statement, require
 from domicile_audit.says import VERDICTS
 
-# Verdicts that say that something is left, or may be; and those that say that nobody has read the copy, or can read it.
-SAY_WHAT_IS_LEFT, SAY_THAT_NOBODY_READ_IT = ("blocked-until", "held", "present"), ("unknown", "key-destroyed")
-LIVE, IN_USE = "live-rows", ("live-rows", "objects", "derived-table")  # kinds of copies; what is in use keeps its key
-ANNOUNCED, GONE, RETURNED = "key to be destroyed", "key destroyed", "key came back"  # findings: of a copy's key
-BACK, AGAIN = "came back", "erased again"  # findings: of a dataset's rows
-VOIDS = (BACK, AGAIN, "objects came back")  # what was searched before one of these tells nothing
+# Verdicts: that something is left, or may be; that don't say that it is gone; that nobody reads it.
+SAY_WHAT_IS_LEFT = ("blocked-until", "held", "present")
+NOT_GONE, NOT_READ = ("unknown", *SAY_WHAT_IS_LEFT), ("unknown", "key-destroyed")
+LIVE, OBJECTS, IN_USE = "live-rows", "objects", ("live-rows", "objects", "derived-table")  # kinds of copies
+ANNOUNCED, DESTROYED, RETURNED = "key to be destroyed", "key destroyed", "key came back"  # findings: of a copy's key
+BACK, AGAIN, OBJECTS_BACK = "came back", "erased again", "objects came back"  # findings: of a dataset, of a store
 CLOCKS = ("made_at", "fenced_at", "frozen_at", "done_at", "counted_at", "swept_at", "issued_at")  # the engine's
 
 
 def check_certificate(case: Case) -> None:
-    """Check 18 (P10): there is one, it is the last statement, and the file of that name is the same bytes."""
+    """Check 18 (P10): the last statement is one, and the file of that name is the same bytes."""
     require(case.of("certificate/v1"), "no certificate: the run is not finished")
     last = case.statements[-1]
     require(last.kind == "certificate/v1", "the certificate is not the last statement; it may no longer hold")
@@ -28,57 +28,82 @@ def check_verdicts(case: Case) -> None:
     certificate, stated = case.statements[-1], case.statements[-1]["verdict"]
     odd = min(case.plan.copies.keys() ^ certificate.copies.keys(), default=None)
     require(odd is None, f"copy {odd} is planned and has no verdict, or has one and is not planned")
-    _check_found(case, certificate)
-    _check_swept(case, [id_ for id_, copy in certificate.copies.items() if copy["verdict"] == "erased-verified"])
-    worst = max((copy["verdict"] for copy in certificate["copies"]), key=VERDICTS.index)
+    called = defaultdict[str, list[str]](list)
+    for id_, copy in certificate.copies.items():
+        called[copy["verdict"]].append(id_)
+    _check_each(case, certificate)
+    _check_searched(case, called["erased-verified"])
+    worst = max(called, key=VERDICTS.index)
     require(stated == worst, f"the certificate says {stated}, its worst copy is {worst}")
     _check_left(case)
+    for id_ in called["erased-unverified"]:
+        require(case.of("erasure/v1"), f"copy {id_} is called erased-unverified, and nothing was erased")
 
 
-def _check_found(case: Case, certificate: Statement) -> None:
-    """Check 19 goes on, copy by copy: its date, the residue that was found in it, its key.
-
-    Residue is still there until the copy is read again without it, and the verdict says so; a copy that the last sweep
-    left out may instead be called unknown, or lost to whoever has no key. What is in use is neither.
-    """
-    sweeps, keys = case.of("sweep/v1"), defaultdict[str, list[Statement]](list)
-    looks = {one["id"]: (sweep, one["residue"]) for sweep in sweeps for one in sweep["copies"]}  # the last of each
-    for finding in case.of("finding/v1"):
-        if finding["kind"] in (ANNOUNCED, GONE, RETURNED):
-            keys[finding["where"]].append(finding)
-    of_rows = [one for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores or one["emptied"]]
+def _check_each(case: Case, certificate: Statement) -> None:
+    """Check 19 goes on, copy by copy: its date, what was found in it, what came back to it, its key."""
+    searches = [sweep for sweep in case.of("sweep/v1") if is_search(sweep)]
+    last_look = {copy["id"]: (sweep, copy["residue"]) for sweep in searches for copy in sweep["copies"]}
+    keys, back = _findings(case, ANNOUNCED, DESTROYED, RETURNED), _findings(case, OBJECTS_BACK)
+    rows_gone = [one for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores or one["emptied"]]
     for id_, copy in certificate.copies.items():
-        verdict, until, in_use = copy["verdict"], copy["until"], case.plan.copies[id_]["kind"] in IN_USE
-        where, (look, residue) = f"copy {id_} is called {verdict}", looks.get(id_, (case.plan, 0))
-        dated = (until is not None) == (verdict == "blocked-until")
-        require(dated, f"{where}: a date belongs to blocked-until and only to it")
-        require(until is None or until > certificate["issued_at"], f"{where}: {until} is over")
-        unread = verdict in SAY_THAT_NOBODY_READ_IT and look not in sweeps[-1:] and not in_use
-        require(not residue or unread or verdict in SAY_WHAT_IS_LEFT, f"{where}, and holds residue")
-        back = [finding["kind"] for finding in keys[id_]][-1:] == [RETURNED]
-        require(not back or verdict in ("unknown", *SAY_WHAT_IS_LEFT), f"{where}, and its key came back")
+        verdict, planned = copy["verdict"], case.plan.copies[id_]
+        where, in_use = f"copy {id_} is called {verdict}", planned["kind"] in IN_USE
+        _check_date(where, verdict, copy["until"], certificate["issued_at"])
+        look, residue = last_look.get(id_, (case.plan, 0))  # the plan: it was never read
+        if residue:
+            unread = look is not searches[-1] and not in_use and verdict in NOT_READ  # left out by the last search
+            require(unread or verdict in SAY_WHAT_IS_LEFT, f"{where}, and holds residue")
+        if planned["kind"] == OBJECTS and back[planned["store"]]:
+            searched = back[planned["store"]][-1].index < look.index
+            require(searched or verdict in NOT_GONE, f"{where}, and objects came back since it was searched")
+        if keys[id_]:
+            returned = keys[id_][-1]["kind"] == RETURNED
+            require(not returned or verdict in NOT_GONE, f"{where}, and its key came back")
         if verdict == "key-destroyed":
-            since = max(of_rows[-1].index, look.index if residue else 0) if of_rows else case.size
-            gone = not in_use and _is_destroyed([finding for finding in keys[id_] if finding.index > since])
-            require(gone, f"{where}, and the log doesn't tell of its key's destruction since")
+            require(rows_gone and not in_use, f"{where}, and it is in use, or no rows were erased")
+            _check_destroyed(where, keys[id_], since=max(rows_gone[-1].index, look.index if residue else 0))
 
 
-def _is_destroyed(key: list[Statement]) -> bool:
-    """Whether these findings of a key are two: it was to be destroyed, and that very key was."""
-    return [finding["kind"] for finding in key] == [ANNOUNCED, GONE] and key[0]["text"] == key[1]["text"]
+def _check_date(where: str, verdict: str, until: str | None, issued_at: str) -> None:
+    """Check 19 goes on: what is blocked has a date to come, and nothing else has a date."""
+    require((until is not None) == (verdict == "blocked-until"), f"{where}: a date belongs to blocked-until alone")
+    require(until is None or until > issued_at, f"{where}: {until} is over")
 
 
-def _check_swept(case: Case, best: list[str]) -> None:
+def _check_destroyed(where: str, key: list[Statement], since: int) -> None:
+    """Check 19 goes on: after that place, until which the copy could be read, its key was announced, and destroyed."""
+    told = [(finding["kind"], finding["text"]) for finding in key if finding.index > since]  # the text says which key
+    kinds, which = [kind for kind, _ in told], {text for _, text in told}
+    done = kinds == [ANNOUNCED, DESTROYED] and len(which) == 1
+    require(done, f"{where}, and the log doesn't tell of its key's destruction since")
+
+
+def is_search(sweep: Statement) -> bool:
+    """Whether this sweep searched for something, and read something."""
+    return sweep["tokens"]["searched"] > 0 and any(copy["bytes"] for copy in sweep["copies"])
+
+
+def _findings(case: Case, *kinds: str) -> defaultdict[str, list[Statement]]:
+    """The findings of these kinds by what they are of, in the order of the log."""
+    told = defaultdict[str, list[Statement]](list)
+    for finding in case.of("finding/v1"):
+        if finding["kind"] in kinds:
+            told[finding["where"]].append(finding)
+    return told
+
+
+def _check_searched(case: Case, best: list[str]) -> None:
     """Check 19 goes on: copies called erased-verified were searched after the last erasure, and nothing was found."""
     sweep = valid_sweep(case)
-    read = {copy["id"]: copy for copy in sweep["copies"]} if sweep else {}
+    hits = {copy["id"]: copy["hits"] for copy in sweep["copies"]} if sweep else {}
     for id_ in best:
-        require(id_ in read, f"copy {id_} is called erased-verified, but was not swept after the last erasure")
-        require(not read[id_]["hits"], f"copy {id_} is called erased-verified, but {sweep} found something in it")
+        where = f"copy {id_} is called erased-verified, but"
+        require(id_ in hits, f"{where} was not swept after the last erasure")
+        require(hits[id_] == 0, f"{where} {sweep} found something in it")
     if sweep and best:
         where, parts = f"copy {best[0]} is called erased-verified by a sweep that", case.slices.values()
-        require(sweep["tokens"]["searched"], f"{where} searched for nothing")
-        require(any(copy["bytes"] for copy in read.values()), f"{where} read nothing")
+        require(is_search(sweep), f"{where} searched for nothing, or read nothing")
         erased_of = {part["dataset"] for part in parts if any(part["erase"].values())} - case.object_stores
         require(sweep["rows"]["datasets"] >= len(erased_of), f"{where} asked of fewer datasets than were erased")
 
@@ -92,8 +117,9 @@ def _check_left(case: Case) -> None:
     left = [(case.plan.copies[id_], copy["verdict"]) for id_, copy in judged.items()]
     present = {copy["store"] for copy, verdict in left if (copy["kind"], verdict) == (LIVE, "present")}
     holding = {copy["store"] for copy, verdict in left if verdict in SAY_WHAT_IS_LEFT}
-    frozen = not case.live or case.last_step.kind == "freeze/v1"
-    require(present or frozen, f"people went in cohorts and nothing was frozen after it, {but}")
+    require(
+        present or case.last_step.kind != "cohort/v1", f"people went in cohorts and nothing was frozen after it, {but}"
+    )
     found = _found_by_query(case)
     require(present or found == 0, f"sweeps found {found} rows by query, {but}")
     for dataset in _came_back(case):
@@ -104,7 +130,9 @@ def _check_left(case: Case) -> None:
             store, is_rows, _ = planned["dataset"].partition(".")
             where = f"slice {id_} is not erased as planned"
             require(not is_rows or store in present, f"{where}, {but}")
-            require(is_rows or store in holding, f"{where}, but no copy of {store} is called held")
+            require(
+                is_rows or store in holding, f"{where}, but no copy of {store} is called held, blocked-until or present"
+            )
 
 
 def _found_by_query(case: Case) -> int:
@@ -150,7 +178,7 @@ def check_times(case: Case) -> None:
 def valid_sweep(case: Case) -> Statement | None:
     """The last sweep, if an erasure stands before it, and after it neither one nor what came back."""
     looks = case.of("sweep/v1", "erasure/v1", "finding/v1")
-    told = [one for one in looks if one.kind != "finding/v1" or one["kind"] in VOIDS]
+    told = [one for one in looks if one.kind != "finding/v1" or one["kind"] in (BACK, AGAIN, OBJECTS_BACK)]
     return told[-1] if told and told[-1].kind == "sweep/v1" and case.of("erasure/v1") else None
 
 

@@ -69,9 +69,9 @@ def check_erasures(case: Case) -> None:
         require_planned(case, statement)
         clearance = case.named(statement["clearance"], "clearance/v1", statement)
         equality = case.named(clearance["equality"], "equality/v1", clearance)
-        move = case.last_before(statement.index if intent else len(case.statements), *MOVES)
-        same = move.sha256 == equality.sha256
-        require(same, f"{statement} rests on {equality}, and not on {move}, which comes later")
+        before, last = (case.last_before(place, *MOVES) for place in (statement.index, len(case.statements)))
+        rests = before.sha256 == equality.sha256 and (intent or last is before)
+        require(rests, f"{statement} rests on {equality}, and not on {before if intent else last}, which comes later")
         emptied.update(statement["emptied"] if intent else ())
         for id_ in statement["emptied"]:
             require(id_ in derived, f"{statement}: {id_} is emptied, and is no derived table of the plan")
@@ -80,10 +80,7 @@ def check_erasures(case: Case) -> None:
 
 
 def _check_gone(case: Case) -> None:
-    """Check 16 goes on: each slice was cleared and announced, is what was compared, and loses what was planned, once.
-
-    Versions of objects that a lock kept may go later, so of an object store's slice a later outcome may tell of more.
-    """
+    """Check 16 goes on: each slice was cleared, is what was compared, announced as planned, erased as announced."""
     cleared = {clearance.sha256: set(clearance["slices"]) for clearance in case.of("clearance/v1")}
     announced: dict[tuple[str, str], Part] = {}  # by clearance and slice
     done: dict[str, Part] = {}
@@ -95,22 +92,35 @@ def _check_gone(case: Case) -> None:
             require(id_ in cleared[clearance.sha256], f"{where} was not cleared")
             same = id_ in equal and part["digest"] == equal[id_]["home"]
             require(same, f"{where} is not what was proven equal")
-            planned = case.slices[id_]["erase"]
-            within = part["deleted"] <= planned["delete"] and part["blanked"] <= planned["blank"]
-            require(within, f"{where} loses more rows than planned")
-            before = done.get(id_)
             if statement["phase"] == "intent":
-                require(part["deleted"] or part["blanked"], f"{where} is announced, and nothing of it goes")
-                require(before is None, f"{where} is announced again, after its erasure was told")
+                require(id_ not in done, f"{where} is announced again, after its erasure was told")
+                _check_announced(part, case.slices[id_]["erase"], where)
                 announced[key] = part
-                continue
-            require(key in announced, f"{where}: its erasure was not announced")
-            within = all(part[count] <= announced[key][count] for count in ("deleted", "blanked"))
-            require(within, f"{where}: more was erased than announced")
-            later = before and part["deleted"] > before["deleted"] and part["blanked"] == before["blanked"]
-            more = statement["dataset"] in case.object_stores and later
-            require(before is None or more, f"{where} was erased twice")
-            done[id_] = part
+            else:
+                require(key in announced, f"{where}: its erasure was not announced")
+                may_go_on = done.get(id_) if statement["dataset"] in case.object_stores else None
+                require(id_ not in done or may_go_on, f"{where} was erased twice")
+                _check_outcome(part, announced[key], may_go_on, where)
+                done[id_] = part
+
+
+def _check_announced(part: Part, planned: Part, where: str) -> None:
+    """Check 16 goes on: something is to go, and no more than the plan says."""
+    require(part["deleted"] or part["blanked"], f"{where} is announced, and nothing of it goes")
+    within = part["deleted"] <= planned["delete"] and part["blanked"] <= planned["blank"]
+    require(within, f"{where} loses more rows than planned")
+
+
+def _check_outcome(part: Part, announced: Part, before: Part | None, where: str) -> None:
+    """Check 16 goes on: no more went than was announced; of objects that a lock kept, more may go later.
+
+    Then the later outcome tells how many went in all, and not how many more.
+    """
+    within = part["deleted"] <= announced["deleted"] and part["blanked"] <= announced["blanked"]
+    require(within, f"{where}: more was erased than announced")
+    if before:
+        more = part["deleted"] > before["deleted"] and part["blanked"] == before["blanked"]
+        require(more, f"{where} was erased twice")
 
 
 def check_sweeps(case: Case) -> None:

@@ -60,9 +60,10 @@ def check_transfers(case: Case) -> None:
     missing = set(case.slices)  # what was not copied yet, or last with other rows than planned
     for statement in case.of("transfer/v1", "equality/v1"):
         if statement.kind == "transfer/v1":
-            slices = require_planned(case, statement)
-            missing.update(statement.slices)
-            missing -= {id_ for id_, part in statement.slices.items() if part["rows"] == slices[id_]["rows"]}
+            planned = require_planned(case, statement)
+            for id_, part in statement.slices.items():
+                whole = part["rows"] == planned[id_]["rows"]
+                (missing.discard if whole else missing.add)(id_)
         elif statement["fenced"] and not case.live:
             require(not missing, f"slice {min(missing, default='')} was not transferred whole before {statement}")
 
@@ -72,20 +73,16 @@ def check_fence(case: Case) -> None:
 
     In a live move it closes after the freeze, and a cohort that goes after that opens it again.
     """
-    for fence in case.of("cutover/v1"):
+    fences = case.of("cutover/v1")
+    for fence in fences:
         require(case.homes >= fence["subjects"].keys(), f"{fence} fences an unplanned home")
-        same = case.live or fence.predicate == case.of("cutover/v1")[0].predicate
+        same = case.live or fence.predicate == fences[0].predicate
         require(same, f"{fence} is another fence than the one before, and people went all at once")
-    fenced = {}  # each fence, with the plan or freeze that names the slices, once: there may be very many equalities
-    for equality in case.of("equality/v1"):
-        if equality["fenced"]:
-            fence = case.last_before(equality.index, "cutover/v1", *STEPS)
-            require(fence.kind == "cutover/v1", f"{equality} claims a fence that was not put up before it")
-            names = case.last_before(equality.index, "freeze/v1")
-            fenced[fence.index, names.index] = fence, names
-    for fence, names in fenced.values():
-        for home in names.homes:
+        for home in case.last_before(fence.index, "freeze/v1").homes:
             require(fence["subjects"].get(home), f"{fence} fences nobody of {home}, where rows went")
+    for equality in case.of("equality/v1"):
+        fenced = case.last_before(equality.index, "cutover/v1", *STEPS).kind == "cutover/v1"
+        require(fenced or not equality["fenced"], f"{equality} claims a fence that was not put up before it")
 
 
 def check_equalities(case: Case) -> None:
@@ -107,7 +104,7 @@ def check_equalities(case: Case) -> None:
             require(part["source"] == part["home"], f"{equality}: slice {id_} is not the same at home")
     for clearance in case.of("clearance/v1"):
         equality, last = case.named(clearance["equality"], "equality/v1", clearance), case.last_step
-        require(last.kind == "freeze/v1" or not case.live, f"{clearance}: no freeze stands after {last}")
+        require(last.kind != "cohort/v1", f"{clearance}: no freeze stands after {last}")
         require(last.index < equality.index, f"{clearance} rests on {equality}, which is from before {last}")
 
 

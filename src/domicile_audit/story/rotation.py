@@ -54,16 +54,17 @@ def check_keys(case: Case) -> None:
     """Check 24 (P2): whoever signed had that key then, and nothing rests on what was signed with a lost one."""
     left = [list(chain) for chain in case.chains]  # of each holder the key in force, then those that follow it
     lost: list[list[range]] = [[] for _ in case.chains]  # where what a holder signed is void
-    rested_on: list[Statement] = []  # what others said for a change
+    rested_on: list[Statement] = []  # what others than the holder said for a change
     numbers = chain_numbers(case)
     for change, same in groupby(case.statements, key=_change):
-        votes = list(same)  # or one statement, or several in a row, that say nothing of keys
+        votes = list(same)  # statements in a row that say the same of a key; or several that say nothing of keys
         for statement in votes:
-            in_force = [key.keyid for key in left[case.holders[statement.keyid]][:1]]
-            require(in_force == [statement.keyid], f"{statement}: {statement.keyid} was not in force there")
+            keys = left[case.holders[statement.keyid]]
+            require(keys and keys[0].keyid == statement.keyid, f"{statement}: {statement.keyid} was not in force there")
         if change is None:
             continue
-        number = _check_change(case, votes, left, numbers)
+        number = _check_change(case, votes[0], left, numbers)
+        _check_authority(case, votes, number)
         if case.holders[votes[0].keyid] != number:
             rested_on += votes
         if votes[0]["what"] == "revoked":
@@ -81,47 +82,51 @@ def _check_standing(case: Case, void: set[int]) -> None:
     """Check 24 goes on: what was erased has enough approvals without those that a lost key signed."""
     under = {erasure["clearance"] for erasure in case.of("erasure/v1")}
     for clearance in case.of("clearance/v1"):
-        approvals = [case.by_sha256[one] for one in clearance["approvals"] if one in case.by_sha256]  # check 14
-        standing = [approval for approval in approvals if approval.index not in void]
-        if clearance.sha256 in under and len(standing) < len(approvals):
+        if clearance.sha256 in under:
+            approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
+            standing = [approval for approval in approvals if approval.index not in void]
             require_approved(case, standing, f"{clearance}, without what a lost key signed,")
 
 
 def _change(statement: Statement) -> str | None:
-    """What is said of a key, as text: statements in a row that say the same are votes for one change."""
+    """What is said of a key, as text; None where nothing is."""
     return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else None
 
 
-def _check_change(case: Case, votes: list[Statement], left: list[list[Key]], numbers: Mapping[str | None, int]) -> int:
-    """The number of the chain whose key changes: the key in force, the next one, in this log, with authority."""
-    first = votes[0]
-    require(first["approver"] in numbers, f"{first} is about nobody whom the plan names")
-    number = numbers[first["approver"]]
-    now, new, *_ = [*(key.vkey for key in left[number]), None, None]
-    require(now == first["key"], f"{first}: that key was not in force")
-    require(new == first["new"], f"{first}: the next key in keys/ is another than it names")
-    kept = number != LOG or len({key.name for key in left[LOG][:2]}) == 1
-    require(kept, f"{first}: a log keeps its name")
-    own = 1 <= first["stands"] <= first.index and (number != LOG or first["stands"] == first.index)
-    require(own, f"{first} speaks of another place in the log")
-    require(root_of_first(first["stands"], case.levels) == first["root"], f"{first} speaks of another log")
-    _check_authority(case, votes, number)
+def _check_change(case: Case, said: Statement, left: list[list[Key]], numbers: Mapping[str | None, int]) -> int:
+    """The number of the chain whose key changes: from the key in force to the next one, said in this log."""
+    require(said["approver"] in numbers, f"{said} is about nobody whom the plan names")
+    number = numbers[said["approver"]]
+    keys = left[number]
+    require(keys and keys[0].vkey == said["key"], f"{said}: that key was not in force")
+    following = keys[1] if len(keys) > 1 else None
+    require((following and following.vkey) == said["new"], f"{said}: the next key in keys/ is another than it names")
+    kept = number != LOG or following is None or following.name == keys[0].name
+    require(kept, f"{said}: a log keeps its name")
+    own = 1 <= said["stands"] <= said.index and (number != LOG or said["stands"] == said.index)
+    require(own, f"{said} speaks of another place in the log")
+    require(root_of_first(said["stands"], case.levels) == said["root"], f"{said} speaks of another log")
     return number
 
 
-def _check_authority(case: Case, votes: list[Statement], number: int) -> None:
-    """Signed by the key itself, or, where it is lost, by just as many others as an erasure needs.
+# What may be said of a key, with a next one named or without. Whoever holds a lost key may say that it is lost, but not
+# which is the next: that might be the thief's.
+BY_ITSELF = {("rotated", True): "handed on", ("revoked", False): "given up"}
+BY_OTHERS = {("revoked", True): "lost, and replaced", ("revoked", False): "lost"}
 
-    Whoever holds a lost key may say so, but not which is the next: that might be the thief's.
-    """
-    first, signed = votes[0], {case.holders[statement.keyid] for statement in votes}
-    rotates, goes_on = first["what"] == "rotated", first["new"] is not None
+
+def _check_authority(case: Case, votes: list[Statement], number: int) -> None:
+    """Check 24 goes on: signed by the key itself or, where it is lost, by just as many others as an erasure needs."""
+    said, signed = votes[0], {case.holders[statement.keyid] for statement in votes}
+    what = (said["what"], said["new"] is not None)
+    require(number != LOG or said["new"], f"{said}: a log can't go on without a key")
     if signed == {number}:
-        may = goes_on if rotates else not goes_on and number != LOG
-        require(may and len(votes) == 1, f"{first}: its own key may rotate, or be given up, and no more")
+        require(what in BY_ITSELF and len(votes) == 1, f"{said}: its own key may rotate, or be given up, and no more")
         return
-    others = not rotates and LOG not in signed and number not in signed and (goes_on or number != LOG)
-    require(others, f"{first} is signed by the wrong ones")
+    require(what in BY_OTHERS and not signed & {LOG, number}, f"{said} is signed by the wrong ones")
     wanted = case.plan["approvals"]["threshold"]
-    require(len(signed) == len(votes) == wanted, f"{first} is signed by {len(signed)} approvers, {wanted} are needed")
-    require_trusted(case, votes, str(first))
+    once_each = len(signed) == len(votes) == wanted
+    require(
+        once_each, f"{said} is said {len(votes)} times, by {len(signed)} approvers; {wanted} have to say it, once each"
+    )
+    require_trusted(case, votes, str(said))
