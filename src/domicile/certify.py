@@ -41,6 +41,7 @@ WORST_LAST = tuple(Verdict)  # the order in which model.py declares them
 _MAY_HOLD_RESIDUE = frozenset({Verdict.BLOCKED_UNTIL, Verdict.HELD, Verdict.PRESENT})
 LIVE_ROWS, OBJECTS = "live-rows", "objects"
 _IN_USE = frozenset({LIVE_ROWS, OBJECTS, "derived-table"})
+_NOT_GONE = frozenset({Verdict.UNKNOWN, *_MAY_HOLD_RESIDUE})
 _MAY_BE_LEFT_OUT = frozenset({Verdict.UNKNOWN, Verdict.KEY_DESTROYED})
 _VOIDS_A_SEARCH = frozenset({CAME_BACK, ERASED_AGAIN, OBJECTS_BACK})
 
@@ -57,6 +58,8 @@ class _Facts:
     """By copy that held residue when it was last looked at: whether a later sweep left it out."""
     rows_found: int
     keys: Mapping[str, KeyStanding]
+    returned: frozenset[str]
+    """Copies whose key came back, whatever became of it since."""
     erasing: bool
     """Whether any erasure was stated."""
 
@@ -136,6 +139,7 @@ def _gather(statements: Sequence[Predicate], planned: Mapping[str, int]) -> _Fac
     erased: dict[str, tuple[int, int]] = {}
     sweep: SweepPredicate | None = None
     sweeps = [one for one in statements if isinstance(one, SweepPredicate)]
+    telling = [one for one in sweeps if _is_search(one) or any(copy.residue for copy in one.copies)]
     for statement in still_standing(statements):
         if isinstance(statement, EqualityPredicate) and statement.fenced:
             equal = {s.id: s.rows for s in statement.slices if s.source == s.home and s.rows == planned.get(s.id)}
@@ -149,8 +153,13 @@ def _gather(statements: Sequence[Predicate], planned: Mapping[str, int]) -> _Fac
             sweep = statement
     return _Facts(
         frozen=is_frozen(statements), equal=equal, erased=erased, sweep=sweep,
-        residue=_residue([one for one in sweeps if _is_search(one)]), rows_found=_rows_found(sweeps),
-        keys=keys_told(statements), erasing=any(isinstance(one, ErasurePredicate) for one in statements),
+        residue=_residue(telling), rows_found=_rows_found(sweeps),
+        keys=keys_told(statements),
+        returned=frozenset(
+            one.where for one in statements
+            if isinstance(one, FindingPredicate) and one.kind == KeyPhase.CAME_BACK.value
+        ),
+        erasing=any(isinstance(one, ErasurePredicate) for one in statements),
     )  # fmt: skip
 
 
@@ -161,12 +170,12 @@ def _residue(sweeps: Sequence[SweepPredicate]) -> Mapping[str, bool]:
 
 
 def _rows_found(sweeps: Iterable[SweepPredicate]) -> int:
-    """Rows that were found stand until a later sweep asks of as many datasets."""
-    asked = hits = 0
+    """Rows that were found stand until a later sweep asks of as many datasets; what a narrower one finds is added."""
+    asked = found = 0
     for one in sweeps:
-        if one.rows.datasets >= asked:
-            asked, hits = one.rows.datasets, one.rows.hits
-    return hits
+        found = one.rows.hits + (found if one.rows.datasets < asked else 0)
+        asked = max(asked, one.rows.datasets)
+    return found
 
 
 def _judge(
@@ -200,8 +209,11 @@ def _require_backed(copy: JudgedCopy, facts: _Facts) -> None:
         if copy.verdict not in _MAY_HOLD_RESIDUE and not left_out:
             raise EvidenceFault(f"certificate: copy {copy.id} holds residue, so it can't be {copy.verdict.value}")
     standing = facts.keys.get(copy.id)
-    if copy.verdict is Verdict.KEY_DESTROYED and (standing is None or standing.phase is not KeyPhase.OUTCOME):
+    destroyed = standing is not None and standing.phase is KeyPhase.OUTCOME
+    if copy.verdict is Verdict.KEY_DESTROYED and not destroyed:
         raise EvidenceFault(f"certificate: the log doesn't tell that the key of copy {copy.id} was destroyed")
+    if copy.id in facts.returned and copy.verdict not in _NOT_GONE and not destroyed:
+        raise EvidenceFault(f"certificate: the key of copy {copy.id} came back, so it can't be {copy.verdict.value}")
     if copy.verdict is Verdict.ERASED_UNVERIFIED and not facts.erasing:
         raise EvidenceFault(f"certificate: nothing was erased, so copy {copy.id} can't be {copy.verdict.value}")
     if copy.verdict is not Verdict.ERASED_VERIFIED:

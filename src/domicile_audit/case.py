@@ -17,7 +17,11 @@ Part = Mapping[str, Any]  # an object of the JSON of a statement, its shape chec
 Parts = Mapping[str, Part]  # slices or copies by their id
 LOG = 0  # the place of the log's keys among the chains; approvers have theirs from 1 on
 STEPS = ("cohort/v1", "freeze/v1")  # of a live move; each voids what was fenced or compared before it
-MOVES = ("transfer/v1", "cutover/v1", "equality/v1")  # of these, too, what an erasure rests on is the last
+MOVES = (
+    "transfer/v1",
+    "cutover/v1",
+    "equality/v1",
+)  # what an erasure rests on is the last of these; steps after it: check 13
 
 
 class Refused(ValueError):

@@ -21,8 +21,8 @@ Read in this order (docs/checker.md leads through it):
         envelopes.py        8 and 9: from entries to statements
         cosignature.py      which witnesses the auditor asks for, and which have cosigned (check 5)
 
-Of the rest `trust/` reads the auditor's policy, `report.py` words the answer, `papers/` is for receipts and proofs, `spot/`
-looks into stores, `served.py` is for a log that goes on.
+Of the rest `trust/` reads the auditor's policy, `report.py` words the answer, `papers/` is for receipts and proofs,
+`spot/` looks into stores, `served.py` is for a log that goes on.
 
 P1 to P11 are the promises of docs/evidence.md. No check reads a clock, a network or another file, and each takes time
 and memory in proportion to the bundle.

@@ -271,7 +271,7 @@ told("clearance-of-a-slice-twice", 15, "twice", lambda: good().set("clearance", 
 
 # ------------------------------------------------------------------------------------------- 16 erasure
 _FIRST = "intent app.public.messages us"
-_I, _O = "intent app.public.messages ca", "outcome app.public.messages ca"
+_I, _O, _U = "intent app.public.messages ca", "outcome app.public.messages ca", "app.public.users us"
 
 
 told("erasure-without-a-clearance", 16, "does not stand before it", lambda: good().set(_O, clearance="5" * 64))
@@ -309,6 +309,8 @@ told("erasure-announced-afterwards", 16, "was not announced", lambda: good().swa
 told("erasure-of-more-than-announced", 16, "more was erased", lambda: _part(_I, deleted=27))
 told("erasure-of-more-than-planned", 16, "more was erased than announced", lambda: _part(_O, deleted=29))
 told("erasure-announced-of-more-than-planned", 16, "loses more rows than planned", lambda: _part(_I, blanked=1))
+told("erasure-announced-of-more-deleted-than-planned", 16, "more rows than planned", lambda: _part(_I, deleted=29))
+told("erasure-of-more-blanked-than-announced", 16, "more was erased", lambda: _part(f"intent {_U}", blanked=39))
 told("erasure-of-other-content", 16, "not what was proven equal", lambda: _part(_O, digest="6" * 64))
 told("erasure-of-an-unplanned-slice", 16, "not planned", lambda: _part(_O, id="messages/ca/2"))
 told("erasure-with-collateral", 16, "outside the closure", lambda: good().set(_O, collateral=1))

@@ -11,9 +11,11 @@ from domicile.proof import Verdict
 from tests.vectors import objects
 from tests.vectors import scenario as s
 from tests.vectors.bad_stories import nothing_erased
+from tests.vectors.belied import KEY_BACK
 from tests.vectors.pieces import (
     FIRST_OUTCOME,
     FOUND,
+    KEY_TOLD,
     OTHERS,
     UNVERIFIED,
     certified,
@@ -67,6 +69,15 @@ told(
     "and objects came back since",
     lambda: _back(verdict=UNVERIFIED, searched=False),
 )
+
+
+told("residue-in-a-search-for-nothing", 19, "and holds residue", lambda: certified(
+    good().signed("sweep", stated("sweep", replace(_for_nothing(), copies=swept(residue=500).copies))),
+    dict.fromkeys(s.COPIES, UNVERIFIED),
+))  # fmt: skip
+told("key-came-back-and-is-announced-again", 19, "and its key came back", lambda: (
+    good().before("sweep", *KEY_TOLD, KEY_BACK, replace(KEY_TOLD[0], name="again"))
+))  # fmt: skip
 
 
 def objects_back_and_unknown() -> Script:

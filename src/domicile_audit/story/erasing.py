@@ -21,15 +21,15 @@ def check_approvals(case: Case) -> None:
         equality, seen = case.named(approval["equality"], "equality/v1", approval), approval["stands"]
         require(equality.index < seen <= approval.index, f"{approval} is of a log that ends elsewhere")
         require(root_of_first(seen, case.levels) == approval["root"], f"{approval} is of another log")
-    count = {erasure["clearance"] for erasure in case.of("erasure/v1")}
-    count |= {clearance.sha256 for clearance in case.of("clearance/v1")[-1:]}
+    must_hold = {erasure["clearance"] for erasure in case.of("erasure/v1")}
+    must_hold |= {clearance.sha256 for clearance in case.of("clearance/v1")[-1:]}
     for clearance in case.of("clearance/v1"):
         require_once(clearance["approvals"], f"the approvals of {clearance}")
         approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
         for approval in approvals:
             same = approval["equality"] == clearance["equality"]
             require(same, f"{approval} approves another equality than {clearance}")
-        rotation.require_approved(case, approvals, str(clearance), counts=clearance.sha256 in count)
+        rotation.require_approved(case, approvals, str(clearance), counts=clearance.sha256 in must_hold)
 
 
 def check_clearances(case: Case) -> None:
@@ -62,17 +62,21 @@ def check_erasures(case: Case) -> None:
     """
     derived = {id_ for id_, copy in case.plan.copies.items() if copy["kind"] == "derived-table"}
     emptied: set[str] = set()  # what was announced
+    last_move = case.last_before(len(case.statements), *MOVES)
     for statement in case.of("erasure/v1"):
-        intent = statement["phase"] == "intent"
         require(statement["collateral"] == 0, f"{statement} touched rows outside the closure")
         require(statement["slices"] or statement["emptied"], f"{statement} erases nothing")
         require_planned(case, statement)
         clearance = case.named(statement["clearance"], "clearance/v1", statement)
         equality = case.named(clearance["equality"], "equality/v1", clearance)
-        before, last = (case.last_before(place, *MOVES) for place in (statement.index, len(case.statements)))
-        rests = before.sha256 == equality.sha256 and (intent or last is before)
-        require(rests, f"{statement} rests on {equality}, and not on {before if intent else last}, which comes later")
-        emptied.update(statement["emptied"] if intent else ())
+        basis = case.last_before(statement.index, *MOVES)
+        require(
+            basis.sha256 == equality.sha256, f"{statement} rests on {equality}, and not on {basis}, which comes later"
+        )
+        if statement["phase"] == "intent":  # it may be followed by another comparison, and be announced anew
+            emptied.update(statement["emptied"])
+        else:
+            require(basis is last_move, f"{statement} rests on {equality}, and not on {last_move}, which comes later")
         for id_ in statement["emptied"]:
             require(id_ in derived, f"{statement}: {id_} is emptied, and is no derived table of the plan")
             require(id_ in emptied, f"{statement}: the emptying of {id_} was not announced")

@@ -56,20 +56,20 @@ def check_keys(case: Case) -> None:
     lost: list[list[range]] = [[] for _ in case.chains]  # where what a holder signed is void
     rested_on: list[Statement] = []  # what others than the holder said for a change
     numbers = chain_numbers(case)
-    for change, same in groupby(case.statements, key=_change):
-        votes = list(same)  # statements in a row that say the same of a key; or several that say nothing of keys
+    for _, same in groupby(case.statements, key=_words):
+        votes = list(same)
         for statement in votes:
             keys = left[case.holders[statement.keyid]]
             require(keys and keys[0].keyid == statement.keyid, f"{statement}: {statement.keyid} was not in force there")
-        if change is None:
-            continue
-        number = _check_change(case, votes[0], left, numbers)
-        _check_authority(case, votes, number)
-        if case.holders[votes[0].keyid] != number:
-            rested_on += votes
-        if votes[0]["what"] == "revoked":
-            lost[number].append(range(votes[0]["stands"], votes[0].index))
-        del left[number][0]
+        said = votes[0]
+        if said.kind == "key/v1":
+            number = _check_change(case, said, left, numbers)
+            _check_authority(case, votes, number)
+            if case.holders[said.keyid] != number:
+                rested_on += votes
+            if said["what"] == "revoked":  # a log's key is lost from that very place on: that makes nothing void
+                lost[number].append(range(said["stands"], said.index))
+            del left[number][0]
     unused = [key.keyid for keys in left for key in keys[1:]]
     require(not unused, f"no statement hands over to {min(unused, default='')}, which is in keys/")
     void = {one.index for one in case.statements if any(one.index in span for span in lost[case.holders[one.keyid]])}
@@ -88,9 +88,9 @@ def _check_standing(case: Case, void: set[int]) -> None:
             require_approved(case, standing, f"{clearance}, without what a lost key signed,")
 
 
-def _change(statement: Statement) -> str | None:
-    """What is said of a key, as text; None where nothing is."""
-    return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else None
+def _words(statement: Statement) -> str | int:
+    """What is said of a key: statements in a row that say the same are votes for one change. Others stand alone."""
+    return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else statement.index
 
 
 def _check_change(case: Case, said: Statement, left: list[list[Key]], numbers: Mapping[str | None, int]) -> int:
@@ -111,8 +111,8 @@ def _check_change(case: Case, said: Statement, left: list[list[Key]], numbers: M
 
 # What may be said of a key, with a next one named or without. Whoever holds a lost key may say that it is lost, but not
 # which is the next: that might be the thief's.
-BY_ITSELF = {("rotated", True): "handed on", ("revoked", False): "given up"}
-BY_OTHERS = {("revoked", True): "lost, and replaced", ("revoked", False): "lost"}
+BY_ITSELF = {("rotated", True), ("revoked", False)}  # handed on, given up
+BY_OTHERS = {("revoked", True), ("revoked", False)}  # lost and replaced, lost
 
 
 def _check_authority(case: Case, votes: list[Statement], number: int) -> None:
