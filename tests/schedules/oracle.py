@@ -70,9 +70,19 @@ def check(platform: Platform, moment: Moment) -> None:
         promises=platform.promises, lives=platform.everybody(), stands=stands, moment=moment,
         is_closed=platform.is_closed,
     )  # fmt: skip
-    wrong = list(islice(_wrong(seen), TOLD_MAX))
+    wrong = list(islice(complaints(seen), TOLD_MAX))
     if wrong:
         raise Broken("\n".join(wrong))
+
+
+def complaints(seen: Seen) -> Iterator[str]:
+    """What is not as it must be, the first word saying how."""
+    for one in (_own, _emails, _clips, _letters, _one_letter):
+        yield from one(seen)
+    if seen.moment is not Moment.BETWEEN:
+        yield from _leaked(seen)
+    if seen.moment is Moment.ERASED:
+        yield from _left(seen)
 
 
 def _stand(line: psycopg.Connection[Any]) -> Stand:
@@ -86,15 +96,6 @@ def _stand(line: psycopg.Connection[Any]) -> Stand:
         clips={key: (likes, address) for key, likes, address in line.execute("SELECT id, likes, ip FROM clip")},
         letters={key: ((one, other), body) for key, one, other, body in line.execute("SELECT * FROM letter")},
     )
-
-
-def _wrong(seen: Seen) -> Iterator[str]:
-    for one in (_own, _emails, _clips, _letters, _one_letter):
-        yield from one(seen)
-    if seen.moment is not Moment.BETWEEN:
-        yield from _leaked(seen)
-    if seen.moment is Moment.ERASED:
-        yield from _left(seen)
 
 
 def _own(seen: Seen) -> Iterator[str]:
