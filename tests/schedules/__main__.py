@@ -10,7 +10,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from domicile.stores.feed import FeedKind
 from tests.schedules.playing import Improvised, Played, Written, play
@@ -21,10 +21,30 @@ from tests.servers import Servers
 
 def main() -> int:
     """Do what is asked; 1 where something is broken."""
-    wanted = _arguments()
+    wanted = asked(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers end with us
     servers = Servers()
     worlds = Worlds(servers.of(18))
+    try:
+        return int(search(worlds, wanted) > 0)
+    finally:
+        worlds.end()
+        servers.end()
+
+
+def asked(words: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.schedules", description=__doc__)
+    parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000, help="the first (the time)")
+    parser.add_argument("--seeds", type=int, default=0, help="at most so many; 0: until the time is over")
+    parser.add_argument("--minutes", type=float, default=10, help="for so long (10)")
+    parser.add_argument("--feed", choices=[*FeedKind, "both"], default="both")
+    parser.add_argument("--shrink", type=int, default=RUNS_MAX, help="runs that may go into shortening a failing one")
+    return parser.parse_args(words)
+
+
+def search(worlds: Worlds, wanted: argparse.Namespace) -> int:
+    """Play seed after seed, and tell of each; return how many failed."""
     failed = 0
     try:
         for feed, seed in _seeds(wanted):
@@ -34,21 +54,8 @@ def main() -> int:
                 _tell(worlds, feed, seed, played, runs_max=wanted.shrink)
     except KeyboardInterrupt:
         _say("stopped")
-    finally:
-        worlds.end()
-        servers.end()
     _say(f"{failed} seeds failed")
-    return int(failed > 0)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.schedules", description=__doc__)
-    parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000, help="the first (the time)")
-    parser.add_argument("--seeds", type=int, default=0, help="at most so many; 0: until the time is over")
-    parser.add_argument("--minutes", type=float, default=10, help="for so long (10)")
-    parser.add_argument("--feed", choices=[*FeedKind, "both"], default="both")
-    parser.add_argument("--shrink", type=int, default=RUNS_MAX, help="runs that may go into shortening a failing one")
-    return parser.parse_args()
+    return failed
 
 
 def _seeds(wanted: argparse.Namespace) -> Iterator[tuple[FeedKind, int]]:

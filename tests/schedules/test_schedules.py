@@ -20,6 +20,7 @@ from domicile.stores.postgres.live import back
 from domicile.stores.postgres.live.follower import Follower
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.schedules import acts
+from tests.schedules.__main__ import asked, search
 from tests.schedules.playing import BEGUN_AGAIN, Improvised, Played, Written, play
 from tests.schedules.schedule import AFTERWARDS, Call, Placed, Schedule, Turn
 from tests.schedules.shrinking import shrink
@@ -99,6 +100,23 @@ def test_an_order_that_is_taken_away_is_missed(worlds: Worlds, monkeypatch: pyte
     monkeypatch.setattr(flaw.owner, flaw.name, flaw.instead)
     runs = (Improvised(seed=seed, feed=FeedKind.TRIGGER) for seed in flaw.seeds)
     assert any(play(worlds, run).kind == flaw.kind for run in runs), "no seed found it"
+
+
+def test_a_seed_that_fails_is_told_with_how_to_repeat_it_and_its_shortest_story(
+    worlds: Worlds, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flaw = FLAWS["a cohort is not drained"]
+    monkeypatch.setattr(flaw.owner, flaw.name, flaw.instead)
+    (seed, *_) = flaw.seeds
+    assert 1 == search(worlds, asked(["--seed", str(seed), "--seeds", "1", "--feed", "trigger", "--shrink", "1"]))
+    told = capsys.readouterr().out
+    first, complaint, *_ = told.splitlines()
+    assert first.startswith(f"trigger {seed}: ")
+    assert first.endswith("FAILED")
+    assert complaint.startswith(flaw.kind)
+    assert f"again: python -m tests.schedules --feed trigger --seed {seed} --seeds 1\n" in told
+    assert "\ncut over " in told
+    assert told.endswith("1 seeds failed\n")
 
 
 def test_what_was_done_is_done_again_by_its_schedule(worlds: Worlds) -> None:
