@@ -115,6 +115,8 @@ class Promises:
             letter.written[person] = self.now
         if body == GONE:
             self._deleted(letter, place, lives)
+        else:
+            self._comes_anew(letter, elsewhere, lives)
 
     def _written_apart(self, letter: Letter, mine: int, other: int, body: str) -> None:
         """One wrote, the other has it elsewhere yet or already: of two writes within a step the later reading wins."""
@@ -129,10 +131,15 @@ class Promises:
         for person in letter.may:
             if lives[person] is None:
                 letter.may[person] |= {GONE}
-        if place == SOURCE and letter.came is not None and not self._has_stepped_since(letter.came):
-            for person in letter.may:
-                if lives[person] == SOURCE:
-                    letter.may[person] |= letter.bodies  # what is new at the other's home is still to come back
+        if place == SOURCE:
+            self._comes_anew(letter, letter.may, lives)
+
+    def _comes_anew(self, letter: Letter, people: Collection[int], lives: Lives) -> None:
+        """What is new at the other's home is still to come back to who deleted it at the source, as it is by then."""
+        if letter.came is not None and not self._has_stepped_since(letter.came):
+            for person in people:
+                if lives[person] == SOURCE and GONE in letter.may[person]:
+                    letter.may[person] |= letter.bodies
 
     def _has_stepped_since(self, moment: int | None) -> bool:
         return moment is None or any(began > moment for began in self.stepped)
@@ -175,15 +182,9 @@ class Promises:
             place = now[first]
             if place is not None and place == now[second] and len(letter.may) == 2:
                 self._live_together(letter, place)
-            for person, may in letter.may.items():
-                if now[person] == SOURCE != self.places.get(person, SOURCE) and GONE in may:
-                    self._came_back(letter, person)
+            back = [one for one in letter.may if now[one] == SOURCE != self.places.get(one, SOURCE)]
+            self._comes_anew(letter, back, now)
         self.places.update({person: place for person, place in lives.items() if place is not None})
-
-    def _came_back(self, letter: Letter, person: int) -> None:
-        """Somebody deleted theirs before they were brought back: what is new at the other's home is still to come."""
-        if letter.came is not None and not self._has_stepped_since(letter.came):
-            letter.may[person] |= letter.bodies
 
     def _live_together(self, letter: Letter, place: str) -> None:
         came = [person for person in letter.people if self.places.get(person) != place]
@@ -194,5 +195,7 @@ class Promises:
         kept = any(GONE not in may for may in letter.may.values())
         if kept and not (place == SOURCE and any(GONE in letter.may[person] for person in stayed)):
             both -= {GONE}
+        if place == SOURCE and not stayed and any(GONE in may for may in letter.may.values()):
+            both |= letter.bodies - {GONE}  # what one changed and then deleted, while both are brought back
         for person in letter.people:
             letter.may[person] = set(both)
