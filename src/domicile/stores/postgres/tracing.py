@@ -213,9 +213,10 @@ class Tracer:
         first = sql.SQL('(SELECT q.* FROM {} AS q ORDER BY {} COLLATE "C" LIMIT {})').format(
             people, _key_texts(dataset, "q"), sql.Literal(LISTED_MAX)
         )
-        homes = dict(
-            run(self.connection, sql.SQL("SELECT h.key::text, h.home FROM ({}) AS h").format(self._homes(kind, first)))
+        query = sql.SQL("SELECT h.key::text, h.home, {} FROM ({}) AS h").format(
+            self._elsewhere(kind), self._homes(kind, first)
         )
+        homes = {key: (home, away) for key, home, away in run(self.connection, query)}
         told: dict[str, list[Told]] = {}
         for key, piece, market, newest, dated in run(
             self.connection, told_query(self.scope, kind, first, schema=self.schema)
@@ -230,7 +231,7 @@ class Tracer:
         for texts, key in run(self.connection, query).fetchall():
             yield PersonTrace(
                 kind=kind.dataset, key=self._key(dataset, texts),
-                told=told_once(told.get(key, ())), home=homes[key],
+                told=told_once(told.get(key, ())), home=homes[key][0], elsewhere=homes[key][1],
             )  # fmt: skip
 
     # -- needs ---------------------------------------------------------------------------------------------------
