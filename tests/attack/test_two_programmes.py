@@ -17,6 +17,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 
+from domicile import config
 from domicile.errors import Refused, Waiting
 from domicile.evidence.codec import encode
 from domicile.evidence.predicates import ReceiptsPredicate
@@ -29,7 +30,7 @@ from domicile.stores.postgres.server import EmbeddedServer
 from domicile.stores.postgres.session import FENCED_STATE
 from tests.attack.conftest import run
 from tests.attack.programme import Programme, make
-from tests.servers import Databases
+from tests.servers import ROOT, Databases
 
 pytestmark = pytest.mark.timeout(120)
 SCHEMA: Final = """
@@ -57,7 +58,7 @@ subject:
 datasets:
   app.public.person:
     rows: split
-    fields: {id: public, market: {class: private, outside: none}, handle: public, email: private}
+    fields: {id: public, market: private, handle: public, email: private}
   app.public.note: {rows: move, path: person_id}
   app.public.letter: {rows: move, subjects: {by: [sender, recipient], shared: each}}
   app.public.gift: {rows: move, subjects: {by: [giver, taker], shared: first}}
@@ -114,7 +115,7 @@ def _make(dsns: dict[str, str], folder: Path, *, ca: str, au: str, unknown: str)
     run(source, SCHEMA)
     made = Two(
         dsns=dsns,
-        ca=make(folder / "canada", RULES + ca, source=source, homes={"CA": dsns["ca"]}, unknown=unknown),
+        ca=make(folder / "canada", RULES + ca, source=source, homes={"CA": dsns["ca"]}, unknown="in-scope"),
         au=make(folder / "australia", RULES + au, source=source, homes={"AU": dsns["au"]}, unknown=unknown),
     )
     _name(made.ca, "canada")
@@ -138,7 +139,7 @@ def done(pg18: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Both programmes, one after the other, all at once; and what the second was told in between."""
     databases, folder = Databases(), tmp_path_factory.mktemp("two")
     dsns = {place: databases(pg18) for place in ("source", "ca", "au")}
-    made = _make(dsns, folder, ca=DIRECTORY, au=DIRECTORY, unknown="in-scope")
+    made = _make(dsns, folder, ca=DIRECTORY, au=DIRECTORY, unknown="AU")  # what stays of Canadians has no market
     _finish(made.ca)
     made.letters = made.letters_of("source")
     file = made.au.folder / "domicile.yaml"
@@ -219,7 +220,11 @@ def test_p8_the_evidence_of_one_market_names_nothing_of_the_other(done: Two) -> 
         assert re.search(rf"\b{own}\b", told)
         assert [] == re.findall(rf'"(?:{other})"', told)
         with programme.opened() as opened:
-            assert {own: 3} == opened.load_plan()[0].subjects
+            plan = opened.load_plan()[0]
+            assert ({own: 3}, ["kept", "shared", "shared"]) == (
+                plan.subjects,
+                sorted(one.kind for one in plan.findings),
+            )
             assert {own: 3} == {
                 home: found.subjects
                 for one in opened.ledger.statements()
@@ -271,7 +276,7 @@ def test_p1_p3_it_is_so_where_the_second_market_moves_while_people_write(two: Pa
 
 def test_p11_without_a_directory_they_stay_outside_and_are_counted_as_kept(two: Pairs) -> None:
     """Nobody can tell who lives elsewhere from who stays: what could be a stayer's is kept."""
-    made = two(ca="", au="", unknown="stay")
+    made = two(ca="", au="", unknown="stay")  # or the plan would refuse those whose market went home
     _finish(made.ca)
     made.au.plan()
     with made.au.opened() as opened:
@@ -339,13 +344,14 @@ def test_p4_who_was_refused_plans_anew_when_the_other_has_gone(two: Pairs) -> No
 
 def test_p3_the_first_waits_with_its_sweep_while_the_second_moves(two: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after its staging went, it finds another programme's: to be neither used nor dropped."""
-    made = two()
+    made = two(unknown="AU")
     made.ca.clear()
     with monkeypatch.context() as patched:
         patched.setattr(Horizon, "ask", _kill)
         with pytest.raises(_Killed):
             made.ca.apply(yes=True)
     made.au.clear()
+    made.at("source", "UPDATE person SET handle = 'new' WHERE id = 1")  # who lives elsewhere is not in its fence
     before = made.at("source", STANDING)
     with pytest.raises(Refused, match=r"programme australia"):
         made.ca.apply(yes=True)
@@ -361,3 +367,15 @@ class _Killed(Exception):
 
 def _kill(*_: object, **__: object) -> None:
     raise _Killed
+
+
+# -- as the docs show it ---------------------------------------------------------------------------------------------
+
+
+def test_the_two_files_of_the_docs_differ_in_who_and_where_alone() -> None:
+    page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    ca, au = (config.load(text.encode()) for text in re.findall(r"```yaml\n(version: 1\n.*?)```", page, re.DOTALL))
+    assert ({"CA": "ca"}, {"AU": "au"}) == (ca.policy.homes, au.policy.homes)
+    assert (ca.datasets, ca.subject, ca.directory) == (au.datasets, au.subject, au.directory)
+    assert {"sg"} == set(ca.locations) & set(au.locations)
+    assert ca.programme.name != au.programme.name

@@ -101,7 +101,7 @@ def _refuse_others(publishing: Publishing, servers: Mapping[str, Server]) -> Non
         with faults(server.store, "look for the publishing of others"):
             found = [str(name) for (name,) in server.connection.execute(NOT_OURS, {"ours": ours}).fetchall()]
         if found:
-            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
             raise Refused(
                 f"store {server.store}: {found[0]}{more} is of another programme's publishing, or of a home that the "
                 "file no longer names; it reads the publications that this one makes and drops. Publish from one file "
