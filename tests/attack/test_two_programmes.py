@@ -142,6 +142,8 @@ def done(pg18: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
     made = _make(dsns, folder, ca=DIRECTORY, au=DIRECTORY, unknown="AU")  # what stays of Canadians has no market
     _finish(made.ca)
     made.letters = made.letters_of("source")
+    made.at("source", "INSERT INTO letter VALUES (905, 2, 1, 'written here alone')")
+    made.at("source", "INSERT INTO gift VALUES (905, 1, 2, 'given by who lives elsewhere')")
     file = made.au.folder / "domicile.yaml"
     text = file.read_text(encoding="utf-8")
     file.write_text(re.sub(r"\bau\b", "ca", text), encoding="utf-8")
@@ -184,13 +186,21 @@ def test_p1_p3_what_two_markets_have_together_is_at_both_homes_and_no_longer_out
     assert {(2, 2), (0, 2), (2, 0), (1, 2), (2, 1)} == done.letters_of("au")
     assert {(1, 0), (1, 1), (1, 2)} == done.people_of("ca", "gift", "giver", "taker")
     assert {(2, 0), (2, 1), (2, 2)} == done.people_of("au", "gift", "giver", "taker")
-    assert {(0, 0), (0, 1), (0, 2)} == done.people_of("source", "gift", "giver", "taker")
+    assert {(0, 0), (0, 1), (0, 2), (1, 2)} == done.people_of("source", "gift", "giver", "taker")
     assert [(9, 3)] == done.at("source", "SELECT count(*), count(email) FROM person")
     assert [("au", 3), ("ca", 3)] == done.at(
         "source", "SELECT authority, count(*) FROM domicile_directory.place WHERE state = 'home' GROUP BY 1 ORDER BY 1"
     )
     for programme in (done.ca, done.au):
         assert 0 == programme.audit().returncode
+
+
+def test_p1_what_was_written_here_meanwhile_is_whose_the_second_takes_it_to_be(done: Two) -> None:
+    """A letter is of both, and one of them lives elsewhere; a gift is of who gave it, and that is none of ours."""
+    assert [(0, 1)] == done.at("source", "SELECT (SELECT count(*) FROM letter WHERE id = 905), count(*) FROM gift"
+                               " WHERE id = 905")  # fmt: skip
+    assert [("written here alone",)] == done.at("au", "SELECT body FROM letter WHERE id = 905")
+    assert [] == done.at("au", "SELECT FROM gift WHERE id = 905")
 
 
 def test_p1_no_two_homes_give_out_the_same_number(done: Two) -> None:
