@@ -35,7 +35,7 @@ from domicile.evidence.tlog.tile import tiles_of
 from domicile.host import Host
 from domicile.proof import Verdict
 from domicile_audit.checklist import audit
-from domicile_audit.paper import check
+from domicile_audit.papers.paper import check
 
 BATCH: Final = 256
 STEP: Final = 7

@@ -47,7 +47,7 @@ from domicile.model import Scope
 from domicile.proof import Verdict
 from domicile.stores.postgres.persons import counted_people
 from domicile.stores.postgres.session import application_path
-from domicile_audit.paper import check
+from domicile_audit.papers.paper import check
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ENGINE, COUNTING, BARE = "engine", "counting in the database, and reading it", "bare hashes"

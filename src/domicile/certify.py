@@ -39,8 +39,9 @@ from domicile.proof import CopyVerdict, Verdict
 
 WORST_LAST = tuple(Verdict)  # the order in which model.py declares them
 _MAY_HOLD_RESIDUE = frozenset({Verdict.BLOCKED_UNTIL, Verdict.HELD, Verdict.PRESENT})
-LIVE_ROWS = "live-rows"
-_IN_USE = frozenset({LIVE_ROWS, "objects", "derived-table"})
+LIVE_ROWS, OBJECTS = "live-rows", "objects"
+_IN_USE = frozenset({LIVE_ROWS, OBJECTS, "derived-table"})
+_NOT_GONE = frozenset({Verdict.UNKNOWN, *_MAY_HOLD_RESIDUE})
 _MAY_BE_LEFT_OUT = frozenset({Verdict.UNKNOWN, Verdict.KEY_DESTROYED})
 _VOIDS_A_SEARCH = frozenset({CAME_BACK, ERASED_AGAIN, OBJECTS_BACK})
 
@@ -57,6 +58,10 @@ class _Facts:
     """By copy that held residue when it was last looked at: whether a later sweep left it out."""
     rows_found: int
     keys: Mapping[str, KeyStanding]
+    returned: frozenset[str]
+    """Copies whose key came back, whatever became of it since."""
+    erasing: bool
+    """Whether any erasure was stated."""
 
 
 def roll_up(verdicts: Iterable[Verdict]) -> Verdict:
@@ -81,7 +86,8 @@ def certify(
     slices = slices_of(statements)
     facts = _gather(statements, {planned.id: planned.rows for planned in slices})
     in_use = {copy.id for copy in plan.copies if copy.kind in _IN_USE}
-    told = [_still_found(_by_now(one, issued_at), facts, in_use) for one in verdicts]
+    back = _back_since(plan, statements)
+    told = [_looked_at(_still_found(_by_now(one, issued_at), facts, in_use), back) for one in verdicts]
     judged = _judge(plan, slices, told, facts)
     return CertificatePredicate(
         plan=plan.plan,
@@ -109,11 +115,31 @@ def _still_found(verdict: CopyVerdict, facts: _Facts, in_use: Collection[str]) -
     return replace(verdict, verdict=Verdict.PRESENT, why=why)
 
 
+def _looked_at(verdict: CopyVerdict, back: Collection[str]) -> CopyVerdict:
+    """Of a store whose objects came back nobody knows anything before it is searched again."""
+    if verdict.verdict is not Verdict.ERASED_UNVERIFIED or verdict.copy not in back:
+        return verdict
+    why = f"{verdict.why}; objects came back since it was searched: run `domicile apply`"
+    return replace(verdict, verdict=Verdict.UNKNOWN, why=why)
+
+
+def _back_since(plan: PlanPredicate, statements: Iterable[Predicate]) -> frozenset[str]:
+    """The copies of objects that were not searched since objects came back to their store."""
+    back: set[str] = set()
+    for one in statements:
+        if isinstance(one, FindingPredicate) and one.kind == OBJECTS_BACK:
+            back.update(copy.id for copy in plan.copies if copy.kind == OBJECTS and copy.store == one.where)
+        elif isinstance(one, SweepPredicate) and _is_search(one):
+            back -= {copy.id for copy in one.copies}
+    return frozenset(back)
+
+
 def _gather(statements: Sequence[Predicate], planned: Mapping[str, int]) -> _Facts:
     equal: Mapping[str, int] = {}
     erased: dict[str, tuple[int, int]] = {}
     sweep: SweepPredicate | None = None
     sweeps = [one for one in statements if isinstance(one, SweepPredicate)]
+    telling = [one for one in sweeps if _is_search(one) or any(copy.residue for copy in one.copies)]
     for statement in still_standing(statements):
         if isinstance(statement, EqualityPredicate) and statement.fenced:
             equal = {s.id: s.rows for s in statement.slices if s.source == s.home and s.rows == planned.get(s.id)}
@@ -126,8 +152,14 @@ def _gather(statements: Sequence[Predicate], planned: Mapping[str, int]) -> _Fac
         elif isinstance(statement, SweepPredicate):
             sweep = statement
     return _Facts(
-        frozen=is_frozen(statements), equal=equal, erased=erased, sweep=sweep, residue=_residue(sweeps),
-        rows_found=_rows_found(sweeps), keys=keys_told(statements),
+        frozen=is_frozen(statements), equal=equal, erased=erased, sweep=sweep,
+        residue=_residue(telling), rows_found=_rows_found(sweeps),
+        keys=keys_told(statements),
+        returned=frozenset(
+            one.where for one in statements
+            if isinstance(one, FindingPredicate) and one.kind == KeyPhase.CAME_BACK.value
+        ),
+        erasing=any(isinstance(one, ErasurePredicate) for one in statements),
     )  # fmt: skip
 
 
@@ -138,12 +170,12 @@ def _residue(sweeps: Sequence[SweepPredicate]) -> Mapping[str, bool]:
 
 
 def _rows_found(sweeps: Iterable[SweepPredicate]) -> int:
-    """Rows that were found stand until a later sweep asks of as many datasets."""
-    asked = hits = 0
+    """Rows that were found stand until a later sweep asks of as many datasets; what a narrower one finds is added."""
+    asked = found = 0
     for one in sweeps:
-        if one.rows.datasets >= asked:
-            asked, hits = one.rows.datasets, one.rows.hits
-    return hits
+        found = one.rows.hits + (found if one.rows.datasets < asked else 0)
+        asked = max(asked, one.rows.datasets)
+    return found
 
 
 def _judge(
@@ -177,16 +209,22 @@ def _require_backed(copy: JudgedCopy, facts: _Facts) -> None:
         if copy.verdict not in _MAY_HOLD_RESIDUE and not left_out:
             raise EvidenceFault(f"certificate: copy {copy.id} holds residue, so it can't be {copy.verdict.value}")
     standing = facts.keys.get(copy.id)
-    if copy.verdict is Verdict.KEY_DESTROYED and (standing is None or standing.phase is not KeyPhase.OUTCOME):
+    destroyed = standing is not None and standing.phase is KeyPhase.OUTCOME
+    if copy.verdict is Verdict.KEY_DESTROYED and not destroyed:
         raise EvidenceFault(f"certificate: the log doesn't tell that the key of copy {copy.id} was destroyed")
+    if copy.id in facts.returned and copy.verdict not in _NOT_GONE and not destroyed:
+        raise EvidenceFault(f"certificate: the key of copy {copy.id} came back, so it can't be {copy.verdict.value}")
+    if copy.verdict is Verdict.ERASED_UNVERIFIED and not facts.erasing:
+        raise EvidenceFault(f"certificate: nothing was erased, so copy {copy.id} can't be {copy.verdict.value}")
     if copy.verdict is not Verdict.ERASED_VERIFIED:
         return
-    if facts.sweep is None or found is None or not facts.sweep.tokens.searched or not _has_read(facts.sweep):
+    if facts.sweep is None or found is None or not _is_search(facts.sweep):
         raise EvidenceFault(f"certificate: copy {copy.id} was not swept since the erasure; run `domicile sweep`")
 
 
-def _has_read(sweep: SweepPredicate) -> bool:
-    return any(copy.bytes for copy in sweep.copies)
+def _is_search(sweep: SweepPredicate) -> bool:
+    """Whether it searched for something, and read something."""
+    return sweep.tokens.searched > 0 and any(copy.bytes for copy in sweep.copies)
 
 
 def _require_all_erased(slices: Sequence[PlannedSlice], facts: _Facts) -> None:

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from domicile_audit import proof, receipt
-from domicile_audit.asking import EXIT_CODES, Asked, Misasked, add_options, exit_code, read_asked, say_misasked
-from domicile_audit.claims import examine, say_claims
-from domicile_audit.container import BUNDLE_BYTES_MAX
 from domicile_audit.files import BUNDLE, read_file, read_policy_file, refuse_other
+from domicile_audit.log.container import BUNDLE_BYTES_MAX
+from domicile_audit.papers import proof, receipt
 from domicile_audit.report import KEYS_KNOWN, Passed, Report, refuse
+from domicile_audit.trust.asking import EXIT_CODES, Asked, Misasked, add_options, exit_code, read_asked, say_misasked
+from domicile_audit.trust.claims import examine, say_claims
 
 LINE_SIGNS, SAYING_LINES_MAX = 160, 6
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["proof"]:
         return proof.main(words[1:])
     if words[:1] == ["spot-check"]:  # it needs more than this program: loaded only when asked for
-        return int(import_module("domicile_audit.spot").main(words[1:]))
+        return int(import_module("domicile_audit.spot.program").main(words[1:]))
     parser = _parser()
     options = parser.parse_args(words)
     try:

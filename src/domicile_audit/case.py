@@ -10,14 +10,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from domicile_audit.keys import Key
-    from domicile_audit.policy import Policy
+    from domicile_audit.log.keys import Key
+    from domicile_audit.trust.policy import Policy
 
 Part = Mapping[str, Any]  # an object of the JSON of a statement, its shape checked
 Parts = Mapping[str, Part]  # slices or copies by their id
 LOG = 0  # the place of the log's keys among the chains; approvers have theirs from 1 on
 STEPS = ("cohort/v1", "freeze/v1")  # of a live move; each voids what was fenced or compared before it
-MOVES = ("transfer/v1", "cutover/v1", "equality/v1", *STEPS)  # none of these after what an erasure rests on
+MOVES = (
+    "transfer/v1",
+    "cutover/v1",
+    "equality/v1",
+)  # what an erasure rests on is the last of these; steps after it: check 13
 
 
 class Refused(ValueError):

@@ -2,23 +2,27 @@
 
 Where all hold, a policy may ask for more (demands.py), and claims.py answers that, promise by promise.
 
-Look at `SAYS` in statements.py first: it is all that a log can say. Then read in this order; what is not named here
-turns the answer into words and lines (report.py), or is the spot check, a program of its own (spot.py).
+Read in this order (docs/checker.md leads through it):
 
-    case.py           what the checks know so far, and `require`, the one way to say no
-    checklist.py      this list: number (its place), title, clause, function
-    container.py      1 to 4: from the bytes of a zip to files
-    keys.py           Ed25519 keys, and what they signed
-    tree.py           5 to 7: from files to the entries of a log
-    shape.py          JSON in one spelling, and the shapes it must fit
-    statements.py     8 and 9: from entries to statements; the table of all that can be said
-    story.py          10 to 17: they tell of a move and an erasure in the one order in which these may be done
-    certificate.py    18 to 21: the last of them says nothing better than those before it
-    people.py         22 and 23: who is at home, and receipts of these; `paper.py` checks one of them
-    rotation.py       24: keys signed while they were in force, and changed hands by the rules
-    served.py         those of them that hold of a log which may go on, with or without a bundle around it
-    policy.py         whose keys the auditor believes (checks 2 and 14)
-    cosignature.py    which witnesses the auditor asks for, and which have cosigned (check 5)
+    says.py                 all that a log can say
+    case.py                 what the checks know so far, and `require`, the one way to say no
+    checklist.py            this list: number (its place), title, clause, function
+    story/ our own rules:
+        moving.py           10 to 13: what was planned was moved, and proven equal at home
+        erasing.py          14 to 17: nothing was erased before it was approved, restored, cleared and announced
+        certificate.py      18 to 21: the last statement says nothing better than those before it
+        people.py           22 and 23: who is at home, and receipts of these
+        rotation.py         24: keys signed while they were in force, and changed hands
+    log/ by the specs of others:
+        container.py        1 to 4: from the bytes of a zip to files
+        keys.py             Ed25519 keys, and what they signed
+        tree.py             5 to 7: from files to the entries of a log
+        shape.py            JSON in one spelling, and the shapes it must fit
+        envelopes.py        8 and 9: from entries to statements
+        cosignature.py      which witnesses the auditor asks for, and which have cosigned (check 5)
+
+Of the rest `trust/` reads the auditor's policy, `report.py` words the answer, `papers/` is for receipts and proofs,
+`spot/` looks into stores, `served.py` is for a log that goes on.
 
 P1 to P11 are the promises of docs/evidence.md. No check reads a clock, a network or another file, and each takes time
 and memory in proportion to the bundle.
@@ -26,10 +30,11 @@ and memory in proportion to the bundle.
 
 from collections.abc import Callable, Sequence
 
-from domicile_audit import certificate, container, people, rotation, statements, story, tree
 from domicile_audit.case import Case, Refused
-from domicile_audit.policy import Policy
+from domicile_audit.log import container, envelopes, tree
 from domicile_audit.report import Passed, Report, accept, refuse
+from domicile_audit.story import certificate, erasing, moving, people, rotation
+from domicile_audit.trust.policy import Policy
 
 CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
     ("zip in its one spelling", "APPNOTE 4.3.6", container.check_zip),
@@ -39,16 +44,16 @@ CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
     ("checkpoint of this log", "C2SP tlog-checkpoint; tlog-policy", tree.check_checkpoint),
     ("tiles and entries", "C2SP tlog-tiles", tree.check_tiles),
     ("root of the tree", "RFC 6962 section 2.1", tree.check_root),
-    ("envelopes and signatures", "DSSE v1.0.2", statements.check_envelopes),
-    ("statements in their shape", "in-toto Statement v1", statements.check_statements),
-    ("plan", "P4", story.check_plan),
-    ("transfers", "P1", story.check_transfers),
-    ("fence", "P1", story.check_fence),
-    ("equality", "P1", story.check_equalities),
-    ("approvals", "P2", story.check_approvals),
-    ("clearance and restore", "P2", story.check_clearances),
-    ("erasures", "P2, P7", story.check_erasures),
-    ("sweeps", "P3", story.check_sweeps),
+    ("envelopes and signatures", "DSSE v1.0.2", envelopes.check_envelopes),
+    ("statements in their shape", "in-toto Statement v1", envelopes.check_statements),
+    ("plan", "P4", moving.check_plan),
+    ("transfers", "P1", moving.check_transfers),
+    ("fence", "P1", moving.check_fence),
+    ("equality", "P1", moving.check_equalities),
+    ("approvals", "P2", erasing.check_approvals),
+    ("clearance and restore", "P2", erasing.check_clearances),
+    ("erasures", "P2, P7", erasing.check_erasures),
+    ("sweeps", "P3", erasing.check_sweeps),
     ("certificate", "P10", certificate.check_certificate),
     ("verdicts", "P3, P7, P11", certificate.check_verdicts),
     ("counts", "P11", certificate.check_counts),

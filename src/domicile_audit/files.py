@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from domicile_audit.policy import POLICY_BYTES_MAX, Policy, read_policy
+from domicile_audit.trust.policy import POLICY_BYTES_MAX, Policy, read_policy
 
 BLOCK_BYTES = 1024 * 1024
 PROOF_LINE: Final = b"c2sp.org/tlog-proof@v1\n"

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from domicile_audit.case import Case, Statement
-from domicile_audit.certificate import count_rows, valid_sweep
-from domicile_audit.cosignature import say_time
-from domicile_audit.keys import read_vkey
-from domicile_audit.policy import Policy
-from domicile_audit.rotation import is_trusted
+from domicile_audit.log.cosignature import say_time
+from domicile_audit.log.keys import read_vkey
+from domicile_audit.story.certificate import count_rows, valid_sweep
+from domicile_audit.story.rotation import is_trusted
+from domicile_audit.trust.policy import Policy
 
 BEST = "erased-verified"
 KEYS_KNOWN, KEYS_OF_BUNDLE = "policy", "bundle"

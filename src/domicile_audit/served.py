@@ -13,14 +13,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from domicile_audit.case import Case, Part, Refused
-from domicile_audit.certificate import check_certificate, check_counts, check_verdicts
 from domicile_audit.checklist import CHECKS
-from domicile_audit.container import check_keys
-from domicile_audit.keys import read_base64
-from domicile_audit.policy import Policy
-from domicile_audit.shape import misfit, read_json
-from domicile_audit.statements import DETACHED, PREFIX, SHAPES
-from domicile_audit.tree import levels_of
+from domicile_audit.log.container import check_keys
+from domicile_audit.log.envelopes import DETACHED, PREFIX
+from domicile_audit.log.keys import read_base64
+from domicile_audit.log.shape import misfit, read_json
+from domicile_audit.log.tree import levels_of
+from domicile_audit.says import SHAPES
+from domicile_audit.story.certificate import check_certificate, check_counts, check_verdicts
+from domicile_audit.trust.policy import Policy
 
 KEYS, ENTRIES = 2, 8  # the numbers of the checks
 OF_A_CERTIFICATE = (check_certificate, check_verdicts, check_counts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from domicile.evidence import predicates as p
 from domicile.evidence.bundle import pack
 from domicile_audit.checklist import audit
-from domicile_audit.policy import read_policy
+from domicile_audit.trust.policy import read_policy
 from tests.vectors import make
 from tests.vectors import scenario as s
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from domicile_audit.__main__ import main
-from domicile_audit.asking import Asked
 from domicile_audit.case import Case
 from domicile_audit.checklist import judge
-from domicile_audit.claims import PROMISES, with_claims
-from domicile_audit.draw import draw
-from domicile_audit.policy import read_policy
 from domicile_audit.report import Report
-from domicile_audit.sample import compared, read_sample
+from domicile_audit.spot.draw import draw
+from domicile_audit.spot.sample import compared, read_sample
+from domicile_audit.trust.asking import Asked
+from domicile_audit.trust.claims import PROMISES, with_claims
+from domicile_audit.trust.policy import read_policy
 from tests.vectors import make
 
 SEED = "a seed"

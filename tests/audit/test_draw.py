@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domicile_audit.draw import SEED_CHARS_MAX, at_most, draw
+from domicile_audit.spot.draw import SEED_CHARS_MAX, at_most, draw
 
 ROOT = bytes(range(32))
 SLICES = [f"app.public.note/ca/whole/{number}" for number in range(12)]

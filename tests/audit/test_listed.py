@@ -16,9 +16,9 @@ from domicile.proof import Verdict
 from domicile.run.disclosing import object_lines
 from domicile_audit.case import Case
 from domicile_audit.checklist import judge
-from domicile_audit.listed import read_listed
-from domicile_audit.opening import Opening
-from domicile_audit.sample import Kept, kept_objects
+from domicile_audit.spot.listed import read_listed
+from domicile_audit.spot.opening import Opening
+from domicile_audit.spot.sample import Kept, kept_objects
 from tests.vectors import objects as o
 from tests.vectors import scenario as s
 

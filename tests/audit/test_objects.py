@@ -16,10 +16,10 @@ import pytest
 
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile_audit.__main__ import main
-from domicile_audit.draw import at_most
-from domicile_audit.paper import check
-from domicile_audit.places import Bucket
-from domicile_audit.receipt import as_json, as_text
+from domicile_audit.papers.paper import check
+from domicile_audit.papers.receipt import as_json, as_text
+from domicile_audit.spot.draw import at_most
+from domicile_audit.spot.places import Bucket
 from tests.audit.handed import FORBIDDING, SEED, Capsys
 from tests.audit.moved_objects import (
     BUCKET,

@@ -22,9 +22,9 @@ from domicile.evidence.tlog.proof import format_proof, parse_proof
 from domicile.evidence.tlog.witness import AddCheckpoint, format_request, parse_request
 from domicile_audit.__main__ import main
 from domicile_audit.case import Refused
-from domicile_audit.demands import WORDS
-from domicile_audit.placed import require_grown, require_in
-from domicile_audit.proof import ENTRY_BYTES_MAX
+from domicile_audit.papers.placed import require_grown, require_in
+from domicile_audit.papers.proof import ENTRY_BYTES_MAX
+from domicile_audit.trust.demands import WORDS
 from tests.servers import ROOT
 from tests.vectors import make, rotations, witnessed
 from tests.vectors import scenario as s

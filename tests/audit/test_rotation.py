@@ -12,8 +12,8 @@ from domicile.evidence.bundle import trust_policy
 from domicile.evidence.keys import Signer
 from domicile.evidence.tlog.merkle import Tree
 from domicile_audit.checklist import audit
-from domicile_audit.policy import Policy, read_policy
-from domicile_audit.tree import merkle_root, root_of_first
+from domicile_audit.log.tree import merkle_root, root_of_first
+from domicile_audit.trust.policy import Policy, read_policy
 from tests.vectors import make, rotations
 from tests.vectors import scenario as s
 

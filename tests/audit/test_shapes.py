@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from domicile_audit import container, shape, statements, tree
 from domicile_audit.case import Refused
 from domicile_audit.checklist import audit
-from domicile_audit.keys import KEY_CHARS_MAX, read_vkey
-from domicile_audit.opening import read_opening
-from domicile_audit.policy import POLICY_BYTES_MAX, read_policy
-from domicile_audit.sample import read_sample
-from domicile_audit.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, maybe, misfit, read_json, text
-from domicile_audit.tree import _split_entries, _tiles, merkle_root
+from domicile_audit.log import container, envelopes, shape, tree
+from domicile_audit.log.keys import KEY_CHARS_MAX, read_vkey
+from domicile_audit.log.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, maybe, misfit, read_json, text
+from domicile_audit.log.tree import _split_entries, _tiles, merkle_root
+from domicile_audit.spot.opening import read_opening
+from domicile_audit.spot.sample import read_sample
+from domicile_audit.trust.policy import POLICY_BYTES_MAX, read_policy
 from tests.vectors import make
 from tests.vectors import scenario as s
 
@@ -151,9 +151,9 @@ def test_p9_a_policy_is_read_up_to_its_limit() -> None:
 
 def test_p9_a_long_predicate_that_many_statements_name_counts_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = (Path(make.__file__).parent / "good" / "detached-predicate.zip").read_bytes()
-    monkeypatch.setattr(statements, "DETACHED_BYTES_MAX", DETACHED)
+    monkeypatch.setattr(envelopes, "DETACHED_BYTES_MAX", DETACHED)
     assert audit(bundle).accepted
-    monkeypatch.setattr(statements, "DETACHED_BYTES_MAX", DETACHED - 1)
+    monkeypatch.setattr(envelopes, "DETACHED_BYTES_MAX", DETACHED - 1)
     assert "too many statements name detached predicates" in (audit(bundle).reason or "")
 
 

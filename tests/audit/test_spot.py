@@ -13,8 +13,8 @@ from domicile.errors import Waiting
 from domicile.run import Stage
 from domicile.stores.postgres.programs import find_client
 from domicile.stores.postgres.server import EmbeddedServer
-from domicile_audit.draw import draw
-from domicile_audit.opening import read_opening
+from domicile_audit.spot.draw import draw
+from domicile_audit.spot.opening import read_opening
 from tests.attack.conftest import run
 from tests.audit.handed import Capsys
 from tests.audit.moved_rows import LIVE, METERS, NOTES, PERSONS, RULES, VISITS, Case, slices_of, small_slices, world

@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from domicile.errors import BadFile
 from domicile.stores.postgres.server import EmbeddedServer
 from domicile_audit.__main__ import main
-from domicile_audit.opening import read_opening
+from domicile_audit.spot.opening import read_opening
 from tests.attack.conftest import run
 
 # -- the key -------------------------------------------------------------------------------------------------------

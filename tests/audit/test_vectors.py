@@ -9,11 +9,11 @@ import pytest
 from domicile.evidence import predicates as p
 from domicile.evidence.bundle import trust_policy
 from domicile.evidence.tlog.cosignature import cosigner_of
-from domicile_audit.asking import Asked
 from domicile_audit.case import Case, Refused
 from domicile_audit.checklist import CHECKS, audit
-from domicile_audit.claims import examine
-from domicile_audit.policy import Policy, read_policy
+from domicile_audit.trust.asking import Asked
+from domicile_audit.trust.claims import examine
+from domicile_audit.trust.policy import Policy, read_policy
 from tests.vectors import make
 from tests.vectors.registry import DEFECTS
 from tests.vectors.rotations import MONITOR_2, THREE
@@ -30,7 +30,11 @@ ALSO = {
     "plan-with-a-slice-twice": {11, 13, 15, 16, 19, 20, 23},
     "plan-without-copies": {16, 17, 19},
     "plan-erases-more-than-there-is": {19},
-    "plan-threshold-too-high": {14},
+    "plan-threshold-too-high": {14, 24},
+    "approval-missing": {24},
+    "approval-duplicated": {24},
+    "approval-by-one-person-twice": {24},
+    "approval-after-the-clearance": {24},
     "plan-with-an-approver-name-twice": {14},
     "objects-of-a-store-named-like-a-table": {19},
     "equality-unfenced": {20},
@@ -46,11 +50,11 @@ ALSO = {
     "freeze-of-a-slice-elsewhere": {12, 15, 16, 20},
     "freeze-with-a-slice-twice": {11, 13, 15, 16, 19, 20, 23},
     "freeze-erases-more-than-there-is": {19},
-    "clearance-after-a-cohort-went-back": {16, 19, 20},
+    "clearance-after-a-cohort-went-back": {19, 20},
     "clearance-before-the-last-cohort-is-frozen": {19},
-    "cohort-after-the-clearance": {16, 19, 20},
-    "freeze-after-the-clearance": {16, 20},
-    "receipts-and-then-the-cohort-went-back": {16, 19, 20, 23},
+    "cohort-after-the-clearance": {19, 20},
+    "freeze-after-the-clearance": {20},
+    "receipts-and-then-the-cohort-went-back": {19, 20, 23},
     "objects-of-a-table": {15},
     "objects-that-differ-at-home": {16, 20},
     "objects-never-compared": {16, 20},
@@ -120,6 +124,11 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("key-destroyed-before-a-lock-was-over", "key-destroyed", False),
         ("receipts-and-a-slice-that-stays", "erased-verified", True),
         ("came-back-and-went-again", "erased-verified", True),
+        ("one-approval-is-enough", "erased-verified", True),
+        ("handed-on-by-who-saw-little", "erased-verified", True),
+        ("objects-back-and-unknown", "unknown", False),
+        ("objects-back-elsewhere", "erased-unverified", False),
+        ("objects-back-and-searched-since", "erased-verified", True),
         ("dataset-that-stays", "erased-verified", True),
         ("fence-stated-twice", "erased-verified", True),
         ("keys-came-back", "unknown", False),

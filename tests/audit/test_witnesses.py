@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from domicile_audit.asking import Asked
-from domicile_audit.claims import examine, say_claims
-from domicile_audit.policy import read_policy
 from domicile_audit.report import Claim, Report
+from domicile_audit.trust.asking import Asked
+from domicile_audit.trust.claims import examine, say_claims
+from domicile_audit.trust.policy import read_policy
 from tests.vectors import scenario as s
 from tests.vectors import witnessed
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.docs import test_formats, test_formats_receipts, test_formats_spot_check
+from tests.docs import test_checker, test_formats, test_formats_receipts, test_formats_spot_check
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 CHARS_MAX: Final = 118
@@ -60,6 +60,8 @@ def main() -> None:
     for name, real in PAGES.items():
         page = DOCS / name
         page.write_text(refilled(page.read_text(encoding="utf-8"), real), encoding="utf-8")
+    reading = test_checker.PAGE
+    reading.write_text(test_checker.refilled(reading.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

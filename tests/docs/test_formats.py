@@ -27,8 +27,8 @@ from domicile.evidence.bundle import Manifest
 from domicile.evidence.keys import parse_vkey
 from domicile.evidence.statement import DETACHED_OVER_BYTES
 from domicile_audit.checklist import CHECKS
-from domicile_audit.keys import SMALL_ORDER, read_vkey
-from domicile_audit.statements import VERDICTS
+from domicile_audit.log.keys import SMALL_ORDER, read_vkey
+from domicile_audit.says import VERDICTS
 from tests.vectors import make
 
 TEXT = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")

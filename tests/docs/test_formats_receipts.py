@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from domicile.evidence.tlog.proof import parse_proof
-from domicile_audit import paper
-from domicile_audit.placed import PATH_MAX, PLACED, RECEIPT_BYTES_MAX
-from domicile_audit.shape import COUNT, HEX, TEXT
+from domicile_audit.log.shape import COUNT, HEX, TEXT
+from domicile_audit.papers import paper
+from domicile_audit.papers.placed import PATH_MAX, PLACED, RECEIPT_BYTES_MAX
 from tests.vectors import leaves, make, successions
 
 TEXT_OF_PAGE = (Path(__file__).parents[2] / "docs" / "formats-receipts.md").read_text(encoding="utf-8")

@@ -19,19 +19,19 @@ from domicile.stores.objects import Traits
 from domicile.stores.objects.copying import ObjectMeasure, traits_digest
 from domicile.stores.postgres.copying import Meter
 from domicile.stores.postgres.server import EmbeddedServer
-from domicile_audit import objects as audited
 from domicile_audit.case import Case
 from domicile_audit.checklist import judge
-from domicile_audit.draw import draw
-from domicile_audit.listed import Thing, read_listed
-from domicile_audit.opening import SHAPE as OPENING
-from domicile_audit.opening import read_opening
-from domicile_audit.places import PLAIN, Version
-from domicile_audit.places import Traits as Told
-from domicile_audit.rows import SETTINGS
-from domicile_audit.sample import LOOKED, Kept, compared, read_sample
-from domicile_audit.sample import SHAPE as SAMPLE
-from domicile_audit.shape import COUNT, FLAG, HEX, TEXT
+from domicile_audit.log.shape import COUNT, FLAG, HEX, TEXT
+from domicile_audit.spot import objects as audited
+from domicile_audit.spot.draw import draw
+from domicile_audit.spot.listed import Thing, read_listed
+from domicile_audit.spot.opening import SHAPE as OPENING
+from domicile_audit.spot.opening import read_opening
+from domicile_audit.spot.places import PLAIN, Version
+from domicile_audit.spot.places import Traits as Told
+from domicile_audit.spot.rows import SETTINGS
+from domicile_audit.spot.sample import LOOKED, Kept, compared, read_sample
+from domicile_audit.spot.sample import SHAPE as SAMPLE
 from tests.vectors import make, spot
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats-spot-check.md").read_text(encoding="utf-8")

@@ -16,8 +16,8 @@ from domicile.errors import BadFile
 from domicile.evidence import predicates as p
 from domicile.evidence.codec import COUNT_MAX, TEXT_CHARS_MAX, decode, encode, format_time, load_json, parse_time
 from domicile.proof import Verdict
-from domicile_audit.shape import misfit
-from domicile_audit.statements import SHAPES, VERDICTS
+from domicile_audit.log.shape import misfit
+from domicile_audit.says import SHAPES, VERDICTS
 from tests.vectors import live, receipts, rotations
 from tests.vectors import scenario as s
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from domicile.evidence import predicates as p
 from domicile_audit.checklist import CHECKS
-from domicile_audit.statements import VERDICTS
+from domicile_audit.says import VERDICTS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "evidence.md").read_text(encoding="utf-8")
 

@@ -17,14 +17,15 @@ from domicile.errors import EvidenceFault, HostFault
 from domicile.evidence import predicates as p
 from domicile.evidence.bundle import make_bundle, trust_policy, write_bundle, zip_files
 from domicile.evidence.ledger import COMING_AGAIN, Ledger
-from domicile.evidence.statement import seal
+from domicile.evidence.statement import read_unverified, seal
 from domicile.evidence.tlog.proof import check_proof, parse_proof
 from domicile.evidence.told import CAME_BACK, ERASED_AGAIN
 from domicile.proof import CopyVerdict, Verdict
 from domicile.run import stating
 from domicile_audit.checklist import audit
-from domicile_audit.container import write_zip
-from domicile_audit.policy import read_policy
+from domicile_audit.log.container import write_zip
+from domicile_audit.trust.policy import read_policy
+from tests.vectors import objects
 from tests.vectors import scenario as s
 
 VERIFIED = [CopyVerdict(copy=id_, verdict=Verdict.ERASED_VERIFIED, why="searched, nothing found") for id_ in s.COPIES]
@@ -280,13 +281,16 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
     found_rows = replace(swept, rows=p.SweptRows(datasets=2, hits=1))
     dirty_log = replace(swept, copies=(swept.copies[0], replace(swept.copies[1], hits=1, residue=1), *swept.copies[2:]))
     clean_others = replace(swept, copies=swept.copies[1:])
+    nothing = p.SweptTokens(searched=0, not_searchable=0, canaries=0)
+    unverified = [replace(v, verdict=Verdict.ERASED_UNVERIFIED) for v in VERIFIED]
+    narrow = replace(swept, rows=p.SweptRows(datasets=1, hits=1))
     for reason, predicates, verdicts in (
         ("not swept", run[:-1], VERIFIED),
         ("not swept", [*run[:-2], swept, run[-2]], VERIFIED),
         ("not swept", [*run[:-1], replace(swept, copies=swept.copies[1:])], VERIFIED),
         (
             "not swept",
-            [*run[:-1], replace(swept, tokens=p.SweptTokens(searched=0, not_searchable=0, canaries=0))],
+            [*run[:-1], replace(swept, tokens=nothing)],
             VERIFIED,
         ),
         ("holds residue", [*run[:-1], dirty], VERIFIED),
@@ -300,6 +304,14 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
         ),
         ("holds residue", [*run[:-1], dirty, clean_others], judged(0, Verdict.ERASED_UNVERIFIED)),
         ("holds residue", [*run[:-1], dirty_log], judged(1, Verdict.UNKNOWN)),
+        ("holds residue", [*run[:-1], dirty, replace(swept, tokens=nothing)], unverified),
+        ("holds residue", [*run[:-1], replace(dirty, tokens=nothing)], unverified),
+        ("rows by query", [*run, narrow], unverified),
+        (
+            "nothing was erased",
+            [r for r in run if not isinstance(r, p.ErasurePredicate | p.SweepPredicate)],
+            [replace(unverified[0], verdict=Verdict.PRESENT), *unverified[1:]],
+        ),
         ("not erased as planned", [r for r in run if not isinstance(r, p.ErasurePredicate)], VERIFIED),
         ("a date goes with", run, judged(0, Verdict.BLOCKED_UNTIL)),
         ("a date goes with", run, judged(0, Verdict.HELD, s.at(999))),
@@ -311,6 +323,28 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
             certified(predicates, verdicts)
     assert certified([*run[:-1], dirty], judged(0, Verdict.PRESENT)).verdict is Verdict.PRESENT
     assert certified([*run[:-1], dirty, swept], VERIFIED).verdict is Verdict.ERASED_VERIFIED
+
+
+def test_p11_of_objects_that_came_back_nothing_is_called_erased_before_they_are_searched_again() -> None:
+    play = objects.lock_is_over().play()
+    run = [made for made in map(read_unverified, play.values()) if not isinstance(made, p.CertificatePredicate)]
+    *before, swept = run
+    back = [p.FindingPredicate(plan=s.PLAN, kind="objects came back", where=where, count=1, text="y") for where in "ab"]
+    mine, other = replace(back[0], where="media"), back[1]
+    verdicts = [replace(VERIFIED[0], copy=one.id, verdict=Verdict.ERASED_UNVERIFIED) for one in _planned(run).copies]
+    for statements, verdict in (
+        ([*run, mine], Verdict.UNKNOWN),
+        ([*before, mine, swept], Verdict.ERASED_UNVERIFIED),
+        ([*run, other], Verdict.ERASED_UNVERIFIED),
+    ):
+        made = certified(statements, verdicts)
+        assert [verdict] == [one.verdict for one in made.copies if one.id == "media/objects"]
+        assert {Verdict.ERASED_UNVERIFIED} == {one.verdict for one in made.copies if one.id != "media/objects"}
+
+
+def _planned(run: list[p.Predicate]) -> p.PlanPredicate:
+    assert isinstance(run[0], p.PlanPredicate)
+    return run[0]
 
 
 def test_p11_what_was_found_in_live_rows_and_not_looked_at_again_is_present(run: list[p.Predicate]) -> None:

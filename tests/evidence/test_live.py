@@ -21,8 +21,8 @@ from domicile.model import DatasetId, Form, Home, Manifest, Slice, SliceId
 from domicile.proof import CopyVerdict, Verdict
 from domicile.run import stating
 from domicile_audit.checklist import audit
-from domicile_audit.shape import misfit
-from domicile_audit.statements import SHAPES
+from domicile_audit.log.shape import misfit
+from domicile_audit.says import SHAPES
 from tests.evidence.test_ledger import VERIFIED, played, said
 from tests.vectors import live
 from tests.vectors import scenario as s

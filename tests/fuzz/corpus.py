@@ -27,8 +27,8 @@ from domicile.evidence.tlog.tile import TILE_WIDTH, decode_entries
 from domicile.evidence.tlog.witness import AddCheckpoint, format_request
 from domicile_audit.case import Case
 from domicile_audit.checklist import judge
-from domicile_audit.draw import draw
-from domicile_audit.sample import Looked, Sample, compared, write_sample
+from domicile_audit.spot.draw import draw
+from domicile_audit.spot.sample import Looked, Sample, compared, write_sample
 from tests.fuzz import bundles
 from tests.vectors import bad_bytes, make, receipts, rotations, witnessed
 from tests.vectors import scenario as s

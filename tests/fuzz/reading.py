@@ -28,20 +28,20 @@ from domicile.evidence.tlog.note import parse_note, sign_note
 from domicile.evidence.tlog.policy import format_policy, only_policy_lines, parse_policy
 from domicile.evidence.tlog.proof import check_proof, format_proof, parse_proof
 from domicile.evidence.tlog.witness import Seen, format_request, identify, parse_request, require_growth
-from domicile_audit import receipt as persons
 from domicile_audit.__main__ import as_json, as_text
-from domicile_audit.asking import Asked
 from domicile_audit.checklist import audit
-from domicile_audit.claims import examine
-from domicile_audit.opening import read_opening
-from domicile_audit.paper import check
-from domicile_audit.policy import read_policy
-from domicile_audit.proof import Shown
-from domicile_audit.proof import as_json as proof_json
-from domicile_audit.proof import as_text as proof_text
-from domicile_audit.proof import check as prove
+from domicile_audit.papers import receipt as persons
+from domicile_audit.papers.paper import check
+from domicile_audit.papers.proof import Shown
+from domicile_audit.papers.proof import as_json as proof_json
+from domicile_audit.papers.proof import as_text as proof_text
+from domicile_audit.papers.proof import check as prove
 from domicile_audit.report import Report
-from domicile_audit.sample import read_sample
+from domicile_audit.spot.opening import read_opening
+from domicile_audit.spot.sample import read_sample
+from domicile_audit.trust.asking import Asked
+from domicile_audit.trust.claims import examine
+from domicile_audit.trust.policy import read_policy
 from tests.fuzz import bundles, corpus
 from tests.vectors import scenario as s
 from tests.vectors import witnessed

@@ -17,8 +17,8 @@ from domicile.evidence.tlog.cosignature import parse_cosigner
 from domicile.evidence.tlog.note import parse_note
 from domicile.evidence.tlog.tile import decode_entries, encode_entries
 from domicile.evidence.tlog.witness import parse_answer
-from domicile_audit.keys import read_vkey
-from domicile_audit.policy import read_policy
+from domicile_audit.log.keys import read_vkey
+from domicile_audit.trust.policy import read_policy
 from tests.fuzz import bundles, corpus, reading, shaping
 from tests.fuzz.mutating import bend_bytes, bend_json
 from tests.vectors import scenario as s

@@ -78,7 +78,7 @@ def test_p9_by_coverage_nothing_but_refusals_comes_out(tmp_path: Path) -> None:
 
 PLANTED = {
     "vkey of the checker": (
-        "keys", "KeyError: 'planted'",
+        "log/keys", "KeyError: 'planted'",
         """
             if data[:1] == "D":
                 if data[1:2] == "o":
@@ -87,21 +87,21 @@ PLANTED = {
         """,
     ),
     "audit key": (
-        "opening", "took more than 1 s of processor time",
+        "spot/opening", "took more than 1 s of processor time",
         """
             while data[:1] not in b"{":
                 pass
         """,
     ),
     "report of a spot check": (
-        "sample", "MemoryError",
+        "spot/sample", "MemoryError",
         """
             if len(data) % 2:
                 bytearray(200_000_000)
         """,
     ),
     "policy": (
-        "policy", "the process ended with -11",
+        "trust/policy", "the process ended with -11",
         """
             if data[:1] not in b"#":
                 import ctypes
@@ -109,7 +109,12 @@ PLANTED = {
         """,
     ),
 }  # fmt: skip
-READERS = {"policy": "read_policy", "keys": "read_vkey", "opening": "read_opening", "sample": "read_sample"}
+READERS = {
+    "trust/policy": "read_policy",
+    "log/keys": "read_vkey",
+    "spot/opening": "read_opening",
+    "spot/sample": "read_sample",
+}
 
 
 def planted(folder: Path) -> Path:

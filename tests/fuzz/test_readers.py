@@ -15,7 +15,7 @@ from domicile.evidence.codec import dump_json
 from domicile.evidence.tlog.log import Log
 from domicile.evidence.tlog.tile import encode_entries
 from domicile_audit.checklist import audit
-from domicile_audit.paper import check
+from domicile_audit.papers.paper import check
 from tests.fuzz import bundles, corpus
 from tests.fuzz.mutating import bend_bytes
 from tests.fuzz.targets import TARGETS, give, try_once

@@ -23,7 +23,7 @@ from domicile.evidence.tlog.note import format_signatures, parse_note
 from domicile.evidence.tlog.policy import parse_policy
 from domicile.web import ask
 from domicile_audit.checklist import audit
-from domicile_audit.policy import read_policy
+from domicile_audit.trust.policy import read_policy
 from tests.cosigning.town import KEYS, LOG, Patient, free_port, grown, policy_of
 from tests.independent.golang import Refused, Sumdb, build
 from tests.vectors import make

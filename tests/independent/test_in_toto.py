@@ -23,7 +23,7 @@ from domicile.evidence import predicates as p
 from domicile.evidence.keys import Signer, parse_vkey
 from domicile.evidence.statement import PAYLOAD_TYPE, Sealed, seal, unseal
 from domicile.evidence.tlog.log import Log
-from domicile_audit.keys import open_envelope, read_vkey
+from domicile_audit.log.keys import open_envelope, read_vkey
 from tests.vectors import make
 from tests.vectors import scenario as s
 

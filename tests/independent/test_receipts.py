@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from domicile.evidence.tlog.proof import parse_proof
-from domicile_audit.paper import check
-from domicile_audit.policy import read_policy
+from domicile_audit.papers.paper import check
+from domicile_audit.trust.policy import read_policy
 from tests.independent.golang import Refused, Sumdb, build
 from tests.vectors import leaves, make, successions
 

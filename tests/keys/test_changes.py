@@ -25,7 +25,7 @@ from domicile.record.journal import Journal
 from domicile.record.workspace import Workspace
 from domicile.run import stating
 from domicile_audit.checklist import audit
-from domicile_audit.policy import read_policy
+from domicile_audit.trust.policy import read_policy
 from tests.vectors import rotations as r
 from tests.vectors import scenario as s
 

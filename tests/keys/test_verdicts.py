@@ -77,3 +77,13 @@ def test_p7_what_is_told_of_a_key_is_read_back() -> None:
         assert {"dumps/encrypted-files": standing} == keys_told(
             [key_finding(s.PLAN, "dumps/encrypted-files", "key backups-us of hsm", standing)]
         )
+
+
+def test_p11_no_certificate_calls_anything_gone_whose_key_came_back() -> None:
+    back = (*KeyPhase, KeyPhase.INTENT)
+    for verdict in (Verdict.ERASED_VERIFIED, Verdict.ERASED_UNVERIFIED):
+        said = [CopyVerdict(copy=copy, verdict=verdict, why="") for copy in s.COPIES]
+        with pytest.raises(EvidenceFault, match="the key of copy app/wal came back"):
+            certify(_statements(*back), said, not_proven=(), issued_at=s.at(60))
+        told = certify(_statements(*back, KeyPhase.OUTCOME), said, not_proven=(), issued_at=s.at(60))
+        assert verdict is told.verdict

@@ -19,7 +19,7 @@ from domicile.run.live import Chosen
 from domicile.run.moving import Moving
 from domicile.stores.postgres.live.people import People
 from domicile.stores.postgres.server import EmbeddedServer
-from domicile_audit.paper import check
+from domicile_audit.papers.paper import check
 from tests.attack.conftest import run
 from tests.attack.programme import PERSON, make
 from tests.audit.moved_objects import Case

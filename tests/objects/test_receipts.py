@@ -15,8 +15,8 @@ from domicile.evidence.receipts.leaf import Rows
 from domicile.proof import Verdict
 from domicile.run import receipting
 from domicile.stores.postgres.server import EmbeddedServer
-from domicile_audit.paper import check
-from domicile_audit.receipt import as_text
+from domicile_audit.papers.paper import check
+from domicile_audit.papers.receipt import as_text
 from tests.attack.conftest import run
 from tests.objects.conftest import DATASETS, SCHEMA, Folders, Made, written
 from tests.receipts.conftest import Tell, everybody, tell

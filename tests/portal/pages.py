@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 from domicile.evidence.statement import read_unverified
 from domicile.portal.report import Extras, render
 from domicile_audit.checklist import audit
-from domicile_audit.policy import Policy
+from domicile_audit.trust.policy import Policy
 from tests.vectors import make
 from tests.vectors import scenario as s
 

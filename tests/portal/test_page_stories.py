@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, Page
 from domicile.evidence import predicates as p
 from domicile.evidence.bundle import trust_policy
 from domicile.proof import Verdict
-from domicile_audit.asking import Asked
-from domicile_audit.claims import examine
-from domicile_audit.policy import read_policy
+from domicile_audit.trust.asking import Asked
+from domicile_audit.trust.claims import examine
+from domicile_audit.trust.policy import read_policy
 from tests.portal.pages import GOOD, VECTORS, asked, first_checker, opened, report_of
 from tests.vectors import rotations as r
 from tests.vectors import scenario as s

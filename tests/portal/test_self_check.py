@@ -19,7 +19,7 @@ from domicile.evidence.statement import read_unverified
 from domicile.portal import checking
 from domicile.portal.report import render
 from domicile_audit.checklist import CHECKS
-from domicile_audit.policy import read_policy
+from domicile_audit.trust.policy import read_policy
 from tests.fuzz import bundles
 from tests.portal import made_runs as made
 from tests.portal.pages import GOOD, VECTORS, asked, first_checker, give, line_of, opened, report_of

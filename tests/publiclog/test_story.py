@@ -26,7 +26,7 @@ from domicile.evidence.tlog.merkle import Edge, hash_leaf
 from domicile.evidence.tlog.policy import only_policy_lines, parse_policy
 from domicile_audit import served
 from domicile_audit.case import Case
-from domicile_audit.container import check_keys, check_zip
+from domicile_audit.log.container import check_keys, check_zip
 from tests.vectors import bad_bytes, belied, make, rotations, successions
 from tests.vectors import scenario as s
 from tests.vectors.registry import DEFECTS

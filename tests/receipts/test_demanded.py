@@ -14,8 +14,8 @@ import pytest
 from domicile.evidence.bundle import trust_policy
 from domicile.proof import Verdict
 from domicile.run import receipting
-from domicile_audit.demands import WORDS
-from domicile_audit.receipt import main
+from domicile_audit.papers.receipt import main
+from domicile_audit.trust.demands import WORDS
 from tests.receipts.conftest import Tell, everybody
 from tests.vectors import receipts as r
 from tests.vectors import scenario as s

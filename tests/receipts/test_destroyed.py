@@ -19,7 +19,7 @@ from domicile.host import Host
 from domicile.record import Record
 from domicile.run import receipting
 from domicile_audit.checklist import audit
-from domicile_audit.paper import check
+from domicile_audit.papers.paper import check
 from tests.receipts.conftest import Tell, Told, everybody
 from tests.vectors import receipts as r
 from tests.vectors import scenario as s

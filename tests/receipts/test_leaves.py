@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from domicile.evidence.tlog.proof import parse_proof
-from domicile_audit.paper import CHECKS, check
-from domicile_audit.policy import read_policy
-from domicile_audit.receipt import as_text
+from domicile_audit.papers.paper import CHECKS, check
+from domicile_audit.papers.receipt import as_text
+from domicile_audit.trust.policy import read_policy
 from tests.vectors import leaves, make, successions
 
 PAPERS = Path(make.__file__).parent / "papers"

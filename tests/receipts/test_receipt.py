@@ -14,9 +14,9 @@ from domicile.evidence.tlog.proof import check_proof, parse_proof
 from domicile.proof import Verdict
 from domicile.run import receipting
 from domicile_audit.checklist import audit
-from domicile_audit.paper import Answer, check
-from domicile_audit.policy import read_policy
-from domicile_audit.receipt import as_json, as_text, main
+from domicile_audit.papers.paper import Answer, check
+from domicile_audit.papers.receipt import as_json, as_text, main
+from domicile_audit.trust.policy import read_policy
 from tests.receipts.conftest import Tell, Told, by_cohorts, everybody
 from tests.vectors import receipts as r
 from tests.vectors import scenario as s

@@ -10,9 +10,9 @@ import pytest
 from domicile.evidence.bundle import lines_before, trust_policy
 from domicile.evidence.tlog.proof import parse_proof
 from domicile.run import receipting
-from domicile_audit.paper import check
-from domicile_audit.policy import Policy, read_policy
-from domicile_audit.receipt import as_json, as_text
+from domicile_audit.papers.paper import check
+from domicile_audit.papers.receipt import as_json, as_text
+from domicile_audit.trust.policy import Policy, read_policy
 from tests.receipts.conftest import Tell, everybody
 from tests.vectors import make, rotations, successions
 from tests.vectors import receipts as r

@@ -18,8 +18,8 @@ from domicile.evidence.receipts.leaf import Rows
 from domicile.evidence.statement import parse_envelope, sign_envelope
 from domicile.evidence.tlog.proof import format_proof, parse_proof
 from domicile.run import receipting
-from domicile_audit.paper import check
-from domicile_audit.policy import Policy, read_policy
+from domicile_audit.papers.paper import check
+from domicile_audit.trust.policy import Policy, read_policy
 from tests.receipts.conftest import Tell, Told, by_cohorts, everybody
 from tests.vectors import receipts as r
 from tests.vectors import scenario as s

@@ -25,7 +25,7 @@ from domicile.evidence.tlog.note import (
     parse_signatures,
     sign_note,
 )
-from domicile_audit.cosignature import read_cosigner
+from domicile_audit.log.cosignature import read_cosigner
 
 LOG = Signer(name="example.com/behind-the-sofa", seed=bytes(range(32)))
 WITNESS = Signer(name="witness.example.com/w1", seed=bytes(range(1, 33)))

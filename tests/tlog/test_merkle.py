@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domicile.errors import EvidenceFault
 from domicile.evidence.tlog.merkle import Tree, hash_leaf, is_consistent, root_from_inclusion
 from domicile.evidence.tlog.tile import Tile, decode_entries, encode_entries, tiles_of
-from domicile_audit.tree import merkle_root
+from domicile_audit.log.tree import merkle_root
 
 # The eight leaves and roots of the reference implementation of Certificate Transparency.
 LEAVES = [

@@ -12,7 +12,7 @@ from domicile.errors import BadFile
 from domicile.evidence.keys import Signer
 from domicile.evidence.tlog.cosignature import Cosigner, cosigner_of
 from domicile.evidence.tlog.policy import format_policy, only_policy_lines, parse_policy
-from domicile_audit.cosignature import Quorum
+from domicile_audit.log.cosignature import Quorum
 
 NAMES = ("X1", "X2", "X3", "Y1", "Y2", "Y3")
 KEYS = {name: cosigner_of(Signer(name=f"{name}.example", seed=name.encode() * 16)) for name in NAMES}

@@ -271,7 +271,7 @@ told("clearance-of-a-slice-twice", 15, "twice", lambda: good().set("clearance", 
 
 # ------------------------------------------------------------------------------------------- 16 erasure
 _FIRST = "intent app.public.messages us"
-_I, _O = "intent app.public.messages ca", "outcome app.public.messages ca"
+_I, _O, _U = "intent app.public.messages ca", "outcome app.public.messages ca", "app.public.users us"
 
 
 told("erasure-without-a-clearance", 16, "does not stand before it", lambda: good().set(_O, clearance="5" * 64))
@@ -307,8 +307,10 @@ told(
 told("erasure-not-announced", 16, "was not announced", lambda: good().without(_I))
 told("erasure-announced-afterwards", 16, "was not announced", lambda: good().swapped(_I, _O))
 told("erasure-of-more-than-announced", 16, "more was erased", lambda: _part(_I, deleted=27))
-told("erasure-of-more-than-planned", 16, "loses more rows than planned", lambda: _part(_O, deleted=29))
+told("erasure-of-more-than-planned", 16, "more was erased than announced", lambda: _part(_O, deleted=29))
 told("erasure-announced-of-more-than-planned", 16, "loses more rows than planned", lambda: _part(_I, blanked=1))
+told("erasure-announced-of-more-deleted-than-planned", 16, "more rows than planned", lambda: _part(_I, deleted=29))
+told("erasure-of-more-blanked-than-announced", 16, "more was erased", lambda: _part(f"intent {_U}", blanked=39))
 told("erasure-of-other-content", 16, "not what was proven equal", lambda: _part(_O, digest="6" * 64))
 told("erasure-of-an-unplanned-slice", 16, "not planned", lambda: _part(_O, id="messages/ca/2"))
 told("erasure-with-collateral", 16, "outside the closure", lambda: good().set(_O, collateral=1))
@@ -389,7 +391,7 @@ def _judged(copy: int = 0, **values: object) -> Script:
     return good().set("certificate", copies=_of(_CE, copy, **values))
 
 
-def _nothing_erased(script: Script) -> Script:
+def nothing_erased(script: Script) -> Script:
     """The run without its erasures, with counts to match; nothing is called verified."""
     names = [name for name in script.names() if name.startswith(("intent", "outcome"))]
     counts = {
@@ -454,14 +456,14 @@ told("key-destroyed-before-it-was-announced", 19, _NO_KEY, lambda: s.key_destroy
 told("key-destroyed-of-another-name", 19, _NO_KEY, lambda: s.key_destroyed().set(_KO, text="key backups-ca of hsm"))
 told("key-destroyed-of-another-copy", 19, _NO_KEY, lambda: s.key_destroyed().set(_KO, where="app/statistics"))
 told("key-destroyed-before-the-erasure", 19, _NO_KEY, lambda: s.key_destroyed().moved(_KI, before=_I))
-told("key-destroyed-without-an-erasure", 19, _NO_KEY, lambda: _nothing_erased(s.key_destroyed()))
+told("key-destroyed-without-an-erasure", 19, "no rows were erased", lambda: nothing_erased(s.key_destroyed()))
 told(
     "key-destroyed-and-came-back",
     19,
     "its key came back",
     lambda: s.key_destroyed().after(_KO, Line("back", lambda _: s.key_told(p.KeyPhase.CAME_BACK))),
 )
-told("nothing-erased-but-called-erased", 19, "not erased as planned", lambda: _nothing_erased(good()))
+told("nothing-erased-but-called-erased", 19, "not erased as planned", lambda: nothing_erased(good()))
 told(
     "rows-found-but-called-erased",
     19,

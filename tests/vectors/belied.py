@@ -164,7 +164,7 @@ def _of_another_store(script: Script) -> Script:
 
 
 _BUT: Final = "but no copy of live rows is called present"
-told("rows-left-and-another-copy-present", 19, f"as planned, {_BUT}", _not_told)
+told("rows-left-and-another-copy-present", 19, "as planned, but no copy of app says so", _not_told)
 told("rows-found-and-another-copy-present", 19, f"50 rows by query, {_BUT}", lambda: (
     _aside(good().set("sweep", rows=p.SweptRows(datasets=2, hits=50)))
 ))  # fmt: skip
@@ -180,7 +180,7 @@ told("rows-found-by-a-narrower-sweep-since", 19, f"found 7 rows by query, {_BUT}
         dict.fromkeys(s.COPIES, UNVERIFIED),
     )
 ))  # fmt: skip
-told("rows-left-and-another-store-present", 19, f"as planned, {_BUT}", lambda: (
+told("rows-left-and-another-store-present", 19, "as planned, but no copy of app says so", lambda: (
     _of_another_store(good().without("intent app.public.users us", "outcome app.public.users us"))
 ))  # fmt: skip
 told("rows-back-and-another-store-present", 19, f"came back, {_BUT}", lambda: (
@@ -256,7 +256,7 @@ for _kind, (_copy, _run) in _IN_USE.items():
     told(
         f"key-of-{_kind}-destroyed",
         19,
-        "its key's destruction",
+        "and it is in use",
         lambda copy=_copy, run=_run: certified(  # type: ignore[misc]
             run().before("sweep", *_key(copy)), {copy: Verdict.KEY_DESTROYED}
         ),

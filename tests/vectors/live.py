@@ -121,7 +121,7 @@ told(
 told(
     "clearance-of-an-equality-before-the-last-freeze",
     13,
-    "from before the last freeze",
+    "from before statement",
     lambda: (
         live()
         .set("first freeze", slices=_SL)
@@ -132,10 +132,15 @@ told(
 told(
     "clearance-after-a-cohort-went-back",
     13,
-    "no freeze stands",
+    "no freeze stands after",
     lambda: live().before("approval operator", cohort(4, SOURCE, {"us": 1, "ca": 1}, minute=15, wait_ms=90)),
 )
-told("clearance-before-the-last-cohort-is-frozen", 13, "no freeze stands", lambda: live().swapped("4 home", "freeze"))
+told(
+    "clearance-before-the-last-cohort-is-frozen",
+    13,
+    "no freeze stands after",
+    lambda: live().swapped("4 home", "freeze"),
+)
 
 
 def _dated(script: Script) -> Script:
@@ -143,17 +148,17 @@ def _dated(script: Script) -> Script:
     return script.set("freeze", frozen_at=s.at(10))
 
 
-# ------------------------------------------------------------------------------------------- 15 no way back
+# ------------------------------------------------------------------------------------------- 13 no way back
 told(
     "cohort-after-the-clearance",
-    15,
-    "no way back",
+    13,
+    "no freeze stands after",
     lambda: live().after("clearance", cohort(4, SOURCE, {"us": 1, "ca": 1}, minute=31, wait_ms=90)),
 )
 told(
     "freeze-after-the-clearance",
-    15,
-    "no way back",
+    13,
+    "from before statement",
     lambda: live().after("clearance", Line("late", lambda _: replace(freeze(), frozen_at=s.at(31)))),
 )
 

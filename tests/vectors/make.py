@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from domicile.evidence import predicates as p
@@ -22,6 +23,7 @@ from tests.vectors import (
     rotations,
     spot,
     successions,
+    unbacked,
     untrusted,
     witnessed,
 )
@@ -90,6 +92,10 @@ def good_scripts() -> dict[str, s.Script]:
         "receipts-and-a-slice-that-stays": contradictions.receipts_and_a_slice_that_stays(),
         "receipts-of-one-home": contradictions.receipts_of_one_home(),
         "odd-and-true": contradictions.odd_and_true(),
+        "one-approval-is-enough": s.good().set("plan", approvals=replace(s.plan().approvals, threshold=1)),
+        "objects-back-and-unknown": unbacked.objects_back_and_unknown(),
+        "objects-back-elsewhere": unbacked.objects_back_elsewhere(),
+        "objects-back-and-searched-since": unbacked.objects_back_and_searched_since(),
         "receipts-in-parts": receipts.in_parts(),
         "receipts-in-cohorts": receipts.in_cohorts(),
         **belied.good_scripts(),

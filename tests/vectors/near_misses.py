@@ -102,7 +102,7 @@ told(
     ),
 )
 told("erasure-announced-but-called-done", 19, "not erased as planned", lambda: good().without(LAST_OUTCOME))
-told("key-destroyed-when-only-objects-were-erased", 19, "its key's destruction", _only_objects_went)
+told("key-destroyed-when-only-objects-were-erased", 19, "no rows were erased", _only_objects_went)
 
 
 # ------------------------------------------------------------------------------------------- 20 what may be counted
@@ -157,7 +157,7 @@ cheat(
 )
 cheat(
     "one-approver-votes-twice",
-    "1 approvers, 2 are needed",
+    "1 approvers; 2 have to say it",
     lambda: _handed_on(r.change("monitor", s.MONITOR, r.MONITOR_2, what="revoked"), s.OPERATOR, s.OPERATOR),
     r.STOLEN,
 )

@@ -167,7 +167,7 @@ told(
 told(
     "objects-erased-beyond-the-plan",
     16,
-    "more rows than planned",
+    "more was erased than announced",
     lambda: objects().set(OUTCOME, slices=(p.ErasedSlice(id=ID, deleted=ROWS + 1, blanked=0, digest=s.digest(ID)),)),
 )
 told(

@@ -114,8 +114,8 @@ told(
 told("receipts-without-a-cohort", 23, "not as many", lambda: in_cohorts().without("receipts 4 1"))
 told(
     "receipts-and-then-the-cohort-went-back",
-    15,
-    "no way back",
+    13,
+    "no freeze stands after",
     lambda: in_cohorts().after("receipts 4 1", on_the_way.cohort(4, SOURCE, {"us": 1, "ca": 1}, minute=33, wait_ms=90)),
 )
 told("receipts-dated-before-the-restore", 21, "dated before", lambda: at_once().set(ONE, counted_at=s.at(29)))

@@ -122,6 +122,9 @@ def lost(*signers: Signer) -> Script:
     return later(s.good().after("sweep", *lines), lines[-1].name, s.ENGINE, ENGINE_2)
 
 
+ROTATED_ONE: Keys = {
+    "log": s.ENGINE, "approver-1": s.OPERATOR, "approver-2": s.MONITOR, "approver-2-after-1": MONITOR_2,
+}  # fmt: skip
 LOST: Keys = {"log": ENGINE_2, "log-before-1": s.ENGINE, "approver-1": s.OPERATOR, "approver-2": s.MONITOR}
 
 
@@ -131,7 +134,14 @@ def good_bundles() -> dict[str, bytes]:
         "keys-rotated": bundle(rotated(), ROTATED, log=ENGINE_2),
         "approver-key-stolen": bundle(stolen(), STOLEN, log=s.ENGINE),
         "log-key-lost": bundle(lost(), LOST, log=ENGINE_2),
+        "handed-on-by-who-saw-little": bundle(_saw_little(), ROTATED_ONE, log=s.ENGINE),
     }
+
+
+def _saw_little() -> Script:
+    """Who hands a key on had seen the log only as far as before their approval: that makes nothing void."""
+    make = change("monitor", s.MONITOR, MONITOR_2, what="rotated", stands=3)
+    return s.good().before("certificate", Line("hand on", make, s.MONITOR))
 
 
 def cheat(
@@ -192,10 +202,19 @@ cheat(
     ),
     {"log": s.ENGINE, "approver-1": s.OPERATOR, "approver-2": s.MONITOR},
 )  # fmt: skip
+cheat(
+    "a-key-is-called-lost-that-was-given-up", "that key was not in force",
+    lambda: s.good().set("plan", approvals=THREE).before(
+        "certificate",
+        Line("give up", change("monitor", s.MONITOR, None, what="revoked"), s.MONITOR),
+        *votes("monitor", s.MONITOR, None, s.OPERATOR, COUNSEL, stands=3),
+    ),
+    {"log": s.ENGINE, "approver-1": s.OPERATOR, "approver-2": s.MONITOR, "approver-3": COUNSEL},
+)  # fmt: skip
 cheat("cleared-by-a-thief", "without what a lost key signed", lambda: stolen(clears=APPROVED), STOLEN)
 
 # ------------------------------------------------------------------------------------------------------- authority
-cheat("too-few-call-a-key-lost", "1 approvers, 2 are needed", lambda: lost(s.OPERATOR), LOST, ENGINE_2)
+cheat("too-few-call-a-key-lost", "1 approvers; 2 have to say it", lambda: lost(s.OPERATOR), LOST, ENGINE_2)
 cheat("the-log-calls-an-approvers-key-lost", "signed by the wrong ones", lambda: stolen(s.OPERATOR, s.ENGINE), STOLEN)
 cheat("a-lost-key-votes-on-itself", "signed by the wrong ones", lambda: stolen(s.OPERATOR, s.MONITOR), STOLEN)
 cheat("a-thief-names-the-next-key", "and no more", lambda: stolen(s.MONITOR), STOLEN)
@@ -225,7 +244,7 @@ cheat(
 
 
 cheat(
-    "the-log-has-no-next-key", "signed by the wrong ones",
+    "the-log-has-no-next-key", "can't go on without a key",
     lambda: s.good().before("certificate", *votes(None, s.ENGINE, None, s.OPERATOR, s.MONITOR)),
     {"log": s.ENGINE, "approver-1": s.OPERATOR, "approver-2": s.MONITOR},
 )  # fmt: skip

@@ -13,8 +13,8 @@ from domicile.errors import BadFile, EvidenceFault
 from domicile.evidence.publiclog.place import Place, read_detached
 from domicile.evidence.statement import detached_name
 from domicile.evidence.tlog.merkle import Edge, hash_leaf
-from domicile_audit.policy import Policy, read_policy
 from domicile_audit.served import judge_log
+from domicile_audit.trust.policy import Policy, read_policy
 
 STORY_BYTES_MAX: Final = 512 * 1024 * 1024
 """Entries and detached predicates together: a bundle holds no more, so that nobody could check a longer log either."""

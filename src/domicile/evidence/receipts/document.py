@@ -4,7 +4,7 @@ C2SP tlog-proof leaves the extra data to the application and unauthenticated; wh
 the leaf by its path to the root in the statement, the statement and the certificate by their paths to the checkpoint's
 root, and all of it by the log's signature. Where the log's key changed hands, the statements that say so lie in it, so
 that it can be checked by whoever knows an earlier key (ADR 0044). The form is in docs/formats-receipts.md;
-`domicile_audit.receipt` reads it in code of its own.
+`domicile_audit.papers.receipt` reads it in code of its own.
 """
 
 from __future__ import annotations

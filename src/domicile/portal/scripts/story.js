@@ -1,7 +1,7 @@
 // Checks 10 to 24: the statements tell of a move and an erasure in the one order in which these may be done, and the
 // certificate says nothing better than they do. Numbers in brackets are those of a check's rules in docs/formats.md.
 
-const STEPS = ["cohort/v1", "freeze/v1"], MOVES = [...STEPS, "transfer/v1", "cutover/v1", "equality/v1"];
+const STEPS = ["cohort/v1", "freeze/v1"], MOVES = ["transfer/v1", "cutover/v1", "equality/v1"];
 const SOURCES = ["live-rows", "objects"]; // kinds of copies that people's data leaves
 const MAY_HOLD_RESIDUE = ["blocked-until", "held", WORST], MAY_BE_LEFT_OUT = ["key-destroyed", "unknown"];
 const IN_USE = [...SOURCES, "derived-table"]; // kinds of copies whose key nobody destroys
@@ -100,16 +100,14 @@ const areHomes = (c, places) => Object.keys(places).every((place) => c.homes.has
 
 check("fence", (c) => {
   const fences = c.of("cutover/v1");
-  for (const { name, subjects, predicate } of fences) {
+  for (const { name, subjects, predicate, before: { slices } } of fences) {
     need(areHomes(c, subjects), `${name} is of people at no home`);
     need(c.isLive || spell(predicate) === spell(fences[0].predicate), `${name} is another fence than the first`);
-  }
-  for (const { name, before: { fence, slices } } of c.of("equality/v1").filter((one) => one.fenced)) {
-    need(fence, `${name} has no fence before it`);
     for (const { home, rows } of slices.values()) {
-      need(rows === 0 || fence.subjects[home] > 0, `${fence.name} fences nobody of ${home}, where rows went`);
+      need(rows === 0 || subjects[home] > 0, `${name} fences nobody of ${home}, where rows went`);
     }
   }
+  for (const { name, fenced, before } of c.of("equality/v1")) need(!fenced || before.fence, `${name} has no fence`);
 });
 
 check("equality", (c) => {
@@ -118,9 +116,9 @@ check("equality", (c) => {
   }
   for (const one of c.of("clearance/v1")) {
     one.compared = standing(c, one.equality, "equality/v1", one);
-    const { name, index, fenced, differences, strays, parts } = one.compared, { step } = one.before;
-    need(!c.isLive || step.type === "freeze/v1", `${one.name}: nothing is frozen, or a cohort went after that`); // (3)
-    need(step.index < index, `${one.name} rests on an equality from before the last freeze`);
+    const { name, index, fenced, differences, strays, parts } = one.compared, { step } = c;
+    need(!c.isLive || step.type === "freeze/v1", `${one.name}: no freeze stands after ${step.name}`); // (3)
+    need(step.index < index, `${one.name} rests on ${name}, which is from before ${step.name}`);
     need(fenced, `${name} was not made under the fence, but a clearance rests on it`); // (2)
     need(differences + strays === 0, `${name} counts differences or strays, but a clearance rests on it`);
     for (const { id, rows } of c.slices.values()) {
@@ -175,11 +173,10 @@ function needTrusted(c, statements, where) {
 }
 
 check("clearance and restore", (c) => {
-  for (const { name, slices, compared, before, restore } of c.of("clearance/v1")) {
-    need(before.step === c.step, `${c.step.name} stands after a clearance, and there is no way back then`); // (1)
-    needOnce(slices, name); // (2)
+  for (const { name, slices, compared, restore } of c.of("clearance/v1")) {
+    needOnce(slices, name); // (1)
     need(slices.length > 0, `${name} clears nothing`);
-    const restored = new Set(); // (3)
+    const restored = new Set(); // (2)
     for (const [home, report] of Object.entries(restore.homes)) for (const { id, rows, digest } of report.slices) {
       need(c.slices.get(id)?.home === home, `${name} restores slice ${id} at a place that is not its home`);
       need(restored.size < restored.add(id).size, `${name} restores slice ${id} twice`);
@@ -201,8 +198,8 @@ check("erasures", (c) => {
     one.cleared = standing(c, one.clearance, "clearance/v1", one); // (1)
     need(one.collateral === 0, `${one.name} touched rows outside the closure`);
     need(one.slices.length + one.emptied.length > 0, `${one.name} erases nothing`);
-    const { move } = one.phase === "intent" ? one.before : c;
-    need(move.sha256 === one.cleared.equality, `${one.name} rests on an equality, and ${move.name} comes after that`);
+    const { move } = one.before, isLast = one.phase === "intent" || move === c.move;
+    need(move.sha256 === one.cleared.equality && isLast, `${one.name} rests on an equality, and a move comes after it`);
     for (const id of one.emptied) { // (2)
       if (one.phase === "intent") emptied.add(id);
       need(derived.has(id) && emptied.has(id), `${one.name} empties ${id}, unannounced or no derived table`);
@@ -248,37 +245,44 @@ check("certificate", (c) => {
 
 check("verdicts", (c) => {
   const { copies, verdict: whole, issued_at: issued } = c.certificate;
-  const [judged, planned] = [copies, c.plan.copies].map((list) => spell(ids(list).sort()));
-  need(judged === planned, "the certificate does not judge each planned copy once, and no other"); // (1)
+  const [judged, listed] = [copies, c.plan.copies].map((list) => spell(ids(list).sort()));
+  need(judged === listed, "the certificate does not judge each planned copy once, and no other"); // (1)
   const erasures = c.of("erasure/v1"), sweeps = c.of("sweep/v1"), last = sweeps.at(-1); // (2)
   const [back, ofKeys] = [BACK, OF_KEYS].map((kinds) => c.of("finding/v1").filter((one) => kinds.includes(one.kind)));
   const holds = erasures.length > 0 && [...erasures, ...back].every((one) => one.index < last?.index);
   const isLost = ({ dataset, erase }) => erase.delete + erase.blank > 0 && !c.objectStores.has(dataset);
   const { size } = new Set([...c.slices.values()].filter(isLost).map((slice) => slice.dataset)); // to be asked for rows
-  const isRead = holds && last.tokens.searched > 0 && last.copies.some((copy) => copy.bytes > 0)
-    && last.rows.datasets >= size;
-  const looks = byId(sweeps.flatMap((sweep) => sweep.copies.map((copy) => ({ ...copy, sweep }))));
+  const isSearch = ({ tokens, copies: read }) => tokens.searched > 0 && read.some((copy) => copy.bytes > 0);
+  const searches = sweeps.filter((one) => isSearch(one) || one.copies.some((copy) => copy.residue > 0));
+  const isRead = holds && isSearch(last) && last.rows.datasets >= size;
+  const looks = byId(searches.flatMap((sweep) => sweep.copies.map((copy) => ({ ...copy, sweep }))));
   const isOfRows = ({ dataset, emptied }) => !c.objectStores.has(dataset) || emptied.length > 0;
   const ofRows = erasures.findLast(isOfRows)?.index ?? Infinity;
-  const kinds = new Map(c.plan.copies.map(({ id, kind }) => [id, kind]));
+  const planned = byId(c.plan.copies), ofObjects = back.filter(({ kind }) => kind === BACK[2]);
+  const backs = new Map(ofObjects.map(({ where, index }) => [where, index])); // by store, when objects came back last
   for (const { id, verdict, until } of copies) { // (3)
     const where = `copy ${id} is called ${verdict}`, { sweep, residue = 0, hits } = looks.get(id) ?? {};
-    const isInUse = IN_USE.includes(kinds.get(id)), isTold = MAY_HOLD_RESIDUE.includes(verdict);
+    const { kind, store } = planned.get(id), isInUse = IN_USE.includes(kind);
+    const isTold = MAY_HOLD_RESIDUE.includes(verdict);
     need((until !== null) === (verdict === "blocked-until"), `${where}: a date belongs to blocked-until alone`);
     need(until === null || until > issued, `${where}, and ${until} is over`);
-    const isLeftOut = sweep !== last && !isInUse && MAY_BE_LEFT_OUT.includes(verdict);
+    const isLeftOut = sweep !== searches.at(-1) && !isInUse && MAY_BE_LEFT_OUT.includes(verdict);
     need(residue === 0 || isTold || isLeftOut, `${where}, but holds residue`);
+    const isSettled = kind !== "objects" || (backs.get(store) ?? -1) < (sweep?.index ?? 0);
+    need(isSettled || isTold || verdict === "unknown", `${where}, but objects came back`);
     const isClean = isRead && sweep === last && hits === 0;
     need(verdict !== BEST || isClean, `${where}, but was not searched after the last erasure, or something was found`);
     const since = Math.max(ofRows, residue && sweep.index), keys = ofKeys.filter((one) => one.where === id);
-    const isBack = keys.at(-1)?.kind === OF_KEYS[2];
-    need(!isBack || isTold || verdict === "unknown", `${where}, but its key came back`);
+    const isBack = keys.some((one) => one.kind === OF_KEYS[2]), after = keys.slice(-2);
+    need(!isBack || isTold || verdict === "unknown" || isKeyDestroyed(after), `${where}, but its key came back`);
     const isGone = !isInUse && isKeyDestroyed(keys.filter((one) => one.index > since));
     need(verdict !== "key-destroyed" || isGone, `${where}, but the log doesn't tell of that`);
   }
   const worst = VERDICTS.findLast((verdict) => copies.some((copy) => copy.verdict === verdict)); // (4)
   need(whole === worst, `the certificate says ${whole}, its worst copy is ${worst}`);
   needNothingLeft(c, sweeps, back);
+  const word = erasures.length > 0 ? null : copies.find(({ verdict }) => verdict === "erased-unverified");
+  need(!word, `copy ${word?.id} is called erased-unverified, and nothing was erased`); // (3)
 });
 
 /** The key of a copy was announced, then destroyed, and did not come back. */

@@ -1,0 +1,1 @@
+"""What an auditor brings: whose keys count, what else is asked for; and the answer to that, promise by promise."""
