@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import psycopg
 import pytest
@@ -348,7 +349,7 @@ def test_another_programmes_publishing_is_neither_altered_nor_dropped(fresh: Pla
     ):
         assert part in second
         second = second.replace(part, "")
-    for attempt in (lambda: fresh.make(text=second), lambda: fresh.drop(text=second)):
+    for attempt in (partial(fresh.make, text=second), partial(fresh.drop, text=second)):
         with pytest.raises(Refused, match=r"slot domicile_ca_from_sg_\w+ \(and 3 more\) is of another programme's"):
             attempt()
     for place, found in before.items():
