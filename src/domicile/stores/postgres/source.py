@@ -268,9 +268,9 @@ class PostgresSource:
             taken = ", ".join(places.known_homes(self.connection, scope.homes))
         if taken:
             raise Refused(
-                f"store {self.name}: its directory holds people of homes called {taken}, whom another programme took "
-                "there. Give the location another name in this file; or, where these people live there no more, delete "
-                "their lines from domicile_directory.place first"
+                f"store {self.name}: its directory holds people of homes called {taken}, whom another programme or an "
+                "earlier run took there. Give the location another name in this file (it may be the same store); or, "
+                "where these people live there no more, delete their lines from domicile_directory.place first"
             )
 
     def _subjects(self) -> tuple[tuple[Home, int], ...]:
