@@ -61,7 +61,7 @@ class _Facts:
     returned: frozenset[str]
     """Copies whose key came back, whatever became of it since."""
     erasing: bool
-    """Whether any erasure was stated."""
+    """Whether an erasure was done."""
 
 
 def roll_up(verdicts: Iterable[Verdict]) -> Verdict:
@@ -139,7 +139,6 @@ def _gather(statements: Sequence[Predicate], planned: Mapping[str, int]) -> _Fac
     erased: dict[str, tuple[int, int]] = {}
     sweep: SweepPredicate | None = None
     sweeps = [one for one in statements if isinstance(one, SweepPredicate)]
-    telling = [one for one in sweeps if _is_search(one) or any(copy.residue for copy in one.copies)]
     for statement in still_standing(statements):
         if isinstance(statement, EqualityPredicate) and statement.fenced:
             equal = {s.id: s.rows for s in statement.slices if s.source == s.home and s.rows == planned.get(s.id)}
@@ -153,20 +152,29 @@ def _gather(statements: Sequence[Predicate], planned: Mapping[str, int]) -> _Fac
             sweep = statement
     return _Facts(
         frozen=is_frozen(statements), equal=equal, erased=erased, sweep=sweep,
-        residue=_residue(telling), rows_found=_rows_found(sweeps),
+        residue=_residue(sweeps), rows_found=_rows_found(sweeps),
         keys=keys_told(statements),
         returned=frozenset(
             one.where for one in statements
             if isinstance(one, FindingPredicate) and one.kind == KeyPhase.CAME_BACK.value
         ),
-        erasing=any(isinstance(one, ErasurePredicate) for one in statements),
+        erasing=any(isinstance(one, ErasurePredicate) and one.phase is Phase.OUTCOME for one in statements),
     )  # fmt: skip
 
 
 def _residue(sweeps: Sequence[SweepPredicate]) -> Mapping[str, bool]:
-    """Residue stands until a later sweep looks at the same copy: one that leaves it out takes nothing back."""
-    looks = {copy.id: (place, copy.residue) for place, one in enumerate(sweeps, start=1) for copy in one.copies}
-    return {name: place < len(sweeps) for name, (place, found) in looks.items() if found}
+    """Residue stands until a later sweep looks at the same copy: one that leaves it out takes nothing back.
+
+    Nor does one that searched for nothing, or read nothing; what it found stands all the same.
+    """
+    looks = [
+        (copy.id, place, copy.residue)
+        for place, one in enumerate(sweeps)
+        for copy in one.copies
+        if copy.residue or _is_search(one)
+    ]
+    last = {name: (place, found) for name, place, found in looks}
+    return {name: place < looks[-1][1] for name, (place, found) in last.items() if found}
 
 
 def _rows_found(sweeps: Iterable[SweepPredicate]) -> int:
@@ -188,9 +196,14 @@ def _judge(
     judged = tuple(_judged(given[copy.id]) for copy in plan.copies)
     for copy in judged:
         _require_backed(copy, facts)
-    rows = {copy.id for copy in plan.copies if copy.kind == LIVE_ROWS}
-    if not any(copy.id in rows and copy.verdict is Verdict.PRESENT for copy in judged):
-        _require_all_erased([one for one in slices if one.dataset not in object_stores(plan)], facts)
+    there = {copy.id for copy in judged if copy.verdict is Verdict.PRESENT}
+    live = [copy for copy in plan.copies if copy.kind == LIVE_ROWS and copy.id in there]
+    rows = {copy.dataset for copy in live if copy.dataset is None or copy.dataset.startswith(f"{copy.store}.")}
+    if not live:
+        _require_nothing_found(facts)
+    told = object_stores(plan) | {dataset for dataset in rows if dataset}
+    if None not in rows:
+        _require_all_erased([one for one in slices if one.dataset not in told], facts)
     _require_objects_told(plan, slices, judged, facts)
     return judged
 
@@ -227,16 +240,19 @@ def _is_search(sweep: SweepPredicate) -> bool:
     return sweep.tokens.searched > 0 and any(copy.bytes for copy in sweep.copies)
 
 
-def _require_all_erased(slices: Sequence[PlannedSlice], facts: _Facts) -> None:
+def _require_nothing_found(facts: _Facts) -> None:
     if not facts.frozen:
         raise EvidenceFault("certificate: people went home, and no slices are frozen, so a copy is `present`")
+    if facts.rows_found:
+        raise EvidenceFault("certificate: the sweep found rows by query, so a copy is `present`; erase them")
+
+
+def _require_all_erased(slices: Sequence[PlannedSlice], facts: _Facts) -> None:
     for planned in slices:
         if facts.erased.get(planned.id, (0, 0)) != (planned.erase.delete, planned.erase.blank):
             raise EvidenceFault(
                 f"certificate: slice {planned.id} is not erased as planned, so a copy is `present`; erase it"
             )
-    if facts.rows_found:
-        raise EvidenceFault("certificate: the sweep found rows by query, so a copy is `present`; erase them")
 
 
 def _require_objects_told(

@@ -103,6 +103,7 @@ class Because(StrEnum):
     SUPPORTING = "supporting: rows there refer to it"
     NOBODY = "it is nobody's"
     STAYERS = "only people who stay own it"
+    ELSEWHERE = "only people who live at homes of other programmes own it"
     UNDECIDING = "holds nothing private"
     ALSO_STAYERS = "a person who stays owns it, too"
     MOVERS = "nobody who stays owns or needs it"
@@ -265,7 +266,7 @@ def _ways(scope: Scope, dataset: DatasetScope, trace: Trace, places: Places) -> 
     for number, (path, found) in enumerate(zip(dataset.paths, trace.paths, strict=False)):
         rule = dataset.sharing(path)
         yield _way(scope, dataset, (number, path, found), places, counts=not (rule is Shared.FIRST and reached))
-        reached = reached or bool(found.destinations)
+        reached = reached or bool(found.people or found.destinations)
 
 
 def _way(
@@ -395,7 +396,9 @@ def _stays(  # noqa: PLR0913, PLR0917 - the row, its owners, who needs it, and w
 def _unowned(dataset: DatasetScope, ways: tuple[Way, ...]) -> Because:
     if not dataset.decided:
         return Because.UNDECIDING
-    return Because.STAYERS if any(way.destinations for way in ways) else Because.NOBODY
+    if any(way.destinations for way in ways):
+        return Because.STAYERS
+    return Because.ELSEWHERE if any(way.people for way in ways) else Because.NOBODY
 
 
 def _lines(owners: tuple[Home, ...], goes: tuple[Goes, ...], fate: Fate) -> Iterator[RowLine]:

@@ -139,6 +139,11 @@ class Case:
         """The stores whose slices are of rows; the dataset of such a slice begins with the store's name and a dot."""
         return frozenset(copy["store"] for copy in self.plan.copies.values() if copy["kind"] == "live-rows")
 
+    @cached_property
+    def outcomes(self) -> list[Statement]:
+        """The erasures that were done, as far as the log says."""
+        return [one for one in self.of("erasure/v1") if one["phase"] == "outcome"]
+
     def of(self, *kinds: str) -> Sequence[Statement]:
         """The statements of these types, in the order of the log."""
         if kinds not in self.by_kinds:

@@ -8,6 +8,10 @@ from domicile_audit.log.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, maybe, t
 VERDICTS = ("erased-verified", "key-destroyed", "erased-unverified", "blocked-until", "held", "unknown", "present")
 VERDICT = text("|".join(VERDICTS))
 
+# Kinds of findings that checks know: `where` is a dataset, then a store of objects, then a copy.
+BACK, AGAIN, OBJECTS_BACK = "came back", "erased again", "objects came back"
+ANNOUNCED, DESTROYED, RETURNED = "key to be destroyed", "key destroyed", "key came back"
+
 # What statements are made of.
 WHICH, PLACE = {"dataset": TEXT, "home": TEXT}, {"country": TEXT, "operator": TEXT}
 COPY = {"id": TEXT, "store": TEXT, "location": TEXT, "kind": TEXT, "dataset": maybe(TEXT), "method": TEXT}

@@ -8,15 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import psycopg
 import pytest
 
-from domicile.errors import BadFile, DomicileError, Refused, Waiting, WorldChanged
+from domicile.errors import BadFile, DomicileError, Refused, Unreachable, Waiting, WorldChanged
 from domicile.evidence.keys import Signer, load_signer, save_signer
 from domicile.model import Digest
 from domicile.proof import Measure
 from domicile.run import Run, Stage
 from domicile.run.at_once import AtOnce
 from domicile.run.clearing import Clearing
+from domicile.stores.postgres import source
 from domicile.transfer import transfer
 from tests.attack.conftest import World, Worlds
 from tests.attack.programme import PERSON, Programme, make
@@ -178,6 +180,21 @@ def test_p2_approvals_of_a_run_that_was_given_up_erase_nothing(world: Worlds) ->
         made.programme.plan()
     assert before == _rows(made)
     assert [(None,)] == made.at_source("SELECT to_regnamespace('domicile')")
+
+
+def test_p5_who_got_no_lock_for_the_fence_plans_anew(world: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan that a fence is to be stood for is noted before it: where none came to stand, it binds nobody."""
+    made = world(SCHEMA, RULES)
+    made.programme.plan()
+    monkeypatch.setattr(source, "FENCE_TRIES_MAX", 1)
+    with psycopg.connect(made.source) as writer:
+        writer.execute("UPDATE person SET market = market")
+        with pytest.raises(Unreachable):
+            made.programme.apply()
+    made.at_source("INSERT INTO person (id, market) VALUES (1000, 'CA')")
+    made.programme.plan()
+    made.programme.apply(until=Stage.TRANSFER)
+    assert [(11,)] == made.at_home("SELECT count(*) FROM person WHERE market = 'CA'")
 
 
 def test_p1_a_home_that_another_run_filled_is_refused(world: Worlds, tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("key-destroyed-before-a-lock-was-over", "key-destroyed", False),
         ("receipts-and-a-slice-that-stays", "erased-verified", True),
         ("came-back-and-went-again", "erased-verified", True),
+        ("rows-left-and-said-by-their-table", "present", False),
         ("one-approval-is-enough", "erased-verified", True),
         ("handed-on-by-who-saw-little", "erased-verified", True),
         ("objects-back-and-unknown", "unknown", False),

@@ -153,9 +153,9 @@ class Places:
         publishing = self.decide()
         return judge(publishing, {place: observe(session, publishing) for place, session in self.sessions.items()})
 
-    def drop(self) -> tuple[str, ...]:
+    def drop(self, *, text: str | None = None) -> tuple[str, ...]:
         """Take all away."""
-        return drop_publishing(self.decide(), self.servers(), pause=_wait)
+        return drop_publishing(self.decide(text), self.servers(), pause=_wait)
 
     def quiet(self) -> None:
         """Wait until all that was written so far has arrived everywhere."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import psycopg
 import pytest
@@ -332,6 +333,29 @@ def test_drop_takes_all_away_and_leaves_the_rows(fresh: Places) -> None:
         assert [(0,)] == fresh.run(place, left)
         assert [("stays",)] == fresh.run(place, "SELECT body FROM post WHERE id = 400")
     assert fresh.drop() == ()
+
+
+def test_another_programmes_publishing_is_neither_altered_nor_dropped(fresh: Places) -> None:
+    """Publications bear the same names in every programme: what one drops, the other's subscriptions read."""
+    fresh.make()
+    before = {place: fresh.run(place, "SELECT oid, pubname FROM pg_publication ORDER BY 1") for place in fresh.sessions}
+    second = fresh.text.replace("programme: {name: ", "programme: {name: second-")
+    for part in (
+        "  us: {country: US, operator: Home Inc}\n",
+        "  app-us: {kind: postgresql, location: us, dsn: env:US, home_of: app}\n",
+        "US: us, ",
+        " us: env:US_PEER,",
+        " us,",
+    ):
+        assert part in second
+        second = second.replace(part, "")
+    for attempt in (partial(fresh.make, text=second), partial(fresh.drop, text=second)):
+        with pytest.raises(Refused, match=r"slot domicile_ca_from_sg_\w+ \(and 3 more\) is of another programme's"):
+            attempt()
+    for place, found in before.items():
+        assert found == fresh.run(place, "SELECT oid, pubname FROM pg_publication ORDER BY 1")
+    fresh.run("sg", "INSERT INTO tag VALUES ('dogs', 'Dogs')")
+    everywhere(fresh, "SELECT label FROM tag WHERE name = 'dogs'", [("Dogs",)])
 
 
 def test_a_filter_on_the_key_keeps_other_rows_where_they_are(fresh: Places) -> None:

@@ -164,14 +164,14 @@ def _of_another_store(script: Script) -> Script:
 
 
 _BUT: Final = "but no copy of live rows is called present"
-told("rows-left-and-another-copy-present", 19, "as planned, but no copy of app says so", _not_told)
+told("rows-left-and-another-copy-present", 19, "as planned, but no copy of app.public.", _not_told)
 told("rows-found-and-another-copy-present", 19, f"50 rows by query, {_BUT}", lambda: (
     _aside(good().set("sweep", rows=p.SweptRows(datasets=2, hits=50)))
 ))  # fmt: skip
-told("rows-back-and-another-copy-present", 19, f"came back, {_BUT}", lambda: (
+told("rows-back-and-another-copy-present", 19, "came back, but no copy of app.public.", lambda: (
     _aside(_before_the_sweep(finding("came back")))
 ))  # fmt: skip
-told("rows-back-and-objects-present", 19, f"came back, {_BUT}", lambda: certified(
+told("rows-back-and-objects-present", 19, "came back, but no copy of app.public.", lambda: certified(
     objects.lock_is_over().before("sweep", stated("back", finding("came back"))), {OBJECTS: Verdict.PRESENT}
 ))  # fmt: skip
 told("rows-found-by-a-narrower-sweep-since", 19, f"found 7 rows by query, {_BUT}", lambda: (
@@ -180,10 +180,10 @@ told("rows-found-by-a-narrower-sweep-since", 19, f"found 7 rows by query, {_BUT}
         dict.fromkeys(s.COPIES, UNVERIFIED),
     )
 ))  # fmt: skip
-told("rows-left-and-another-store-present", 19, "as planned, but no copy of app says so", lambda: (
+told("rows-left-and-another-store-present", 19, "as planned, but no copy of app.public.", lambda: (
     _of_another_store(good().without("intent app.public.users us", "outcome app.public.users us"))
 ))  # fmt: skip
-told("rows-back-and-another-store-present", 19, f"came back, {_BUT}", lambda: (
+told("rows-back-and-another-store-present", 19, "came back, but no copy of app.public.", lambda: (
     _of_another_store(_before_the_sweep(finding("came back")))
 ))  # fmt: skip
 told("nothing-frozen-and-another-copy-present", 19, f"nothing was frozen after it, {_BUT}", _on_its_way)
@@ -202,7 +202,7 @@ for _name, _findings in {
         finding("came back"), finding("erased again"), finding("came back", count=9),
     ),
 }.items():  # fmt: skip
-    told(_name, 19, f"came back, {_BUT}", lambda findings=_findings: _before_the_sweep(*findings))  # type: ignore[misc]
+    told(_name, 19, "came back, but no copy of app.public.", lambda findings=_findings: _before_the_sweep(*findings))  # type: ignore[misc]
 
 
 # ------------------------------------------------------------------------------------------- 19 what was searched

@@ -8,21 +8,26 @@ from typing import Final
 
 from domicile.evidence import predicates as p
 from domicile.proof import Verdict
-from tests.vectors import objects
+from tests.vectors import objects, receipts
 from tests.vectors import scenario as s
 from tests.vectors.bad_stories import nothing_erased
 from tests.vectors.belied import KEY_BACK
 from tests.vectors.pieces import (
+    FIRST_INTENT,
     FIRST_OUTCOME,
     FOUND,
     KEY_TOLD,
     OTHERS,
     UNVERIFIED,
     certified,
+    differing,
+    done_at,
+    equal_again,
     finding,
     found_first,
     stated,
     swept,
+    under,
 )
 from tests.vectors.registry import told
 from tests.vectors.scenario import Line, Script, good
@@ -102,6 +107,129 @@ def _never_erased() -> Script:
 
 
 told("called-erased-where-nothing-was", 19, "and nothing was erased", _never_erased)
+
+
+def _announced_only() -> Script:
+    """A derived table was to be emptied, and nothing else was done; what can't be read as rows is called verified."""
+    outcomes = [name for name in good().names() if name.startswith("outcome")]
+    counts = {
+        dataset: {home: replace(c, deleted=0, blanked=0, kept=c.moved) for home, c in homes.items()}
+        for dataset, homes in s.certificate().counts.items()
+    }
+    script = good().without(*outcomes).set("certificate", counts=counts)
+    return certified(script, {"app/live": Verdict.PRESENT})
+
+
+told("announced-and-called-verified", 19, "was not swept after the last erasure", _announced_only)
+told("announced-and-called-erased", 19, "and nothing was erased", lambda: certified(
+    _announced_only(), {"app/live": Verdict.PRESENT} | {name: UNVERIFIED for name in s.COPIES if name != "app/live"}
+))  # fmt: skip
+told("announced-and-called-key-destroyed", 19, "no rows were erased", lambda: certified(
+    _announced_only().before("sweep", *KEY_TOLD),
+    {"app/live": Verdict.PRESENT} | {name: UNVERIFIED for name in s.COPIES if name not in {"app/live", s.KEYED}}
+    | {s.KEYED: Verdict.KEY_DESTROYED},
+))  # fmt: skip
 told("equal-in-the-same-bytes-after-an-outcome", 16, "which comes later", lambda: good().after(
     FIRST_OUTCOME, Line("equality again", lambda play: play["equality"])
 ))  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------- whose rows are left
+def _by_table(*, left: str) -> Script:
+    """Live rows are copies of their datasets; the messages of ca are still there, and the copy of `left` says so."""
+    live = next(copy for copy in s.plan().copies if copy.kind == "live-rows")
+    names = {f"app/live:{name}": f"app.public.{name}" for name in ("users", "messages")}
+    others = tuple(copy for copy in s.plan().copies if copy.id != live.id)
+    copies = (*(replace(live, id=id_, dataset=dataset) for id_, dataset in names.items()), *others)
+    found = next(copy for copy in s.sweep().copies if copy.id == live.id)
+    swept_ = (*(replace(found, id=id_) for id_ in names), *(c for c in s.sweep().copies if c.id != live.id))
+    verdict = next(copy for copy in s.certificate().copies if copy.id == live.id)
+    judged = (
+        replace(verdict, id=f"app/live:{left}", verdict=Verdict.PRESENT),
+        *(replace(verdict, id=id_) for id_ in names if not id_.endswith(left)),
+        *(copy for copy in s.certificate().copies if copy.id != live.id),
+    )
+    counts = dict(s.certificate().counts)
+    counts["app.public.messages"] = {
+        **counts["app.public.messages"], "ca": p.Counts(moved=30, deleted=0, blanked=0, kept=30)
+    }  # fmt: skip
+    return (
+        good()
+        .without("outcome app.public.messages ca")
+        .set("plan", copies=copies)
+        .set("sweep", copies=swept_)
+        .set("certificate", copies=judged, counts=counts, verdict=Verdict.PRESENT)
+    )
+
+
+told("rows-left-and-another-tables-copy-present", 19, "no copy of app.public.messages says so", lambda: (
+    _by_table(left="users")
+))  # fmt: skip
+
+
+def rows_left_and_said_by_their_table() -> Script:
+    return _by_table(left="messages")
+
+
+# ------------------------------------------------------------------------------------------- and once more
+told("erased-again-what-never-was", 16, "were never erased before", lambda: good().before(
+    "sweep", stated("again", finding("erased again", "app.public.videos"))
+))  # fmt: skip
+told("erased-again-before-it-was-erased", 16, "were never erased before", lambda: good().before(
+    "approval operator", stated("again", finding("erased again"))
+))  # fmt: skip
+told("rows-found-in-no-dataset", 17, "asked of no dataset", lambda: certified(
+    found_first(stated("sweep 2", swept(minute=51, datasets=0))).set("sweep", rows=p.SweptRows(datasets=0, hits=50)),
+    dict.fromkeys(s.COPIES, UNVERIFIED),
+))  # fmt: skip
+told("residue-and-then-a-search-for-nothing-that-found-some", 19, "and holds residue", lambda: _then(
+    replace(_for_nothing(), copies=tuple(
+        replace(one, bytes=0, hits=int(one.id == "app/statistics"), residue=int(one.id == "app/statistics"))
+        for one in _for_nothing().copies
+    )),
+    {"app/statistics": Verdict.HELD} | {name: UNVERIFIED for name in s.COPIES if name != "app/statistics"},
+))  # fmt: skip
+told("receipts-of-one-root-twice", 23, "stands there twice", lambda: (
+    receipts.in_parts().bent("receipts 0 2", lambda made: replace(made, root=_root_of_the_first()))  # type: ignore[call-arg]
+))  # fmt: skip
+told("receipts-on-a-comparison-that-is-old", 23, "comes later", lambda: _stopped(
+    receipts.at_once().after("clearance", stated("differs", differing()))
+))  # fmt: skip
+
+
+def _root_of_the_first() -> str:
+    made = receipts.in_parts().lines[receipts.in_parts().place("receipts 0 1")].make(receipts.in_parts().play())
+    assert isinstance(made, p.ReceiptsPredicate)
+    return made.root
+
+
+def _stopped(script: Script) -> Script:
+    """A run that stopped before its erasure, when home and source differed again."""
+    names = [name for name in script.names() if name.startswith(("intent", "outcome"))]
+    counts = {
+        dataset: {home: p.Counts(moved=0, deleted=0, blanked=0, kept=0) for home in homes}
+        for dataset, homes in s.certificate().counts.items()
+    }
+    script = script.without(*names, "sweep").set("certificate", counts=counts)
+    return certified(script, dict.fromkeys(s.COPIES, Verdict.PRESENT))
+
+
+def _emptied_under_another() -> Script:
+    """A table was to be emptied under a clearance that is old by now, and is emptied under the next one."""
+    emptied = ("app/derived-table:public.totals",)
+    return under("clearance 2", good().set(FIRST_INTENT, emptied=())).after(
+        "clearance",
+        Line("announced first", s.erasure(p.Phase.INTENT, "app.public.messages", "us", emptied)),
+        stated("equality 2", equal_again()),
+        Line("approval operator 2", s.approval("operator", "operator", of="equality 2"), s.OPERATOR),
+        Line("approval monitor 2", s.approval("monitor", "monitor", of="equality 2"), s.MONITOR),
+        Line("clearance 2", _cleared_again),
+    )
+
+
+def _cleared_again(play: s.Play) -> p.ClearancePredicate:
+    again = {**play, "equality": play["equality 2"]}
+    return done_at(s.clearance(again, ("approval operator 2", "approval monitor 2")), 33)
+
+
+told("emptied-under-another-clearance", 16, "the emptying of app/derived-table:public.totals", _emptied_under_another)

@@ -162,7 +162,7 @@ def _way(number: int, way: Way, *, show_keys: bool) -> Iterator[str]:
         yield f"  hop {place}  {hop.spelled} → {hop.table}: {rows}{lost}   {hop.place}"
     for person in way.people:
         yield from _person(person, show_keys=show_keys)
-    unseen = sum(number for _, number in way.destinations) - len(way.people)
+    unseen = sum(number for _, number in way.destinations) - sum(not person.trace.elsewhere for person in way.people)
     if unseen:
         yield f"  … and {count(unseen)} people more"
     if len(way.destinations) > 1 or not way.counts:
@@ -179,7 +179,9 @@ def _person(person: Person, *, show_keys: bool) -> Iterator[str]:
         Answer.TOLD: f"decide: {person.decide.value}", Answer.UNKNOWN: "no market is told: unknown_market decides",
         Answer.CONFLICT: "the evidence disagrees: conflict decides",
     }[person.answer]  # fmt: skip
-    if trace.home != person.told_home:
+    if trace.elsewhere:
+        home, why = "neither moves nor stays", "by the directory they live at the home of another programme"
+    elif trace.home != person.told_home:
         why = f"as the fence found it; now the evidence tells {person.told_home or 'stays'}"
     day = f", as of {person.as_of}" if person.as_of else ""
     yield f"  person {trace.kind} {_key(trace.key, show_keys=show_keys)}: {home} ({why}{day})   {person.place}"

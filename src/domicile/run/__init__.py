@@ -89,7 +89,9 @@ class Run:
         self.host = host
         self.journal = Journal(workspace.journal)
         self.key = bytes.fromhex(self.journal.once("digest_key", str, lambda: host.entropy(32).hex()))
-        self.source = PostgresSource(self._dsn(config.source), key=self.key, name=config.source, host=host)
+        self.source = PostgresSource(
+            self._dsn(config.source), key=self.key, name=config.source, host=host, programme=config.programme.name
+        )
         self.homes = {
             Home(location): PostgresHome(self._dsn(name), key=self.key, name=name)
             for location, name in config.home_stores.items()
@@ -175,6 +177,7 @@ class Run:
             words[0] = f"{sum(plan.subjects.values())} subjects, {plan.slices} slices, {len(copies)} copies"
         refuse_undecided(manifest)
         self.objects.refuse_undecided()
+        self.journal.put("plan", "", str)  # the one that an `apply` held whose fence never came to stand
         self.workspace.write(self.workspace.plan, encode_plan(plan))
         return plan
 
@@ -236,6 +239,7 @@ class Run:
         scope = resolve(self.config, catalogue)
         self._bind(scope)
         if not self.journal.get("erase_done", bool):
+            self.source.refuse_foreign_staging()  # before anything is made or noted
             moved = (
                 self._move(scope, plan, plan_bytes, until)
                 if self.live is None
@@ -303,6 +307,7 @@ class Run:
         self._refuse_given_up()
         if self.live is None:
             raise Refused("the file has no `cutover:` section: it moves all people at once, by `domicile apply`")
+        self.source.refuse_foreign_staging()
         plan, _ = self.load_plan()
         catalogue = self.source.catalogue()
         refuse_changed_world(plan, self.config_bytes, catalogue)
@@ -324,6 +329,7 @@ class Run:
     def under_way(self) -> tuple[Scope, Manifest]:
         """Scope and frozen manifest of the run, for `verify` and `status`; raise Refused when nothing is frozen."""
         plan, _ = self.load_plan()
+        self.source.refuse_foreign_staging()
         catalogue = self.source.catalogue()
         refuse_changed_world(plan, self.config_bytes, catalogue)
         scope = resolve(self.config, catalogue)

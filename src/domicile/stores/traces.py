@@ -73,17 +73,24 @@ def told_once(told: Iterable[Told]) -> tuple[Told, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonTrace:
-    """A person that a path reaches, what the evidence tells now, and the home that the closure takes them to have."""
+    """A person that a path reaches, what the evidence tells now, and the home that the closure takes them to have.
+
+    `elsewhere`: by the directory they live at the home of another programme, so that they neither move nor stay.
+    """
 
     kind: DatasetId
     key: RowKey
     told: tuple[Told, ...]
     home: Home | None
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathTrace:
-    """One path: its hops, the first people at its end, and all of them counted by home (None: they stay)."""
+    """One path: its hops, the first people at its end, and all of them counted by home (None: they stay).
+
+    Who lives at the home of another programme is not counted.
+    """
 
     hops: tuple[HopTrace, ...]
     people: tuple[PersonTrace, ...]

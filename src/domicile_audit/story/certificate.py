@@ -2,15 +2,13 @@
 
 from collections import Counter, defaultdict
 
-from domicile_audit.case import Case, Statement, require
-from domicile_audit.says import VERDICTS
+from domicile_audit.case import Case, Part, Statement, require
+from domicile_audit.says import AGAIN, ANNOUNCED, BACK, DESTROYED, OBJECTS_BACK, RETURNED, VERDICTS
 
 # Verdicts: that something is left, or may be; that don't say that it is gone; that nobody reads it.
 SAY_WHAT_IS_LEFT = ("blocked-until", "held", "present")
 NOT_GONE, NOT_READ = ("unknown", *SAY_WHAT_IS_LEFT), ("unknown", "key-destroyed")
 LIVE, OBJECTS, IN_USE = "live-rows", "objects", ("live-rows", "objects", "derived-table")  # kinds of copies
-ANNOUNCED, DESTROYED, RETURNED = "key to be destroyed", "key destroyed", "key came back"  # findings: of a copy's key
-BACK, AGAIN, OBJECTS_BACK = "came back", "erased again", "objects came back"  # findings: of a dataset, of a store
 CLOCKS = ("made_at", "fenced_at", "frozen_at", "done_at", "counted_at", "swept_at", "issued_at")  # the engine's
 
 
@@ -37,24 +35,23 @@ def check_verdicts(case: Case) -> None:
     require(stated == worst, f"the certificate says {stated}, its worst copy is {worst}")
     _check_left(case)
     for id_ in called["erased-unverified"]:
-        require(case.of("erasure/v1"), f"copy {id_} is called erased-unverified, and nothing was erased")
+        require(case.outcomes, f"copy {id_} is called erased-unverified, and nothing was erased")
 
 
 def _check_each(case: Case, certificate: Statement) -> None:
     """Check 19 goes on, copy by copy: its date, what was found in it, what came back to it, its key."""
-    sweeps = [
-        sweep for sweep in case.of("sweep/v1") if is_search(sweep) or any(one["residue"] for one in sweep["copies"])
-    ]
-    last_look = {copy["id"]: (sweep, copy["residue"]) for sweep in sweeps for copy in sweep["copies"]}
+    looks = [(sweep, one) for sweep in case.of("sweep/v1") for one in _looked_at(sweep)]
+    last_look = {one["id"]: (sweep, one["residue"]) for sweep, one in looks}
     keys, back = _findings(case, ANNOUNCED, DESTROYED, RETURNED), _findings(case, OBJECTS_BACK)
-    rows_gone = [one for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores or one["emptied"]]
+    of_rows = [one for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores or one["emptied"]]
+    rows_gone = of_rows if any(one["phase"] == "outcome" for one in of_rows) else []
     for id_, copy in certificate.copies.items():
         verdict, planned = copy["verdict"], case.plan.copies[id_]
         where, in_use = f"copy {id_} is called {verdict}", planned["kind"] in IN_USE
         _check_date(where, verdict, copy["until"], certificate["issued_at"])
         look, residue = last_look.get(id_, (case.plan, 0))  # the plan: it was never read
         if residue:
-            _check_residue(where, verdict, left_out=look is not sweeps[-1] and not in_use)
+            _check_residue(where, verdict, left_out=look is not looks[-1][0] and not in_use)
         if planned["kind"] == OBJECTS and back[planned["store"]]:
             searched = back[planned["store"]][-1].index < look.index
             require(searched or verdict in NOT_GONE, f"{where}, and objects came back since it was searched")
@@ -92,6 +89,12 @@ def is_search(sweep: Statement) -> bool:
     return sweep["tokens"]["searched"] > 0 and any(copy["bytes"] for copy in sweep["copies"])
 
 
+def _looked_at(sweep: Statement) -> list[Part]:
+    """The copies of which this sweep tells something: all, if it is a search; else those with residue."""
+    searched = is_search(sweep)
+    return [one for one in sweep["copies"] if searched or one["residue"]]
+
+
 def _findings(case: Case, *kinds: str) -> defaultdict[str, list[Statement]]:
     """The findings of these kinds by what they are of, in the order of the log."""
     told = defaultdict[str, list[Statement]](list)
@@ -117,27 +120,29 @@ def _check_searched(case: Case, best: list[str]) -> None:
 
 
 def _check_left(case: Case) -> None:
-    """Check 19 goes on: rows that are left show in live rows of their store called present, objects in a copy held.
+    """Check 19 goes on: rows that are left show in live rows of their dataset called present, objects in a copy held.
 
-    Rows found by query, and people who went after the last freeze, are of no one store.
+    Rows found by query, and people who went after the last freeze, are of no one dataset.
     """
-    judged, but = case.statements[-1].copies, "but no copy of live rows is called present"
-    left = [(case.plan.copies[id_], copy["verdict"]) for id_, copy in judged.items()]
-    present = {copy["store"] for copy, verdict in left if (copy["kind"], verdict) == (LIVE, "present")}
-    holding = {copy["store"] for copy, verdict in left if verdict in SAY_WHAT_IS_LEFT}
+    but, left = "but no copy of live rows is called present", case.statements[-1]["copies"]
+    holding = {case.plan.copies[one["id"]]["store"] for one in left if one["verdict"] in SAY_WHAT_IS_LEFT}
+    present = [case.plan.copies[one["id"]] for one in left if one["verdict"] == "present"]
+    rows = {(copy["store"], copy["dataset"]) for copy in present if copy["kind"] == LIVE}
     require(
-        present or case.last_step.kind != "cohort/v1", f"people went in cohorts and nothing was frozen after it, {but}"
+        rows or case.last_step.kind != "cohort/v1", f"people went in cohorts and nothing was frozen after it, {but}"
     )
     found = _found_by_query(case)
-    require(present or found == 0, f"sweeps found {found} rows by query, {but}")
-    for dataset in _came_back(case):
-        require(dataset.partition(".")[0] in present, f"rows of {dataset} came back, {but}")
+    require(rows or found == 0, f"sweeps found {found} rows by query, {but}")
+    stays = {dataset: f"rows of {dataset} came back" for dataset in _came_back(case)}
     gone = erased(case)
-    for id_, planned in case.slices.items():
-        if gone.get(id_, (0, 0)) != (planned["erase"]["delete"], planned["erase"]["blank"]):
-            store = planned["dataset"].partition(".")[0]
-            telling = holding if store in case.object_stores else present
-            require(store in telling, f"slice {id_} is not erased as planned, but no copy of {store} says so")
+    for id_, part in case.slices.items():
+        if gone.get(id_, (0, 0)) != (part["erase"]["delete"], part["erase"]["blank"]):
+            stays[part["dataset"]] = f"slice {id_} is not erased as planned"
+    for dataset, what in stays.items():
+        store = dataset.partition(".")[0]
+        of_rows = rows & {(store, dataset), (store, None)}  # a copy of no one dataset is of all of them
+        told = store in holding if dataset in case.object_stores else of_rows
+        require(told, f"{what}, but no copy of {dataset} says so")
 
 
 def _found_by_query(case: Case) -> int:
@@ -187,7 +192,7 @@ def valid_sweep(case: Case) -> Statement | None:
     """The last sweep, if an erasure stands before it, and after it neither one nor what came back."""
     looks = case.of("sweep/v1", "erasure/v1", "finding/v1")
     told = [one for one in looks if one.kind != "finding/v1" or one["kind"] in (BACK, AGAIN, OBJECTS_BACK)]
-    return told[-1] if told and told[-1].kind == "sweep/v1" and case.of("erasure/v1") else None
+    return told[-1] if told and told[-1].kind == "sweep/v1" and case.outcomes else None
 
 
 def count_rows(case: Case) -> dict[str, dict[str, Counter[str]]]:
@@ -206,5 +211,4 @@ def count_rows(case: Case) -> dict[str, dict[str, Counter[str]]]:
 
 def erased(case: Case) -> dict[str, tuple[int, int]]:
     """Rows deleted and blanked, by slice, from the outcomes."""
-    outcomes = [one for one in case.of("erasure/v1") if one["phase"] == "outcome"]
-    return {part["id"]: (part["deleted"], part["blanked"]) for one in outcomes for part in one["slices"]}
+    return {part["id"]: (part["deleted"], part["blanked"]) for one in case.outcomes for part in one["slices"]}

@@ -2,6 +2,7 @@
 
 from domicile_audit.case import MOVES, Case, Part, by_id, require, require_once
 from domicile_audit.log.tree import root_of_first
+from domicile_audit.says import AGAIN
 from domicile_audit.story import rotation
 from domicile_audit.story.moving import require_planned
 
@@ -61,7 +62,7 @@ def check_erasures(case: Case) -> None:
     After an outcome there is no other word on what is where.
     """
     derived = {id_ for id_, copy in case.plan.copies.items() if copy["kind"] == "derived-table"}
-    emptied: set[str] = set()  # what was announced
+    announced: set[tuple[str, str]] = set()  # derived tables, by clearance
     last_move = case.last_before(len(case.statements), *MOVES)
     for statement in case.of("erasure/v1"):
         require(statement["collateral"] == 0, f"{statement} touched rows outside the closure")
@@ -74,13 +75,17 @@ def check_erasures(case: Case) -> None:
             basis.sha256 == equality.sha256, f"{statement} rests on {equality}, and not on {basis}, which comes later"
         )
         if statement["phase"] == "intent":  # it may be followed by another comparison, and be announced anew
-            emptied.update(statement["emptied"])
+            announced.update((clearance.sha256, id_) for id_ in statement["emptied"])
         else:
             require(basis is last_move, f"{statement} rests on {equality}, and not on {last_move}, which comes later")
         for id_ in statement["emptied"]:
             require(id_ in derived, f"{statement}: {id_} is emptied, and is no derived table of the plan")
-            require(id_ in emptied, f"{statement}: the emptying of {id_} was not announced")
+            require((clearance.sha256, id_) in announced, f"{statement}: the emptying of {id_} was not announced")
     _check_gone(case)
+    first = {outcome["dataset"]: outcome.index for outcome in reversed(case.outcomes)}
+    for finding in case.of("finding/v1"):
+        again = first.get(finding["where"], case.size) < finding.index  # under the clearance of the first time
+        require(finding["kind"] != AGAIN or again, f"{finding}: rows of {finding['where']} were never erased before")
 
 
 def _check_gone(case: Case) -> None:
@@ -128,8 +133,10 @@ def _check_outcome(part: Part, announced: Part, before: Part | None, where: str)
 
 
 def check_sweeps(case: Case) -> None:
-    """Check 17 (P3): a sweep is about copies of the plan, each once; residue is part of the hits."""
+    """Check 17 (P3): a sweep is about copies of the plan, each once; residue is part of the hits, rows of datasets."""
     for statement in case.of("sweep/v1"):
         for id_, copy in statement.copies.items():
             require(id_ in case.plan.copies, f"{statement} searched a copy that is not planned")
             require(copy["residue"] <= copy["hits"], f"{statement}: copy {id_} has more residue than hits")
+        rows = statement["rows"]
+        require(rows["datasets"] or not rows["hits"], f"{statement} found rows by query, and asked of no dataset")

@@ -8,7 +8,7 @@ statements, so that who holds a receipt needs nothing but it and the log's key.
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from domicile_audit.case import Case, require
+from domicile_audit.case import MOVES, Case, require, require_once
 
 
 def check_cohorts(case: Case) -> None:
@@ -46,6 +46,8 @@ def check_receipts(case: Case) -> None:
     cleared = {clearance.sha256: _slices_that_lose(case, clearance["slices"]) for clearance in case.of("clearance/v1")}
     for statement in case.of("receipts/v1"):
         clearance = case.named(statement["clearance"], "clearance/v1", statement)
+        basis = case.last_before(statement.index, *MOVES)
+        require(basis.sha256 == clearance["equality"], f"{statement} rests on {clearance}, and {basis} comes later")
         early = case.last_before(statement.index, "erasure/v1") is case.plan
         require(early, f"{statement} stands after an erasure, when not everything was there to be counted any more")
         for home, place in statement["homes"].items():
@@ -61,6 +63,7 @@ def check_receipts(case: Case) -> None:
         parts[cohort] += 1
         require(statement["part"] == parts[cohort], f"{statement} is not of part {parts[cohort]}, which follows")
         people[cohort].update({home: place["subjects"] for home, place in statement["homes"].items()})
+    require_once((statement["root"] for statement in case.of("receipts/v1")), "the roots of receipts")
     over = case.of("erasure/v1") or case.statements[-1].kind == "certificate/v1"  # then none can follow
     if people and over:
         for cohort, went in case.at_home.items():

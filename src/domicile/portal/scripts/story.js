@@ -201,8 +201,9 @@ check("erasures", (c) => {
     const { move } = one.before, isLast = one.phase === "intent" || move === c.move;
     need(move.sha256 === one.cleared.equality && isLast, `${one.name} rests on an equality, and a move comes after it`);
     for (const id of one.emptied) { // (2)
-      if (one.phase === "intent") emptied.add(id);
-      need(derived.has(id) && emptied.has(id), `${one.name} empties ${id}, unannounced or no derived table`);
+      if (one.phase === "intent") emptied.add(`${one.clearance} ${id}`);
+      const isTold = emptied.has(`${one.clearance} ${id}`);
+      need(derived.has(id) && isTold, `${one.name} empties ${id}, unannounced or no derived table`);
     }
   }
   const announced = new Map();
@@ -224,16 +225,22 @@ check("erasures", (c) => {
     need(!old || (isMore && c.objectStores.has(dataset)), `${where} was erased twice`);
     c.gone.set(id, part);
   }
+  const went = new Set(); // datasets of which something was erased by then (5)
+  for (const one of c.of("erasure/v1", "finding/v1")) {
+    if (one.phase === "outcome") went.add(one.dataset);
+    need(one.kind !== BACK[1] || went.has(one.where), `${one.name}: rows of ${one.where} were never erased before`);
+  }
 });
 
 check("sweeps", (c) => {
   const known = new Set(ids(c.plan.copies));
-  for (const { name, copies } of c.of("sweep/v1")) {
+  for (const { name, copies, rows } of c.of("sweep/v1")) {
     needOnce(ids(copies), name);
     for (const { id, hits, residue } of copies) {
       need(known.has(id), `${name} searched ${id}, which is not planned`);
       need(residue <= hits, `${name}: copy ${id} has more residue than hits`);
     }
+    need(rows.datasets > 0 || rows.hits === 0, `${name} found rows by query, and asked of no dataset`);
   }
 });
 
@@ -249,15 +256,20 @@ check("verdicts", (c) => {
   need(judged === listed, "the certificate does not judge each planned copy once, and no other"); // (1)
   const erasures = c.of("erasure/v1"), sweeps = c.of("sweep/v1"), last = sweeps.at(-1); // (2)
   const [back, ofKeys] = [BACK, OF_KEYS].map((kinds) => c.of("finding/v1").filter((one) => kinds.includes(one.kind)));
-  const holds = erasures.length > 0 && [...erasures, ...back].every((one) => one.index < last?.index);
+  const isDone = erasures.some((one) => one.phase === "outcome");
+  const holds = isDone && [...erasures, ...back].every((one) => one.index < last?.index);
   const isLost = ({ dataset, erase }) => erase.delete + erase.blank > 0 && !c.objectStores.has(dataset);
   const { size } = new Set([...c.slices.values()].filter(isLost).map((slice) => slice.dataset)); // to be asked for rows
   const isSearch = ({ tokens, copies: read }) => tokens.searched > 0 && read.some((copy) => copy.bytes > 0);
-  const searches = sweeps.filter((one) => isSearch(one) || one.copies.some((copy) => copy.residue > 0));
   const isRead = holds && isSearch(last) && last.rows.datasets >= size;
-  const looks = byId(searches.flatMap((sweep) => sweep.copies.map((copy) => ({ ...copy, sweep }))));
+  const seen = sweeps.flatMap((sweep) => {
+    const isOne = isSearch(sweep);
+    return sweep.copies.filter(({ residue }) => isOne || residue > 0).map((copy) => ({ ...copy, sweep }));
+  });
+  const looks = byId(seen), newest = seen.at(-1)?.sweep;
   const isOfRows = ({ dataset, emptied }) => !c.objectStores.has(dataset) || emptied.length > 0;
-  const ofRows = erasures.findLast(isOfRows)?.index ?? Infinity;
+  const rowsWent = erasures.filter(isOfRows), isGoneFor = rowsWent.some((one) => one.phase === "outcome");
+  const ofRows = isGoneFor ? rowsWent.at(-1).index : Infinity;
   const planned = byId(c.plan.copies), ofObjects = back.filter(({ kind }) => kind === BACK[2]);
   const backs = new Map(ofObjects.map(({ where, index }) => [where, index])); // by store, when objects came back last
   for (const { id, verdict, until } of copies) { // (3)
@@ -266,7 +278,7 @@ check("verdicts", (c) => {
     const isTold = MAY_HOLD_RESIDUE.includes(verdict);
     need((until !== null) === (verdict === "blocked-until"), `${where}: a date belongs to blocked-until alone`);
     need(until === null || until > issued, `${where}, and ${until} is over`);
-    const isLeftOut = sweep !== searches.at(-1) && !isInUse && MAY_BE_LEFT_OUT.includes(verdict);
+    const isLeftOut = sweep !== newest && !isInUse && MAY_BE_LEFT_OUT.includes(verdict);
     need(residue === 0 || isTold || isLeftOut, `${where}, but holds residue`);
     const isSettled = kind !== "objects" || (backs.get(store) ?? -1) < (sweep?.index ?? 0);
     need(isSettled || isTold || verdict === "unknown", `${where}, but objects came back`);
@@ -281,7 +293,7 @@ check("verdicts", (c) => {
   const worst = VERDICTS.findLast((verdict) => copies.some((copy) => copy.verdict === verdict)); // (4)
   need(whole === worst, `the certificate says ${whole}, its worst copy is ${worst}`);
   needNothingLeft(c, sweeps, back);
-  const word = erasures.length > 0 ? null : copies.find(({ verdict }) => verdict === "erased-unverified");
+  const word = isDone ? null : copies.find(({ verdict }) => verdict === "erased-unverified");
   need(!word, `copy ${word?.id} is called erased-unverified, and nothing was erased`); // (3)
 });
 
@@ -294,8 +306,11 @@ function needNothingLeft(c, sweeps, back) {
   const but = "but no copy of live rows is called present", verdicts = byId(c.certificate.copies);
   const those = (isIt) => c.plan.copies.filter((copy) => isIt(copy, verdicts.get(copy.id).verdict));
   const stores = (isIt) => new Set(those(isIt).map((copy) => copy.store));
-  const present = stores(({ kind }, verdict) => verdict === WORST && kind === "live-rows");
-  const holding = stores((_, verdict) => MAY_HOLD_RESIDUE.includes(verdict)), isPresent = present.size > 0;
+  const live = those(({ kind }, verdict) => verdict === WORST && kind === "live-rows"), isPresent = live.length > 0;
+  const present = new Set(live.map(({ store, dataset }) => spell([store, dataset]))); // null: of each in the store
+  const holding = stores((_, verdict) => MAY_HOLD_RESIDUE.includes(verdict));
+  const isToldOf = (dataset, [store] = dataset.split(".")) => (c.objectStores.has(dataset) ? holding.has(store)
+    : [dataset, null].some((one) => present.has(spell([store, one]))));
   const mayGo = isPresent || !c.isLive || c.step.type === "freeze/v1"; // (5)
   need(mayGo, `people went in cohorts after the last freeze, ${but}`);
   let asked = 0, found = 0; // what was found stands until a later sweep asks of as many datasets
@@ -309,11 +324,10 @@ function needNothingLeft(c, sweeps, back) {
     if (kind === BACK[0]) open.set(where, count);
     if (kind === BACK[1] && [0, open.get(where)].includes(count)) open.delete(where);
   }
-  for (const dataset of open.keys()) need(present.has(dataset.split(".")[0]), `rows of ${dataset} came back, ${but}`);
+  for (const dataset of open.keys()) need(isToldOf(dataset), `rows of ${dataset} came back, but no copy of it says so`);
   for (const { id, dataset, erase } of c.slices.values()) {
     const { deleted, blanked } = c.gone.get(id) ?? NONE, isGone = deleted === erase.delete && blanked === erase.blank;
-    const [store, ...table] = dataset.split("."), isTold = (table.length > 0 ? present : holding).has(store); // (6)
-    need(isGone || isTold, `slice ${id} is not erased as planned, but no copy says so`);
+    need(isGone || isToldOf(dataset), `slice ${id} is not erased as planned, but no copy of ${dataset} says so`); // (6)
   }
 }
 
@@ -369,12 +383,14 @@ check("cohorts", (c) => {
 check("receipts", (c) => {
   const went = new Map(); // by number the cohorts that are at home; all people of a move at once under 0
   const stated = new Map(), erasure = c.of("erasure/v1")[0]?.index ?? Infinity; // by cohort the people of each part
+  needOnce(c.of("receipts/v1").map((one) => one.root), "the roots of receipts"); // (4)
   for (const one of c.of("receipts/v1", "cohort/v1", "cutover/v1")) {
     const { type, name, cohort, part, homes } = one;
     if (type === "cohort/v1" && one.way === "source") went.delete(one.number);
     else if (type === "cohort/v1" || (type === "cutover/v1" && !c.isLive)) went.set(one.number ?? 0, one);
     if (type !== "receipts/v1") continue;
-    const { parts } = standing(c, one.clearance, "clearance/v1", one); // (1)
+    const { name: under, equality, parts } = standing(c, one.clearance, "clearance/v1", one); // (1)
+    need(one.before.move.sha256 === equality, `${name} rests on ${under}, and a move comes after its equality`);
     const isTheirs = ({ home, erase }) => Object.hasOwn(homes, home) && erase.delete + erase.blank > 0;
     const left = [...c.slices.values()].find((slice) => isTheirs(slice) && !parts.has(slice.id));
     need(!left, `${name} rests on a clearance that leaves out slice ${left?.id} of these homes`);

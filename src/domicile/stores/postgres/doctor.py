@@ -79,6 +79,7 @@ def _asked(
 def _source(connection: psycopg.Connection[Any], config: Config, extensions: list[str]) -> Iterator[Check]:
     name = config.source
     yield from _server(connection, name)
+    yield from _other_run(connection, config)
     yield from _source_rights(connection, name)
     catalogue = read_catalogue(connection)
     extensions.extend(catalogue.extensions)
@@ -92,6 +93,21 @@ def _source(connection: psycopg.Connection[Any], config: Config, extensions: lis
         )  # fmt: skip
     for note in catalogue.notes:
         yield Check(store=name, what=note, holds=None, needed_for="a complete map")
+
+
+def _other_run(connection: psycopg.Connection[Any], config: Config) -> Iterator[Check]:
+    """Say that another programme's run stands here: a source is left by one at a time."""
+    row = connection.execute("SELECT to_regclass('domicile.fence') IS NOT NULL").fetchone()
+    if not (row and row[0]):
+        return
+    lines = connection.execute("SELECT coalesce(to_jsonb(f) ->> 'programme', '') FROM domicile.fence AS f").fetchall()
+    for (programme,) in lines:
+        if programme != config.programme.name:
+            yield Check(
+                store=config.source, what=f"the run of another programme stands here ({programme or 'unnamed'})",
+                holds=False, needed_for="planning and moving, one programme at a time",
+                remedy="finish that one, up to its certificate, or give it up (`domicile abandon`), in its own folder",
+            )  # fmt: skip
 
 
 def _changefeed(connection: psycopg.Connection[Any], config: Config, catalogue: Catalogue) -> Check:

@@ -20,6 +20,7 @@ from psycopg import sql
 
 from domicile.catalogue import Table
 from domicile.model import DatasetId, DatasetScope, Kind, Scope, Side, State
+from domicile.stores.postgres import elsewhere
 from domicile.stores.postgres.closure.market import movers_query
 from domicile.stores.postgres.guard import MESSAGE, Guarding, function_of, replace_guard
 from domicile.stores.postgres.names import STAGING, column, movers_of, relation, source_of
@@ -50,6 +51,7 @@ def create_staging(
     run(connection, sql.SQL("REVOKE ALL ON SCHEMA {} FROM PUBLIC").format(name))
     run(connection, sql.SQL("CREATE TABLE {} (secret text NOT NULL)").format(sql.Identifier(schema, "token")))
     run(connection, json_function(schema))
+    elsewhere.list_people(connection, scope, schema)
     for kind in scope.kinds:
         movers = movers_of(kind.dataset, schema)
         lines = sql.SQL("SELECT q.key, q.home, {}::text AS state, NULL::integer AS cohort FROM ({}) AS q").format(
@@ -203,6 +205,7 @@ def install_at_home(connection: psycopg.Connection[Any], scope: Scope) -> None:
         connection.execute("CREATE SCHEMA IF NOT EXISTS domicile")
         connection.execute("REVOKE ALL ON SCHEMA domicile FROM PUBLIC")
         run(connection, json_function(STAGING))
+        elsewhere.list_nobody(connection, scope)
         for kind in scope.kinds:
             people = scope.dataset(kind.dataset)
             none = sql.SQL(

@@ -169,3 +169,8 @@ def lines_match(dataset: DatasetScope, one: str, other: str) -> sql.Composable:
 def movers_of(kind: DatasetId, schema: str = STAGING) -> sql.Identifier:
     """Name the table of movers of one kind of people: key, home."""
     return staged("s", kind, schema)
+
+
+def elsewhere_of(kind: DatasetId, schema: str = STAGING) -> sql.Identifier:
+    """Name the table of people of one kind who live at the home of another programme: key."""
+    return staged("e", kind, schema)

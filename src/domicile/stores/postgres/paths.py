@@ -15,7 +15,15 @@ from domicile.config.conditions import qualify_condition
 from domicile.config.rules import Shared
 from domicile.model import DatasetId, DatasetScope, Path, Scope, Step
 from domicile.stores.postgres.comparing import compare, compare_each
-from domicile.stores.postgres.names import DIRECTORY, STAGING, column, movers_of, relation, source_of
+from domicile.stores.postgres.names import (
+    DIRECTORY,
+    STAGING,
+    column,
+    elsewhere_of,
+    movers_of,
+    relation,
+    source_of,
+)
 from domicile.stores.postgres.readings import FOUND, is_key, references
 
 
@@ -85,13 +93,17 @@ def leads_to_anyone(scope: Scope, path: Path, start: str, *, schema: str = STAGI
 
 
 def leads_to_others(scope: Scope, path: Path, start: str, *, state: str | None) -> sql.Composable:
-    """A condition on row `start`: over `path` it reaches a person who is no mover in that state (None: in any)."""
+    """A condition on row `start`: over `path` it reaches a person who is no mover in that state (None: in any).
+
+    Whoever lives at the home of another programme is none of them: the source keeps nothing for them.
+    """
 
     def apart(person: str) -> sql.Composable:
-        return sql.SQL("NOT EXISTS (SELECT FROM {} AS s WHERE {}{})").format(
+        return sql.SQL("NOT EXISTS (SELECT FROM {} AS s WHERE {}{}) AND NOT {}").format(
             movers_of(path.subject),
             is_mover(scope, path.subject, person),
             in_states("s", None if state is None else (state,)),
+            lives_elsewhere(scope, path.subject, column(person, scope.kind(path.subject).key)),
         )
 
     if not path.steps:
@@ -111,6 +123,16 @@ def has_outsiders(scope: Scope, dataset: DatasetScope, row: str) -> sql.Composab
         and not (number and dataset.sharing(path) is Shared.FIRST)
     ]
     return any_of(leads_to_others(scope, path, row, state=None) for path in asked)
+
+
+def leads_elsewhere(scope: Scope, path: Path, row: str) -> sql.Composable:
+    """The condition that over `path` the row reaches somebody who lives at the home of another programme."""
+    if not path.steps:
+        return lives_elsewhere(scope, path.subject, column(row, scope.kind(path.subject).key))
+    first, condition = _first(scope, path.steps[0], row, STAGING)
+    joins, person = follow(scope, path.steps[1:], "h0", number=1)
+    theirs = lives_elsewhere(scope, path.subject, column(person, scope.kind(path.subject).key))
+    return sql.SQL("EXISTS (SELECT FROM {}{} WHERE {}{})").format(first, joins, theirs, condition)
 
 
 def any_of(conditions: Iterable[sql.Composable]) -> sql.Composable:
@@ -164,6 +186,15 @@ def follow(  # noqa: PLR0913 - from where, over what, and under which names
 def is_mover(scope: Scope, kind: DatasetId, here: str) -> sql.Composable:
     """The condition that mover `s` of that kind is the person whose own row `here` is."""
     return same_person(scope, kind, column("s", "key"), column(here, scope.kind(kind).key))
+
+
+def lives_elsewhere(
+    scope: Scope, kind: DatasetId, key: sql.Composable, *, schema: str = STAGING
+) -> sql.Composable:  # fmt: skip
+    """The condition that the person of that key lives at the home of another programme."""
+    return sql.SQL("EXISTS (SELECT FROM {} AS e WHERE {})").format(
+        elsewhere_of(kind, schema), same_person(scope, kind, column("e", "key"), key)
+    )
 
 
 def same_person(scope: Scope, kind: DatasetId, one: sql.Composable, other: sql.Composable) -> sql.Composable:

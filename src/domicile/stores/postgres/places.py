@@ -249,6 +249,16 @@ def counts(connection: psycopg.Connection[Any]) -> dict[tuple[str, str, State], 
     return {(kind, home, State(state)): int(count) for kind, home, state, count in rows}
 
 
+def known_homes(connection: psycopg.Connection[Any], homes: Sequence[str]) -> tuple[str, ...]:
+    """Those of the homes that a line here names; none where there is no directory."""
+    if not there(connection):
+        return ()
+    rows = connection.execute(
+        "SELECT DISTINCT home FROM domicile_directory.place WHERE home = ANY(%s) ORDER BY 1", (list(homes),)
+    ).fetchall()
+    return tuple(str(home) for (home,) in rows)
+
+
 def lived_in(connection: psycopg.Connection[Any], homes: Sequence[str]) -> tuple[str, ...]:
     """Those of the homes in which somebody lives."""
     rows = connection.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC
 from functools import partial
 from typing import Any
 
@@ -35,11 +36,15 @@ FENCE_TRIES_MAX = 30
 
 
 class PostgresSource:
-    """`dsn` of the source database; `key` the 32-byte digest key of the run; `name` the store's name in messages."""
+    """`dsn` of the source database; `key` the 32-byte digest key of the run; `name` the store's name in messages.
 
-    def __init__(self, dsn: str, *, key: bytes, name: str, host: Host | None = None) -> None:
+    `programme` is told to the operator of another one who finds the fence of this.
+    """
+
+    def __init__(self, dsn: str, *, key: bytes, name: str, host: Host | None = None, programme: str = "") -> None:
         self.dsn = dsn
         self.name = name
+        self._programme = programme
         self._key = key
         self._host = host or Host()
         self._session = Session(dsn, store=name)
@@ -88,6 +93,7 @@ class PostgresSource:
 
     def survey(self, scope: Scope, *, beside: staging.Look | None = None) -> Manifest:
         """Count the closure; nothing stays behind. `beside` reads more by it, before it is gone."""
+        self.refuse_taken_homes(scope)
         with faults(self.name, "survey the closure"):
             return staging.survey(self.connection, scope, digest_key=self._key, beside=beside)
 
@@ -171,12 +177,19 @@ class PostgresSource:
                 return None
             row: tuple[Any, ...] | None = run(
                 self.connection,
-                sql.SQL("SELECT position, fenced_at, wait_ms, run FROM {}").format(sql.Identifier(STAGING, "fence")),
+                sql.SQL("SELECT position, fenced_at, wait_ms, run, to_jsonb(f) ->> 'programme' FROM {} AS f").format(
+                    sql.Identifier(STAGING, "fence")
+                ),
             ).fetchone()
         if row is None:
             return None
         if row[3] != run_id(self._key):
-            raise Refused(f"store {self.name}: another run holds its fence; finish or abandon it from its own folder")
+            whose = f"another run (programme {row[4]})" if row[4] else "another run"
+            raise Refused(
+                f"store {self.name}: {whose} holds its fence since {row[1].astimezone(UTC):%Y-%m-%d %H:%M} UTC, and a "
+                "source is left by one at a time. Finish that one (`domicile apply`, up to its certificate) or, while "
+                "nothing is erased, give it up (`domicile abandon`), in its own folder; then run this again"
+            )
         return tuple(row)
 
     def standing_fence(self) -> Fence | None:
@@ -201,8 +214,9 @@ class PostgresSource:
 
     def _install(self, scope: Scope, state: State) -> Fence:
         connection = self.connection
+        self.refuse_foreign_staging()
+        self.refuse_taken_homes(scope)
         with faults(self.name, "install the fence"):
-            self.refuse_foreign_staging()
             connection.execute("BEGIN")
             try:
                 fence.create_staging(connection, scope, STAGING, state=state)
@@ -214,9 +228,9 @@ class PostgresSource:
                 run(
                     connection,
                     sql.SQL("CREATE TABLE {} AS SELECT {}::text AS position, {}::timestamptz AS fenced_at,"
-                            " {}::bigint AS wait_ms, {}::text AS run").format(
+                            " {}::bigint AS wait_ms, {}::text AS run, {}::text AS programme").format(
                         sql.Identifier(STAGING, "fence"), sql.Literal(position), sql.Literal(self._host.now()),
-                        sql.Literal(wait_ms), sql.Literal(run_id(self._key)),
+                        sql.Literal(wait_ms), sql.Literal(run_id(self._key)), sql.Literal(self._programme),
                     ),
                 )  # fmt: skip
                 connection.execute("COMMIT")
@@ -230,13 +244,33 @@ class PostgresSource:
         return standing
 
     def refuse_foreign_staging(self) -> None:
-        """Raise when a schema of our name is there that is not this run's staging: it is neither used nor dropped."""
+        """Raise when a schema of our name is there that is not this run's staging: it is neither used nor dropped.
+
+        Refused where it is another run's, WorldChanged where nobody says whose it is.
+        """
         if self._standing_line() is not None:
             return
-        row = self.connection.execute("SELECT to_regnamespace(%s) IS NOT NULL", (STAGING,)).fetchone()
+        with faults(self.name, "look for the staging of others"):
+            row = self.connection.execute("SELECT to_regnamespace(%s) IS NOT NULL", (STAGING,)).fetchone()
         if row and row[0]:
             raise WorldChanged(
                 f"store {self.name}: schema {STAGING} exists and is not a run of ours; rename or drop it first"
+            )
+
+    def refuse_taken_homes(self, scope: Scope) -> None:
+        """Raise Refused where the directory says, before any fence of ours, that people are at a home of ours.
+
+        Their lines would be told to our home as its people's, and nobody could tell both programmes' people apart.
+        """
+        if self._standing_line() is not None:
+            return
+        with faults(self.name, "look for the homes of others in the directory"):
+            taken = ", ".join(places.known_homes(self.connection, scope.homes))
+        if taken:
+            raise Refused(
+                f"store {self.name}: its directory holds people of homes called {taken}, whom another programme or an "
+                "earlier run took there. Give the location another name in this file (it may be the same store); or, "
+                "where these people live there no more, delete their lines from domicile_directory.place first"
             )
 
     def _subjects(self) -> tuple[tuple[Home, int], ...]:

@@ -16,6 +16,7 @@ from psycopg import sql
 
 from domicile.config.conditions import qualify_condition
 from domicile.model import DatasetScope, Edge, Fate, Form, Home, Kind, Path, Scope, Step
+from domicile.stores.postgres import elsewhere
 from domicile.stores.postgres.closure import Work, compute, number
 from domicile.stores.postgres.closure.market import home_expression, markets_query, told_query
 from domicile.stores.postgres.closure.work import is_everywhere
@@ -30,7 +31,7 @@ from domicile.stores.postgres.names import (
     source_of,
     staged,
 )
-from domicile.stores.postgres.paths import follow, leads_to_anyone
+from domicile.stores.postgres.paths import follow, leads_to_anyone, lives_elsewhere
 from domicile.stores.postgres.readings import as_key, json_function, opened, references, refers, unreadable
 from domicile.stores.postgres.session import run
 from domicile.stores.traces import (
@@ -71,6 +72,7 @@ def traced_world(connection: psycopg.Connection[Any], scope: Scope, *, frozen: b
         else:
             run(connection, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SURVEY)))
             run(connection, json_function(SURVEY))
+            elsewhere.list_people(connection, scope, SURVEY)
         yield SURVEY
     finally:
         if not connection.closed:
@@ -183,7 +185,9 @@ class Tracer:
         )  # fmt: skip
 
     def _destinations(self, kind: Kind, people: sql.Composable) -> Iterator[tuple[Home | None, int]]:
-        query = sql.SQL("SELECT h.home, count(*) FROM ({}) AS h GROUP BY 1").format(self._homes(kind, people))
+        query = sql.SQL("SELECT h.home, count(*) FROM ({}) AS h WHERE h.home IS NOT NULL OR NOT {} GROUP BY 1").format(
+            self._homes(kind, people), self._elsewhere(kind)
+        )
         counted = dict(run(self.connection, query).fetchall())
         for home in (*self.scope.homes, None):
             if counted.get(home):
@@ -196,16 +200,23 @@ class Tracer:
                 "SELECT q.{key} AS key, s.home FROM {people} AS q LEFT JOIN {movers} AS s ON s.key = q.{key}"
             ).format(key=sql.Identifier(kind.key), people=people, movers=movers_of(kind.dataset, self.schema))
         told = markets_query(self.scope, kind, schema=self.schema, row=people)
-        return sql.SQL("SELECT m.key, {} AS home FROM ({}) AS m").format(home_expression(kind.market, "m"), told)
+        return sql.SQL("SELECT h.key, CASE WHEN NOT {} THEN {} END AS home FROM ({}) AS h").format(
+            self._elsewhere(kind), home_expression(kind.market, "h"), told
+        )
+
+    def _elsewhere(self, kind: Kind) -> sql.Composable:
+        """The condition that `h` lives at the home of another programme."""
+        return lives_elsewhere(self.scope, kind.dataset, column("h", "key"), schema=self.schema)
 
     def _persons(self, kind: Kind, people: sql.Composable) -> Iterator[PersonTrace]:
         dataset = self.scope.dataset(kind.dataset)
         first = sql.SQL('(SELECT q.* FROM {} AS q ORDER BY {} COLLATE "C" LIMIT {})').format(
             people, _key_texts(dataset, "q"), sql.Literal(LISTED_MAX)
         )
-        homes = dict(
-            run(self.connection, sql.SQL("SELECT h.key::text, h.home FROM ({}) AS h").format(self._homes(kind, first)))
+        query = sql.SQL("SELECT h.key::text, h.home, {} FROM ({}) AS h").format(
+            self._elsewhere(kind), self._homes(kind, first)
         )
+        homes = {key: (home, away) for key, home, away in run(self.connection, query)}
         told: dict[str, list[Told]] = {}
         for key, piece, market, newest, dated in run(
             self.connection, told_query(self.scope, kind, first, schema=self.schema)
@@ -220,7 +231,7 @@ class Tracer:
         for texts, key in run(self.connection, query).fetchall():
             yield PersonTrace(
                 kind=kind.dataset, key=self._key(dataset, texts),
-                told=told_once(told.get(key, ())), home=homes[key],
+                told=told_once(told.get(key, ())), home=homes[key][0], elsewhere=homes[key][1],
             )  # fmt: skip
 
     # -- needs ---------------------------------------------------------------------------------------------------

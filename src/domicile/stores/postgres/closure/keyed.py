@@ -16,8 +16,8 @@ from domicile.stores.postgres.closure.findings import dangles, refers_at_all
 from domicile.stores.postgres.closure.market import markets_query
 from domicile.stores.postgres.closure.needs import children_at_home, matches, stays
 from domicile.stores.postgres.closure.work import Work
-from domicile.stores.postgres.names import key_expressions, key_match, key_names, source_of
-from domicile.stores.postgres.paths import leads_to_anyone
+from domicile.stores.postgres.names import column, key_expressions, key_match, key_names, source_of
+from domicile.stores.postgres.paths import leads_to_anyone, lives_elsewhere
 from domicile.stores.postgres.readings import opened, refers
 from domicile.stores.postgres.readings import unreadable as unreadable_text
 from domicile.stores.traces import LISTED_MAX, key_digest
@@ -96,9 +96,10 @@ def _split_shared(work: Work, dataset: DatasetScope) -> sql.Composable:
 def _open_market(work: Work, kind: Kind, name: str) -> sql.Composable:
     dataset = work.scope.dataset(kind.dataset)
     wanted = sql.SQL("m.told = 0") if name == "unknown-market" else sql.SQL("m.told > 1")
-    return sql.SQL("SELECT {} FROM {} AS d JOIN ({}) AS m ON m.key = d.{} WHERE {}").format(
+    return sql.SQL("SELECT {} FROM {} AS d JOIN ({}) AS m ON m.key = d.{} WHERE {} AND NOT {}").format(
         _keys(dataset, "d"), source_of(dataset), markets_query(work.scope, kind, schema=work.schema),
         sql.Identifier(kind.key), wanted,
+        lives_elsewhere(work.scope, kind.dataset, column("m", "key"), schema=work.schema),
     )  # fmt: skip
 
 

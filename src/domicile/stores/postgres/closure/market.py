@@ -13,7 +13,7 @@ from domicile.model import Evidence, Finding, Kind, MarketRule, Scope
 from domicile.stores.postgres.closure.work import Work
 from domicile.stores.postgres.comparing import compare
 from domicile.stores.postgres.names import column, source_of
-from domicile.stores.postgres.paths import follow, same_person
+from domicile.stores.postgres.paths import follow, lives_elsewhere, same_person
 
 OPEN = ("in-scope", None)
 
@@ -152,15 +152,24 @@ def home_expression(rule: MarketRule, row: str) -> sql.Composable:
 def movers_query(scope: Scope, kind: Kind, *, schema: str, row: sql.Composable | None = None) -> sql.Composable:
     """SELECT key, home of every mover of one kind, or of those among the row item `row`."""
     return sql.SQL(
-        "SELECT q.key, q.home FROM (SELECT m.key, {} AS home FROM ({}) AS m) AS q WHERE q.home IS NOT NULL"
-    ).format(home_expression(kind.market, "m"), markets_query(scope, kind, schema=schema, row=row))
+        "SELECT q.key, q.home FROM (SELECT m.key, {} AS home FROM ({}) AS m WHERE {}) AS q WHERE q.home IS NOT NULL"
+    ).format(
+        home_expression(kind.market, "m"), markets_query(scope, kind, schema=schema, row=row),
+        _lives_here(scope, kind, schema),
+    )  # fmt: skip
+
+
+def _lives_here(scope: Scope, kind: Kind, schema: str) -> sql.Composable:
+    """Of a row `m` of `markets_query`: not at the home of another programme, whatever the row here still tells."""
+    return sql.SQL("NOT {}").format(lives_elsewhere(scope, kind.dataset, column("m", "key"), schema=schema))
 
 
 def becomes_mover(scope: Scope, kind: Kind, row: sql.Composable, *, schema: str) -> sql.Composable:
     """A condition on the row item of a person's own row: by all that is told, they have a mover's market."""
-    return sql.SQL("EXISTS (SELECT FROM ({}) AS m WHERE {} IS NOT NULL)").format(
-        markets_query(scope, kind, schema=schema, row=row), home_expression(kind.market, "m")
-    )
+    return sql.SQL("EXISTS (SELECT FROM ({}) AS m WHERE {} IS NOT NULL AND {})").format(
+        markets_query(scope, kind, schema=schema, row=row), home_expression(kind.market, "m"),
+        _lives_here(scope, kind, schema),
+    )  # fmt: skip
 
 
 def open_markets(work: Work) -> Iterator[Finding]:
@@ -169,8 +178,8 @@ def open_markets(work: Work) -> Iterator[Finding]:
         counts = work.run(
             sql.SQL(
                 "SELECT count(*) FILTER (WHERE m.told = 0), count(*) FILTER (WHERE m.told > 1),"
-                " count(*) FILTER (WHERE m.told = 1 AND m.disagrees) FROM ({}) AS m"
-            ).format(markets_query(work.scope, kind, schema=work.schema))
+                " count(*) FILTER (WHERE m.told = 1 AND m.disagrees) FROM ({}) AS m WHERE {}"
+            ).format(markets_query(work.scope, kind, schema=work.schema), _lives_here(work.scope, kind, work.schema))
         ).fetchone()
         unknown, conflict, settled = counts or (0, 0, 0)
         yield from _open(kind, "unknown-market", unknown, kind.market.unknown)

@@ -16,7 +16,10 @@ from domicile.config.rules import Shared
 from domicile.model import DatasetScope, Fate, Finding, Form, Path
 from domicile.stores.postgres.closure.work import Work
 from domicile.stores.postgres.names import column, key_match, key_names, key_select, lines_match, source_of
-from domicile.stores.postgres.paths import follow, is_mover, leads_to_anyone, path_join
+from domicile.stores.postgres.paths import follow, is_mover, leads_to_anyone, lives_elsewhere, path_join
+
+ELSEWHERE = ""
+"""The home, in the owners' table, of who lives at the home of another programme: neither ours nor the source."""
 
 
 def make_lines(work: Work, dataset: DatasetScope) -> None:
@@ -92,7 +95,7 @@ def _mover_owners(work: Work, dataset: DatasetScope, number: int, path: Path) ->
 def _stayer_owners(work: Work, dataset: DatasetScope, number: int, path: Path) -> sql.Composable:
     joins, last = follow(work.scope, path.steps, "d", schema=work.schema)
     return sql.SQL(
-        "INSERT INTO {owners} SELECT DISTINCT {number}, NULL::text, {keys} FROM"
+        "INSERT INTO {owners} SELECT DISTINCT {number}, CASE WHEN {elsewhere} THEN {nowhere} END, {keys} FROM"
         " (SELECT DISTINCT {names} FROM {owners} WHERE home IS NOT NULL) AS c"
         " JOIN {rows} AS d ON {match}{joins}"
         " WHERE NOT EXISTS (SELECT FROM {movers} AS s WHERE {found})"
@@ -106,6 +109,10 @@ def _stayer_owners(work: Work, dataset: DatasetScope, number: int, path: Path) -
         joins=joins,
         movers=work.movers(path.subject),
         found=is_mover(work.scope, path.subject, last),
+        elsewhere=lives_elsewhere(
+            work.scope, path.subject, column(last, work.scope.kind(path.subject).key), schema=work.schema
+        ),
+        nowhere=sql.Literal(ELSEWHERE),
     )
 
 
@@ -205,12 +212,13 @@ def _settled(work: Work, dataset: DatasetScope) -> sql.Composable:
         " CASE WHEN x.stays OR array_position({homes}, h.home) <> x.last THEN {keep} ELSE {fate} END, 0, {keys} FROM"
         " (SELECT {names}, {stays} AS stays, max(array_position({homes}, home)) AS last FROM {owners} AS o"
         " GROUP BY {names}) AS x"
-        " JOIN (SELECT DISTINCT home, {names} FROM {owners} AS o WHERE home IS NOT NULL) AS h ON {match}"
+        " JOIN (SELECT DISTINCT home, {names} FROM {owners} AS o WHERE home <> {elsewhere}) AS h ON {match}"
     ).format(
         work=work.lines(dataset),
         whole=sql.Literal(Form.WHOLE.value),
         keep=sql.Literal(Fate.KEEP.value),
         fate=sql.Literal(_fate(dataset).value),
+        elsewhere=sql.Literal(ELSEWHERE),
         homes=sql.SQL("{}::text[]").format(sql.Literal(list(work.scope.homes))),
         names=names,
         stays=stays,

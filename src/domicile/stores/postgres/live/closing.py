@@ -40,7 +40,7 @@ from domicile.stores.postgres.names import (
     source_of,
     staged,
 )
-from domicile.stores.postgres.paths import any_of, has_outsiders, leads_to_mover
+from domicile.stores.postgres.paths import any_of, has_outsiders, leads_elsewhere, leads_to_mover
 from domicile.stores.postgres.reading import PostgresSnapshot, slice_lines, slice_query
 from domicile.stores.postgres.session import connect, faults, number, run
 
@@ -209,9 +209,14 @@ def _tell_shared(work: Work, dataset: DatasetScope, held: Mapping[Home, Held]) -
     """
     names, lines = work.names(dataset), work.lines(dataset)
     several = sql.SQL(
-        "EXISTS (SELECT FROM {lines} AS o WHERE o.round = 0 AND o.part <> w.part AND {same})"
+        "(EXISTS (SELECT FROM {lines} AS o WHERE o.round = 0 AND o.part <> w.part AND {same})"
+        " OR EXISTS (SELECT FROM {rows} AS d WHERE {match} AND ({elsewhere})))"
         " AND EXISTS (SELECT FROM {lines} AS o WHERE o.round = 0 AND o.fate <> {keep} AND {same})"
-    ).format(lines=lines, same=lines_match(dataset, "o", "w"), keep=sql.Literal(Fate.KEEP.value))
+    ).format(
+        lines=lines, same=lines_match(dataset, "o", "w"), keep=sql.Literal(Fate.KEEP.value), rows=source_of(dataset),
+        match=key_match(dataset, "d", "w"),
+        elsewhere=any_of(leads_elsewhere(work.scope, path, "d") for path in dataset.paths),
+    )  # fmt: skip
     _reform(work, dataset, Form.SHARED, several)
     shared = sql.SQL("w.form = {}").format(sql.Literal(Form.SHARED.value))
     if not work.count(sql.SQL("SELECT count(*) FROM {} AS w WHERE {}").format(lines, shared)):

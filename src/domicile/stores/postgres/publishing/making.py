@@ -36,6 +36,16 @@ ACTIONS = {OPEN: "insert, update, delete", KEPT: "insert, update"}
 LISTED_MAX = 50
 SUBSCRIBED: Final = "SELECT FROM pg_subscription WHERE subname = %s"
 PUBLISHES: Final = "SELECT FROM pg_publication WHERE pubname = %s"
+NOT_OURS: Final = """
+SELECT 'slot ' || slot_name FROM pg_replication_slots
+ WHERE database = current_database() AND starts_with(slot_name, 'domicile_')
+   AND NOT starts_with(slot_name, 'domicile_feed_') AND slot_name <> ALL(%(ours)s)
+UNION ALL
+SELECT 'subscription ' || subname FROM pg_subscription
+ WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND starts_with(subname, 'domicile_') AND subname <> ALL(%(ours)s)
+ ORDER BY 1
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +66,7 @@ def make_publishing(publishing: Publishing, servers: Mapping[str, Server], *, br
     _refuse_undecided(publishing)
     for location in publishing.locations:
         _refuse_password(location, servers[location])
+    _refuse_others(publishing, servers)
     for crossing in publishing.crossings:
         _refuse_missed(crossing, servers)
     made: list[str] = []
@@ -80,6 +91,22 @@ def _refuse_undecided(publishing: Publishing) -> None:
         lines = "\n".join(f"{found.where}: {found.text}; {found.remedy}" for found in open_ones[:LISTED_MAX])
         more = f"\n… and {len(open_ones) - LISTED_MAX} more" if len(open_ones) > LISTED_MAX else ""
         raise Undecided(f"{len(open_ones)} things stand against publishing, nothing was made:\n{lines}{more}")
+
+
+def _refuse_others(publishing: Publishing, servers: Mapping[str, Server]) -> None:
+    """Refuse where another file publishes at a location of ours: both would read and drop the same publications."""
+    ours = [crossing.name for crossing in publishing.crossings]
+    for location in publishing.locations:
+        server = servers[location]
+        with faults(server.store, "look for the publishing of others"):
+            found = [str(name) for (name,) in server.connection.execute(NOT_OURS, {"ours": ours}).fetchall()]
+        if found:
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            raise Refused(
+                f"store {server.store}: {found[0]}{more} is of another programme's publishing, or of a home that the "
+                "file no longer names; it reads the publications that this one makes and drops. Publish from one file "
+                "that names all homes, and drop the other from its own file, or that slot or subscription by hand"
+            )
 
 
 def _refuse_password(location: str, server: Server) -> None:
@@ -236,7 +263,11 @@ def _reaching(crossing: Crossing, server: Server) -> Iterator[None]:
 def drop_publishing(
     publishing: Publishing, servers: Mapping[str, Server], *, pause: Callable[[float], None]
 ) -> tuple[str, ...]:
-    """Take away all that `make_publishing` made; the rows that arrived stay. Return what was there, in words."""
+    """Take away all that `make_publishing` made; the rows that arrived stay. Return what was there, in words.
+
+    Raises Refused where another file publishes at the same locations: its subscriptions read the same publications.
+    """
+    _refuse_others(publishing, servers)
     gone: list[str] = []
     for crossing in publishing.crossings:
         gone += _unsubscribe(crossing, servers[crossing.receiver])
