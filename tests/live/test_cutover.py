@@ -12,11 +12,11 @@ import pytest
 
 from domicile.cutover.cohorts import Way, waits
 from domicile.errors import Refused, Waiting
-from domicile.evidence.predicates import CertificatePredicate
+from domicile.evidence.predicates import CertificatePredicate, PlanPredicate
 from domicile.run import Stage
 from domicile.stores.postgres.names import tag
 from domicile.stores.postgres.server import EmbeddedServer
-from tests.live.platform import PEOPLE, Ledger, Traffic, World, check, moving_world
+from tests.live.platform import PEOPLE, RULES, Ledger, Traffic, World, check, moving_world
 
 SEEDS: Final = (7,)
 WRITTEN_MIN: Final = 60
@@ -154,3 +154,16 @@ def test_p11_a_word_of_the_directory_is_nobodys(pg18: EmbeddedServer, tmp_path: 
     assert isinstance(found.predicate, CertificatePredicate)
     told = {one.id: one.verdict.value for one in found.predicate.copies}
     assert "present" != told["app/directory"]
+
+
+def test_p3_the_directory_that_a_move_by_cohorts_leaves_is_among_the_copies(
+    pg18: EmbeddedServer, tmp_path: Path
+) -> None:
+    """The file doesn't name it; it holds people's keys, so it is planned, and has a verdict, all the same."""
+    rules = "".join(line for line in RULES.splitlines(keepends=True) if not line.startswith("directory:"))
+    with moving_world(pg18, tmp_path, "directory_left", rules=rules) as world:
+        assert world.run.config.directory is None
+        said = [one.predicate for one in world.run.ledger.statements()]
+        (stated,) = (one for one in said if isinstance(one, PlanPredicate))
+        assert ["app/directory"] == [copy.id for copy in stated.copies if copy.kind == "directory"]
+        assert [line for line in stated.not_proven if line.startswith("app/directory keeps the key of everybody")]

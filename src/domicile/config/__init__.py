@@ -123,6 +123,11 @@ class Config(FileModel):
         return self
 
     @property
+    def keeps_directory(self) -> bool:
+        """Whether a directory stays at the source: where the file asks for it, and after every move by cohorts."""
+        return self.directory is not None or self.cutover is not None
+
+    @property
     def kinds(self) -> tuple[SubjectRule, ...]:
         """All kinds of people, the market's own subjects first."""
         return (self.subject, *self.other_subjects)

@@ -369,7 +369,7 @@ class Horizon:
     def _copies(self) -> tuple[server.Copy, ...]:
         with faults(self._source.name, "list the copies"):
             return server.inventory(
-                self._source.connection, self._tables, self._derived, directory=self._config.directory is not None
+                self._source.connection, self._tables, self._derived, directory=self._config.keeps_directory
             )
 
     def _id(self, copy: str) -> str:

@@ -124,7 +124,7 @@ class Standbys:
     def _copies(
         self, conn: psycopg.Connection[Any], tables: Sequence[TableName], derived: Sequence[TableName]
     ) -> tuple[StoreCopy, ...]:
-        return server.inventory(conn, tables, derived, directory=self._config.directory is not None)
+        return server.inventory(conn, tables, derived, directory=self._config.keeps_directory)
 
     @contextmanager
     def opened(self, name: str, what: str) -> Iterator[psycopg.Connection[Any]]:

@@ -192,20 +192,22 @@ def refuse_expired(config: Config, today: date) -> None:
 
 def refuse_private_keys(config: Config, scope: Scope) -> None:
     """Raise Refused when a directory is to keep outside what the file calls private: the subject's key."""
-    for kind in scope.kinds if config.directory else ():
+    for kind in scope.kinds if config.keeps_directory else ():
         if kind.key in scope.dataset(kind.dataset).private:
+            by = "directory" if config.directory else "cutover"
             raise Refused(
-                f"directory: it keeps the key of everybody who moves at the source, and {kind.dataset}.{kind.key} is "
-                f"private; class it public in datasets.{kind.dataset}.fields, or leave `directory` out"
+                f"{by}: a directory keeps the key of everybody who moves at the source, and {kind.dataset}.{kind.key} "
+                f"is private; class it public in datasets.{kind.dataset}.fields, or leave `{by}` out"
             )
 
 
 def _directory(config: Config) -> Iterator[str]:
     """What the directory keeps outside, in words."""
-    if config.directory:
+    if config.keeps_directory:
+        why = config.directory.purpose if config.directory else "a move by cohorts led requests by it, and leaves it"
         yield (
             f"{config.source}/directory keeps the key of everybody who moves, their home's location and whether they "
-            f"live there, nothing else of them: {config.directory.purpose}"
+            f"live there, nothing else of them: {why}"
         )
 
 

@@ -335,7 +335,7 @@ class OfServer:
             return _outcome(copy, Treatment.UNSEEN, copy.why, copy.method)
         if copy.kind is CopyKind.DIRECTORY:
             return _outcome(
-                copy, Treatment.OBSERVED, "it stays, as the file says: keys and locations, and nothing private in it"
+                copy, Treatment.OBSERVED, "it stays on purpose: keys and locations, and nothing private in it"
             )
         return _outcome(copy, Treatment.OBSERVED, "nothing to treat: the search decides")
 
