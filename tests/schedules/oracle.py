@@ -60,8 +60,7 @@ class Seen:
     def is_bound(self, person: int, home: str) -> bool:
         """Whether somebody lives at this home, or is on the way there; fenced they are either."""
         place = self.lives[person]
-        homes = {self.promises.markets[person].lower(), self.promises.astray.get(person)}
-        return place == home or (place in {SOURCE, None} and home in homes)
+        return place == home or (place in {SOURCE, None} and home == self.promises.markets[person].lower())
 
 
 def check(platform: Platform, moment: Moment) -> None:

@@ -72,8 +72,6 @@ class Promises:
     markets: dict[int, str] = field(default_factory=dict)
     places: dict[int, str] = field(default_factory=dict)
     """Where each was last."""
-    astray: dict[int, str] = field(default_factory=dict)
-    """Who went home just as they came into another market, and where: they go there again."""
     now: int = 0
     stepped: list[int] = field(default_factory=list)
 
@@ -186,9 +184,6 @@ class Promises:
                 self._live_together(letter, place)
             back = [one for one in letter.may if now[one] == SOURCE != self.places.get(one, SOURCE)]
             self._comes_anew(letter, back, now)
-        for person, place in lives.items():
-            if place not in {None, SOURCE, self.markets[person].lower()}:
-                self.astray[person] = str(place)
         self.places.update({person: place for person, place in lives.items() if place is not None})
 
     def _live_together(self, letter: Letter, place: str) -> None:

@@ -165,7 +165,7 @@ def make_plan(  # noqa: PLR0913, PLR0917 - everything a plan is made of
         not_proven=(
             *NOT_PROVEN,
             *_excepted(config),
-            *_directory(config),
+            *_directory(config, scope),
             *_unlogged(catalogue, scope),
             *(f"{finding.where}: {finding.text}" for finding in outside),
         ),
@@ -192,22 +192,26 @@ def refuse_expired(config: Config, today: date) -> None:
 
 def refuse_private_keys(config: Config, scope: Scope) -> None:
     """Raise Refused when a directory is to keep outside what the file calls private: the subject's key."""
-    for kind in scope.kinds if config.keeps_directory else ():
-        if kind.key in scope.dataset(kind.dataset).private:
-            by = "directory" if config.directory else "cutover"
+    if config.directory:
+        for name in _private_keys(scope):
             raise Refused(
-                f"{by}: a directory keeps the key of everybody who moves at the source, and {kind.dataset}.{kind.key} "
-                f"is private; class it public in datasets.{kind.dataset}.fields, or leave `{by}` out"
+                f"directory: it keeps the key of everybody who moves at the source, and {name} is private; class it "
+                f"public in datasets.{name.rpartition('.')[0]}.fields, or leave `directory` out"
             )
 
 
-def _directory(config: Config) -> Iterator[str]:
+def _private_keys(scope: Scope) -> list[str]:
+    return [f"{kind.dataset}.{kind.key}" for kind in scope.kinds if kind.key in scope.dataset(kind.dataset).private]
+
+
+def _directory(config: Config, scope: Scope) -> Iterator[str]:
     """What the directory keeps outside, in words."""
     if config.keeps_directory:
         why = config.directory.purpose if config.directory else "a move by cohorts led requests by it, and leaves it"
+        private = "".join(f" ({name}, which the file calls private)" for name in _private_keys(scope))
         yield (
-            f"{config.source}/directory keeps the key of everybody who moves, their home's location and whether they "
-            f"live there, nothing else of them: {why}"
+            f"{config.source}/directory keeps the key of everybody who moves{private}, their home's location and "
+            f"whether they live there, nothing else of them: {why}"
         )
 
 

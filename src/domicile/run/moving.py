@@ -342,6 +342,8 @@ class Moving:
             steps.append(done)
             if done.unlike:
                 return "", f"{done.unlike[0].dataset} was not at home as it was brought"
+            if done.astray:
+                return "", f"{done.astray} people came into another market just then"
             if self.host.monotonic_s() > deadline:
                 return "", f"cohort {number}: the drain took longer than {self.rule.wait_s_max} s"
             if done.complete:

@@ -84,13 +84,17 @@ class Delta(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What one settling found: the datasets with keys to look at, those with rows that others need, counts."""
+    """What one settling found: the datasets with keys to look at, those with rows that others need, counts.
+
+    `astray` are people who are fenced, and whose market is not the one that they are about to go home to.
+    """
 
     work: Delta
     keyed: tuple[DatasetScope, ...]
     needed: tuple[DatasetScope, ...]
     keys: int
     people: int
+    astray: int = 0
 
 
 def make_tables(connection: psycopg.Connection[Any], scope: Scope) -> None:
@@ -114,14 +118,19 @@ def make_tables(connection: psycopg.Connection[Any], scope: Scope) -> None:
     mark_ready(connection, "delta")
 
 
-def settle(connection: psycopg.Connection[Any], scope: Scope, keys: Keys) -> Settled:
-    """Say where the rows of these keys belong now. Raises Undecided where a row needs a rule that the file lacks."""
+def settle(connection: psycopg.Connection[Any], scope: Scope, keys: Keys, *, cohort: int | None = None) -> Settled:
+    """Say where the rows of these keys belong now. Raises Undecided where a row needs a rule that the file lacks.
+
+    Whoever is in the `cohort` is asked for their market, whatever changed: a step that was let go may have heard of it.
+    """
     work = Delta(connection=connection, scope=scope, schema=STAGING)
     make_tables(connection, scope)
     keyed = {dataset: len(found) for dataset, found in keys.items() if found}
     for dataset in keyed:
         load_keys(connection, scope.dataset(dataset), keys[dataset])
-    people = sum(_people(work, kind, set(keyed)) for kind in scope.kinds)
+    asked = {kind: _asked(work, kind, set(keyed), cohort) for kind in scope.kinds}
+    astray = sum(_astray(work, kind, keys) for kind, keys in asked.items() if keys)
+    people = sum(_people(work, kind, keys) for kind, keys in asked.items() if keys)
     touched = set(keyed)
     for kind in scope.kinds if people else ():
         touched |= _rows_of_people(work, kind)
@@ -135,6 +144,7 @@ def settle(connection: psycopg.Connection[Any], scope: Scope, keys: Keys) -> Set
         needed=needed,
         keys=sum(keyed.values()),
         people=people,
+        astray=astray,
     )
 
 
@@ -205,28 +215,50 @@ def _forget(work: Delta) -> None:
 # -- people whose market changed ---------------------------------------------------------------------------------
 
 
-def _people(work: Delta, kind: Kind, keyed: Collection[DatasetId]) -> int:
-    """Note who came into a market, left it, or goes to another home; those who are at home stay there."""
+def _asked(work: Delta, kind: Kind, keyed: Collection[DatasetId], cohort: int | None) -> sql.Composable | None:
+    """The keys of the people whose market is asked for, as a row item; None where nobody's is."""
     candidates = list(_candidates(work, kind, keyed))
-    if not candidates:
-        return 0
+    if cohort is not None:
+        candidates.append(
+            sql.SQL("SELECT key FROM {} WHERE cohort = {}").format(movers_of(kind.dataset), sql.Literal(cohort))
+        )
+    return (
+        sql.SQL("(SELECT DISTINCT key FROM ({}) AS q)").format(sql.SQL(" UNION ALL ").join(candidates))
+        if candidates
+        else None
+    )
+
+
+def _found(work: Delta, kind: Kind, asked: sql.Composable) -> sql.Composable:
+    """FROM whom was asked (a), where they belong now (n) and where they were to go (s), where the two differ."""
     scope, people = work.scope, source_of(work.scope.dataset(kind.dataset))
-    asked = sql.SQL("(SELECT DISTINCT key FROM ({}) AS q)").format(sql.SQL(" UNION ALL ").join(candidates))
     row = sql.SQL("(SELECT y.* FROM {} AS y JOIN {} AS a ON {})").format(
         people, asked, same_person(scope, kind.dataset, column("a", "key"), column("y", kind.key))
     )
+    return sql.SQL(
+        "FROM {asked} AS a LEFT JOIN ({now}) AS n ON {new} LEFT JOIN {movers} AS s ON {old}"
+        " WHERE n.home IS DISTINCT FROM s.home"
+    ).format(
+        asked=asked, movers=movers_of(kind.dataset), now=movers_query(scope, kind, schema=STAGING, row=row),
+        new=same_person(scope, kind.dataset, column("n", "key"), column("a", "key")),
+        old=same_person(scope, kind.dataset, column("s", "key"), column("a", "key")),
+    )  # fmt: skip
+
+
+def _astray(work: Delta, kind: Kind, asked: sql.Composable) -> int:
+    """How many who are fenced were to go where they don't belong any more: who changes market just then."""
+    counted = sql.SQL("SELECT count(*) {} AND s.state = 'fenced'").format(_found(work, kind, asked))
+    row = work.run(counted).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _people(work: Delta, kind: Kind, asked: sql.Composable) -> int:
+    """Note who came into a market, left it, or goes to another home; those who are at home stay there."""
     found = work.run(
-        sql.SQL(
-            "INSERT INTO {changed} SELECT a.key, n.home, s.home FROM {asked} AS a LEFT JOIN ({now}) AS n ON {new}"
-            " LEFT JOIN {movers} AS s ON {old} WHERE n.home IS DISTINCT FROM s.home"
-            " AND (s.state IS NULL OR s.state = 'moving')"
-        ).format(
-            changed=work.changed_people(kind.dataset), asked=asked, movers=movers_of(kind.dataset),
-            now=movers_query(scope, kind, schema=STAGING, row=row),
-            new=same_person(scope, kind.dataset, column("n", "key"), column("a", "key")),
-            old=same_person(scope, kind.dataset, column("s", "key"), column("a", "key")),
+        sql.SQL("INSERT INTO {} SELECT a.key, n.home, s.home {} AND (s.state IS NULL OR s.state = 'moving')").format(
+            work.changed_people(kind.dataset), _found(work, kind, asked)
         )
-    ).rowcount  # fmt: skip
+    ).rowcount
     if found:
         _note_people(work, kind)
     return found

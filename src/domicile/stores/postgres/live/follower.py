@@ -48,7 +48,10 @@ PLANS_MAX = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stepped:
-    """What one step did. `complete`: homes are as the source was at its snapshot; `unlike`: what was read otherwise."""
+    """What one step did. `complete`: homes are as the source was at its snapshot; `unlike`: what was read otherwise.
+
+    `astray` are people who are fenced and belong to another market by now.
+    """
 
     changes: int
     keys: int
@@ -58,6 +61,7 @@ class Stepped:
     complete: bool
     oldest: datetime | None
     unlike: tuple[Unlike, ...] = ()
+    astray: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -182,7 +186,7 @@ class Follower:
         with self._moment(connection, self.source.name, "read its changes") as snapshot:
             batch = self.feed.read(snapshot, keys_max=keys_max)
             self._keep_plans(batch)
-            settled = self._settle(connection, batch)
+            settled = self._settle(connection, batch, cohort if repair and batch.complete else None)
             done = self._bring(settled, batch) if settled is not None else _nothing(batch)
             if self._owed:
                 done = self._bring_owed(connection, done, batch)
@@ -207,11 +211,11 @@ class Follower:
             _undo(connection)
             raise
 
-    def _settle(self, connection: psycopg.Connection[Any], batch: Batch) -> Settled | None:
-        if not batch.keys:
+    def _settle(self, connection: psycopg.Connection[Any], batch: Batch, cohort: int | None) -> Settled | None:
+        if not batch.keys and cohort is None:
             return None
         with faults(self.source.name, "settle its changes"):
-            return delta.settle(connection, self.scope, batch.keys)
+            return delta.settle(connection, self.scope, batch.keys, cohort=cohort)
 
     def _bring_owed(self, connection: psycopg.Connection[Any], done: Stepped, batch: Batch) -> Stepped:
         """Bring what came back of several homes' people to those who are still on the way: no feed tells of it.
@@ -244,7 +248,7 @@ class Follower:
             rows, gone = rows + brought.rows, gone + brought.gone
         return Stepped(
             changes=batch.changes, keys=settled.keys, rows=rows, gone=gone, people=settled.people,
-            complete=batch.complete, oldest=batch.oldest, unlike=tuple(unlike),
+            complete=batch.complete, oldest=batch.oldest, unlike=tuple(unlike), astray=settled.astray,
         )  # fmt: skip
 
     @contextmanager
