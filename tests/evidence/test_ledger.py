@@ -25,7 +25,7 @@ from domicile.run import stating
 from domicile_audit.checklist import audit
 from domicile_audit.log.container import write_zip
 from domicile_audit.trust.policy import read_policy
-from tests.vectors import objects
+from tests.vectors import objects, unbacked
 from tests.vectors import scenario as s
 
 VERIFIED = [CopyVerdict(copy=id_, verdict=Verdict.ERASED_VERIFIED, why="searched, nothing found") for id_ in s.COPIES]
@@ -340,6 +340,20 @@ def test_p11_of_objects_that_came_back_nothing_is_called_erased_before_they_are_
         made = certified(statements, verdicts)
         assert [verdict] == [one.verdict for one in made.copies if one.id == "media/objects"]
         assert {Verdict.ERASED_UNVERIFIED} == {one.verdict for one in made.copies if one.id != "media/objects"}
+
+
+def test_p11_rows_that_are_left_are_told_by_the_copy_of_their_own_table() -> None:
+    said = [read_unverified(one) for one in unbacked.rows_left_and_said_by_their_table().play().values()]
+    *run, certificate = said
+    assert isinstance(certificate, p.CertificatePredicate)
+    verdicts = [CopyVerdict(copy=one.id, verdict=one.verdict, why=one.why) for one in certificate.copies]
+    assert Verdict.PRESENT is certified(run, verdicts).verdict
+    turned = {Verdict.PRESENT: Verdict.ERASED_VERIFIED, Verdict.ERASED_VERIFIED: Verdict.PRESENT}
+    others = [
+        replace(one, verdict=turned[one.verdict]) if one.copy.startswith("app/live:") else one for one in verdicts
+    ]
+    with pytest.raises(EvidenceFault, match="not erased as planned"):
+        certified(run, others)
 
 
 def _planned(run: list[p.Predicate]) -> p.PlanPredicate:
