@@ -54,6 +54,7 @@ class Statement:
     sha256: str
     kind: str
     keyid: str
+    holder: int  # the number of the chain that its key is in
     predicate: Part
 
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401  (what the shape says)
@@ -64,13 +65,23 @@ class Statement:
 
     @cached_property
     def slices(self) -> Parts:
-        """What it says of each slice, once, by the slice's id (a clearance has ids only)."""
+        """What it says of each slice, once, by the slice's id."""
         return by_id(self["slices"], str(self))
+
+    @cached_property
+    def ids(self) -> frozenset[str]:
+        """Of a clearance: the ids of its slices."""
+        return frozenset(self["slices"])
 
     @cached_property
     def copies(self) -> Parts:
         """What a plan, sweep or certificate says of each copy, once, by the copy's id."""
         return by_id(self["copies"], str(self))
+
+    @cached_property
+    def is_search(self) -> bool:
+        """Of a sweep: whether it searched for something, and read something."""
+        return self["tokens"]["searched"] > 0 and any(copy["bytes"] for copy in self["copies"])
 
     @cached_property
     def homes(self) -> list[str]:
@@ -101,6 +112,8 @@ class Case:
     statements: list[Statement] = field(default_factory=list)  # 9
     detached_bytes: int = 0  # 9: predicates that lie beside the log, counted for each statement that names one
     by_sha256: dict[str, Statement] = field(default_factory=dict)  # 9: the first one of these bytes
+    votes: list[list[Statement]] = field(default_factory=list)  # 24: by which others changed a holder's key
+    void: set[int] = field(default_factory=set)  # 24: the places of what a lost key signed
     at_home: dict[int, Statement] = field(default_factory=dict)  # 22: how each cohort went home; at once: 0, the fence
     by_kinds: dict[tuple[str, ...], Sequence[Statement]] = field(default_factory=dict)  # what `of` has found
 
@@ -108,6 +121,12 @@ class Case:
     def plan(self) -> Statement:
         """The plan."""
         return self.statements[0]
+
+    @cached_property
+    def numbers(self) -> dict[str | None, int]:
+        """The number of each approver's chain by name; of the log's by None."""
+        names = [None, *(approver["name"] for approver in self.plan["approvals"]["of"])]
+        return {name: number for number, name in enumerate(names)}
 
     @cached_property
     def last_step(self) -> Statement:
@@ -140,9 +159,26 @@ class Case:
         return frozenset(copy["store"] for copy in self.plan.copies.values() if copy["kind"] == "live-rows")
 
     @cached_property
+    def losing(self) -> frozenset[str]:
+        """The datasets of rows of which something is to be erased."""
+        return (
+            frozenset(one["dataset"] for one in self.slices.values() if any(one["erase"].values())) - self.object_stores
+        )
+
+    @cached_property
     def outcomes(self) -> list[Statement]:
         """The erasures that were done, as far as the log says."""
         return [one for one in self.of("erasure/v1") if one["phase"] == "outcome"]
+
+    @cached_property
+    def erased_under(self) -> frozenset[str]:
+        """The clearances under which something was erased, or announced, by their digests."""
+        return frozenset(erasure["clearance"] for erasure in self.of("erasure/v1"))
+
+    @cached_property
+    def gone(self) -> dict[str, tuple[int, int]]:
+        """Rows deleted and blanked, by slice, as its last outcome tells."""
+        return {part["id"]: (part["deleted"], part["blanked"]) for one in self.outcomes for part in one["slices"]}
 
     def of(self, *kinds: str) -> Sequence[Statement]:
         """The statements of these types, in the order of the log."""
@@ -154,6 +190,15 @@ class Case:
         """The last statement of these types before a place of the log behind the plan; the plan where there is none."""
         found = self.of("plan/v1", *kinds)
         return found[bisect_left(found, place, key=lambda statement: statement.index) - 1]
+
+    def basis(self, statement: Statement) -> Statement:
+        """What this one rests on: erasures and receipts on a clearance, clearances and approvals on an equality."""
+        field = "clearance" if "clearance" in statement.predicate else "equality"
+        return self.named(statement[field], f"{field}/v1", statement)
+
+    def approvals(self, clearance: Statement) -> list[Statement]:
+        """The approvals that a clearance names."""
+        return [self.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
 
     def named(self, sha256: str, kind: str, by: Statement) -> Statement:
         """The statement of that type and digest, which must stand before the one that names it."""

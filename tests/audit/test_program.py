@@ -29,8 +29,8 @@ LOG = (
     "log/container.py", "log/keys.py", "log/tree.py", "log/shape.py", "log/envelopes.py", "log/cosignature.py",
 )  # fmt: skip
 STORY = (
-    "says.py", "case.py", "checklist.py", "story/moving.py", "story/erasing.py", "story/certificate.py",
-    "story/people.py", "story/rotation.py",
+    "says.py", "case.py", "checklist.py", "story/moving.py", "story/erasing.py",
+    "story/certificate.py", "story/verdicts.py", "story/people.py", "story/rotation.py",
 )  # fmt: skip
 HOOK = """
 import sys
@@ -220,12 +220,12 @@ def test_the_checker_stays_short_enough_to_be_read_whole() -> None:
     def room(*names: str) -> int:
         return sum(counted[name] for name in counted if name in names or name.partition("/")[0] in names)
 
-    assert room(*LOG) <= 447
-    assert room(*STORY) <= 674
+    assert room(*LOG) <= 448
+    assert room(*STORY) <= 711
     assert room("log") == room(*LOG)
     assert room("story") < room(*STORY)
-    assert room("trust", "report.py", "__main__.py") <= 657
-    assert room("served.py") <= 85
+    assert room("trust", "report.py", "__main__.py") <= 688
+    assert room("served.py") <= 86
     assert room("spot") <= 1_035
     assert room("papers", "files.py") <= 891
     assert max(counted.values()) <= 199

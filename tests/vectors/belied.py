@@ -147,7 +147,7 @@ def _on_its_way() -> Script:
     """A cohort went home, and nothing was ever frozen."""
     run = live.live()
     script = Script((*run.lines[: run.place("1 home") + 1], run.lines[-1])).set("certificate", counts={})
-    return certified(script, {ASIDE: Verdict.PRESENT, **{one: UNVERIFIED for one in s.COPIES if one != ASIDE}})
+    return certified(script, {ASIDE: Verdict.PRESENT, **{one: Verdict.UNKNOWN for one in s.COPIES if one != ASIDE}})
 
 
 def _before_the_sweep(*findings: p.FindingPredicate) -> Script:
@@ -267,7 +267,7 @@ for _kind, (_copy, _run) in _IN_USE.items():
         "and holds residue",
         lambda copy=_copy, run=_run: _residue(run(), copy, Verdict.UNKNOWN),  # type: ignore[misc]
     )
-told("residue-of-live-rows-left-out-and-key-destroyed", 19, "and holds residue", lambda: (
+told("residue-of-live-rows-left-out-and-key-destroyed", 19, "and it is in use", lambda: (
     _residue(good(), LIVE, Verdict.KEY_DESTROYED, *_key(LIVE))
 ))  # fmt: skip
 told("key-came-back-and-verified", 19, "and its key came back", lambda: good().before("sweep", *KEY_TOLD, KEY_BACK))
@@ -314,6 +314,12 @@ def key_came_back_and_went() -> Script:
     return certified(script, {FOUND: Verdict.KEY_DESTROYED})
 
 
+def key_came_back_when_all_was_erased() -> Script:
+    """A key came back after the last erasure, and was destroyed anew."""
+    first = tuple(replace(line, name=f"first {line.name}") for line in KEY_TOLD)
+    return certified(good().before("sweep", *first, KEY_BACK, *KEY_TOLD), {FOUND: Verdict.KEY_DESTROYED})
+
+
 def dataset_that_stays() -> Script:
     """Of one of the two datasets nothing is erased, and the sweep asks of the other one only."""
     script = good().without(f"intent {USERS} us", f"outcome {USERS} us")
@@ -333,6 +339,7 @@ def good_scripts() -> dict[str, Script]:
         "keys-came-back": keys_came_back(),
         "key-came-back-and-is-held": key_came_back_and_is_held(),
         "key-came-back-and-went": key_came_back_and_went(),
+        "key-came-back-when-all-was-erased-and-went": key_came_back_when_all_was_erased(),
         "dataset-that-stays": dataset_that_stays(),
         "fence-stated-twice": fence_stated_twice(),
     }

@@ -427,3 +427,8 @@ def key_destroyed_since() -> Script:
     return keyed(stated("sweep 1", swept(residue=500, minute=45)), *KEY_TOLD).signed(
         "sweep", stated("sweep", swept(*OTHERS))
     )
+
+
+def key_destroyed_and_not_read_since() -> Script:
+    """The last search found something; then the key was destroyed."""
+    return keyed(stated("sweep 1", swept(residue=500)), *KEY_TOLD).without("sweep")

@@ -88,6 +88,7 @@ def good_scripts() -> dict[str, s.Script]:
         "compared-again": contradictions.compared_again(),
         "residue-left-out-and-unknown": contradictions.left_out_and_unknown(),
         "key-destroyed-since-it-was-read": contradictions.key_destroyed_since(),
+        "key-destroyed-and-not-read-since": contradictions.key_destroyed_and_not_read_since(),
         "receipts": receipts.at_once(),
         "receipts-and-a-slice-that-stays": contradictions.receipts_and_a_slice_that_stays(),
         "receipts-of-one-home": contradictions.receipts_of_one_home(),

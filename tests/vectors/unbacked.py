@@ -232,4 +232,4 @@ def _cleared_again(play: s.Play) -> p.ClearancePredicate:
     return done_at(s.clearance(again, ("approval operator 2", "approval monitor 2")), 33)
 
 
-told("emptied-under-another-clearance", 16, "the emptying of app/derived-table:public.totals", _emptied_under_another)
+told("emptied-under-another-clearance", 16, "its emptying was not announced", _emptied_under_another)

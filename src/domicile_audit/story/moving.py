@@ -105,7 +105,7 @@ def check_equalities(case: Case) -> None:
             require(part["rows"] == planned["rows"], f"{equality}: slice {id_} has other rows than planned")
             require(part["source"] == part["home"], f"{equality}: slice {id_} is not the same at home")
     for clearance in case.of("clearance/v1"):
-        equality, last = case.named(clearance["equality"], "equality/v1", clearance), case.last_step
+        equality, last = case.basis(clearance), case.last_step
         require(last.kind != "cohort/v1", f"{clearance}: no freeze stands after {last}")
         require(last.index < equality.index, f"{clearance} rests on {equality}, which is from before {last}")
 

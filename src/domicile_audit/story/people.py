@@ -45,7 +45,7 @@ def check_receipts(case: Case) -> None:
     leaving = _slices_that_lose(case, case.slices)
     cleared = {clearance.sha256: _slices_that_lose(case, clearance["slices"]) for clearance in case.of("clearance/v1")}
     for statement in case.of("receipts/v1"):
-        clearance = case.named(statement["clearance"], "clearance/v1", statement)
+        clearance = case.basis(statement)
         basis = case.last_before(statement.index, *MOVES)
         require(basis.sha256 == clearance["equality"], f"{statement} rests on {clearance}, and {basis} comes later")
         early = case.last_before(statement.index, "erasure/v1") is case.plan

@@ -3,7 +3,7 @@
 
 const STEPS = ["cohort/v1", "freeze/v1"], MOVES = ["transfer/v1", "cutover/v1", "equality/v1"];
 const SOURCES = ["live-rows", "objects"]; // kinds of copies that people's data leaves
-const MAY_HOLD_RESIDUE = ["blocked-until", "held", WORST], MAY_BE_LEFT_OUT = ["key-destroyed", "unknown"];
+const MAY_HOLD_RESIDUE = ["blocked-until", "held", WORST];
 const IN_USE = [...SOURCES, "derived-table"]; // kinds of copies whose key nobody destroys
 const BACK = ["came back", "erased again", "objects came back"]; // findings: what was searched before them is void
 const OF_KEYS = ["key to be destroyed", "key destroyed", "key came back"]; // findings, in their order
@@ -278,15 +278,15 @@ check("verdicts", (c) => {
     const isTold = MAY_HOLD_RESIDUE.includes(verdict);
     need((until !== null) === (verdict === "blocked-until"), `${where}: a date belongs to blocked-until alone`);
     need(until === null || until > issued, `${where}, and ${until} is over`);
-    const isLeftOut = sweep !== newest && !isInUse && MAY_BE_LEFT_OUT.includes(verdict);
-    need(residue === 0 || isTold || isLeftOut, `${where}, but holds residue`);
+    const mayHold = isTold || verdict === "key-destroyed" || (verdict === "unknown" && sweep !== newest && !isInUse);
+    need(residue === 0 || mayHold, `${where}, but holds residue`);
     const isSettled = kind !== "objects" || (backs.get(store) ?? -1) < (sweep?.index ?? 0);
     need(isSettled || isTold || verdict === "unknown", `${where}, but objects came back`);
     const isClean = isRead && sweep === last && hits === 0;
     need(verdict !== BEST || isClean, `${where}, but was not searched after the last erasure, or something was found`);
     const since = Math.max(ofRows, residue && sweep.index), keys = ofKeys.filter((one) => one.where === id);
-    const isBack = keys.some((one) => one.kind === OF_KEYS[2]), after = keys.slice(-2);
-    need(!isBack || isTold || verdict === "unknown" || isKeyDestroyed(after), `${where}, but its key came back`);
+    const isBack = keys.some((one) => one.kind === OF_KEYS[2]);
+    need(!isBack || isTold || verdict === "unknown" || isKeyDestroyed(keys), `${where}, but its key came back`);
     const isGone = !isInUse && isKeyDestroyed(keys.filter((one) => one.index > since));
     need(verdict !== "key-destroyed" || isGone, `${where}, but the log doesn't tell of that`);
   }
@@ -297,9 +297,10 @@ check("verdicts", (c) => {
   need(!word, `copy ${word?.id} is called erased-unverified, and nothing was erased`); // (3)
 });
 
-/** The key of a copy was announced, then destroyed, and did not come back. */
+/** The last two findings about a key: it is to be destroyed, and was. */
 function isKeyDestroyed(told) {
-  return told.length === 2 && told.every((one, place) => one.kind === OF_KEYS[place] && one.text === told[0].text);
+  const [first, second] = told.slice(-2);
+  return first?.kind === OF_KEYS[0] && second?.kind === OF_KEYS[1] && first.text === second.text;
 }
 
 function needNothingLeft(c, sweeps, back) {
