@@ -462,7 +462,7 @@ told(
 told(
     "key-destroyed-and-came-back",
     19,
-    "its key came back",
+    _NO_KEY,
     lambda: s.key_destroyed().after(_KO, Line("back", lambda _: s.key_told(p.KeyPhase.CAME_BACK))),
 )
 told("nothing-erased-but-called-erased", 19, "and nothing was erased", lambda: nothing_erased(good()))

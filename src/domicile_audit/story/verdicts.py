@@ -21,6 +21,8 @@ def check_verdicts(case: Case) -> None:
     require(odd is None, f"copy {odd} is planned and has no verdict, or has one and is not planned")
     copies = _copies(case)
     for copy in copies:
+        dated = copy.verdict == "blocked-until"
+        require((copy.until is not None) == dated, f"{copy}: a date belongs to blocked-until alone")
         for need in NEEDS[copy.verdict]:
             need(copy)
     worst = max((copy.verdict for copy in copies), key=VERDICTS.index)
@@ -87,14 +89,8 @@ def valid_sweep(case: Case) -> Statement | None:
 Need = Callable[[Copy], None]
 
 
-def _undated(copy: Copy) -> None:
-    """It has no date."""
-    require(copy.until is None, f"{copy}: a date belongs to blocked-until alone")
-
-
-def _dated(copy: Copy) -> None:
-    """It has a date, which is still to come."""
-    require(copy.until, f"{copy}: a date belongs to blocked-until alone")
+def _to_come(copy: Copy) -> None:
+    """Its date was still to come."""
     require((copy.until or "") > copy.case.statements[-1]["issued_at"], f"{copy}: {copy.until} is over")
 
 
@@ -148,15 +144,14 @@ def _is_destroyed(findings: list[Statement]) -> bool:
     return [finding["kind"] for finding in last] == [ANNOUNCED, DESTROYED] and last[0]["text"] == last[1]["text"]
 
 
-# What each verdict needs. Bad news needs nothing, but that it is no better than what was found.
-NEEDS: dict[str, Sequence[Need]] = {
-    "erased-verified": (_undated, _nothing_back, _clean, _searched),
-    "key-destroyed": (_undated, _nothing_back, _unreadable),
-    "erased-unverified": (_undated, _nothing_back, _clean, _erased),
-    "blocked-until": (_dated,),
-    "held": (_undated,),
-    "unknown": (_undated, _clean_or_left_out),
-    "present": (_undated,),
+NEEDS: dict[str, Sequence[Need]] = {  # what each verdict needs, the best first
+    "erased-verified": (_nothing_back, _clean, _searched),
+    "key-destroyed": (_unreadable,),
+    "erased-unverified": (_nothing_back, _clean, _erased),
+    "blocked-until": (_to_come,),
+    "held": (),
+    "unknown": (_clean_or_left_out,),
+    "present": (),
 }
 
 
