@@ -225,7 +225,7 @@ def _require_backed(copy: JudgedCopy, facts: _Facts) -> None:
     destroyed = standing is not None and standing.phase is KeyPhase.OUTCOME
     if copy.verdict is Verdict.KEY_DESTROYED and not destroyed:
         raise EvidenceFault(f"certificate: the log doesn't tell that the key of copy {copy.id} was destroyed")
-    if copy.id in facts.returned and copy.verdict not in _NOT_GONE and not destroyed:
+    if copy.id in facts.returned and copy.verdict not in _NOT_GONE:
         raise EvidenceFault(f"certificate: the key of copy {copy.id} came back, so it can't be {copy.verdict.value}")
     if copy.verdict is Verdict.ERASED_UNVERIFIED and not facts.erasing:
         raise EvidenceFault(f"certificate: nothing was erased, so copy {copy.id} can't be {copy.verdict.value}")

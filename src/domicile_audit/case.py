@@ -17,11 +17,7 @@ Part = Mapping[str, Any]  # an object of the JSON of a statement, its shape chec
 Parts = Mapping[str, Part]  # slices or copies by their id
 LOG = 0  # the place of the log's keys among the chains; approvers have theirs from 1 on
 STEPS = ("cohort/v1", "freeze/v1")  # of a live move; each voids what was fenced or compared before it
-MOVES = (
-    "transfer/v1",
-    "cutover/v1",
-    "equality/v1",
-)  # what an erasure rests on is the last of these; steps after it: check 13
+MOVES = ("transfer/v1", "cutover/v1", "equality/v1")  # what an erasure rests on is the last of these
 
 
 class Refused(ValueError):
@@ -65,7 +61,7 @@ class Statement:
 
     @cached_property
     def slices(self) -> Parts:
-        """What it says of each slice, once, by the slice's id."""
+        """What it says of each slice, once, by the slice's id (of a clearance, which names them only: `ids`)."""
         return by_id(self["slices"], str(self))
 
     @cached_property
@@ -136,7 +132,7 @@ class Case:
     @property
     def live(self) -> bool:
         """Whether the service ran meanwhile, as cohorts or freezes say; then freezes name the slices, not the plan."""
-        return self.last_step.kind in STEPS
+        return bool(self.of(*STEPS))
 
     @cached_property
     def slices(self) -> Parts:
@@ -161,9 +157,14 @@ class Case:
     @cached_property
     def losing(self) -> frozenset[str]:
         """The datasets of rows of which something is to be erased."""
-        return (
-            frozenset(one["dataset"] for one in self.slices.values() if any(one["erase"].values())) - self.object_stores
-        )
+        losing = frozenset(part["dataset"] for part in self.slices.values() if any(part["erase"].values()))
+        return losing - self.object_stores
+
+    @cached_property
+    def rows_erased(self) -> int:
+        """The place of the last erasure of rows, announced or done; 0: none was done."""
+        rows = [one for one in self.of("erasure/v1") if one["dataset"] not in self.object_stores or one["emptied"]]
+        return rows[-1].index if any(one["phase"] == "outcome" for one in rows) else 0
 
     @cached_property
     def outcomes(self) -> list[Statement]:
@@ -188,13 +189,13 @@ class Case:
 
     def last_before(self, place: int, *kinds: str) -> Statement:
         """The last statement of these types before a place of the log behind the plan; the plan where there is none."""
-        found = self.of("plan/v1", *kinds)
+        found = self.of("plan/v1", *kinds)  # in their order, the plan first: so there is always one
         return found[bisect_left(found, place, key=lambda statement: statement.index) - 1]
 
     def basis(self, statement: Statement) -> Statement:
         """What this one rests on: erasures and receipts on a clearance, clearances and approvals on an equality."""
-        field = "clearance" if "clearance" in statement.predicate else "equality"
-        return self.named(statement[field], f"{field}/v1", statement)
+        what = "clearance" if "clearance" in statement.predicate else "equality"
+        return self.named(statement[what], f"{what}/v1", statement)
 
     def approvals(self, clearance: Statement) -> list[Statement]:
         """The approvals that a clearance names."""

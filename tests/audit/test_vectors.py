@@ -46,7 +46,6 @@ ALSO = {
     "erasure-of-more-than-planned": {19, 20},
     "erasure-of-an-unplanned-slice": {19, 20},
     "erasure-twice": {19, 20},
-    "sweep-of-an-unplanned-copy": {19},
     "sweep-with-more-residue-than-hits": {19},
     "freeze-of-a-slice-elsewhere": {12, 15, 16, 20},
     "freeze-with-a-slice-twice": {11, 13, 15, 16, 19, 20, 23},
@@ -130,14 +129,11 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("one-approval-is-enough", "erased-verified", True),
         ("handed-on-by-who-saw-little", "erased-verified", True),
         ("objects-back-and-unknown", "unknown", False),
-        ("objects-back-elsewhere", "erased-unverified", False),
         ("objects-back-and-searched-since", "erased-verified", True),
         ("dataset-that-stays", "erased-verified", True),
         ("fence-stated-twice", "erased-verified", True),
         ("keys-came-back", "unknown", False),
         ("key-came-back-and-is-held", "held", False),
-        ("key-came-back-and-went", "key-destroyed", False),
-        ("key-came-back-when-all-was-erased-and-went", "key-destroyed", False),
         ("enough-others-approved", "erased-verified", True),
         ("enough-others-approved-what-is-erased", "erased-verified", True),
         ("given-up-and-enough-others-approved", "erased-verified", True),
@@ -212,6 +208,8 @@ def refusing(name: str) -> set[int]:
             check(case)
         except Refused:
             found.add(number)
+        except KeyError:  # a check may rely on those above it
+            assert found
     return found
 
 

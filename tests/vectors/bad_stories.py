@@ -401,7 +401,7 @@ def nothing_erased(script: Script, called: Verdict = Verdict.ERASED_UNVERIFIED) 
     made = next(line.make({}) for line in script.lines if line.name == "certificate")
     assert isinstance(made, p.CertificatePredicate)
     copies = tuple(replace(c, verdict=called) if c.verdict is Verdict.ERASED_VERIFIED else c for c in made.copies)
-    return script.without(*names).set("certificate", counts=counts, copies=copies, verdict=Verdict.ERASED_UNVERIFIED)
+    return script.without(*names).set("certificate", counts=counts, copies=copies, verdict=called)
 
 
 told("certificate-better-than-its-verdicts", 19, "its worst copy is held", lambda: _judged(1, verdict=Verdict.HELD))
@@ -453,16 +453,13 @@ told("key-destroyed-before-it-was-announced", 19, _NO_KEY, lambda: s.key_destroy
 told("key-destroyed-of-another-name", 19, _NO_KEY, lambda: s.key_destroyed().set(_KO, text="key backups-ca of hsm"))
 told("key-destroyed-of-another-copy", 19, _NO_KEY, lambda: s.key_destroyed().set(_KO, where="app/statistics"))
 told("key-destroyed-before-the-erasure", 19, _NO_KEY, lambda: s.key_destroyed().moved(_KI, before=_I))
-told(
-    "key-destroyed-without-an-erasure",
-    19,
-    "no rows were erased",
-    lambda: nothing_erased(s.key_destroyed(), Verdict.HELD),
-)
+told("key-destroyed-without-an-erasure", 19, "no rows were erased", lambda: (
+    nothing_erased(s.key_destroyed(), Verdict.HELD)
+))  # fmt: skip
 told(
     "key-destroyed-and-came-back",
     19,
-    _NO_KEY,
+    "its key came back",
     lambda: s.key_destroyed().after(_KO, Line("back", lambda _: s.key_told(p.KeyPhase.CAME_BACK))),
 )
 told("nothing-erased-but-called-erased", 19, "and nothing was erased", lambda: nothing_erased(good()))

@@ -188,7 +188,6 @@ told("rows-back-and-another-store-present", 19, "came back, but no copy of app.p
 ))  # fmt: skip
 told("nothing-frozen-and-another-copy-present", 19, f"nothing was frozen after it, {_BUT}", _on_its_way)
 for _name, _findings in {
-    "rows-back-and-then-objects": (finding("came back"), finding("objects came back")),
     "rows-back-and-fewer-erased-again": (finding("came back", count=30), finding("erased again", count=1)),
     "rows-back-and-more-erased-again": (finding("came back", count=3), finding("erased again", count=5)),
     "rows-back-twice-and-the-first-erased-again": (
@@ -203,6 +202,9 @@ for _name, _findings in {
     ),
 }.items():  # fmt: skip
     told(_name, 19, "came back, but no copy of app.public.", lambda findings=_findings: _before_the_sweep(*findings))  # type: ignore[misc]
+told("rows-back-and-then-objects", 19, "came back, but no copy of app.public.", lambda: objects.lock_is_over().before(
+    "sweep", stated("back", finding("came back")), stated("objects back", finding("objects came back", "media"))
+))  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------- 19 what was searched
@@ -281,6 +283,27 @@ told("key-came-back-and-then-a-note", 19, "and its key came back", lambda: (
 told("key-came-back-before-the-last-erasure", 19, "and its key came back", lambda: (
     good().before(f"intent {USERS} us", *KEY_TOLD, KEY_BACK)
 ))  # fmt: skip
+_FIRST: Final = tuple(replace(line, name=f"first {line.name}") for line in KEY_TOLD)
+_SECOND: Final = tuple(
+    stated(f"second {phase.value}", replace(s.key_told(phase), text="another key of hsm")) for phase in s.KEY_PHASES
+)
+for _name, _script in {
+    "key-came-back-before-rows-went-and-was-destroyed-anew": lambda: (
+        good().before(f"intent {USERS} us", *_FIRST, KEY_BACK).before("sweep", *KEY_TOLD)
+    ),
+    "key-came-back-and-was-destroyed-anew": lambda: good().before("sweep", *_FIRST, KEY_BACK, *KEY_TOLD),
+    "key-came-back-and-another-was-destroyed": lambda: good().before("sweep", *_FIRST, KEY_BACK, *_SECOND),
+}.items():
+    told(_name, 19, "and its key came back", lambda script=_script: certified(script(), {FOUND: Verdict.KEY_DESTROYED}))  # type: ignore[misc]
+told("key-announced-and-another-destroyed", 19, "its key's destruction since", lambda: (
+    certified(good().before("sweep", _FIRST[0], *_SECOND), {FOUND: Verdict.KEY_DESTROYED})
+))  # fmt: skip
+told("key-back-of-no-copy", 17, "is not planned", lambda: (
+    good().before("sweep", stated("key back", finding("key came back", "wal")))
+))  # fmt: skip
+told("objects-back-in-a-copy", 17, "is not planned", lambda: (
+    objects.lock_is_over().before("sweep", stated("back", finding("objects came back", OBJECTS)))
+))  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------- as it may well be
@@ -307,19 +330,6 @@ def key_came_back_and_is_held() -> Script:
     return certified(good().before("sweep", *KEY_TOLD, KEY_BACK), {FOUND: Verdict.HELD})
 
 
-def key_came_back_and_went() -> Script:
-    """A key came back while rows were still erased, and was destroyed anew after the last of them."""
-    first = tuple(replace(line, name=f"first {line.name}") for line in KEY_TOLD)
-    script = good().before(f"intent {USERS} us", *first, KEY_BACK).before("sweep", *KEY_TOLD)
-    return certified(script, {FOUND: Verdict.KEY_DESTROYED})
-
-
-def key_came_back_when_all_was_erased() -> Script:
-    """A key came back after the last erasure, and was destroyed anew."""
-    first = tuple(replace(line, name=f"first {line.name}") for line in KEY_TOLD)
-    return certified(good().before("sweep", *first, KEY_BACK, *KEY_TOLD), {FOUND: Verdict.KEY_DESTROYED})
-
-
 def dataset_that_stays() -> Script:
     """Of one of the two datasets nothing is erased, and the sweep asks of the other one only."""
     script = good().without(f"intent {USERS} us", f"outcome {USERS} us")
@@ -338,8 +348,6 @@ def good_scripts() -> dict[str, Script]:
         "came-back-and-went-again": came_back_and_went_again(),
         "keys-came-back": keys_came_back(),
         "key-came-back-and-is-held": key_came_back_and_is_held(),
-        "key-came-back-and-went": key_came_back_and_went(),
-        "key-came-back-when-all-was-erased-and-went": key_came_back_when_all_was_erased(),
         "dataset-that-stays": dataset_that_stays(),
         "fence-stated-twice": fence_stated_twice(),
     }

@@ -96,7 +96,6 @@ def good_scripts() -> dict[str, s.Script]:
         "one-approval-is-enough": s.good().set("plan", approvals=replace(s.plan().approvals, threshold=1)),
         "rows-left-and-said-by-their-table": unbacked.rows_left_and_said_by_their_table(),
         "objects-back-and-unknown": unbacked.objects_back_and_unknown(),
-        "objects-back-elsewhere": unbacked.objects_back_elsewhere(),
         "objects-back-and-searched-since": unbacked.objects_back_and_searched_since(),
         "receipts-in-parts": receipts.in_parts(),
         "receipts-in-cohorts": receipts.in_cohorts(),

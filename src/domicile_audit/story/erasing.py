@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from domicile_audit.case import MOVES, Case, Part, Statement, by_id, require, require_once
 from domicile_audit.log.tree import root_of_first
-from domicile_audit.says import AGAIN
+from domicile_audit.says import AGAIN, ANNOUNCED, DESTROYED, OBJECTS_BACK, RETURNED
 from domicile_audit.story.moving import require_planned
 
 
@@ -77,68 +77,78 @@ def check_erasures(case: Case) -> None:
             require(same, f"{where} is not what was proven equal")
             if statement["phase"] == "intent":
                 require(id_ not in done, f"{where} is announced again, after its erasure was told")
-                _check_announced(part, case.slices[id_]["erase"], where)
+                _check_intent(part, case.slices[id_]["erase"], where)
                 announced[key] = part
             else:
                 require(key in announced, f"{where}: its erasure was not announced")
-                may_go_on = done.get(id_) if statement["dataset"] in case.object_stores else None
-                require(id_ not in done or may_go_on, f"{where} was erased twice")
-                _check_outcome(part, announced[key], may_go_on, where)
+                _check_outcome(part, announced[key], where)
+                if id_ in done:
+                    _check_more(part, done[id_], where, lockable=statement["dataset"] in case.object_stores)
                 done[id_] = part
         for id_ in statement["emptied"]:
-            where, key, copies = f"{statement}: {id_} is emptied", (clearance.sha256, id_), case.plan.copies
-            require(
-                id_ in copies and copies[id_]["kind"] == "derived-table",
-                f"{where}, and is no derived table of the plan",
-            )
+            where, key, copy = f"{statement}: {id_} is emptied", (clearance.sha256, id_), case.plan.copies.get(id_)
+            derived = copy is not None and copy["kind"] == "derived-table"
+            require(derived, f"{where}, and is no derived table of the plan")
             if statement["phase"] == "intent":
-                announced[key] = copies[id_]
+                announced[key] = {}
             require(key in announced, f"{where}, and its emptying was not announced")
     _check_again(case)
 
 
 def _check_rests(case: Case, statement: Statement, equality: Statement) -> None:
-    """Check 16 goes on: something planned goes, and that was compared last; once it went, of the whole log."""
+    """Check 16 goes on: something planned goes, and what it rests on was the last word on what is where."""
     require(statement["collateral"] == 0, f"{statement} touched rows outside the closure")
     require(statement["slices"] or statement["emptied"], f"{statement} erases nothing")
     require_planned(case, statement)
-    last = case.last_before(statement.index if statement["phase"] == "intent" else len(case.statements), *MOVES)
+    until = statement.index if statement["phase"] == "intent" else len(case.statements)  # once it is gone, for good
+    last = case.last_before(until, *MOVES)
     rests = last.sha256 == equality.sha256 and last.index < statement.index
     require(rests, f"{statement} rests on {equality}, and not on {last}, which comes later")
 
 
-def _check_announced(part: Part, planned: Part, where: str) -> None:
+def _check_intent(part: Part, planned: Part, where: str) -> None:
     """Check 16 goes on: something is to go, and no more than the plan says."""
     require(part["deleted"] or part["blanked"], f"{where} is announced, and nothing of it goes")
     within = part["deleted"] <= planned["delete"] and part["blanked"] <= planned["blank"]
     require(within, f"{where} loses more rows than planned")
 
 
-def _check_outcome(part: Part, announced: Part, before: Part | None, where: str) -> None:
-    """Check 16 goes on: no more went than was announced; of objects that a lock kept, more may go later.
-
-    Then the later outcome tells how many went in all, and not how many more.
-    """
+def _check_outcome(part: Part, announced: Part, where: str) -> None:
+    """Check 16 goes on: no more went than was announced."""
     within = part["deleted"] <= announced["deleted"] and part["blanked"] <= announced["blanked"]
     require(within, f"{where}: more was erased than announced")
-    if before:
-        more = part["deleted"] > before["deleted"] and part["blanked"] == before["blanked"]
-        require(more, f"{where} was erased twice")
+
+
+def _check_more(part: Part, before: Part, where: str, *, lockable: bool) -> None:
+    """Check 16 goes on: only of objects, which a lock may keep, more goes later; then it tells how many went in all."""
+    more = part["deleted"] > before["deleted"] and part["blanked"] == before["blanked"]
+    require(lockable and more, f"{where} was erased twice")
 
 
 def _check_again(case: Case) -> None:
-    """Check 16 goes on: nothing is erased again, under the clearance of the first time, that never was before."""
-    first = {outcome["dataset"]: outcome.index for outcome in reversed(case.outcomes)}
-    for finding in case.of("finding/v1"):
-        before = first.get(finding["where"], case.size) < finding.index
-        require(finding["kind"] != AGAIN or before, f"{finding}: rows of {finding['where']} were never erased before")
+    """Check 16 goes on: only what was erased before is erased again, under the clearance of the first time."""
+    erased: set[str] = set()  # datasets, so far
+    for statement in case.of("erasure/v1", "finding/v1"):
+        if statement.kind == "erasure/v1":
+            erased.update({statement["dataset"]} if statement["phase"] == "outcome" and statement["slices"] else ())
+        elif statement["kind"] == AGAIN:
+            where = statement["where"]
+            require(where in erased, f"{statement}: rows of {where} were never erased before")
 
 
 def check_sweeps(case: Case) -> None:
-    """Check 17 (P3): a sweep is about copies of the plan, each once; residue is part of the hits, rows of datasets."""
+    """Check 17 (P3): a sweep is about copies of the plan, each once; residue is part of the hits, rows of datasets.
+
+    Findings about keys are about such a copy, too; those about objects that came back about a store of the plan.
+    """
     for statement in case.of("sweep/v1"):
         for id_, copy in statement.copies.items():
             require(id_ in case.plan.copies, f"{statement} searched a copy that is not planned")
             require(copy["residue"] <= copy["hits"], f"{statement}: copy {id_} has more residue than hits")
         rows = statement["rows"]
         require(rows["datasets"] or not rows["hits"], f"{statement} found rows by query, and asked of no dataset")
+    planned = dict.fromkeys((ANNOUNCED, DESTROYED, RETURNED), frozenset(case.plan.copies))
+    planned[OBJECTS_BACK] = case.object_stores
+    for finding in case.of("finding/v1"):
+        known = finding["where"] in planned.get(finding["kind"], {finding["where"]})
+        require(known, f"{finding}: {finding['where']} is not planned")

@@ -25,6 +25,11 @@ MAY_SAY = {
 }
 
 
+def _words(statement: Statement) -> str | int:
+    """What is said of a key: statements in a row that say the same are votes for one change. Others stand alone."""
+    return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else statement.index
+
+
 def check_keys(case: Case) -> None:
     """Check 24 (P2): whoever signed had that key then, and nothing rests on what was signed with a lost one."""
     left = [list(chain) for chain in case.chains]  # of each holder the key in force, then those that follow it
@@ -45,22 +50,22 @@ def check_keys(case: Case) -> None:
         left[number].pop(0)
         if said.holder != number:
             case.votes.append(votes)
-        if said["what"] == "revoked":  # a log's key is lost from that very place on: that makes nothing void
+        if said["what"] == "revoked" and number != LOG:  # a log's key is lost from there on: that makes nothing void
             lost[number].append(range(said["stands"], said.index))
     unused = [key.keyid for keys in left for key in keys[1:]]
     require(not unused, f"no statement hands over to {min(unused, default='')}, which is in keys/")
     case.void = {one.index for one in case.statements if any(one.index in span for span in lost[one.holder])}
+    _check_void(case)
+
+
+def _check_void(case: Case) -> None:
+    """Check 24 goes on: no vote is void, and what was erased has enough approvals that aren't."""
     for vote in (vote for votes in case.votes for vote in votes):
         require(vote.index not in case.void, f"{vote} is needed, and its key was lost by then")
     for clearance in case.of("clearance/v1"):
-        if clearance.sha256 in case.erased_under:  # that has enough approvals without those of a lost key
+        if clearance.sha256 in case.erased_under:
             standing = [approval for approval in case.approvals(clearance) if approval.index not in case.void]
             require_enough(case, standing, f"{clearance}, without what a lost key signed,")
-
-
-def _words(statement: Statement) -> str | int:
-    """What is said of a key: statements in a row that say the same are votes for one change. Others stand alone."""
-    return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else statement.index
 
 
 def _check_next(said: Statement, number: int, keys: Sequence[Key]) -> None:

@@ -4,7 +4,7 @@ Good news needs backing, bad news doesn't: NEEDS says of each verdict what the l
 way round, all that the log tells as left (`_left`) has to show in a copy that says so.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from domicile_audit.case import Case, Part, Refused, Statement, require
@@ -32,7 +32,7 @@ def check_verdicts(case: Case) -> None:
 
 @dataclass
 class Copy:
-    """A copy of the plan, its verdict, and what the log tells of it; places are those of statements in the log."""
+    """A copy of the plan, its verdict, and what the log tells of it, at which places."""
 
     case: Case
     id: str
@@ -42,48 +42,45 @@ class Copy:
     look: int = 0  # the last sweep that tells something of it; 0: none does
     residue: int = 0  # what that sweep found of people who moved
     left_out: bool = False  # whether a later sweep tells something of others
-    objects_back: int = 0  # when objects last came back to it
-    rows_erased: int = 0  # the last erasure of rows, announced or done; 0: none was done
+    sweep: Statement | None = None  # the last sweep, if that is valid and has this copy
+    objects_back: int = 0  # where objects last came back to it; 0: never
     key: list[Statement] = field(default_factory=list)  # what was found about its key
-    sweep: Statement | None = None  # the last sweep, where that is valid and has this copy
 
     def __str__(self) -> str:
         return f"copy {self.id} is called {self.verdict}"
 
 
 def _copies(case: Case) -> Sequence[Copy]:
-    """All copies, with what sweeps, findings and erasures tell of them."""
+    """All copies, with what sweeps and findings tell of them."""
     judged = case.statements[-1].copies.items()
     copies = {id_: Copy(case, id_, case.plan.copies[id_], said["verdict"], said["until"]) for id_, said in judged}
-    for sweep in case.of("sweep/v1"):
-        for one in sweep["copies"]:
-            if one["id"] in copies and (sweep.is_search or one["residue"]):  # no search tells what it found, no more
-                copies[one["id"]].look, copies[one["id"]].residue = sweep.index, one["residue"]
-    back: dict[str, int] = {}  # by store
-    for finding in case.of("finding/v1"):
-        kind, where = finding["kind"], finding["where"]
-        if kind in (ANNOUNCED, DESTROYED, RETURNED) and where in copies:
-            copies[where].key.append(finding)
-        elif kind == OBJECTS_BACK:
-            back[where] = finding.index
-    rows = [one for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores or one["emptied"]]
-    rows_erased = rows[-1].index if any(one["phase"] == "outcome" for one in rows) else 0
-    last_look, last_sweep = max(copy.look for copy in copies.values()), valid_sweep(case)
-    for copy in copies.values():
-        copy.sweep = last_sweep if last_sweep and copy.id in last_sweep.copies else None
-        copy.rows_erased, copy.left_out = rows_erased, copy.look < last_look
-        copy.objects_back = back.get(copy.planned["store"], 0) if copy.planned["kind"] == "objects" else 0
+    _tell_sweeps(case, copies)
+    _tell_findings(case, copies)
     return list(copies.values())
 
 
-def valid_sweep(case: Case) -> Statement | None:
-    """The last sweep, if an erasure stands before it, and after it neither one nor what came back."""
-    told = [
-        one
-        for one in case.of("sweep/v1", "erasure/v1", "finding/v1")
-        if one.kind != "finding/v1" or one["kind"] in (BACK, AGAIN, OBJECTS_BACK)
-    ]
-    return told[-1] if told and told[-1].kind == "sweep/v1" and case.outcomes else None
+def _tell_sweeps(case: Case, copies: Mapping[str, Copy]) -> None:
+    """A sweep tells something of all its copies, if it searched and read anything; else of those with residue only."""
+    for sweep in case.of("sweep/v1"):
+        for one in sweep["copies"]:
+            if sweep.is_search or one["residue"]:
+                copies[one["id"]].look, copies[one["id"]].residue = sweep.index, one["residue"]
+    last, valid = max(copy.look for copy in copies.values()), valid_sweep(case)
+    for copy in copies.values():
+        copy.left_out = copy.look < last
+        copy.sweep = valid if valid and copy.id in valid.copies else None
+
+
+def _tell_findings(case: Case, copies: Mapping[str, Copy]) -> None:
+    """A finding about a key is of a copy, one about objects is of a store (check 17)."""
+    back: dict[str, int] = {}
+    for finding in case.of("finding/v1"):
+        if finding["kind"] in (ANNOUNCED, DESTROYED, RETURNED):
+            copies[finding["where"]].key.append(finding)
+        elif finding["kind"] == OBJECTS_BACK:
+            back[finding["where"]] = finding.index
+    for copy in copies.values():
+        copy.objects_back = back.get(copy.planned["store"], 0) if copy.planned["kind"] == "objects" else 0
 
 
 Need = Callable[[Copy], None]
@@ -111,42 +108,46 @@ def _clean_or_left_out(copy: Copy) -> None:
 
 
 def _nothing_back(copy: Copy) -> None:
-    """No objects came back to it since it was last read; nor did its key, or it was destroyed once more."""
+    """No objects came back to it since it was last read, and its key never came back."""
     require(copy.objects_back <= copy.look, f"{copy}, and objects came back since it was searched")
-    back = any(finding["kind"] == RETURNED for finding in copy.key)
-    require(not back or _is_destroyed(copy.key), f"{copy}, and its key came back")
+    require(all(finding["kind"] != RETURNED for finding in copy.key), f"{copy}, and its key came back")
 
 
 def _searched(copy: Copy) -> None:
-    """It was searched after the last erasure, nothing was found, and rows were asked for wherever some were erased."""
+    """The last sweep searched it and found nothing, asked for rows of all that lose some, and nothing went after it."""
     sweep, but = copy.sweep, f"{copy}, but"
     if sweep is None:
         raise Refused(f"{but} was not swept after the last erasure")
     require(sweep.copies[copy.id]["hits"] == 0, f"{but} {sweep} found something in it")
     require(sweep.is_search, f"{but} {sweep} searched for nothing, or read nothing")
-    require(
-        sweep["rows"]["datasets"] >= len(copy.case.losing), f"{but} {sweep} asked of fewer datasets than were erased"
-    )
+    enough = sweep["rows"]["datasets"] >= len(copy.case.losing)
+    require(enough, f"{but} {sweep} asked of fewer datasets than were erased")
+
+
+def valid_sweep(case: Case) -> Statement | None:
+    """The last sweep, if something was erased before it, and nothing was erased, or came back, after it."""
+    for statement in reversed(case.of("sweep/v1", "erasure/v1", "finding/v1")):
+        if statement.kind == "sweep/v1":
+            return statement if case.outcomes else None
+        if statement.kind == "erasure/v1" or statement["kind"] in (BACK, AGAIN, OBJECTS_BACK):
+            return None
+    return None
 
 
 def _unreadable(copy: Copy) -> None:
-    """Its key was destroyed after rows were last erased, and after residue was read; and the service doesn't use it."""
+    """Its key was announced and destroyed, after rows were last erased and residue last read; no service uses it."""
     free = copy.planned["kind"] not in IN_USE
-    require(free and copy.rows_erased, f"{copy}, and it is in use, or no rows were erased")
-    readable = max(copy.rows_erased, copy.look if copy.residue else 0)
-    since = [finding for finding in copy.key if finding.index > readable]
-    require(_is_destroyed(since), f"{copy}, and the log doesn't tell of its key's destruction since")
-
-
-def _is_destroyed(findings: list[Statement]) -> bool:
-    """Whether the last two say of a key that it is to be destroyed, and that it was; their text says which key."""
-    last = findings[-2:]
-    return [finding["kind"] for finding in last] == [ANNOUNCED, DESTROYED] and last[0]["text"] == last[1]["text"]
+    require(free and copy.case.rows_erased, f"{copy}, and it is in use, or no rows were erased")
+    readable = max(copy.case.rows_erased, copy.look if copy.residue else 0)
+    since = [(finding["kind"], finding["text"]) for finding in copy.key if finding.index > readable]
+    which = since[0][1] if since else ""  # the text says which key
+    destroyed = since == [(ANNOUNCED, which), (DESTROYED, which)]
+    require(destroyed, f"{copy}, and the log doesn't tell of its key's destruction since")
 
 
 NEEDS: dict[str, Sequence[Need]] = {  # what each verdict needs, the best first
     "erased-verified": (_nothing_back, _clean, _searched),
-    "key-destroyed": (_unreadable,),
+    "key-destroyed": (_nothing_back, _unreadable),
     "erased-unverified": (_nothing_back, _clean, _erased),
     "blocked-until": (_to_come,),
     "held": (),
@@ -159,26 +160,36 @@ def _left(case: Case) -> Iterator[tuple[str, str | None]]:
     """What the log tells as left at the source, and of which dataset it is; None: of no one dataset."""
     if case.last_step.kind == "cohort/v1":
         yield "people went in cohorts and nothing was frozen after it", None
-    found = asked = 0  # rows found by query; they stand until a sweep asks of as many datasets as any before it
-    for sweep in case.of("sweep/v1"):
-        rows = sweep["rows"]
-        found = rows["hits"] + (found if rows["datasets"] < asked else 0)
-        asked = max(asked, rows["datasets"])
-    if found:
+    if found := _found_by_query(case):
         yield f"sweeps found {found} rows by query", None
-    back: dict[str, int] = {}  # by dataset the rows that came back and were not erased again
-    for finding in case.of("finding/v1"):
-        dataset, count = finding["where"], finding["count"]
-        if finding["kind"] == BACK:
-            back[dataset] = count
-        elif finding["kind"] == AGAIN and count in (0, back.get(dataset)):  # 0: a look found none left
-            back.pop(dataset, None)
-    for dataset in back:
+    for dataset in _still_back(case):
         yield f"rows of {dataset} came back", dataset
     for id_, part in case.slices.items():
         planned = (part["erase"]["delete"], part["erase"]["blank"])
         if case.gone.get(id_, (0, 0)) != planned:
             yield f"slice {id_} is not erased as planned", part["dataset"]
+
+
+def _found_by_query(case: Case) -> int:
+    """Rows of theirs that queries found; they stand until a sweep asks of as many datasets as any before it."""
+    found = asked = 0
+    for sweep in case.of("sweep/v1"):
+        rows = sweep["rows"]
+        found = rows["hits"] + (found if rows["datasets"] < asked else 0)
+        asked = max(asked, rows["datasets"])
+    return found
+
+
+def _still_back(case: Case) -> Iterable[str]:
+    """Datasets whose rows came back, last so many, and were not erased again: just as many, or until none was left."""
+    back: dict[str, int] = {}
+    for finding in case.of("finding/v1"):
+        dataset, count = finding["where"], finding["count"]
+        if finding["kind"] == BACK:
+            back[dataset] = count
+        elif finding["kind"] == AGAIN and count in (0, back.get(dataset)):
+            back.pop(dataset, None)
+    return back
 
 
 def _require_told(case: Case, copies: Sequence[Copy]) -> None:
