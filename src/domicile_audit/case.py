@@ -80,7 +80,7 @@ class Statement:
         return self["tokens"]["searched"] > 0 and any(copy["bytes"] for copy in self["copies"])
 
     @cached_property
-    def homes(self) -> list[str]:
+    def homes_with_rows(self) -> list[str]:
         """Of a plan or freeze: the homes of its slices, but for those without rows."""
         return sorted({part["home"] for part in self["slices"] if part["rows"]})
 
@@ -137,7 +137,7 @@ class Case:
     @cached_property
     def slices(self) -> Parts:
         """What is moved: the slices of the last freeze, else of the plan."""
-        return self.last_before(len(self.statements), "freeze/v1").slices
+        return self.frozen_before(len(self.statements)).slices
 
     @cached_property
     def homes(self) -> frozenset[str]:
@@ -186,6 +186,10 @@ class Case:
         if kinds not in self.by_kinds:
             self.by_kinds[kinds] = [statement for statement in self.statements if statement.kind in kinds]
         return self.by_kinds[kinds]
+
+    def frozen_before(self, place: int) -> Statement:
+        """What named the slices, at a place of the log: the last freeze before it, or the plan."""
+        return self.last_before(place, "freeze/v1")
 
     def last_before(self, place: int, *kinds: str) -> Statement:
         """The last statement of these types before a place of the log behind the plan; the plan where there is none."""

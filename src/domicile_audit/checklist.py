@@ -2,28 +2,9 @@
 
 Where all hold, a policy may ask for more (demands.py), and claims.py answers that, promise by promise.
 
-Read in this order (docs/checker.md leads through it):
-
-    says.py                 all that a log can say
-    case.py                 what the checks know so far, and `require`, the one way to say no
-    checklist.py            this list: number (its place), title, clause, function
-    story/ our own rules:
-        moving.py           10 to 13: what was planned was moved, and proven equal at home
-        erasing.py          14 to 17: nothing was erased before it was approved, restored, cleared and announced
-        certificate.py      18, 20, 21: the last statement is the certificate, and counts what those before it count
-        verdicts.py         19: it calls no copy better than they do
-        people.py           22 and 23: who is at home, and receipts of these
-        rotation.py         24: keys signed while they were in force, and changed hands
-    log/ by the specs of others:
-        container.py        1 to 4: from the bytes of a zip to files
-        keys.py             Ed25519 keys, and what they signed
-        tree.py             5 to 7: from files to the entries of a log
-        shape.py            JSON in one spelling, and the shapes it must fit
-        envelopes.py        8 and 9: from entries to statements
-        cosignature.py      which witnesses the auditor asks for, and which have cosigned (check 5)
-
-Of the rest `trust/` reads the auditor's policy (approvers.py goes on with 14 and 24), `report.py` words the answer,
-`papers/` is for receipts and proofs, `spot/` looks into stores, `served.py` is for a log that goes on.
+Checks 1 to 9 stand in `log/`, by the specs of others, 10 to 24 in `story/`, by our own; docs/checker.md says in which
+order to read. Of the rest `trust/` reads the auditor's policy (approvers.py goes on with 14 and 24), `report.py` words
+the answer, `papers/` is for receipts and proofs, `spot/` looks into stores, `served.py` is for a log that goes on.
 
 P1 to P11 are the promises of docs/evidence.md. No check reads a clock, a network or another file, and each takes time
 and memory in proportion to the bundle.

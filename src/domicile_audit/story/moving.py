@@ -80,7 +80,7 @@ def check_fence(case: Case) -> None:
         require(case.homes >= fence["subjects"].keys(), f"{fence} fences an unplanned home")
         same = case.live or fence.predicate == fences[0].predicate
         require(same, f"{fence} is another fence than the one before, and people went all at once")
-        for home in case.last_before(fence.index, "freeze/v1").homes:
+        for home in case.frozen_before(fence.index).homes_with_rows:
             require(fence["subjects"].get(home), f"{fence} fences nobody of {home}, where rows went")
     for equality in case.of("equality/v1"):
         fenced = case.last_before(equality.index, "cutover/v1", *STEPS).kind == "cutover/v1"
@@ -115,7 +115,7 @@ def require_planned(case: Case, statement: Statement) -> Parts:
 
     What they are, is handed back: the slices of the last freeze before the statement, else those of the plan.
     """
-    slices = case.last_before(statement.index, "freeze/v1").slices
+    slices = case.frozen_before(statement.index).slices
     for id_ in statement.slices:
         require(id_ in slices, f"{statement} names a slice that is not planned")
         same = all(slices[id_][key] == statement[key] for key in {"dataset", "home"} & statement.predicate.keys())
