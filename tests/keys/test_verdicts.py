@@ -8,7 +8,7 @@ import pytest
 
 from domicile.certify import certify
 from domicile.errors import EvidenceFault
-from domicile.evidence.predicates import KeyPhase, Predicate
+from domicile.evidence.predicates import CertificatePredicate, KeyPhase, Predicate
 from domicile.evidence.told import KeyStanding, key_finding, keys_told
 from domicile.proof import CopyVerdict, Verdict
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment
@@ -79,11 +79,19 @@ def test_p7_what_is_told_of_a_key_is_read_back() -> None:
         )
 
 
-def test_p11_no_certificate_calls_anything_gone_whose_key_came_back() -> None:
-    back = (*KeyPhase, KeyPhase.INTENT)
-    for verdict in (Verdict.ERASED_VERIFIED, Verdict.ERASED_UNVERIFIED):
-        said = [CopyVerdict(copy=copy, verdict=verdict, why="") for copy in s.COPIES]
-        with pytest.raises(EvidenceFault, match="the key of copy app/wal came back"):
-            certify(_statements(*back), said, not_proven=(), issued_at=s.at(60))
-        told = certify(_statements(*back, KeyPhase.OUTCOME), said, not_proven=(), issued_at=s.at(60))
-        assert verdict is told.verdict
+@pytest.mark.parametrize("since", [(), (KeyPhase.INTENT,), s.KEY_PHASES])
+def test_p11_no_certificate_calls_anything_gone_whose_key_came_back(since: tuple[KeyPhase, ...]) -> None:
+    """Also where it was destroyed once more: there was a copy of it that nobody knew, and may be another."""
+    log = _statements(*KeyPhase, *since)
+
+    def certified(verdict: Verdict) -> CertificatePredicate:
+        said = [
+            CopyVerdict(copy=copy, verdict=verdict if copy == s.KEYED else Verdict.ERASED_VERIFIED, why="")
+            for copy in s.COPIES
+        ]
+        return certify(log, said, not_proven=(), issued_at=s.at(60))
+
+    for verdict in (Verdict.ERASED_VERIFIED, Verdict.ERASED_UNVERIFIED, Verdict.KEY_DESTROYED):
+        with pytest.raises(EvidenceFault, match="key of copy app/wal"):
+            certified(verdict)
+    assert Verdict.UNKNOWN is certified(Verdict.UNKNOWN).verdict
