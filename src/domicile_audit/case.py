@@ -150,21 +150,19 @@ class Case:
         return frozenset(copy["store"] for copy in self.plan.copies.values() if copy["kind"] == "objects")
 
     @cached_property
-    def row_stores(self) -> frozenset[str]:
-        """The stores whose slices are of rows; the dataset of such a slice begins with the store's name and a dot."""
-        return frozenset(copy["store"] for copy in self.plan.copies.values() if copy["kind"] == "live-rows")
+    def live_rows(self) -> frozenset[tuple[str, str | None]]:
+        """Store and dataset of each copy of live rows; a dataset of None: all of the store.
+
+        The dataset of a slice of rows begins with the store's name and a dot.
+        """
+        copies = self.plan.copies.values()
+        return frozenset((copy["store"], copy["dataset"]) for copy in copies if copy["kind"] == "live-rows")
 
     @cached_property
     def losing(self) -> frozenset[str]:
         """The datasets of rows of which something is to be erased."""
         losing = frozenset(part["dataset"] for part in self.slices.values() if any(part["erase"].values()))
         return losing - self.object_stores
-
-    @cached_property
-    def rows_erased(self) -> int:
-        """The place of the last erasure of rows, announced or done; 0: none was done."""
-        rows = [one for one in self.of("erasure/v1") if one["dataset"] not in self.object_stores or one["emptied"]]
-        return rows[-1].index if any(one["phase"] == "outcome" for one in rows) else 0
 
     @cached_property
     def outcomes(self) -> list[Statement]:

@@ -122,6 +122,8 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("residue-left-out-and-unknown", "unknown", False),
         ("key-destroyed-since-it-was-read", "key-destroyed", False),
         ("key-destroyed-and-not-read-since", "key-destroyed", False),
+        ("key-destroyed-and-rows-back-and-searched-since", "key-destroyed", False),
+        ("rows-back-and-then-its-key-destroyed", "key-destroyed", False),
         ("key-destroyed-before-a-lock-was-over", "key-destroyed", False),
         ("receipts-and-a-slice-that-stays", "erased-verified", True),
         ("came-back-and-went-again", "erased-verified", True),

@@ -8,8 +8,8 @@ import pytest
 
 from domicile.certify import certify
 from domicile.errors import EvidenceFault
-from domicile.evidence.predicates import CertificatePredicate, KeyPhase, Predicate
-from domicile.evidence.told import KeyStanding, key_finding, keys_told
+from domicile.evidence.predicates import CertificatePredicate, FindingPredicate, JudgedCopy, KeyPhase, Predicate
+from domicile.evidence.told import CAME_BACK, ERASED_AGAIN, KeyStanding, key_finding, keys_told
 from domicile.proof import CopyVerdict, Verdict
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment
 from domicile.sweep import CopySearch, Finding, Gap, TokenClass, decide
@@ -95,3 +95,37 @@ def test_p11_no_certificate_calls_anything_gone_whose_key_came_back(since: tuple
         with pytest.raises(EvidenceFault, match="key of copy app/wal"):
             certified(verdict)
     assert Verdict.UNKNOWN is certified(Verdict.UNKNOWN).verdict
+
+
+def test_p11_a_key_that_went_before_rows_came_back_says_nothing_of_what_is_newer() -> None:
+    """They may be in the copy under the next key: it is searched first, or that key goes, too."""
+    back = [
+        FindingPredicate(plan=s.PLAN, kind=kind, where="app.public.messages", count=3, text="")
+        for kind in (CAME_BACK, ERASED_AGAIN)
+    ]
+    keys = [s.key_told(phase) for phase in s.KEY_PHASES]
+    narrower = dataclasses.replace(s.sweep(), copies=tuple(one for one in s.sweep().copies if one.id != s.KEYED))
+    said = [
+        CopyVerdict(
+            copy=copy, verdict=Verdict.KEY_DESTROYED if copy == s.KEYED else Verdict.ERASED_UNVERIFIED, why="it went"
+        )
+        for copy in s.COPIES
+    ]
+
+    def certified(*log: Predicate) -> JudgedCopy:
+        made = certify(log, said, not_proven=(), issued_at=s.at(60))
+        return next(one for one in made.copies if one.id == s.KEYED)
+
+    gone = _statements(*s.KEY_PHASES)
+    for log in ([*gone, *back], [*gone, back[0]], [*gone, *back, narrower]):
+        told = certified(*log)
+        assert (Verdict.UNKNOWN, "it went; rows came back since its key went: run `domicile apply`") == (
+            told.verdict, told.why,
+        )  # fmt: skip
+    for log in (
+        gone,
+        [*gone, *back, s.sweep()],
+        [*_statements(), *back, *keys],
+        [*_statements(), *back, *keys, narrower],
+    ):
+        assert Verdict.KEY_DESTROYED is certified(*log).verdict

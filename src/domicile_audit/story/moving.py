@@ -28,7 +28,7 @@ def _check_copies(case: Case) -> None:
     """Check 10 goes on: each copy once, at a location of the plan, its sources not at home; objects by their store."""
     copies, locations = case.plan.copies, case.plan["locations"]
     require(any(copy["kind"] in SOURCES for copy in copies.values()), "the plan lists neither live rows nor objects")
-    both = min(case.object_stores & case.row_stores, default=None)
+    both = min(case.object_stores & {store for store, _ in case.live_rows}, default=None)
     require(both is None, f"the plan's store {both} holds rows, and objects too")
     require(case.homes <= locations.keys(), "the plan has a home that is no location")
     for id_, copy in copies.items():
@@ -46,8 +46,9 @@ def _check_slices(case: Case, statement: Statement) -> None:
     for id_, part in statement.slices.items():
         require(part["home"] in case.homes, f"{statement}: slice {id_} goes to a place that is no home")
         store, dot, _ = part["dataset"].partition(".")
-        listed = store in (case.row_stores if dot else case.object_stores)
-        require(listed, f"{statement}: slice {id_} is of a store whose rows or objects are no copy of the plan")
+        live = {(store, part["dataset"]), (store, None)} & case.live_rows
+        listed = live if dot else store in case.object_stores
+        require(listed, f"{statement}: slice {id_} is of rows or objects that are no copy of the plan")
         require(sum(part["erase"].values()) <= part["rows"], f"{statement}: slice {id_} erases more rows than it has")
 
 

@@ -4,7 +4,7 @@ Good news needs backing, bad news doesn't: NEEDS says of each verdict what the l
 way round, all that the log tells as left (`_left`) has to show in a copy that says so.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from domicile_audit.case import Case, Part, Refused, Statement, require
@@ -30,21 +30,35 @@ def check_verdicts(case: Case) -> None:
     _require_told(case, copies)
 
 
+def valid_sweep(case: Case) -> Statement | None:
+    """The last sweep, if something was erased before it, and nothing was erased, or came back, after it."""
+    for statement in reversed(case.of("sweep/v1", "erasure/v1", "finding/v1")):
+        if statement.kind == "sweep/v1":
+            return statement if case.outcomes else None
+        if statement.kind == "erasure/v1" or statement["kind"] in (BACK, AGAIN, OBJECTS_BACK):
+            return None
+    return None
+
+
 @dataclass
 class Copy:
-    """A copy of the plan, its verdict, and what the log tells of it, at which places."""
+    """A copy of the plan, its verdict, and what the log tells of it. Places are those in the log; 0: nowhere."""
 
     case: Case
     id: str
     planned: Part
     verdict: str
     until: str | None
-    look: int = 0  # the last sweep that tells something of it; 0: none does
-    residue: int = 0  # what that sweep found of people who moved
-    left_out: bool = False  # whether a later sweep tells something of others
-    sweep: Statement | None = None  # the last sweep, if that is valid and has this copy
-    objects_back: int = 0  # where objects last came back to it; 0: never
+    look: int = 0  # the last sweep that tells something of this copy (`_tell_sweeps`)
+    residue: int = 0  # what that sweep found in it of people who moved
+    found: int = 0  # the last sweep that found something of them in it
+    left_out: bool = False  # whether a later sweep than `look` tells something of other copies
+    sweep: Statement | None = None  # the very last sweep, if that is valid and has this copy
+    objects_back: int = 0  # where objects last came back to it
     key: list[Statement] = field(default_factory=list)  # what was found about its key
+    returned: Collection[str] = ()  # which keys came back, of whatever copy
+    rows_erased: int = 0  # the last erasure of rows, announced or done, if any was done
+    rows_back: int = 0  # where rows last came back, or were erased again
 
     def __str__(self) -> str:
         return f"copy {self.id} is called {self.verdict}"
@@ -60,11 +74,13 @@ def _copies(case: Case) -> Sequence[Copy]:
 
 
 def _tell_sweeps(case: Case, copies: Mapping[str, Copy]) -> None:
-    """A sweep tells something of all its copies, if it searched and read anything; else of those with residue only."""
+    """A sweep that searched for something, and read something, tells of all its copies; any of those with residue."""
     for sweep in case.of("sweep/v1"):
-        for one in sweep["copies"]:
+        for id_, one in sweep.copies.items():
             if sweep.is_search or one["residue"]:
-                copies[one["id"]].look, copies[one["id"]].residue = sweep.index, one["residue"]
+                copies[id_].look, copies[id_].residue = sweep.index, one["residue"]
+            if one["residue"]:
+                copies[id_].found = sweep.index
     last, valid = max(copy.look for copy in copies.values()), valid_sweep(case)
     for copy in copies.values():
         copy.left_out = copy.look < last
@@ -72,15 +88,28 @@ def _tell_sweeps(case: Case, copies: Mapping[str, Copy]) -> None:
 
 
 def _tell_findings(case: Case, copies: Mapping[str, Copy]) -> None:
-    """A finding about a key is of a copy, one about objects is of a store (check 17)."""
-    back: dict[str, int] = {}
+    """A finding about a key is of a copy, one about objects of a store (check 17), one about rows of any copy."""
+    objects: dict[str, int] = {}
+    rows, returned = 0, set[str]()
     for finding in case.of("finding/v1"):
-        if finding["kind"] in (ANNOUNCED, DESTROYED, RETURNED):
-            copies[finding["where"]].key.append(finding)
-        elif finding["kind"] == OBJECTS_BACK:
-            back[finding["where"]] = finding.index
+        kind, where = finding["kind"], finding["where"]
+        if kind in (ANNOUNCED, DESTROYED, RETURNED):
+            copies[where].key.append(finding)
+            returned.update({finding["text"]} if kind == RETURNED else ())
+        elif kind == OBJECTS_BACK:
+            objects[where] = finding.index
+        elif kind in (BACK, AGAIN):
+            rows = finding.index
+    erased = _last_of_rows(case)
     for copy in copies.values():
-        copy.objects_back = back.get(copy.planned["store"], 0) if copy.planned["kind"] == "objects" else 0
+        copy.returned, copy.rows_back, copy.rows_erased = returned, rows, erased
+        copy.objects_back = objects.get(copy.planned["store"], 0) if copy.planned["kind"] == "objects" else 0
+
+
+def _last_of_rows(case: Case) -> int:
+    """The place of the last erasure of rows, announced or done; 0: none was done."""
+    rows = [one for one in case.of("erasure/v1") if one["dataset"] not in case.object_stores or one["emptied"]]
+    return rows[-1].index if any(one["phase"] == "outcome" for one in rows) else 0
 
 
 Need = Callable[[Copy], None]
@@ -124,25 +153,23 @@ def _searched(copy: Copy) -> None:
     require(enough, f"{but} {sweep} asked of fewer datasets than were erased")
 
 
-def valid_sweep(case: Case) -> Statement | None:
-    """The last sweep, if something was erased before it, and nothing was erased, or came back, after it."""
-    for statement in reversed(case.of("sweep/v1", "erasure/v1", "finding/v1")):
-        if statement.kind == "sweep/v1":
-            return statement if case.outcomes else None
-        if statement.kind == "erasure/v1" or statement["kind"] in (BACK, AGAIN, OBJECTS_BACK):
-            return None
-    return None
-
-
 def _unreadable(copy: Copy) -> None:
-    """Its key was announced and destroyed, after rows were last erased and residue last read; no service uses it."""
-    free = copy.planned["kind"] not in IN_USE
-    require(free and copy.case.rows_erased, f"{copy}, and it is in use, or no rows were erased")
-    readable = max(copy.case.rows_erased, copy.look if copy.residue else 0)
-    since = [(finding["kind"], finding["text"]) for finding in copy.key if finding.index > readable]
-    which = since[0][1] if since else ""  # the text says which key
-    destroyed = since == [(ANNOUNCED, which), (DESTROYED, which)]
+    """Its key was announced, destroyed, and came back nowhere, and all that it may hold of who moved is under that key.
+
+    That is what was written before rows were last erased, or before something was found in it. What was written while
+    rows were back may be under the next key; then it has to be searched. What the service uses has no such key.
+    """
+    of_objects = copy.planned["store"] in copy.case.object_stores
+    free = copy.planned["kind"] not in IN_USE and not of_objects and copy.rows_erased
+    require(free, f"{copy}, and it is in use, or of objects, or no rows were erased")
+    since = [finding for finding in copy.key if finding.index > max(copy.rows_erased, copy.found)]
+    destroyed = [finding["kind"] for finding in since] == [ANNOUNCED, DESTROYED] and since[0]["text"] == since[1][
+        "text"
+    ]
     require(destroyed, f"{copy}, and the log doesn't tell of its key's destruction since")
+    require(since[1]["text"] not in copy.returned, f"{copy}, and that key came back elsewhere")
+    looked = copy.rows_back < max(copy.look, since[1].index)
+    require(looked, f"{copy}, and rows came back since it was searched")
 
 
 NEEDS: dict[str, Sequence[Need]] = {  # what each verdict needs, the best first
