@@ -28,10 +28,10 @@ RIGHT = VECTORS / "policies" / "right.txt"
 LOG = (
     "log/container.py", "log/keys.py", "log/tree.py", "log/shape.py", "log/envelopes.py", "log/cosignature.py",
 )  # fmt: skip
-STORY = (
-    "says.py", "case.py", "checklist.py", "story/moving.py", "story/erasing.py",
-    "story/certificate.py", "story/verdicts.py", "story/people.py", "story/rotation.py",
-)  # fmt: skip
+AT_HOME = ("says.py", "case.py", "checklist.py", "story/moving.py", "story/erasing.py")
+GONE = ("story/certificate.py", "story/verdicts.py")
+PEOPLE_AND_KEYS = ("story/people.py", "story/rotation.py")
+STORY = (*AT_HOME, *GONE, *PEOPLE_AND_KEYS)
 HOOK = """
 import sys
 def hook(event, args):
@@ -221,7 +221,8 @@ def test_the_checker_stays_short_enough_to_be_read_whole() -> None:
         return sum(counted[name] for name in counted if name in names or name.partition("/")[0] in names)
 
     assert room(*LOG) <= 448
-    assert room(*STORY) <= 722
+    assert room(*AT_HOME) <= 420
+    assert room(*STORY) <= 741
     assert room("log") == room(*LOG)
     assert room("story") < room(*STORY)
     assert room("trust", "report.py", "__main__.py") <= 688

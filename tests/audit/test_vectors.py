@@ -48,7 +48,7 @@ ALSO = {
     "erasure-twice": {19, 20},
     "sweep-with-more-residue-than-hits": {19},
     "freeze-of-a-slice-elsewhere": {12, 15, 16, 20},
-    "freeze-with-a-slice-twice": {11, 13, 15, 16, 19, 20, 23},
+    "freeze-with-a-slice-twice": {13, 15, 16, 19, 20, 23},
     "freeze-erases-more-than-there-is": {19},
     "clearance-after-a-cohort-went-back": {19, 20},
     "clearance-before-the-last-cohort-is-frozen": {19},

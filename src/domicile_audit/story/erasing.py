@@ -100,7 +100,9 @@ def _check_rests(case: Case, statement: Statement, equality: Statement) -> None:
     require(statement["collateral"] == 0, f"{statement} touched rows outside the closure")
     require(statement["slices"] or statement["emptied"], f"{statement} erases nothing")
     require_planned(case, statement)
-    until = statement.index if statement["phase"] == "intent" else len(case.statements)  # once it is gone, for good
+    # Before an intent its equality was the last move so far; before an outcome it is the last of the whole log. One
+    # that was repeated in the same bytes is as good as the first.
+    until = statement.index if statement["phase"] == "intent" else len(case.statements)
     last = case.last_before(until, *MOVES)
     rests = last.sha256 == equality.sha256 and last.index < statement.index
     require(rests, f"{statement} rests on {equality}, and not on {last}, which comes later")

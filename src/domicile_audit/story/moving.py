@@ -2,7 +2,7 @@
 
 import hashlib
 
-from domicile_audit.case import STEPS, Case, Parts, Statement, require, require_once
+from domicile_audit.case import STEPS, Case, Statement, require, require_once
 
 SOURCES = ("live-rows", "objects")  # the kinds of copies that people's data leaves
 
@@ -53,22 +53,19 @@ def _check_slices(case: Case, statement: Statement) -> None:
 
 
 def check_transfers(case: Case) -> None:
-    """Check 11 (P1): what was copied are planned slices, and before a fenced equality each slice was copied whole.
+    """Check 11 (P1): what was copied are planned slices; in a move at once each one whole, before it is called equal.
 
     In a live move the slices are named long after their rows went: what is stated must be frozen, and none
     need be stated.
     """
-    missing = set(case.slices)  # what was not copied yet, or last with other rows than planned
+    copied: dict[str, int] = {}  # the rows of each slice when it was last copied
     for statement in case.of("transfer/v1", "equality/v1"):
         if statement.kind == "transfer/v1":
-            planned = require_planned(case, statement)
-            for id_, part in statement.slices.items():
-                if part["rows"] == planned[id_]["rows"]:
-                    missing.discard(id_)
-                else:
-                    missing.add(id_)
+            require_planned(case, statement)
+            copied.update({id_: part["rows"] for id_, part in statement.slices.items()})
         elif statement["fenced"] and not case.live:
-            require(not missing, f"slice {min(missing, default='')} was not transferred whole before {statement}")
+            short = [id_ for id_, part in case.slices.items() if copied.get(id_) != part["rows"]]
+            require(not short, f"slice {min(short, default='')} was not transferred whole before {statement}")
 
 
 def check_fence(case: Case) -> None:
@@ -111,14 +108,14 @@ def check_equalities(case: Case) -> None:
         require(last.index < equality.index, f"{clearance} rests on {equality}, which is from before {last}")
 
 
-def require_planned(case: Case, statement: Statement) -> Parts:
-    """Each slice of the statement stands there once, and is one of those before it, with its dataset and home if named.
+def require_planned(case: Case, statement: Statement) -> None:
+    """Each slice that the statement names was named by the last freeze before it, else by the plan.
 
-    What they are, is handed back: the slices of the last freeze before the statement, else those of the plan.
+    Its dataset and home are the statement's, if that has them.
     """
     slices = case.frozen_before(statement.index).slices
     for id_ in statement.slices:
         require(id_ in slices, f"{statement} names a slice that is not planned")
-        same = all(slices[id_][key] == statement[key] for key in {"dataset", "home"} & statement.predicate.keys())
-        require(same, f"{statement}: slice {id_} is of another dataset or home")
-    return slices
+        for key in ("dataset", "home"):
+            same = key not in statement.predicate or slices[id_][key] == statement[key]
+            require(same, f"{statement}: slice {id_} is of another dataset or home")

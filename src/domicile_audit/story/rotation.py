@@ -7,8 +7,7 @@ approver N. `keys/` holds them: `log-before-N.vkey` and at last `log.vkey`; `app
 A log without `key/v1` has one key for each holder, and no more is asked than that these signed.
 """
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
 
 from domicile_audit.case import LOG, Case, Statement, require
 from domicile_audit.log.keys import Key
@@ -25,17 +24,25 @@ MAY_SAY = {
 }
 
 
-def _words(statement: Statement) -> str | int:
-    """What is said of a key: statements in a row that say the same are votes for one change. Others stand alone."""
-    return repr(sorted(statement.predicate.items())) if statement.kind == "key/v1" else statement.index
+def _turns(case: Case) -> Iterator[list[Statement]]:
+    """The statements one by one, but those in a row that say the same of a key together: as votes for one change.
+
+    Of 7 an approval, 8 and 9 the same `key/v1`, 10 another: [7], [8, 9], [10].
+    """
+    votes: list[Statement] = []
+    for statement in case.statements:
+        if votes and not (statement.kind == votes[0].kind == "key/v1" and statement.predicate == votes[0].predicate):
+            yield votes
+            votes = []
+        votes.append(statement)
+    yield votes
 
 
 def check_keys(case: Case) -> None:
     """Check 24 (P2): whoever signed had that key then, and nothing rests on what was signed with a lost one."""
     left = [list(chain) for chain in case.chains]  # of each holder the key in force, then those that follow it
     lost: list[list[range]] = [[] for _ in case.chains]  # of each holder where what they signed is void
-    for _, same in groupby(case.statements, key=_words):
-        votes = list(same)
+    for votes in _turns(case):
         said = votes[0]
         for statement in votes:
             in_force = [key.keyid for key in left[statement.holder][:1]]
