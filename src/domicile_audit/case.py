@@ -17,7 +17,7 @@ Part = Mapping[str, Any]  # an object of the JSON of a statement, its shape chec
 Parts = Mapping[str, Part]  # slices or copies by their id
 LOG = 0  # the place of the log's keys among the chains; approvers have theirs from 1 on
 STEPS = ("cohort/v1", "freeze/v1")  # of a live move; each voids what was fenced or compared before it
-MOVES = ("transfer/v1", "cutover/v1", "equality/v1")  # what an erasure rests on is the last of these
+MOVES = ("transfer/v1", "cutover/v1", "equality/v1")  # each makes the comparison before it old
 
 
 class Refused(ValueError):
@@ -157,6 +157,11 @@ class Case:
         """
         copies = self.plan.copies.values()
         return frozenset((copy["store"], copy["dataset"]) for copy in copies if copy["kind"] == "live-rows")
+
+    @cached_property
+    def derived(self) -> frozenset[str | None]:
+        """The tables that the service makes anew from others; an erasure empties them whole."""
+        return frozenset(copy["dataset"] for copy in self.plan.copies.values() if copy["kind"] == "derived-table")
 
     @cached_property
     def losing(self) -> frozenset[str]:

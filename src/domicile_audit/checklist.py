@@ -49,7 +49,7 @@ CHECKS: Sequence[tuple[str, str, Check]] = (
     ("approvals", "P2", both(erasing.check_approvals, approvers.check_approvals)),
     ("clearance and restore", "P2", erasing.check_clearances),
     ("erasures", "P2, P7", erasing.check_erasures),
-    ("sweeps", "P3", erasing.check_sweeps),
+    ("sweeps", "P3", certificate.check_sweeps),
     ("certificate", "P10", certificate.check_certificate),
     ("verdicts", "P3, P7, P11", verdicts.check_verdicts),
     ("counts", "P11", certificate.check_counts),

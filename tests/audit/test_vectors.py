@@ -38,7 +38,7 @@ ALSO = {
     "approval-after-the-clearance": {24},
     "plan-with-an-approver-name-twice": {14},
     "objects-of-a-store-named-like-a-table": {19},
-    "equality-unfenced": {20},
+    "equality-unfenced": {16, 20},
     "equality-with-a-differing-digest": {20},
     "equality-with-differing-rows": {15, 20},
     "equality-with-a-slice-twice": {15, 16},

@@ -59,6 +59,7 @@ COPIES = {
     "app/statistics": ("statistics", "rewrite"),
     "app/derived-table:public.totals": ("derived-table", "TRUNCATE"),
 }
+TABLES = {"app/derived-table:public.totals": "app.public.totals"}  # which copies are of one table
 
 KEYED = "app/wal"
 KEY_PHASES = (p.KeyPhase.INTENT, p.KeyPhase.OUTCOME)
@@ -171,7 +172,7 @@ def plan() -> p.PlanPredicate:
             for id_, (d, h, r, de, bl) in SLICES.items()
         ),
         copies=tuple(
-            p.PlannedCopy(id=id_, store="app", location="sg", kind=kind, dataset=None, method=method)
+            p.PlannedCopy(id=id_, store="app", location="sg", kind=kind, dataset=TABLES.get(id_), method=method)
             for id_, (kind, method) in COPIES.items()
         ),
         not_proven=("blocks freed by the file system are not searched",),

@@ -128,6 +128,43 @@ told("announced-and-called-key-destroyed", 19, "no rows were erased", lambda: ce
 told("equal-in-the-same-bytes-after-an-outcome", 16, "which comes later", lambda: good().after(
     FIRST_OUTCOME, Line("equality again", lambda play: play["equality"])
 ))  # fmt: skip
+told("equal-in-the-same-bytes-after-another", 16, "which comes later", lambda: good().after(
+    "clearance", stated("differing", differing()), Line("equality again", lambda play: play["equality"])
+))  # fmt: skip
+told("equal-twice-in-the-same-bytes", 16, "which comes later", lambda: good().after(
+    "clearance", Line("equality again", lambda play: play["equality"])
+))  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------- what is emptied whole
+def _derived(**changes: str | None) -> Script:
+    """The plan says something else of its derived table."""
+    copies = s.plan().copies
+    return good().set(
+        "plan",
+        copies=tuple(replace(one, **changes) if one.kind == "derived-table" else one for one in copies),  # type: ignore[arg-type]
+    )
+
+
+told("derived-table-of-no-name", 10, "does not say which", lambda: _derived(dataset=None))
+told("derived-table-at-home", 10, "and at a home", lambda: _derived(location="us"))
+told("derived-table-of-people", 10, "is of a derived table", lambda: _derived(dataset="app.public.users"))
+
+
+def _one_name() -> Script:
+    """A slice is announced, and a derived table emptied that bears its id; only the slice was announced."""
+    table, id_ = "app/derived-table:public.totals", "messages/us/1"
+
+    def named(made: p.Predicate) -> p.Predicate:
+        assert isinstance(made, p.PlanPredicate | p.SweepPredicate | p.CertificatePredicate)
+        copies = tuple(replace(one, id=id_) if one.id == table else one for one in made.copies)
+        return replace(made, copies=copies)  # type: ignore[arg-type]
+
+    script = good().bent("plan", named).bent("sweep", named).bent("certificate", named)
+    return script.set(FIRST_INTENT, emptied=()).set(FIRST_OUTCOME, emptied=(id_,))
+
+
+told("emptied-under-the-name-of-a-slice", 16, "its emptying was not announced", _one_name)
 
 
 # ------------------------------------------------------------------------------------------- whose rows are left

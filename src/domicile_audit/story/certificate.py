@@ -1,10 +1,32 @@
-"""Checks 18, 20 and 21: the certificate is the last word, its numbers are those of the log, and time went forward."""
+"""Checks 17, 18, 20 and 21: sweeps are of what is planned, the certificate is the last word, its numbers are the log's.
+
+And time went forward.
+"""
 
 from collections import Counter
 
 from domicile_audit.case import Case, require
+from domicile_audit.says import ANNOUNCED, DESTROYED, OBJECTS_BACK, RETURNED
 
 CLOCKS = ("made_at", "fenced_at", "frozen_at", "done_at", "counted_at", "swept_at", "issued_at")  # the engine's
+
+
+def check_sweeps(case: Case) -> None:
+    """Check 17 (P3): a sweep is about copies of the plan, each once; residue is part of the hits, rows of datasets.
+
+    Findings about keys are about such a copy, too; those about objects that came back about a store of the plan.
+    """
+    for statement in case.of("sweep/v1"):
+        for id_, copy in statement.copies.items():
+            require(id_ in case.plan.copies, f"{statement} searched a copy that is not planned")
+            require(copy["residue"] <= copy["hits"], f"{statement}: copy {id_} has more residue than hits")
+        rows = statement["rows"]
+        require(rows["datasets"] or not rows["hits"], f"{statement} found rows by query, and asked of no dataset")
+    planned = dict.fromkeys((ANNOUNCED, DESTROYED, RETURNED), frozenset(case.plan.copies))
+    planned[OBJECTS_BACK] = case.object_stores
+    for finding in case.of("finding/v1"):
+        known = finding["where"] in planned.get(finding["kind"], {finding["where"]})
+        require(known, f"{finding}: {finding['where']} is not planned")
 
 
 def check_certificate(case: Case) -> None:

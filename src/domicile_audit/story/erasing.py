@@ -1,10 +1,10 @@
-"""Checks 14 to 17: what was erased was approved, restored, cleared and announced before; and what was looked for."""
+"""Checks 14 to 16: what was erased was approved, restored, cleared and announced before."""
 
 from collections.abc import Sequence
 
 from domicile_audit.case import MOVES, Case, Part, Statement, by_id, require, require_once
 from domicile_audit.log.tree import root_of_first
-from domicile_audit.says import AGAIN, ANNOUNCED, DESTROYED, OBJECTS_BACK, RETURNED
+from domicile_audit.says import AGAIN
 from domicile_audit.story.moving import require_planned
 
 
@@ -38,7 +38,7 @@ def require_enough(case: Case, approvals: Sequence[Statement], what: str) -> Non
 def check_clearances(case: Case) -> None:
     """Check 15 (P2): each cleared slice was read back from a restored backup of home; all read are what was compared.
 
-    Of objects no restore is asked for; they are told under "not proven".
+    Of objects no restore is asked for; the answer tells that under "not proven" (report.py).
     """
     for clearance in case.of("clearance/v1"):
         require_once(clearance["slices"], str(clearance))
@@ -61,10 +61,11 @@ def check_clearances(case: Case) -> None:
 def check_erasures(case: Case) -> None:
     """Check 16 (P2, P7): what goes was cleared and announced, and goes once; nothing is compared or moved after it.
 
-    An intent announces. Another comparison may follow it, and then all is cleared and announced anew. An outcome tells
-    what is gone.
+    An intent announces. Another comparison may follow it, and then all is cleared and announced anew: so it counts for
+    its clearance only. An outcome tells what is gone, and that is gone for good.
     """
-    announced: dict[tuple[str, str], Part] = {}  # by clearance, and by slice or derived table
+    announced: dict[tuple[str, str], Part] = {}  # by clearance and slice
+    to_empty: set[tuple[str, str]] = set()  # clearance and derived table
     done: dict[str, Part] = {}  # the last outcome of each slice
     for statement in case.of("erasure/v1"):
         clearance = case.basis(statement)
@@ -87,24 +88,24 @@ def check_erasures(case: Case) -> None:
                 done[id_] = part
         for id_ in statement["emptied"]:
             where, key, copy = f"{statement}: {id_} is emptied", (clearance.sha256, id_), case.plan.copies.get(id_)
-            derived = copy is not None and copy["kind"] == "derived-table"
-            require(derived, f"{where}, and is no derived table of the plan")
+            require(copy and copy["kind"] == "derived-table", f"{where}, and is no derived table of the plan")
             if statement["phase"] == "intent":
-                announced[key] = {}
-            require(key in announced, f"{where}, and its emptying was not announced")
+                to_empty.add(key)
+            require(key in to_empty, f"{where}, and its emptying was not announced")
     _check_again(case)
 
 
 def _check_rests(case: Case, statement: Statement, equality: Statement) -> None:
-    """Check 16 goes on: something planned goes, and what it rests on was the last word on what is where."""
+    """Check 16 goes on: something planned goes, and the equality that it rests on is the last word on what is where.
+
+    Of an intent: up to there. Of an outcome: in the whole log, since nothing can be compared with what is gone.
+    """
     require(statement["collateral"] == 0, f"{statement} touched rows outside the closure")
     require(statement["slices"] or statement["emptied"], f"{statement} erases nothing")
     require_planned(case, statement)
-    # Before an intent its equality was the last move so far; before an outcome it is the last of the whole log. One
-    # that was repeated in the same bytes is as good as the first.
     until = statement.index if statement["phase"] == "intent" else len(case.statements)
     last = case.last_before(until, *MOVES)
-    rests = last.sha256 == equality.sha256 and last.index < statement.index
+    rests = last.index == equality.index
     require(rests, f"{statement} rests on {equality}, and not on {last}, which comes later")
 
 
@@ -128,7 +129,7 @@ def _check_more(part: Part, before: Part, where: str, *, lockable: bool) -> None
 
 
 def _check_again(case: Case) -> None:
-    """Check 16 goes on: only what was erased before is erased again, under the clearance of the first time."""
+    """Check 16 goes on: rows that came back are erased again only in a dataset of which some were erased before."""
     erased: set[str] = set()  # datasets, so far
     for statement in case.of("erasure/v1", "finding/v1"):
         if statement.kind == "erasure/v1":
@@ -136,21 +137,3 @@ def _check_again(case: Case) -> None:
         elif statement["kind"] == AGAIN:
             where = statement["where"]
             require(where in erased, f"{statement}: rows of {where} were never erased before")
-
-
-def check_sweeps(case: Case) -> None:
-    """Check 17 (P3): a sweep is about copies of the plan, each once; residue is part of the hits, rows of datasets.
-
-    Findings about keys are about such a copy, too; those about objects that came back about a store of the plan.
-    """
-    for statement in case.of("sweep/v1"):
-        for id_, copy in statement.copies.items():
-            require(id_ in case.plan.copies, f"{statement} searched a copy that is not planned")
-            require(copy["residue"] <= copy["hits"], f"{statement}: copy {id_} has more residue than hits")
-        rows = statement["rows"]
-        require(rows["datasets"] or not rows["hits"], f"{statement} found rows by query, and asked of no dataset")
-    planned = dict.fromkeys((ANNOUNCED, DESTROYED, RETURNED), frozenset(case.plan.copies))
-    planned[OBJECTS_BACK] = case.object_stores
-    for finding in case.of("finding/v1"):
-        known = finding["where"] in planned.get(finding["kind"], {finding["where"]})
-        require(known, f"{finding}: {finding['where']} is not planned")

@@ -34,11 +34,13 @@ def _check_copies(case: Case) -> None:
     for id_, copy in copies.items():
         where, store = f"the plan's copy {id_}", copy["store"]
         require(copy["location"] in locations, f"{where} is at no location")
+        if copy["kind"] in (*SOURCES, "derived-table"):
+            require(copy["location"] not in case.homes, f"{where} is a source, or derived from one, and at a home")
         if copy["kind"] in SOURCES:
-            require(copy["location"] not in case.homes, f"{where} is a source, and at a home")
             require("." not in store, f"{where} is of a store with a dot in its name, which parts it from its datasets")
         own = copy["kind"] != "objects" or copy["dataset"] == store
         require(own, f"{where} is of objects, and bears another dataset than its store's name")
+    require(None not in case.derived, "the plan has a derived table, and does not say which")
 
 
 def _check_slices(case: Case, statement: Statement) -> None:
@@ -49,6 +51,10 @@ def _check_slices(case: Case, statement: Statement) -> None:
         live = {(store, part["dataset"]), (store, None)} & case.live_rows
         listed = live if dot else store in case.object_stores
         require(listed, f"{statement}: slice {id_} is of rows or objects that are no copy of the plan")
+        require(
+            part["dataset"] not in case.derived,
+            f"{statement}: slice {id_} is of a derived table, which is emptied whole",
+        )
         require(sum(part["erase"].values()) <= part["rows"], f"{statement}: slice {id_} erases more rows than it has")
 
 

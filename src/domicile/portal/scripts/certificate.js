@@ -178,8 +178,8 @@ check("receipts", (c) => {
     if (type === "cohort/v1" && one.way === "source") went.delete(one.number);
     else if (type === "cohort/v1" || (type === "cutover/v1" && !c.isLive)) went.set(one.number ?? 0, one);
     if (type !== "receipts/v1") continue;
-    const { name: under, equality, parts } = standing(c, one.clearance, "clearance/v1", one); // (1)
-    need(one.before.move.sha256 === equality, `${name} rests on ${under}, and a move comes after its equality`);
+    const { name: under, compared, parts } = standing(c, one.clearance, "clearance/v1", one); // (1)
+    need(one.before.move === compared, `${name} rests on ${under}, and a move comes after its equality`);
     const isTheirs = ({ home, erase }) => Object.hasOwn(homes, home) && erase.delete + erase.blank > 0;
     const left = [...c.slices.values()].find((slice) => isTheirs(slice) && !parts.has(slice.id));
     need(!left, `${name} rests on a clearance that leaves out slice ${left?.id} of these homes`);

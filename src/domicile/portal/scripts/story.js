@@ -63,14 +63,18 @@ check("plan", async (c) => {
     const isOwn = kind !== "objects" || (dataset === store && !store.includes("."));
     need(isOwn, `the plan's copy ${id} is of objects, and bears another dataset than its store's name`);
     need(isPlace(location), `the plan's copy ${id} is at no location`);
-    need(!SOURCES.includes(kind) || !c.homes.has(location), `the plan's copy ${id} is a source, and at a home`);
+    const isFed = [...SOURCES, "derived-table"].includes(kind);
+    need(!isFed || !c.homes.has(location), `the plan's copy ${id} is a source, or derived from one, and at a home`);
+    need(kind !== "derived-table" || dataset !== null, `the plan's copy ${id} is a derived table, and of no dataset`);
   }
+  const derived = new Set(copies.filter(({ kind }) => kind === "derived-table").map((copy) => copy.dataset));
   for (const { where, dataset, home, rows, erase } of partsOf(c, "plan/v1", "freeze/v1")) { // (3)
     need(c.homes.has(home), `${where} goes to a place that is no home`);
     const isOf = (one) => c.liveRows.has(spell([dataset.split(".")[0], one]));
     const isRows = dataset.includes(".") && [dataset, null].some(isOf);
     need(isRows || c.objectStores.has(dataset), `${where} is of rows or objects that are no copy of the plan`);
     need(erase.delete + erase.blank <= rows, `${where} erases more rows than it has`);
+    need(!derived.has(dataset), `${where} is of a derived table, which is emptied whole`);
   }
   need(!c.isLive || c.plan.slices.length === 0, "the plan has slices, although people went in cohorts"); // (4)
   needOnce(of.map((approver) => approver.name), "the plan's approvers"); // (5)
@@ -199,7 +203,7 @@ check("erasures", (c) => {
     need(one.collateral === 0, `${one.name} touched rows outside the closure`);
     need(one.slices.length + one.emptied.length > 0, `${one.name} erases nothing`);
     const { move } = one.before, isLast = one.phase === "intent" || move === c.move;
-    need(move.sha256 === one.cleared.equality && isLast, `${one.name} rests on an equality, and a move comes after it`);
+    need(move === one.cleared.compared && isLast, `${one.name} rests on an equality, and a move comes after it`);
     for (const id of one.emptied) { // (2)
       if (one.phase === "intent") emptied.add(`${one.clearance} ${id}`);
       const isTold = emptied.has(`${one.clearance} ${id}`);
