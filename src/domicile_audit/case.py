@@ -89,7 +89,8 @@ class Statement:
 class Case:
     """Filled from the top of the checklist to the bottom; a check may rely on what those above it left here.
 
-    What is cached is asked for from check 10 on, when all statements are there.
+    What is cached is asked for from check 10 on, when all statements are there. What freezes and cohorts do: a freeze
+    replaces the slices (`frozen_before`); it, and each cohort, opens the fence and makes what was compared before old.
     """
 
     data: bytes

@@ -8,9 +8,10 @@ from domicile_audit.log.shape import COUNT, DAY, FLAG, HEX, TEXT, TIME, maybe, t
 VERDICTS = ("erased-verified", "key-destroyed", "erased-unverified", "blocked-until", "held", "unknown", "present")
 VERDICT = text("|".join(VERDICTS))
 
-# Kinds of findings that checks know: `where` is a dataset, then a store of objects, then a copy.
-BACK, AGAIN, OBJECTS_BACK = "came back", "erased again", "objects came back"
-ANNOUNCED, DESTROYED, RETURNED = "key to be destroyed", "key destroyed", "key came back"
+# Kinds of findings that checks know, by what their `where` is.
+BACK, AGAIN = "came back", "erased again"  # a dataset of rows
+OBJECTS_BACK = "objects came back"  # a store of objects
+ANNOUNCED, DESTROYED, RETURNED = "key to be destroyed", "key destroyed", "key came back"  # a copy
 
 # What statements are made of.
 WHICH, PLACE = {"dataset": TEXT, "home": TEXT}, {"country": TEXT, "operator": TEXT}
@@ -39,9 +40,11 @@ WAY, PHASE, SCOPE, CHANGE = text("home|source"), text("intent|outcome"), text("e
 # an erasure touched and no slice names; `hits` are places where something searched for was found, `residue` those of
 # them that are private data of who moved; `rows.hits` are rows of theirs that a query still finds, in so many
 # `datasets`; `kept` are rows that went home and stay at the source too; `stands` is how many entries the signer's log
-# had, and `root` their root. Told, and held against nothing: `programme`, `engine`, `config_sha256`, `deadline`,
-# `position`, WAITED, `role`, `approved_at`, `since`, `why`, `bytes` and `digest` of MOVED, `method`, `not_searchable`,
-# `canaries`.
+# had, and `root` their root.
+#
+# Told, and held against nothing: `programme`, `engine`, `config_sha256`, `deadline`, `position`, WAITED, `role`,
+# `approved_at`, `since`, `why`, `bytes` and `digest` of MOVED, `method`, `not_searchable`, `canaries`; and the dataset
+# and home of an erasure without slices.
 SAYS: dict[str, dict[str, Any]] = {
     "plan/v1": {**PROGRAMME, **RULES, "slices": [SLICE], "copies": [COPY], "not_proven": [TEXT]},
     "transfer/v1": {**WHICH, "slices": [MOVED]},

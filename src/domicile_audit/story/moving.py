@@ -48,7 +48,7 @@ def _check_slices(case: Case, statement: Statement) -> None:
     for id_, part in statement.slices.items():
         require(part["home"] in case.homes, f"{statement}: slice {id_} goes to a place that is no home")
         store, dot, _ = part["dataset"].partition(".")
-        live = {(store, part["dataset"]), (store, None)} & case.live_rows
+        live = bool({(store, part["dataset"]), (store, None)} & case.live_rows)
         listed = live if dot else store in case.object_stores
         require(listed, f"{statement}: slice {id_} is of rows or objects that are no copy of the plan")
         require(
@@ -92,15 +92,18 @@ def check_fence(case: Case) -> None:
 
 
 def check_equalities(case: Case) -> None:
-    """Check 13 (P1): an equality that clears is made under the fence and holds for every slice of the plan.
+    """Check 13 (P1): an equality that clears is made under the fence and holds for every slice.
 
-    In a live move it is of what the last freeze names, and nobody goes after that: there is no way back.
+    In a live move these are what the last freeze names. Nobody goes home or back after that equality, and nothing is
+    frozen: there is no way back.
     """
-    clears = {clearance["equality"] for clearance in case.of("clearance/v1")}
     for equality in case.of("equality/v1"):
         require_planned(case, equality)
-        if equality.sha256 not in clears:
-            continue
+    resting = {case.basis(clearance).index: clearance for clearance in case.of("clearance/v1")}
+    for index, clearance in resting.items():
+        equality, last = case.statements[index], case.last_step
+        require(last.kind != "cohort/v1", f"{clearance}: no freeze stands after {last}")
+        require(last.index < equality.index, f"{clearance} rests on {equality}, which is from before {last}")
         require(equality["fenced"], f"{equality} was not made under the fence, but a clearance rests on it")
         require(not equality["differences"] and not equality["strays"], f"{equality} clears with differences or strays")
         for id_, planned in case.slices.items():
@@ -108,10 +111,6 @@ def check_equalities(case: Case) -> None:
             part = equality.slices[id_]
             require(part["rows"] == planned["rows"], f"{equality}: slice {id_} has other rows than planned")
             require(part["source"] == part["home"], f"{equality}: slice {id_} is not the same at home")
-    for clearance in case.of("clearance/v1"):
-        equality, last = case.basis(clearance), case.last_step
-        require(last.kind != "cohort/v1", f"{clearance}: no freeze stands after {last}")
-        require(last.index < equality.index, f"{clearance} rests on {equality}, which is from before {last}")
 
 
 def require_planned(case: Case, statement: Statement) -> None:
