@@ -137,6 +137,16 @@ def test_p1_what_somebody_deleted_is_not_back_because_another_home_changed_its_o
         assert SECOND == world.at("us", READ)
 
 
+def test_p1_what_one_deletes_with_all_that_hangs_on_it_goes_with_it(pg18: EmbeddedServer, tmp_path: Path) -> None:
+    """Whose a payment is says the wallet, which goes as well."""
+    with moving_world(pg18, tmp_path, "brought_back_parts") as world:
+        world.at("source", "INSERT INTO payment VALUES (1, 1, 1)")
+        _home(IN_US)(world)
+        world.at("us", "DELETE FROM payment")
+        _at("us", "DELETE FROM wallet WHERE id = 1")(world)
+        assert [] == world.at("source", "SELECT number FROM payment UNION ALL SELECT id FROM wallet WHERE id = 1")
+
+
 def test_p1_who_is_brought_back_has_a_letter_that_who_stays_has_not(pg18: EmbeddedServer, tmp_path: Path) -> None:
     """It was written at home, and the delivery to who stays is still on its way: or they have deleted theirs."""
     with moving_world(pg18, tmp_path, "brought_back_stayer") as world:
