@@ -41,7 +41,7 @@ from domicile.stores.postgres.names import (
     staged,
     stand_in,
 )
-from domicile.stores.postgres.paths import any_of, has_outsiders, leads_to_mover, path_join
+from domicile.stores.postgres.paths import counting, counts, has_outsiders, leads_to_mover, path_join
 from domicile.stores.postgres.session import run
 
 Keys = dict[DatasetId, set[tuple[str, ...]]]
@@ -191,13 +191,14 @@ def keys_of_cohort(  # noqa: PLR0913 - where, of whom, and in which order
         if not dataset.moves or dataset.sole or not dataset.key:
             continue
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(part) for part in key_expressions(dataset, "d"))
-        for path in dataset.paths:
+        for number, path in enumerate(dataset.paths):
             joins, match = path_join(scope, path, "d")
             query = sql.SQL(
-                "SELECT DISTINCT {} FROM {} AS d{} JOIN {} AS s ON {} WHERE s.cohort = {} AND s.home = {}"
+                "SELECT DISTINCT {} FROM {} AS d{} JOIN {} AS s ON {} WHERE s.cohort = {} AND s.home = {}{}"
             ).format(
-                texts, source_of(dataset), joins, movers_of(path.subject), match, sql.Literal(cohort), sql.Literal(home)
-            )
+                texts, source_of(dataset), joins, movers_of(path.subject), match, sql.Literal(cohort),
+                sql.Literal(home), counts(scope, dataset, number, "d"),
+            )  # fmt: skip
             with connection.transaction(), connection.cursor("domicile_shared") as cursor:
                 cursor.execute(query)
                 while keys := cursor.fetchmany(at_once):
@@ -217,8 +218,8 @@ def carry_kept(
         carrying.arrived(dataset, How.LAST), key_match(dataset, "b", "x"),
     )  # fmt: skip
     carrying.copy(source, other, sought, into=keys_of(dataset), names=columns(key_names(dataset)))
-    theirs = any_of(
-        leads_to_mover(scope, path, "d", states=("home", "fenced"), cohort=cohort) for path in dataset.paths
+    theirs = counting(
+        scope, dataset, "d", lambda path: leads_to_mover(scope, path, "d", states=("home", "fenced"), cohort=cohort)
     )
     rows = sql.SQL("SELECT {}, {} FROM {} AS d JOIN {} AS x ON {} WHERE {}").format(
         sql.Literal(How.LAST.value), row_expressions(dataset, "d", blanked=False), source_of(dataset),
@@ -231,7 +232,7 @@ def _theirs(scope: Scope, dataset: DatasetScope, *, shared: bool) -> sql.Composa
     """SELECT of home's rows of the keys that lead to people who live there, and what is to be done with them."""
     outsiders = has_outsiders(scope, dataset, "d")
     # Of who is fenced here to go back, home's row is the only whole one, and from then on nobody brings it any more.
-    last = any_of(leads_to_mover(scope, path, "d", states=("fenced",)) for path in dataset.paths)
+    last = counting(scope, dataset, "d", lambda path: leads_to_mover(scope, path, "d", states=("fenced",)))
     how: sql.Composable = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
         last, sql.Literal(How.LAST.value), sql.Literal(How.PRIVATE.value)
     )
@@ -271,7 +272,9 @@ def _gone(dataset: DatasetScope) -> sql.Composable:
 
 def lives_at_home(scope: Scope, dataset: DatasetScope, row: str, *, home: Home | None = None) -> sql.Composable:
     """The condition that the row leads to somebody who lives at home: at that one; else at any that is listed here."""
-    return any_of(leads_to_mover(scope, path, row, states=("home", "fenced"), home=home) for path in dataset.paths)
+    return counting(
+        scope, dataset, row, lambda path: leads_to_mover(scope, path, row, states=("home", "fenced"), home=home)
+    )
 
 
 def _write_split(
@@ -323,7 +326,7 @@ def _outside(scope: Scope, dataset: DatasetScope) -> sql.Composable:
 
 def _here(scope: Scope, dataset: DatasetScope) -> sql.Composable:
     """The condition that the row leads to somebody who is at the source, and on the way home."""
-    return any_of(leads_to_mover(scope, path, "d", states=("moving", "fenced")) for path in dataset.paths)
+    return counting(scope, dataset, "d", lambda path: leads_to_mover(scope, path, "d", states=("moving", "fenced")))
 
 
 def _take_away(
