@@ -166,7 +166,7 @@ directory:"""
 def test_p1_who_has_no_part_in_a_row_that_names_them_brings_nothing_of_it_back(
     pg18: EmbeddedServer, tmp_path: Path
 ) -> None:
-    """By `shared: first` a receipt is its payer's alone; at the shop's home stands its skeleton, for who refers to it."""
+    """By `shared: first` a receipt is its payer's alone; at the shop's home is its skeleton, for who refers to it."""
     rules = RULES.replace("\ndirectory:", RECEIPT_RULES)
     with (
         homes_of(pg18, "brought_back_first") as dsns,
