@@ -122,7 +122,7 @@ def bring_back(  # noqa: PLR0913 - both ends, what, of whom, and how finally
         run(home, sql.SQL("DELETE FROM {}").format(keys_of(dataset)))
         carrying.load_keys(home, dataset, keys[dataset.id])
         rows += carrying.carry(home, source, dataset, rows=_theirs(scope, dataset, shared=shared))
-        missing = carrying.carry_gone(home, source, dataset, gone=_gone(dataset))
+        missing = carrying.carry_gone(home, source, dataset, gone=_gone(dataset, key_match(dataset, "d", "x")))
         if ask is not None and missing and dataset.moves and not dataset.sole:
             rows += ask(dataset)
         gone += missing
@@ -210,22 +210,26 @@ def carry_kept(
 ) -> int:
     """Carry to the source what a cohort's people at this other home have of the rows that are gone at one of theirs.
 
-    But for those that came from another home already; return how many.
+    These are no longer among those that are to go; return how many.
     """
+    names, gone = columns(key_names(dataset)), carrying.gone_of(dataset)
     run(other, sql.SQL("DELETE FROM {}").format(keys_of(dataset)))
-    sought = sql.SQL("SELECT {} FROM {} AS x WHERE NOT EXISTS (SELECT FROM {} AS b WHERE {})").format(
-        sql.SQL(", ").join(column("x", name) for name in key_names(dataset)), carrying.gone_of(dataset),
-        carrying.arrived(dataset, How.LAST), key_match(dataset, "b", "x"),
-    )  # fmt: skip
-    carrying.copy(source, other, sought, into=keys_of(dataset), names=columns(key_names(dataset)))
-    theirs = counting(
-        scope, dataset, "d", lambda path: leads_to_mover(scope, path, "d", states=("home", "fenced"), cohort=cohort)
+    carrying.copy(source, other, sql.SQL("SELECT {} FROM {}").format(names, gone), into=keys_of(dataset), names=names)
+    theirs = sql.SQL("{} AND {}").format(
+        key_match(dataset, "d", "x"),
+        counting(
+            scope, dataset, "d", lambda path: leads_to_mover(scope, path, "d", states=("home", "fenced"), cohort=cohort)
+        ),
     )
-    rows = sql.SQL("SELECT {}, {} FROM {} AS d JOIN {} AS x ON {} WHERE {}").format(
+    rows = sql.SQL("SELECT {}, {} FROM {} AS d JOIN {} AS x ON {}").format(
         sql.Literal(How.LAST.value), row_expressions(dataset, "d", blanked=False), source_of(dataset),
-        keys_of(dataset), key_match(dataset, "d", "x"), theirs,
+        keys_of(dataset), theirs,
     )  # fmt: skip
-    return carrying.carry(other, source, dataset, rows=rows)
+    found = carrying.carry(other, source, dataset, rows=rows)
+    if found:
+        run(source, sql.SQL("DELETE FROM {}").format(gone))
+        carrying.carry_gone(other, source, dataset, gone=_gone(dataset, theirs))
+    return found
 
 
 def _theirs(scope: Scope, dataset: DatasetScope, *, shared: bool) -> sql.Composable:
@@ -263,10 +267,11 @@ def _is_new(dataset: DatasetScope) -> sql.Composable:
     )
 
 
-def _gone(dataset: DatasetScope) -> sql.Composable:
+def _gone(dataset: DatasetScope, match: sql.Composable) -> sql.Composable:
+    """SELECT of the keys `x` of which no row `d` is here that they match."""
     names = sql.SQL(", ").join(column("x", name) for name in key_names(dataset))
     return sql.SQL("SELECT {} FROM {} AS x WHERE NOT EXISTS (SELECT FROM {} AS d WHERE {})").format(
-        names, keys_of(dataset), source_of(dataset), key_match(dataset, "d", "x")
+        names, keys_of(dataset), source_of(dataset), match
     )
 
 
@@ -336,21 +341,22 @@ def _take_away(
     outside, here = _outside(scope, dataset), _here(scope, dataset)
     # A home may hold rows of another home's people beside its own: that they are gone there means nothing here.
     stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d", home=home))
-    kept = sql.SQL("EXISTS (SELECT FROM {} AS e WHERE {})").format(
-        carrying.arrived(dataset, How.LAST), carrying.same_row(dataset, "d", "e")
-    )
     gone, match = carrying.gone_of(dataset), carrying.gone_match(dataset)
-    carrying.delete(connection, dataset, gone, match, (outside, stranger, here, kept))
-    return set() if dataset.sole else _left_alone(connection, dataset, here)
+    carrying.delete(connection, dataset, gone, match, (outside, stranger, here))
+    if dataset.sole:
+        return set()
+    last, same = carrying.arrived(dataset, How.LAST), carrying.same_row(dataset, "d", "b")
+    return _left_alone(connection, dataset, gone, match, here) | _left_alone(connection, dataset, last, same, here)
 
 
 def _left_alone(
-    connection: psycopg.Connection[Any], dataset: DatasetScope, here: sql.Composable
-) -> set[tuple[str, ...]]:
-    """The keys of rows that are gone at home, and that somebody at the source still has who is on the way."""
+    connection: psycopg.Connection[Any], dataset: DatasetScope, using: sql.Composable, match: sql.Composable,
+    here: sql.Composable,
+) -> set[tuple[str, ...]]:  # fmt: skip
+    """The keys of rows that are gone at a home, and that somebody at the source still has who is on the way."""
     keys = sql.SQL(", ").join(sql.SQL("{}::text").format(part) for part in key_expressions(dataset, "d"))
     query = sql.SQL("SELECT {} FROM {} AS d JOIN {} AS b ON {} WHERE {}").format(
-        keys, source_of(dataset), carrying.gone_of(dataset), carrying.gone_match(dataset), here
+        keys, source_of(dataset), using, match, here
     )
     return {tuple(map(str, key)) for key in run(connection, query)}
 

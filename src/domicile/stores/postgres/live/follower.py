@@ -9,7 +9,7 @@ But not what was brought back: people at the source may have changed it since, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,8 +20,8 @@ import psycopg
 from psycopg import sql
 
 from domicile.errors import InTheWay
-from domicile.model import DatasetId, DatasetScope, Home, Scope
-from domicile.stores.feed import Batch, Changefeed, Key
+from domicile.model import DatasetScope, Home, Scope
+from domicile.stores.feed import Batch, Changefeed
 from domicile.stores.postgres.fence import admit
 from domicile.stores.postgres.home import PostgresHome
 from domicile.stores.postgres.live import back, carrying, comparing, delta, forth, outgoing
@@ -153,9 +153,9 @@ class Follower:
             connection.execute("SET random_page_cost = 1.1")  # a step reads what was written just now
         return connection
 
-    def _keep_plans(self, keys: Mapping[DatasetId, Collection[Key]]) -> None:
+    def _keep_plans(self, batch: Batch) -> None:
         """Keep plans while steps are small: they are planned for few keys, and planning is most of such a step."""
-        small = sum(map(len, keys.values())) <= PLANS_KEYS_MAX
+        small = sum(map(len, batch.keys.values())) <= PLANS_KEYS_MAX
         for connection in (self._reader, self._returner, *self._writers.values()):
             if connection is not None:
                 connection.prepare_threshold = PLANS_AFTER if small else None
@@ -186,7 +186,7 @@ class Follower:
         connection = self.reader
         with self._moment(connection, self.source.name, "read its changes") as snapshot:
             batch = self.feed.read(snapshot, keys_max=keys_max)
-            self._keep_plans(batch.keys)
+            self._keep_plans(batch)
             settled = self._settle(connection, batch, cohort if repair and batch.complete else None)
             done = self._bring(settled, batch) if settled is not None else _nothing(batch)
             if self._owed:
@@ -319,7 +319,7 @@ class Follower:
         target = self.writer(home)
         with self._moment(target, self.homes[home].name, "read its changes") as snapshot:
             batch = self.feeds_back[home].read(snapshot, keys_max=KEYS_MAX)
-            self._keep_plans(batch.keys)
+            self._keep_plans(batch)
             done = self._return(home, target, batch, closing=closing)
         self._confirm_back(home, batch)
         return done
@@ -395,7 +395,6 @@ class Follower:
 
     def _return_some(self, home: Home, keys: back.Keys) -> Stepped:
         target = self.writer(home)
-        self._keep_plans(keys)
         with (
             self._moment(target, self.homes[home].name, "read what is shared"),
             faults(self.source.name, "take back what is shared"),
