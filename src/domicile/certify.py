@@ -19,6 +19,7 @@ from domicile.evidence.predicates import (
     JudgedCopy,
     KeyPhase,
     Phase,
+    PlannedCopy,
     PlannedSlice,
     PlanPredicate,
     Predicate,
@@ -115,23 +116,41 @@ def _still_found(verdict: CopyVerdict, facts: _Facts, in_use: Collection[str]) -
     return replace(verdict, verdict=Verdict.PRESENT, why=why)
 
 
-def _looked_at(verdict: CopyVerdict, back: Collection[str]) -> CopyVerdict:
-    """Of a store whose objects came back nobody knows anything before it is searched again."""
-    if verdict.verdict is not Verdict.ERASED_UNVERIFIED or verdict.copy not in back:
+def _looked_at(verdict: CopyVerdict, back: Mapping[str, str]) -> CopyVerdict:
+    """Of a copy to which something may have come back nobody knows anything before it is searched again.
+
+    Rows that came back may be in it under a newer key than the one that was destroyed.
+    """
+    because = {Verdict.ERASED_UNVERIFIED: OBJECTS_BACK, Verdict.KEY_DESTROYED: CAME_BACK}.get(verdict.verdict)
+    if because is None or back.get(verdict.copy) != because:
         return verdict
-    why = f"{verdict.why}; objects came back since it was searched: run `domicile apply`"
+    what = "objects came back since it was searched" if because == OBJECTS_BACK else "rows came back since its key went"
+    why = f"{verdict.why}; {what}: run `domicile apply`"
     return replace(verdict, verdict=Verdict.UNKNOWN, why=why)
 
 
-def _back_since(plan: PlanPredicate, statements: Iterable[Predicate]) -> frozenset[str]:
-    """The copies of objects that were not searched since objects came back to their store."""
-    back: set[str] = set()
+def _back_since(plan: PlanPredicate, statements: Iterable[Predicate]) -> Mapping[str, str]:
+    """The copies that were not searched since objects came back to their store, or rows to any, and which of these.
+
+    Rows that came back are in no copy whose key was destroyed after that.
+    """
+    back: dict[str, str] = {}
     for one in statements:
-        if isinstance(one, FindingPredicate) and one.kind == OBJECTS_BACK:
-            back.update(copy.id for copy in plan.copies if copy.kind == OBJECTS and copy.store == one.where)
+        if isinstance(one, FindingPredicate):
+            if one.kind == OBJECTS_BACK:
+                back |= {copy.id: OBJECTS_BACK for copy in plan.copies if _is_of(copy, one.where)}
+            elif one.kind in (CAME_BACK, ERASED_AGAIN):
+                back |= {copy.id: CAME_BACK for copy in plan.copies if copy.kind != OBJECTS}
+            elif one.kind == KeyPhase.OUTCOME.value:
+                back.pop(one.where, None)
         elif isinstance(one, SweepPredicate) and _is_search(one):
-            back -= {copy.id for copy in one.copies}
-    return frozenset(back)
+            for copy in one.copies:
+                back.pop(copy.id, None)
+    return back
+
+
+def _is_of(copy: PlannedCopy, store: str) -> bool:
+    return copy.kind == OBJECTS and copy.store == store
 
 
 def _gather(statements: Sequence[Predicate], planned: Mapping[str, int]) -> _Facts:
@@ -225,7 +244,7 @@ def _require_backed(copy: JudgedCopy, facts: _Facts) -> None:
     destroyed = standing is not None and standing.phase is KeyPhase.OUTCOME
     if copy.verdict is Verdict.KEY_DESTROYED and not destroyed:
         raise EvidenceFault(f"certificate: the log doesn't tell that the key of copy {copy.id} was destroyed")
-    if copy.id in facts.returned and copy.verdict not in _NOT_GONE and not destroyed:
+    if copy.id in facts.returned and copy.verdict not in _NOT_GONE:
         raise EvidenceFault(f"certificate: the key of copy {copy.id} came back, so it can't be {copy.verdict.value}")
     if copy.verdict is Verdict.ERASED_UNVERIFIED and not facts.erasing:
         raise EvidenceFault(f"certificate: nothing was erased, so copy {copy.id} can't be {copy.verdict.value}")

@@ -2,27 +2,9 @@
 
 Where all hold, a policy may ask for more (demands.py), and claims.py answers that, promise by promise.
 
-Read in this order (docs/checker.md leads through it):
-
-    says.py                 all that a log can say
-    case.py                 what the checks know so far, and `require`, the one way to say no
-    checklist.py            this list: number (its place), title, clause, function
-    story/ our own rules:
-        moving.py           10 to 13: what was planned was moved, and proven equal at home
-        erasing.py          14 to 17: nothing was erased before it was approved, restored, cleared and announced
-        certificate.py      18 to 21: the last statement says nothing better than those before it
-        people.py           22 and 23: who is at home, and receipts of these
-        rotation.py         24: keys signed while they were in force, and changed hands
-    log/ by the specs of others:
-        container.py        1 to 4: from the bytes of a zip to files
-        keys.py             Ed25519 keys, and what they signed
-        tree.py             5 to 7: from files to the entries of a log
-        shape.py            JSON in one spelling, and the shapes it must fit
-        envelopes.py        8 and 9: from entries to statements
-        cosignature.py      which witnesses the auditor asks for, and which have cosigned (check 5)
-
-Of the rest `trust/` reads the auditor's policy, `report.py` words the answer, `papers/` is for receipts and proofs,
-`spot/` looks into stores, `served.py` is for a log that goes on.
+Checks 1 to 9 stand in `log/`, by the specs of others, 10 to 24 in `story/`, by our own; docs/checker.md says in which
+order to read. Of the rest `trust/` reads the auditor's policy (approvers.py goes on with 14 and 24), `report.py` words
+the answer, `papers/` is for receipts and proofs, `spot/` looks into stores, `served.py` is for a log that goes on.
 
 P1 to P11 are the promises of docs/evidence.md. No check reads a clock, a network or another file, and each takes time
 and memory in proportion to the bundle.
@@ -33,10 +15,24 @@ from collections.abc import Callable, Sequence
 from domicile_audit.case import Case, Refused
 from domicile_audit.log import container, envelopes, tree
 from domicile_audit.report import Passed, Report, accept, refuse
-from domicile_audit.story import certificate, erasing, moving, people, rotation
+from domicile_audit.story import certificate, erasing, moving, people, rotation, verdicts
+from domicile_audit.trust import approvers
 from domicile_audit.trust.policy import Policy
 
-CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
+Check = Callable[[Case], None]
+
+
+def both(first: Check, then: Check) -> Check:
+    """A check of the story, and then of what the auditor's policy asks beyond it."""
+
+    def check(case: Case) -> None:
+        first(case)
+        then(case)
+
+    return check
+
+
+CHECKS: Sequence[tuple[str, str, Check]] = (
     ("zip in its one spelling", "APPNOTE 4.3.6", container.check_zip),
     ("keys", "C2SP signed-note; tlog-policy", container.check_keys),
     ("manifest signed over every file", "DSSE v1.0.2", container.check_manifest),
@@ -50,17 +46,17 @@ CHECKS: Sequence[tuple[str, str, Callable[[Case], None]]] = (
     ("transfers", "P1", moving.check_transfers),
     ("fence", "P1", moving.check_fence),
     ("equality", "P1", moving.check_equalities),
-    ("approvals", "P2", erasing.check_approvals),
+    ("approvals", "P2", both(erasing.check_approvals, approvers.check_approvals)),
     ("clearance and restore", "P2", erasing.check_clearances),
     ("erasures", "P2, P7", erasing.check_erasures),
     ("sweeps", "P3", erasing.check_sweeps),
     ("certificate", "P10", certificate.check_certificate),
-    ("verdicts", "P3, P7, P11", certificate.check_verdicts),
+    ("verdicts", "P3, P7, P11", verdicts.check_verdicts),
     ("counts", "P11", certificate.check_counts),
     ("times", "P11", certificate.check_times),
     ("cohorts", "P1", people.check_cohorts),
     ("receipts", "P1, P8", people.check_receipts),
-    ("keys in force", "P2", rotation.check_keys),
+    ("keys in force", "P2", both(rotation.check_keys, approvers.check_keys)),
 )
 
 

@@ -8,8 +8,9 @@ from itertools import accumulate
 from domicile_audit.case import Case, Statement
 from domicile_audit.log.cosignature import say_time
 from domicile_audit.log.keys import read_vkey
-from domicile_audit.story.certificate import count_rows, valid_sweep
-from domicile_audit.story.rotation import is_trusted
+from domicile_audit.story.certificate import count_rows
+from domicile_audit.story.verdicts import valid_sweep
+from domicile_audit.trust.approvers import is_trusted
 from domicile_audit.trust.policy import Policy
 
 BEST = "erased-verified"
@@ -178,7 +179,7 @@ def _not_searched(case: Case) -> list[str]:
 
 def _approvers(case: Case, clearance: Statement) -> str:
     """Who approved, each with the key that signed; with a policy, those apart whose keys it doesn't know."""
-    approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
+    approvals = case.approvals(clearance)
     known = [one for one in approvals if case.policy is None or is_trusted(case, one, case.policy.approvers)]
     by, others = (
         ", ".join(sorted(f"{one['approver']} ({one.keyid})" for one in some))

@@ -38,8 +38,10 @@ WAY, PHASE, SCOPE, CHANGE = text("home|source"), text("intent|outcome"), text("e
 # `differences` are keys whose rows differ, `strays` rows at a home that nothing sends there; `collateral` are rows that
 # an erasure touched and no slice names; `hits` are places where something searched for was found, `residue` those of
 # them that are private data of who moved; `rows.hits` are rows of theirs that a query still finds, in so many
-# `datasets`; `kept` are rows that went home and stay at the source too; `wait_ms` is how long people could not write,
-# `awaited_ms` how long of it for writers; `stands` is how many entries the signer's log had, and `root` their root.
+# `datasets`; `kept` are rows that went home and stay at the source too; `stands` is how many entries the signer's log
+# had, and `root` their root. Told, and held against nothing: `programme`, `engine`, `config_sha256`, `deadline`,
+# `position`, WAITED, `role`, `approved_at`, `since`, `why`, `bytes` and `digest` of MOVED, `method`, `not_searchable`,
+# `canaries`.
 SAYS: dict[str, dict[str, Any]] = {
     "plan/v1": {**PROGRAMME, **RULES, "slices": [SLICE], "copies": [COPY], "not_proven": [TEXT]},
     "transfer/v1": {**WHICH, "slices": [MOVED]},

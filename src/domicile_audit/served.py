@@ -20,7 +20,8 @@ from domicile_audit.log.keys import read_base64
 from domicile_audit.log.shape import misfit, read_json
 from domicile_audit.log.tree import levels_of
 from domicile_audit.says import SHAPES
-from domicile_audit.story.certificate import check_certificate, check_counts, check_verdicts
+from domicile_audit.story.certificate import check_certificate, check_counts
+from domicile_audit.story.verdicts import check_verdicts
 from domicile_audit.trust.policy import Policy
 
 KEYS, ENTRIES = 2, 8  # the numbers of the checks

@@ -29,6 +29,7 @@ ALSO = {
     "plan-with-a-copy-twice": {15, 16, 17, 19},
     "plan-with-a-slice-twice": {11, 13, 15, 16, 19, 20, 23},
     "plan-without-copies": {16, 17, 19},
+    "sweep-of-a-copy-twice": {19},
     "plan-erases-more-than-there-is": {19},
     "plan-threshold-too-high": {14, 24},
     "approval-missing": {24},
@@ -45,10 +46,9 @@ ALSO = {
     "erasure-of-more-than-planned": {19, 20},
     "erasure-of-an-unplanned-slice": {19, 20},
     "erasure-twice": {19, 20},
-    "sweep-of-an-unplanned-copy": {19},
     "sweep-with-more-residue-than-hits": {19},
     "freeze-of-a-slice-elsewhere": {12, 15, 16, 20},
-    "freeze-with-a-slice-twice": {11, 13, 15, 16, 19, 20, 23},
+    "freeze-with-a-slice-twice": {13, 15, 16, 19, 20, 23},
     "freeze-erases-more-than-there-is": {19},
     "clearance-after-a-cohort-went-back": {19, 20},
     "clearance-before-the-last-cohort-is-frozen": {19},
@@ -121,6 +121,9 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("compared-again", "erased-verified", True),
         ("residue-left-out-and-unknown", "unknown", False),
         ("key-destroyed-since-it-was-read", "key-destroyed", False),
+        ("key-destroyed-and-not-read-since", "key-destroyed", False),
+        ("key-destroyed-and-rows-back-and-searched-since", "key-destroyed", False),
+        ("rows-back-and-then-its-key-destroyed", "key-destroyed", False),
         ("key-destroyed-before-a-lock-was-over", "key-destroyed", False),
         ("receipts-and-a-slice-that-stays", "erased-verified", True),
         ("came-back-and-went-again", "erased-verified", True),
@@ -128,13 +131,11 @@ def test_the_golden_files_are_what_the_script_makes() -> None:
         ("one-approval-is-enough", "erased-verified", True),
         ("handed-on-by-who-saw-little", "erased-verified", True),
         ("objects-back-and-unknown", "unknown", False),
-        ("objects-back-elsewhere", "erased-unverified", False),
         ("objects-back-and-searched-since", "erased-verified", True),
         ("dataset-that-stays", "erased-verified", True),
         ("fence-stated-twice", "erased-verified", True),
         ("keys-came-back", "unknown", False),
         ("key-came-back-and-is-held", "held", False),
-        ("key-came-back-and-went", "key-destroyed", False),
         ("enough-others-approved", "erased-verified", True),
         ("enough-others-approved-what-is-erased", "erased-verified", True),
         ("given-up-and-enough-others-approved", "erased-verified", True),
@@ -209,6 +210,8 @@ def refusing(name: str) -> set[int]:
             check(case)
         except Refused:
             found.add(number)
+        except KeyError:  # a check may rely on those above it
+            assert found
     return found
 
 

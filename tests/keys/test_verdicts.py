@@ -8,8 +8,8 @@ import pytest
 
 from domicile.certify import certify
 from domicile.errors import EvidenceFault
-from domicile.evidence.predicates import KeyPhase, Predicate
-from domicile.evidence.told import KeyStanding, key_finding, keys_told
+from domicile.evidence.predicates import CertificatePredicate, FindingPredicate, JudgedCopy, KeyPhase, Predicate
+from domicile.evidence.told import CAME_BACK, ERASED_AGAIN, KeyStanding, key_finding, keys_told
 from domicile.proof import CopyVerdict, Verdict
 from domicile.stores.postgres.copies import Copy, CopyKind, Outcome, Treatment
 from domicile.sweep import CopySearch, Finding, Gap, TokenClass, decide
@@ -79,11 +79,53 @@ def test_p7_what_is_told_of_a_key_is_read_back() -> None:
         )
 
 
-def test_p11_no_certificate_calls_anything_gone_whose_key_came_back() -> None:
-    back = (*KeyPhase, KeyPhase.INTENT)
-    for verdict in (Verdict.ERASED_VERIFIED, Verdict.ERASED_UNVERIFIED):
-        said = [CopyVerdict(copy=copy, verdict=verdict, why="") for copy in s.COPIES]
-        with pytest.raises(EvidenceFault, match="the key of copy app/wal came back"):
-            certify(_statements(*back), said, not_proven=(), issued_at=s.at(60))
-        told = certify(_statements(*back, KeyPhase.OUTCOME), said, not_proven=(), issued_at=s.at(60))
-        assert verdict is told.verdict
+@pytest.mark.parametrize("since", [(), (KeyPhase.INTENT,), s.KEY_PHASES])
+def test_p11_no_certificate_calls_anything_gone_whose_key_came_back(since: tuple[KeyPhase, ...]) -> None:
+    """Also where it was destroyed once more: there was a copy of it that nobody knew, and may be another."""
+    log = _statements(*KeyPhase, *since)
+
+    def certified(verdict: Verdict) -> CertificatePredicate:
+        said = [
+            CopyVerdict(copy=copy, verdict=verdict if copy == s.KEYED else Verdict.ERASED_VERIFIED, why="")
+            for copy in s.COPIES
+        ]
+        return certify(log, said, not_proven=(), issued_at=s.at(60))
+
+    for verdict in (Verdict.ERASED_VERIFIED, Verdict.ERASED_UNVERIFIED, Verdict.KEY_DESTROYED):
+        with pytest.raises(EvidenceFault, match="key of copy app/wal"):
+            certified(verdict)
+    assert Verdict.UNKNOWN is certified(Verdict.UNKNOWN).verdict
+
+
+def test_p11_a_key_that_went_before_rows_came_back_says_nothing_of_what_is_newer() -> None:
+    """They may be in the copy under the next key: it is searched first, or that key goes, too."""
+    back = [
+        FindingPredicate(plan=s.PLAN, kind=kind, where="app.public.messages", count=3, text="")
+        for kind in (CAME_BACK, ERASED_AGAIN)
+    ]
+    keys = [s.key_told(phase) for phase in s.KEY_PHASES]
+    narrower = dataclasses.replace(s.sweep(), copies=tuple(one for one in s.sweep().copies if one.id != s.KEYED))
+    said = [
+        CopyVerdict(
+            copy=copy, verdict=Verdict.KEY_DESTROYED if copy == s.KEYED else Verdict.ERASED_UNVERIFIED, why="it went"
+        )
+        for copy in s.COPIES
+    ]
+
+    def certified(*log: Predicate) -> JudgedCopy:
+        made = certify(log, said, not_proven=(), issued_at=s.at(60))
+        return next(one for one in made.copies if one.id == s.KEYED)
+
+    gone = _statements(*s.KEY_PHASES)
+    for log in ([*gone, *back], [*gone, back[0]], [*gone, *back, narrower]):
+        told = certified(*log)
+        assert (Verdict.UNKNOWN, "it went; rows came back since its key went: run `domicile apply`") == (
+            told.verdict, told.why,
+        )  # fmt: skip
+    for log in (
+        gone,
+        [*gone, *back, s.sweep()],
+        [*_statements(), *back, *keys],
+        [*_statements(), *back, *keys, narrower],
+    ):
+        assert Verdict.KEY_DESTROYED is certified(*log).verdict

@@ -153,7 +153,7 @@ STORIES: dict[str, tuple[int, Script]] = {
     ),
     "a key that came back, and unknown": (0, called(Verdict.UNKNOWN, WAL, script=found((KEY_BACK, WAL, 1)))),
     "a key that came back, and held": (0, called(Verdict.HELD, WAL, script=found((KEY_BACK, WAL, 1)))),
-    "a key that came back and went": (0, found((KEY_BACK, WAL, 1), *KEYS_GONE)),
+    "a key that came back and went": (19, found((KEY_BACK, WAL, 1), *KEYS_GONE)),
     "a key that went and came back": (19, found(*KEYS_GONE, (KEY_BACK, WAL, 1))),
     "rows back": (19, found(BACK)),
     "rows back and gone": (0, found(BACK, AGAIN)),

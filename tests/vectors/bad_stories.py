@@ -391,8 +391,8 @@ def _judged(copy: int = 0, **values: object) -> Script:
     return good().set("certificate", copies=_of(_CE, copy, **values))
 
 
-def nothing_erased(script: Script) -> Script:
-    """The run without its erasures, with counts to match; nothing is called verified."""
+def nothing_erased(script: Script, called: Verdict = Verdict.ERASED_UNVERIFIED) -> Script:
+    """The run without its erasures, with counts to match; what was called verified is called so."""
     names = [name for name in script.names() if name.startswith(("intent", "outcome"))]
     counts = {
         dataset: {home: replace(c, deleted=0, blanked=0, kept=c.moved) for home, c in homes.items()}
@@ -400,11 +400,8 @@ def nothing_erased(script: Script) -> Script:
     }
     made = next(line.make({}) for line in script.lines if line.name == "certificate")
     assert isinstance(made, p.CertificatePredicate)
-    copies = tuple(
-        replace(c, verdict=Verdict.ERASED_UNVERIFIED) if c.verdict is Verdict.ERASED_VERIFIED else c
-        for c in made.copies
-    )
-    return script.without(*names).set("certificate", counts=counts, copies=copies, verdict=Verdict.ERASED_UNVERIFIED)
+    copies = tuple(replace(c, verdict=called) if c.verdict is Verdict.ERASED_VERIFIED else c for c in made.copies)
+    return script.without(*names).set("certificate", counts=counts, copies=copies, verdict=called)
 
 
 told("certificate-better-than-its-verdicts", 19, "its worst copy is held", lambda: _judged(1, verdict=Verdict.HELD))
@@ -456,14 +453,16 @@ told("key-destroyed-before-it-was-announced", 19, _NO_KEY, lambda: s.key_destroy
 told("key-destroyed-of-another-name", 19, _NO_KEY, lambda: s.key_destroyed().set(_KO, text="key backups-ca of hsm"))
 told("key-destroyed-of-another-copy", 19, _NO_KEY, lambda: s.key_destroyed().set(_KO, where="app/statistics"))
 told("key-destroyed-before-the-erasure", 19, _NO_KEY, lambda: s.key_destroyed().moved(_KI, before=_I))
-told("key-destroyed-without-an-erasure", 19, "no rows were erased", lambda: nothing_erased(s.key_destroyed()))
+told("key-destroyed-without-an-erasure", 19, "no rows were erased", lambda: (
+    nothing_erased(s.key_destroyed(), Verdict.HELD)
+))  # fmt: skip
 told(
     "key-destroyed-and-came-back",
     19,
     "its key came back",
     lambda: s.key_destroyed().after(_KO, Line("back", lambda _: s.key_told(p.KeyPhase.CAME_BACK))),
 )
-told("nothing-erased-but-called-erased", 19, "not erased as planned", lambda: nothing_erased(good()))
+told("nothing-erased-but-called-erased", 19, "and nothing was erased", lambda: nothing_erased(good()))
 told(
     "rows-found-but-called-erased",
     19,

@@ -82,12 +82,18 @@ def _store_of_both() -> Script:
     return _named(script, "media", "app", "transfer media", objects.INTENT, objects.OUTCOME)
 
 
-_NOT_LISTED: Final = "is of a store whose rows or objects are no copy of the plan"
+_NOT_LISTED: Final = "is of rows or objects that are no copy of the plan"
 told("erased-of-a-store-that-is-not-listed", 10, _NOT_LISTED, lambda: (
     _copies(good(), lambda copy: replace(copy, store="other"))
 ))  # fmt: skip
 told("frozen-of-a-store-that-is-not-listed", 10, _NOT_LISTED, lambda: (
     _copies(live.live(), lambda copy: replace(copy, store="other"))
+))  # fmt: skip
+told("erased-of-a-table-that-is-not-listed", 10, _NOT_LISTED, lambda: (
+    _copies(good(), lambda copy: replace(copy, dataset=MESSAGES) if copy.id == LIVE else copy)
+))  # fmt: skip
+told("frozen-of-a-table-that-is-not-listed", 10, _NOT_LISTED, lambda: (
+    _copies(live.live(), lambda copy: replace(copy, dataset=USERS) if copy.id == LIVE else copy)
 ))  # fmt: skip
 told("rows-of-a-store-of-objects", 10, _NOT_LISTED, lambda: _copies(good(), _of_objects))
 told("objects-of-a-store-of-rows", 10, _NOT_LISTED, lambda: (
@@ -147,7 +153,7 @@ def _on_its_way() -> Script:
     """A cohort went home, and nothing was ever frozen."""
     run = live.live()
     script = Script((*run.lines[: run.place("1 home") + 1], run.lines[-1])).set("certificate", counts={})
-    return certified(script, {ASIDE: Verdict.PRESENT, **{one: UNVERIFIED for one in s.COPIES if one != ASIDE}})
+    return certified(script, {ASIDE: Verdict.PRESENT, **{one: Verdict.UNKNOWN for one in s.COPIES if one != ASIDE}})
 
 
 def _before_the_sweep(*findings: p.FindingPredicate) -> Script:
@@ -188,7 +194,6 @@ told("rows-back-and-another-store-present", 19, "came back, but no copy of app.p
 ))  # fmt: skip
 told("nothing-frozen-and-another-copy-present", 19, f"nothing was frozen after it, {_BUT}", _on_its_way)
 for _name, _findings in {
-    "rows-back-and-then-objects": (finding("came back"), finding("objects came back")),
     "rows-back-and-fewer-erased-again": (finding("came back", count=30), finding("erased again", count=1)),
     "rows-back-and-more-erased-again": (finding("came back", count=3), finding("erased again", count=5)),
     "rows-back-twice-and-the-first-erased-again": (
@@ -203,6 +208,9 @@ for _name, _findings in {
     ),
 }.items():  # fmt: skip
     told(_name, 19, "came back, but no copy of app.public.", lambda findings=_findings: _before_the_sweep(*findings))  # type: ignore[misc]
+told("rows-back-and-then-objects", 19, "came back, but no copy of app.public.", lambda: objects.lock_is_over().before(
+    "sweep", stated("back", finding("came back")), stated("objects back", finding("objects came back", "media"))
+))  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------- 19 what was searched
@@ -267,7 +275,7 @@ for _kind, (_copy, _run) in _IN_USE.items():
         "and holds residue",
         lambda copy=_copy, run=_run: _residue(run(), copy, Verdict.UNKNOWN),  # type: ignore[misc]
     )
-told("residue-of-live-rows-left-out-and-key-destroyed", 19, "and holds residue", lambda: (
+told("residue-of-live-rows-left-out-and-key-destroyed", 19, "and it is in use", lambda: (
     _residue(good(), LIVE, Verdict.KEY_DESTROYED, *_key(LIVE))
 ))  # fmt: skip
 told("key-came-back-and-verified", 19, "and its key came back", lambda: good().before("sweep", *KEY_TOLD, KEY_BACK))
@@ -280,6 +288,12 @@ told("key-came-back-and-then-a-note", 19, "and its key came back", lambda: (
 ))  # fmt: skip
 told("key-came-back-before-the-last-erasure", 19, "and its key came back", lambda: (
     good().before(f"intent {USERS} us", *KEY_TOLD, KEY_BACK)
+))  # fmt: skip
+told("key-back-of-no-copy", 17, "is not planned", lambda: (
+    good().before("sweep", stated("key back", finding("key came back", "wal")))
+))  # fmt: skip
+told("objects-back-in-a-copy", 17, "is not planned", lambda: (
+    objects.lock_is_over().before("sweep", stated("back", finding("objects came back", OBJECTS)))
 ))  # fmt: skip
 
 
@@ -307,13 +321,6 @@ def key_came_back_and_is_held() -> Script:
     return certified(good().before("sweep", *KEY_TOLD, KEY_BACK), {FOUND: Verdict.HELD})
 
 
-def key_came_back_and_went() -> Script:
-    """A key came back while rows were still erased, and was destroyed anew after the last of them."""
-    first = tuple(replace(line, name=f"first {line.name}") for line in KEY_TOLD)
-    script = good().before(f"intent {USERS} us", *first, KEY_BACK).before("sweep", *KEY_TOLD)
-    return certified(script, {FOUND: Verdict.KEY_DESTROYED})
-
-
 def dataset_that_stays() -> Script:
     """Of one of the two datasets nothing is erased, and the sweep asks of the other one only."""
     script = good().without(f"intent {USERS} us", f"outcome {USERS} us")
@@ -332,7 +339,6 @@ def good_scripts() -> dict[str, Script]:
         "came-back-and-went-again": came_back_and_went_again(),
         "keys-came-back": keys_came_back(),
         "key-came-back-and-is-held": key_came_back_and_is_held(),
-        "key-came-back-and-went": key_came_back_and_went(),
         "dataset-that-stays": dataset_that_stays(),
         "fence-stated-twice": fence_stated_twice(),
     }

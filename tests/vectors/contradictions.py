@@ -214,17 +214,34 @@ told("nothing-planned-and-called-erased", 19, "was not swept after", lambda: (
     .set("plan", slices=())
     .set("certificate", counts={})
 ))  # fmt: skip
-for _kind in ("came back", "erased again", "objects came back"):
+for _kind in ("came back", "erased again"):
     told(
         f"swept-before-{_kind.replace(' ', '-')}",
         19,
         "was not swept after",
         lambda kind=_kind: good().after("sweep", stated("back", finding(kind))),  # type: ignore[misc]
     )
+told("swept-before-objects-came-back", 19, "was not swept after", lambda: (
+    objects.lock_is_over().after("sweep", stated("back", finding("objects came back", "media")))
+))  # fmt: skip
 told("rows-came-back-and-stayed", 19, "came back, but", lambda: good().before(
     "sweep",
     stated("back", finding("came back")),
     stated("elsewhere", finding("erased again", where="app.public.users")),
+))  # fmt: skip
+
+
+def _only_emptied(phase: p.Phase) -> Line:
+    """A derived table is emptied, in the name of a dataset of which nothing goes."""
+    table = ("app/derived-table:public.totals",)
+    return Line(
+        f"emptied {phase.value}",
+        lambda play: replace(nothing(play), phase=phase, dataset="app.public.videos", emptied=table),
+    )
+
+
+told("erased-again-what-was-only-emptied", 16, "were never erased before", lambda: good().before(
+    "sweep", *map(_only_emptied, p.Phase), stated("again", finding("erased again", "app.public.videos"))
 ))  # fmt: skip
 
 
@@ -427,3 +444,8 @@ def key_destroyed_since() -> Script:
     return keyed(stated("sweep 1", swept(residue=500, minute=45)), *KEY_TOLD).signed(
         "sweep", stated("sweep", swept(*OTHERS))
     )
+
+
+def key_destroyed_and_not_read_since() -> Script:
+    """The last search found something; then the key was destroyed."""
+    return keyed(stated("sweep 1", swept(residue=500)), *KEY_TOLD).without("sweep")

@@ -172,7 +172,7 @@ def _nothing_left(*lines: Line) -> Script:
     return Script((*first, *lines, Line("certificate", lambda _: made)))
 
 
-told("nothing-frozen-but-called-erased", 19, "nothing was frozen", lambda: _nothing_left(good().lines[-2]))
+told("nothing-frozen-but-called-erased", 19, "and nothing was erased", lambda: _nothing_left(good().lines[-2]))
 told(
     "certificate-counting-a-void-equality",
     20,

@@ -74,6 +74,7 @@ told(
     "and objects came back since",
     lambda: _back(verdict=UNVERIFIED, searched=False),
 )
+told("objects-back-in-a-store-of-no-plan", 17, "is not planned", lambda: _back(verdict=UNVERIFIED, store="attic"))
 
 
 told("residue-in-a-search-for-nothing", 19, "and holds residue", lambda: certified(
@@ -88,11 +89,6 @@ told("key-came-back-and-is-announced-again", 19, "and its key came back", lambda
 def objects_back_and_unknown() -> Script:
     """Objects came back after the search, and nobody says that they are gone."""
     return _back(verdict=Verdict.UNKNOWN)
-
-
-def objects_back_elsewhere() -> Script:
-    """Objects came back to a store that the plan doesn't list: they say nothing of this one."""
-    return _back(verdict=UNVERIFIED, store="attic")
 
 
 def objects_back_and_searched_since() -> Script:
@@ -232,4 +228,4 @@ def _cleared_again(play: s.Play) -> p.ClearancePredicate:
     return done_at(s.clearance(again, ("approval operator 2", "approval monitor 2")), 33)
 
 
-told("emptied-under-another-clearance", 16, "the emptying of app/derived-table:public.totals", _emptied_under_another)
+told("emptied-under-another-clearance", 16, "its emptying was not announced", _emptied_under_another)

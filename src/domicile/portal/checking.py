@@ -1,8 +1,8 @@
 """The second checker in the page: its script, the hash that lets only it run, and the bundle as data ([ADR 0041]).
 
-The script is five files in `scripts/`, put together as they are: `bytes.js` (texts, JSON, keys), `bundle.js` (checks 1
-to 9), `story.js` (10 to 24), `policy.js` (whom the reader believes), `page.js` (what the reader sees). It is written
-from docs/formats.md and shares no code with `domicile_audit`.
+The script is six files in `scripts/`, put together as they are: `bytes.js` (texts, JSON, keys), `bundle.js` (checks 1
+to 9), `story.js` (10 to 17), `certificate.js` (18 to 24), `policy.js` (whom the reader believes), `page.js` (what the
+reader sees). It is written from docs/formats.md and shares no code with `domicile_audit`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 
 BUNDLE_BYTES_MAX: Final = 8 * 1024 * 1024
 """A longer bundle is not put into the page; the reader gives it."""
-_PARTS: Final = ("bytes.js", "bundle.js", "story.js", "policy.js", "page.js")
+_PARTS: Final = ("bytes.js", "bundle.js", "story.js", "certificate.js", "policy.js", "page.js")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

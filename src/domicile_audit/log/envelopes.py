@@ -30,9 +30,10 @@ def check_statements(case: Case) -> None:
     """
     unread = {name for name in case.files if name.startswith("detached/")}
     for index, (payload, keyid) in enumerate(case.envelopes):
+        holder = case.holders[keyid]
         kind, predicate = _read(case, payload, f"statement {index}", unread)
-        statement = Statement(index, hashlib.sha256(case.entries[index]).hexdigest(), kind, keyid, predicate)
-        right = kind == "key/v1" or (case.holders[keyid] == LOG) == (kind != "approval/v1")
+        statement = Statement(index, hashlib.sha256(case.entries[index]).hexdigest(), kind, keyid, holder, predicate)
+        right = kind == "key/v1" or (holder == LOG) == (kind != "approval/v1")
         require(right, f"{statement} is signed by the wrong kind of key")
         case.statements.append(statement)
         case.by_sha256.setdefault(statement.sha256, statement)

@@ -30,7 +30,7 @@ from domicile_audit.papers import succession
 from domicile_audit.papers.heads import read_head, read_proof
 from domicile_audit.papers.placed import PLACED, RECEIPT_BYTES_MAX, SEALED, Sealed, read_sealed, require_in
 from domicile_audit.papers.succession import Handover, Succession
-from domicile_audit.story.certificate import SAY_WHAT_IS_LEFT
+from domicile_audit.story.verdicts import SAY_WHAT_IS_LEFT
 from domicile_audit.trust.policy import Policy
 
 FORMAT: Final = "urn:domicile:receipt/v1"

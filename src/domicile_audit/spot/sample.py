@@ -14,7 +14,6 @@ from typing import Final
 from domicile_audit.case import Case, Refused, Statement
 from domicile_audit.log.shape import COUNT, HEX, TEXT, misfit, read_json, text, write_json
 from domicile_audit.spot.draw import SEED_CHARS_MAX, at_most, draw
-from domicile_audit.story.certificate import erased
 
 FORMAT: Final = "urn:domicile:spot-check/v1"
 SAMPLE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -150,7 +149,7 @@ def _bound(population: int, unit: str, seen: Sequence[str]) -> Bound:
 
 def compared(case: Case) -> dict[str, Compared]:
     """The slices of rows of the equality that a clearance rests on, or, without one, of the last under the fence."""
-    gone = erased(case)
+    gone = case.gone
     equal = {part["id"]: part for part in _equality(case).predicate["slices"]}
     return {
         id_: Compared(
@@ -165,7 +164,7 @@ def kept_objects(case: Case) -> dict[str, Kept]:
     """The slices of objects of the same equality; their digest is the source's, which a clearance wants equal."""
     if not case.object_stores:
         return {}
-    gone, has_begun = erased(case), bool(case.of("erasure/v1"))
+    gone, has_begun = case.gone, bool(case.of("erasure/v1"))
     equal = {part["id"]: part for part in _equality(case).predicate["slices"]}
     found = {}
     for id_, named in sorted(case.slices.items()):
@@ -184,7 +183,7 @@ def numbered(kept: Mapping[str, Kept]) -> Iterator[str]:
 
 def _equality(case: Case) -> Statement:
     for clearance in case.of("clearance/v1")[-1:]:
-        return case.named(clearance.predicate["equality"], "equality/v1", clearance)
+        return case.basis(clearance)
     fenced = [one for one in case.of("equality/v1") if one.predicate["fenced"] and one.index > case.last_step.index]
     if not fenced:
         raise Refused("nothing was compared under a fence yet, so there is nothing to draw from")

@@ -1,36 +1,38 @@
 """Checks 14 to 17: what was erased was approved, restored, cleared and announced before; and what was looked for."""
 
-from domicile_audit.case import MOVES, Case, Part, by_id, require, require_once
+from collections.abc import Sequence
+
+from domicile_audit.case import MOVES, Case, Part, Statement, by_id, require, require_once
 from domicile_audit.log.tree import root_of_first
-from domicile_audit.says import AGAIN
-from domicile_audit.story import rotation
+from domicile_audit.says import AGAIN, ANNOUNCED, DESTROYED, OBJECTS_BACK, RETURNED
 from domicile_audit.story.moving import require_planned
 
 
 def check_approvals(case: Case) -> None:
     """Check 14 (P2): each clearance has its k approvals, by different people, of this equality, by the right keys.
 
-    An approval names the log that its signer saw, the equality in it; so it fits no other plan or story before it. What
-    the auditor's policy wants is asked of a clearance that counts: something was erased under it, or it is the last.
-    Another one may have had an approver whom nobody trusts by now, since the key was called lost.
+    An approval names the log that its signer saw, the equality in it; so it fits no other plan or story before it.
     """
-    numbers = rotation.chain_numbers(case)
     for approval in case.of("approval/v1"):
-        require(approval["approver"] in numbers, f"{approval} is by somebody the plan does not name")
-        own = numbers[approval["approver"]] == case.holders[approval.keyid]
-        require(own, f"{approval} is signed with another approver's key")
-        equality, seen = case.named(approval["equality"], "equality/v1", approval), approval["stands"]
+        require(approval["approver"] in case.numbers, f"{approval} is by somebody the plan does not name")
+        require(
+            approval.holder == case.numbers[approval["approver"]], f"{approval} is signed with another approver's key"
+        )
+        equality, seen = case.basis(approval), approval["stands"]
         require(equality.index < seen <= approval.index, f"{approval} is of a log that ends elsewhere")
         require(root_of_first(seen, case.levels) == approval["root"], f"{approval} is of another log")
-    must_hold = {erasure["clearance"] for erasure in case.of("erasure/v1")}
-    must_hold |= {clearance.sha256 for clearance in case.of("clearance/v1")[-1:]}
     for clearance in case.of("clearance/v1"):
         require_once(clearance["approvals"], f"the approvals of {clearance}")
-        approvals = [case.named(sha256, "approval/v1", clearance) for sha256 in clearance["approvals"]]
-        for approval in approvals:
+        for approval in case.approvals(clearance):
             same = approval["equality"] == clearance["equality"]
             require(same, f"{approval} approves another equality than {clearance}")
-        rotation.require_approved(case, approvals, str(clearance), counts=clearance.sha256 in must_hold)
+        require_enough(case, case.approvals(clearance), str(clearance))
+
+
+def require_enough(case: Case, approvals: Sequence[Statement], what: str) -> None:
+    """Refuse unless so many people approved as the plan wants."""
+    by, wanted = len({approval["approver"] for approval in approvals}), case.plan["approvals"]["threshold"]
+    require(by >= wanted, f"{what} has {by} approvals, the plan wants {wanted}")
 
 
 def check_clearances(case: Case) -> None:
@@ -40,15 +42,15 @@ def check_clearances(case: Case) -> None:
     """
     for clearance in case.of("clearance/v1"):
         require_once(clearance["slices"], str(clearance))
-        require(clearance["slices"], f"{clearance} clears nothing")
-        require(case.slices.keys() >= set(clearance["slices"]), f"{clearance} clears a slice that is not planned")
+        require(clearance.ids, f"{clearance} clears nothing")
+        require(case.slices.keys() >= clearance.ids, f"{clearance} clears a slice that is not planned")
         homes = clearance["restore"]["homes"].items()
         read = [{**part, "at": home} for home, report in homes for part in report["slices"]]
         restored = by_id(read, f"the restore of {clearance}")
-        rows = {id_ for id_ in clearance["slices"] if case.slices[id_]["dataset"] not in case.object_stores}
+        rows = {id_ for id_ in clearance.ids if case.slices[id_]["dataset"] not in case.object_stores}
         missing = min(rows - restored.keys(), default=None)
         require(missing is None, f"{clearance}: slice {missing} was not restored at home")
-        equal = case.named(clearance["equality"], "equality/v1", clearance).slices
+        equal = case.basis(clearance).slices
         for id_, part in restored.items():
             own = id_ in case.slices and case.slices[id_]["home"] == part["at"]
             require(own, f"{clearance} restores slice {id_} at a place that is not its home")
@@ -57,86 +59,98 @@ def check_clearances(case: Case) -> None:
 
 
 def check_erasures(case: Case) -> None:
-    """Check 16 (P2, P7): cleared, announced, on the last word of what is where, and only derived tables are emptied.
+    """Check 16 (P2, P7): what goes was cleared and announced, and goes once; nothing is compared or moved after it.
 
-    After an outcome there is no other word on what is where.
+    An intent announces. Another comparison may follow it, and then all is cleared and announced anew. An outcome tells
+    what is gone.
     """
-    derived = {id_ for id_, copy in case.plan.copies.items() if copy["kind"] == "derived-table"}
-    announced: set[tuple[str, str]] = set()  # derived tables, by clearance
-    last_move = case.last_before(len(case.statements), *MOVES)
+    announced: dict[tuple[str, str], Part] = {}  # by clearance, and by slice or derived table
+    done: dict[str, Part] = {}  # the last outcome of each slice
     for statement in case.of("erasure/v1"):
-        require(statement["collateral"] == 0, f"{statement} touched rows outside the closure")
-        require(statement["slices"] or statement["emptied"], f"{statement} erases nothing")
-        require_planned(case, statement)
-        clearance = case.named(statement["clearance"], "clearance/v1", statement)
-        equality = case.named(clearance["equality"], "equality/v1", clearance)
-        basis = case.last_before(statement.index, *MOVES)
-        require(
-            basis.sha256 == equality.sha256, f"{statement} rests on {equality}, and not on {basis}, which comes later"
-        )
-        if statement["phase"] == "intent":  # it may be followed by another comparison, and be announced anew
-            announced.update((clearance.sha256, id_) for id_ in statement["emptied"])
-        else:
-            require(basis is last_move, f"{statement} rests on {equality}, and not on {last_move}, which comes later")
-        for id_ in statement["emptied"]:
-            require(id_ in derived, f"{statement}: {id_} is emptied, and is no derived table of the plan")
-            require((clearance.sha256, id_) in announced, f"{statement}: the emptying of {id_} was not announced")
-    _check_gone(case)
-    first = {outcome["dataset"]: outcome.index for outcome in reversed(case.outcomes)}
-    for finding in case.of("finding/v1"):
-        again = first.get(finding["where"], case.size) < finding.index  # under the clearance of the first time
-        require(finding["kind"] != AGAIN or again, f"{finding}: rows of {finding['where']} were never erased before")
-
-
-def _check_gone(case: Case) -> None:
-    """Check 16 goes on: each slice was cleared, is what was compared, announced as planned, erased as announced."""
-    cleared = {clearance.sha256: set(clearance["slices"]) for clearance in case.of("clearance/v1")}
-    announced: dict[tuple[str, str], Part] = {}  # by clearance and slice
-    done: dict[str, Part] = {}
-    for statement in case.of("erasure/v1"):
-        clearance = case.named(statement["clearance"], "clearance/v1", statement)
-        equal = case.named(clearance["equality"], "equality/v1", clearance).slices
+        clearance = case.basis(statement)
+        equality = case.basis(clearance)
+        _check_rests(case, statement, equality)
         for id_, part in statement.slices.items():
             where, key = f"{statement}: slice {id_}", (clearance.sha256, id_)
-            require(id_ in cleared[clearance.sha256], f"{where} was not cleared")
-            same = id_ in equal and part["digest"] == equal[id_]["home"]
+            require(id_ in clearance.ids, f"{where} was not cleared")
+            same = id_ in equality.slices and part["digest"] == equality.slices[id_]["home"]
             require(same, f"{where} is not what was proven equal")
             if statement["phase"] == "intent":
                 require(id_ not in done, f"{where} is announced again, after its erasure was told")
-                _check_announced(part, case.slices[id_]["erase"], where)
+                _check_intent(part, case.slices[id_]["erase"], where)
                 announced[key] = part
             else:
                 require(key in announced, f"{where}: its erasure was not announced")
-                may_go_on = done.get(id_) if statement["dataset"] in case.object_stores else None
-                require(id_ not in done or may_go_on, f"{where} was erased twice")
-                _check_outcome(part, announced[key], may_go_on, where)
+                _check_outcome(part, announced[key], where)
+                if id_ in done:
+                    _check_more(part, done[id_], where, lockable=statement["dataset"] in case.object_stores)
                 done[id_] = part
+        for id_ in statement["emptied"]:
+            where, key, copy = f"{statement}: {id_} is emptied", (clearance.sha256, id_), case.plan.copies.get(id_)
+            derived = copy is not None and copy["kind"] == "derived-table"
+            require(derived, f"{where}, and is no derived table of the plan")
+            if statement["phase"] == "intent":
+                announced[key] = {}
+            require(key in announced, f"{where}, and its emptying was not announced")
+    _check_again(case)
 
 
-def _check_announced(part: Part, planned: Part, where: str) -> None:
+def _check_rests(case: Case, statement: Statement, equality: Statement) -> None:
+    """Check 16 goes on: something planned goes, and what it rests on was the last word on what is where."""
+    require(statement["collateral"] == 0, f"{statement} touched rows outside the closure")
+    require(statement["slices"] or statement["emptied"], f"{statement} erases nothing")
+    require_planned(case, statement)
+    # Before an intent its equality was the last move so far; before an outcome it is the last of the whole log. One
+    # that was repeated in the same bytes is as good as the first.
+    until = statement.index if statement["phase"] == "intent" else len(case.statements)
+    last = case.last_before(until, *MOVES)
+    rests = last.sha256 == equality.sha256 and last.index < statement.index
+    require(rests, f"{statement} rests on {equality}, and not on {last}, which comes later")
+
+
+def _check_intent(part: Part, planned: Part, where: str) -> None:
     """Check 16 goes on: something is to go, and no more than the plan says."""
     require(part["deleted"] or part["blanked"], f"{where} is announced, and nothing of it goes")
     within = part["deleted"] <= planned["delete"] and part["blanked"] <= planned["blank"]
     require(within, f"{where} loses more rows than planned")
 
 
-def _check_outcome(part: Part, announced: Part, before: Part | None, where: str) -> None:
-    """Check 16 goes on: no more went than was announced; of objects that a lock kept, more may go later.
-
-    Then the later outcome tells how many went in all, and not how many more.
-    """
+def _check_outcome(part: Part, announced: Part, where: str) -> None:
+    """Check 16 goes on: no more went than was announced."""
     within = part["deleted"] <= announced["deleted"] and part["blanked"] <= announced["blanked"]
     require(within, f"{where}: more was erased than announced")
-    if before:
-        more = part["deleted"] > before["deleted"] and part["blanked"] == before["blanked"]
-        require(more, f"{where} was erased twice")
+
+
+def _check_more(part: Part, before: Part, where: str, *, lockable: bool) -> None:
+    """Check 16 goes on: only of objects, which a lock may keep, more goes later; then it tells how many went in all."""
+    more = part["deleted"] > before["deleted"] and part["blanked"] == before["blanked"]
+    require(lockable and more, f"{where} was erased twice")
+
+
+def _check_again(case: Case) -> None:
+    """Check 16 goes on: only what was erased before is erased again, under the clearance of the first time."""
+    erased: set[str] = set()  # datasets, so far
+    for statement in case.of("erasure/v1", "finding/v1"):
+        if statement.kind == "erasure/v1":
+            erased.update({statement["dataset"]} if statement["phase"] == "outcome" and statement["slices"] else ())
+        elif statement["kind"] == AGAIN:
+            where = statement["where"]
+            require(where in erased, f"{statement}: rows of {where} were never erased before")
 
 
 def check_sweeps(case: Case) -> None:
-    """Check 17 (P3): a sweep is about copies of the plan, each once; residue is part of the hits, rows of datasets."""
+    """Check 17 (P3): a sweep is about copies of the plan, each once; residue is part of the hits, rows of datasets.
+
+    Findings about keys are about such a copy, too; those about objects that came back about a store of the plan.
+    """
     for statement in case.of("sweep/v1"):
         for id_, copy in statement.copies.items():
             require(id_ in case.plan.copies, f"{statement} searched a copy that is not planned")
             require(copy["residue"] <= copy["hits"], f"{statement}: copy {id_} has more residue than hits")
         rows = statement["rows"]
         require(rows["datasets"] or not rows["hits"], f"{statement} found rows by query, and asked of no dataset")
+    planned = dict.fromkeys((ANNOUNCED, DESTROYED, RETURNED), frozenset(case.plan.copies))
+    planned[OBJECTS_BACK] = case.object_stores
+    for finding in case.of("finding/v1"):
+        known = finding["where"] in planned.get(finding["kind"], {finding["where"]})
+        require(known, f"{finding}: {finding['where']} is not planned")

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from domicile_audit.case import STEPS, Case, Parts, Statement, require, require_once
+from domicile_audit.case import STEPS, Case, Statement, require, require_once
 
 SOURCES = ("live-rows", "objects")  # the kinds of copies that people's data leaves
 
@@ -28,7 +28,7 @@ def _check_copies(case: Case) -> None:
     """Check 10 goes on: each copy once, at a location of the plan, its sources not at home; objects by their store."""
     copies, locations = case.plan.copies, case.plan["locations"]
     require(any(copy["kind"] in SOURCES for copy in copies.values()), "the plan lists neither live rows nor objects")
-    both = min(case.object_stores & case.row_stores, default=None)
+    both = min(case.object_stores & {store for store, _ in case.live_rows}, default=None)
     require(both is None, f"the plan's store {both} holds rows, and objects too")
     require(case.homes <= locations.keys(), "the plan has a home that is no location")
     for id_, copy in copies.items():
@@ -46,28 +46,26 @@ def _check_slices(case: Case, statement: Statement) -> None:
     for id_, part in statement.slices.items():
         require(part["home"] in case.homes, f"{statement}: slice {id_} goes to a place that is no home")
         store, dot, _ = part["dataset"].partition(".")
-        listed = store in (case.row_stores if dot else case.object_stores)
-        require(listed, f"{statement}: slice {id_} is of a store whose rows or objects are no copy of the plan")
+        live = {(store, part["dataset"]), (store, None)} & case.live_rows
+        listed = live if dot else store in case.object_stores
+        require(listed, f"{statement}: slice {id_} is of rows or objects that are no copy of the plan")
         require(sum(part["erase"].values()) <= part["rows"], f"{statement}: slice {id_} erases more rows than it has")
 
 
 def check_transfers(case: Case) -> None:
-    """Check 11 (P1): what was copied are planned slices, and before a fenced equality each slice was copied whole.
+    """Check 11 (P1): what was copied are planned slices; in a move at once each one whole, before it is called equal.
 
     In a live move the slices are named long after their rows went: what is stated must be frozen, and none
     need be stated.
     """
-    missing = set(case.slices)  # what was not copied yet, or last with other rows than planned
+    copied: dict[str, int] = {}  # the rows of each slice when it was last copied
     for statement in case.of("transfer/v1", "equality/v1"):
         if statement.kind == "transfer/v1":
-            planned = require_planned(case, statement)
-            for id_, part in statement.slices.items():
-                if part["rows"] == planned[id_]["rows"]:
-                    missing.discard(id_)
-                else:
-                    missing.add(id_)
+            require_planned(case, statement)
+            copied.update({id_: part["rows"] for id_, part in statement.slices.items()})
         elif statement["fenced"] and not case.live:
-            require(not missing, f"slice {min(missing, default='')} was not transferred whole before {statement}")
+            short = [id_ for id_, part in case.slices.items() if copied.get(id_) != part["rows"]]
+            require(not short, f"slice {min(short, default='')} was not transferred whole before {statement}")
 
 
 def check_fence(case: Case) -> None:
@@ -80,7 +78,7 @@ def check_fence(case: Case) -> None:
         require(case.homes >= fence["subjects"].keys(), f"{fence} fences an unplanned home")
         same = case.live or fence.predicate == fences[0].predicate
         require(same, f"{fence} is another fence than the one before, and people went all at once")
-        for home in case.last_before(fence.index, "freeze/v1").homes:
+        for home in case.frozen_before(fence.index).homes_with_rows:
             require(fence["subjects"].get(home), f"{fence} fences nobody of {home}, where rows went")
     for equality in case.of("equality/v1"):
         fenced = case.last_before(equality.index, "cutover/v1", *STEPS).kind == "cutover/v1"
@@ -105,19 +103,19 @@ def check_equalities(case: Case) -> None:
             require(part["rows"] == planned["rows"], f"{equality}: slice {id_} has other rows than planned")
             require(part["source"] == part["home"], f"{equality}: slice {id_} is not the same at home")
     for clearance in case.of("clearance/v1"):
-        equality, last = case.named(clearance["equality"], "equality/v1", clearance), case.last_step
+        equality, last = case.basis(clearance), case.last_step
         require(last.kind != "cohort/v1", f"{clearance}: no freeze stands after {last}")
         require(last.index < equality.index, f"{clearance} rests on {equality}, which is from before {last}")
 
 
-def require_planned(case: Case, statement: Statement) -> Parts:
-    """Each slice of the statement stands there once, and is one of those before it, with its dataset and home if named.
+def require_planned(case: Case, statement: Statement) -> None:
+    """Each slice that the statement names was named by the last freeze before it, else by the plan.
 
-    What they are, is handed back: the slices of the last freeze before the statement, else those of the plan.
+    Its dataset and home are the statement's, if that has them.
     """
-    slices = case.last_before(statement.index, "freeze/v1").slices
+    slices = case.frozen_before(statement.index).slices
     for id_ in statement.slices:
         require(id_ in slices, f"{statement} names a slice that is not planned")
-        same = all(slices[id_][key] == statement[key] for key in {"dataset", "home"} & statement.predicate.keys())
-        require(same, f"{statement}: slice {id_} is of another dataset or home")
-    return slices
+        for key in ("dataset", "home"):
+            same = key not in statement.predicate or slices[id_][key] == statement[key]
+            require(same, f"{statement}: slice {id_} is of another dataset or home")

@@ -45,10 +45,10 @@ def check_receipts(case: Case) -> None:
     leaving = _slices_that_lose(case, case.slices)
     cleared = {clearance.sha256: _slices_that_lose(case, clearance["slices"]) for clearance in case.of("clearance/v1")}
     for statement in case.of("receipts/v1"):
-        clearance = case.named(statement["clearance"], "clearance/v1", statement)
+        clearance = case.basis(statement)
         basis = case.last_before(statement.index, *MOVES)
         require(basis.sha256 == clearance["equality"], f"{statement} rests on {clearance}, and {basis} comes later")
-        early = case.last_before(statement.index, "erasure/v1") is case.plan
+        early = all(statement.index < erasure.index for erasure in case.of("erasure/v1")[:1])
         require(early, f"{statement} stands after an erasure, when not everything was there to be counted any more")
         for home, place in statement["homes"].items():
             require(home in case.homes, f"{statement} names a place that is no home")

@@ -1,6 +1,7 @@
 // A second checker of bundles, written from docs/formats.md, where each rule stands at length. It shares no code and no
 // language with the first, domicile-audit. Read bytes.js (JSON, keys, signatures), bundle.js (checks 1 to 9: from a zip
-// to statements), story.js (10 to 24: what they tell, and `audit`), policy.js (whom the reader believes), page.js.
+// to statements), story.js and certificate.js (10 to 24: what they tell, and `audit`), policy.js (whom the reader
+// believes), page.js.
 "use strict";
 
 const MIB = 1024 * 1024;

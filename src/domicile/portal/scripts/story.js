@@ -1,13 +1,10 @@
-// Checks 10 to 24: the statements tell of a move and an erasure in the one order in which these may be done, and the
-// certificate says nothing better than they do. Numbers in brackets are those of a check's rules in docs/formats.md.
+// Checks 10 to 17: the statements tell of a move and an erasure in the one order in which these may be done. Numbers in
+// brackets are those of a check's rules in docs/formats.md.
 
 const STEPS = ["cohort/v1", "freeze/v1"], MOVES = ["transfer/v1", "cutover/v1", "equality/v1"];
 const SOURCES = ["live-rows", "objects"]; // kinds of copies that people's data leaves
-const MAY_HOLD_RESIDUE = ["blocked-until", "held", WORST], MAY_BE_LEFT_OUT = ["key-destroyed", "unknown"];
-const IN_USE = [...SOURCES, "derived-table"]; // kinds of copies whose key nobody destroys
 const BACK = ["came back", "erased again", "objects came back"]; // findings: what was searched before them is void
 const OF_KEYS = ["key to be destroyed", "key destroyed", "key came back"]; // findings, in their order
-const NONE = { deleted: 0, blanked: 0 }; // rows of a slice that no outcome tells of
 const ids = (items) => items.map((item) => item.id);
 const byId = (items) => new Map(items.map((item) => [item.id ?? item, item])); // a clearance lists ids alone
 
@@ -44,6 +41,8 @@ function readAlong(c) {
   Object.assign(c, now, { isLive: now.step !== c.plan, homes: new Set(Object.values(c.plan.homes)) });
   const storesOf = (kind) => new Set(c.plan.copies.filter((copy) => copy.kind === kind).map((copy) => copy.store));
   [c.rowStores, c.objectStores] = SOURCES.map(storesOf);
+  const live = c.plan.copies.filter((copy) => copy.kind === "live-rows"); // of one dataset of the store; null: of all
+  c.liveRows = new Set(live.map((copy) => spell([copy.store, copy.dataset])));
 }
 
 check("plan", async (c) => {
@@ -68,8 +67,9 @@ check("plan", async (c) => {
   }
   for (const { where, dataset, home, rows, erase } of partsOf(c, "plan/v1", "freeze/v1")) { // (3)
     need(c.homes.has(home), `${where} goes to a place that is no home`);
-    const isRows = dataset.includes(".") && c.rowStores.has(dataset.split(".")[0]);
-    need(isRows || c.objectStores.has(dataset), `${where} is of a store whose rows or objects are no copy of the plan`);
+    const isOf = (one) => c.liveRows.has(spell([dataset.split(".")[0], one]));
+    const isRows = dataset.includes(".") && [dataset, null].some(isOf);
+    need(isRows || c.objectStores.has(dataset), `${where} is of rows or objects that are no copy of the plan`);
     need(erase.delete + erase.blank <= rows, `${where} erases more rows than it has`);
   }
   need(!c.isLive || c.plan.slices.length === 0, "the plan has slices, although people went in cohorts"); // (4)
@@ -227,7 +227,7 @@ check("erasures", (c) => {
   }
   const went = new Set(); // datasets of which something was erased by then (5)
   for (const one of c.of("erasure/v1", "finding/v1")) {
-    if (one.phase === "outcome") went.add(one.dataset);
+    if (one.phase === "outcome" && one.slices.length > 0) went.add(one.dataset);
     need(one.kind !== BACK[1] || went.has(one.where), `${one.name}: rows of ${one.where} were never erased before`);
   }
 });
@@ -242,252 +242,8 @@ check("sweeps", (c) => {
     }
     need(rows.datasets > 0 || rows.hits === 0, `${name} found rows by query, and asked of no dataset`);
   }
-});
-
-check("certificate", (c) => {
-  c.certificate = c.statements.at(-1);
-  need(c.certificate.type === "certificate/v1", "the last statement is no certificate: the run is not finished");
-  need(same(fileOf(c, "certificate.dsse.json"), c.entries.at(-1)), "certificate.dsse.json is not that of the log");
-});
-
-check("verdicts", (c) => {
-  const { copies, verdict: whole, issued_at: issued } = c.certificate;
-  const [judged, listed] = [copies, c.plan.copies].map((list) => spell(ids(list).sort()));
-  need(judged === listed, "the certificate does not judge each planned copy once, and no other"); // (1)
-  const erasures = c.of("erasure/v1"), sweeps = c.of("sweep/v1"), last = sweeps.at(-1); // (2)
-  const [back, ofKeys] = [BACK, OF_KEYS].map((kinds) => c.of("finding/v1").filter((one) => kinds.includes(one.kind)));
-  const isDone = erasures.some((one) => one.phase === "outcome");
-  const holds = isDone && [...erasures, ...back].every((one) => one.index < last?.index);
-  const isLost = ({ dataset, erase }) => erase.delete + erase.blank > 0 && !c.objectStores.has(dataset);
-  const { size } = new Set([...c.slices.values()].filter(isLost).map((slice) => slice.dataset)); // to be asked for rows
-  const isSearch = ({ tokens, copies: read }) => tokens.searched > 0 && read.some((copy) => copy.bytes > 0);
-  const isRead = holds && isSearch(last) && last.rows.datasets >= size;
-  const seen = sweeps.flatMap((sweep) => {
-    const isOne = isSearch(sweep);
-    return sweep.copies.filter(({ residue }) => isOne || residue > 0).map((copy) => ({ ...copy, sweep }));
-  });
-  const looks = byId(seen), newest = seen.at(-1)?.sweep;
-  const isOfRows = ({ dataset, emptied }) => !c.objectStores.has(dataset) || emptied.length > 0;
-  const rowsWent = erasures.filter(isOfRows), isGoneFor = rowsWent.some((one) => one.phase === "outcome");
-  const ofRows = isGoneFor ? rowsWent.at(-1).index : Infinity;
-  const planned = byId(c.plan.copies), ofObjects = back.filter(({ kind }) => kind === BACK[2]);
-  const backs = new Map(ofObjects.map(({ where, index }) => [where, index])); // by store, when objects came back last
-  for (const { id, verdict, until } of copies) { // (3)
-    const where = `copy ${id} is called ${verdict}`, { sweep, residue = 0, hits } = looks.get(id) ?? {};
-    const { kind, store } = planned.get(id), isInUse = IN_USE.includes(kind);
-    const isTold = MAY_HOLD_RESIDUE.includes(verdict);
-    need((until !== null) === (verdict === "blocked-until"), `${where}: a date belongs to blocked-until alone`);
-    need(until === null || until > issued, `${where}, and ${until} is over`);
-    const isLeftOut = sweep !== newest && !isInUse && MAY_BE_LEFT_OUT.includes(verdict);
-    need(residue === 0 || isTold || isLeftOut, `${where}, but holds residue`);
-    const isSettled = kind !== "objects" || (backs.get(store) ?? -1) < (sweep?.index ?? 0);
-    need(isSettled || isTold || verdict === "unknown", `${where}, but objects came back`);
-    const isClean = isRead && sweep === last && hits === 0;
-    need(verdict !== BEST || isClean, `${where}, but was not searched after the last erasure, or something was found`);
-    const since = Math.max(ofRows, residue && sweep.index), keys = ofKeys.filter((one) => one.where === id);
-    const isBack = keys.some((one) => one.kind === OF_KEYS[2]), after = keys.slice(-2);
-    need(!isBack || isTold || verdict === "unknown" || isKeyDestroyed(after), `${where}, but its key came back`);
-    const isGone = !isInUse && isKeyDestroyed(keys.filter((one) => one.index > since));
-    need(verdict !== "key-destroyed" || isGone, `${where}, but the log doesn't tell of that`);
-  }
-  const worst = VERDICTS.findLast((verdict) => copies.some((copy) => copy.verdict === verdict)); // (4)
-  need(whole === worst, `the certificate says ${whole}, its worst copy is ${worst}`);
-  needNothingLeft(c, sweeps, back);
-  const word = isDone ? null : copies.find(({ verdict }) => verdict === "erased-unverified");
-  need(!word, `copy ${word?.id} is called erased-unverified, and nothing was erased`); // (3)
-});
-
-/** The key of a copy was announced, then destroyed, and did not come back. */
-function isKeyDestroyed(told) {
-  return told.length === 2 && told.every((one, place) => one.kind === OF_KEYS[place] && one.text === told[0].text);
-}
-
-function needNothingLeft(c, sweeps, back) {
-  const but = "but no copy of live rows is called present", verdicts = byId(c.certificate.copies);
-  const those = (isIt) => c.plan.copies.filter((copy) => isIt(copy, verdicts.get(copy.id).verdict));
-  const stores = (isIt) => new Set(those(isIt).map((copy) => copy.store));
-  const live = those(({ kind }, verdict) => verdict === WORST && kind === "live-rows"), isPresent = live.length > 0;
-  const present = new Set(live.map(({ store, dataset }) => spell([store, dataset]))); // null: of each in the store
-  const holding = stores((_, verdict) => MAY_HOLD_RESIDUE.includes(verdict));
-  const isToldOf = (dataset, [store] = dataset.split(".")) => (c.objectStores.has(dataset) ? holding.has(store)
-    : [dataset, null].some((one) => present.has(spell([store, one]))));
-  const mayGo = isPresent || !c.isLive || c.step.type === "freeze/v1"; // (5)
-  need(mayGo, `people went in cohorts after the last freeze, ${but}`);
-  let asked = 0, found = 0; // what was found stands until a later sweep asks of as many datasets
-  for (const { rows } of sweeps) {
-    found = rows.hits + (rows.datasets < asked ? found : 0);
-    asked = Math.max(asked, rows.datasets);
-  }
-  need(isPresent || found === 0, `rows were found by query, ${but}`);
-  const open = new Map(); // by dataset, rows that came back and were not erased again, all of them or none left
-  for (const { kind, where, count } of back) {
-    if (kind === BACK[0]) open.set(where, count);
-    if (kind === BACK[1] && [0, open.get(where)].includes(count)) open.delete(where);
-  }
-  for (const dataset of open.keys()) need(isToldOf(dataset), `rows of ${dataset} came back, but no copy of it says so`);
-  for (const { id, dataset, erase } of c.slices.values()) {
-    const { deleted, blanked } = c.gone.get(id) ?? NONE, isGone = deleted === erase.delete && blanked === erase.blank;
-    need(isGone || isToldOf(dataset), `slice ${id} is not erased as planned, but no copy of ${dataset} says so`); // (6)
-  }
-}
-
-check("counts", (c) => {
-  const equality = c.of("equality/v1").findLast((one) => one.fenced && one.index > c.step.index);
-  const counts = Object.create(null); // so that no name in it means more than itself
-  for (const { id, dataset, home, rows } of c.slices.values()) {
-    const part = equality?.parts.get(id);
-    const row = ((counts[dataset] ??= Object.create(null))[home] ??= { moved: 0, deleted: 0, blanked: 0, kept: 0 });
-    const { deleted, blanked } = c.gone.get(id) ?? NONE;
-    row.moved += part?.rows === rows && part.source === part.home ? rows : 0;
-    row.deleted += deleted;
-    row.blanked += blanked;
-    row.kept = row.moved - row.deleted - row.blanked;
-  }
-  need(spell(c.certificate.counts) === spell(counts), "the certificate's counts are not those of the statements");
-  const open = new Set(c.certificate.not_proven);
-  for (const line of c.plan.not_proven) need(open.has(line), `the certificate leaves out what is not proven: ${line}`);
-});
-
-check("times", (c) => {
-  let latest = "";
-  for (const one of c.statements) {
-    const clocks = [one.made_at, one.fenced_at, one.frozen_at, one.restore?.done_at, one.counted_at, one.swept_at];
-    const now = [...clocks, one.issued_at].find(Boolean) ?? latest; // of one spelling: in the order of texts
-    need(latest <= now, `${one.name} is dated before one it follows`);
-    latest = now;
+  for (const { name, kind, where } of c.of("finding/v1")) {
+    const planned = OF_KEYS.includes(kind) ? known : kind === BACK[2] ? c.objectStores : null;
+    need(!planned || planned.has(where), `${name}: ${where} is not planned`);
   }
 });
-
-/** People by home, a home of nobody left out, as one text that can be compared. */
-function people(all) {
-  const sum = new Map(), counts = all.flatMap(Object.entries).map(([home, one]) => [home, one.subjects ?? one]);
-  for (const [home, count] of counts) if (count > 0) sum.set(home, (sum.get(home) ?? 0) + count);
-  return JSON.stringify([...sum].sort(([a], [b]) => byCodePoint(a, b)));
-}
-
-check("cohorts", (c) => {
-  const inside = new Map(); // cohorts that are at home, and their people
-  for (const one of c.isLive ? c.of("cohort/v1", "cutover/v1") : []) {
-    const { name, number, way, subjects } = one, isFence = one.type === "cutover/v1";
-    const others = isFence ? [...inside.values()] : [inside.get(number) ?? subjects];
-    need(people([subjects]) === people(others), `${name} is of other people than those who are at home`);
-    if (isFence) continue;
-    need(areHomes(c, subjects), `${name} is of people at no home`);
-    const mayGo = number > 0 && inside.has(number) === (way === "source");
-    need(mayGo, `${name}: cohort ${number} has no number, goes home twice, or goes back and is not at home`);
-    if (way === "home") inside.set(number, subjects);
-    else inside.delete(number);
-  }
-});
-
-check("receipts", (c) => {
-  const went = new Map(); // by number the cohorts that are at home; all people of a move at once under 0
-  const stated = new Map(), erasure = c.of("erasure/v1")[0]?.index ?? Infinity; // by cohort the people of each part
-  needOnce(c.of("receipts/v1").map((one) => one.root), "the roots of receipts"); // (4)
-  for (const one of c.of("receipts/v1", "cohort/v1", "cutover/v1")) {
-    const { type, name, cohort, part, homes } = one;
-    if (type === "cohort/v1" && one.way === "source") went.delete(one.number);
-    else if (type === "cohort/v1" || (type === "cutover/v1" && !c.isLive)) went.set(one.number ?? 0, one);
-    if (type !== "receipts/v1") continue;
-    const { name: under, equality, parts } = standing(c, one.clearance, "clearance/v1", one); // (1)
-    need(one.before.move.sha256 === equality, `${name} rests on ${under}, and a move comes after its equality`);
-    const isTheirs = ({ home, erase }) => Object.hasOwn(homes, home) && erase.delete + erase.blank > 0;
-    const left = [...c.slices.values()].find((slice) => isTheirs(slice) && !parts.has(slice.id));
-    need(!left, `${name} rests on a clearance that leaves out slice ${left?.id} of these homes`);
-    need(one.index < erasure, `${name} stands after an erasure, when not everything was there any more`);
-    for (const [home, { country, operator }] of Object.entries(homes)) { // (2)
-      const own = c.homes.has(home) ? c.plan.locations[home] : {};
-      need(own.country === country && own.operator === operator, `${name}: ${home} is no home, or is elsewhere`);
-    }
-    const since = went.get(cohort)?.fenced_at; // (3)
-    need(since === one.home_since, `${name} is of people who are not at home, or went at another time`);
-    stated.set(cohort, [...(stated.get(cohort) ?? []), homes]);
-    need(part === stated.get(cohort).length, `${name} is not of the part that follows`); // (4)
-  }
-  for (const [cohort, { subjects }] of stated.size ? went : []) {
-    const isAll = people(stated.get(cohort) ?? []) === people([subjects]);
-    need(isAll, `the receipts of cohort ${cohort} are not as many as its people, by home`);
-  }
-});
-
-check("keys in force", async (c) => {
-  const said = (one) => (one?.type === "key/v1" ? spell(one.predicate) : null);
-  const turns = c.chains.map(() => 0); // which key of each chain is in force
-  const lost = [], needed = [];
-  for (let start = 0, end; start < c.statements.length; start = end) {
-    const first = c.statements[start], change = said(first);
-    end = start + 1; // statements in a row that say the same of a key are votes for one change
-    while (change !== null && said(c.statements[end]) === change) end++;
-    const votes = c.statements.slice(start, end);
-    for (const { name, signer } of votes) { // (1)
-      need(c.chains[signer.chain][turns[signer.chain]] === signer, `${name}: ${signer.keyid} was not in force there`);
-    }
-    if (change === null) continue;
-    const chain = await needChange(c, votes, turns);
-    if (first.signer.chain !== chain) needed.push(...votes);
-    if (first.what === "revoked") lost.push({ chain, from: first.stands, to: first.index });
-    turns[chain]++;
-  }
-  const unused = c.chains.find((chain, number) => turns[number] < chain.length - 1)?.at(-1); // (5)
-  need(!unused, `no statement hands over to ${unused?.keyid}, which is in keys/`);
-  const isKept = ({ index, signer }) => // (6)
-    !lost.some(({ chain, from, to }) => chain === signer.chain && from <= index && index < to);
-  for (const one of needed) need(isKept(one), `${one.name} is needed, and its key was lost by then`);
-  for (const { approved, name } of new Set(c.of("erasure/v1").map((one) => one.cleared))) {
-    needApproved(c, approved.filter(isKept), `${name}, without what a lost key signed,`);
-  }
-});
-
-/** The chain whose key changes: from the key in force to the next one, in this log, with authority. */
-async function needChange(c, votes, turns) {
-  const [{ name, index, what, approver, key, new: next }] = votes, { of, threshold } = c.plan.approvals;
-  const chain = [null, ...of.map((one) => one.name)].indexOf(approver); // (2)
-  need(chain >= 0, `${name} is about nobody whom the plan names`);
-  const [now, following] = c.chains[chain].slice(turns[chain]);
-  need(now?.vkey === key, `${name}: that key was not in force`);
-  need((following?.vkey ?? null) === next, `${name}: the next key in keys/ is another than it names`);
-  need(chain !== 0 || !following || now.name === following.name, `${name}: a log keeps its name`);
-  await needSeen(c, votes[0], chain === 0 ? index : 1); // (3)
-  const signed = new Set(votes.map((one) => one.signer.chain)); // (4)
-  if (signed.has(chain)) {
-    const may = what === "rotated" ? next !== null : next === null && chain !== 0;
-    need(may && votes.length === 1, `${name}: its own key may rotate, or be given up, and no more`);
-    return chain;
-  }
-  need(what === "revoked" && !signed.has(0) && (next !== null || chain !== 0), `${name} is signed by the wrong ones`);
-  const isCounted = signed.size === votes.length && signed.size === threshold;
-  need(isCounted, `${name} is signed by ${signed.size} approvers, ${threshold} are needed, each once`);
-  needTrusted(c, votes, name);
-  const isAlone = c.policy?.threshold === 0 && chain === 0; // the log's key alone is trusted, and nobody's vote
-  const isAhead = c.chains[0].slice(turns[0] + 1).some((one) => c.policy?.logs.includes(one.vkey));
-  need(!isAlone || isAhead, `${name} replaces the log's key by votes that nobody trusts`);
-  return chain;
-}
-
-// --------------------------------------------------------------------------------------------------------- the answer
-/**
- * Check a bundle. `policy` is what readPolicy returned, or null: then the keys are the bundle's own, as the page says.
- * The answer's `checks` say of each that was made whether it passed. Its `state` is "accepted", "refused" (at the last
- * of them, or, if that passed, by what the policy demands) or "unchecked" (this browser, or program, could not tell).
- * What could not be checked is never accepted.
- */
-async function audit(data, policy, now = Date.now()) {
-  const c = { data, policy, files: new Map(), nodes: new Map(), bySha256: new Map(), detached: 0 }, checks = [];
-  Object.assign(c, { entries: [], envelopes: [], statements: [], times: new Map() });
-  c.of = (...types) => c.statements.filter((one) => types.includes(one.type));
-  try {
-    await requireCrypto();
-    for (const { make } of CHECKS) {
-      checks.push(false);
-      await make(c);
-      checks[checks.length - 1] = true;
-    }
-    if (policy) needDemanded(c, now);
-  } catch (error) {
-    if (error instanceof Refused) return { state: "refused", checks, reason: error.message };
-    const reason = error instanceof Unable ? error.message : `this checker failed (${error.name}); use domicile-audit`;
-    return { state: "unchecked", checks, reason };
-  }
-  const { verdict, issued_at: issued, plan, sha256: certificate } = c.certificate;
-  return { state: "accepted", checks, reason: null, verdict, issued, plan, certificate, cosigned: c.cosigned };
-}
