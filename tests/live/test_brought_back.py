@@ -176,6 +176,8 @@ def test_p1_who_has_no_part_in_a_row_that_names_them_brings_nothing_of_it_back(
             world.live.cut_over(world.scope, cohort_of(cohort))
         assert [(1, ""), (2, "")] == world.at("ca", "SELECT id, body FROM receipt ORDER BY id")
         _at("us", "UPDATE receipt SET body = 'second'")(world)
+        world.at("ca", "DELETE FROM remark WHERE id = 2")
+        _at("ca", "DELETE FROM receipt WHERE id = 2")(world)  # nobody there refers to it any more
         for number in (1, 3):  # two together, and a shop alone
             _back(number)(world)
         assert [(i, "second") for i in (1, 2, 3, 4)] == world.at("source", "SELECT id, body FROM receipt ORDER BY id")

@@ -41,7 +41,7 @@ from domicile.stores.postgres.names import (
     staged,
     stand_in,
 )
-from domicile.stores.postgres.paths import counting, counts, has_outsiders, leads_to_mover, path_join
+from domicile.stores.postgres.paths import counting, has_outsiders, leads_to_mover, path_join
 from domicile.stores.postgres.session import run
 
 Keys = dict[DatasetId, set[tuple[str, ...]]]
@@ -191,14 +191,13 @@ def keys_of_cohort(  # noqa: PLR0913 - where, of whom, and in which order
         if not dataset.moves or dataset.sole or not dataset.key:
             continue
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(part) for part in key_expressions(dataset, "d"))
-        for number, path in enumerate(dataset.paths):
+        for path in dataset.paths:
             joins, match = path_join(scope, path, "d")
             query = sql.SQL(
-                "SELECT DISTINCT {} FROM {} AS d{} JOIN {} AS s ON {} WHERE s.cohort = {} AND s.home = {}{}"
+                "SELECT DISTINCT {} FROM {} AS d{} JOIN {} AS s ON {} WHERE s.cohort = {} AND s.home = {}"
             ).format(
-                texts, source_of(dataset), joins, movers_of(path.subject), match, sql.Literal(cohort),
-                sql.Literal(home), counts(scope, dataset, number, "d"),
-            )  # fmt: skip
+                texts, source_of(dataset), joins, movers_of(path.subject), match, sql.Literal(cohort), sql.Literal(home)
+            )
             with connection.transaction(), connection.cursor("domicile_shared") as cursor:
                 cursor.execute(query)
                 while keys := cursor.fetchmany(at_once):
