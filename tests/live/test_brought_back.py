@@ -151,8 +151,9 @@ RECEIPTS: Final = """
 CREATE TABLE receipt (id int PRIMARY KEY, payer bigint REFERENCES person, shop bigint REFERENCES person,
     body text NOT NULL);
 CREATE TABLE remark (id int PRIMARY KEY, person_id bigint REFERENCES person, receipt_id int REFERENCES receipt);
-INSERT INTO receipt VALUES (1, 1, 2, 'first'), (2, 6, 7, 'first'), (3, 6, 7, 'first'), (4, 6, 7, 'first');
-INSERT INTO remark VALUES (1, 2, 1), (2, 7, 2);
+INSERT INTO receipt VALUES (1, 1, 2, 'first'), (2, 6, 7, 'first'), (3, 6, 7, 'first'), (4, 6, 7, 'first'),
+    (5, 1, 2, 'first');
+INSERT INTO remark VALUES (1, 2, 1), (2, 7, 2), (5, 2, 5);
 """
 RECEIPT_RULES: Final = """
   app.public.receipt:
@@ -164,7 +165,7 @@ directory:"""
 
 
 def test_p1_who_has_no_part_in_a_row_that_names_them_brings_nothing_of_it_back(
-    pg18: EmbeddedServer, tmp_path: Path
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By `shared: first` a receipt is its payer's alone; at the shop's home is its skeleton, for who refers to it."""
     rules = RULES.replace("\ndirectory:", RECEIPT_RULES)
@@ -174,10 +175,18 @@ def test_p1_who_has_no_part_in_a_row_that_names_them_brings_nothing_of_it_back(
     ):
         for cohort in ("key:1,2", "key:6", "key:7"):
             world.live.cut_over(world.scope, cohort_of(cohort))
-        assert [(1, ""), (2, "")] == world.at("ca", "SELECT id, body FROM receipt ORDER BY id")
+        assert [(1, ""), (2, ""), (5, "")] == world.at("ca", "SELECT id, body FROM receipt ORDER BY id")
         _at("us", "UPDATE receipt SET body = 'second'")(world)
         world.at("ca", "DELETE FROM remark WHERE id = 2")
         _at("ca", "DELETE FROM receipt WHERE id = 2")(world)  # nobody there refers to it any more
+        shared = Follower.return_shared
+
+        def returning(follower: Follower, home: Home, cohort: int) -> int:
+            keys = shared(follower, home, cohort)
+            world.at("us", "DELETE FROM receipt WHERE id = 5")  # no skeleton comes in its place
+            return keys
+
+        monkeypatch.setattr(Follower, "return_shared", returning)
         for number in (1, 3):  # two together, and a shop alone
             _back(number)(world)
         assert [(i, "second") for i in (1, 2, 3, 4)] == world.at("source", "SELECT id, body FROM receipt ORDER BY id")
