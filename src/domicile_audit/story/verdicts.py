@@ -162,13 +162,13 @@ def _unreadable(copy: Copy) -> None:
     of_objects = copy.planned["store"] in copy.case.object_stores
     free = copy.planned["kind"] not in IN_USE and not of_objects and copy.rows_erased
     require(free, f"{copy}, and it is in use, or of objects, or no rows were erased")
-    since = [finding for finding in copy.key if finding.index > max(copy.rows_erased, copy.found)]
-    destroyed = [finding["kind"] for finding in since] == [ANNOUNCED, DESTROYED] and since[0]["text"] == since[1][
-        "text"
-    ]
+    readable = max(copy.rows_erased, copy.found)
+    told = [(finding["kind"], finding["text"]) for finding in copy.key if finding.index > readable]
+    which = told[0][1] if told else ""  # the text says which key
+    destroyed = told == [(ANNOUNCED, which), (DESTROYED, which)]
     require(destroyed, f"{copy}, and the log doesn't tell of its key's destruction since")
-    require(since[1]["text"] not in copy.returned, f"{copy}, and that key came back elsewhere")
-    looked = copy.rows_back < max(copy.look, since[1].index)
+    require(which not in copy.returned, f"{copy}, and that key came back elsewhere")
+    looked = copy.rows_back < max(copy.look, copy.key[-1].index)
     require(looked, f"{copy}, and rows came back since it was searched")
 
 
