@@ -74,7 +74,9 @@ def _as_it_is(
         sql.SQL(", ").join(column("d", name) for name in names), source_of(dataset), carrying.gone_of(dataset),
         carrying.gone_match(dataset),
     )  # fmt: skip
-    return run(source, query).rowcount
+    rows = run(source, query).rowcount
+    run(source, sql.SQL("DELETE FROM {}").format(carrying.gone_of(dataset)))
+    return rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
