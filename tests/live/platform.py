@@ -130,9 +130,10 @@ def moving_world(
 
 
 @contextmanager
-def homes_of(server: EmbeddedServer, name: str) -> Iterator[dict[str, str]]:
+def homes_of(
+    server: EmbeddedServer, name: str, places: tuple[str, ...] = ("source", "us", "ca")
+) -> Iterator[dict[str, str]]:
     """The databases of a platform, by place; gone afterwards."""
-    places = ("source", "us", "ca")
     with databases_of(server, [f"{name}_{place}" for place in places]) as made:
         yield {place: made[f"{name}_{place}"] for place in places}
 
@@ -144,7 +145,8 @@ def moving_in(
     """The same in databases that stay when the run has ended."""
     with psycopg.connect(dsns["source"]) as connection:
         connection.execute(schema.encode())
-    programme = make(folder, rules + cutover, source=dsns["source"], homes={"US": dsns["us"], "CA": dsns["ca"]})
+    homes = {place.upper(): dsn for place, dsn in dsns.items() if place != "source"}
+    programme = make(folder, rules + cutover, source=dsns["source"], homes=homes)
     with programme.opened() as run:
         run.plan()
         run.apply(until=Stage.TRANSFER)

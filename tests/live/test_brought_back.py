@@ -13,7 +13,7 @@ from domicile.run.live import cohort_of
 from domicile.stores.postgres.live import follower
 from domicile.stores.postgres.live.follower import Follower, Stepped
 from domicile.stores.postgres.server import EmbeddedServer
-from tests.live.platform import World, moving_world
+from tests.live.platform import RULES, SCHEMA, World, homes_of, moving_in, moving_world
 
 pytestmark = pytest.mark.timeout(120)
 IN_US, IN_CA = 1, 2  # the one goes to the US, the other to Canada
@@ -135,6 +135,63 @@ def test_p1_what_somebody_deleted_is_not_back_because_another_home_changed_its_o
             act(world)
         assert GONE == world.at("source", READ)
         assert SECOND == world.at("us", READ)
+
+
+def test_p1_what_one_deletes_with_all_that_hangs_on_it_goes_with_it(pg18: EmbeddedServer, tmp_path: Path) -> None:
+    """Whose a payment is says the wallet, which goes as well."""
+    with moving_world(pg18, tmp_path, "brought_back_parts") as world:
+        world.at("source", "INSERT INTO payment VALUES (1, 1, 1)")
+        _home(IN_US)(world)
+        world.at("us", "DELETE FROM payment")
+        _at("us", "DELETE FROM wallet WHERE id = 1")(world)
+        assert [] == world.at("source", "SELECT number FROM payment UNION ALL SELECT id FROM wallet WHERE id = 1")
+
+
+RECEIPTS: Final = """
+CREATE TABLE receipt (id int PRIMARY KEY, payer bigint REFERENCES person, shop bigint REFERENCES person,
+    body text NOT NULL);
+CREATE TABLE remark (id int PRIMARY KEY, person_id bigint REFERENCES person, receipt_id int REFERENCES receipt);
+INSERT INTO receipt VALUES (1, 1, 2, 'first'), (2, 6, 7, 'first'), (3, 6, 7, 'first'), (4, 6, 7, 'first'),
+    (5, 1, 2, 'first');
+INSERT INTO remark VALUES (1, 2, 1), (2, 7, 2), (5, 2, 5);
+"""
+RECEIPT_RULES: Final = """
+  app.public.receipt:
+    rows: move
+    fields: {body: {class: private, outside: ""}}
+    subjects: {by: [payer, shop], shared: first}
+  app.public.remark: {rows: move, path: person_id, edges: {receipt_id: {apart: skeleton}}}
+directory:"""
+
+
+def test_p1_who_has_no_part_in_a_row_that_names_them_brings_nothing_of_it_back(
+    pg18: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `shared: first` a receipt is its payer's alone; at the shop's home is its skeleton, for who refers to it."""
+    rules = RULES.replace("\ndirectory:", RECEIPT_RULES)
+    with (
+        homes_of(pg18, "brought_back_first") as dsns,
+        moving_in(dsns, tmp_path, rules=rules, schema=SCHEMA + RECEIPTS) as world,
+    ):
+        for cohort in ("key:1,2", "key:6", "key:7"):
+            world.live.cut_over(world.scope, cohort_of(cohort))
+        assert [(1, ""), (2, ""), (5, "")] == world.at("ca", "SELECT id, body FROM receipt ORDER BY id")
+        _at("us", "UPDATE receipt SET body = 'second'")(world)
+        world.at("ca", "DELETE FROM remark WHERE id = 2")
+        _at("ca", "DELETE FROM receipt WHERE id = 2")(world)  # nobody there refers to it any more
+        shared = Follower.return_shared
+
+        def returning(follower: Follower, home: Home, cohort: int) -> int:
+            keys = shared(follower, home, cohort)
+            world.at("us", "DELETE FROM receipt WHERE id = 5")  # no skeleton comes in its place
+            return keys
+
+        monkeypatch.setattr(Follower, "return_shared", returning)
+        for number in (1, 3):  # two together, and a shop alone
+            _back(number)(world)
+        assert [(i, "second") for i in (1, 2, 3, 4)] == world.at("source", "SELECT id, body FROM receipt ORDER BY id")
+        _at("us", "DELETE FROM receipt WHERE id = 4")(world)
+        assert [] == world.at("source", "SELECT id FROM receipt WHERE id = 4")
 
 
 def test_p1_who_is_brought_back_has_a_letter_that_who_stays_has_not(pg18: EmbeddedServer, tmp_path: Path) -> None:

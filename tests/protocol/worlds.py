@@ -1,4 +1,4 @@
-"""The worlds that the search walks through, and a program that walks through the largest: `make model`.
+"""The worlds that the search walks through; `python -m tests.protocol.worlds` walks through the largest.
 
 Each holds one thing that can go wrong, so that it can be small; the largest holds them together, with one write a row.
 """

@@ -31,6 +31,10 @@ HALVES: Final = {
 UNDER_WAY: Final = {"send": 2, "deliver": 3, "edit": 2}
 """What happens, where a run looks there most, from the comparison of a cohort to the word that it is home, and while
 one is brought back."""
+BETWEEN_TWO: Final = {"send": 1, "deliver": 1, "edit": 5}
+"""The same of a run that looks at pairs."""
+PAIRS: Final = 0.15
+"""How many runs look at letters between two of one cohort, from two homes, that goes home and is brought back."""
 CLOSES: Final = 0.35
 REOPENS: Final = 0.3
 PEOPLE_MAX: Final = 16
@@ -54,6 +58,7 @@ class Mood:
     kills: float
     kills_within: int
     looks_at_flips: bool
+    looks_at_pairs: bool
 
 
 def dice_of(seed: int, *words: object) -> random.Random:
@@ -64,7 +69,8 @@ def dice_of(seed: int, *words: object) -> random.Random:
 def mood_of(seed: int) -> Mood:
     """The mood of a seed."""
     dice = dice_of(seed, "mood")
-    flips = dice.random() < 0.6
+    pairs = dice_of(seed, "of two").random() < PAIRS
+    flips = dice.random() < 0.6 or pairs
     return Mood(
         apart=APARTS[seed % 2],
         mix=dice.choices((LETTERS, HALVES, EVERYTHING), (4, 2, 4))[0],
@@ -74,6 +80,7 @@ def mood_of(seed: int) -> Mood:
         kills=dice.choice((0, 0, 0.3)),
         kills_within=dice.choice((150, 800)),
         looks_at_flips=flips,
+        looks_at_pairs=pairs,
     )
 
 
@@ -88,8 +95,8 @@ def acts_at(seed: int, mood: Mood, words: str, dice: random.Random, *, under_way
 
 def choose(platform: Platform, mood: Mood, dice: random.Random, under_way: Collection[int]) -> Act | None:
     """Choose one act; None where there is nothing of the kind to do. `under_way` are people of a cohort."""
-    meeting = _who_meet(platform, under_way) if mood.looks_at_flips else ()
-    mix = UNDER_WAY if meeting else mood.mix
+    meeting = _who_meet(platform, under_way, pairs=mood.looks_at_pairs) if mood.looks_at_flips else ()
+    mix = (BETWEEN_TWO if mood.looks_at_pairs else UNDER_WAY) if meeting else mood.mix
     kind = dice.choices(list(mix), list(mix.values()))[0]
     if kind in {"send", "edit"}:
         return (_send if kind == "send" else _edit)(platform, dice, meeting)
@@ -171,9 +178,10 @@ Meeting = Sequence[tuple[int, int]]
 """Pairs of somebody who lives at a home, and somebody who is under way, to one or back."""
 
 
-def _who_meet(platform: Platform, under_way: Collection[int]) -> Meeting:
+def _who_meet(platform: Platform, under_way: Collection[int], *, pairs: bool) -> Meeting:
     there = [person for person, place in platform.promises.places.items() if place != SOURCE]
-    return [(one, other) for one in there for other in under_way if one != other]
+    first = [person for person in there if person in under_way] if pairs else there
+    return [(one, other) for one in first for other in under_way if one != other]
 
 
 def _send(platform: Platform, dice: random.Random, meeting: Meeting) -> Act | None:
@@ -206,6 +214,13 @@ def _edit(platform: Platform, dice: random.Random, meeting: Meeting) -> Act | No
         return None
     key, person = dice.choice(known[-RECENT:] if dice.random() < 0.5 else known)
     return acts.Edit(key, person, GONE if dice.random() < 0.3 else _body(platform))
+
+
+def pair(platform: Platform, dice: random.Random) -> Turn:
+    """Two people with a letter between them, of two homes, or of whom one stays, go home together."""
+    promises = platform.promises
+    pairs = [one.people for one in promises.letters.values() if len({promises.markets[who] for who in one.people}) > 1]
+    return Turn(call=Call.GO, people=dice.choice(pairs))
 
 
 def turn(platform: Platform, at_home: list[int], dice: random.Random) -> Turn:

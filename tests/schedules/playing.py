@@ -102,9 +102,15 @@ class Improvised:
     def turns(self, engine: Engine) -> Iterator[Turn]:
         """Cohorts go home and come back; at times all is closed at the end, and erased."""
         dice = choosing.dice_of(self.seed, "turns")
-        for _ in range(dice.choice((3, 5, 7))):
+        for at in range(dice.choice((3, 5, 7))):
             self._arm()
-            yield choosing.turn(engine.platform, [one.number for one in engine.live.at_home()], dice)
+            at_home = [one.number for one in engine.live.at_home()]
+            if not self._mood.looks_at_pairs:
+                yield choosing.turn(engine.platform, at_home, dice)
+            elif at % 2 and at_home:
+                yield Turn(call=Call.BACK, people=(at_home[-1],))
+            else:
+                yield choosing.pair(engine.platform, dice)
         if dice.random() < choosing.CLOSES:
             yield from self._end(engine, dice.random() < choosing.REOPENS)
 

@@ -72,6 +72,8 @@ class Promises:
     markets: dict[int, str] = field(default_factory=dict)
     places: dict[int, str] = field(default_factory=dict)
     """Where each was last."""
+    left: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """Person → the market that they left last, and when: the engine learns of it with a step."""
     now: int = 0
     stepped: list[int] = field(default_factory=list)
 
@@ -145,18 +147,22 @@ class Promises:
         return moment is None or any(began > moment for began in self.stepped)
 
     def _go_together(self, lives: Lives, one: int, other: int) -> bool:
-        """Whether one of them lives at the home to which the other goes."""
-        places = lives[one], lives[other]
+        """Whether one of them lives at the home to which the other goes, as far as the engine knows.
+
+        Who waits is where they were last.
+        """
+        places = [lives[who] or self.places.get(who) for who in (one, other)]
         if SOURCE not in places or places[0] == places[1]:
             return False
         home, who = (places[1], one) if places[0] == SOURCE else (places[0], other)
-        return self.markets[who].lower() == home
+        left, moment = self.left.get(who, ("", None))
+        return home in {self.markets[who].lower(), *(() if self._has_stepped_since(moment) else (left.lower(),))}
 
     # -- people --------------------------------------------------------------------------------------------------------
 
     def changed_market(self, person: int, market: str) -> None:
         """Who changes market takes along the source's rows: in letters to others these take the place of theirs."""
-        self.markets[person] = market
+        self.left[person], self.markets[person] = (self.markets[person], self.now), market
         for letter in self.letters.values():
             if person in letter.may:
                 every = set[str]().union(*letter.may.values())
@@ -195,7 +201,5 @@ class Promises:
         kept = any(GONE not in may for may in letter.may.values())
         if kept and not (place == SOURCE and any(GONE in letter.may[person] for person in stayed)):
             both -= {GONE}
-        if place == SOURCE and not stayed and any(GONE in may for may in letter.may.values()):
-            both |= letter.bodies - {GONE}  # what one changed and then deleted, while both are brought back
         for person in letter.people:
             letter.may[person] = set(both)

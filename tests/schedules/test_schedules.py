@@ -10,15 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from domicile.config.rules import Apart
+from domicile.model import DatasetScope
 from domicile.run.moving import Moving
 from domicile.stores.feed import FeedKind
-from domicile.stores.postgres.live import back
+from domicile.stores.postgres.live import back, carrying
+from domicile.stores.postgres.live.carrying import How
 from domicile.stores.postgres.live.follower import Follower
+from domicile.stores.postgres.names import column, column_names, columns, source_of
 from domicile.stores.postgres.server import EmbeddedServer
+from domicile.stores.postgres.session import run
 from tests.schedules import acts
 from tests.schedules.__main__ import asked, search
 from tests.schedules.playing import BEGUN_AGAIN, Improvised, Played, Written, play
@@ -27,7 +32,7 @@ from tests.schedules.shrinking import shrink
 from tests.schedules.world import Worlds
 
 pytestmark = pytest.mark.timeout(300)
-SEEDS: Final = [(FeedKind.TRIGGER, seed) for seed in (1, 10, 16, 18, 20, 54)] + [(FeedKind.SLOT, 1)]
+SEEDS: Final = [(FeedKind.TRIGGER, seed) for seed in (1, 10, 16, 18, 20, 25, 54)] + [(FeedKind.SLOT, 1)]
 CALLS: Final = {Call.GO, Call.BACK, Call.CLOSE, Call.ERASE}
 ACTS: Final = {acts.Kill, acts.Send, acts.Deliver, acts.Edit, acts.Change, acts.ChangeMarket, acts.Publish}
 
@@ -59,6 +64,21 @@ def _nothing_owed(follower: Follower, connection: object, done: object, batch: o
     return done
 
 
+def _as_it_is(
+    other: object, source: psycopg.Connection[Any], scope: object, dataset: DatasetScope, cohort: object
+) -> int:
+    """Leave at the source what is gone at one home, whether another has it or not."""
+    names = column_names(dataset)
+    query = sql.SQL("INSERT INTO {} ({}) SELECT {}, {} FROM {} AS d JOIN {} AS b ON {}").format(
+        carrying.rows_of(dataset), columns((carrying.HOW, *names)), sql.Literal(How.LAST.value),
+        sql.SQL(", ").join(column("d", name) for name in names), source_of(dataset), carrying.gone_of(dataset),
+        carrying.gone_match(dataset),
+    )  # fmt: skip
+    rows = run(source, query).rowcount
+    run(source, sql.SQL("DELETE FROM {}").format(carrying.gone_of(dataset)))
+    return rows
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flaw:
     """What is put in the place of a part of the engine, seeds of which one is to find it, and as what."""
@@ -78,7 +98,10 @@ FLAWS: Final = {
         owner=Follower, name="return_shared", instead=lambda *_: 0, seeds=(18, 6, 40), kind="lost",
     ),
     "what one deleted goes while another is brought back with them": Flaw(
-        owner=back, name="_others", instead=lambda *_: sql.SQL("false"), seeds=(1, 44, 51), kind="lost",
+        owner=back, name="carry_kept", instead=lambda *_: 0, seeds=(1, 44, 51), kind="lost",
+    ),
+    "what one deleted is there for the other as the source has it": Flaw(
+        owner=back, name="carry_kept", instead=_as_it_is, seeds=(25, 67, 44), kind="there again",
     ),
     "what changed at home comes where the other deleted theirs": Flaw(
         owner=back, name="_is_new", instead=lambda _: sql.SQL("true"), seeds=(16, 40), kind="there again",

@@ -352,11 +352,12 @@ class Moving:
     def roll_back(self, standing: Standing, number: int) -> Cohort:
         """Bring one cohort back to the source, with all that it did at home."""
         people, follower = standing.people, self.follower(standing)
+        homes = people.homes_of(number)
         for home in follower.homes:
             if follower.is_lived_in(home):
                 follower.step_back(home)
-        with follower.bringing_back(number):
-            for home in people.homes_of(number):
+        with follower.bringing_back(number, homes):
+            for home in homes:
                 follower.return_shared(home, number)
         objects = 0 if self.objects is None else self.objects.bring_back(standing.scope, number, fenced=False)
         began_s, fenced_at = self.host.monotonic_s(), self.record.now()
@@ -364,10 +365,10 @@ class Moving:
         rows = 0
         try:
             awaited = people.await_writers_at_home(number, began_s + self.rule.wait_s_max)
-            for home in people.homes_of(number):
+            for home in homes:
                 complete = False
                 while not complete:
-                    with follower.in_haste(self.rule.wait_s_max), follower.bringing_back(number):
+                    with follower.in_haste(self.rule.wait_s_max), follower.bringing_back(number, homes):
                         done = follower.step_back(home)
                     complete, rows = done.complete, rows + done.rows + done.gone
             if self.objects is not None:

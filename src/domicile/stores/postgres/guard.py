@@ -20,7 +20,7 @@ each coming changes, is locked, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,10 @@ from domicile.stores.postgres.names import (
     tag,
 )
 from domicile.stores.postgres.paths import (
+    counting,
     follow,
     hold_movers,
     is_mover,
-    leads_to_anyone,
     leads_to_mover,
     leads_to_others,
 )
@@ -146,8 +146,8 @@ def _refusal_of(scope: Scope, dataset: DatasetScope, record: str, guarding: Guar
     fenced, silent = (State.FENCED.value,), (guarding.silent.value,)
     concerned = _any_path(scope, dataset, record, (*fenced, *silent))
     alone = sql.SQL("({} AND NOT {})").format(
-        _counting(scope, dataset, record, lambda path: leads_to_mover(scope, path, record, states=silent)),
-        _counting(scope, dataset, record, lambda path: _has_say(scope, dataset, path, record, guarding)),
+        counting(scope, dataset, record, lambda path: leads_to_mover(scope, path, record, states=silent)),
+        counting(scope, dataset, record, lambda path: _has_say(scope, dataset, path, record, guarding)),
     )
     if not dataset.moves:
         alone = sql.SQL("({} AND NOT {})").format(alone, _public_write(dataset, record, guarding.side))
@@ -172,7 +172,7 @@ def _moved_since(scope: Scope, dataset: DatasetScope, record: str) -> sql.Compos
     def has_come(path: Path) -> sql.Composable:
         return leads_to_mover(scope, path, record, states=(State.HOME.value,), since=since)
 
-    behind = _counting(scope, dataset, record, has_come)
+    behind = counting(scope, dataset, record, has_come)
     if not dataset.moves:
         behind = sql.SQL("({}) AND NOT {}").format(behind, _public_write(dataset, record, Side.SOURCE))
     return sql.SQL(
@@ -183,22 +183,6 @@ def _moved_since(scope: Scope, dataset: DatasetScope, record: str) -> sql.Compos
 def _any_path(scope: Scope, dataset: DatasetScope, record: str, states: tuple[str, ...]) -> sql.Composable:
     reach = [leads_to_mover(scope, path, record, states=states) for path in dataset.paths]
     return sql.SQL("({})").format(sql.SQL(" OR ").join(reach))
-
-
-def _counting(scope: Scope, dataset: DatasetScope, record: str, of: Callable[[Path], sql.Composable]) -> sql.Composable:
-    """Whether it is so of a path that counts: one of rule `first` only where no path before it leads to anyone."""
-    found: list[sql.Composable] = []
-    for number, path in enumerate(dataset.paths):
-        condition = of(path)
-        if number and dataset.sharing(path) is Shared.FIRST:
-            before = [_reaches(scope, earlier, record) for earlier in dataset.paths[:number]]
-            condition = sql.SQL("({} AND NOT ({}))").format(condition, sql.SQL(" OR ").join(before))
-        found.append(condition)
-    return sql.SQL("({})").format(sql.SQL(" OR ").join(found))
-
-
-def _reaches(scope: Scope, path: Path, record: str) -> sql.Composable:
-    return leads_to_anyone(scope, path, record) if path.steps else sql.SQL("true")
 
 
 def _has_say(scope: Scope, dataset: DatasetScope, path: Path, record: str, guarding: Guarding) -> sql.Composable:

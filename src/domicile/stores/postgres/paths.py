@@ -5,7 +5,7 @@ One builder serves the closure, the market's evidence and the guard of the fence
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from psycopg import sql
@@ -133,6 +133,26 @@ def leads_elsewhere(scope: Scope, path: Path, row: str) -> sql.Composable:
     joins, person = follow(scope, path.steps[1:], "h0", number=1)
     theirs = lives_elsewhere(scope, path.subject, column(person, scope.kind(path.subject).key))
     return sql.SQL("EXISTS (SELECT FROM {}{} WHERE {}{})").format(first, joins, theirs, condition)
+
+
+def counts(scope: Scope, dataset: DatasetScope, number: int, row: str) -> sql.Composable:
+    """AND the path of that number counts for the row: one of rule `first` only where no path before leads to anyone."""
+    path = dataset.paths[number]
+    if not number or dataset.sharing(path) is not Shared.FIRST:
+        return sql.SQL("")
+    before = [
+        leads_to_anyone(scope, earlier, row) if earlier.steps else sql.SQL("true") for earlier in dataset.paths[:number]
+    ]
+    return sql.SQL(" AND NOT ({})").format(any_of(before))
+
+
+def counting(scope: Scope, dataset: DatasetScope, row: str, of: Callable[[Path], sql.Composable]) -> sql.Composable:
+    """The condition that it is so of a path that counts."""
+    found = []
+    for number, path in enumerate(dataset.paths):
+        counted = counts(scope, dataset, number, row)
+        found.append(sql.SQL("({}{})").format(of(path), counted) if counted != sql.SQL("") else of(path))
+    return sql.SQL("({})").format(any_of(found))
 
 
 def any_of(conditions: Iterable[sql.Composable]) -> sql.Composable:

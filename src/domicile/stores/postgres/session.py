@@ -166,6 +166,18 @@ def faults(store: str, what: str) -> Iterator[None]:
         raise translate(fault, store, what) from None
 
 
+@contextmanager
+def faults_but_unique(store: str, what: str) -> Iterator[None]:
+    """Turn the driver's errors into ours, but for the one that a larger step may mend."""
+    try:
+        yield
+    except psycopg.errors.UniqueViolation:
+        raise
+    except psycopg.Error as fault:
+        with faults(store, what):
+            raise fault from None
+
+
 def translate(fault: psycopg.Error, store: str, what: str) -> StoreFault:
     """Say what failed, on what, and what to do next."""
     state = fault.sqlstate

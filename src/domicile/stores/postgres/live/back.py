@@ -4,7 +4,8 @@ Carried are rows that lead to people at home; what is gone at a home goes at the
 that very home. One that a stayer has a part in is not carried: it stands on both sides, and each side's lives its own
 life (`shared: each`). One that somebody of another home has a part in comes when it is new, where there is none. When
 who has it is brought back (`keys_of_cohort`), each comes as it is at home, a stayer's where there is none: till then it
-is nobody's at the source, or it is there for who lives there, and what they did to it counts. Of split rows private
+is nobody's at the source, or it is there for who lives there, and what they did to it counts. What one of a cohort
+deleted comes as another of it has it, at another home (`carry_kept`), and goes where none has. Of split rows private
 columns alone are carried: what is public is written where the platform writes it. A split row whose public half is not
 at the source yet waits for it, unless its people are fenced at home to be brought back: then it comes whole.
 
@@ -14,7 +15,7 @@ brought once more after a kill it would replace what was written at the source m
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from domicile.stores.postgres.live.carrying import How, keys_of
 from domicile.stores.postgres.names import (
     STAGING,
     column,
+    columns,
     key_expressions,
     key_match,
     key_names,
@@ -39,10 +41,12 @@ from domicile.stores.postgres.names import (
     staged,
     stand_in,
 )
-from domicile.stores.postgres.paths import any_of, has_outsiders, leads_to_mover, path_join
+from domicile.stores.postgres.paths import counting, has_outsiders, leads_to_mover, path_join
 from domicile.stores.postgres.session import run
 
 Keys = dict[DatasetId, set[tuple[str, ...]]]
+Ask = Callable[[DatasetScope], int]
+"""Has what a cohort's people have, at other homes, of the rows that are gone at one brought to the source."""
 HOME: Final = "domicile_home"
 BROUGHT: Final = sql.Identifier(STAGING, "brought")
 
@@ -101,13 +105,14 @@ def bring_back(  # noqa: PLR0913 - both ends, what, of whom, and how finally
     *,
     of: Home,
     closing: bool,
-    leaving: int | None = None,
+    ask: Ask | None = None,
     shared: bool = False,
 ) -> Returned:
     """Write what the home `of` holds of these keys at the source, within transactions of the caller's on both.
 
-    `closing`: nothing waits any more, what lacks a public half comes whole. `leaving` is the cohort that is about to
-    be brought back; `shared`: these are keys of its people, and what they have together with others is all that comes.
+    `closing`: nothing waits any more, what lacks a public half comes whole. While a cohort is brought back, `ask` has
+    its other homes asked for what is gone here; `shared`: these are keys of its people, and what they have together
+    with others is all that comes.
     """
     make_keys(home, scope)
     carrying.make_arrivals(source, scope)
@@ -117,13 +122,21 @@ def bring_back(  # noqa: PLR0913 - both ends, what, of whom, and how finally
         run(home, sql.SQL("DELETE FROM {}").format(keys_of(dataset)))
         carrying.load_keys(home, dataset, keys[dataset.id])
         rows += carrying.carry(home, source, dataset, rows=_theirs(scope, dataset, shared=shared))
-        gone += carrying.carry_gone(home, source, dataset, gone=_gone(dataset))
+        missing = carrying.carry_gone(home, source, dataset, gone=_gone(dataset, key_match(dataset, "d", "x")))
+        if ask is not None and missing and dataset.moves and not dataset.sole:
+            rows += ask(dataset)
+        gone += missing
     waits, owed = 0, Keys()
     for dataset in datasets:
         if dataset.moves:
-            owed[dataset.id] = _write_whole(source, scope, dataset, of, leaving)
+            owed[dataset.id] = _write_whole(source, scope, dataset)
         else:
             waits += _write_split(source, scope, dataset, of, closing=closing)
+    for dataset in reversed(datasets):  # children first: whose a row is may hang on one that goes, too
+        if dataset.moves:
+            owed[dataset.id] |= _take_away(source, scope, dataset, of)
+        else:
+            _blank(source, scope, dataset, of)
     return Returned(rows=rows, gone=gone, waiting=waits, owed={name: keys for name, keys in owed.items() if keys})
 
 
@@ -165,14 +178,16 @@ def _waiting(dataset: DatasetScope) -> sql.Identifier:
     return staged("wait", dataset.id)
 
 
-def keys_of_cohort(
-    connection: psycopg.Connection[Any], scope: Scope, cohort: int, home: Home, *, at_once: int
-) -> Iterator[Keys]:
+def keys_of_cohort(  # noqa: PLR0913 - where, of whom, and in which order
+    connection: psycopg.Connection[Any], scope: Scope, cohort: int, home: Home, *, at_once: int,
+    children_first: bool = False,
+) -> Iterator[Keys]:  # fmt: skip
     """The keys, on this side, of rows that a cohort's people of that home may have together with others.
 
-    So many of one dataset at a time, in one transaction of a session that does nothing else.
+    So many of one dataset at a time, in one transaction of a session that does nothing else. With `children_first`
+    each still leads to its people when its turn comes, though what it leads over may go.
     """
-    for dataset in _carried(scope):
+    for dataset in _carried(scope)[:: -1 if children_first else 1]:
         if not dataset.moves or dataset.sole or not dataset.key:
             continue
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(part) for part in key_expressions(dataset, "d"))
@@ -189,11 +204,38 @@ def keys_of_cohort(
                     yield {dataset.id: {tuple(map(str, key)) for key in keys}}
 
 
+def carry_kept(
+    other: psycopg.Connection[Any], source: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, cohort: int
+) -> int:
+    """Carry to the source what a cohort's people at this other home have of the rows that are gone at one of theirs.
+
+    These are no longer among those that are to go; return how many.
+    """
+    names, gone = columns(key_names(dataset)), carrying.gone_of(dataset)
+    run(other, sql.SQL("DELETE FROM {}").format(keys_of(dataset)))
+    carrying.copy(source, other, sql.SQL("SELECT {} FROM {}").format(names, gone), into=keys_of(dataset), names=names)
+    theirs = sql.SQL("{} AND {}").format(
+        key_match(dataset, "d", "x"),
+        counting(
+            scope, dataset, "d", lambda path: leads_to_mover(scope, path, "d", states=("home", "fenced"), cohort=cohort)
+        ),
+    )
+    rows = sql.SQL("SELECT {}, {} FROM {} AS d JOIN {} AS x ON {}").format(
+        sql.Literal(How.LAST.value), row_expressions(dataset, "d", blanked=False), source_of(dataset),
+        keys_of(dataset), theirs,
+    )  # fmt: skip
+    found = carrying.carry(other, source, dataset, rows=rows)
+    if found:
+        run(source, sql.SQL("DELETE FROM {}").format(gone))
+        carrying.carry_gone(other, source, dataset, gone=_gone(dataset, theirs))
+    return found
+
+
 def _theirs(scope: Scope, dataset: DatasetScope, *, shared: bool) -> sql.Composable:
     """SELECT of home's rows of the keys that lead to people who live there, and what is to be done with them."""
     outsiders = has_outsiders(scope, dataset, "d")
     # Of who is fenced here to go back, home's row is the only whole one, and from then on nobody brings it any more.
-    last = any_of(leads_to_mover(scope, path, "d", states=("fenced",)) for path in dataset.paths)
+    last = counting(scope, dataset, "d", lambda path: leads_to_mover(scope, path, "d", states=("fenced",)))
     how: sql.Composable = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
         last, sql.Literal(How.LAST.value), sql.Literal(How.PRIVATE.value)
     )
@@ -224,16 +266,19 @@ def _is_new(dataset: DatasetScope) -> sql.Composable:
     )
 
 
-def _gone(dataset: DatasetScope) -> sql.Composable:
+def _gone(dataset: DatasetScope, match: sql.Composable) -> sql.Composable:
+    """SELECT of the keys `x` of which no row `d` is here that they match."""
     names = sql.SQL(", ").join(column("x", name) for name in key_names(dataset))
     return sql.SQL("SELECT {} FROM {} AS x WHERE NOT EXISTS (SELECT FROM {} AS d WHERE {})").format(
-        names, keys_of(dataset), source_of(dataset), key_match(dataset, "d", "x")
+        names, keys_of(dataset), source_of(dataset), match
     )
 
 
 def lives_at_home(scope: Scope, dataset: DatasetScope, row: str, *, home: Home | None = None) -> sql.Composable:
     """The condition that the row leads to somebody who lives at home: at that one; else at any that is listed here."""
-    return any_of(leads_to_mover(scope, path, row, states=("home", "fenced"), home=home) for path in dataset.paths)
+    return counting(
+        scope, dataset, row, lambda path: leads_to_mover(scope, path, row, states=("home", "fenced"), home=home)
+    )
 
 
 def _write_split(
@@ -263,12 +308,9 @@ def _note_waiting(connection: psycopg.Connection[Any], dataset: DatasetScope, ho
     ).rowcount  # fmt: skip
 
 
-def _write_whole(
-    connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home, leaving: int | None
-) -> set[tuple[str, ...]]:
+def _write_whole(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope) -> set[tuple[str, ...]]:
     """Write whole rows at the source; return the keys of those that are owed to who is on the way."""
-    outside = sql.SQL("({})").format(has_outsiders(scope, dataset, "d"))
-    here = any_of(leads_to_mover(scope, path, "d", states=("moving", "fenced")) for path in dataset.paths)
+    outside, here = _outside(scope, dataset), _here(scope, dataset)
     replacing, new = (
         sql.SQL("(SELECT b.* FROM {} AS b WHERE NOT ({}))").format(
             carrying.arrived(dataset, how), has_outsiders(scope, dataset, "b")
@@ -279,30 +321,41 @@ def _write_whole(
     # Where nobody of the row lives, it is as it was when somebody did; who is brought back has it as it is at home.
     last = carrying.arrived(dataset, How.LAST)
     carrying.delete(connection, dataset, last, carrying.same_row(dataset, "d", "b"), (outside, here))
-    owed = carrying.add(connection, dataset, new) | carrying.add(connection, dataset, last)
+    return carrying.add(connection, dataset, new) | carrying.add(connection, dataset, last)
+
+
+def _outside(scope: Scope, dataset: DatasetScope) -> sql.Composable:
+    return sql.SQL("({})").format(has_outsiders(scope, dataset, "d"))
+
+
+def _here(scope: Scope, dataset: DatasetScope) -> sql.Composable:
+    """The condition that the row leads to somebody who is at the source, and on the way home."""
+    return counting(scope, dataset, "d", lambda path: leads_to_mover(scope, path, "d", states=("moving", "fenced")))
+
+
+def _take_away(
+    connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home
+) -> set[tuple[str, ...]]:
+    """Delete at the source what is gone at home; return the keys of those that are owed to who is on the way."""
+    outside, here = _outside(scope, dataset), _here(scope, dataset)
     # A home may hold rows of another home's people beside its own: that they are gone there means nothing here.
     stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d", home=home))
     gone, match = carrying.gone_of(dataset), carrying.gone_match(dataset)
-    carrying.delete(connection, dataset, gone, match, (outside, stranger, here, _others(scope, dataset, home, leaving)))
-    return owed | (set() if dataset.sole else _left_alone(connection, dataset, here))
-
-
-def _others(scope: Scope, dataset: DatasetScope, home: Home, leaving: int | None) -> sql.Composable:
-    """The condition that row `d` leads to somebody who is brought back together with these, from another home."""
-    if leaving is None:
-        return sql.SQL("false")
-    homes = [one for one in scope.homes if one != home]
-    ways = [(path, one) for path in dataset.paths for one in homes]
-    return any_of(leads_to_mover(scope, path, "d", home=one, cohort=leaving) for path, one in ways)
+    carrying.delete(connection, dataset, gone, match, (outside, stranger, here))
+    if dataset.sole:
+        return set()
+    last, same = carrying.arrived(dataset, How.LAST), carrying.same_row(dataset, "d", "b")
+    return _left_alone(connection, dataset, gone, match, here) | _left_alone(connection, dataset, last, same, here)
 
 
 def _left_alone(
-    connection: psycopg.Connection[Any], dataset: DatasetScope, here: sql.Composable
-) -> set[tuple[str, ...]]:
-    """The keys of rows that are gone at home, and that somebody at the source still has who is on the way."""
+    connection: psycopg.Connection[Any], dataset: DatasetScope, using: sql.Composable, match: sql.Composable,
+    here: sql.Composable,
+) -> set[tuple[str, ...]]:  # fmt: skip
+    """The keys of rows that are gone at a home, and that somebody at the source still has who is on the way."""
     keys = sql.SQL(", ").join(sql.SQL("{}::text").format(part) for part in key_expressions(dataset, "d"))
     query = sql.SQL("SELECT {} FROM {} AS d JOIN {} AS b ON {} WHERE {}").format(
-        keys, source_of(dataset), carrying.gone_of(dataset), carrying.gone_match(dataset), here
+        keys, source_of(dataset), using, match, here
     )
     return {tuple(map(str, key)) for key in run(connection, query)}
 
@@ -312,6 +365,11 @@ def _write_private(connection: psycopg.Connection[Any], scope: Scope, dataset: D
     stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d", home=home))
     arrived = carrying.arrived(dataset, How.PRIVATE, How.LAST)
     carrying.update(connection, dataset, private, arrived, (stranger,))
+
+
+def _blank(connection: psycopg.Connection[Any], scope: Scope, dataset: DatasetScope, home: Home) -> None:
+    """Blank what is private at the source of split rows that are gone at home."""
+    stranger = sql.SQL("NOT ({})").format(lives_at_home(scope, dataset, "d", home=home))
     types = {item.name: item.type for item in dataset.columns}
     sets = sql.SQL(", ").join(
         sql.SQL("{} = {}").format(

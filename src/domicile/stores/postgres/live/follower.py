@@ -20,7 +20,7 @@ import psycopg
 from psycopg import sql
 
 from domicile.errors import InTheWay
-from domicile.model import Home, Scope
+from domicile.model import DatasetScope, Home, Scope
 from domicile.stores.feed import Batch, Changefeed
 from domicile.stores.postgres.fence import admit
 from domicile.stores.postgres.home import PostgresHome
@@ -29,7 +29,7 @@ from domicile.stores.postgres.live.carrying import How
 from domicile.stores.postgres.live.comparing import Unlike
 from domicile.stores.postgres.live.delta import Delta, Settled
 from domicile.stores.postgres.names import movers_of
-from domicile.stores.postgres.session import connect, faults, run, with_application_path
+from domicile.stores.postgres.session import connect, faults, faults_but_unique, run, with_application_path
 from domicile.stores.postgres.source import PostgresSource
 
 Maker = Callable[[psycopg.Connection[Any], Scope], None]
@@ -77,7 +77,8 @@ class Follower:
     _returner: psycopg.Connection[Any] | None = field(default=None, init=False)
     _writers: dict[Home, psycopg.Connection[Any]] = field(default_factory=dict, init=False)
     _lock_s_max: float | None = field(default=None, init=False)
-    _leaving: int | None = field(default=None, init=False)
+    _leaving: tuple[int, tuple[Home, ...]] | None = field(default=None, init=False)
+    """The cohort that is just brought back, and its homes."""
     _owed: back.Keys = field(default_factory=dict, init=False)
     """Rows of several people that were brought back, or left alone, and did not go forth yet. Forgotten by a kill: a
     cohort is compared before its fence, and from then on only what is brought back since can be missing."""
@@ -358,9 +359,13 @@ class Follower:
             back.forget_brought(self.source.connection, home)
 
     @contextmanager
-    def bringing_back(self, cohort: int) -> Iterator[None]:
-        """What is brought back in the block is a cohort's that goes back: what one deleted another may still have."""
-        self._leaving = cohort
+    def bringing_back(self, cohort: int, homes: tuple[Home, ...]) -> Iterator[None]:
+        """What is brought back in the block is a cohort's that goes back: what one deleted another may still have.
+
+        Then it comes as it is at the home of that one, of these homes; it goes where none of them has it. So what is
+        at the source hangs on nothing that was brought there before.
+        """
+        self._leaving = cohort, homes
         try:
             yield
         finally:
@@ -374,9 +379,11 @@ class Follower:
         """
         self._confirm_brought()
         count = 0
-        for store in (self.source, self.homes[home]):
+        for store, goes in ((self.source, True), (self.homes[home], False)):
             with connect(store.dsn, store=store.name) as reader, faults(store.name, "look for what is shared"):
-                for keys in back.keys_of_cohort(reader, self.scope, cohort, home, at_once=KEYS_MAX):
+                for keys in back.keys_of_cohort(
+                    reader, self.scope, cohort, home, at_once=KEYS_MAX, children_first=goes
+                ):
                     self._patiently(partial(self._return_some, home, keys))
                     count += sum(map(len, keys.values()))
         return count
@@ -409,7 +416,7 @@ class Follower:
             try:
                 with self._writing(source):
                     done = back.bring_back(
-                        target, source, self.scope, dict(keys), of=home, closing=closing, leaving=self._leaving,
+                        target, source, self.scope, dict(keys), of=home, closing=closing, ask=self._asking(home),
                         shared=shared,
                     )  # fmt: skip
                     if position is not None:
@@ -421,6 +428,23 @@ class Follower:
             for name, owed in done.owed.items():
                 self._owed.setdefault(name, set()).update(owed)
             return done
+
+    def _asking(self, home: Home) -> back.Ask | None:
+        """What asks the other homes of a cohort that goes back for what is gone at one; within a transaction there."""
+        if self._leaving is None:
+            return None
+        cohort, homes = self._leaving
+
+        def ask(dataset: DatasetScope) -> int:
+            rows = 0
+            for other in homes:
+                store = self.homes[other].name
+                if other != home:
+                    with self._moment(self.writer(other), store, "read what others have"), faults(store, "read it"):
+                        rows += back.carry_kept(self.writer(other), self.returner, self.scope, dataset, cohort)
+            return rows
+
+        return ask
 
     def _return(self, home: Home, target: psycopg.Connection[Any], batch: Batch, *, closing: bool) -> Stepped:
         keys: back.Keys = {name: set(found) for name, found in batch.keys.items()}
@@ -449,18 +473,6 @@ class Follower:
         with faults(self.homes[home].name, "look who lives there"):
             found = run(self.writer(home), sql.SQL("SELECT EXISTS ({})").format(each)).fetchone()
         return bool(found and found[0])
-
-
-@contextmanager
-def faults_but_unique(store: str, what: str) -> Iterator[None]:
-    """Turn the driver's errors into ours, but for the one that a larger step may mend."""
-    try:
-        yield
-    except psycopg.errors.UniqueViolation:
-        raise
-    except psycopg.Error as fault:
-        with faults(store, what):
-            raise fault from None
 
 
 def _silent(dsn: str, store: str) -> psycopg.Connection[Any]:

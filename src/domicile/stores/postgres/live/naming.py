@@ -11,11 +11,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from domicile.config.rules import Shared
 from domicile.model import DatasetScope, Home, Path, Scope
 from domicile.stores.postgres.names import movers_of, source_of
 from domicile.stores.postgres.naming import Named, lines_of
-from domicile.stores.postgres.paths import any_of, has_outsiders, leads_to_anyone, leads_to_mover, path_join
+from domicile.stores.postgres.paths import any_of, counts, has_outsiders, leads_to_mover, path_join
 
 
 def rows_naming_now(
@@ -64,15 +63,5 @@ def _of_movers(  # noqa: PLR0913, PLR0917 - a path of a dataset, and of whom
         " WHERE d.{column} IS NOT NULL{counts}{mine}"
     ).format(
         column=sql.Identifier(naming), stays=has_outsiders(scope, dataset, "d"), rows=source_of(dataset), joins=joins,
-        movers=movers_of(path.subject), match=match, counts=_counts(scope, dataset, number, path), mine=mine,
+        movers=movers_of(path.subject), match=match, counts=counts(scope, dataset, number, "d"), mine=mine,
     )  # fmt: skip
-
-
-def _counts(scope: Scope, dataset: DatasetScope, number: int, path: Path) -> sql.Composable:
-    """AND no path before it leads to anyone, where only the first counts that does."""
-    if dataset.sharing(path) is not Shared.FIRST:
-        return sql.SQL("")
-    before = [
-        leads_to_anyone(scope, one, "d") if one.steps else sql.SQL("true") for one in dataset.paths[:number]
-    ]  # fmt: skip
-    return sql.SQL(" AND NOT ({})").format(any_of(before))
