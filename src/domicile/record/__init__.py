@@ -21,7 +21,7 @@ from domicile.events import Advanced, Began, Ended, Event, Listener, Noted
 from domicile.evidence.cosigning.asking import Witnesses
 from domicile.evidence.keys import Signer
 from domicile.evidence.ledger import Ledger, Recorded
-from domicile.evidence.predicates import ApprovalPredicate, Predicate
+from domicile.evidence.predicates import ApprovalPredicate, ClearancePredicate, Predicate
 from domicile.host import Host
 from domicile.proof import Equality
 from domicile.record.journal import Journal
@@ -114,6 +114,16 @@ class Record:
             and recorded.predicate.equality == equality_sha256
             and not recorded.void
         }
+
+    def who_approved(self, clearance: ClearancePredicate) -> tuple[str, ...]:
+        """The approvers of a clearance, without those whose approval of it is void."""
+        return tuple(
+            recorded.predicate.approver
+            for recorded in self.ledger.statements()
+            if isinstance(recorded.predicate, ApprovalPredicate)
+            and recorded.sha256 in clearance.approvals
+            and not recorded.void
+        )
 
     # -- the equality that may clear -----------------------------------------------------------------------------
 

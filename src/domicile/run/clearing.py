@@ -16,8 +16,9 @@ from pathlib import Path
 from domicile import cutover, erase, verify
 from domicile.config import Config
 from domicile.config.custody import CopiesRule, RepositoryRule
+from domicile.config.policy import Approvals
 from domicile.errors import BadFile, NoClearance, NotEqual, Waiting
-from domicile.events import Advanced
+from domicile.events import Advanced, Noted
 from domicile.evidence.keys import Signer, parse_vkey
 from domicile.evidence.predicates import (
     ApprovalRule,
@@ -25,6 +26,7 @@ from domicile.evidence.predicates import (
     ClearancePredicate,
     EqualityPredicate,
     ErasurePredicate,
+    ReceiptsPredicate,
 )
 from domicile.host import Host
 from domicile.model import Form, Home, Manifest, Scope, Slice, State
@@ -110,22 +112,24 @@ class Clearing:
             words[0] = f"{differing} of {len(equality.private)} private slices differ, {strays} strays"
         return equality
 
-    def _restores(self, scope: Scope, manifest: Manifest, equality: Equality, sha256: str) -> tuple[Restore, ...]:
-        """A restore of each home, done once for this equality."""
+    def _restores(
+        self, scope: Scope, manifest: Manifest, equality: Equality, sha256: str, *, since: datetime | None = None
+    ) -> tuple[Restore, ...]:
+        """A restore of each home, done once for this equality, and once more if that was before `since`."""
         whole = [piece for piece in manifest.slices if piece.form is Form.WHOLE]
-        return tuple(self.restore(scope, home, whole, equality, sha256) for home in scope.homes)
+        return tuple(self.restore(scope, home, whole, equality, sha256, since=since) for home in scope.homes)
 
     def restore(  # noqa: PLR0913, PLR0917 - a home, and what it is held against
         self, scope: Scope, home: Home, slices: Sequence[Slice], equality: Equality, sha256: str,
-        moment: Held | None = None,
+        moment: Held | None = None, since: datetime | None = None,
     ) -> Restore:  # fmt: skip
         """Restore a backup of this home (of the `moment` that is held, or of now) and read it, unless it was done.
 
-        Of the slices those that are its own.
+        Done before `since` it is done once more. Of the slices those that are its own.
         """
         name = f"restore/{sha256}/{home}"
         kept = self.record.journal.get(name, Restore)
-        if kept is not None:
+        if kept is not None and (since is None or kept.done_at >= since):
             return kept
         mine = tuple(piece for piece in slices if piece.home == home)
         with self.record.timed("restore", total=sum(piece.rows for piece in mine)) as words:
@@ -197,19 +201,65 @@ class Clearing:
         sealed.state_seals(self.record)
         given = self.record.approvals(sha256)
         rule = self.config.policy.approvals.erase
-        cutover.await_approvals(rule, tuple(given), equality_sha256=sha256)
-        chosen = tuple(given[name] for name in rule.of if name in given)
-
-        def stands(found: ClearancePredicate) -> bool:
-            """Not where an approval of it is void: its key was called lost, and others may have approved since."""
-            return found.equality == sha256 and set(found.approvals) <= set(given.values())
-
-        stated = self.record.last(ClearancePredicate, stands) or self.record.state(
-            stating.clearance_statement(
-                self.record.ledger.plan().plan, sha256, chosen, restores, cutover.cleared_ids(equality)
-            )
+        stated = self.record.last(
+            ClearancePredicate, lambda found: found.equality == sha256 and self._enough_count(rule, found)
         )
+        self._tell_spoilt(rule)
+        cutover.await_approvals(rule, tuple(given), equality_sha256=sha256)
+        if stated is None:
+            chosen = tuple(given[name] for name in rule.of if name in given)
+            restores = self._restores_anew(scope, manifest, equality, sha256)
+            stated = self.record.state(
+                stating.clearance_statement(
+                    self.record.ledger.plan().plan, sha256, chosen, restores, cutover.cleared_ids(equality)
+                )
+            )
         return cutover.clear(equality, rule, tuple(given), restores, statement=stated.sha256)
+
+    def _restores_anew(self, scope: Scope, manifest: Manifest, equality: Equality, sha256: str) -> tuple[Restore, ...]:
+        """The restores of a clearance that is stated now: not of before the receipts, or its date runs backwards.
+
+        Receipts stand where an earlier clearance lost approvals. Homes that live on are no longer what was compared, so
+        they can't be restored as of then once more; raise NoClearance where that stops all while nothing is announced.
+        """
+        receipts = self.record.last(ReceiptsPredicate)
+        since = (
+            receipts.predicate.counted_at if receipts and isinstance(receipts.predicate, ReceiptsPredicate) else None
+        )
+        if self.living is None or since is None:
+            return self._restores(scope, manifest, equality, sha256, since=since)
+        restores = self._restores(scope, manifest, equality, sha256)
+        if self.record.last(ErasurePredicate) is None and min(one.done_at for one in restores) < since:
+            raise NoClearance(
+                "approvals of the clearance are void, and receipts rest on it; another clearance needs a restore of "
+                "each home as it was when the move was closed, later than the receipts, and homes live on. Nothing is "
+                "erased, and nothing more is stated. Keep this run's folder, and have the source's rows of people who "
+                "moved removed by hand; no certificate can come of this run"
+            )
+        return restores
+
+    def _enough_count(self, rule: Approvals, clearance: ClearancePredicate) -> bool:
+        """Whether as many of its approvals count as an erasure needs: those of a key that was lost are void."""
+        return not cutover.missing_approvals(rule, self.record.who_approved(clearance))
+
+    def _tell_spoilt(self, rule: Approvals) -> None:
+        """Say so where something was announced or erased under a clearance that has too few approvals by now."""
+        under = {
+            one.predicate.clearance
+            for one in self.record.ledger.statements()
+            if isinstance(one.predicate, ErasurePredicate)
+        }
+        for sha256 in under:
+            clearance = self.record.ledger.named(sha256).predicate
+            if isinstance(clearance, ClearancePredicate) and not self._enough_count(rule, clearance):
+                self.record.listener(
+                    Noted(
+                        text="an erasure was announced under a clearance that has too few approvals without the void "
+                        "ones: the auditor refuses the bundle of this run for good. New approvals let the rest be "
+                        "erased, and change nothing of that"
+                    )
+                )
+                return
 
     def erase(self, scope: Scope, clearance: Clearance, *, yes: bool) -> None:
         """Erase what is cleared, group by group, each announced before and reported after (P7); without `yes`, wait."""
@@ -235,18 +285,22 @@ class Clearing:
         guarding.commit(self.record, self.source, scope, manifest)
         receipting.make(self.record, self.source, scope, clearance, self.objects)
         plan = self.record.ledger.plan().plan
+        told = stating.told_erased(self.record.ledger.statements())
         with self.record.timed("erase", total=sum(p.delete + p.blank for _, _, g in groups for p in g)) as words:
             rows = 0
             for dataset, home, group in groups:
                 first = (dataset, home, group) == groups[0]
                 emptied = _emptied(scope, self.source.name) if first else ()
                 intent = stating.erasure_intent(plan, clearance, dataset, home, group, emptied=emptied)
-                self.record.state(intent)
+                is_told = told.issuperset(piece.id for piece in group)  # under whatever clearance: for good
+                if not is_told:
+                    self.record.state(intent)
                 if first:
                     self.source.empty_derived(scope)
                 done = self._erase_group(group, clearance)
                 rows += sum(item.deleted + item.blanked for item in done)
-                self.record.state(stating.erasure_outcome(intent, done))
+                if not is_told:
+                    self.record.state(stating.erasure_outcome(intent, done))
             words[0] = f"{rows} rows deleted or blanked at the source, nothing else touched"
         carrying.erase(self.record, self.objects, clearance)
         self.record.journal.put("rows_left", self.source.remaining(), int)

@@ -288,6 +288,16 @@ def erasure_outcome(intent: ErasurePredicate, done: Sequence[Erased]) -> Erasure
     return replace(intent, phase=Phase.OUTCOME, slices=slices)
 
 
+def told_erased(log: Iterable[Recorded]) -> frozenset[SliceId]:
+    """The slices of which the log tells what was erased: none of them is announced once more (check 16)."""
+    return frozenset(
+        SliceId(piece.id)
+        for one in log
+        if isinstance(one.predicate, ErasurePredicate) and one.predicate.phase is Phase.OUTCOME
+        for piece in one.predicate.slices
+    )
+
+
 def _planned(piece: Slice) -> PlannedSlice:
     return PlannedSlice(
         id=piece.id,
