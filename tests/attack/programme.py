@@ -16,6 +16,7 @@ from domicile.approving import approve
 from domicile.errors import Waiting
 from domicile.evidence.bundle import trust_policy
 from domicile.evidence.keys import Signer, load_signer, save_signer
+from domicile.evidence.predicates import EqualityPredicate
 from domicile.host import Host
 from domicile.record.workspace import Workspace
 from domicile.run import Run, Stage
@@ -128,6 +129,23 @@ def make(folder: Path, rules: str, *, source: str, homes: Mapping[str, str], unk
     (folder / "domicile.yaml").write_text(_head(folder, homes, unknown) + rules, encoding="utf-8")
     environment = {"APP_DSN": source, **{f"HOME_{market}": dsn for market, dsn in homes.items()}}
     return Programme(folder=folder, environment=environment)
+
+
+def allow_one(programme: Programme) -> None:
+    """Have one approval be enough; before the plan."""
+    file = programme.folder / "domicile.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("threshold: 2", "threshold: 1"), encoding="utf-8")
+
+
+def call_lost(programme: Programme, name: str) -> None:
+    """That approver says that the key was lost, and what it signed since the comparison void."""
+    with programme.opened() as run:
+        compared = run.last(EqualityPredicate)
+    assert compared is not None
+    said = programme.command(
+        "keys", "revoke", "--key", f"{name}.key", "--why", "stolen", "--stands", str(compared.index + 1)
+    )
+    assert 0 == said.returncode, said.stderr
 
 
 def _head(folder: Path, homes: Mapping[str, str], unknown: str) -> str:

@@ -9,14 +9,13 @@ import pytest
 from domicile.errors import Waiting
 from domicile.evidence.predicates import (
     ClearancePredicate,
-    EqualityPredicate,
     ErasurePredicate,
     Phase,
     ReceiptsPredicate,
 )
 from domicile.run import stating
 from tests.attack.conftest import World, Worlds
-from tests.attack.programme import PERSON, Programme
+from tests.attack.programme import PERSON, Programme, allow_one, call_lost
 
 SCHEMA: Final = """
 CREATE TABLE person (id int PRIMARY KEY, market text, email text);
@@ -42,8 +41,7 @@ class Killed(BaseException):
 def _cleared(world: Worlds, *approvers: str) -> World:
     """A move that one approval clears, and that waits for nothing any more."""
     made = world(SCHEMA, RULES)
-    file = made.programme.folder / "domicile.yaml"
-    file.write_text(file.read_text().replace("threshold: 2", "threshold: 1"))
+    allow_one(made.programme)
     made.programme.plan()
     with pytest.raises(Waiting):
         made.programme.apply()
@@ -73,16 +71,6 @@ def _cut_off(made: World, patch: pytest.MonkeyPatch, *, groups: int) -> None:
             made.programme.apply(yes=True)
 
 
-def _call_lost(programme: Programme) -> None:
-    with programme.opened() as run:
-        compared = run.last(EqualityPredicate)
-    assert compared is not None
-    said = programme.command(
-        "keys", "revoke", "--key", "monitor.key", "--why", "stolen", "--stands", str(compared.index + 1)
-    )
-    assert 0 == said.returncode, said.stderr
-
-
 def _log(programme: Programme) -> tuple[list[str], list[ErasurePredicate]]:
     """The clearances, by their digests, and what is said of erasures."""
     with programme.opened() as run:
@@ -109,7 +97,7 @@ def test_p2_p7_cut_off_midway_a_clearance_stands_as_long_as_enough_of_its_approv
     made = _cleared(world, "operator", "monitor")
     _cut_off(made, monkeypatch, groups=1)
     assert [Phase.INTENT, Phase.OUTCOME] == [one.phase for one in _log(made.programme)[1]]
-    _call_lost(made.programme)
+    call_lost(made.programme, "monitor")
     said = made.programme.command("apply", "--yes")
     assert 0 == said.returncode, said.stderr
     assert "refuses the bundle" not in said.stdout + said.stderr
@@ -128,7 +116,7 @@ def test_p2_too_few_are_left_before_anything_is_announced_so_another_clearance_i
     _cut_off(made, monkeypatch, groups=0)
     with made.programme.opened() as run:
         assert run.last(ReceiptsPredicate) is not None
-    _call_lost(made.programme)
+    call_lost(made.programme, "monitor")
     with pytest.raises(Waiting, match="1 more of 2 approvals"):
         made.programme.apply(yes=True)
     _approve(made.programme, "operator")
@@ -147,7 +135,7 @@ def test_p2_p7_too_few_are_left_midway_so_what_is_gone_is_not_announced_anew_and
     """That something went on a thief's approval alone stays true, and is what the checker says; nothing else is."""
     made = _cleared(world, "monitor")
     _cut_off(made, monkeypatch, groups=1)
-    _call_lost(made.programme)
+    call_lost(made.programme, "monitor")
     waits = made.programme.command("apply", "--yes")
     assert 14 == waits.returncode
     assert [(10,)] != made.at_source("SELECT count(*) FROM person")

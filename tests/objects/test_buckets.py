@@ -13,7 +13,7 @@ import pytest
 from domicile.errors import Refused, Waiting
 from domicile.stores.postgres.server import EmbeddedServer
 from tests.attack.conftest import run
-from tests.attack.programme import PERSON, make
+from tests.attack.programme import PERSON, allow_one, call_lost, make
 from tests.objects.conftest import DATASETS, MOVER, SCHEMA, Stored
 from tests.servers import Databases
 from tests.stores.objects.weed import OWNER, Weed
@@ -141,16 +141,35 @@ def test_p3_p8_p11_versions_go_locks_stay_until_their_day_and_what_was_planted_i
     _when_the_day_has_come(made, client)
 
 
+@pytest.mark.parametrize("lost", [("monitor",), ("monitor", "operator")])
+def test_p2_what_a_lock_kept_goes_on_its_day_only_while_enough_approvals_count(
+    buckets: tuple[Stored, Any], lost: tuple[str, ...]
+) -> None:
+    """One approval is enough, two were given, and then keys are called lost."""
+    made, client = buckets
+    _fill(client, datetime.now(UTC) + timedelta(days=3))
+    allow_one(made.programme)
+    made.programme.finish()
+    for name in lost:
+        call_lost(made.programme, name)
+    made.programme.apply()  # certified anew, behind the changes
+    _the_day_comes(client)
+    said = made.programme.command("apply", "--yes")
+    told = " ".join((said.stdout + said.stderr).split())
+    stays = lost[1:]
+    assert bool(stays) == ("what a lock kept of objects stays" in told), told
+    assert bool(stays) == ("u/6/kept" in _listed(client, "locked", "sg/"))
+    if stays:
+        assert 0 == made.programme.command("certify").returncode
+    audited = made.programme.audit()
+    assert (1 if stays else 0) == audited.returncode, audited.stdout
+    if stays:
+        assert "without what a lost key signed, has 0 approvals" in audited.stdout
+
+
 def _when_the_day_has_come(made: Stored, client: Any) -> None:
     """The lock's end, brought near by somebody who may, is over: the next treatment removes what it kept."""
-    until = datetime.now(UTC) + timedelta(seconds=1)
-    (kept,) = client.list_object_versions(Bucket="locked", Prefix="sg/u/6/kept")["Versions"]
-    client.put_object_retention(
-        Bucket="locked", Key="sg/u/6/kept", VersionId=kept["VersionId"], BypassGovernanceRetention=True,
-        Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until},
-    )  # fmt: skip
-    while datetime.now(UTC) <= until + timedelta(seconds=1):  # S3 knows whole seconds
-        pass
+    _the_day_comes(client)
     made.programme.apply(yes=True)
     assert {"backup/old.txt": 1, "u/1/letter": 1} == _listed(client, "locked", "sg/")
     assert {"ca": (5, 5, 0)} == made.counts()
@@ -159,6 +178,17 @@ def _when_the_day_has_come(made: Stored, client: Any) -> None:
         assert ("media/locked-versions", count) == [(one.where, one.count) for one in made.findings(kind)][-1]
     audited = made.programme.audit()
     assert 0 == audited.returncode, audited.stdout + audited.stderr
+
+
+def _the_day_comes(client: Any) -> None:
+    until = datetime.now(UTC) + timedelta(seconds=1)
+    (kept,) = client.list_object_versions(Bucket="locked", Prefix="sg/u/6/kept")["Versions"]
+    client.put_object_retention(
+        Bucket="locked", Key="sg/u/6/kept", VersionId=kept["VersionId"], BypassGovernanceRetention=True,
+        Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until},
+    )  # fmt: skip
+    while datetime.now(UTC) <= until + timedelta(seconds=1):  # S3 knows whole seconds
+        pass
 
 
 def test_p3_p10_a_bucket_alone_that_was_restored_is_found_by_the_guard(buckets: tuple[Stored, Any]) -> None:
