@@ -66,7 +66,9 @@ def test_p11_no_certificate_says_more_of_a_key_than_the_log(phases: tuple[KeyPha
     ]
     told = certify(_statements(*s.KEY_PHASES), verdicts, not_proven=(), issued_at=s.at(60))
     assert Verdict.KEY_DESTROYED is told.verdict
-    with pytest.raises(EvidenceFault, match="the log doesn't tell that the key of copy app/wal was destroyed"):
+    with pytest.raises(
+        EvidenceFault, match="the log doesn't tell that the key of copy app/encrypted-files was destroyed"
+    ):
         certify(_statements(*phases), verdicts, not_proven=(), issued_at=s.at(60))
 
 
@@ -92,7 +94,7 @@ def test_p11_no_certificate_calls_anything_gone_whose_key_came_back(since: tuple
         return certify(log, said, not_proven=(), issued_at=s.at(60))
 
     for verdict in (Verdict.ERASED_VERIFIED, Verdict.ERASED_UNVERIFIED, Verdict.KEY_DESTROYED):
-        with pytest.raises(EvidenceFault, match="key of copy app/wal"):
+        with pytest.raises(EvidenceFault, match="key of copy app/encrypted-files"):
             certified(verdict)
     assert Verdict.UNKNOWN is certified(Verdict.UNKNOWN).verdict
 
