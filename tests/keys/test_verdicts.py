@@ -131,3 +131,28 @@ def test_p11_a_key_that_went_before_rows_came_back_says_nothing_of_what_is_newer
         [*_statements(), *back, *keys, narrower],
     ):
         assert Verdict.KEY_DESTROYED is certified(*log).verdict
+
+
+def test_p11_a_copy_that_could_be_read_after_its_key_was_announced_is_not_closed() -> None:
+    """What a search found in it in between opens with something else, or lies beside it unencrypted."""
+    first, second = (s.key_told(phase) for phase in s.KEY_PHASES)
+    dirty = dataclasses.replace(
+        s.sweep(),
+        copies=tuple(
+            dataclasses.replace(one, hits=1, residue=1) if one.id == s.KEYED else one for one in s.sweep().copies
+        ),
+    )
+    said = [
+        CopyVerdict(
+            copy=copy, verdict=Verdict.KEY_DESTROYED if copy == s.KEYED else Verdict.ERASED_VERIFIED, why="it went"
+        )
+        for copy in s.COPIES
+    ]
+    run = _statements()[:-1]
+    for log, verdict in (
+        ([*run, dirty, first, second, s.sweep()], Verdict.KEY_DESTROYED),
+        ([*run, first, dirty, second, s.sweep()], Verdict.UNKNOWN),
+        ([*run, first, second, dirty, s.sweep()], Verdict.UNKNOWN),
+        ([*run, first, second, dirty], Verdict.PRESENT),
+    ):
+        assert verdict is certify(log, said, not_proven=(), issued_at=s.at(60)).verdict
