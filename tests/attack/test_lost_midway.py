@@ -111,7 +111,7 @@ def test_p2_p7_cut_off_midway_a_clearance_stands_as_long_as_enough_of_its_approv
 def test_p2_too_few_are_left_before_anything_is_announced_so_another_clearance_is_stated_and_accepted(
     world: Worlds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Receipts were stated by then, and rest on the first; no clearance behind them may be dated before them."""
+    """Receipts were stated by then, and rest on the first one, as the other one rests on the restore of the first."""
     made = _cleared(world, "monitor")
     _cut_off(made, monkeypatch, groups=0)
     with made.programme.opened() as run:

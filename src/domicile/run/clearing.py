@@ -26,7 +26,6 @@ from domicile.evidence.predicates import (
     ClearancePredicate,
     EqualityPredicate,
     ErasurePredicate,
-    ReceiptsPredicate,
 )
 from domicile.host import Host
 from domicile.model import Form, Home, Manifest, Scope, Slice, State
@@ -112,24 +111,22 @@ class Clearing:
             words[0] = f"{differing} of {len(equality.private)} private slices differ, {strays} strays"
         return equality
 
-    def _restores(
-        self, scope: Scope, manifest: Manifest, equality: Equality, sha256: str, *, since: datetime | None = None
-    ) -> tuple[Restore, ...]:
-        """A restore of each home, done once for this equality, and once more if that was before `since`."""
+    def _restores(self, scope: Scope, manifest: Manifest, equality: Equality, sha256: str) -> tuple[Restore, ...]:
+        """A restore of each home, done once for this equality."""
         whole = [piece for piece in manifest.slices if piece.form is Form.WHOLE]
-        return tuple(self.restore(scope, home, whole, equality, sha256, since=since) for home in scope.homes)
+        return tuple(self.restore(scope, home, whole, equality, sha256) for home in scope.homes)
 
     def restore(  # noqa: PLR0913, PLR0917 - a home, and what it is held against
         self, scope: Scope, home: Home, slices: Sequence[Slice], equality: Equality, sha256: str,
-        moment: Held | None = None, since: datetime | None = None,
+        moment: Held | None = None,
     ) -> Restore:  # fmt: skip
         """Restore a backup of this home (of the `moment` that is held, or of now) and read it, unless it was done.
 
-        Done before `since` it is done once more. Of the slices those that are its own.
+        Of the slices those that are its own.
         """
         name = f"restore/{sha256}/{home}"
         kept = self.record.journal.get(name, Restore)
-        if kept is not None and (since is None or kept.done_at >= since):
+        if kept is not None:
             return kept
         mine = tuple(piece for piece in slices if piece.home == home)
         with self.record.timed("restore", total=sum(piece.rows for piece in mine)) as words:
@@ -208,35 +205,12 @@ class Clearing:
         cutover.await_approvals(rule, tuple(given), equality_sha256=sha256)
         if stated is None:
             chosen = tuple(given[name] for name in rule.of if name in given)
-            restores = self._restores_anew(scope, manifest, equality, sha256)
             stated = self.record.state(
                 stating.clearance_statement(
                     self.record.ledger.plan().plan, sha256, chosen, restores, cutover.cleared_ids(equality)
                 )
             )
         return cutover.clear(equality, rule, tuple(given), restores, statement=stated.sha256)
-
-    def _restores_anew(self, scope: Scope, manifest: Manifest, equality: Equality, sha256: str) -> tuple[Restore, ...]:
-        """The restores of a clearance that is stated now: not of before the receipts, or its date runs backwards.
-
-        Receipts stand where an earlier clearance lost approvals. Homes that live on are no longer what was compared, so
-        they can't be restored as of then once more; raise NoClearance where that stops all while nothing is announced.
-        """
-        receipts = self.record.last(ReceiptsPredicate)
-        since = (
-            receipts.predicate.counted_at if receipts and isinstance(receipts.predicate, ReceiptsPredicate) else None
-        )
-        if self.living is None or since is None:
-            return self._restores(scope, manifest, equality, sha256, since=since)
-        restores = self._restores(scope, manifest, equality, sha256)
-        if self.record.last(ErasurePredicate) is None and min(one.done_at for one in restores) < since:
-            raise NoClearance(
-                "approvals of the clearance are void, and receipts rest on it; another clearance needs a restore of "
-                "each home as it was when the move was closed, later than the receipts, and homes live on. Nothing is "
-                "erased, and nothing more is stated. Keep this run's folder, and have the source's rows of people who "
-                "moved removed by hand; no certificate can come of this run"
-            )
-        return restores
 
     def _enough_count(self, rule: Approvals, clearance: ClearancePredicate) -> bool:
         """Whether as many of its approvals count as an erasure needs: those of a key that was lost are void."""
