@@ -47,13 +47,13 @@ class Place:
 
     def examine(self, boundary: Boundary | None = BOUNDARY, service: KeyService | None = None) -> Examination:
         key = Key(service=service or self.bench.service, name="backups-us", since=date(2019, 1, 1))
-        ground = Ground(database=None, major=18, elsewhere=[self.other])
+        ground = Ground(database=None, major=18, rows_erased=True, elsewhere=[self.other])
         return examine(Encryption(store="wal", path=self.folder), key, ground, boundary)
 
     def store(self, standing: KeyStanding | None = None, blocked: date | None = None) -> Encrypted:
         key = Key(service=self.bench.service, name="backups-us", since=date(2019, 1, 1))
         custody = Custody(by_engine=True, blocked_until=blocked)
-        ground = Ground(database=None, major=18, elsewhere=[self.other])
+        ground = Ground(database=None, major=18, rows_erased=True, elsewhere=[self.other])
         return Encrypted("wal", self.folder, key=key, custody=custody, ground=ground, standing=standing)
 
     @property
