@@ -29,7 +29,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from domicile.errors import HostFault, NotPermitted, StoreFault
+from domicile.errors import DomicileError, HostFault, NotPermitted, StoreFault
 from domicile.stores.around import Boundary
 from domicile.stores.around.encryption import Encryption, Opened, content_key, listed
 from domicile.stores.around.enveloped import NoEnvelope, content, plaintext
@@ -62,12 +62,20 @@ class Key:
     others: Sequence[KeyService] = ()
 
     def copies(self, generations: Collection[str]) -> tuple[str, ...]:
-        """Tell every copy of these generations in all services, with its place; faults as each service has them."""
-        return tuple(
-            f"{service.name}, {copy.place}"
-            for service in (self.service, *self.others)
-            for copy in service.copies(generations)
-        )
+        """Tell every copy of these generations in all services, with its place.
+
+        Where none is found, and a service doesn't answer, its fault is raised: that is no absence.
+        """
+        found: list[str] = []
+        faults: list[DomicileError] = []
+        for service in (self.service, *self.others):
+            try:
+                found += [f"{service.name}, {copy.place}" for copy in service.copies(generations)]
+            except (NotPermitted, StoreFault, HostFault) as fault:
+                faults.append(fault)
+        if faults and not found:
+            raise faults[0]
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
