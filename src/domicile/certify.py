@@ -43,7 +43,6 @@ _MAY_HOLD_RESIDUE = frozenset({Verdict.BLOCKED_UNTIL, Verdict.HELD, Verdict.PRES
 LIVE_ROWS, OBJECTS = "live-rows", "objects"
 _IN_USE = frozenset({LIVE_ROWS, OBJECTS, "derived-table"})
 _NOT_GONE = frozenset({Verdict.UNKNOWN, *_MAY_HOLD_RESIDUE})
-_MAY_BE_LEFT_OUT = frozenset({Verdict.UNKNOWN, Verdict.KEY_DESTROYED})
 _VOIDS_A_SEARCH = frozenset({CAME_BACK, ERASED_AGAIN, OBJECTS_BACK})
 
 
@@ -87,9 +86,11 @@ def certify(
     slices = slices_of(statements)
     facts = _gather(statements, {planned.id: planned.rows for planned in slices})
     in_use = {copy.id for copy in plan.copies if copy.kind in _IN_USE}
-    back = _back_since(plan, statements)
-    told = [_looked_at(_still_found(_by_now(one, issued_at), facts, in_use), back) for one in verdicts]
-    judged = _judge(plan, slices, told, facts)
+    back, read = _back_since(plan, statements), _read_since(statements)
+    told = [
+        _still_found(_looked_at(_still_closed(_by_now(one, issued_at), read), back), facts, in_use) for one in verdicts
+    ]
+    judged = _judge(plan, slices, _objects_left(plan, slices, told, facts), facts)
     return CertificatePredicate(
         plan=plan.plan,
         verdict=roll_up(copy.verdict for copy in judged),
@@ -109,11 +110,57 @@ def _by_now(verdict: CopyVerdict, now: datetime) -> CopyVerdict:
 
 
 def _still_found(verdict: CopyVerdict, facts: _Facts, in_use: Collection[str]) -> CopyVerdict:
-    """What was found in live rows, objects or a derived table, and not looked at again, counts as being there."""
-    if verdict.verdict is not Verdict.UNKNOWN or verdict.copy not in in_use or verdict.copy not in facts.residue:
+    """What was found in a copy, and not looked at again, counts as being there.
+
+    But nobody may know any more, of what no service uses and a later search left out; or nobody be able to read it.
+    """
+    if verdict.copy not in facts.residue or verdict.verdict in {*_MAY_HOLD_RESIDUE, Verdict.KEY_DESTROYED}:
+        return verdict
+    if verdict.verdict is Verdict.UNKNOWN and facts.residue[verdict.copy] and verdict.copy not in in_use:
         return verdict
     why = f"{verdict.why}; an earlier search found something in it"
     return replace(verdict, verdict=Verdict.PRESENT, why=why)
+
+
+def _still_closed(verdict: CopyVerdict, read: Collection[str]) -> CopyVerdict:
+    """A copy that was read after its key was to be destroyed may have another one."""
+    if verdict.verdict is not Verdict.KEY_DESTROYED or verdict.copy not in read:
+        return verdict
+    why = f"{verdict.why}; a search found something in it since that was announced"
+    return replace(verdict, verdict=Verdict.UNKNOWN, why=why)
+
+
+def _read_since(statements: Iterable[Predicate]) -> frozenset[str]:
+    """The copies in which a search found something after their key was last said to be destroyed."""
+    read: set[str] = set()
+    for one in statements:
+        if isinstance(one, FindingPredicate) and one.kind == KeyPhase.INTENT.value:
+            read.discard(one.where)
+        elif isinstance(one, SweepPredicate):
+            read.update(copy.id for copy in one.copies if copy.residue)
+    return frozenset(read)
+
+
+def _objects_left(
+    plan: PlanPredicate, slices: Sequence[PlannedSlice], told: Sequence[CopyVerdict], facts: _Facts
+) -> Sequence[CopyVerdict]:
+    """Where objects are not erased as planned, and no copy of their store says so, the objects themselves do.
+
+    So it is where somebody else removed what a lock had kept: nothing in the log tells that it went.
+    """
+    stores = object_stores(plan)
+    left = {
+        planned.dataset for planned in slices
+        if planned.dataset in stores and facts.erased.get(planned.id, (0, 0))[0] != planned.erase.delete
+    }  # fmt: skip
+    store_of = {copy.id: copy.store for copy in plan.copies}
+    left -= {store_of[one.copy] for one in told if one.copy in store_of and one.verdict in _MAY_HOLD_RESIDUE}
+    of_objects = {copy.id for copy in plan.copies if copy.kind == OBJECTS and copy.store in left}
+    why = "not all of it was erased by this programme, as planned: `domicile apply --yes` goes on"
+    return [
+        replace(one, verdict=Verdict.PRESENT, why=f"{one.why}; {why}") if one.copy in of_objects else one
+        for one in told
+    ]
 
 
 def _looked_at(verdict: CopyVerdict, back: Mapping[str, str]) -> CopyVerdict:
@@ -223,7 +270,6 @@ def _judge(
     told = object_stores(plan) | {dataset for dataset in rows if dataset}
     if None not in rows:
         _require_all_erased([one for one in slices if one.dataset not in told], facts)
-    _require_objects_told(plan, slices, judged, facts)
     return judged
 
 
@@ -236,10 +282,6 @@ def _judged(verdict: CopyVerdict) -> JudgedCopy:
 def _require_backed(copy: JudgedCopy, facts: _Facts) -> None:
     swept = {s.id: s for s in facts.sweep.copies} if facts.sweep else {}
     found = swept.get(copy.id)
-    if copy.id in facts.residue:
-        left_out = facts.residue[copy.id] and copy.verdict in _MAY_BE_LEFT_OUT
-        if copy.verdict not in _MAY_HOLD_RESIDUE and not left_out:
-            raise EvidenceFault(f"certificate: copy {copy.id} holds residue, so it can't be {copy.verdict.value}")
     standing = facts.keys.get(copy.id)
     destroyed = standing is not None and standing.phase is KeyPhase.OUTCOME
     if copy.verdict is Verdict.KEY_DESTROYED and not destroyed:
@@ -272,19 +314,6 @@ def _require_all_erased(slices: Sequence[PlannedSlice], facts: _Facts) -> None:
             raise EvidenceFault(
                 f"certificate: slice {planned.id} is not erased as planned, so a copy is `present`; erase it"
             )
-
-
-def _require_objects_told(
-    plan: PlanPredicate, slices: Sequence[PlannedSlice], judged: Sequence[JudgedCopy], facts: _Facts
-) -> None:
-    """Objects that are not erased as planned are some copy's of their store: locked, held or present."""
-    for planned in slices:
-        if planned.dataset in object_stores(plan) and facts.erased.get(planned.id, (0, 0))[0] != planned.erase.delete:
-            mine = {copy.id for copy in plan.copies if copy.store == planned.dataset}
-            if not any(copy.id in mine and copy.verdict in _MAY_HOLD_RESIDUE for copy in judged):
-                raise EvidenceFault(
-                    f"certificate: slice {planned.id} is not erased as planned, and no copy of that store says so"
-                )
 
 
 def _count(slices: Sequence[PlannedSlice], facts: _Facts) -> Mapping[str, Mapping[str, Counts]]:

@@ -172,8 +172,8 @@ class Case:
 
     @cached_property
     def outcomes(self) -> list[Statement]:
-        """The erasures that were done, as far as the log says."""
-        return [one for one in self.of("erasure/v1") if one["phase"] == "outcome"]
+        """The erasures of slices that were done, as far as the log says."""
+        return [one for one in self.of("erasure/v1") if one["phase"] == "outcome" and one["slices"]]
 
     @cached_property
     def erased_under(self) -> frozenset[str]:

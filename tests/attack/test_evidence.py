@@ -114,7 +114,7 @@ def _no_note_is_residue(made: World) -> None:
     certificate = _last(made, CertificatePredicate)
     assert isinstance(certificate, CertificatePredicate)
     assert {Verdict.ERASED_VERIFIED} == _of_rows(certificate)
-    named = ("app/wal", "app/heap:public.note")
+    named = ("app/encrypted-files", "app/heap:public.note")
     assert {Verdict.ERASED_VERIFIED} == {copy.verdict for copy in certificate.copies if copy.id in named}
 
 

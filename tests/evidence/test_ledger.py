@@ -279,8 +279,6 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
     assert isinstance(swept, p.SweepPredicate)
     dirty = replace(swept, copies=(replace(swept.copies[0], hits=2, residue=1), *swept.copies[1:]))
     found_rows = replace(swept, rows=p.SweptRows(datasets=2, hits=1))
-    dirty_log = replace(swept, copies=(swept.copies[0], replace(swept.copies[1], hits=1, residue=1), *swept.copies[2:]))
-    clean_others = replace(swept, copies=swept.copies[1:])
     nothing = p.SweptTokens(searched=0, not_searchable=0, canaries=0)
     unverified = [replace(v, verdict=Verdict.ERASED_UNVERIFIED) for v in VERIFIED]
     narrow = replace(swept, rows=p.SweptRows(datasets=1, hits=1))
@@ -293,7 +291,6 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
             [*run[:-1], replace(swept, tokens=nothing)],
             VERIFIED,
         ),
-        ("holds residue", [*run[:-1], dirty], VERIFIED),
         ("rows by query", [*run[:-1], found_rows], VERIFIED),
         ("rows by query", [*run[:-1], found_rows, replace(swept, rows=p.SweptRows(datasets=1, hits=0))], VERIFIED),
         ("not swept", [*run[:-1], replace(swept, copies=tuple(replace(c, bytes=0) for c in swept.copies))], VERIFIED),
@@ -302,10 +299,6 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
             [*run, p.FindingPredicate(plan=s.PLAN, kind="came back", where="x", count=1, text="y")],
             VERIFIED,
         ),
-        ("holds residue", [*run[:-1], dirty, clean_others], judged(0, Verdict.ERASED_UNVERIFIED)),
-        ("holds residue", [*run[:-1], dirty_log], judged(1, Verdict.UNKNOWN)),
-        ("holds residue", [*run[:-1], dirty, replace(swept, tokens=nothing)], unverified),
-        ("holds residue", [*run[:-1], replace(dirty, tokens=nothing)], unverified),
         ("rows by query", [*run, narrow], unverified),
         (
             "nothing was erased",
@@ -323,6 +316,39 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
             certified(predicates, verdicts)
     assert certified([*run[:-1], dirty], judged(0, Verdict.PRESENT)).verdict is Verdict.PRESENT
     assert certified([*run[:-1], dirty, swept], VERIFIED).verdict is Verdict.ERASED_VERIFIED
+
+
+def test_p11_what_was_found_and_not_searched_again_is_present_whatever_is_said_of_it(run: list[p.Predicate]) -> None:
+    """Nobody is stopped by it, and nothing is called better than it is: the next run treats it again."""
+    swept = run[-1]
+    assert isinstance(swept, p.SweepPredicate)
+    dirty = replace(swept, copies=(replace(swept.copies[0], hits=2, residue=1), *swept.copies[1:]))
+    dirty_log = replace(swept, copies=(swept.copies[0], replace(swept.copies[1], hits=1, residue=1), *swept.copies[2:]))
+    clean_others = replace(swept, copies=swept.copies[1:])
+    nothing = p.SweptTokens(searched=0, not_searchable=0, canaries=0)
+    unverified = [replace(v, verdict=Verdict.ERASED_UNVERIFIED) for v in VERIFIED]
+    for copy, predicates, verdicts in (
+        (0, [*run[:-1], dirty], VERIFIED),
+        (0, [*run[:-1], dirty, clean_others], judged(0, Verdict.ERASED_UNVERIFIED)),
+        (1, [*run[:-1], dirty_log], judged(1, Verdict.UNKNOWN)),
+        (0, [*run[:-1], dirty, replace(swept, tokens=nothing)], unverified),
+        (0, [*run[:-1], replace(dirty, tokens=nothing)], unverified),
+    ):
+        made = certified(predicates, verdicts)
+        found = next(one for one in made.copies if one.id == VERIFIED[copy].copy)
+        assert (Verdict.PRESENT, Verdict.PRESENT) == (found.verdict, made.verdict)
+        assert found.why.endswith("; an earlier search found something in it")
+
+
+def test_p11_objects_that_somebody_else_removed_are_present_until_this_programme_goes_on() -> None:
+    """A lock was lifted, and the versions removed by hand: they are gone, and nothing in the log says so."""
+    said = [read_unverified(one) for one in objects.objects().play().values()]
+    run = [made for made in said if not isinstance(made, p.CertificatePredicate)]
+    verdicts = [replace(VERIFIED[0], copy=one.id, verdict=Verdict.ERASED_VERIFIED) for one in _planned(run).copies]
+    made = certified(run, verdicts)
+    assert {"media/objects"} == {one.id for one in made.copies if one.verdict is Verdict.PRESENT}
+    blocked = [replace(one, verdict=Verdict.HELD) if one.copy == "media/locked-versions" else one for one in verdicts]
+    assert Verdict.HELD is certified(run, blocked).verdict
 
 
 def test_p11_of_objects_that_came_back_nothing_is_called_erased_before_they_are_searched_again() -> None:

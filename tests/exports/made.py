@@ -18,7 +18,7 @@ from tests.vectors.scenario import ENGINE, Script
 
 ACCEPTED = Audit(accepted=True)
 UNTIL = datetime(2027, 3, 1, tzinfo=UTC)
-BENT = "app/wal"
+BENT = "app/encrypted-files"
 
 
 def ledger_of(script: Script, folder: Path) -> Ledger:

@@ -66,7 +66,9 @@ def test_p11_no_certificate_says_more_of_a_key_than_the_log(phases: tuple[KeyPha
     ]
     told = certify(_statements(*s.KEY_PHASES), verdicts, not_proven=(), issued_at=s.at(60))
     assert Verdict.KEY_DESTROYED is told.verdict
-    with pytest.raises(EvidenceFault, match="the log doesn't tell that the key of copy app/wal was destroyed"):
+    with pytest.raises(
+        EvidenceFault, match="the log doesn't tell that the key of copy app/encrypted-files was destroyed"
+    ):
         certify(_statements(*phases), verdicts, not_proven=(), issued_at=s.at(60))
 
 
@@ -92,7 +94,7 @@ def test_p11_no_certificate_calls_anything_gone_whose_key_came_back(since: tuple
         return certify(log, said, not_proven=(), issued_at=s.at(60))
 
     for verdict in (Verdict.ERASED_VERIFIED, Verdict.ERASED_UNVERIFIED, Verdict.KEY_DESTROYED):
-        with pytest.raises(EvidenceFault, match="key of copy app/wal"):
+        with pytest.raises(EvidenceFault, match="key of copy app/encrypted-files"):
             certified(verdict)
     assert Verdict.UNKNOWN is certified(Verdict.UNKNOWN).verdict
 
@@ -129,3 +131,28 @@ def test_p11_a_key_that_went_before_rows_came_back_says_nothing_of_what_is_newer
         [*_statements(), *back, *keys, narrower],
     ):
         assert Verdict.KEY_DESTROYED is certified(*log).verdict
+
+
+def test_p11_a_copy_that_could_be_read_after_its_key_was_announced_is_not_closed() -> None:
+    """What a search found in it in between opens with something else, or lies beside it unencrypted."""
+    first, second = (s.key_told(phase) for phase in s.KEY_PHASES)
+    dirty = dataclasses.replace(
+        s.sweep(),
+        copies=tuple(
+            dataclasses.replace(one, hits=1, residue=1) if one.id == s.KEYED else one for one in s.sweep().copies
+        ),
+    )
+    said = [
+        CopyVerdict(
+            copy=copy, verdict=Verdict.KEY_DESTROYED if copy == s.KEYED else Verdict.ERASED_VERIFIED, why="it went"
+        )
+        for copy in s.COPIES
+    ]
+    run = _statements()[:-1]
+    for log, verdict in (
+        ([*run, dirty, first, second, s.sweep()], Verdict.KEY_DESTROYED),
+        ([*run, first, dirty, second, s.sweep()], Verdict.UNKNOWN),
+        ([*run, first, second, dirty, s.sweep()], Verdict.UNKNOWN),
+        ([*run, first, second, dirty], Verdict.PRESENT),
+    ):
+        assert verdict is certify(log, said, not_proven=(), issued_at=s.at(60)).verdict

@@ -17,7 +17,7 @@ from tests.plan.test_resolve import HEAD, NOTE, PERSON, TAG, WORLD
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TEXT = (HEAD + PERSON + NOTE + TAG).encode()
-COPY = Copy(id="app/wal", store="app", location="sg", kind="wal", dataset=None, method="recycle")
+COPY = Copy(id="app/encrypted-files", store="app", location="sg", kind="wal", dataset=None, method="recycle")
 
 
 def plan_of(text: bytes = TEXT, *, deadline: str = "", rows: int = 10) -> Plan:

@@ -13,7 +13,7 @@ from tests.vectors.scenario import Line, Play, Script
 
 RUNS = (s.good, s.good, s.key_destroyed, objects.lock_is_over, objects.objects, live.live)
 DATASETS, STORES = ("app.public.messages", "app.public.users"), ("media",)
-KEYED = ("app/wal", "app/statistics", "app/live", "media/locked-versions")
+KEYED = ("app/encrypted-files", "app/statistics", "app/live", "media/locked-versions")
 ABOUT = {
     "came back": DATASETS, "erased again": DATASETS, "objects came back": STORES, "note": ("nothing",),
     **{phase.value: KEYED for phase in p.KeyPhase},

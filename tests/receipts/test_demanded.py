@@ -37,7 +37,9 @@ def ask(tell: Tell, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
         script = r.at_once()
         if blocked:
             copies = tuple(
-                replace(one, verdict=Verdict.BLOCKED_UNTIL, until=s.at(9_999)) if one.id == "app/wal" else one
+                replace(one, verdict=Verdict.BLOCKED_UNTIL, until=s.at(9_999))
+                if one.id == "app/encrypted-files"
+                else one
                 for one in s.certificate().copies
             )
             script = script.set("certificate", copies=copies, verdict=Verdict.BLOCKED_UNTIL)
@@ -61,13 +63,13 @@ LINES = [  # lines, whether a copy is blocked, when it is asked; what is said of
     ("fresh 1", False, "2026-11-24T12:00:00Z", "refused", "older than 1 days at 2026-11-24 12:00 UTC"),
     ("fresh 1", False, "2026-11-22T09:00:00Z", "refused", "which is after 2026-11-22 09:00 UTC"),
     ("tolerate none", False, "2026-11-22", "accepted", "4 copies were searched after the last erasure"),
-    ("tolerate none", True, "2026-11-22", "refused", "does not tolerate that app/wal is blocked-until"),
-    ("tolerate blocked-until", True, "2026-11-22", "accepted", "what your policy tolerates: app/wal"),
-    ("tolerate held", True, "2026-11-22", "refused", "app/wal is blocked-until"),
+    ("tolerate none", True, "2026-11-22", "refused", "does not tolerate that app/encrypted-files is blocked-until"),
+    ("tolerate blocked-until", True, "2026-11-22", "accepted", "what your policy tolerates: app/encrypted-files"),
+    ("tolerate held", True, "2026-11-22", "refused", "app/encrypted-files is blocked-until"),
     ("tolerate blocked-until pg_wal", False, "2026-11-22", "accepted", "4 copies"),
-    ("tolerate blocked-until pg_wal", True, "2026-11-22", "not checked", "doesn't say of which kind app/wal is"),
-    ("tolerate held pg_wal", True, "2026-11-22", "refused", "app/wal is blocked-until"),
-    ("tolerate blocked-until pg_wal\ntolerate blocked-until", True, "2026-11-22", "accepted", "app/wal"),
+    ("tolerate blocked-until pg_wal", True, "2026-11-22", "not checked", "of which kind app/encrypted-files is"),
+    ("tolerate held pg_wal", True, "2026-11-22", "refused", "app/encrypted-files is blocked-until"),
+    ("tolerate blocked-until pg_wal\ntolerate blocked-until", True, "2026-11-22", "accepted", "app/encrypted-files"),
     ("require cohort/v1 99", False, "2026-11-22", "not checked", WHOLE_LOG),
     ("require receipts/v1", False, "2026-11-22", "not checked", WHOLE_LOG),
     ("sampled 100", False, "2026-11-22", "not checked", f"{WHOLE_LOG} --spot REPORT`"),

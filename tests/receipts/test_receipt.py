@@ -72,7 +72,7 @@ def test_p11_what_is_left_is_said_first(tell: Tell) -> None:
     assert "THAT MAY NOT BE DONE YET" in text
     places = [text.index(words) for words in ("1 STILL THERE\n", "1 NOT KNOWN", "1 STILL THERE: not", "1 erased")]
     assert places == sorted(places)
-    assert "app/wal until 2026-11-29 08:39:00 UTC: why blocked-until" in text
+    assert "app/encrypted-files until 2026-11-29 08:39:00 UTC: why blocked-until" in text
 
 
 def test_p8_of_others_a_receipt_holds_nothing_but_hashes(told: Told) -> None:

@@ -314,7 +314,12 @@ told("erasure-of-more-blanked-than-announced", 16, "more was erased", lambda: _p
 told("erasure-of-other-content", 16, "not what was proven equal", lambda: _part(_O, digest="6" * 64))
 told("erasure-of-an-unplanned-slice", 16, "not planned", lambda: _part(_O, id="messages/ca/2"))
 told("erasure-with-collateral", 16, "outside the closure", lambda: good().set(_O, collateral=1))
-told("erasure-empties-what-is-not-derived", 16, "no derived table", lambda: good().set(_I, emptied=("app/wal",)))
+told(
+    "erasure-empties-what-is-not-derived",
+    16,
+    "no derived table",
+    lambda: good().set(_I, emptied=("app/encrypted-files",)),
+)
 told(
     "erasure-empties-what-was-not-announced",
     16,

@@ -194,20 +194,29 @@ told("rows-back-and-another-store-present", 19, "came back, but no copy of app.p
 ))  # fmt: skip
 told("nothing-frozen-and-another-copy-present", 19, f"nothing was frozen after it, {_BUT}", _on_its_way)
 for _name, _findings in {
-    "rows-back-and-fewer-erased-again": (finding("came back", count=30), finding("erased again", count=1)),
-    "rows-back-and-more-erased-again": (finding("came back", count=3), finding("erased again", count=5)),
-    "rows-back-twice-and-the-first-erased-again": (
-        finding("came back", count=3), finding("came back", count=5), finding("erased again", count=3),
-    ),
     "rows-of-two-back-and-of-one-erased-again": (
         finding("came back"), finding("came back", USERS), finding("erased again"),
     ),
-    "rows-erased-again-before-they-were-back": (finding("erased again"), finding("came back")),
     "rows-back-after-they-were-erased-again": (
         finding("came back"), finding("erased again"), finding("came back", count=9),
     ),
 }.items():  # fmt: skip
     told(_name, 19, "came back, but no copy of app.public.", lambda findings=_findings: _before_the_sweep(*findings))  # type: ignore[misc]
+for _name, _told in {
+    "rows-back-and-fewer-erased-again": (finding("came back", count=30), finding("erased again", count=1)),
+    "rows-back-and-more-erased-again": (finding("came back", count=3), finding("erased again", count=5)),
+    "rows-back-twice-and-the-first-erased-again": (
+        finding("came back", count=3), finding("came back", count=5), finding("erased again", count=3),
+    ),
+    "rows-erased-again-before-they-were-back": (finding("erased again"), finding("came back")),
+    "rows-erased-again-that-never-came-back": (finding("erased again", count=1_000_000_000),),
+    "rows-erased-again-twice": (finding("came back"), finding("erased again"), finding("erased again", count=3)),
+}.items():  # fmt: skip
+    told(_name, 16, "are erased again than came back", lambda findings=_told: _before_the_sweep(*findings))  # type: ignore[misc]
+told("rows-back-before-they-went", 16, "were never erased before", lambda: (
+    good().before("approval operator", stated("back", finding("came back")))
+    .before("sweep", stated("again", finding("erased again")))
+))  # fmt: skip
 told("rows-back-and-then-objects", 19, "came back, but no copy of app.public.", lambda: objects.lock_is_over().before(
     "sweep", stated("back", finding("came back")), stated("objects back", finding("objects came back", "media"))
 ))  # fmt: skip
@@ -264,7 +273,7 @@ for _kind, (_copy, _run) in _IN_USE.items():
     told(
         f"key-of-{_kind}-destroyed",
         19,
-        "and it is in use",
+        "it has no key of its own",
         lambda copy=_copy, run=_run: certified(  # type: ignore[misc]
             run().before("sweep", *_key(copy)), {copy: Verdict.KEY_DESTROYED}
         ),
@@ -275,7 +284,7 @@ for _kind, (_copy, _run) in _IN_USE.items():
         "and holds residue",
         lambda copy=_copy, run=_run: _residue(run(), copy, Verdict.UNKNOWN),  # type: ignore[misc]
     )
-told("residue-of-live-rows-left-out-and-key-destroyed", 19, "and it is in use", lambda: (
+told("residue-of-live-rows-left-out-and-key-destroyed", 19, "it has no key of its own", lambda: (
     _residue(good(), LIVE, Verdict.KEY_DESTROYED, *_key(LIVE))
 ))  # fmt: skip
 told("key-came-back-and-verified", 19, "and its key came back", lambda: good().before("sweep", *KEY_TOLD, KEY_BACK))

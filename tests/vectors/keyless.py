@@ -53,7 +53,10 @@ told("residue-read-with-a-destroyed-key-and-then-none", 19, NO_KEY, lambda: (
 told("rows-back-since-its-key-was-destroyed", 19, "rows came back since it was searched", lambda: (
     keyed(*KEY_TOLD, *ROWS_BACK).signed("sweep", stated("sweep", swept(*OTHERS)))
 ))  # fmt: skip
-told("key-of-locked-versions-destroyed", 19, "or of objects", lambda: certified(
+told("key-of-statistics-destroyed", 19, "it has no key of its own", lambda: certified(
+    good().before("sweep", *_elsewhere(ASIDE, *s.KEY_PHASES)), {ASIDE: Verdict.KEY_DESTROYED}
+))  # fmt: skip
+told("key-of-locked-versions-destroyed", 19, "it has no key of its own", lambda: certified(
     objects.lock_is_over().after("sweep", *_elsewhere(LOCKED, *s.KEY_PHASES)), {LOCKED: Verdict.KEY_DESTROYED}
 ))  # fmt: skip
 

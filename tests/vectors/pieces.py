@@ -12,7 +12,7 @@ from domicile.proof import Verdict
 from tests.vectors import scenario as s
 from tests.vectors.scenario import Line, Script, good
 
-FOUND: Final = "app/wal"
+FOUND: Final = "app/encrypted-files"
 OTHERS: Final = tuple(copy for copy in s.COPIES if copy != FOUND)
 UNVERIFIED: Final = Verdict.ERASED_UNVERIFIED
 FIRST_INTENT: Final = "intent app.public.messages us"

@@ -55,13 +55,13 @@ SLICES = {
 }
 COPIES = {
     "app/live": ("live-rows", "delete"),
-    "app/wal": ("wal", "recycle"),
+    "app/encrypted-files": ("encrypted-files", "destroy the key"),
     "app/statistics": ("statistics", "rewrite"),
     "app/derived-table:public.totals": ("derived-table", "TRUNCATE"),
 }
 TABLES = {"app/derived-table:public.totals": "app.public.totals"}  # which copies are of one table
 
-KEYED = "app/wal"
+KEYED = "app/encrypted-files"
 KEY_PHASES = (p.KeyPhase.INTENT, p.KeyPhase.OUTCOME)
 
 

@@ -25,6 +25,7 @@ from tests.vectors.pieces import (
     equal_again,
     finding,
     found_first,
+    nothing,
     stated,
     swept,
     under,
@@ -151,6 +152,31 @@ told("derived-table-at-home", 10, "and at a home", lambda: _derived(location="us
 told("derived-table-of-people", 10, "is of a derived table", lambda: _derived(dataset="app.public.users"))
 
 
+def _emptied_only() -> Script:
+    """No slice loses anything; a derived table is emptied, and all is called verified."""
+    plan, table = s.plan(), ("app/derived-table:public.totals",)
+    slices = tuple(replace(one, erase=p.EraseCounts(delete=0, blank=0)) for one in plan.slices)
+    counts = {
+        dataset: {home: replace(c, deleted=0, blanked=0, kept=c.moved) for home, c in homes.items()}
+        for dataset, homes in s.certificate().counts.items()
+    }
+    script = good().set("plan", slices=slices).set("certificate", counts=counts)
+    script = script.without(*(name for name in script.names() if name.startswith(("intent", "outcome"))))
+    lines = [
+        Line(f"emptied {phase.value}", lambda play, phase=phase: replace(  # type: ignore[misc]
+            nothing(play), phase=phase, dataset="app.public.totals", home="us", emptied=table
+        ))
+        for phase in p.Phase
+    ]  # fmt: skip
+    return script.before("sweep", *lines)
+
+
+told("called-erased-where-only-a-table-was-emptied", 19, "was not swept after the last erasure", _emptied_only)
+told("erasure-at-no-home", 16, "is of a place that is no home", lambda: good().before(
+    "sweep", Line("emptied again", lambda play: replace(nothing(play), emptied=("app/derived-table:public.totals",)))
+))  # fmt: skip
+
+
 def _one_name() -> Script:
     """A slice is announced, and a derived table emptied that bears its id; only the slice was announced."""
     table, id_ = "app/derived-table:public.totals", "messages/us/1"
@@ -266,3 +292,10 @@ def _cleared_again(play: s.Play) -> p.ClearancePredicate:
 
 
 told("emptied-under-another-clearance", 16, "its emptying was not announced", _emptied_under_another)
+
+
+def receipts_and_cleared_anew() -> Script:
+    """After the receipts it was cleared once more, on the same restore; what is erased is erased under that."""
+    again = ("approval monitor", "approval operator")
+    script = receipts.at_once().before(FIRST_INTENT, Line("clearance 2", lambda play: s.clearance(play, again)))
+    return under("clearance 2", script)

@@ -19,7 +19,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
-from domicile.certify import certify
 from domicile.config import Config
 from domicile.errors import Refused, WorldChanged
 from domicile.events import Listener, silent
@@ -401,10 +400,8 @@ class Run:
 
     def _certify(self, judged: Judged, plan_bytes: bytes) -> None:
         with self.record.timed("certify") as words:
-            certificate = certify(
-                [recorded.predicate for recorded in self.ledger.statements()], judged.verdicts,
-                not_proven=(*judged.not_proven, *sealed.not_opened(self.record)), issued_at=self.record.now(),
-            )  # fmt: skip
+            open_still = (*judged.not_proven, *sealed.not_opened(self.record))
+            certificate = again.certified(self.record, judged, open_still)
             self.record.state(certificate)
             guarding.keep_or_forget(self.record, self.objects, is_final=again.is_final(certificate))
             self._write_bundle(plan_bytes)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from domicile.errors import Waiting
+from domicile.certify import certify
+from domicile.errors import EvidenceFault, Waiting
 from domicile.events import Noted
 from domicile.evidence.predicates import CertificatePredicate
-from domicile.horizon import Treated
+from domicile.horizon import Judged, Treated
 from domicile.horizon.destroying import Destroying
 from domicile.horizon.logs import COPY as SERVER_LOG
 from domicile.proof import Verdict
@@ -44,6 +45,16 @@ def begins_again(record: Record, destroying: Destroying, *, may_treat: bool) -> 
     more += f", and empties {', '.join(emptied)} again, of all people: a job has to fill it anew" if emptied else ""
     record.listener(Noted(text=f"finished before; nothing to do{more}"))
     return False
+
+
+def certified(record: Record, judged: Judged, not_proven: Sequence[str]) -> CertificatePredicate:
+    """Make the certificate. Where a verdict says more than the log, what was judged is forgotten: it is done anew."""
+    statements = [recorded.predicate for recorded in record.ledger.statements()]
+    try:
+        return certify(statements, judged.verdicts, not_proven=not_proven, issued_at=record.now())
+    except EvidenceFault:
+        forget_found(record.journal, boundary_stays=True)
+        raise
 
 
 def emptied_again(record: Record, *, yes: bool, as_it_is: bool) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from domicile_audit.case import MOVES, Case, Part, Statement, by_id, require, require_once
 from domicile_audit.log.tree import root_of_first
-from domicile_audit.says import AGAIN
+from domicile_audit.says import AGAIN, BACK
 from domicile_audit.story.moving import require_planned
 
 
@@ -102,6 +102,7 @@ def _check_rests(case: Case, statement: Statement, equality: Statement) -> None:
     """
     require(statement["collateral"] == 0, f"{statement} touched rows outside the closure")
     require(statement["slices"] or statement["emptied"], f"{statement} erases nothing")
+    require(statement["home"] in case.homes, f"{statement} is of a place that is no home")
     require_planned(case, statement)
     until = statement.index if statement["phase"] == "intent" else len(case.statements)
     last = case.last_before(until, *MOVES)
@@ -129,11 +130,17 @@ def _check_more(part: Part, before: Part, where: str, *, lockable: bool) -> None
 
 
 def _check_again(case: Case) -> None:
-    """Check 16 goes on: rows that came back are erased again only in a dataset of which some were erased before."""
-    erased: set[str] = set()  # datasets, so far
+    """Check 16 goes on: rows come back only of a dataset that lost some; those are erased again, or none was left."""
+    lost: set[str] = set()  # datasets, so far
+    back: dict[str, int] = {}  # by dataset, rows that came back last and were not erased again
     for statement in case.of("erasure/v1", "finding/v1"):
         if statement.kind == "erasure/v1":
-            erased.update({statement["dataset"]} if statement["phase"] == "outcome" and statement["slices"] else ())
-        elif statement["kind"] == AGAIN:
-            where = statement["where"]
-            require(where in erased, f"{statement}: rows of {where} were never erased before")
+            lost.update({statement["dataset"]} if statement["phase"] == "outcome" and statement["slices"] else ())
+        elif statement["kind"] in (BACK, AGAIN):
+            where, count = statement["where"], statement["count"]
+            require(where in lost, f"{statement}: rows of {where} were never erased before")
+            if statement["kind"] == BACK:
+                back[where] = count
+            else:
+                fits = count in (0, back.pop(where, None))
+                require(fits, f"{statement}: other rows of {where} are erased again than came back")

@@ -157,11 +157,10 @@ def _unreadable(copy: Copy) -> None:
     """Its key was announced, destroyed, and came back nowhere, and all that it may hold of who moved is under that key.
 
     That is what was written before rows were last erased, or before something was found in it. What was written while
-    rows were back may be under the next key; then it has to be searched. What the service uses has no such key.
+    rows were back may be under the next key; then it has to be searched.
     """
-    of_objects = copy.planned["store"] in copy.case.object_stores
-    free = copy.planned["kind"] not in IN_USE and not of_objects and copy.rows_erased
-    require(free, f"{copy}, and it is in use, or of objects, or no rows were erased")
+    encrypted = copy.planned["kind"] == "encrypted-files"
+    require(encrypted and copy.rows_erased, f"{copy}, and it has no key of its own, or no rows were erased")
     readable = max(copy.rows_erased, copy.found)
     told = [(finding["kind"], finding["text"]) for finding in copy.key if finding.index > readable]
     which = told[0][1] if told else ""  # the text says which key
@@ -208,15 +207,9 @@ def _found_by_query(case: Case) -> int:
 
 
 def _still_back(case: Case) -> Iterable[str]:
-    """Datasets whose rows came back, last so many, and were not erased again: just as many, or until none was left."""
-    back: dict[str, int] = {}
-    for finding in case.of("finding/v1"):
-        dataset, count = finding["where"], finding["count"]
-        if finding["kind"] == BACK:
-            back[dataset] = count
-        elif finding["kind"] == AGAIN and count in (0, back.get(dataset)):
-            back.pop(dataset, None)
-    return back
+    """Datasets whose rows came back, and were not erased again since (check 16: those rows, or none was left)."""
+    last = {one["where"]: one["kind"] for one in case.of("finding/v1") if one["kind"] in (BACK, AGAIN)}
+    return [dataset for dataset, kind in last.items() if kind == BACK]
 
 
 def _require_told(case: Case, copies: Sequence[Copy]) -> None:

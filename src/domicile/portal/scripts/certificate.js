@@ -21,8 +21,8 @@ function copiesTold(c) {
   const told = new Map();
   for (const { id, kind, store } of c.plan.copies) {
     const { verdict, until } = judged.get(id), where = `copy ${id} is called ${verdict}`;
-    const isInUse = IN_USE.includes(kind), isOfObjects = c.objectStores.has(store);
-    told.set(id, { id, kind, store, verdict, until, where, isInUse, isOfObjects, rowsErased, rowsBack, returned });
+    const isInUse = IN_USE.includes(kind);
+    told.set(id, { id, kind, store, verdict, until, where, isInUse, rowsErased, rowsBack, returned });
     Object.assign(told.get(id), { look: 0, residue: 0, found: 0, objectsBack: 0, ofKey: [] });
   }
   let newest = 0;
@@ -46,8 +46,8 @@ function copiesTold(c) {
 /** The ids of the copies in which the last sweep found nothing, if it holds, searched, and asked of enough datasets. */
 function searchedBy(c) {
   const last = c.of("sweep/v1").at(-1), back = c.of("finding/v1").filter(({ kind }) => BACK.includes(kind));
-  const erasures = c.of("erasure/v1"), isDone = erasures.some((one) => one.phase === "outcome");
-  if (!last || !isDone || [...erasures, ...back].some((one) => one.index > last.index)) return new Set();
+  const erasures = c.of("erasure/v1");
+  if (!last || !c.isErased || [...erasures, ...back].some((one) => one.index > last.index)) return new Set();
   const isLost = ({ dataset, erase }) => erase.delete + erase.blank > 0 && !c.objectStores.has(dataset);
   const { size } = new Set([...c.slices.values()].filter(isLost).map((slice) => slice.dataset));
   const isWhole = last.tokens.searched > 0 && last.copies.some((copy) => copy.bytes > 0) && last.rows.datasets >= size;
@@ -55,25 +55,25 @@ function searchedBy(c) {
 }
 
 /** Its key was destroyed, and nothing that the copy may hold of who moved is under another one. */
-function isUnreadable({ isInUse, isOfObjects, rowsErased, rowsBack, returned, look, found, ofKey }) {
+function isUnreadable({ kind, rowsErased, rowsBack, returned, look, found, ofKey }) {
   const since = ofKey.filter((one) => one.index > Math.max(rowsErased, found)), [first, second] = since;
   const isTold = since.length === 2 && first.kind === OF_KEYS[0] && second.kind === OF_KEYS[1];
   if (!isTold || first.text !== second.text || returned.has(first.text)) return false;
-  return rowsErased > 0 && !isInUse && !isOfObjects && rowsBack < Math.max(look, second.index);
+  return kind === "encrypted-files" && rowsErased > 0 && rowsBack < Math.max(look, second.index);
 }
 
 check("verdicts", (c) => {
   const { copies, verdict: whole, issued_at: issued } = c.certificate;
   const [judged, listed] = [copies, c.plan.copies].map((list) => spell(ids(list).sort()));
   need(judged === listed, "the certificate does not judge each planned copy once, and no other"); // (1)
-  const isDone = c.of("erasure/v1").some((one) => one.phase === "outcome"), searched = searchedBy(c); // (2)
+  const searched = searchedBy(c); // (2)
   const isBack = ({ objectsBack, look, ofKey }) => objectsBack > look || ofKey.some((one) => one.kind === OF_KEYS[2]);
   const nothingBack = [(copy) => !isBack(copy), "something came back"];
   const clean = [({ residue }) => residue === 0, "it holds residue"];
   const cleanOrLeftOut = [({ residue, isLeftOut }) => residue === 0 || isLeftOut, "it holds residue"];
   const nothingFound = [({ id }) => searched.has(id), "it was not searched since, or something was found"];
   const unreadable = [isUnreadable, "the log doesn't tell that nobody can read it"];
-  const erased = [() => isDone, "nothing was erased"], toCome = [({ until }) => until > issued, "that is over"];
+  const erased = [() => c.isErased, "nothing was erased"], toCome = [({ until }) => until > issued, "that is over"];
   const needs = { // (3)
     "erased-verified": [nothingBack, clean, nothingFound],
     "key-destroyed": [nothingBack, unreadable],
@@ -108,12 +108,7 @@ function needNothingLeft(c) {
     asked = Math.max(asked, rows.datasets);
   }
   need(isPresent || found === 0, `rows were found by query, ${but}`);
-  const open = new Map(); // by dataset, rows that came back and were not erased again, all of them or none left
-  for (const { kind, where, count } of c.of("finding/v1")) {
-    if (kind === BACK[0]) open.set(where, count);
-    if (kind === BACK[1] && [0, open.get(where)].includes(count)) open.delete(where);
-  }
-  for (const dataset of open.keys()) need(isToldOf(dataset), `rows of ${dataset} came back, but no copy of it says so`);
+  for (const dataset of c.stillBack) need(isToldOf(dataset), `rows of ${dataset} came back, but no copy of it says so`);
   for (const { id, dataset, erase } of c.slices.values()) {
     const { deleted, blanked } = c.gone.get(id) ?? NONE, isGone = deleted === erase.delete && blanked === erase.blank;
     need(isGone || isToldOf(dataset), `slice ${id} is not erased as planned, but no copy of ${dataset} says so`); // (6)
@@ -139,7 +134,10 @@ check("counts", (c) => {
 
 check("times", (c) => {
   let latest = "";
+  const restored = new Set(); // a clearance may rest on the restore of one before it
   for (const one of c.statements) {
+    if (restored.has(one.restore?.done_at)) continue;
+    if (one.restore) restored.add(one.restore.done_at);
     const clocks = [one.made_at, one.fenced_at, one.frozen_at, one.restore?.done_at, one.counted_at, one.swept_at];
     const now = [...clocks, one.issued_at].find(Boolean) ?? latest; // of one spelling: in the order of texts
     need(latest <= now, `${one.name} is dated before one it follows`);

@@ -202,6 +202,7 @@ check("erasures", (c) => {
     one.cleared = standing(c, one.clearance, "clearance/v1", one); // (1)
     need(one.collateral === 0, `${one.name} touched rows outside the closure`);
     need(one.slices.length + one.emptied.length > 0, `${one.name} erases nothing`);
+    need(c.homes.has(one.home), `${one.name} is of a place that is no home`);
     const { move } = one.before, isLast = one.phase === "intent" || move === c.move;
     need(move === one.cleared.compared && isLast, `${one.name} rests on an equality, and a move comes after it`);
     for (const id of one.emptied) { // (2)
@@ -229,11 +230,17 @@ check("erasures", (c) => {
     need(!old || (isMore && c.objectStores.has(dataset)), `${where} was erased twice`);
     c.gone.set(id, part);
   }
-  const went = new Set(); // datasets of which something was erased by then (5)
-  for (const one of c.of("erasure/v1", "finding/v1")) {
-    if (one.phase === "outcome" && one.slices.length > 0) went.add(one.dataset);
-    need(one.kind !== BACK[1] || went.has(one.where), `${one.name}: rows of ${one.where} were never erased before`);
+  const went = new Set(), open = new Map(); // datasets of which something was erased, and of which rows came back (5)
+  c.isErased = c.of("erasure/v1").some((one) => one.phase === "outcome" && one.slices.length > 0);
+  for (const { name, type, phase, dataset, slices, kind, where, count } of c.of("erasure/v1", "finding/v1")) {
+    if (type === "erasure/v1" && phase === "outcome" && slices.length > 0) went.add(dataset);
+    if (kind !== BACK[0] && kind !== BACK[1]) continue;
+    need(went.has(where), `${name}: rows of ${where} were never erased before`);
+    need(kind === BACK[0] || count === 0 || count === open.get(where), `${name}: other rows of ${where} came back`);
+    if (kind === BACK[0]) open.set(where, count);
+    else open.delete(where);
   }
+  c.stillBack = [...open.keys()];
 });
 
 check("sweeps", (c) => {
