@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from domicile.errors import Waiting
 from domicile.evidence.predicates import ErasurePredicate, KeyPhase, Phase
-from domicile.evidence.told import KeyStanding
+from domicile.evidence.told import KeyStanding, rows_erased
 from domicile.run import Stage
 from domicile.stores.keyservices import generation_of
 from domicile.stores.postgres.copies import Treatment
@@ -117,9 +118,13 @@ def test_p2_where_only_objects_were_erased_no_key_goes(lock: Lock, files: Files,
     path = made.dump("nightly.dump.cms", old)
     programme.clear()
     programme.apply(until=Stage.ERASE, yes=True)
-    assert {"media"} == {
-        one.dataset for one in made.statements() if isinstance(one, ErasurePredicate) and one.phase is Phase.OUTCOME
-    }
+    told = made.statements()
+    erasures = [one for one in told if isinstance(one, ErasurePredicate)]
+    assert {("media", Phase.INTENT), ("media", Phase.OUTCOME)} == {(one.dataset, one.phase) for one in erasures}
+    assert not rows_erased(told)
+    for phase in Phase:  # a derived table that was emptied with them held rows
+        emptied = [replace(one, emptied=("app.public.top",)) for one in erasures if one.phase is phase]
+        assert (phase is Phase.OUTCOME) == rows_erased([*told, *emptied])
     made.dump("after.dump.cms", files.make("backups-us"))
     with pytest.raises(Waiting, match="no rows were erased, so the destruction of key backups-us would count for"):
         programme.apply(yes=True)
