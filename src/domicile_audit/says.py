@@ -44,7 +44,7 @@ WAY, PHASE, SCOPE, CHANGE = text("home|source"), text("intent|outcome"), text("e
 #
 # Told, and held against nothing: `programme`, `engine`, `config_sha256`, `deadline`, `position`, WAITED, `role`,
 # `approved_at`, `since`, `why`, `bytes` and `digest` of MOVED, `method`, `not_searchable`, `canaries`; and the dataset
-# and home of an erasure without slices.
+# of an erasure without slices.
 SAYS: dict[str, dict[str, Any]] = {
     "plan/v1": {**PROGRAMME, **RULES, "slices": [SLICE], "copies": [COPY], "not_proven": [TEXT]},
     "transfer/v1": {**WHICH, "slices": [MOVED]},

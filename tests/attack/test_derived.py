@@ -245,9 +245,9 @@ def test_p7_what_is_emptied_again_after_a_certificate_is_announced_and_waits_for
         found = [one.predicate for one in run.ledger.statements() if isinstance(one.predicate, FindingPredicate)]
         assert ["to be emptied", "emptied"] == [one.kind for one in found if one.where == copy]
         again.forget_found(run.journal)  # as after a restore: the certificate is no longer the last word
-        run.record.state(
-            stating.return_statement(run.ledger.plan().plan, "app.public.person", 1, run.record.now(), done=True)
-        )
+        for done in (False, True):
+            plan, now = run.ledger.plan().plan, run.record.now()
+            run.record.state(stating.return_statement(plan, "app.public.person", 1, now, done=done))
     made.at_source("SELECT fill()")
     with pytest.raises(Waiting, match="is emptied once more, of all people"):
         made.programme.apply()
