@@ -40,21 +40,26 @@ class Place:
     other: Path
     bench: Bench
     public: Public
+    others: tuple[KeyService, ...] = ()
+    rows_erased: bool = True
 
     def put(self, name: str, *publics: Public, at: datetime = BEFORE, folder: Path | None = None) -> Path:
         path = encrypt(PLAIN, (folder or self.folder) / name, *(publics or (self.public,)))
         return dated(path, at)
 
     def examine(self, boundary: Boundary | None = BOUNDARY, service: KeyService | None = None) -> Examination:
-        key = Key(service=service or self.bench.service, name="backups-us", since=date(2019, 1, 1))
-        ground = Ground(database=None, major=18, elsewhere=[self.other])
-        return examine(Encryption(store="wal", path=self.folder), key, ground, boundary)
+        key = self._key(service or self.bench.service)
+        return examine(Encryption(store="wal", path=self.folder), key, self._ground(), boundary)
 
     def store(self, standing: KeyStanding | None = None, blocked: date | None = None) -> Encrypted:
-        key = Key(service=self.bench.service, name="backups-us", since=date(2019, 1, 1))
-        custody = Custody(by_engine=True, blocked_until=blocked)
-        ground = Ground(database=None, major=18, elsewhere=[self.other])
-        return Encrypted("wal", self.folder, key=key, custody=custody, ground=ground, standing=standing)
+        key, custody = self._key(self.bench.service), Custody(by_engine=True, blocked_until=blocked)
+        return Encrypted("wal", self.folder, key=key, custody=custody, ground=self._ground(), standing=standing)
+
+    def _key(self, service: KeyService) -> Key:
+        return Key(service=service, name="backups-us", since=date(2019, 1, 1), others=self.others)
+
+    def _ground(self) -> Ground:
+        return Ground(database=None, major=18, rows_erased=self.rows_erased, elsewhere=[self.other])
 
     @property
     def name(self) -> str:
@@ -68,15 +73,15 @@ def dated(path: Path, at: datetime) -> Path:
 
 @pytest.fixture
 def place(files: Files, tmp_path: Path) -> Place:
-    return _place(files, tmp_path)
+    return place_of(files, tmp_path)
 
 
 @pytest.fixture
 def either(bench: Bench, tmp_path: Path) -> Place:
-    return _place(bench, tmp_path)
+    return place_of(bench, tmp_path)
 
 
-def _place(bench: Bench, tmp_path: Path) -> Place:
+def place_of(bench: Bench, tmp_path: Path) -> Place:
     folder, other = tmp_path / "folder", tmp_path / "other"
     (folder / "deep").mkdir(parents=True)
     other.mkdir()
@@ -184,7 +189,7 @@ def _nobody(*_: object) -> None:
 
 
 def test_p11_a_key_that_can_be_exported_is_refused_by_either_service(bench: Bench, tmp_path: Path) -> None:
-    made = _place(bench, tmp_path)
+    made = place_of(bench, tmp_path)
     made.put("3.cms", bench.make_exportable("backups-us"))
     (reason, *_) = made.examine().reasons
     assert reason.startswith("its copy at")

@@ -104,7 +104,7 @@ def _announce_early(made: Locked, public: Public) -> None:
         assert folder.encrypted
         rule = folder.encrypted
         announce = opened.destroying.announcing("dumps", rule)
-        with pytest.raises(NoClearance, match="no erasure is in the log"):
+        with pytest.raises(NoClearance, match="no erasure of rows is in the log"):
             announce((generation_of(public),), KeyPhase.INTENT)
 
 

@@ -39,6 +39,21 @@ def object_stores(plan: PlanPredicate) -> frozenset[str]:
     return frozenset(copy.store for copy in plan.copies if copy.kind == "objects" and copy.dataset == copy.store)
 
 
+def rows_erased(statements: Iterable[Predicate]) -> bool:
+    """Whether rows were erased, or a derived table was emptied, by a log in its order: objects alone are none."""
+    beside: frozenset[str] = frozenset()
+    for one in statements:
+        if isinstance(one, PlanPredicate):
+            beside = object_stores(one)
+        if (
+            isinstance(one, ErasurePredicate)
+            and one.phase is Phase.OUTCOME
+            and (one.dataset not in beside or one.emptied)
+        ):
+            return True
+    return False
+
+
 def slices_of(statements: Iterable[Predicate]) -> tuple[PlannedSlice, ...]:
     """The slices that are to go, of a log in its order: those of the last freeze, else those of the plan."""
     slices: tuple[PlannedSlice, ...] = ()

@@ -13,10 +13,10 @@ from typing import Final
 
 from domicile.config import Config
 from domicile.config.custody import CopiesRule, EncryptedRule, FileKeysRule
-from domicile.errors import NoClearance, NotPermitted, StoreFault
+from domicile.errors import HostFault, NoClearance, NotPermitted, StoreFault
 from domicile.events import Noted
-from domicile.evidence.predicates import ErasurePredicate, KeyPhase, Phase
-from domicile.evidence.told import KeyStanding, key_finding, keys_told
+from domicile.evidence.predicates import KeyPhase, Predicate
+from domicile.evidence.told import KeyStanding, key_finding, keys_told, rows_erased
 from domicile.host import Host
 from domicile.model import Finding
 from domicile.record import Record
@@ -52,30 +52,38 @@ class Destroying:
     def folder(
         self, name: str, rule: CopiesRule, encrypted: EncryptedRule, *, database: Database, custody: Custody
     ) -> Encrypted:
-        """An encrypted folder, and what the log tells of its key."""
+        """An encrypted folder, what the log tells, and all services of the file: none of them may keep its key."""
+        told = self._statements()
         others = [
             Path(store.path) for other, store in self.config.stores.items()
             if isinstance(store, CopiesRule) and other != name
         ]  # fmt: skip
         ground = Ground(
-            database=database.name if rule.kind == "dumps" else None, major=database.major, elsewhere=tuple(others)
-        )
-        key = Key(service=self.service(encrypted.service), name=encrypted.key, since=encrypted.since)
-        standing = keys_told(one.predicate for one in self.record.ledger.statements()).get(f"{name}/{ENCRYPTED}")
+            database=database.name if rule.kind == "dumps" else None, major=database.major,
+            rows_erased=rows_erased(told), elsewhere=tuple(others),
+        )  # fmt: skip
+        key = Key(
+            service=self.service(encrypted.service), name=encrypted.key, since=encrypted.since,
+            others=tuple(self.service(other) for other in self.config.key_services if other != encrypted.service),
+        )  # fmt: skip
+        standing = keys_told(told).get(f"{name}/{ENCRYPTED}")
         return Encrypted(name, Path(rule.path), key=key, custody=custody, ground=ground, standing=standing)
 
     def announcing(self, store: str, encrypted: EncryptedRule) -> AnnounceKey:
-        """State what becomes of the key of a folder; NoClearance where nothing was erased under one (P2)."""
+        """State what becomes of the key of a folder; NoClearance where no rows were erased under one (P2)."""
 
         def announce(generations: tuple[str, ...], phase: KeyPhase) -> None:
-            if self.record.last(ErasurePredicate, lambda one: one.phase is Phase.OUTCOME) is None:
+            if phase is not KeyPhase.CAME_BACK and not rows_erased(self._statements()):
                 raise NoClearance(
-                    f"store {store}: no erasure is in the log, so key {encrypted.key} isn't destroyed; "
+                    f"store {store}: no erasure of rows is in the log, so key {encrypted.key} isn't destroyed; "
                     "`domicile certify` goes on without"
                 )
             self._state(f"{store}/{ENCRYPTED}", encrypted, KeyStanding(generations=generations, phase=phase))
 
         return announce
+
+    def _statements(self) -> list[Predicate]:
+        return [one.predicate for one in self.record.ledger.statements()]
 
     def _state(self, copy: str, encrypted: EncryptedRule, standing: KeyStanding) -> None:
         key = f"key {encrypted.key} of {encrypted.service}"
@@ -97,27 +105,29 @@ class Destroying:
         return Finding(kind="key to be destroyed", where=where, count=len(found.old), text=text, rule="encrypted")
 
     def look_again(self, back_it_is: Callable[[], None]) -> bool:
-        """Whether a key that was destroyed is there again; stated once, after `back_it_is` was called.
+        """Whether a key that was destroyed is there again, in any service; stated once, after `back_it_is` was called.
 
         A service that doesn't answer is noted.
         """
         back = False
         for copy, encrypted, standing in self._gone():
-            try:
-                found = self.service(encrypted.service).copies(standing.generations)
-            except (NotPermitted, StoreFault) as fault:
-                self.record.listener(Noted(text=f"{copy}: whether its key came back, can't be seen: {fault}"))
-                continue
-            if found:
+            if any(self._holds(name, copy, standing) for name in self.config.key_services):
                 back_it_is()
                 back = True
                 came_back = KeyStanding(generations=standing.generations, phase=KeyPhase.CAME_BACK)
                 self._state(copy, encrypted, came_back)
         return back
 
+    def _holds(self, service: str, copy: str, standing: KeyStanding) -> bool:
+        try:
+            return bool(self.service(service).copies(standing.generations))
+        except (NotPermitted, StoreFault, HostFault) as fault:
+            self.record.listener(Noted(text=f"{copy}: whether its key came back, can't be seen: {fault}"))
+            return False
+
     def _gone(self) -> Iterator[tuple[str, EncryptedRule, KeyStanding]]:
         """The copies whose keys were destroyed, by the log, and didn't come back since."""
-        told = keys_told(one.predicate for one in self.record.ledger.statements())
+        told = keys_told(self._statements())
         for name, rule in self.config.around.items():
             standing = told.get(f"{name}/{ENCRYPTED}")
             if isinstance(rule, CopiesRule) and rule.encrypted and standing and standing.phase is KeyPhase.OUTCOME:

@@ -6,7 +6,7 @@
  4  each is opened by generations of this key, and by no other key
  5  what an envelope holds doesn't pack, as nothing that is encrypted does
  6  the service really opens them: up to SHOWN_MAX of them, spread over all
- 7  of no copy of those generations can there be another one: the service has no doubt
+ 7  of no copy of those generations can there be another one: the service has no doubt, no other of the file has one
  8  nothing that stays is opened by those generations: no younger file, none in another folder of the file
  9  of a folder of dumps: a dump of what is left stands, opened by a generation that stays, and pg_restore reads it (P1)
 
@@ -29,7 +29,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from domicile.errors import HostFault, NotPermitted, StoreFault
+from domicile.errors import DomicileError, HostFault, NotPermitted, StoreFault
 from domicile.stores.around import Boundary
 from domicile.stores.around.encryption import Encryption, Opened, content_key, listed
 from domicile.stores.around.enveloped import NoEnvelope, content, plaintext
@@ -51,19 +51,43 @@ _LAST: Final = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """The key of a folder, and since when all in it was encrypted, by the file's word."""
+    """The key of a folder, and since when all in it was encrypted, by the file's word.
+
+    `others` are the other key services of the file: none of them may hold a copy of it.
+    """
 
     service: KeyService
     name: str
     since: date
+    others: Sequence[KeyService] = ()
+
+    def copies(self, generations: Collection[str]) -> tuple[str, ...]:
+        """Tell every copy of these generations in all services, with its place.
+
+        Where none is found, and a service doesn't answer, its fault is raised: that is no absence.
+        """
+        found: list[str] = []
+        faults: list[DomicileError] = []
+        for service in (self.service, *self.others):
+            try:
+                found += [f"{service.name}, {copy.place}" for copy in service.copies(generations)]
+            except (NotPermitted, StoreFault, HostFault) as fault:
+                faults.append(fault)
+        if faults and not found:
+            raise faults[0]
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What a folder stands among: whether it holds dumps (of which database) or WAL, and the other folders."""
+    """What a folder stands among: whether it holds dumps (of which database) or WAL, and the other folders.
+
+    `rows_erased`: the log tells that rows were; a key goes for nothing else (P2).
+    """
 
     database: str | None
     major: int
+    rows_erased: bool
     elsewhere: Sequence[Path] = ()
 
 
@@ -132,7 +156,7 @@ class _Asking:
             last = dict[str, bytes]()
             reasons += _first(self._looked_into(old if self.asked else sample, last))
             reasons += [] if reasons else _first(self._opened(sample, used, last))
-        reasons += [*_doubtful(copies), *self._in_use(young, used)]
+        reasons += [*_doubtful(copies), *self._elsewhere(used), *self._in_use(young, used)]
         if not reasons and self.asked and self.ground.database is not None:
             reasons += self._without_another(young, set(own) - set(used))
         return Examination(
@@ -212,6 +236,15 @@ class _Asking:
             key = content_key(self.key.service, file.envelope, used)
             if key is None or not _ends_well(key, file.envelope.iv, last[file.name]):
                 yield file, "names this key, but isn't opened by it"
+
+    def _elsewhere(self, used: Collection[str]) -> Iterator[str]:
+        """Check 7, of the other services, whatever a generation is called there."""
+        for service in self.key.others if used else ():
+            for copy in service.copies(used)[:1]:
+                yield (
+                    f"another copy of it lies in {service.name} ({copy.place}); remove it there, or name that place in "
+                    f"{self.key.service.name} alone"
+                )
 
     def _in_use(self, young: Sequence[Opened], used: Collection[str]) -> Iterator[str]:
         """Check 8."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from domicile.errors import NotPermitted, StoreFault
+from domicile.errors import HostFault, NotPermitted, StoreFault
 from domicile.evidence.predicates import KeyPhase
 from domicile.evidence.told import KeyStanding
 from domicile.stores.around import BEGIN_SEGMENT, Announce, Boundary, Custody
@@ -88,7 +88,7 @@ class Encrypted:
         looked = Outcome(copy=OTHERS, treatment=Treatment.OBSERVED, why="looked through")
         try:
             outcome = self._destroy(boundary, allowed=allowed, announce=announce)
-        except (NotPermitted, StoreFault) as fault:
+        except (NotPermitted, StoreFault, HostFault) as fault:
             treatment = Treatment.UNSEEN if self._standing else Treatment.HELD
             why = f"key {self._key.name} isn't known to be gone: {fault}"
             outcome = Outcome(copy=ENCRYPTED, treatment=treatment, why=why, remedy="then `domicile apply` again")
@@ -103,22 +103,24 @@ class Encrypted:
             announce(found.generations, KeyPhase.INTENT)
             return self._finish(found.generations, announce=announce)
         if standing.phase is KeyPhase.INTENT:
+            if not self._ground.rows_erased:
+                return self._for_nothing()
             in_use = [file.name for file in self._younger(boundary, standing.generations)]
-            if in_use and key.service.copies(standing.generations):
+            if in_use and key.copies(standing.generations):
                 return self._held(f"{len(in_use)} files made since the erasure are encrypted under it", "remove them")
             return self._finish(standing.generations, announce=announce)
-        back = key.service.copies(standing.generations)
+        back = key.copies(standing.generations)
         if back and standing.phase is KeyPhase.OUTCOME:
             announce(standing.generations, KeyPhase.CAME_BACK)
         if back:
             return self._held(
-                f"a copy of it came back after it was destroyed ({back[0].place}), so there was another one",
+                f"a copy of it came back after it was destroyed ({back[0]}), so there was another one",
                 "find out where it came from, and who else has one",
             )
         if standing.phase is KeyPhase.CAME_BACK:
             why = f"a copy of key {key.name} came back once and is gone again: where another one lies, nobody can see"
             return Outcome(copy=ENCRYPTED, treatment=Treatment.UNSEEN, why=why)
-        return self._destroyed(standing.generations)
+        return self._destroyed(standing.generations) if self._ground.rows_erased else self._for_nothing()
 
     def _considered(self, boundary: Boundary, *, allowed: bool) -> Examination | Outcome:
         """What is to be destroyed, or why not."""
@@ -132,6 +134,8 @@ class Encrypted:
         if not found.old and not found.reasons:
             why = "no encrypted file from before the end of the erasure is there"
             return Outcome(copy=ENCRYPTED, treatment=Treatment.GONE, why=why)
+        if not self._ground.rows_erased:
+            return self._for_nothing()
         if found.reasons:
             more = f" (and {len(found.reasons) - 1} more reasons)" if len(found.reasons) > 1 else ""
             return self._held(f"{found.reasons[0]}{more}", "mend that, or remove the files")
@@ -147,6 +151,12 @@ class Encrypted:
             remedy=f"{remedy}; then `domicile apply` again",
         )  # fmt: skip
 
+    def _for_nothing(self) -> Outcome:
+        why = f"no rows were erased, so the destruction of key {self._key.name} would count for nothing"
+        return Outcome(
+            copy=ENCRYPTED, treatment=Treatment.HELD, why=why, remedy="remove the files; then `domicile apply` again"
+        )  # fmt: skip
+
     def _younger(self, boundary: Boundary, generations: tuple[str, ...]) -> Iterator[Opened]:
         for file in listed(self._files):
             used = file.envelope.generations & set(generations) if file.envelope else set()
@@ -154,9 +164,11 @@ class Encrypted:
                 yield file
 
     def _finish(self, generations: tuple[str, ...], *, announce: AnnounceKey) -> Outcome:
-        left = self._key.service.destroy(generations)
-        if left:
-            return self._held(f"a copy of it is still there ({left[0].place})", "destroy it by hand")
+        """Destroy it in its own service, and look through all of the file before that is stated."""
+        self._key.service.destroy(generations)
+        if left := self._key.copies(generations):
+            more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+            return self._held(f"a copy of it is still there ({left[0]}){more}", "destroy it by hand")
         announce(generations, KeyPhase.OUTCOME)
         return self._destroyed(generations)
 
@@ -164,7 +176,8 @@ class Encrypted:
         words = "; by the operator's word " + " and ".join((f"all was encrypted since {self._key.since}",
                                                            *self._key.service.words))  # fmt: skip
         count = f"{len(generations)} generation{'s' if len(generations) > 1 else ''}"
-        why = f"{count} of key {self._key.name} destroyed, and no copy found in {self._key.service.name}{words}"
+        services = ", ".join(service.name for service in (self._key.service, *self._key.others))
+        why = f"{count} of key {self._key.name} destroyed, and no copy found in {services}{words}"
         return Outcome(copy=ENCRYPTED, treatment=Treatment.KEY_DESTROYED, why=why)
 
     def files(self) -> Files:
