@@ -106,7 +106,15 @@ def test_p11_a_verified_copy_that_was_not_searched_is_not_believed() -> None:
 
 def test_p11_a_copy_with_residue_that_is_called_erased_is_not_believed() -> None:
     run = [*made.until_erased(), made.sweep(residue="wal"), made.usual()[-1]]
-    assert "wal holds residue" in text_of(run)
+    said = "copy wal is called erased-verified, by the log it is present: an earlier search found something in it"
+    assert said in text_of(run)
+    assert "does not follow from the statements" in text_of(run)
+
+
+def test_p11_a_copy_that_is_called_too_good_is_named_although_the_whole_is_no_better() -> None:
+    verdicts = dict.fromkeys(made.UNSEEN, Verdict.UNKNOWN) | {"server-log": Verdict.PRESENT}
+    run = made.finished(Verdict.PRESENT, verdicts, residue="wal")
+    assert "copy wal is called erased-verified, by the log it is present" in text_of(run)
     assert "does not follow from the statements" in text_of(run)
 
 

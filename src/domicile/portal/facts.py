@@ -261,6 +261,11 @@ def _doubts(facts: Facts, certificate: CertificatePredicate, statements: Sequenc
     except EvidenceFault as fault:
         yield str(fault)
         return
+    told = {one.id: one for one in again.copies}
+    for one in certificate.copies:
+        if told[one.id].verdict is not one.verdict:
+            because = told[one.id].why.removeprefix(f"{one.why}; ")
+            yield f"copy {one.id} is called {one.verdict}, by the log it is {told[one.id].verdict}: {because}"
     if again.verdict is not certificate.verdict:
         yield f"the certificate says {certificate.verdict}, its copies roll up to {again.verdict}"
     if again.counts != certificate.counts:
