@@ -61,7 +61,7 @@ class _Facts:
     returned: frozenset[str]
     """Copies whose key came back, whatever became of it since."""
     erasing: bool
-    """Whether an erasure was done."""
+    """Whether an erasure of slices was done."""
 
 
 def roll_up(verdicts: Iterable[Verdict]) -> Verdict:
@@ -224,7 +224,9 @@ def _gather(statements: Sequence[Predicate], planned: Mapping[str, int]) -> _Fac
             one.where for one in statements
             if isinstance(one, FindingPredicate) and one.kind == KeyPhase.CAME_BACK.value
         ),
-        erasing=any(isinstance(one, ErasurePredicate) and one.phase is Phase.OUTCOME for one in statements),
+        erasing=any(
+            isinstance(one, ErasurePredicate) and one.phase is Phase.OUTCOME and bool(one.slices) for one in statements
+        ),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ program of its own, `spot.py`: the only one here that opens a store.
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -18,15 +19,35 @@ from domicile_audit.files import BUNDLE, read_file, read_policy_file, refuse_oth
 from domicile_audit.log.container import BUNDLE_BYTES_MAX
 from domicile_audit.papers import proof, receipt
 from domicile_audit.report import KEYS_KNOWN, Passed, Report, refuse
-from domicile_audit.trust.asking import EXIT_CODES, Asked, Misasked, add_options, exit_code, read_asked, say_misasked
+from domicile_audit.trust.asking import (
+    EXIT_CODES,
+    REFUSED,
+    Asked,
+    Misasked,
+    add_options,
+    exit_code,
+    read_asked,
+    say_misasked,
+)
 from domicile_audit.trust.claims import examine, say_claims
 
 LINE_SIGNS, SAYING_LINES_MAX = 160, 6
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program that the words ask for, return the exit code; 1 where whoever reads the answer has gone away."""
+    try:
+        try:
+            return _run(sys.argv[1:] if arguments is None else list(arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+        return REFUSED
+
+
+def _run(words: list[str]) -> int:
     """Check the bundle, print the answer, return the exit code."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["receipt"]:
         return receipt.main(words[1:])
     if words[:1] == ["proof"]:

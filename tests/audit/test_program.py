@@ -113,6 +113,20 @@ def test_p9_without_a_policy_a_strangers_log_holds_together_and_is_not_accepted(
         assert "3: it holds together, but without --trust" in " ".join(run(alone, *words).stdout.split())
 
 
+@pytest.mark.parametrize("words", [[], ["--json"], ["--help"]])
+def test_a_reader_who_goes_away_gets_no_trace_and_no_yes(alone: Path, words: list[str]) -> None:
+    """As `domicile-audit BUNDLE | head` does."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w", encoding="utf-8") as gone:
+        done = subprocess.run(
+            [sys.executable, "-c", HOOK, str(GOOD), "--trust", str(RIGHT), *words], cwd=alone, stdout=gone,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(alone)}, stderr=subprocess.PIPE, text=True, check=False,
+            timeout=60,
+        )  # fmt: skip
+    assert (1, "") == (done.returncode, done.stderr)
+
+
 def test_a_terminal_without_the_signs_still_gets_the_answer(alone: Path) -> None:
     done = run(alone, GOOD, encoding="ascii")
     assert (3, "") == (done.returncode, done.stderr)
@@ -225,7 +239,7 @@ def test_the_checker_stays_short_enough_to_be_read_whole() -> None:
     assert room(*STORY) <= 753
     assert room("log") == room(*LOG)
     assert room("story") < room(*STORY)
-    assert room("trust", "report.py", "__main__.py") <= 688
+    assert room("trust", "report.py", "__main__.py") <= 705
     assert room("served.py") <= 86
     assert room("spot") <= 1_035
     assert room("papers", "files.py") <= 891

@@ -305,6 +305,15 @@ def test_p3_a_verdict_needs_what_it_says(run: list[p.Predicate]) -> None:
             [r for r in run if not isinstance(r, p.ErasurePredicate | p.SweepPredicate)],
             [replace(unverified[0], verdict=Verdict.PRESENT), *unverified[1:]],
         ),
+        (
+            "nothing was erased",
+            [
+                replace(r, slices=()) if isinstance(r, p.ErasurePredicate) else r
+                for r in run
+                if not isinstance(r, p.SweepPredicate)
+            ],
+            [replace(unverified[0], verdict=Verdict.PRESENT), *unverified[1:]],
+        ),
         ("not erased as planned", [r for r in run if not isinstance(r, p.ErasurePredicate)], VERIFIED),
         ("a date goes with", run, judged(0, Verdict.BLOCKED_UNTIL)),
         ("a date goes with", run, judged(0, Verdict.HELD, s.at(999))),

@@ -75,25 +75,25 @@ class Locked:
 Lock = Callable[[Files | Tokens], Locked]
 
 
+def locked(tmp_path: Path, source: str, home: str, services: str, *, rules: str = RULES, stores: str = "") -> Locked:
+    """Make a world with an encrypted folder of dumps, and these key services and further stores."""
+    run(source, SCHEMA)
+    folder = tmp_path / "dumps"
+    folder.mkdir()
+    lines = (
+        f"  dumps: {{kind: dumps, location: here, of: app, path: {folder}, removed_by: engine,\n"
+        "    encrypted: {service: vault, key: backups-us, since: 2019-01-01}}\n"
+        f"{stores}key_services:\n{services}"
+    )
+    programme = make(tmp_path / "programme", lines + rules, source=source, homes={"CA": home})
+    programme.environment = {**programme.environment, "HSM_PIN": PIN}
+    return Locked(world=World(source=source, home=home, programme=programme), folder=folder)
+
+
 @pytest.fixture
 def lock(pg18: EmbeddedServer, database: Databases, tmp_path: Path) -> Lock:
-    """Make a world with an encrypted folder."""
-
-    def of(bench: Files | Tokens) -> Locked:
-        source, home = database(pg18), database(pg18)
-        run(source, SCHEMA)
-        folder = tmp_path / "dumps"
-        folder.mkdir()
-        lines = (
-            f"  dumps: {{kind: dumps, location: here, of: app, path: {folder}, removed_by: engine,\n"
-            "    encrypted: {service: vault, key: backups-us, since: 2019-01-01}}\n"
-            f"key_services:\n  vault: {bench.rule()}\n"
-        )
-        programme = make(tmp_path / "programme", lines + RULES, source=source, homes={"CA": home})
-        programme.environment = {**programme.environment, "HSM_PIN": PIN}
-        return Locked(world=World(source=source, home=home, programme=programme), folder=folder)
-
-    return of
+    """Make a world whose folder is encrypted by a key of this bench."""
+    return lambda bench: locked(tmp_path, database(pg18), database(pg18), f"  vault: {bench.rule()}\n")
 
 
 def _announce_early(made: Locked, public: Public) -> None:

@@ -15,12 +15,11 @@ from domicile.run import Stage
 from domicile.stores.keyservices import generation_of
 from domicile.stores.postgres.copies import Treatment
 from domicile.stores.postgres.server import EmbeddedServer
-from tests.attack.conftest import World, run
-from tests.attack.programme import PERSON, make
-from tests.attack.test_second_thoughts import RULES, SCHEMA
+from tests.attack.programme import PERSON
+from tests.attack.test_second_thoughts import RULES
 from tests.keys.benches import REPLICA, TOKEN, Files
 from tests.keys.test_conditions import BOUNDARY, Place, Told, place_of
-from tests.keys.test_destroying import COPY, Locked
+from tests.keys.test_destroying import COPY, Locked, locked
 from tests.servers import Databases
 
 OBJECTS_ONLY = """
@@ -42,19 +41,10 @@ def desk(tmp_path: Path) -> Files:
 @pytest.fixture
 def lock(pg18: EmbeddedServer, database: Databases, tmp_path: Path, files: Files, desk: Files) -> Lock:
     """Make a world with an encrypted folder of dumps, and two key services."""
+    services = f"  desk: {desk.rule()}\n  vault: {files.rule()}\n"
 
     def of(rules: str = RULES, stores: str = "") -> Locked:
-        source, home = database(pg18), database(pg18)
-        run(source, SCHEMA)
-        folder = tmp_path / "dumps"
-        folder.mkdir()
-        lines = (
-            f"  dumps: {{kind: dumps, location: here, of: app, path: {folder}, removed_by: engine,\n"
-            "    encrypted: {service: vault, key: backups-us, since: 2019-01-01}}\n"
-            f"{stores}key_services:\n  desk: {desk.rule()}\n  vault: {files.rule()}\n"
-        )
-        programme = make(tmp_path / "programme", lines + rules, source=source, homes={"CA": home})
-        return Locked(world=World(source=source, home=home, programme=programme), folder=folder)
+        return locked(tmp_path, database(pg18), database(pg18), services, rules=rules, stores=stores)
 
     return of
 

@@ -18,7 +18,6 @@ from domicile.evidence.bundle import pack, trust_policy
 from domicile.evidence.keys import Signer
 from domicile.evidence.tlog.cosignature import cosigner_of
 from domicile.evidence.tlog.note import NoteSignature, format_signatures
-from domicile.portal import checking
 from domicile_audit.case import Case
 from domicile_audit.checklist import CHECKS, judge
 from domicile_audit.trust.asking import Asked
@@ -488,13 +487,6 @@ def test_p10_a_certificate_that_is_too_old_is_refused_by_the_policy_and_by_no_ch
     )
     assert not page.locator("#self-warning").is_visible()
     page.close()
-
-
-def test_the_second_checker_is_short_enough_to_be_read() -> None:
-    """Half an hour for a stranger, as far as a count can say."""
-    lines = checking.script().splitlines()
-    assert max(map(len, lines)) <= 120
-    assert len(lines) <= 1_147
 
 
 def test_the_policies_that_are_tried_are_those_of_the_vectors() -> None:

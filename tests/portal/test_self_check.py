@@ -305,3 +305,10 @@ def test_the_certificate_that_the_page_tells_of_is_that_of_the_bundle() -> None:
     played = s.good().play()
     assert isinstance(read_unverified(played["certificate"]), CertificatePredicate)
     assert json.dumps(played["certificate"].sha256) in report_of(s.good(), GOOD)
+
+
+def test_the_second_checker_is_short_enough_to_be_read() -> None:
+    """Half an hour for a stranger, as far as a count can say."""
+    lines = checking.script().splitlines()
+    assert max(map(len, lines)) <= 120
+    assert len(lines) <= 1_147

@@ -448,25 +448,6 @@ told(
     lambda: good().set("sweep", tokens=p.SweptTokens(searched=0, not_searchable=9, canaries=0)),
 )
 told("verified-with-residue", 19, "holds residue", lambda: good().set("sweep", copies=_of(_SW, 0, hits=3, residue=2)))
-# -- a key's destruction
-_KI, _KO = (phase.value for phase in s.KEY_PHASES)
-_NO_KEY = "doesn't tell of its key's destruction"
-told("key-destroyed-without-a-word-of-it", 19, _NO_KEY, lambda: s.key_destroyed().without(_KI, _KO))
-told("key-destroyed-without-announcement", 19, _NO_KEY, lambda: s.key_destroyed().without(_KI))
-told("key-destroyed-as-announced-only", 19, _NO_KEY, lambda: s.key_destroyed().without(_KO))
-told("key-destroyed-before-it-was-announced", 19, _NO_KEY, lambda: s.key_destroyed().swapped(_KI, _KO))
-told("key-destroyed-of-another-name", 19, _NO_KEY, lambda: s.key_destroyed().set(_KO, text="key backups-ca of hsm"))
-told("key-destroyed-of-another-copy", 19, _NO_KEY, lambda: s.key_destroyed().set(_KO, where="app/statistics"))
-told("key-destroyed-before-the-erasure", 19, _NO_KEY, lambda: s.key_destroyed().moved(_KI, before=_I))
-told("key-destroyed-without-an-erasure", 19, "no rows were erased", lambda: (
-    nothing_erased(s.key_destroyed(), Verdict.HELD)
-))  # fmt: skip
-told(
-    "key-destroyed-and-came-back",
-    19,
-    "its key came back",
-    lambda: s.key_destroyed().after(_KO, Line("back", lambda _: s.key_told(p.KeyPhase.CAME_BACK))),
-)
 told("nothing-erased-but-called-erased", 19, "and nothing was erased", lambda: nothing_erased(good()))
 told(
     "rows-found-but-called-erased",

@@ -9,7 +9,8 @@ from domicile.evidence import predicates as p
 from domicile.proof import Verdict
 from tests.vectors import objects
 from tests.vectors import scenario as s
-from tests.vectors.belied import ASIDE, KEY_BACK, USERS
+from tests.vectors.bad_stories import nothing_erased
+from tests.vectors.belied import ASIDE, KEY_BACK, MESSAGES, USERS
 from tests.vectors.pieces import FOUND, KEY_TOLD, OTHERS, certified, finding, keyed, stated, swept
 from tests.vectors.registry import told
 from tests.vectors.scenario import Line, Script, good
@@ -22,6 +23,28 @@ ROWS_BACK: Final = (stated("back", finding("came back")), stated("again", findin
 def _elsewhere(where: str, *phases: p.KeyPhase) -> tuple[Line, ...]:
     """The same key, told of another copy."""
     return tuple(stated(f"{phase.value} of {where}", replace(s.key_told(phase), where=where)) for phase in phases)
+
+
+# ------------------------------------------------------------------------------------------- it was never destroyed
+_KI, _KO = (phase.value for phase in s.KEY_PHASES)
+told("key-destroyed-without-a-word-of-it", 19, NO_KEY, lambda: s.key_destroyed().without(_KI, _KO))
+told("key-destroyed-without-announcement", 19, NO_KEY, lambda: s.key_destroyed().without(_KI))
+told("key-destroyed-as-announced-only", 19, NO_KEY, lambda: s.key_destroyed().without(_KO))
+told("key-destroyed-before-it-was-announced", 19, NO_KEY, lambda: s.key_destroyed().swapped(_KI, _KO))
+told("key-destroyed-of-another-name", 19, NO_KEY, lambda: s.key_destroyed().set(_KO, text="key backups-ca of hsm"))
+told("key-destroyed-of-another-copy", 19, NO_KEY, lambda: s.key_destroyed().set(_KO, where="app/statistics"))
+told(
+    "key-destroyed-before-the-erasure", 19, NO_KEY, lambda: s.key_destroyed().moved(_KI, before=f"intent {MESSAGES} ca")
+)
+told("key-destroyed-without-an-erasure", 19, "no rows were erased", lambda: (
+    nothing_erased(s.key_destroyed(), Verdict.HELD)
+))  # fmt: skip
+told(
+    "key-destroyed-and-came-back",
+    19,
+    "its key came back",
+    lambda: s.key_destroyed().after(_KO, Line("back", lambda _: s.key_told(p.KeyPhase.CAME_BACK))),
+)
 
 
 # ------------------------------------------------------------------------------------------- it came back
